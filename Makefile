@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh Debian machine with Python, make and root:
+#   make demo    the example application on http://127.0.0.1:8000
+#   make test    all tests, against the real gunicorn, nginx and Chromium
+# Each makes its own virtual environment first. PYTHON=python3.8 chooses another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: demo test check bench clean help
+
+help:
+	@sed -n '2,3p' Makefile | sed 's/^# *//'
+
+demo: $(VENV)/demo
+	@echo "==> the example is on http://127.0.0.1:8000 (Ctrl-C stops it)"
+	@exec $(VENV)/bin/gunicorn -c gunicorn.conf.py "legacy_app:create_app()"
+
+test: $(VENV)/test tests/node_modules/.package-lock.json
+	@echo "==> tests"
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/dev
+	@echo "==> style and types"
+	@$(RUN) -m ruff check . && $(RUN) -m mypy
+
+bench: $(VENV)/demo
+	@$(RUN) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build tests/node_modules *.egg-info
+
+$(VENV)/bin/python:
+	@echo "==> virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	    tests/debian_packages.sh python3-venv:/nonexistent && $(PYTHON) -m venv --clear $(VENV); }
+	@$(RUN) -m pip install --quiet --upgrade pip
+
+$(VENV)/demo: $(VENV)/bin/python setup.cfg
+	@echo "==> flask_ssemux and what it needs"
+	@$(RUN) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
+	@tests/debian_packages.sh
+	@echo "==> flask_ssemux and what its tests need"
+	@$(RUN) -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(VENV)/dev: $(VENV)/bin/python setup.cfg
+	@$(RUN) -m pip install --quiet --editable ".[test,dev]"
+	@touch $@
+
+tests/node_modules/.package-lock.json: tests/package.json tests/package-lock.json
+	@echo "==> browsers' clients from npm"
+	@cd tests && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,63 @@
+"""Opens a broker by its URL. Engines are one file each; their contract is ``base.py``.
+
+Nothing about any engine but its URL. The place of Redis is ready: its file
+registers here as the others do.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ConfigurationError
+from .base import Broker, History, Listener, Page, Record
+from .memory import MemoryBroker
+from .sqlite import SQLiteBroker
+
+__all__ = ["Broker", "History", "Listener", "Page", "Record", "open_broker"]
+
+#: The file that ``sqlite:`` alone means, inside the application's instance folder.
+DEFAULT_FILE = "ssemux.sqlite3"
+
+
+def open_broker(url: str, history: History | None = None, folder: str | None = None) -> Broker:
+    """The broker that a URL names. Opens no file and no connection yet.
+
+    :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``.
+    :param history: how much it keeps; None takes what the store was last told.
+    :param folder: where relative files are; None where there is no such folder.
+    :raises ConfigurationError: the URL names no broker that this version has.
+    """
+    if url in ("memory:", "memory://"):
+        return MemoryBroker(history or History())
+    if url.startswith("sqlite:"):
+        return SQLiteBroker(_sqlite_path(url, folder), history)
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigurationError(
+            "SSEMUX_BROKER=%r: this version has no Redis broker yet; use 'sqlite:' on one machine" % url
+        )
+    raise ConfigurationError(
+        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder or "
+        "sqlite:////absolute/path" % url
+    )
+
+
+def _sqlite_path(url: str, folder: str | None) -> str:
+    rest = url[len("sqlite:") :]
+    if rest.startswith("///"):
+        path = rest[3:]
+    elif rest in ("", "//"):
+        path = DEFAULT_FILE
+    else:
+        raise ConfigurationError(
+            "SSEMUX_BROKER=%r: after sqlite: come three slashes and a path, or four and an absolute one" % url
+        )
+    if path == ":memory:" or not path:
+        raise ConfigurationError("SSEMUX_BROKER=%r: for a broker in memory use 'memory:'" % url)
+    if os.path.isabs(path):
+        return path
+    if folder is None:
+        raise ConfigurationError(
+            "%r names a file in an application's instance folder, and there is no application here; "
+            "give the absolute path: sqlite:////path/to/instance/%s" % (url, DEFAULT_FILE)
+        )
+    return os.path.join(folder, path)

@@ -1,0 +1,188 @@
+"""The broker's contract: what every engine promises, stated once.
+
+Engines are one file each beside this one. No engine's code, no streams, no
+Flask and no gevent: engines use the standard library's ``threading``, ``time``
+and ``socket``, which gunicorn's gevent worker turns into greenlets, so that
+the same code runs under ``flask run`` and in job processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import random
+from typing import Callable, Iterable, NamedTuple, Sequence
+
+from ..wire import Cursor
+
+log = logging.getLogger("flask_ssemux")
+
+#: Seconds that ``append`` and ``read`` wait for a busy store before ``BrokerUnavailable``.
+WAIT = 2.0
+
+#: Seconds after which a hold that its process did not renew no longer counts.
+HOLD_SECONDS = 60.0
+
+
+class Record(NamedTuple):
+    """An event as a broker keeps it.
+
+    :param sequence: its place in the broker's order.
+    :param channel: where it was published.
+    :param body: its frame without the ``id``, as ``wire.body`` made it.
+    """
+
+    sequence: int
+    channel: str
+    body: bytes
+
+
+class History(NamedTuple):
+    """How much an engine keeps: seconds of age, and events of each channel."""
+
+    seconds: float = 3600.0
+    events: int = 10000
+
+
+class Page(NamedTuple):
+    """What ``read`` found, as of one moment.
+
+    :param records: the oldest events of the range asked for, in order.
+    :param missing: the channels of which an event of that range is no longer kept.
+    """
+
+    records: list[Record]
+    missing: list[str]
+
+
+class Listener(NamedTuple):
+    """Whom a broker tells, from a thread (or greenlet) of its own, one call at a time.
+
+    :param deliver: takes records, in the order of their sequence, each once.
+    :param gap: takes channels of which undelivered events are no longer kept, before what follows them.
+    :param renewed: the history's life ended; takes the new head. What was not delivered is gone.
+    :param lost: the store cannot be reached; takes the reason.
+    :param found: it can again. Everything accepted meanwhile is delivered after this.
+    """
+
+    deliver: Callable[[Sequence[Record]], None]
+    gap: Callable[[Sequence[str], Cursor], None]
+    renewed: Callable[[Cursor], None]
+    lost: Callable[[str], None]
+    found: Callable[[], None]
+
+
+class Broker:
+    """Keeps the order and the history of events and carries them between processes.
+
+    Order: one sequence for all channels, growing by commit: whoever sees sequence n
+    has seen, or can read, everything before it. Numbering, storing and announcing an
+    event are one atomic step.
+
+    Safety: every method may be called from any thread or greenlet of the process that
+    made the broker, and of no other process: make a broker after the fork. Nothing is
+    opened before the first call of a method.
+
+    After ``close`` every method raises ``BrokerClosed``; ``close`` itself may be called again.
+    """
+
+    #: What a URL of this engine begins with.
+    schemes: tuple[str, ...] = ()
+
+    #: Whether other processes see the events.
+    shared = True
+
+    def append(self, channel: str, body: bytes) -> Cursor:
+        """Number, store and announce one event; trim the channel's history.
+
+        Blocks for ``WAIT`` seconds at most. When it returns, the event survives the crash
+        of any process.
+
+        :raises BrokerUnavailable: the event was not accepted.
+        """
+        raise NotImplementedError
+
+    def head(self) -> Cursor:
+        """The place of the newest event; sequence 0 before the first.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        """The oldest ``limit`` events of these channels with ``after < sequence <= upto``.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def listen(self, listener: Listener) -> Cursor:
+        """Begin to deliver; returns the place from which on everything wanted is delivered.
+
+        Called once in a broker's life.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def want(self, channel: str) -> None:
+        """From the return on, events of this channel are delivered.
+
+        An engine may deliver events of channels that nobody wants.
+        """
+
+    def drop(self, channel: str) -> None:
+        """Events of this channel need no longer be delivered."""
+
+    def hold(self, key: str, limit: int) -> bool:
+        """Take one of ``limit`` places that all processes share under this key, if one is free.
+
+        Places of a process that died are free again, at the latest after ``HOLD_SECONDS``.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def release(self, key: str) -> None:
+        """Give a place of this process back. Never raises: what is not given back runs out."""
+        raise NotImplementedError
+
+    def renew(self) -> None:
+        """Say that this process lives and keeps its places; every ``HOLD_SECONDS / 3``. Never raises."""
+
+    def figures(self) -> dict[str, object]:
+        """What ``flask ssemux status`` shows of this broker.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop delivering and let go of everything that is open."""
+        raise NotImplementedError
+
+
+def new_epoch() -> str:
+    """A name for the life of a history: 8 characters of chance."""
+    chance = random.SystemRandom()
+    return "".join(chance.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(8))
+
+
+def new_holder() -> str:
+    """A name for a broker of this process, for ``hold``: host, process, chance."""
+    return "%s/%d/%s" % (platform.node(), os.getpid(), new_epoch())
+
+
+def is_dead(holder: str) -> bool:
+    """Whether a holder is a process of this host that is no more."""
+    host, pid, _ = holder.rsplit("/", 2)
+    if host != platform.node():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -1,0 +1,134 @@
+"""The memory broker: one process, gone with it. For tests and toys.
+
+A real broker all the same: it keeps the contract of ``base.py``, encoded bodies
+and trimmed history included. Nothing here is seen by another process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Iterable
+
+from ..errors import BrokerClosed
+from ..wire import Cursor
+from .base import Broker, History, Listener, Page, Record, log, new_epoch
+
+
+class MemoryBroker(Broker):
+    """Keeps everything in one list, under one lock."""
+
+    schemes = ("memory:",)
+    shared = False
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._epoch = new_epoch()
+        self._changed = threading.Condition()
+        self._kept: deque[tuple[float, Record]] = deque()
+        self._counts: dict[str, int] = {}
+        self._floors: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._sequence = 0
+        self._closed = False
+
+    def append(self, channel: str, body: bytes) -> Cursor:
+        with self._changed:
+            self._check_open()
+            self._sequence += 1
+            self._kept.append((time.monotonic(), Record(self._sequence, channel, body)))
+            self._counts[channel] = self._counts.get(channel, 0) + 1
+            self._trim(channel)
+            self._changed.notify_all()
+            return self._head()
+
+    def head(self) -> Cursor:
+        with self._changed:
+            self._check_open()
+            return self._head()
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        wanted = set(channels)
+        with self._changed:
+            self._check_open()
+            found = [record for _, record in self._kept if after < record.sequence <= upto and record.channel in wanted]
+            return Page(found[:limit], [name for name in wanted if self._floors.get(name, 0) > after])
+
+    def listen(self, listener: Listener) -> Cursor:
+        with self._changed:
+            self._check_open()
+            start = self._head()
+        thread = threading.Thread(target=self._run, args=(listener, start.sequence), name="ssemux-memory", daemon=True)
+        thread.start()
+        return start
+
+    def hold(self, key: str, limit: int) -> bool:
+        with self._changed:
+            self._check_open()
+            taken = self._places.get(key, 0)
+            if taken < limit:
+                self._places[key] = taken + 1
+            return taken < limit
+
+    def release(self, key: str) -> None:
+        with self._changed:
+            left = self._places.pop(key, 0) - 1
+            if left > 0:
+                self._places[key] = left
+
+    def figures(self) -> dict[str, object]:
+        with self._changed:
+            self._check_open()
+            return {
+                "broker": "memory",
+                "cursor": str(self._head()),
+                "events": len(self._kept),
+                "channels": len(self._counts),
+                "held": sum(self._places.values()),
+            }
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _head(self) -> Cursor:
+        return Cursor(self._epoch, self._sequence)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerClosed("this memory broker is closed")
+
+    def _trim(self, channel: str) -> None:
+        """By age from the old end, which costs nothing more; by count where one channel is over."""
+        oldest = time.monotonic() - self._history.seconds
+        while self._kept[0][0] < oldest:
+            self._forget(self._kept.popleft()[1])
+        if self._counts.get(channel, 0) > self._history.events:
+            first = next(entry for entry in self._kept if entry[1].channel == channel)
+            self._kept.remove(first)
+            self._forget(first[1])
+
+    def _forget(self, record: Record) -> None:
+        self._floors[record.channel] = record.sequence
+        self._counts[record.channel] -= 1
+        if not self._counts[record.channel]:
+            del self._counts[record.channel]
+
+    def _run(self, listener: Listener, after: int) -> None:
+        while not self._closed:
+            with self._changed:
+                while self._sequence == after and not self._closed:
+                    self._changed.wait()
+                head = self._head()
+                news = [record for _, record in self._kept if record.sequence > after][:500]
+                lost = [name for name, floor in self._floors.items() if floor > after]
+            after = news[-1].sequence if news else head.sequence
+            try:
+                if lost:
+                    listener.gap(lost, Cursor(head.epoch, after))
+                if news:
+                    listener.deliver(news)
+            except Exception:
+                log.exception("delivery from the memory broker failed")

@@ -1,0 +1,156 @@
+"""``flask ssemux …``: publish, tail and status, from a shell beside the application.
+
+Options are parsed and things are printed here; what is done is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Iterator
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from .brokers import Broker, Record
+from .errors import ConfigurationError, SSEMuxError
+from .options import key_of
+from .wire import EVERYONE, Cursor, check_channel
+
+if TYPE_CHECKING:
+    from .extension import Service
+
+#: Seconds between two looks for news in ``tail``.
+TAIL = 0.1
+
+
+def commands() -> AppGroup:
+    """The group that ``init_app`` adds to ``app.cli``."""
+    group = AppGroup("ssemux", help="Server-Sent Events: publish, look, find out.")
+    for command in (publish, tail, status):
+        group.add_command(command)
+    return group
+
+
+def _service() -> Service:
+    found: Service = current_app.extensions["ssemux"]
+    return found
+
+
+def _shared(service: Service) -> Broker:
+    broker = service._broker()
+    if not broker.shared:
+        raise ConfigurationError(
+            "SSEMUX_BROKER=%r stays in one process, which is not this one; use 'sqlite:'" % service.options.broker
+        )
+    return broker
+
+
+class _Group(click.Command):
+    """A command whose errors of ours are one line, not a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SSEMuxError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _command(function: Any) -> Any:
+    from flask.cli import with_appcontext
+
+    return click.command(cls=_Group)(with_appcontext(function))
+
+
+@_command
+@click.argument("channel", required=False)
+@click.argument("data", required=False)
+@click.option("--user", help="Send to this user's streams instead of a channel.")
+@click.option("--everyone", is_flag=True, help="Send to every stream.")
+@click.option("--event", help="The event's name; without it clients see 'message'.")
+@click.option("--json", "as_json", is_flag=True, help="DATA is JSON: check it before it goes out.")
+def publish(
+    channel: str | None, data: str | None, user: str | None, everyone: bool, event: str | None, as_json: bool
+) -> None:
+    """Publish DATA to CHANNEL, and print the event's cursor.
+
+    Without DATA it is read from standard input.
+    """
+    service = _service()
+    _shared(service)
+    if (user is not None) + everyone and channel is not None and data is None:
+        channel, data = None, channel
+    if (channel is not None) + (user is not None) + everyone != 1:
+        raise click.UsageError("say where it goes: CHANNEL, or --user ID, or --everyone")
+    text = sys.stdin.read() if data is None else data
+    value = _parsed(text) if as_json else text
+    if user is not None:
+        click.echo(service.send_to_user(user, value, event))
+    else:
+        click.echo(service.publish(EVERYONE if channel is None else channel, value, event))
+
+
+@_command
+@click.argument("channels", nargs=-1)
+@click.option("--after", metavar="CURSOR", help="Begin after this event instead of now; 0 for all that is kept.")
+@click.option("--follow/--no-follow", default=True, help="Go on with what is published from now on (the default).")
+def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
+    """Print events of CHANNELS as they are published, one frame each."""
+    if not channels:
+        raise click.UsageError("name the channels to follow, such as: flask ssemux tail jobs '*'")
+    broker = _shared(_service())
+    for channel in channels:
+        check_channel(channel)
+    for cursor, record in _events(broker, channels, _start(broker, after), follow):
+        click.echo("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n")))
+
+
+@_command
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(as_json: bool) -> None:
+    """Show the broker's state, and the options with their values."""
+    service = _service()
+    figures = _shared(service).figures()
+    options = {key_of(name): value for name, value in vars(service.options).items()}
+    if as_json:
+        click.echo(json.dumps({"broker": figures, "options": options}))
+        return
+    for name, value in list(figures.items()) + list(options.items()):
+        click.echo("%-28s %s" % (name, "off" if value is None else value))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError("DATA is not JSON: %s" % error) from None
+
+
+def _start(broker: Broker, after: str | None) -> Cursor:
+    head = broker.head()
+    if after is None:
+        return head
+    cursor = Cursor.parse(after) if after != "0" else Cursor(head.epoch, 0)
+    if cursor is None or cursor.epoch != head.epoch:
+        raise click.UsageError("%r is no cursor of this broker's history; its newest is %s" % (after, head))
+    return cursor
+
+
+def _events(broker: Broker, channels: tuple[str, ...], start: Cursor, follow: bool) -> Iterator[tuple[Cursor, Record]]:
+    at = start
+    while True:
+        head = broker.head()
+        if head.epoch != at.epoch:
+            raise click.ClickException("the history began anew; start again")
+        page = broker.read(channels, at.sequence, head.sequence, 500)
+        for channel in page.missing:
+            click.echo("(events of %s after %s are no longer kept)" % (channel, at), err=True)
+        for record in page.records:
+            yield Cursor(head.epoch, record.sequence), record
+        at = Cursor(head.epoch, page.records[-1].sequence) if len(page.records) == 500 else head
+        if len(page.records) < 500:
+            if not follow:
+                return
+            time.sleep(TAIL)

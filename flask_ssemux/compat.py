@@ -1,0 +1,253 @@
+"""The wrapper for old streams: a view's generator as it is, made to arrive.
+
+The generator keeps running where it always ran, in its request's own greenlet (or
+thread) with whatever context it holds. Heartbeats are written beside it while it
+sleeps or polls. Channels and history are not for old generators: the next step,
+``SSEMux.add_stream``, is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from time import monotonic
+from typing import Any, Callable, Iterator, TypeVar
+
+from flask import Response, current_app, request
+
+from . import wire
+from .errors import ApplicationError
+from .lifecycle import Process
+from .options import log
+from .routes import CONTENT_TYPE, come_back, finish
+from .server import why_not
+from .stream import WRITE_TIMEOUT
+from .transports.peer import Peer
+from .transports.waiting import Departure, greenlets_are_threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def streaming(view: F) -> F:
+    """Decorate an old view that returns a generator (or a response made of one).
+
+    It gets the headers and the flushing that keep hops from holding it back, ``: heartbeat``
+    after ``SSEMUX_HEARTBEAT`` seconds of its silence, its end when its client leaves (under
+    gevent at once, by ``GeneratorExit`` where it sleeps; in threads at its next ``yield``), and an end
+    that is clean where it returns or raises. Status, cookies and headers of the view's response stay.
+    A response that is no stream, such as a redirect or an error, is left as it is::
+
+        @app.route("/api/jobs/stream")
+        @flask_ssemux.streaming
+        def jobs_stream():
+            return Response(poll_the_database(), mimetype="text/event-stream")
+
+    :raises ApplicationError: at the first request, if flask_ssemux is not set up for the application.
+    """
+
+    @functools.wraps(view)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        response = _response(view(*args, **kwargs))
+        return _wrap(response) if response.is_streamed else finish(response)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _response(returned: Any) -> Response:
+    """What the view returned, as Flask would make a response of it; also where Flask 1.1 takes no generator."""
+    parts: tuple[Any, ...] = returned if isinstance(returned, tuple) else (returned,)
+    if inspect.isgenerator(parts[0]):
+        parts = (current_app.response_class(parts[0]),) + parts[1:]
+    return current_app.make_response(parts if len(parts) > 1 else parts[0])
+
+
+def _wrap(response: Response) -> Response:
+    process = _process()
+    trouble = why_not(request.environ) or process.why_full()
+    if trouble:
+        log.error("a stream was refused: %s", trouble)
+        response.close()
+        return come_back(trouble)
+    response.headers["Content-Type"] = CONTENT_TYPE
+    response.headers.pop("Content-Length", None)
+    source = OldStream(response.response, process, Peer(request.environ))
+    response.response = source
+    kind: Any = type(response)
+    response.__class__ = _heard(kind)
+    return finish(response)
+
+
+def _process() -> Process:
+    if "ssemux" not in current_app.extensions:
+        raise ApplicationError(
+            "flask_ssemux.streaming needs the extension: call flask_ssemux.init_app(app) where the application is made"
+        )
+    found: Process = current_app.extensions["ssemux"].process
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def _heard(kind: Any) -> Any:
+    """The application's kind of response, which also tells its stream the server's ``write``.
+
+    WSGI's ``write`` (PEP 3333) is the one way to send bytes while an iterator does not return.
+    Changing the class of a response is what Werkzeug's ``Response.force_type`` does.
+    """
+
+    def call(self: Response, environ: Any, start_response: Any) -> Any:
+        def start(*args: Any) -> Any:
+            write = start_response(*args)
+            self.response.write = write  # type: ignore[union-attr]
+            return write
+
+        return kind.__call__(self, environ, start)
+
+    return type("Streaming" + kind.__name__, (kind,), {"__call__": call})
+
+
+class OldStream:
+    """An old generator as a WSGI iterator, with heartbeats written beside it.
+
+    Whose turn it is to write is the one thing that matters: ``_inside`` is true while the
+    generator works, and only then, holding ``_turn``, may a heartbeat be written.
+    """
+
+    def __init__(self, source: Any, process: Process, peer: Peer) -> None:
+        self.slot: int | None = None
+        self.write: Callable[[bytes], Any] | None = None
+        self._source = source
+        self._items: Iterator[Any] | None = None
+        self._process = process
+        self._peer = peer
+        self._options = process.options
+        self._interrupt: Callable[[], None] = _nothing
+        self._departure: Departure | None = None
+        self._turn = threading.Lock()
+        self._inside = False
+        self._over = False
+        self._last = b""
+        self._tail = b""
+        self._sent_at = monotonic()
+
+    # -- the server's side -------------------------------------------------
+
+    def __iter__(self) -> OldStream:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._items is None:
+            self._begin()
+            return self._sent(wire.retry(self._options.retry, "ssemux") + wire.HEARTBEAT)
+        while not self._over:
+            item = self._draw()
+            if item:
+                return self._sent(item)
+        last, self._last = self._last, b""
+        if last:
+            return last
+        raise StopIteration
+
+    def close(self) -> None:
+        """The server is done with it (PEP 3333): the generator's ``finally`` runs."""
+        self._over = True
+        self._process.guest_left(self)
+        departure, self._departure = self._departure, None
+        if departure is not None:
+            departure.close()
+        source, self._source = self._source, ()
+        if hasattr(source, "close"):
+            source.close()
+
+    def _begin(self) -> None:
+        self._items = iter(self._source)
+        if greenlets_are_threads():
+            from gevent import get_hub, getcurrent
+
+            hub, greenlet = get_hub(), getcurrent()
+            self._departure = Departure(self._peer, self._left)
+            self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
+        self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
+
+    def _draw(self) -> bytes:
+        """The generator's next item; b"" when it has ended."""
+        assert self._items is not None
+        self._inside = True
+        try:
+            item = next(self._items)
+            return item.encode("utf-8") if isinstance(item, str) else item
+        except StopIteration:
+            self._over = True
+        except GeneratorExit:  # thrown by us, or out of the generator by itself: it is over
+            self._over = True
+        except Exception:
+            self._over = True
+            log.exception("an old stream's generator raised; its stream ends")
+        finally:
+            self._inside = False
+            self._sent_at = monotonic()
+            with self._turn:  # a heartbeat that is being written is finished first
+                pass
+        return b""
+
+    def _sent(self, data: bytes) -> bytes:
+        self._tail = (self._tail + data)[-4:]
+        self._sent_at = monotonic()
+        return data
+
+    # -- the heart's side --------------------------------------------------
+
+    def beat(self, now: float) -> float | None:
+        """The heart's look: end a silence, or a write that hangs."""
+        if self._over:
+            return None
+        if self._peer.has_left():
+            self._left()
+            return None
+        due = self._sent_at + self._options.heartbeat
+        if now < due:
+            return due
+        if self._inside and self._turn.acquire(False):
+            threading.Thread(target=self._write_beat, name="ssemux-beat", daemon=True).start()
+            return now + self._options.heartbeat
+        if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
+            self._peer.sever()
+            self._left()
+            return None
+        return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
+
+    def leave(self, last: bytes) -> None:
+        """Its worker goes: say so, and end."""
+        if self._tail.endswith(b"\n"):
+            self._last = last
+        self._left()
+
+    def _left(self) -> None:
+        self._over = True
+        self._interrupt()
+
+    def _throw(self, greenlet: Any) -> None:
+        """In the hub: end the generator where it sleeps, as ``close`` would where it yields."""
+        if self._inside:
+            greenlet.throw(GeneratorExit)
+
+    def _write_beat(self) -> None:
+        """With the turn taken by ``beat``."""
+        try:
+            if self._inside and self.write is not None:
+                self.write(self._beat_frame())
+                self._sent_at = monotonic()
+        except OSError:
+            self._left()
+        finally:
+            self._turn.release()
+
+    def _beat_frame(self) -> bytes:
+        """Within an event only a bare comment line is harmless; within a line, nothing is."""
+        if self._tail.endswith((b"\n\n", b"\r\n\r\n")):
+            return wire.heartbeat(self._options.heartbeat_event)
+        return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+
+
+def _nothing() -> None:
+    """In threads nobody can be interrupted."""

@@ -1,0 +1,185 @@
+"""``SSEMux``: which part is built from which option, and the application's side of each.
+
+A thin class. What an application's streams need lives in ``Service``, under
+``app.extensions["ssemux"]``, not on the shared object.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple, Sequence
+
+from flask import Flask, Response, current_app, request
+
+from . import server
+from .access import F, Pattern, Rules
+from .brokers import Broker, open_broker
+from .cli import commands
+from .errors import ApplicationError
+from .lifecycle import Process
+from .options import Options
+from .publisher import Publishing
+from .routes import blueprint, finish, fixed
+
+#: Where the extension keeps itself in ``app.extensions``.
+KEY = "ssemux"
+
+
+class FixedStream(NamedTuple):
+    """A stream whose channels the application names."""
+
+    url: str
+    patterns: list[Pattern]
+    endpoint: str
+    personal: bool
+
+
+class Service(Publishing):
+    """The extension in one application: options, rules, and the parts of this process."""
+
+    def __init__(self, options: Options, rules: Rules, process: Process) -> None:
+        self.options = options
+        self.rules = rules
+        self.process = process
+        self.max_event_bytes = options.max_event_bytes
+        self.endpoints = {"ssemux.events"}
+
+    def _broker(self) -> Broker:
+        return self.process.broker
+
+
+class SSEMux(Publishing):
+    """Server-Sent Events for Flask applications, any number of channels on one connection.
+
+    :param app: the application; or call ``init_app`` later, for as many as there are.
+    :raises ConfigurationError: as ``init_app``.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._rules = Rules()
+        self._streams: list[FixedStream] = []
+        self._apps: list[Flask] = []
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set up an application: its options are read, its routes and commands registered.
+
+        Opens no file, no connection and no thread.
+
+        :raises ConfigurationError: names the option, the value and what is allowed; or says what
+            of the server's set-up cannot work.
+        :raises ApplicationError: the application has the extension already.
+        """
+        if KEY in app.extensions:
+            raise ApplicationError(
+                "flask_ssemux is already set up for %r: call init_app once for an application" % app.name
+            )
+        options = Options.resolve(app.config)
+        server.check_start(options.broker)
+        open_broker(options.broker, folder=app.instance_path).close()
+        process = Process(options, app.instance_path)
+        service = app.extensions[KEY] = Service(options, self._rules, process)
+        app.register_blueprint(blueprint(process, self._rules))
+        app.after_request(_finisher(service))
+        app.cli.add_command(commands())
+        self._apps.append(app)
+        for stream in self._streams:
+            _add(app, service, stream)
+
+    # -- the application's rules -------------------------------------------
+
+    def identify(self, function: F) -> F:
+        """Decorate what says who the current request's user is: text, int, UUID, or None for nobody.
+
+        Asked once a stream, inside its request. The default is Flask-Login's current user
+        where it is set up, else nobody.
+        """
+        self._rules.identify = function
+        return function
+
+    def authorize(self, pattern: str) -> Callable[[F], F]:
+        """Decorate what says whether a user may read the channels of a pattern.
+
+        Asked for each channel that a client names; without a rule the answer is no. The first
+        pattern that matches decides. Called with the user's id (text, or None) and the pattern's
+        variables by name::
+
+            @mux.authorize("jobs:<job_id>")
+            def may_read(user_id, job_id): return Job.owner(job_id) == user_id
+
+        :param pattern: a channel; ``<name>`` in it matches anything but a colon.
+        :raises InvalidChannel: no client can name such channels.
+        """
+        return self._rules.add(self._rules.authorize, pattern)
+
+    def snapshot(self, pattern: str) -> Callable[[F], F]:
+        """Decorate what yields the first events, ``(event, data)``, of a new subscription.
+
+        Called with the pattern's variables by name, inside the stream's request. Nothing falls
+        between these events and the live ones.
+
+        :param pattern: as for ``authorize``.
+        :raises InvalidChannel: no client can name such channels.
+        """
+        return self._rules.add(self._rules.snapshot, pattern)
+
+    def add_stream(
+        self, url: str, channels: Sequence[str], endpoint: str | None = None, personal: bool = False
+    ) -> None:
+        """Serve a stream of these channels at a URL of its own: an old endpoint, moved over.
+
+        Channels that are named here are open to all who reach the URL; one with variables, which
+        the URL's fill in (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``), asks its rule.
+
+        :param url: as for ``app.route``.
+        :param channels: channels, or patterns with the URL's variables.
+        :param endpoint: as for ``app.route``; None makes one of the URL.
+        :param personal: also send the client its own channel's events and everyone's.
+        :raises InvalidChannel: a channel that clients may not name.
+        """
+        if isinstance(channels, str):
+            raise ApplicationError("channels is a list of names; write [%r]" % channels)
+        name = endpoint or "ssemux_" + url.strip("/").replace("/", "_").replace("<", "").replace(">", "")
+        stream = FixedStream(url, [Pattern(channel) for channel in channels], name.replace(".", "_"), personal)
+        self._streams.append(stream)
+        for app in self._apps:
+            _add(app, app.extensions[KEY], stream)
+
+    def _broker(self) -> Broker:
+        return current()._broker()
+
+    @property
+    def max_event_bytes(self) -> int:  # type: ignore[override]
+        return current().max_event_bytes
+
+
+def current() -> Service:
+    """The extension in the current application.
+
+    :raises ApplicationError: there is no current application, or it has no extension.
+    """
+    if not current_app:
+        raise ApplicationError(
+            "flask_ssemux acts on the current application, and there is none here: use "
+            "`with app.app_context():`, or flask_ssemux.Publisher(url) in a process without Flask"
+        )
+    if KEY not in current_app.extensions:
+        raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % current_app.name)
+    found: Service = current_app.extensions[KEY]
+    return found
+
+
+def _add(app: Flask, service: Service, stream: FixedStream) -> None:
+    view = fixed(service.process, service.rules, stream.patterns, stream.personal)
+    app.add_url_rule(stream.url, stream.endpoint, view)
+    service.endpoints.add(stream.endpoint)
+
+
+def _finisher(service: Service) -> Callable[[Response], Response]:
+    """On every answer of a stream's URL, errors too, the headers that keep hops from holding it back."""
+
+    def after(response: Response) -> Response:
+        ours = request.endpoint in service.endpoints or request.path == service.options.url
+        return finish(response) if ours else response
+
+    return after

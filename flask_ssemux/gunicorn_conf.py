@@ -1,0 +1,44 @@
+"""gunicorn settings for streams, each with its reason. In a project's own ``gunicorn.conf.py``::
+
+    from flask_ssemux.gunicorn_conf import *
+
+Settings below that line win. Only settings and hooks; what the hooks do is in ``lifecycle.py``.
+"""
+
+from __future__ import annotations
+
+# First of all, so that every module imported later (database drivers above all) is patched when
+# it looks: gunicorn's own patching comes after preload_app has imported the application.
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+
+from .lifecycle import post_worker_init, worker_exit  # noqa: E402
+
+__all__ = [
+    "worker_class", "workers", "worker_connections", "timeout", "graceful_timeout", "keepalive",
+    "post_worker_init", "worker_exit",
+]  # fmt: skip
+
+#: A stream is a greenlet. The default, "sync", serves one request at a time: the first stream would be the last.
+worker_class = "gevent"
+
+#: As gunicorn's own WEB_CONCURRENCY; streams need processors, not processes.
+workers = int(os.environ.get("WEB_CONCURRENCY") or min(4, os.cpu_count() or 1))
+
+#: For each worker. gunicorn's default, 1000, accepts the 1001st stream no more and says nothing.
+#: SSEMUX_MAX_STREAMS keeps a fifth of it, and of the limit of open files, free for pages.
+worker_connections = 10000
+
+#: Seconds without a sign of life from a worker's loop until it is killed. Streams do not count
+#: against it under gevent; a view that blocks the loop does, and its heartbeats stop with it.
+timeout = 60
+
+#: Seconds that a stopping worker waits for its requests. Streams end within the first of them.
+graceful_timeout = 20
+
+#: Seconds that an idle connection of a proxy stays open: over the 60 s of nginx's upstream
+#: keepalive_timeout and AWS's balancers, so that the proxy, not the worker, closes it.
+keepalive = 75

@@ -1,0 +1,132 @@
+"""One clock for a worker: who is due a look, and when.
+
+Members are looked at when they are due and say themselves when they are due
+next: streams that were silent, and the few other things that happen by the
+clock. One entry a member, in slots of a tick each, so the cost of a tick is that of
+its members and does not grow with the number of all. No frames, no sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Callable, Protocol
+
+log = logging.getLogger("flask_ssemux")
+
+
+class Member(Protocol):
+    """Something that wants to be looked at by the clock."""
+
+    #: Where the heart keeps it; None when it does not.
+    slot: int | None
+
+    def beat(self, now: float) -> float | None:
+        """Do what is due; the time of the next look, or None for never."""
+
+
+class Slots:
+    """Members by the time they are due. Time is passed in.
+
+    :param tick: seconds that one slot spans. A member is looked at in the tick in which
+        it is due: up to one tick early, never late by the clock's own doing.
+    """
+
+    def __init__(self, tick: float) -> None:
+        self.tick = tick
+        self._slots: dict[int, set[Member]] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, member: Member, due: float) -> None:
+        with self._lock:
+            self._put(member, due)
+            self._count += 1
+
+    def remove(self, member: Member) -> None:
+        """Forget a member; one that is not there is fine."""
+        with self._lock:
+            slot, member.slot = member.slot, None
+            if slot is not None:
+                self._count -= 1
+                self._slots.get(slot, set()).discard(member)
+
+    def run(self, now: float) -> None:
+        """Look at all that are due."""
+        last = int(now / self.tick)
+        for slot in self._due(last):
+            while True:
+                with self._lock:
+                    members = self._slots.get(slot)
+                    if not members:
+                        self._slots.pop(slot, None)
+                        break
+                    member = members.pop()
+                self._look(member, now, last)
+
+    def _due(self, last: int) -> list[int]:
+        with self._lock:
+            return sorted(slot for slot in self._slots if slot <= last)
+
+    def _look(self, member: Member, now: float, last: int) -> None:
+        due: float | None = None
+        try:
+            due = member.beat(now)
+        except Exception:
+            log.exception("a look at %r failed; it is not looked at again", member)
+        with self._lock:
+            if member.slot is None:  # removed meanwhile
+                return
+            member.slot = None
+            if due is None:
+                self._count -= 1
+            else:
+                self._put(member, max(due, (last + 1) * self.tick))
+
+    def _put(self, member: Member, due: float) -> None:
+        slot = member.slot = int(due / self.tick)
+        members = self._slots.get(slot)
+        if members is None:
+            members = self._slots[slot] = set()
+        members.add(member)
+
+
+class Heart:
+    """Runs ``Slots`` by the real clock, in a thread (or greenlet) that lives while there are members.
+
+    :param heartbeat: the longest silence that is asked for, in seconds; sets the tick.
+    """
+
+    #: Ticks in a heartbeat: a member is looked at up to this fraction of it early.
+    FINENESS = 80
+
+    def __init__(self, heartbeat: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
+        self._starting = threading.Lock()
+        self._running = False
+
+    def add(self, member: Member, due: float) -> None:
+        """Look at a member for the first time at ``due``, in seconds of ``clock``."""
+        self._slots.add(member, due)
+        with self._starting:
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="ssemux-heart", daemon=True).start()
+
+    def remove(self, member: Member) -> None:
+        self._slots.remove(member)
+
+    def _run(self) -> None:
+        while self._is_needed():
+            time.sleep(self._slots.tick)
+            self._slots.run(self.clock())
+
+    def _is_needed(self) -> bool:
+        with self._starting:
+            self._running = len(self._slots) > 0
+            return self._running

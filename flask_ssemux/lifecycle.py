@@ -1,0 +1,179 @@
+"""What lives as long as a process: its broker, heart and mux; start, fork, drain, exit.
+
+Parts are made when they are first needed, in the process that needs them, so that
+a master which only builds the application opens no file and starts no thread.
+No requests, no rules.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from typing import Any, Callable, Protocol
+
+from . import server
+from .access import Places
+from .brokers import Broker, History, open_broker
+from .brokers.base import HOLD_SECONDS
+from .heart import Heart, Member
+from .mux import Mux
+from .options import Options, log
+from .transports.waiting import greenlets_are_threads
+
+#: Seconds between two looks at whether the worker was told to stop.
+LEAVING = 0.25
+
+
+class Process:
+    """The parts of one application in this process.
+
+    :param options: from which they are built.
+    :param folder: the application's instance folder.
+    """
+
+    def __init__(self, options: Options, folder: str) -> None:
+        self.options = options
+        self._folder = folder
+        self._making = threading.RLock()
+        self._broker: Broker | None = None
+        self._mux: Mux | None = None
+        self._guests: set[Guest] = set()
+        _processes.add(self)
+
+    @property
+    def broker(self) -> Broker:
+        if self._broker is None:
+            with self._making:
+                if self._broker is None:
+                    options = self.options
+                    history = History(options.history_seconds, options.history_events)
+                    self._broker = open_broker(options.broker, history, self._folder)
+        return self._broker
+
+    @property
+    def mux(self) -> Mux:
+        if self._mux is None:
+            with self._making:
+                if self._mux is None:
+                    self._build()
+        assert self._mux is not None
+        return self._mux
+
+    def _build(self) -> None:
+        options, broker = self.options, self.broker
+        self.heart = Heart(options.heartbeat)
+        self.places = Places(broker, options.max_streams_per_user)
+        self.max_streams = options.max_streams or server.stream_slots()
+        self._mux = Mux(
+            broker, self.heart, options, _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        )
+        for chore in (_Chore(self._watch_server, LEAVING), _Chore(self._renew_places, HOLD_SECONDS / 3)):
+            self.heart.add(chore, self.heart.clock() + chore.every)
+
+    def why_full(self) -> str | None:
+        """Why this process takes no stream more; None if it does."""
+        held = len(self.mux) + len(self._guests)
+        if self.mux.is_draining:
+            return "this worker stops"
+        if held >= self.max_streams:
+            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % held
+        return None
+
+    def guest_came(self, guest: Guest, due: float) -> None:
+        """An old stream, which the mux does not feed, begins: give it the heart's looks."""
+        self._guests.add(guest)
+        self.heart.add(guest, due)
+
+    def guest_left(self, guest: Guest) -> None:
+        """It has ended; more than once is fine."""
+        self._guests.discard(guest)
+        self.heart.remove(guest)
+
+    def close(self) -> None:
+        """Let go of everything; the store is left tidy."""
+        if self._broker is not None:
+            self._broker.close()
+
+    def forget(self) -> None:
+        """After a fork, in the child: what the parent opened is the parent's."""
+        _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
+        self._broker = self._mux = None
+        self._guests = set()
+        self._making = threading.RLock()
+
+    def _watch_server(self) -> None:
+        if server.is_leaving() and not self.mux.is_draining:
+            log.info("the worker stops: %d streams are sent elsewhere", len(self.mux) + len(self._guests))
+            self.mux.drain("this worker stops")
+            for guest in list(self._guests):
+                guest.leave(self.mux.farewell("this worker stops"))
+
+    def _renew_places(self) -> None:
+        # In a thread of its own: a store that is busy must not hold up a heartbeat.
+        threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
+
+
+class Guest(Member, Protocol):
+    """A stream that the mux does not feed: an old generator's."""
+
+    def leave(self, last: bytes) -> None:
+        """Say this, and end."""
+
+
+class _Chore:
+    """Something done by the heart's clock, for as long as the process lives."""
+
+    def __init__(self, work: Callable[[], None], every: float) -> None:
+        self.slot: int | None = None
+        self._work = work
+        self.every = every
+
+    def beat(self, now: float) -> float:
+        self._work()
+        return now + self.every
+
+
+def _breathe_greenlets() -> None:
+    """Let every greenlet run that is ready now: the hub takes them in the order they were woken."""
+    time.sleep(0)
+
+
+def _breathe_threads() -> None:
+    time.sleep(0.001)
+
+
+# -- the process's own events ------------------------------------------------
+
+_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+def _after_fork() -> None:
+    server.adopt(None)
+    for process in list(_processes):
+        process.forget()
+
+
+def _at_exit() -> None:
+    for process in list(_processes):
+        process.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
+
+
+# -- hooks for gunicorn.conf.py ----------------------------------------------
+
+
+def post_worker_init(worker: Any) -> None:
+    """gunicorn's hook: the worker is ready; from it we know our limits, and when to go."""
+    server.adopt(worker)
+
+
+def worker_exit(arbiter: Any, worker: Any) -> None:
+    """gunicorn's hook: the worker goes; the store is closed tidily."""
+    _at_exit()

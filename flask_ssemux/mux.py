@@ -1,0 +1,310 @@
+"""Channels to streams: takes events off the broker and hands them to whom they are for.
+
+Fan-out in slices, and replay joined to live without a gap or a double. Who may
+read what is not asked here, and no byte is written to a socket. No Flask.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Callable, Iterable, Iterator, Sequence
+
+from . import wire
+from .brokers import Broker, Listener, Record
+from .errors import BrokerUnavailable
+from .heart import Heart
+from .options import Options, log
+from .stream import Limits, Stream
+from .wire import Cursor
+
+#: History events read at a time.
+PAGE = 200
+
+#: Deliveries between two moments in which others may run; 10 ms of work at most.
+SLICE = 500
+
+#: Makes the first events of new subscriptions: bodies, for these channels.
+Snapshots = Callable[[Sequence[str]], Iterable[bytes]]
+
+
+class Mux:
+    """All streams of one process.
+
+    :param broker: where events come from.
+    :param heart: looks after the streams' silence.
+    :param options: of the application.
+    :param breathe: lets others run, the transports of woken streams first.
+    """
+
+    def __init__(self, broker: Broker, heart: Heart, options: Options, breathe: Callable[[], None]) -> None:
+        self.broker = broker
+        self._heart = heart
+        self._options = options
+        self._breathe = breathe
+        self._lock = threading.RLock()
+        self._streams: set[Stream] = set()
+        self._channels: dict[str, set[Stream]] = {}
+        self._targets: dict[str, list[Stream]] = {}
+        self._listening = threading.Lock()
+        self._epoch: str | None = None
+        self._outage = _Outage(self)
+        self._draining: str | None = None
+        self._since_breath = [0, 0]
+        beat = wire.heartbeat(options.heartbeat_event)
+        self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
+
+    def __len__(self) -> int:
+        """Streams that are open."""
+        return len(self._streams)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining is not None
+
+    # -- streams -----------------------------------------------------------
+
+    def open(
+        self,
+        channels: Sequence[str],
+        user_id: str | None,
+        last_ids: Sequence[str] = (),
+        snapshots: Snapshots = lambda _: (),
+        on_closed: Callable[[Stream], None] = lambda _: None,
+    ) -> Stream:
+        """A stream of these channels, joined without gap or double to what its client has seen.
+
+        :param last_ids: what the client says it saw last, in all the ways it said it.
+        :param snapshots: first events of the channels that are new to the client.
+        :param on_closed: called when the stream is no more; not if this raises.
+        :raises BrokerUnavailable: its place in the history cannot be found out now.
+        """
+        self._listen()
+        now = self._heart.clock()
+        stream = Stream(tuple(channels), user_id, self._limits, now)
+        self._add(stream)
+        try:
+            # Only now: every event after this head will be delivered, every one up to it can be read.
+            head = self.broker.head()
+            stream.after = head.sequence
+            stream.begin(_Prologue(self, stream, head, last_ids, snapshots).pages())
+        except BaseException:
+            self._remove(stream)
+            raise
+
+        def closed(stream: Stream) -> None:
+            self._remove(stream)
+            on_closed(stream)
+
+        stream.on_closed = closed
+        if self._options.lifetime is not None:
+            stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
+            stream.farewell = self.farewell("its lifetime is over")
+        self._heart.add(stream, now + self._options.heartbeat / 4)
+        return stream
+
+    def drain(self, reason: str) -> None:
+        """End every stream cleanly, their clients' return spread over time."""
+        self._draining = reason
+        for stream in self._all():
+            self.end(stream, reason)
+
+    def end(self, stream: Stream, reason: str) -> None:
+        """End one stream cleanly; its client comes back within ±50 % of ``SSEMUX_RETRY``."""
+        stream.close(reason, self.farewell(reason))
+
+    def farewell(self, reason: str) -> bytes:
+        """The last frame of a stream that is ended: come back, at a time of your own."""
+        return wire.retry(spread(self._options.retry), reason)
+
+    def _add(self, stream: Stream) -> None:
+        with self._lock:
+            self._streams.add(stream)
+            for channel in stream.channels:
+                members = self._channels.setdefault(channel, set())
+                members.add(stream)
+                self._targets.pop(channel, None)
+                if len(members) == 1:
+                    self.broker.want(channel)
+
+    def _remove(self, stream: Stream) -> None:
+        self._heart.remove(stream)
+        with self._lock:
+            self._streams.discard(stream)
+            for channel in stream.channels:
+                members = self._channels.get(channel, set())
+                members.discard(stream)
+                self._targets.pop(channel, None)
+                if not members and self._channels.pop(channel, None) is not None:
+                    self.broker.drop(channel)
+
+    def _all(self) -> list[Stream]:
+        with self._lock:
+            return list(self._streams)
+
+    # -- what the broker tells ---------------------------------------------
+
+    def _listen(self) -> None:
+        with self._listening:
+            if self._epoch is None:
+                told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
+                self._epoch = self.broker.listen(told).epoch
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        for record in records:
+            targets = self._targets_of(record.channel)
+            if targets:
+                cursor = "%s-%d" % (self._epoch, record.sequence)
+                self._fan_out(targets, wire.frame(record.body, cursor), record.sequence)
+
+    def _targets_of(self, channel: str) -> list[Stream]:
+        """The streams of a channel as they are now: the list is not changed later."""
+        with self._lock:
+            targets = self._targets.get(channel)
+            if targets is None and channel in self._channels:
+                targets = self._targets[channel] = list(self._channels[channel])
+            return targets or []
+
+    def _fan_out(self, targets: list[Stream], frame: bytes, sequence: int | None) -> None:
+        for start in range(0, len(targets), SLICE):
+            part = targets[start : start + SLICE]
+            self._pace(len(part), len(frame))
+            for stream in part:
+                stream.offer(frame, sequence)
+
+    def _pace(self, deliveries: int, size: int) -> None:
+        """Breathe before anyone's queue could fill only because its transport had no turn."""
+        spent = self._since_breath
+        limits = self._limits
+        most = min(SLICE, limits.events // 2)
+        if spent[0] + deliveries > most or spent[1] + size > limits.size // 2:
+            self._breathe()
+            spent[0] = spent[1] = 0
+        spent[0] += deliveries
+        spent[1] += size
+
+    def _gap(self, channels: Sequence[str], head: Cursor) -> None:
+        for channel in channels:
+            targets = self._targets_of(channel)
+            log.warning("events of channel %r were trimmed before this worker saw them", channel)
+            self._fan_out(targets, reset([channel], "history"), None)
+
+    def _renewed(self, head: Cursor) -> None:
+        self._epoch = head.epoch
+        for stream in self._all():
+            if stream.replay_is_void():
+                stream.abort("the history began anew during its replay")
+            else:
+                stream.after = head.sequence
+                stream.offer(reset(stream.channels, "epoch", head))
+
+    def _lost(self, reason: str) -> None:
+        log.error("the broker cannot be reached: %s", reason)
+        self._heart.add(self._outage, self._heart.clock() + self._options.heartbeat)
+
+    def _found(self) -> None:
+        log.warning("the broker can be reached again")
+        self._heart.remove(self._outage)
+        if self._outage.told:
+            self._outage.told = False
+            self._fan_out(self._all(), wire.own_frame("restored", {}), None)
+
+
+class _Prologue:
+    """What a stream says before anything live: what its client lost, who it is, what is new, what it missed."""
+
+    def __init__(self, mux: Mux, stream: Stream, head: Cursor, last_ids: Sequence[str], snapshots: Snapshots) -> None:
+        self._broker = mux.broker
+        self._stream = stream
+        self._head = head
+        self._wanted: list[str] = []
+        self._records: list[Record] = []
+        seen = wire.newest(last_ids, head.epoch)
+        lost, reason = self._judge(seen)
+        # With nothing to replay the client is up to date: its cursor moves on to the head.
+        start = seen if self._records and isinstance(seen, Cursor) else head
+        fresh = stream.channels if seen is None else lost
+        parts = [wire.retry(mux._options.retry, "ssemux")]
+        parts += [reset(lost, reason)] if lost else []
+        parts += _hello(mux._options, start, list(snapshots(fresh)) if fresh else [])
+        self._opening = b"".join(parts)
+
+    def _judge(self, seen: Cursor | str | None) -> tuple[Sequence[str], str]:
+        """The channels whose past is lost to this client, and why; reads the first page of the others."""
+        head, channels = self._head, self._stream.channels
+        if seen is None:
+            return (), ""
+        if not isinstance(seen, Cursor):
+            return channels, "unknown"
+        if seen.epoch != head.epoch:
+            return channels, "epoch"
+        if seen.sequence > head.sequence:
+            return channels, "future"
+        self._wanted = list(channels)
+        missing = self._read(seen.sequence)
+        lost = [channel for channel in channels if channel in missing]
+        while missing and self._wanted:
+            missing = self._read(seen.sequence)
+            lost += missing
+        return lost, "history"
+
+    def _read(self, after: int) -> list[str]:
+        """Read the next page; the channels that have a gap in it are no longer wanted, and returned."""
+        page = self._broker.read(self._wanted, after, self._head.sequence, PAGE)
+        self._wanted = [channel for channel in self._wanted if channel not in page.missing]
+        self._records = [] if page.missing else page.records
+        return page.missing
+
+    def pages(self) -> Iterator[bytes]:
+        """Pages of bytes; a page of history is read when the client has taken the one before."""
+        yield self._opening + self._frames()
+        self._opening = b""
+        try:
+            while len(self._records) == PAGE:
+                after = self._records[-1].sequence
+                missing = self._read(after)
+                while missing:
+                    yield reset(missing, "history")
+                    missing = self._read(after)
+                yield self._frames()
+        except BrokerUnavailable as error:
+            self._stream.abort("its replay could not be read: %s" % error)
+
+    def _frames(self) -> bytes:
+        return b"".join(wire.frame(body, "%s-%d" % (self._head.epoch, sequence)) for sequence, _, body in self._records)
+
+
+def _hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator[bytes]:
+    """The hello, then the snapshots. The cursor comes with the last of them, so that a client
+    that is cut off in between gets them again."""
+    told = {"heartbeat": options.heartbeat, "timeout": options.client_timeout}
+    yield wire.own_frame("hello", told, None if first else start)
+    yield from first[:-1]
+    yield from (wire.frame(body, str(start)) for body in first[-1:])
+
+
+class _Outage:
+    """Tells the clients when the broker has been away for longer than a heartbeat."""
+
+    def __init__(self, mux: Mux) -> None:
+        self._mux = mux
+        self.slot: int | None = None
+        self.told = False
+
+    def beat(self, now: float) -> None:
+        self.told = True
+        self._mux._fan_out(self._mux._all(), wire.own_frame("degraded", {}), None)
+
+
+def reset(channels: Sequence[str], reason: str, cursor: Cursor | None = None) -> bytes:
+    """``ssemux.reset``: these channels' past is lost to the client, and why.
+
+    :param reason: ``history`` (it no longer reaches back), ``epoch`` (it began anew),
+        ``future`` (the cursor is ahead of it), ``unknown`` (the cursor is none of ours).
+    """
+    return wire.own_frame("reset", {"channels": list(channels), "reason": reason}, cursor)
+
+
+def spread(milliseconds: int) -> int:
+    """A ``retry`` within ±50 %, so that not all clients return at once."""
+    return max(1, int(milliseconds * random.uniform(0.5, 1.5)))

@@ -1,0 +1,300 @@
+"""Every option once: its name, default, unit, bounds, and where the default comes from.
+
+``resolve`` reads them (``app.config``, then the environment, then the default)
+and refuses what cannot work. Nothing else in the package reads ``SSEMUX_*``.
+Knows neither Flask nor gevent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, Callable, Mapping
+
+from . import wire
+from .errors import ConfigurationError, InvalidEvent
+
+log = logging.getLogger("flask_ssemux")
+
+PREFIX = "SSEMUX_"
+
+#: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
+BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://")
+
+TRANSPORTS = ("auto", "generator")
+
+#: Words for "not set", as environments and old configuration files write them.
+_OFF = ("", "off", "none", "false", "no", "0")
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"(/[^/<>?#\s]+)+", value):
+        raise ValueError
+    return value
+
+
+def _broker(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith(BROKERS):
+        raise ValueError
+    return value
+
+
+def _transport(value: Any) -> str:
+    if value not in TRANSPORTS:
+        raise ValueError
+    return str(value)
+
+
+def _event(value: Any) -> str:
+    try:
+        return wire.check_event_name(value)
+    except InvalidEvent as error:
+        raise ValueError(str(error)) from None
+
+
+def _option(
+    default: Any,
+    convert: Callable[[Any], Any],
+    allowed: str,
+    about: str,
+    low: float | None = None,
+    high: float | None = None,
+    shown: str | None = None,
+) -> Any:
+    rule = {
+        "convert": convert, "allowed": allowed, "about": about,
+        "low": low, "high": high, "shown": shown,
+    }  # fmt: skip
+    return field(default=default, metadata=rule)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one application, converted and checked. Times are in seconds."""
+
+    url: str = _option(
+        "/events",
+        _url,
+        "a path such as '/events', without a slash at its end",
+        "where the blueprint is mounted",
+    )
+    broker: str = _option(
+        "sqlite:",
+        _broker,
+        "one of " + ", ".join(BROKERS),
+        "what keeps the history and carries events between processes; `sqlite:` is a file in "
+        "the application's instance folder",
+    )
+    # Half of 40 s and under: the shortest idle limits of common hops are 30 s (HAProxy's
+    # sample configurations), 55 s (Heroku) and 60 s (nginx's proxy_read_timeout, AWS ALB).
+    heartbeat: float = _option(
+        20.0,
+        _seconds,
+        "seconds from 0.05 to 3600",
+        "longest silence on a stream, in seconds",
+        low=0.05,
+        high=3600,
+        shown="20 s",
+    )
+    # The heartbeatTimeout that the clients of the system this replaces were set to.
+    client_timeout: float = _option(
+        120.0,
+        _seconds,
+        "seconds from 0.1 to 86400",
+        "what clients wait before they give up; a heartbeat that leaves a margin under 2 is "
+        "refused at start, under 3 warned of",
+        low=0.1,
+        high=86400,
+        shown="120 s",
+    )
+    # Chromium and Firefox wait 3 s and 5 s when a stream says nothing.
+    retry: int = _option(
+        3000,
+        _whole,
+        "milliseconds from 1 to 3600000",
+        "the `retry:` field: how long a client waits before it reconnects; spread by ±50 % at a drain",
+        low=1,
+        high=3600000,
+        shown="3000 ms",
+    )
+    history_seconds: float = _option(
+        3600.0,
+        _seconds,
+        "seconds from 0 to 31536000",
+        "how far back replay reaches, by age",
+        low=0,
+        high=31536000,
+        shown="3600 s",
+    )
+    history_events: int = _option(
+        10000,
+        _whole,
+        "a number from 1 to 10000000",
+        "how far back replay reaches, in events of each channel",
+        low=1,
+        high=10000000,
+    )
+    queue_events: int = _option(
+        1000,
+        _whole,
+        "a number from 10 to 1000000",
+        "events that may wait for one client; a slower client's stream is closed, and it reconnects and replays",
+        low=10,
+        high=1000000,
+    )
+    queue_bytes: int = _option(
+        1024 * 1024,
+        _whole,
+        "bytes from 1024 to 1073741824",
+        "the same, in bytes",
+        low=1024,
+        high=1024**3,
+        shown="1 MiB",
+    )
+    max_event_bytes: int = _option(
+        256 * 1024,
+        _whole,
+        "bytes from 64 to 536870912, and at most half of SSEMUX_QUEUE_BYTES",
+        "a larger event is refused at `publish`",
+        low=64,
+        high=512 * 1024**2,
+        shown="256 KiB",
+    )
+    # 80 %: the rest is kept for ordinary pages, which otherwise hang once streams hold every slot.
+    max_streams: int | None = _option(
+        None,
+        _whole,
+        "a number from 1 to 10000000",
+        "streams of one worker; over it a client is told to come back in 10 to 30 s",
+        low=1,
+        high=10000000,
+        shown="80 % of `worker_connections` and of the file limit",
+    )
+    max_streams_per_user: int = _option(
+        32,
+        _whole,
+        "a number from 1 to 1000000",
+        "streams of one user, over all workers",
+        low=1,
+        high=1000000,
+    )
+    lifetime: float | None = _option(
+        None,
+        _seconds,
+        "seconds from 1 to 31536000, or off",
+        "a stream ends cleanly after this long (spread over 80 to 100 %) and its client resumes: "
+        "rebalances workers, repeats `identify`",
+        low=1,
+        high=31536000,
+        shown="off",
+    )
+    heartbeat_event: str | None = _option(
+        None,
+        _event,
+        "an event's name, or off",
+        "the name of an event, without `id`, sent with each heartbeat, for pages that want to see "
+        "it through native `EventSource`",
+        shown="off",
+    )
+    transport: str = _option(
+        "auto",
+        _transport,
+        "one of " + ", ".join(TRANSPORTS),
+        "how frames get onto the socket; `auto` takes the best one that is safe here",
+    )
+
+    @classmethod
+    def resolve(cls, config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Options:
+        """The options as ``app.config``, the environment, and the defaults say, in that order.
+
+        :param config: ``app.config``; keys that begin with ``SSEMUX_`` are read.
+        :param environ: the environment; None is ``os.environ``.
+        :raises ConfigurationError: names the option, the value, and what is allowed.
+        """
+        environ = os.environ if environ is None else environ
+        _refuse_unknown(config)
+        found = {}
+        for option in fields(cls):
+            key = key_of(option.name)
+            for source in (config, environ):
+                if key in source:
+                    found[option.name] = _convert(key, source[key], option)
+                    break
+        made = cls(**found)
+        _check_together(made)
+        return made
+
+
+def key_of(name: str) -> str:
+    """``heartbeat`` is ``SSEMUX_HEARTBEAT`` to users."""
+    return PREFIX + name.upper()
+
+
+def table() -> list[tuple[str, str, str]]:
+    """Rows of (key, default as shown, what it is), for the README and its test."""
+    return [(key_of(o.name), o.metadata["shown"] or "%s" % o.default, o.metadata["about"]) for o in fields(Options)]
+
+
+def _refuse_unknown(config: Mapping[str, Any]) -> None:
+    known = [key_of(option.name) for option in fields(Options)]
+    for key in config:
+        if key.startswith(PREFIX) and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = "; did you mean %s?" % near[0] if near else "; known are " + ", ".join(known)
+            raise ConfigurationError("there is no option %s%s" % (key, hint))
+
+
+def _convert(key: str, value: Any, option: Any) -> Any:
+    rule = option.metadata
+    if option.default is None and (value is None or str(value).strip().lower() in _OFF):
+        return None
+    try:
+        made = rule["convert"](value)
+        if isinstance(made, (int, float)) and not rule["low"] <= made <= rule["high"]:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ConfigurationError("%s=%r: must be %s" % (key, value, rule["allowed"])) from None
+    return made
+
+
+def _check_together(options: Options) -> None:
+    margin = options.client_timeout / options.heartbeat
+    text = (
+        "SSEMUX_HEARTBEAT=%g with SSEMUX_CLIENT_TIMEOUT=%g leaves room for only %.1f heartbeats in a "
+        "client's time-out" % (options.heartbeat, options.client_timeout, margin)
+    )
+    if margin < 2:
+        raise ConfigurationError(
+            "%s: at least 2 are needed, 6 are usual; set SSEMUX_HEARTBEAT to at most %g"
+            % (text, options.client_timeout / 2)
+        )
+    if margin < 3:
+        log.warning("%s: one that is late cuts the stream; set it to at most %g", text, options.client_timeout / 3)
+    if options.max_event_bytes > options.queue_bytes / 2:
+        raise ConfigurationError(
+            "SSEMUX_MAX_EVENT_BYTES=%d is over half of SSEMUX_QUEUE_BYTES=%d: two such events would close "
+            "every stream that they reach; raise the queue's bytes" % (options.max_event_bytes, options.queue_bytes)
+        )

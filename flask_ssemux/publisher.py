@@ -1,0 +1,90 @@
+"""Publishing: what the application, the command line and plain processes share.
+
+From an event to the broker. Nothing about streams; neither Flask nor gevent.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import wire
+from .brokers import Broker, open_broker
+from .errors import ConfigurationError
+
+
+class Publishing:
+    """``publish``, ``send_to_user`` and ``broadcast`` onto a broker."""
+
+    max_event_bytes: int
+
+    def _broker(self) -> Broker:
+        raise NotImplementedError
+
+    def publish(self, channel: str, data: Any, event: str | None = None) -> str:
+        """Send an event to everyone who reads a channel, now or when they come back.
+
+        :param channel: its name, 1 to 255 characters.
+        :param data: text as it is; anything else as JSON.
+        :param event: its name; None is the standard's default, ``message``.
+        :return: its cursor, the ``id`` that clients see.
+        :raises InvalidEvent: (or a subclass) names the value and the rule; nothing was stored.
+        :raises BrokerUnavailable: the event was not accepted.
+        """
+        body = wire.body(channel, data, event, self.max_event_bytes)
+        return str(self._broker().append(channel, body))
+
+    def send_to_user(self, user_id: Any, data: Any, event: str | None = None) -> str:
+        """Send an event to all streams of one user. As ``publish``.
+
+        :param user_id: text, int or UUID, as ``identify`` returns it.
+        """
+        return self.publish(wire.user_channel(user_id), data, event)
+
+    def broadcast(self, data: Any, event: str | None = None) -> str:
+        """Send an event to everyone. As ``publish``."""
+        return self.publish(wire.EVERYONE, data, event)
+
+    def cursor(self) -> str:
+        """The present cursor: a page that was rendered with it opens its stream from there.
+
+        :raises BrokerUnavailable: nobody can tell.
+        """
+        return str(self._broker().head())
+
+
+class Publisher(Publishing):
+    """Publishes from a process without Flask or gevent: a job worker, cron, a script::
+
+        with flask_ssemux.Publisher("sqlite:////srv/app/instance/ssemux.sqlite3") as publisher:
+            publisher.publish("jobs:42", {"done": 7}, event="progress")
+
+    May be used from several threads; not over a fork.
+
+    :param url: the broker's, as ``SSEMUX_BROKER``, with an absolute path; None takes the environment's.
+    :param max_event_bytes: as ``SSEMUX_MAX_EVENT_BYTES``.
+    :raises ConfigurationError: the URL names no broker that other processes read.
+    """
+
+    def __init__(self, url: str | None = None, max_event_bytes: int = 256 * 1024) -> None:
+        url = url or os.environ.get("SSEMUX_BROKER")
+        if not url:
+            raise ConfigurationError(
+                "Publisher needs the broker's URL, or SSEMUX_BROKER in the environment; `flask ssemux status` shows it"
+            )
+        self._opened = open_broker(url)
+        self.max_event_bytes = max_event_bytes
+        if not self._opened.shared:
+            raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
+
+    def _broker(self) -> Broker:
+        return self._opened
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

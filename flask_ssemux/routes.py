@@ -1,0 +1,147 @@
+"""The routes of streams: from a request to a response that streams, or says why not.
+
+Everything that needs Flask's request happens here, before the first byte; the
+stream itself holds nothing of it. Rules are asked, not made, here.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Callable, Iterable, Sequence
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from . import server, wire
+from .access import Pattern, Rules, named, personal
+from .errors import BrokerError, ClientError
+from .lifecycle import Process
+from .options import log
+from .stream import Stream
+from .transports.generator import GeneratorTransport
+
+#: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
+CONTENT_TYPE = "text/event-stream"
+
+#: On every answer of a stream's URL, errors too.
+HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    # nginx: "proxy_buffering off" for this answer alone (ngx_http_proxy_module).
+    "X-Accel-Buffering": "no",
+}
+
+#: Where clients say what they saw last, beside the header: WHATWG's name, then polyfills' and peers'.
+LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id")
+
+#: Seconds after which a client that found no room comes back, spread.
+COME_BACK = (10.0, 30.0)
+
+
+def blueprint(process: Process, rules: Rules) -> Blueprint:
+    """``GET /events``: the client's own channels and those that it names."""
+    made = Blueprint("ssemux", __name__)
+    made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
+    return made
+
+
+def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool) -> Callable[..., Response]:
+    """The view of a stream whose channels the application names.
+
+    :param own: whether it also has the client's own channel and everyone's.
+    """
+
+    def view(**values: Any) -> Response:
+        user_id = rules.user_id()
+        channels = [pattern.fill(values) for pattern in patterns]
+        rules.check(user_id, (channel for channel, pattern in zip(channels, patterns) if pattern.names))
+        return _stream(process, rules, user_id, channels + (personal(user_id) if own else []))
+
+    return answering(process, view)
+
+
+def answering(process: Process, view: Callable[..., Response]) -> Callable[..., Response]:
+    """A view whose refusals are answers that a client understands."""
+
+    def answer(**values: Any) -> Response:
+        try:
+            trouble = server.why_not(request.environ)
+            if trouble:
+                log.error("a stream was refused: %s", trouble)
+                return come_back(trouble)
+            return view(**values)
+        except ClientError as error:
+            return _refusal(error)
+        except BrokerError as error:
+            log.error("a stream was refused: %s", error)
+            return come_back("the broker cannot be reached")
+
+    return answer
+
+
+def finish(response: Response) -> Response:
+    """The headers that keep every hop from holding an answer back."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def streaming_response(source: Iterable[bytes]) -> Response:
+    """A response that streams these bytes."""
+    # Passed through: no wrapper of Werkzeug's around each item, and nothing for a compressor.
+    return finish(current_app.response_class(source, content_type=CONTENT_TYPE, direct_passthrough=True))
+
+
+def come_back(why: str) -> Response:
+    """A whole stream that only says when to come back. Browsers never reconnect after 4xx or 5xx."""
+    milliseconds = int(random.uniform(*COME_BACK) * 1000)
+    return finish(current_app.response_class(wire.retry(milliseconds, why), content_type=CONTENT_TYPE))
+
+
+def _events(process: Process, rules: Rules) -> Response:
+    user_id = rules.user_id()
+    channels = named(request.args.getlist("channel"), user_id)
+    rules.check(user_id, channels)
+    return _stream(process, rules, user_id, channels + personal(user_id))
+
+
+def _stream(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Response:
+    if request.method == "HEAD":
+        return streaming_response(iter(()))
+    trouble = process.why_full()
+    if not trouble and not process.places.take(user_id):
+        trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % process.places.limit
+    if trouble:
+        log.warning("a stream was sent away: %s", trouble)
+        return come_back(trouble)
+    return streaming_response(GeneratorTransport(_open(process, rules, user_id, channels), request.environ))
+
+
+def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Stream:
+    """The stream, opened; from here on it owns its place, and gives it back when it ends."""
+    try:
+        return process.mux.open(
+            channels,
+            user_id,
+            last_ids(),
+            rules.snapshots,
+            on_closed=lambda stream: process.places.leave(stream.user_id),
+        )
+    except BaseException:
+        process.places.leave(user_id)
+        raise
+
+
+def last_ids() -> list[str]:
+    """What the client says it saw last, in all the ways it said it."""
+    said = [request.headers.get("Last-Event-ID", "")]
+    for name in LAST_ID_PARAMETERS:
+        said += request.args.getlist(name)
+    return said
+
+
+def _refusal(error: ClientError) -> Response:
+    told = {"error": error.code, "message": str(error)}
+    if error.channel is not None:
+        told["channel"] = error.channel
+    response = jsonify(told)
+    response.status_code = error.status
+    return finish(response)

@@ -1,0 +1,251 @@
+"""One client's open connection: its life, its bounded queue, its wake-up.
+
+A stream takes frames from the mux and gives bytes to its transport. It does no
+I/O and reads no clock: time is an argument. It knows neither Flask nor gevent;
+how a waiting transport is woken is a function that the transport brings along.
+
+One writer and one reader may work on a stream from two threads without a lock:
+each counter has one writer, and a deque's ends are atomic.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, Iterator, NamedTuple
+
+from .errors import WrongState
+
+OPENING, REPLAYING, LIVE, CLOSING, CLOSED = "opening", "replaying", "live", "closing", "closed"
+
+#: A stream's life: from each state, the states it may move to.
+MOVES = {
+    OPENING: (REPLAYING, CLOSING),
+    REPLAYING: (LIVE, CLOSING),
+    LIVE: (CLOSING,),
+    CLOSING: (CLOSED,),
+    CLOSED: (),
+}
+
+#: Seconds that one write may take before its client counts as vanished.
+WRITE_TIMEOUT = 30.0
+
+#: Frames that wait are joined up to about so many bytes into one write.
+JOIN_BYTES = 64 * 1024
+
+
+class Limits(NamedTuple):
+    """What may wait for one client, and how long it may be silent.
+
+    :param events: frames in the queue.
+    :param size: their bytes.
+    :param heartbeat: longest silence, in seconds.
+    :param beat: the frame that ends a silence.
+    """
+
+    events: int
+    size: int
+    heartbeat: float
+    beat: bytes
+
+
+class Stream:
+    """A client's frames on their way to its socket.
+
+    :param channels: what it reads, in the order they were named.
+    :param user_id: whose it is, or None.
+    :param limits: see ``Limits``.
+    :param now: the time it was made, in seconds of a clock that never goes back.
+    """
+
+    __slots__ = (
+        "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "sever", "on_closed",
+        "_limits", "_queue", "_bytes_in", "_bytes_out", "_deaf", "_prologue", "_sent_at", "_busy_since", "_wake",
+        "__weakref__",
+    )  # fmt: skip
+
+    def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
+        self.channels = channels
+        self.user_id = user_id
+        self.state = OPENING
+        #: Live events up to this sequence are history to this stream.
+        self.after = 0
+        #: Where the heart keeps it.
+        self.slot: int | None = None
+        #: Why it ended, for logs.
+        self.reason: str | None = None
+        #: When it ends by itself, and what it says then.
+        self.ends_at: float | None = None
+        self.farewell = b""
+        #: Set by the transport: cuts a write that does not end.
+        self.sever: Callable[[], None] = _nothing
+        #: Set by whoever keeps account of it: called once, with the stream.
+        self.on_closed: Callable[[Stream], None] = _nothing
+        self._limits = limits
+        self._queue: deque[bytes] = deque()
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._deaf = False
+        self._prologue: Iterator[bytes] | None = None
+        self._sent_at = now
+        self._busy_since: float | None = None
+        self._wake: Callable[[], None] | None = None
+
+    # -- the mux's side ----------------------------------------------------
+
+    def begin(self, prologue: Iterator[bytes]) -> None:
+        """What goes out before anything live: pages of bytes, drawn one at a time as the client takes them."""
+        self._prologue = prologue
+
+    def offer(self, frame: bytes, sequence: int | None = None) -> None:
+        """Queue a frame; a queue that is full closes the stream.
+
+        :param sequence: the event's place; None for frames that have none.
+        """
+        if self._deaf or (sequence is not None and sequence <= self.after):
+            return
+        queue = self._queue
+        queue.append(frame)
+        self._bytes_in += len(frame)
+        if len(queue) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
+            self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.waiting)
+        wake = self._wake
+        if wake is not None:
+            self._wake = None
+            wake()
+
+    def close(self, reason: str, last: bytes = b"") -> None:
+        """End cleanly: what waits is still sent, then ``last``, then the end."""
+        if not self._deaf:
+            if last:
+                self._bytes_in += len(last)
+                self._queue.append(last)
+            self._stop(reason)
+
+    def abort(self, reason: str) -> None:
+        """End at once: what waits is dropped; the client comes back and replays it."""
+        if self.state is not CLOSED:
+            self._drop()
+            self._stop(reason)
+            self.sever()
+
+    def replay_is_void(self) -> bool:
+        """Whether what is still to be replayed belongs to a history that is no more."""
+        return self._prologue is not None
+
+    def beat(self, now: float) -> float | None:
+        """The heart's look: end a silence, a life, or a write that hangs.
+
+        :return: when to look next, or None if never.
+        """
+        if self.state is CLOSED:
+            return None
+        if self.ends_at is not None and now >= self.ends_at:
+            self.close("its lifetime is over", self.farewell)
+            self.ends_at = None
+        if self._wake is None:
+            return self._watch_write(now)
+        self._busy_since = None
+        due = self._sent_at + self._limits.heartbeat
+        if now >= due:
+            self.offer(self._limits.beat)
+            due = now + self._limits.heartbeat
+        return due if self.ends_at is None else min(due, max(self.ends_at, now))
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Frames and bytes in the queue."""
+        return len(self._queue), self._bytes_in - self._bytes_out
+
+    # -- the transport's side ----------------------------------------------
+
+    def take(self, now: float) -> bytes:
+        """Everything that can go out in one write; b"" if there is nothing."""
+        queue = self._queue
+        if self._prologue is not None:
+            taken = self._page()
+            if taken:
+                self._sent_at = now
+                return taken
+        if not queue:
+            return b""
+        self._sent_at = now
+        taken = queue.popleft() if len(queue) == 1 else self._join()
+        self._bytes_out += len(taken)
+        return taken
+
+    def park(self, wake: Callable[[], None]) -> bool:
+        """Say how to wake the transport, before it waits; False if there is something to do first."""
+        self._wake = wake
+        if self._queue or self._deaf:
+            self._wake = None
+            return False
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._deaf and not self._queue and self._prologue is None
+
+    def gone(self, reason: str) -> None:
+        """The connection is no more. The transport calls this last, however it ended; more than once is fine."""
+        if self.state is not CLOSED:
+            self._drop()
+            self._stop(reason)
+            self._move(CLOSED)
+            self.sever = _nothing
+            self.on_closed(self)
+
+    # ----------------------------------------------------------------------
+
+    def _watch_write(self, now: float) -> float | None:
+        """The transport is not waiting, so it writes: is it still the same write as at the last look?"""
+        if self._busy_since is None or self._sent_at > self._busy_since:
+            self._busy_since = now
+        elif now >= self._busy_since + WRITE_TIMEOUT:
+            self.abort("its client has taken nothing for %g s" % WRITE_TIMEOUT)
+            return None
+        return now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4
+
+    def _page(self) -> bytes:
+        """The next page of the prologue, b"" at its end. A page is one read; its frames are not kept."""
+        if self.state is OPENING:
+            self._move(REPLAYING)
+        assert self._prologue is not None
+        for page in self._prologue:
+            if page:
+                return page
+        self._prologue = None
+        if self.state is REPLAYING:
+            self._move(LIVE)
+        return b""
+
+    def _join(self) -> bytes:
+        queue, frames, size = self._queue, [], 0
+        while queue and size < JOIN_BYTES:
+            frame = queue.popleft()
+            frames.append(frame)
+            size += len(frame)
+        return b"".join(frames)
+
+    def _stop(self, reason: str) -> None:
+        """Take nothing more, and let the transport see it."""
+        if not self._deaf:
+            self._deaf = True
+            self.reason = reason
+            self._move(CLOSING)
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake()
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._prologue = None
+
+    def _move(self, state: str) -> None:
+        if state not in MOVES[self.state]:
+            raise WrongState("a stream that is %s cannot become %s" % (self.state, state))
+        self.state = state
+
+
+def _nothing(*_: object) -> None:
+    """For a stream that nobody keeps account of."""

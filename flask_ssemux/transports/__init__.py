@@ -1,0 +1,1 @@
+"""How a stream's frames get onto the socket."""

@@ -1,0 +1,61 @@
+"""The generator transport: plain WSGI, under any server.
+
+The response's iterator waits on its stream and yields bytes; the server writes
+and flushes each. Nothing about Flask, and no knowledge of what the bytes say.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Mapping
+
+from ..stream import Stream
+from .peer import Peer
+from .waiting import GreenletWait, ThreadWait, new_wait
+
+
+class GeneratorTransport:
+    """A WSGI iterator over a stream. All frames that wait go out as one item.
+
+    :param stream: what is sent; ended when the server closes the iterator, or drops it.
+    :param environ: the WSGI environment of the request.
+    """
+
+    def __init__(self, stream: Stream, environ: Mapping[str, Any]) -> None:
+        self._stream = stream
+        self._peer = Peer(environ)
+        self._waiting: GreenletWait | ThreadWait | None = None
+        stream.sever = self._peer.sever
+
+    def __iter__(self) -> GeneratorTransport:
+        return self
+
+    def __next__(self) -> bytes:
+        stream = self._stream
+        while True:
+            data = stream.take(monotonic())
+            if data:
+                return data
+            if stream.is_over:
+                raise StopIteration
+            waiting = self._waiting or self._begin()
+            if stream.park(waiting.wake):
+                waiting.wait()
+
+    def close(self) -> None:
+        """The server is done with it (PEP 3333); more than once is fine."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.close()
+        self._stream.gone("its connection was closed")
+
+    def __del__(self) -> None:
+        # An iterator that a middleware threw away is never closed.
+        self.close()
+
+    def _begin(self) -> GreenletWait | ThreadWait:
+        self._waiting = waiting = new_wait(self._peer, self._left)
+        return waiting
+
+    def _left(self) -> None:
+        self._stream.abort("its client left")

@@ -1,0 +1,117 @@
+"""How a transport waits for its stream, and hears at once that its client has left.
+
+One way for greenlets, in a process that gevent has patched; one for threads, under
+``flask run``, gunicorn's gthread and the like. No frames, no HTTP.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from functools import partial
+from typing import Any, Callable
+
+from .peer import Peer
+
+
+def greenlets_are_threads() -> bool:
+    """Whether gevent has patched this process, so that a thread is a greenlet."""
+    try:
+        from gevent.monkey import is_module_patched
+    except ImportError:
+        return False
+    return bool(is_module_patched("threading"))
+
+
+class Departure:
+    """Calls back from gevent's loop, once, when the client has left."""
+
+    READ = 1
+
+    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
+        from gevent import get_hub
+
+        self._peer = peer
+        self._left = left
+        self._watcher: Any = None
+        if peer.file >= 0:
+            self._watcher = get_hub().loop.io(peer.file, self.READ)
+            self._watcher.start(self._readable)
+
+    def close(self) -> None:
+        """Stop watching; before the server closes the socket."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
+    def _readable(self) -> None:
+        # Bytes that a client sends into its stream are of no use, and unread they
+        # would call us for ever: from then on only a write notices its leaving.
+        left = self._peer.has_left()
+        self.close()
+        if left:
+            self._left()
+
+
+class GreenletWait:
+    """Waits in gevent's hub. ``Waiter`` is the hub's own primitive: half the cost of an ``Event``."""
+
+    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
+        from gevent import get_hub
+        from gevent.hub import Waiter
+
+        hub = get_hub()
+        self._waiter = Waiter(hub)
+        self._departure = Departure(peer, left)
+        #: Ends a wait; from any greenlet of this hub, any number of times.
+        self.wake: Callable[[], Any] = partial(hub.loop.run_callback, self._waiter.switch, None)
+
+    def wait(self) -> None:
+        self._waiter.get()
+        self._waiter.clear()
+
+    def close(self) -> None:
+        self._departure.close()
+
+
+class ThreadWait:
+    """Waits in the system's ``poll``, on the client's socket and a socket that wakes it."""
+
+    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
+        self._left = left
+        self._peer = peer
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._inner, select.POLLIN)
+        if peer.file >= 0:
+            self._poll.register(peer.file, getattr(select, "POLLRDHUP", 0))
+
+    def wake(self) -> None:
+        """End a wait; from any thread, any number of times."""
+        try:
+            self._outer.send(b"\0")
+        except OSError:
+            pass  # full: it is awake; closed: nobody waits
+
+    def wait(self) -> None:
+        self._poll.poll()
+        try:
+            self._inner.recv(4096)
+        except BlockingIOError:
+            if self._peer.has_left():
+                self._left()
+
+    def close(self) -> None:
+        self._inner.close()
+        self._outer.close()
+
+
+def new_wait(peer: Peer, left: Callable[[], None]) -> GreenletWait | ThreadWait:
+    """The way of waiting that fits this process.
+
+    :param left: called when the client has left, from gevent's loop or the waiting thread.
+    """
+    return (GreenletWait if greenlets_are_threads() else ThreadWait)(peer, left)

@@ -56,10 +56,11 @@ def streaming(view: F) -> F:
 
 def _response(returned: Any) -> Response:
     """What the view returned, as Flask would make a response of it; also where Flask 1.1 takes no generator."""
-    parts: tuple[Any, ...] = returned if isinstance(returned, tuple) else (returned,)
-    if inspect.isgenerator(parts[0]):
-        parts = (current_app.response_class(parts[0]),) + parts[1:]
-    return current_app.make_response(parts if len(parts) > 1 else parts[0])
+    first, *rest = returned if isinstance(returned, tuple) else (returned,)
+    if inspect.isgenerator(first):
+        generator: Any = first
+        first = current_app.response_class(generator)
+    return current_app.make_response((first, *rest) if rest else first)
 
 
 def _wrap(response: Response) -> Response:

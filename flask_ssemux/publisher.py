@@ -6,6 +6,7 @@ From an event to the broker. Nothing about streams; neither Flask nor gevent.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from . import wire
@@ -13,10 +14,16 @@ from .brokers import Broker, open_broker
 from .errors import ConfigurationError
 
 
+#: Events published in a row before others get a turn: under gevent a loop that publishes
+#: would otherwise keep the streams of its own worker from sending any of it.
+RUN = 50
+
+
 class Publishing:
     """``publish``, ``send_to_user`` and ``broadcast`` onto a broker."""
 
     max_event_bytes: int
+    _published = 0
 
     def _broker(self) -> Broker:
         raise NotImplementedError
@@ -32,7 +39,11 @@ class Publishing:
         :raises BrokerUnavailable: the event was not accepted.
         """
         body = wire.body(channel, data, event, self.max_event_bytes)
-        return str(self._broker().append(channel, body))
+        cursor = self._broker().append(channel, body)
+        self._published += 1
+        if self._published % RUN == 0:
+            time.sleep(0)
+        return str(cursor)
 
     def send_to_user(self, user_id: Any, data: Any, event: str | None = None) -> str:
         """Send an event to all streams of one user. As ``publish``.

@@ -1,0 +1,183 @@
+/*
+ * The jobs page, live: the list, the upload form, the notices.
+ *
+ * Data goes into the document as text only (textContent, attributes): names of
+ * files are hostile input. The markup of a job is the template in the page
+ * (templates/job.html); connections to the jobs are jobsApi.js's business.
+ */
+(function () {
+  "use strict";
+
+  var STATES = { connecting: "connecting …", live: "live", waiting: "connection lost, trying again …" };
+  var TOAST_MILLISECONDS = 15000;
+
+  var list = document.getElementById("jobs");
+  var template = document.getElementById("job-template");
+  var toasts = document.getElementById("toasts");
+  var api = new JobsApi();
+
+  /* -- the list ------------------------------------------------------------ */
+
+  function find(id) {
+    return list.querySelector('.job[data-id="' + Number(id) + '"]');
+  }
+
+  function idOf(card) {
+    return Number(card.dataset.id);
+  }
+
+  /* A list that was read before a job came may arrive after it: newer jobs stay. */
+  function showJobs(jobs) {
+    var ids = jobs.map(function (job) { return job.id; });
+    var newest = Math.max.apply(null, ids.concat(0));
+    Array.from(list.children).forEach(function (card) {
+      if (idOf(card) <= newest && ids.indexOf(idOf(card)) < 0) { card.remove(); }
+    });
+    jobs.forEach(showJob);
+  }
+
+  function showJob(job) {
+    var card = find(job.id) || addCard(job);
+    if (Number(card.dataset.revision) <= job.revision) { fill(card, job); }
+    while (list.children.length > Number(list.dataset.listed)) { list.lastElementChild.remove(); }
+    document.getElementById("no-jobs").hidden = list.children.length > 0;
+  }
+
+  /* Newest first. */
+  function addCard(job) {
+    var card = template.content.querySelector(".job").cloneNode(true);
+    var older = Array.from(list.children).find(function (other) { return idOf(other) < job.id; });
+    card.dataset.id = job.id;
+    list.insertBefore(card, older || null);
+    return card;
+  }
+
+  function fill(card, job) {
+    var progress = card.querySelector(".job-progress");
+    card.dataset.revision = job.revision;
+    card.dataset.state = job.state;
+    progress.max = job.lines;
+    progress.value = job.done;
+    progress.setAttribute("aria-label", "Progress of " + job.name);
+    write(card, ".job-name", job.name);
+    write(card, ".job-state", job.state);
+    write(card, ".job-result", job.message || count(job.done) + " of " + count(job.lines) + " lines");
+    write(card, ".job-id", "#" + job.id);
+    write(card, ".job-kind", job.kind);
+    write(card, ".job-size", size(job.size));
+    write(card, ".job-by", "by " + (job.by || "a visitor"));
+    card.querySelector(".job-time").dateTime = job.created_at;
+    fillNotes(card.querySelector(".job-notes"), job);
+    localTime(card);
+  }
+
+  function fillNotes(notes, job) {
+    var texts = job.notes.slice();
+    if (job.problems > texts.length) { texts.push("and " + count(job.problems - texts.length) + " more"); }
+    notes.hidden = texts.length === 0;
+    notes.replaceChildren.apply(notes, texts.map(function (text) { return element("li", "", text); }));
+  }
+
+  function localTime(card) {
+    var time = card.querySelector(".job-time");
+    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+  }
+
+  /* -- the upload form ------------------------------------------------------- */
+
+  function upload(event) {
+    var form = event.target;
+    var file = form.elements.file.files[0];
+    event.preventDefault();
+    if (file.size > Number(form.dataset.maxBytes)) {
+      return sayUploadError("“" + file.name + "” is " + size(file.size) + ", more than this page takes.");
+    }
+    sayUploadError("");
+    setSending(true);
+    api.send(file, function (error, job) {
+      setSending(false);
+      if (error) { return sayUploadError(error); }
+      form.reset();
+      showJob(job);
+    });
+  }
+
+  function sayUploadError(text) {
+    document.getElementById("upload-error").textContent = text;
+  }
+
+  function setSending(sending) {
+    var button = document.getElementById("send");
+    button.disabled = sending;
+    button.textContent = sending ? "Sending …" : "Send";
+  }
+
+  /* -- notices --------------------------------------------------------------- */
+
+  function listenForNotices(url) {
+    var source = new EventSource(url);
+    source.addEventListener("notice", function (event) { toast(JSON.parse(event.data)); });
+    return source;
+  }
+
+  function toast(notice) {
+    var box = element("div", "toast", "");
+    var close = element("button", "quiet", "Dismiss");
+    var remove = function () { box.remove(); };
+    box.dataset.state = notice.state;
+    close.type = "button";
+    close.addEventListener("click", remove);
+    box.append(element("p", "toast-text", notice.name + ": " + notice.message), close);
+    toasts.append(box);
+    setTimeout(remove, TOAST_MILLISECONDS);
+  }
+
+  /* -- small things ---------------------------------------------------------- */
+
+  function element(name, className, text) {
+    var made = document.createElement(name);
+    made.className = className;
+    made.textContent = text;
+    return made;
+  }
+
+  function write(card, selector, text) {
+    card.querySelector(selector).textContent = text;
+  }
+
+  function count(number) {
+    return number.toLocaleString("en");
+  }
+
+  /* As Jinja's filesizeformat writes it. */
+  function size(bytes) {
+    if (bytes < 1000) { return bytes === 1 ? "1 Byte" : bytes + " Bytes"; }
+    return bytes < 1e6 ? (bytes / 1e3).toFixed(1) + " kB" : (bytes / 1e6).toFixed(1) + " MB";
+  }
+
+  function showState(state) {
+    var connection = document.getElementById("connection");
+    connection.dataset.state = state;
+    connection.textContent = STATES[state];
+  }
+
+  /* -- start ------------------------------------------------------------------- */
+
+  /* A page that the browser keeps for its "back" button holds no connection. */
+  function start() {
+    var notices = toasts.dataset.url ? listenForNotices(toasts.dataset.url) : null;
+    api.connect();
+    window.addEventListener("pagehide", function () {
+      api.close();
+      if (notices) { notices.close(); }
+    }, { once: true });
+  }
+
+  api.onState = showState;
+  api.onJobs = showJobs;
+  api.onJob = showJob;
+  document.getElementById("upload").addEventListener("submit", upload);
+  Array.from(list.children).forEach(localTime);
+  window.addEventListener("pageshow", function (event) { if (event.persisted) { start(); } });
+  start();
+})();

@@ -1,0 +1,29 @@
+"""A listener that remembers what a broker told it, and lets a test wait for more."""
+
+from __future__ import annotations
+
+from flask_ssemux.brokers import Listener
+from tests.harness.waiting import until
+
+
+class Ear:
+    def __init__(self):
+        self.records, self.gaps, self.renewals, self.losses, self.finds = [], [], [], [], []
+
+    @property
+    def listener(self):
+        return Listener(
+            deliver=self.records.extend,
+            gap=lambda channels, head: self.gaps.append((sorted(channels), head)),
+            renewed=self.renewals.append,
+            lost=self.losses.append,
+            found=lambda: self.finds.append(True),
+        )
+
+    @property
+    def sequences(self):
+        return [record.sequence for record in self.records]
+
+    def wait(self, count, timeout=5.0):
+        until(lambda: len(self.records) >= count, timeout, lambda: "%d of %d came" % (len(self.records), count))
+        return self.records

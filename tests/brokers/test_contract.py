@@ -1,0 +1,217 @@
+"""What every engine promises: the same tests over all of them. Quirks have files of their own."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from flask_ssemux.brokers import Record
+from flask_ssemux.errors import BrokerClosed
+from flask_ssemux.wire import Cursor
+
+ALL = 10**9
+
+
+def fill(broker, channels):
+    return [broker.append(channel, b"body %d" % index) for index, channel in enumerate(channels)]
+
+
+# -- order -------------------------------------------------------------------
+
+
+def test_the_head_is_zero_before_the_first_event(broker):
+    assert broker.head().sequence == 0
+
+
+def test_one_sequence_for_all_channels(broker):
+    cursors = fill(broker, ["a", "b", "a", "c"])
+    assert [cursor.sequence for cursor in cursors] == [1, 2, 3, 4]
+    assert {cursor.epoch for cursor in cursors} == {broker.head().epoch}
+    assert broker.head() == cursors[-1]
+
+
+def test_cursors_can_be_parsed_back(broker):
+    cursor = broker.append("a", b"x")
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+def test_threads_that_append_at_once_get_each_number_once(broker):
+    found = []
+    threads = [threading.Thread(target=lambda: found.extend(fill(broker, ["a"] * 50))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(cursor.sequence for cursor in found) == list(range(1, 301))
+
+
+# -- history -----------------------------------------------------------------
+
+
+def test_reads_the_channels_that_are_asked_for_in_order(broker):
+    fill(broker, ["a", "b", "c", "a", "b"])
+    page = broker.read(["b", "a"], 0, ALL, 100)
+    assert page.records == [
+        Record(1, "a", b"body 0"),
+        Record(2, "b", b"body 1"),
+        Record(4, "a", b"body 3"),
+        Record(5, "b", b"body 4"),
+    ]
+    assert page.missing == []
+
+
+@pytest.mark.parametrize(
+    "after, upto, limit, expected",
+    [(0, ALL, 3, [1, 2, 3]), (2, ALL, 100, [3, 4, 5]), (1, 4, 100, [2, 3, 4]), (5, ALL, 9, []), (2, 2, 9, [])],
+)
+def test_reads_a_range(broker, after, upto, limit, expected):
+    fill(broker, ["a", "b", "a", "b", "a"])
+    page = broker.read(["a", "b"], after, upto, limit)
+    assert [record.sequence for record in page.records] == expected
+
+
+def test_a_channel_without_events_has_nothing_and_misses_nothing(broker):
+    fill(broker, ["a"])
+    assert broker.read(["never"], 0, ALL, 10) == ([], [])
+
+
+def test_bodies_are_kept_to_the_byte(broker):
+    body = bytes(range(256)) * 40
+    broker.append("é:\U0001f600", body)
+    assert broker.read(["é:\U0001f600"], 0, ALL, 10).records == [Record(1, "é:\U0001f600", body)]
+
+
+# -- trimming ----------------------------------------------------------------
+
+
+def test_trims_each_channel_by_count_and_says_what_is_missing(make):
+    broker = make(events=10)
+    fill(broker, ["quiet"] + ["busy"] * 100)
+    page = broker.read(["quiet", "busy"], 0, ALL, 1000)
+    kept = [record.sequence for record in page.records if record.channel == "busy"]
+    assert 10 <= len(kept) <= 11 and kept[-1] == 101
+    assert page.missing == ["busy"]
+    assert page.records[0].channel == "quiet"
+
+
+def test_a_cursor_within_what_is_kept_misses_nothing(make):
+    broker = make(events=10)
+    fill(broker, ["busy"] * 100)
+    assert broker.read(["busy"], 95, ALL, 100).missing == []
+
+
+def test_trims_by_age_and_remembers_it(make, monkeypatch):
+    broker = make(seconds=1000.0)
+    fill(broker, ["old", "old", "old"])
+    travel(monkeypatch, 2000.0)
+    fill(broker, ["new"])
+    page = broker.read(["old", "new"], 0, ALL, 100)
+    assert [record.channel for record in page.records] == ["new"]
+    assert page.missing == ["old"]
+    assert broker.read(["old"], 3, ALL, 100).missing == []
+    assert broker.head().sequence == 4
+
+
+def travel(monkeypatch, seconds):
+    """All clocks go on at once."""
+    import time
+
+    for name in ("time", "monotonic"):
+        now = getattr(time, name)
+        monkeypatch.setattr(time, name, lambda now=now: now() + seconds)
+
+
+# -- delivery ----------------------------------------------------------------
+
+
+def test_delivers_what_is_appended_after_listening_in_order_and_once(broker, ear):
+    fill(broker, ["before"])
+    assert broker.listen(ear.listener).sequence == 1
+    broker.want("a")
+    broker.want("b")
+    fill(broker, ["a", "b"] * 400)
+    ear.wait(800)
+    assert ear.sequences == list(range(2, 802))
+    assert ear.records[0] == Record(2, "a", b"body 0")
+
+
+def test_delivers_with_many_publishers_at_once(broker, ear):
+    broker.listen(ear.listener)
+    broker.want("a")
+    threads = [threading.Thread(target=fill, args=(broker, ["a"] * 100)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    ear.wait(500)
+    for thread in threads:
+        thread.join()
+    assert ear.sequences == list(range(1, 501))
+
+
+def test_a_listener_that_raises_does_not_stop_delivery(broker, ear, caplog):
+    failing = ear.listener._replace(deliver=lambda records: ear.records.extend(records) or 1 / 0)
+    broker.listen(failing)
+    broker.want("a")
+    fill(broker, ["a"])
+    ear.wait(1)
+    fill(broker, ["a"])
+    assert [record.sequence for record in ear.wait(2)] == [1, 2]
+    assert "delivery from the" in caplog.text
+
+
+def test_what_was_trimmed_before_it_was_delivered_is_told(make, ear):
+    """A listener that is held up while its history is trimmed hears of the gap, in its place."""
+    broker = make(events=10)
+    held = threading.Event()
+    slow = ear.listener._replace(deliver=lambda records: (held.wait(10), ear.records.extend(records)))
+    broker.listen(slow)
+    broker.want("a")
+    fill(broker, ["a"])
+    while not ear.gaps and broker.head().sequence < 1000:
+        fill(broker, ["a"] * 50)
+        held.set()
+    ear.wait(2)
+    last = broker.head().sequence
+    from tests.harness.waiting import until
+
+    until(lambda: ear.sequences[-1] == last, 5, lambda: str(ear.sequences))
+    assert ear.gaps and ear.gaps[0][0] == ["a"]
+    assert ear.sequences == sorted(set(ear.sequences))
+
+
+# -- places ------------------------------------------------------------------
+
+
+def test_places_are_limited_and_come_back(broker):
+    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+    assert broker.hold("user:2", 2)
+    broker.release("user:1")
+    assert broker.hold("user:1", 2)
+    assert not broker.hold("user:1", 2)
+
+
+def test_releasing_what_was_not_held_is_harmless(broker):
+    broker.release("user:1")
+    assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
+
+
+# -- the end -----------------------------------------------------------------
+
+
+def test_figures_tell_what_is_kept(broker):
+    fill(broker, ["a", "b"])
+    broker.hold("user:1", 5)
+    figures = broker.figures()
+    assert (figures["events"], figures["channels"], figures["held"]) == (2, 2, 1)
+    assert figures["cursor"] == str(broker.head())
+
+
+def test_after_close_everything_raises_and_closing_again_does_not(broker):
+    broker.head()
+    broker.close()
+    broker.close()
+    for call in (broker.head, lambda: broker.append("a", b""), lambda: broker.read(["a"], 0, 1, 1)):
+        with pytest.raises(BrokerClosed):
+            call()
+    broker.release("a")
+    broker.renew()

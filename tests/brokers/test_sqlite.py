@@ -1,0 +1,268 @@
+"""The SQLite broker's quirks: several processes, a file that others touch, a machine that restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, Record, base, open_broker, sqlite as engine
+from flask_ssemux.errors import BrokerUnavailable
+from tests.harness.waiting import until
+
+ALL = 10**9
+
+APPEND = """
+import sys
+from flask_ssemux.brokers import open_broker
+broker = open_broker(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
+"""
+
+
+def process(script, *args):
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def path(sqlite_url):
+    return sqlite_url[len("sqlite:///") :]
+
+
+# -- several processes -------------------------------------------------------
+
+
+def test_processes_number_together_and_are_heard_in_order(sqlite, sqlite_url, ear):
+    broker = sqlite()
+    broker.listen(ear.listener)
+    writers = [process(APPEND, sqlite_url, "c%d" % n, 150) for n in range(3)]
+    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
+    ear.wait(450)
+    assert sorted(numbers) == ear.sequences == list(range(1, 451))
+    for n in range(3):
+        assert [r.body for r in ear.records if r.channel == "c%d" % n] == [b"%d" % i for i in range(150)]
+
+
+def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(sqlite, sqlite_url):
+    writer = process(APPEND, sqlite_url, "a", 100000)
+    numbers = [int(writer.stdout.readline()) for _ in range(50)]
+    writer.send_signal(signal.SIGKILL)
+    numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
+    writer.communicate(timeout=30)
+    broker = sqlite()
+    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
+    assert [r.sequence for r in broker.read(["a"], 0, numbers[-1], ALL).records] == numbers
+
+
+def test_history_outlives_every_process(sqlite, sqlite_url):
+    first = open_broker(sqlite_url)
+    cursor = first.append("a", b"x")
+    first.close()
+    assert sqlite().head() == cursor
+
+
+def test_a_publisher_beside_the_application_keeps_to_its_history(sqlite, sqlite_url):
+    sqlite(events=10).head()
+    beside = open_broker(sqlite_url)
+    for _ in range(50):
+        beside.append("a", b"x")
+    assert len(beside.read(["a"], 0, ALL, ALL).records) <= 11
+    beside.close()
+
+
+def test_places_of_a_process_that_died_are_free_at_once(sqlite, sqlite_url):
+    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, sqlite_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "[True, True, False]\n"
+    broker = sqlite()
+    assert not broker.hold("user:1", 2)
+    holder.kill()
+    holder.communicate(timeout=10)
+    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+
+
+def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
+    broker = sqlite()
+    elsewhere = open_broker(sqlite_url)
+    elsewhere._holder = "another-host/1/abcdefgh"  # as a container on the same volume: nobody can ask for its process
+    assert elsewhere.hold("user:1", 1)
+    assert not broker.hold("user:1", 1)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS / 2)
+    elsewhere.renew()
+    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 1.2)
+    assert not broker.hold("user:1", 1)
+    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 2)
+    assert broker.hold("user:1", 1)
+    elsewhere.close()
+
+
+# -- trouble with the store --------------------------------------------------
+
+
+def test_a_busy_store_is_waited_for(sqlite, path):
+    broker = sqlite()
+    broker.head()
+    with other_writer(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match="the SQLite store .* database is locked"):
+            broker.append("a", b"x")
+        assert base.WAIT - 0.5 < time.monotonic() - started < base.WAIT + 1.5
+        other.execute("ROLLBACK")
+    assert broker.append("a", b"x").sequence == 1
+
+
+def test_reading_goes_on_while_somebody_writes(sqlite, path):
+    broker = sqlite()
+    broker.append("a", b"x")
+    with other_writer(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert broker.read(["a"], 0, ALL, 10).records == [Record(1, "a", b"x")]
+        other.execute("ROLLBACK")
+
+
+def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypatch):
+    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    broker = sqlite()
+    start = broker.listen(ear.listener)
+    broker.append("a", b"x")
+    ear.wait(1)
+    for suffix in ("", "-wal", "-shm"):
+        os.unlink(path + suffix)
+    until(lambda: ear.renewals, 5, "no renewal was told")
+    assert ear.renewals[0].epoch != start.epoch
+    assert broker.append("a", b"y") == (ear.renewals[0].epoch, 1)
+    assert ear.wait(2)[1] == Record(1, "a", b"y")
+
+
+def test_a_store_that_is_lost_and_found_is_told(sqlite, path, ear, monkeypatch):
+    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    broker = sqlite()
+    broker.append("a", b"x")
+    broker.listen(ear.listener)
+    folder = os.path.dirname(path)
+    os.rename(folder, folder + ".away")
+    open(folder, "w").close()  # root could make the folder again; a file in its place stops even root
+    until(lambda: ear.losses, 5, "no loss was told")
+    with pytest.raises(BrokerUnavailable):
+        broker.append("a", b"lost")
+    os.unlink(folder)
+    os.rename(folder + ".away", folder)
+    until(lambda: ear.finds, 5, "no find was told")
+    assert broker.append("a", b"y").sequence == 2
+    assert ear.wait(1) == [Record(2, "a", b"y")]
+    assert ear.renewals == []
+
+
+def test_a_database_of_something_else_is_left_alone(sqlite, path):
+    with other_writer(path) as other:
+        other.execute("CREATE TABLE users (name TEXT)")
+    with pytest.raises(BrokerUnavailable, match="is a database of something else"):
+        sqlite().append("a", b"x")
+    with other_writer(path) as other:
+        assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["users"]
+
+
+def test_a_file_that_is_no_database_is_an_error_that_names_it(sqlite, path):
+    with open(path, "w") as file:
+        file.write("hello " * 1000)
+    with pytest.raises(BrokerUnavailable, match="%s: file is not a database" % path):
+        sqlite().head()
+
+
+def test_the_file_is_its_owners_alone(sqlite, path):
+    sqlite().append("a", b"x")
+    for suffix in ("", "-wal"):
+        assert stat.S_IMODE(os.stat(path + suffix).st_mode) == 0o600
+
+
+# -- restarts of the machine -------------------------------------------------
+
+
+def test_a_clean_restart_of_the_machine_keeps_the_history(sqlite, sqlite_url, monkeypatch):
+    first = open_broker(sqlite_url)
+    cursor = first.append("a", b"x")
+    first.close()
+    monkeypatch.setattr(engine, "_boot_id", lambda: "another boot")
+    assert sqlite().head() == cursor
+
+
+def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opened):
+    """Events that were only in the log may be lost then, and their numbers would be given again."""
+    before = killed_while_appending(sqlite_url)
+    monkeypatch.setattr(engine, "_boot_id", lambda: "another boot")
+    broker = open_broker(sqlite_url, History())
+    opened(broker)
+    assert broker.head().epoch != before
+    assert broker.head().epoch == epoch(path)
+
+
+def test_a_crash_of_processes_alone_does_not(sqlite, sqlite_url):
+    before = killed_while_appending(sqlite_url)
+    assert sqlite().head().epoch == before
+
+
+# -- bounds ------------------------------------------------------------------
+
+
+def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypatch):
+    monkeypatch.setattr(engine, "FLOORS", 100)
+    monkeypatch.setattr(engine, "FLOORS_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "TRIM_SECONDS", 0.0)
+    broker = sqlite(seconds=0.0)
+    for number in range(400):
+        broker.append("once:%d" % number, b"x")
+    with other_writer(path) as other:
+        assert other.execute("SELECT count(*) FROM channels").fetchone()[0] <= 102
+    missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
+    assert "once:1" in missing and "never" in missing  # never silent where it cannot know
+    assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
+
+
+def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
+    broker = sqlite(seconds=5.0)
+    now = time.time()
+    for number in range(3000):
+        monkeypatch.setattr(time, "time", lambda: now + number / 100)  # 100 events a second
+        broker.append("a", b"x")
+    assert broker.figures()["events"] < 5 * 100 + engine.TRIM_APPENDS + 2
+
+
+def killed_while_appending(url):
+    """Nobody is left to close the log; returns the epoch that the writer saw."""
+    writer = process("import sys, itertools; from flask_ssemux.brokers import open_broker\n"
+                     "broker = open_broker(sys.argv[1])\n"
+                     "for _ in itertools.count(): print(broker.append('a', b'x').epoch, flush=True)", url)
+    seen = [writer.stdout.readline() for _ in range(20)]
+    writer.kill()
+    writer.communicate(timeout=30)
+    return seen[-1].strip()
+
+
+class other_writer:
+    """Another program's connection to the file."""
+
+    def __init__(self, path):
+        self.connection = sqlite3.connect(path, isolation_level=None)
+
+    def __enter__(self):
+        return self.connection
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+
+def epoch(path):
+    with other_writer(path) as other:
+        return other.execute("SELECT epoch FROM life").fetchone()[0]

@@ -47,7 +47,9 @@ class Mux:
         self._channels: dict[str, set[Stream]] = {}
         self._targets: dict[str, list[Stream]] = {}
         self._listening = threading.Lock()
-        self._epoch: str | None = None
+        self._joining = threading.Lock()
+        self._epoch = ""
+        self._position = 0
         self._outage = _Outage(self)
         self._draining: str | None = None
         self._since_breath = [0, 0]
@@ -82,12 +84,11 @@ class Mux:
         self._listen()
         now = self._heart.clock()
         stream = Stream(tuple(channels), user_id, self._limits, now)
-        self._add(stream)
+        seen = wire.newest(last_ids, self._epoch)
         try:
-            # Only now: every event after this head will be delivered, every one up to it can be read.
-            head = self.broker.head()
-            stream.after = head.sequence
-            stream.begin(_Prologue(self, stream, head, last_ids, snapshots).pages())
+            reason = self._why_void(seen)
+            head = self._join(stream, seen.sequence if isinstance(seen, Cursor) and not reason else 0)
+            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots).pages())
         except BaseException:
             self._remove(stream)
             raise
@@ -117,15 +118,36 @@ class Mux:
         """The last frame of a stream that is ended: come back, at a time of your own."""
         return wire.retry(spread(self._options.retry), reason)
 
-    def _add(self, stream: Stream) -> None:
-        with self._lock:
-            self._streams.add(stream)
+    def _join(self, stream: Stream, seen: int) -> Cursor:
+        """Make the stream one of its channels'; the place after which it gets every event live."""
+        after = seen
+        with self._joining:
             for channel in stream.channels:
-                members = self._channels.setdefault(channel, set())
-                members.add(stream)
-                self._targets.pop(channel, None)
-                if len(members) == 1:
-                    self.broker.want(channel)
+                with self._lock:
+                    members = self._channels.setdefault(channel, set())
+                    is_new = not members
+                    members.add(stream)
+                    self._targets.pop(channel, None)
+                if is_new:
+                    after = max(after, self.broker.want(channel))
+        with self._lock:
+            # It takes nothing before this line. A place is passed under this lock, so whatever
+            # is delivered later than this one comes to this stream, and what is not can be read.
+            stream.after = max(after, self._position)
+            self._streams.add(stream)
+            return Cursor(self._epoch, stream.after)
+
+    def _why_void(self, seen: Cursor | str | None) -> str:
+        """Why a client's cursor is of no use here; "" if it is, or if there is none."""
+        if seen is None:
+            return ""
+        if not isinstance(seen, Cursor):
+            return "unknown"
+        if seen.epoch != self._epoch:
+            return "epoch"
+        # Another worker may be ahead of what was delivered here; only the store knows what was given out.
+        ahead = seen.sequence > self._position and seen.sequence > self.broker.head().sequence
+        return "future" if ahead else ""
 
     def _remove(self, stream: Stream) -> None:
         self._heart.remove(stream)
@@ -146,24 +168,26 @@ class Mux:
 
     def _listen(self) -> None:
         with self._listening:
-            if self._epoch is None:
+            if not self._epoch:
                 told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
-                self._epoch = self.broker.listen(told).epoch
+                with self._lock:  # the first delivery waits until the place it follows is known
+                    self._epoch, self._position = self.broker.listen(told)
 
     def _deliver(self, records: Sequence[Record]) -> None:
         for record in records:
-            targets = self._targets_of(record.channel)
+            with self._lock:
+                self._position = record.sequence
+                targets = self._targets_of(record.channel)
             if targets:
                 cursor = "%s-%d" % (self._epoch, record.sequence)
                 self._fan_out(targets, wire.frame(record.body, cursor), record.sequence)
 
     def _targets_of(self, channel: str) -> list[Stream]:
-        """The streams of a channel as they are now: the list is not changed later."""
-        with self._lock:
-            targets = self._targets.get(channel)
-            if targets is None and channel in self._channels:
-                targets = self._targets[channel] = list(self._channels[channel])
-            return targets or []
+        """The streams of a channel as they are now: the list is not changed later. With the lock held."""
+        targets = self._targets.get(channel)
+        if targets is None and channel in self._channels:
+            targets = self._targets[channel] = list(self._channels[channel])
+        return targets or []
 
     def _fan_out(self, targets: list[Stream], frame: bytes, sequence: int | None) -> None:
         for start in range(0, len(targets), SLICE):
@@ -185,12 +209,14 @@ class Mux:
 
     def _gap(self, channels: Sequence[str], head: Cursor) -> None:
         for channel in channels:
-            targets = self._targets_of(channel)
+            with self._lock:
+                targets = self._targets_of(channel)
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
             self._fan_out(targets, reset([channel], "history"), None)
 
     def _renewed(self, head: Cursor) -> None:
-        self._epoch = head.epoch
+        with self._lock:
+            self._epoch, self._position = head
         for stream in self._all():
             if stream.replay_is_void():
                 stream.abort("the history began anew during its replay")
@@ -213,40 +239,39 @@ class Mux:
 class _Prologue:
     """What a stream says before anything live: what its client lost, who it is, what is new, what it missed."""
 
-    def __init__(self, mux: Mux, stream: Stream, head: Cursor, last_ids: Sequence[str], snapshots: Snapshots) -> None:
+    def __init__(
+        self,
+        mux: Mux,
+        stream: Stream,
+        head: Cursor,
+        seen: Cursor | str | None,
+        reason: str,
+        snapshots: Snapshots,
+    ) -> None:
         self._broker = mux.broker
         self._stream = stream
         self._head = head
-        self._wanted: list[str] = []
+        self._wanted = list(stream.channels)
         self._records: list[Record] = []
-        seen = wire.newest(last_ids, head.epoch)
-        lost, reason = self._judge(seen)
-        # With nothing to replay the client is up to date: its cursor moves on to the head.
-        start = seen if self._records and isinstance(seen, Cursor) else head
+        start, lost = head, list(stream.channels if reason else ())
+        if isinstance(seen, Cursor) and not reason:
+            lost = self._read_first(seen.sequence)
+            # With nothing to replay the client is up to date: its cursor moves on to the head.
+            start = seen if self._records else head
         fresh = stream.channels if seen is None else lost
         parts = [wire.retry(mux._options.retry, "ssemux")]
-        parts += [reset(lost, reason)] if lost else []
+        parts += [reset(lost, reason or "history")] if lost else []
         parts += _hello(mux._options, start, list(snapshots(fresh)) if fresh else [])
         self._opening = b"".join(parts)
 
-    def _judge(self, seen: Cursor | str | None) -> tuple[Sequence[str], str]:
-        """The channels whose past is lost to this client, and why; reads the first page of the others."""
-        head, channels = self._head, self._stream.channels
-        if seen is None:
-            return (), ""
-        if not isinstance(seen, Cursor):
-            return channels, "unknown"
-        if seen.epoch != head.epoch:
-            return channels, "epoch"
-        if seen.sequence > head.sequence:
-            return channels, "future"
-        self._wanted = list(channels)
-        missing = self._read(seen.sequence)
-        lost = [channel for channel in channels if channel in missing]
-        while missing and self._wanted:
-            missing = self._read(seen.sequence)
+    def _read_first(self, after: int) -> list[str]:
+        """Read the first page; the channels whose past is lost to this client."""
+        lost: list[str] = []
+        missing = self._read(after)
+        while missing:
             lost += missing
-        return lost, "history"
+            missing = self._read(after) if self._wanted else []
+        return [channel for channel in self._stream.channels if channel in lost]
 
     def _read(self, after: int) -> list[str]:
         """Read the next page; the channels that have a gap in it are no longer wanted, and returned."""
@@ -265,7 +290,7 @@ class _Prologue:
                 missing = self._read(after)
                 while missing:
                     yield reset(missing, "history")
-                    missing = self._read(after)
+                    missing = self._read(after) if self._wanted else []
                 yield self._frames()
         except BrokerUnavailable as error:
             self._stream.abort("its replay could not be read: %s" % error)

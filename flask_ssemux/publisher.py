@@ -13,7 +13,6 @@ from . import wire
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
 
-
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.
 RUN = 50

@@ -10,6 +10,7 @@ each counter has one writer, and a deque's ends are atomic.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Callable, Iterator, NamedTuple
 
@@ -67,8 +68,8 @@ class Stream:
         self.channels = channels
         self.user_id = user_id
         self.state = OPENING
-        #: Live events up to this sequence are history to this stream.
-        self.after = 0
+        #: Live events up to this sequence are history to this stream: all of them, until it has joined.
+        self.after = sys.maxsize
         #: Where the heart keeps it.
         self.slot: int | None = None
         #: Why it ended, for logs.

@@ -126,11 +126,14 @@ class Broker:
         """
         raise NotImplementedError
 
-    def want(self, channel: str) -> None:
-        """From the return on, events of this channel are delivered.
+    def want(self, channel: str) -> int:
+        """Deliver events of this channel: from the return on, all of them after the sequence returned.
 
         An engine may deliver events of channels that nobody wants.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
+        return 0
 
     def drop(self, channel: str) -> None:
         """Events of this channel need no longer be delivered."""

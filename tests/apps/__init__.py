@@ -1,0 +1,1 @@
+"""Small Flask applications that the tests serve with real servers."""

@@ -1,0 +1,161 @@
+"""The plain application, with what tests measure from inside, and old streams below ``streaming``.
+
+Old streams write a line to the log when their ``finally`` runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+
+from flask import Flask, Response, jsonify, redirect, request, session, stream_with_context
+
+import flask_ssemux
+from tests.apps import plain
+
+
+def create_app() -> Flask:
+    app = plain.create_app()
+    app.secret_key = "for tests"
+    process = app.extensions["ssemux"].process
+
+    @app.route("/figures")
+    def figures():
+        gc.collect()
+        return jsonify(
+            pid=os.getpid(),
+            streams=len(process.mux),
+            guests=len(process._guests),
+            files=len(os.listdir("/proc/self/fd")),
+            threads=threading.active_count(),
+            held=process.broker.figures()["held"],
+        )
+
+    @app.route("/burst", methods=["POST"])
+    def burst():
+        """Publish `count` events in a row, without a pause, from inside this worker."""
+        count = int(request.args["count"])
+        size = int(request.args.get("size", 0))
+        for number in range(count):
+            flask_ssemux.publish("room:1", {"n": number, "pad": "x" * size}, event="n")
+        return jsonify(count=count)
+
+    for view in (sleeper, poller, cookies, context, raising, pieces, fast, bare, tupled, not_a_stream, elsewhere):
+        app.add_url_rule("/old/" + view.__name__, view.__name__, flask_ssemux.streaming(view))
+    return app
+
+
+def stream(generator, **options):
+    return Response(generator, mimetype="text/event-stream", **options)
+
+
+def said(word):
+    print(word, file=sys.stderr, flush=True)
+
+
+def sleeper():
+    """One event, then it sleeps as long as it is asked to."""
+
+    def generate():
+        try:
+            yield "data: first\n\n"
+            time.sleep(float(request_seconds))
+            yield "data: second\n\n"
+        finally:
+            said("sleeper: finally")
+
+    request_seconds = request.args.get("seconds", 60)
+    return stream(generate())
+
+
+def poller():
+    """Asks often, yields seldom, and tidies up on GeneratorExit as old code does."""
+    every, polls = float(request.args.get("every", 0.05)), int(request.args.get("polls", 1000000))
+
+    def generate():
+        try:
+            for number in range(10**9):
+                if number % polls == 0:
+                    yield b"data: %d\n\n" % number
+                time.sleep(every)
+        except GeneratorExit:
+            said("poller: GeneratorExit")
+            raise
+
+    return stream(generate())
+
+
+def cookies():
+    session["seen"] = "yes"
+    response = stream(iter(["data: 1\n\n"]), status=201, headers={"X-Old": "kept", "Cache-Control": "private"})
+    response.set_cookie("flavour", "oat")
+    response.call_on_close(lambda: said("cookies: on close"))
+    return response
+
+
+def context():
+    def generate():
+        for _ in range(3):
+            yield "data: %s\n\n" % request.args["word"]
+            time.sleep(0.3)
+        session.get("seen")
+
+    return stream(stream_with_context(generate()))
+
+
+def raising():
+    def generate():
+        yield "data: before\n\n"
+        raise RuntimeError("the old bug")
+
+    return stream(generate())
+
+
+def pieces():
+    """Yields lines, not events, and sleeps within one."""
+
+    def generate():
+        yield "event: slow\n"
+        time.sleep(1.2)
+        yield "data: a"
+        time.sleep(1.2)
+        yield "b\n"
+        yield "\n"
+        time.sleep(1.2)
+        yield "data: next\n\n"
+
+    return stream(generate())
+
+
+def fast():
+    """As fast as its client takes it; counts what it made."""
+
+    def generate():
+        number = 0
+        try:
+            while True:
+                number += 1
+                yield "data: %s\n\n" % ("x" * 10000)
+        finally:
+            said("fast: made %d" % number)
+
+    return stream(generate())
+
+
+def bare():
+    return (text for text in ["data: 1\n\n"])
+
+
+def tupled():
+    return (text for text in ["data: 1\n\n"]), 202, {"X-Old": "kept"}
+
+
+def not_a_stream():
+    return jsonify(error="log in first"), 403
+
+
+def elsewhere():
+    return redirect("/ping")

@@ -1,0 +1,1 @@
+"""Tests with real browsers and other real clients, behind real proxies."""

@@ -1,0 +1,78 @@
+"""Fixtures that the tests against real servers share.
+
+A failing test shows the logs of all servers that ran during it, whether a fixture started them or a `with`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from tests.harness import servers  # noqa: E402
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    servers.forget_stopped()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for server in servers.started:
+            state = "running" if server.running else f"ended with {server.returncode}"
+            report.sections.append((f"log of {server.name} on port {server.port}, {state}", server.log_tail()))
+
+
+@pytest.fixture
+def instance_env(tmp_path):
+    """The environment that gives all servers of one test the same instance folder, so the same default broker."""
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    return {"INSTANCE_PATH": str(folder)}
+
+
+@pytest.fixture
+def running():
+    """Starts servers (`running(Nginx(port))`) and stops them after the test, the last first."""
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def gunicorn(running, instance_env):
+    """gunicorn(app, workers=1, config=None, args=(), env={}): a started servers.Gunicorn."""
+
+    def start(app="tests.apps.plain:create_app()", *args, env=None, **options):
+        return running(servers.Gunicorn(app, *args, env={**instance_env, **(env or {})}, **options))
+
+    return start
+
+
+@pytest.fixture
+def flask_run(running, instance_env):
+    """flask_run(app, env={}): a started servers.FlaskRun."""
+
+    def start(app="tests.apps.plain:create_app()", *args, env=None, **options):
+        return running(servers.FlaskRun(app, *args, env={**instance_env, **(env or {})}, **options))
+
+    return start
+
+
+@pytest.fixture
+def nginx(running):
+    """nginx(upstream_port, conf=""): a started servers.Nginx."""
+
+    def start(upstream_port, *args, **options):
+        return running(servers.Nginx(upstream_port, *args, **options))
+
+    return start

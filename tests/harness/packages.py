@@ -1,0 +1,35 @@
+"""What the tests need from outside of Python.
+
+A missing part skips the test on a developer's machine and fails it under CI=true, naming the package either way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+NODE_MODULES = TESTS / "node_modules"
+
+
+def need(package: str, program: str) -> str:
+    """The path of `program` (a path, or a name on PATH), which comes with the Debian package `package`."""
+    found = shutil.which(program)
+    return found if found else _missing(f"{program} is missing: apt-get install {package}")
+
+
+def need_npm(package: str) -> Path:
+    """The folder of an npm package that tests/package.json lists."""
+    folder = NODE_MODULES / package
+    if (folder / "package.json").exists():
+        return folder
+    return _missing(f"the npm package {package} is missing: npm ci --prefix {TESTS}")
+
+
+def _missing(message: str):
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

@@ -1,0 +1,414 @@
+"""Real servers as context managers: gunicorn, `flask run` and nginx, each on a free port of 127.0.0.1.
+
+Each runs in a process group of its own, writes one log file, and is killed with its group however the tests end: a
+reaper process holds the list of groups, and kills them and removes the logs when its pipe to the tests closes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from tests.harness.packages import need
+from tests.harness.ports import free_port
+from tests.harness.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 20.0
+STOP_SECONDS = 2.0
+
+REAPER = """
+import os, shutil, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+
+started: list[Server] = []
+"""Servers whose logs a failing test shows; see `forget_stopped`."""
+
+_reaper: subprocess.Popen | None = None
+_logs: Path | None = None
+
+
+def forget_stopped() -> None:
+    """A new test begins: the logs of servers that stopped before it say nothing about it."""
+    started[:] = [server for server in started if server.running]
+
+
+class Server:
+    """A server process and its children. Subclasses give the command and say when it is ready."""
+
+    name = "server"
+
+    def __init__(self, env: Mapping[str, str | None] | None = None, cwd: Any = ROOT) -> None:
+        self.port = free_port()
+        self.env = environment(env or {})
+        self.cwd = str(cwd)
+        self.log_path = log_folder() / f"{self.name}-{self.port}.log"
+        self._process: subprocess.Popen | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        raise NotImplementedError
+
+    def failed(self) -> bool:
+        """Whether it will never be ready."""
+        return not self.running
+
+    def start(self) -> Server:
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                cwd=self.cwd,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        _tell_reaper("+", self.pid)
+        started.append(self)
+        try:
+            until(
+                lambda: self.failed() or self.ready(), START_SECONDS, lambda: f"{self.name} is ready; {self._state()}"
+            )
+            assert not self.failed(), f"{self.name} failed to start; {self._state()}"
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started: gunicorn's or nginx's master."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll() if self._process else None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def log_tail(self, lines: int = 60) -> str:
+        return "\n".join(self.log.splitlines()[-lines:])
+
+    def wait_log(self, pattern: str, timeout: float) -> re.Match[str]:
+        return until(
+            lambda: re.search(pattern, self.log),
+            timeout,
+            lambda: f"{pattern!r} in {self.name}'s log:\n{self.log_tail()}",
+        )
+
+    def worker_pids(self) -> list[int]:
+        return children(self.pid)
+
+    def signal(self, number: int) -> None:
+        """To the first process only."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float) -> int:
+        """The exit status, once it ended by itself or by a signal."""
+        assert self._process is not None
+        until(lambda: not self.running, timeout, lambda: f"{self.name} ended; {self._state()}")
+        return self._process.returncode
+
+    def stop(self, timeout: float = STOP_SECONDS) -> bool:
+        """SIGTERM, and after `timeout` SIGKILL to the group. Whether SIGTERM was enough."""
+        if not self.running:
+            self.kill()
+            return True
+        self.signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout)  # type: ignore[union-attr]
+            return True
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes."""
+        if self._process is None:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        _tell_reaper("-", self.pid)
+
+    def _state(self) -> str:
+        state = "it is running" if self.running else f"it ended with {self.returncode}"
+        return f"{state}; its log:\n{self.log_tail()}"
+
+    def __enter__(self) -> Any:
+        return self.start()
+
+    def __exit__(self, *_: Any) -> None:
+        """Without ceremony: gunicorn takes a second and more to end in good order. Where that matters: `stop`."""
+        self.kill()
+
+
+class Gunicorn(Server):
+    """`gunicorn -k gevent app`, or with `config` a configuration file that brings its own worker class.
+
+    `workers=None` leaves their number to the configuration too. Ready when all its workers wait for connections, so
+    that none of them is left out of a test by being late. `python` serves from another virtual environment.
+    """
+
+    name = "gunicorn"
+
+    def __init__(
+        self,
+        app: str,
+        workers: int | None = 1,
+        config: str | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str | None] | None = None,
+        cwd: Any = ROOT,
+        python: str = sys.executable,
+    ) -> None:
+        super().__init__(env, cwd)
+        self.app, self.workers, self.python = app, workers, python
+        self.options = ["-c", str(config)] if config else ["-k", "gevent"]
+        self.options += [] if workers is None else ["-w", str(workers)]
+        self.options += args
+        runtime = log_folder() / f"gunicorn-{self.port}"  # gunicorn 25 and later put one control socket per user there
+        runtime.mkdir()
+        self.env["XDG_RUNTIME_DIR"] = str(runtime)
+
+    def command(self) -> list[str]:
+        return [self.python, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", *self.options, self.app]
+
+    def ready(self) -> bool:
+        if "sync" in self.options:
+            return answers(self.port)
+        workers = self.worker_pids()
+        return len(workers) >= (self.workers or 1) and all(accepts(pid, self.port) for pid in workers)
+
+    def failed(self) -> bool:
+        """gunicorn 20 often outlives this: its master's gevent catches the exception that should end it."""
+        return super().failed() or "Worker failed to boot" in self.log
+
+    def worker_pids(self) -> list[int]:
+        """Without helpers of the master such as gunicorn's control process or a resource tracker."""
+        known = {int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)}
+        return [pid for pid in children(self.pid) if pid in known]
+
+    def wait_workers(self, count: int, timeout: float, gone: Sequence[int] = ()) -> list[int]:
+        """Until `count` workers accept connections and none of `gone` lives; their process ids."""
+
+        def there() -> list[int]:
+            pids = self.worker_pids()
+            fit = len(pids) == count and not set(gone) & set(pids) and all(accepts(pid, self.port) for pid in pids)
+            return pids if fit else []
+
+        return until(there, timeout, lambda: f"{count} workers, not {list(gone)}: there are {self.worker_pids()}")
+
+
+class FlaskRun(Server):
+    """The `flask run` command: Werkzeug's server, a thread for each request, nothing monkey-patched."""
+
+    name = "flask-run"
+
+    def __init__(
+        self,
+        app: str,
+        env: Mapping[str, str | None] | None = None,
+        args: Sequence[str] = (),
+        cwd: Any = ROOT,
+        python: str = sys.executable,
+    ) -> None:
+        super().__init__({"FLASK_APP": app, "FLASK_ENV": "production", "FLASK_DEBUG": "0", **(env or {})}, cwd)
+        self.args, self.python = args, python
+
+    def command(self) -> list[str]:
+        return [self.python, "-m", "flask", "run", "--host", "127.0.0.1", "--port", str(self.port), *self.args]
+
+    def ready(self) -> bool:
+        return answers(self.port)
+
+
+class Nginx(Server):
+    """nginx as Debian configures it, with the one `proxy_pass` that everybody writes, and nothing about SSE.
+
+    `conf` is put into its `location /`. `server` replaces the whole server block, or several, and may hold
+    LISTEN_PORT, UPSTREAM_PORT and FOLDER (a scratch folder that goes away with the server's log).
+    """
+
+    name = "nginx"
+
+    DEBIAN = """
+user USER;
+worker_processes auto;
+pid FOLDER/nginx.pid;
+error_log stderr;
+events { worker_connections WORKER_CONNECTIONS; }
+http {
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    include /etc/nginx/mime.types;
+    default_type application/octet-stream;
+    access_log FOLDER/access.log;
+    gzip on;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+SERVER
+}
+"""
+    PLAIN = """
+    server {
+        listen 127.0.0.1:LISTEN_PORT;
+        location / {
+            proxy_pass http://127.0.0.1:UPSTREAM_PORT;
+CONF
+        }
+    }
+"""
+
+    def __init__(
+        self, upstream_port: int, conf: str = "", server: str | None = None, worker_connections: int = 768
+    ) -> None:
+        self.program = need("nginx", "/usr/sbin/nginx")
+        super().__init__()
+        self.folder = log_folder() / f"nginx-{self.port}"
+        self.folder.mkdir(mode=0o755)
+        text = self.DEBIAN.replace("SERVER", server or self.PLAIN.replace("CONF", conf))
+        if os.getuid() != 0:
+            text = text.replace("user USER;\n", "")
+        for word, value in {
+            "USER": "www-data",
+            "LISTEN_PORT": self.port,
+            "UPSTREAM_PORT": upstream_port,
+            "WORKER_CONNECTIONS": worker_connections,
+            "FOLDER": self.folder,
+        }.items():
+            text = re.sub(rf"\b{word}\b", str(value), text)
+        (self.folder / "nginx.conf").write_text(text)
+
+    def command(self) -> list[str]:
+        config = str(self.folder / "nginx.conf")
+        return [self.program, "-e", "stderr", "-p", str(self.folder), "-c", config, "-g", "daemon off;"]
+
+    def ready(self) -> bool:
+        return listens(self.port)
+
+    @property
+    def access_log(self) -> str:
+        return (self.folder / "access.log").read_text(errors="replace")
+
+
+def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """This process's, without settings of the library, with `changes` (None removes)."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SSEMUX_", "FLASK_", "GUNICORN_"))}
+    env.update(PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")])))
+    for name, value in changes.items():
+        env.pop(name, None)
+        if value is not None:
+            env[name] = str(value)
+    return env
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def answers(port: int, path: str = "/") -> bool:
+    """Whether an HTTP answer comes, whatever its status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status > 0
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def accepts(pid: int, port: int) -> bool:
+    """Whether the event loop of process `pid` watches the socket that listens on `port`.
+
+    Read from the kernel: an `epoll` lists what it watches. A request would not do, for it asks only one worker.
+    """
+    inode = _listener_inode(port)
+    try:
+        for fdinfo in Path(f"/proc/{pid}/fdinfo").iterdir():
+            for watched in re.findall(r"^tfd:\s+(\d+)", fdinfo.read_text(), re.M):
+                if os.readlink(f"/proc/{pid}/fd/{watched}") == f"socket:[{inode}]":
+                    return True
+    except OSError:  # it ended, or closed the file meanwhile
+        pass
+    return False
+
+
+def _listener_inode(port: int) -> str | None:
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+            return fields[9]
+    return None
+
+
+def log_folder() -> Path:
+    global _logs
+    if _logs is None:
+        _logs = Path(tempfile.mkdtemp(prefix="ssemux-tests-"))
+        _logs.chmod(0o755)  # nginx's workers are another user
+    return _logs
+
+
+def _tell_reaper(sign: str, group: int) -> None:
+    global _reaper
+    if _reaper is None:
+        _reaper = subprocess.Popen(
+            [sys.executable, "-SEc", REAPER, str(log_folder())],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            universal_newlines=True,
+        )
+    _reaper.stdin.write(f"{sign}{group}\n")  # type: ignore[union-attr]
+    _reaper.stdin.flush()  # type: ignore[union-attr]

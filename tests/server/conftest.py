@@ -1,0 +1,91 @@
+"""Servers that run the lab (tests/apps/lab.py), and what a test asks them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.harness.client import Herd, RawStream
+from tests.harness.waiting import until
+
+LAB = "tests.apps.lab:create_app()"
+
+#: Time-outs are scaled down: nothing is slept through at 20 s.
+QUICK = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "6"}
+
+
+class Site:
+    """A running server, asked as a program would."""
+
+    def __init__(self, server):
+        self.server = server
+        self.port = server.port
+
+    def stream(self, path="/events", user=None, last=None, **options):
+        headers = {"X-User": user, "Last-Event-ID": last}
+        return RawStream(self.port, path, {k: v for k, v in headers.items() if v is not None}, **options)
+
+    def herd(self, count, path="/events", **options):
+        return Herd(self.port, count, path, **options)
+
+    def get(self, path):
+        with urllib.request.urlopen("http://127.0.0.1:%d%s" % (self.port, path), timeout=10) as answer:
+            return json.load(answer)
+
+    def post(self, path, **values):
+        request = urllib.request.Request(
+            "http://127.0.0.1:%d%s" % (self.port, path),
+            json.dumps(values).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def publish(self, channel, data, event=None):
+        return self.post("/publish", channel=channel, data=data, event=event)["cursor"]
+
+    def figures(self):
+        return self.get("/figures")
+
+    def wait_figure(self, name, value, timeout):
+        """Wait until one of the worker's figures is so; how long it took, in seconds."""
+        started = time.monotonic()
+        until(lambda: self.figures()[name] == value, timeout, lambda: "%s is %s" % (name, self.figures()))
+        return time.monotonic() - started
+
+
+@pytest.fixture
+def serve(gunicorn):
+    """serve(workers=1, **options): the lab on gunicorn with the gevent worker."""
+
+    def start(app=LAB, env=None, **options):
+        return Site(gunicorn(app, env={**QUICK, **(env or {})}, **options))
+
+    return start
+
+
+@pytest.fixture
+def serve_threads(flask_run):
+    """The lab under `flask run`: threads, nothing patched."""
+
+    def start(app=LAB, env=None, **options):
+        return Site(flask_run(app, env={**QUICK, **(env or {})}, **options))
+
+    return start
+
+
+@pytest.fixture(params=["gunicorn", "flask run"])
+def site(request):
+    """The lab on either server."""
+    return request.getfixturevalue("serve" if request.param == "gunicorn" else "serve_threads")()
+
+
+@pytest.fixture
+def lab_env(instance_env):
+    """The environment of a process beside the servers of this test."""
+    return {**os.environ, **QUICK, **instance_env, "FLASK_APP": LAB}

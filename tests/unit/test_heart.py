@@ -1,0 +1,222 @@
+"""The clock's slots, with time passed in: who is looked at, when, and at what cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_ssemux.heart import Heart, Slots
+from flask_ssemux.stream import Limits, Stream
+
+
+class Clocked:
+    """Wants a look every so often; notes when it was looked at."""
+
+    def __init__(self, every=None, then=None):
+        self.slot = None
+        self.every = every
+        self.then = then or (lambda: None)
+        self.looks = []
+
+    def beat(self, now):
+        assert len(self.looks) < 10_000, "looked at again and again at %r" % now
+        self.looks.append(now)
+        self.then()
+        return None if self.every is None else now + self.every
+
+
+def fail():
+    raise ValueError("a bad look")
+
+
+def ticks(tick, upto, start=0):
+    """The times at which a clock that is never late runs the slots."""
+    return (number * tick for number in range(start, int(upto / tick) + 1))
+
+
+def run(slots, upto, start=0):
+    for now in ticks(slots.tick, upto, start):
+        slots.run(now)
+
+
+# -- when --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)])
+def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
+    slots, member = Slots(0.25), Clocked()
+    slots.add(member, due)
+    run(slots, 30)
+    assert member.looks == [looked]
+
+
+@pytest.mark.parametrize("every", [0.25, 0.3, 1.0, 7.1])
+def test_never_late_and_at_most_a_tick_early(every):
+    slots, member = Slots(0.25), Clocked(every)
+    slots.add(member, every)
+    run(slots, 60)
+    gaps = [after - before for before, after in zip([0.0] + member.looks, member.looks)]
+    assert all(every - 0.25 <= gap <= every for gap in gaps)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1, 5.0, 1000.0])
+def test_a_clock_that_was_held_up_misses_nobody(late):
+    slots = Slots(0.25)
+    members = [Clocked() for _ in range(20)]
+    for number, member in enumerate(members):
+        slots.add(member, number / 10)
+    slots.run(2 + late)
+    assert [member.looks for member in members] == [[2 + late]] * 20
+
+
+def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
+    slots, member = Slots(0.25), Clocked(-100)
+    slots.add(member, 1.0)
+    run(slots, 2.0)
+    assert member.looks == [1.0, 1.25, 1.5, 1.75, 2.0]
+
+
+@pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
+def test_whatever_the_tick_a_member_moves_on(heartbeat):
+    """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
+    slots, member = Slots(min(0.25, heartbeat / Heart.FINENESS)), Clocked(0)
+    slots.add(member, 0)
+    for number in range(1000):
+        slots.run((number + 0.5) * slots.tick)
+    assert len(member.looks) == 1000
+
+
+@pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
+@pytest.mark.parametrize("begin", [0.0, 0.1, 0.33, 0.49])
+def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
+    slots = Slots(min(0.25, heartbeat / Heart.FINENESS))
+    stream = parked(heartbeat, begin)
+    slots.add(stream, begin + heartbeat / 4)
+    sent = [begin]
+    for now in ticks(slots.tick, 10 * heartbeat, start=int(begin / slots.tick) + 1):
+        slots.run(now)
+        sent += [now] if stream.take(now) else []
+        stream.park(lambda: None)
+    silences = [after - before for before, after in zip(sent, sent[1:])]
+    assert len(silences) >= 9
+    assert max(silences) <= heartbeat + 1e-6
+    assert min(silences) >= heartbeat - slots.tick - 1e-6
+
+
+def parked(heartbeat, now):
+    stream = Stream(("*",), None, Limits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
+    stream.begin(iter(()))
+    stream.take(now)
+    stream.park(lambda: None)
+    return stream
+
+
+# -- coming and going --------------------------------------------------------
+
+
+def test_a_member_that_never_wants_a_look_again_is_forgotten():
+    slots, member = Slots(0.25), Clocked()
+    slots.add(member, 0)
+    assert len(slots) == 1
+    slots.run(0)
+    assert (len(slots), member.slot) == (0, None)
+
+
+def test_a_removed_member_is_not_looked_at():
+    slots, member = Slots(0.25), Clocked(1)
+    slots.add(member, 1)
+    slots.remove(member)
+    run(slots, 5)
+    assert (member.looks, len(slots), member.slot) == ([], 0, None)
+
+
+def test_removing_what_is_not_there_is_fine():
+    slots, member = Slots(0.25), Clocked(1)
+    slots.remove(member)
+    slots.add(member, 1)
+    slots.remove(member)
+    slots.remove(member)
+    assert len(slots) == 0
+
+
+def test_a_member_that_is_removed_during_its_own_look_stays_away():
+    slots = Slots(0.25)
+    member = Clocked(1, then=lambda: slots.remove(member))
+    slots.add(member, 1)
+    run(slots, 5)
+    assert (member.looks, len(slots), member.slot) == ([1.0], 0, None)
+
+
+def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
+    slots = Slots(0.25)
+    members = [Clocked(1, then=lambda: [slots.remove(other) for other in members]) for _ in range(5)]
+    for member in members:
+        slots.add(member, 1)
+    run(slots, 5)
+    assert sum(len(member.looks) for member in members) == 1
+    assert len(slots) == 0
+
+
+def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
+    slots = Slots(0.25)
+    member = Clocked(None, then=lambda: (slots.remove(member), slots.add(member, 3)))
+    slots.add(member, 1)
+    slots.run(1)
+    assert len(slots) == 1
+    slots.run(3)
+    assert member.looks == [1, 3]
+
+
+def test_members_that_are_added_during_a_look_get_theirs():
+    slots, second = Slots(0.25), Clocked()
+    first = Clocked(then=lambda: slots.add(second, 0))
+    slots.add(first, 1)
+    run(slots, 2)
+    assert len(second.looks) == 1
+
+
+def test_a_member_that_raises_does_not_stop_the_others(caplog):
+    slots, good, bad = Slots(0.25), [Clocked(1) for _ in range(5)], Clocked(1, then=fail)
+    for member in [bad] + good:
+        slots.add(member, 1)
+    run(slots, 3)
+    assert [member.looks for member in good] == [[1.0, 2.0, 3.0]] * 5
+    assert (bad.looks, len(slots)) == ([1.0], 5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a look at %r failed; it is not looked at again" % bad
+    ]
+
+
+# -- cost --------------------------------------------------------------------
+
+
+def test_a_tick_costs_what_its_own_members_cost():
+    slots = Slots(0.25)
+    members = [Clocked(20) for _ in range(10_000)]
+    for number, member in enumerate(members):
+        slots.add(member, 20 * number / 10_000)
+    looks = []
+    for now in ticks(0.25, 39.75):
+        before = sum(len(member.looks) for member in members)
+        slots.run(now)
+        looks.append(sum(len(member.looks) for member in members) - before)
+    assert set(looks) == {125}
+
+
+def test_slots_that_are_over_are_forgotten():
+    slots, member = Slots(0.25), Clocked(1)
+    slots.add(member, 0)
+    run(slots, 1000)
+    assert len(slots._slots) == 1
+
+
+# -- the clock itself --------------------------------------------------------
+
+
+@pytest.mark.parametrize("heartbeat, tick", [(20, 0.25), (3600, 0.25), (8, 0.1), (0.8, 0.01)])
+def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
+    assert Heart(heartbeat)._slots.tick == pytest.approx(tick)
+
+
+def test_there_is_no_thread_before_the_first_member(monkeypatch):
+    monkeypatch.setattr("threading.Thread", fail)
+    assert Heart(20)._running is False

@@ -1,0 +1,622 @@
+"""A stream's life, queue, wake-up and clock. Time is passed in; nothing waits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from flask_ssemux import stream as module
+from flask_ssemux.errors import WrongState
+from flask_ssemux.stream import CLOSED, CLOSING, JOIN_BYTES, LIVE, MOVES, OPENING, REPLAYING, WRITE_TIMEOUT, Limits, Stream
+
+BEAT = b": heartbeat\n\n"
+STATES = [OPENING, REPLAYING, LIVE, CLOSING, CLOSED]
+LEGAL = [
+    (OPENING, REPLAYING),
+    (OPENING, CLOSING),
+    (REPLAYING, LIVE),
+    (REPLAYING, CLOSING),
+    (LIVE, CLOSING),
+    (CLOSING, CLOSED),
+]
+ILLEGAL = [(one, other) for one in STATES for other in STATES if (one, other) not in LEGAL]
+
+
+class Calls(list):
+    """A function that notes its calls."""
+
+    def __call__(self, *arguments):
+        self.append(arguments)
+
+
+def new(events=10, size=1000, heartbeat=20.0, now=0.0):
+    stream = Stream(("*",), "ann", Limits(events, size, heartbeat, BEAT), now)
+    stream.sever, stream.on_closed = Calls(), Calls()
+    return stream
+
+
+def live(**limits):
+    stream = new(**limits)
+    stream.begin(iter(()))
+    stream.take(0.0)
+    return stream
+
+
+def parked(**limits):
+    stream, wake = live(**limits), Calls()
+    assert stream.park(wake)
+    return stream, wake
+
+
+def drained(stream, now=0.0):
+    return b"".join(iter(lambda: stream.take(now), b""))
+
+
+# -- the table of moves ------------------------------------------------------
+
+
+def in_state(state):
+    stream = new()
+    stream.state = state
+    return stream
+
+
+@pytest.mark.parametrize("one, other", LEGAL)
+def test_legal_moves(one, other):
+    stream = in_state(one)
+    stream._move(other)
+    assert stream.state == other
+
+
+@pytest.mark.parametrize("one, other", ILLEGAL)
+def test_illegal_moves_name_both(one, other):
+    stream = in_state(one)
+    with pytest.raises(WrongState) as caught:
+        stream._move(other)
+    assert str(caught.value) == "a stream that is %s cannot become %s" % (one, other)
+    assert stream.state == one
+
+
+def test_the_table_has_every_state():
+    assert list(MOVES) == STATES
+
+
+def test_a_whole_life():
+    stream = new()
+    stream.begin(iter([b"a"]))
+    states = [stream.state]
+    for move in (stream.take, stream.take, lambda now: stream.close("done"), lambda now: stream.gone("left")):
+        move(0.0)
+        states.append(stream.state)
+    assert states == STATES
+    assert stream.reason == "done"
+
+
+@pytest.mark.parametrize("state", [OPENING, REPLAYING, LIVE])
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_stream_may_end_at_any_time(state, end):
+    stream = in_state(state)
+    getattr(stream, end)("why")
+    assert (stream.state, stream.reason) == (CLOSING, "why")
+
+
+# -- offer, take, park -------------------------------------------------------
+
+
+def test_nothing_to_take():
+    assert live().take(0.0) == b""
+
+
+def test_frames_go_out_in_order_and_once():
+    stream = live()
+    for frame in (b"a", b"b", b"c"):
+        stream.offer(frame)
+    assert (stream.waiting, stream.take(0.0), stream.take(0.0), stream.waiting) == ((3, 3), b"abc", b"", (0, 0))
+
+
+def test_a_single_frame_is_not_copied():
+    stream, frame = live(), b"x" * 100
+    stream.offer(frame)
+    assert stream.take(0.0) is frame
+
+
+def test_joined_up_to_about_a_write():
+    stream = live(size=10**9)
+    part = JOIN_BYTES // 2 + 1
+    for _ in range(5):
+        stream.offer(b"x" * part)
+    assert [len(stream.take(0.0)) for _ in range(4)] == [2 * part, 2 * part, part, 0]
+
+
+def test_parking_is_refused_while_something_waits():
+    stream, wake = live(), Calls()
+    stream.offer(b"a")
+    assert not stream.park(wake)
+    stream.offer(b"b")
+    assert wake == []
+
+
+def test_parking_is_refused_after_the_end():
+    stream, wake = live(), Calls()
+    stream.close("done")
+    assert not stream.park(wake)
+    assert wake == []
+
+
+def test_an_offer_wakes_once():
+    stream, wake = parked()
+    stream.offer(b"a")
+    stream.offer(b"b")
+    assert wake == [()]
+
+
+def test_whoever_is_woken_finds_the_frame():
+    stream, found = live(), []
+    stream.park(lambda: found.append(stream.take(0.0)))
+    stream.offer(b"a")
+    assert found == [b"a"]
+
+
+def test_a_frame_that_is_filtered_does_not_wake():
+    stream, wake = parked()
+    stream.after = 5
+    stream.offer(b"a", 5)
+    assert wake == []
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "gone"])
+def test_every_end_wakes_once(end):
+    stream, wake = parked()
+    getattr(stream, end)("why")
+    assert wake == [()]
+    assert stream.is_over
+
+
+def test_closing_with_a_last_frame_wakes_once():
+    stream, wake = parked()
+    stream.close("why", b"last")
+    assert (wake, stream.is_over, stream.take(0.0), stream.is_over) == ([()], False, b"last", True)
+
+
+# -- after -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sequence, taken", [(1, b""), (5, b""), (6, b"x"), (None, b"x")])
+def test_what_is_history_to_a_stream_is_not_live(sequence, taken):
+    stream = live()
+    stream.after = 5
+    stream.offer(b"x", sequence)
+    assert stream.take(0.0) == taken
+
+
+# -- prologue ----------------------------------------------------------------
+
+
+def test_the_prologue_goes_before_what_is_live():
+    stream = new()
+    stream.begin(iter([b"1", b"2"]))
+    stream.offer(b"live")
+    assert [stream.take(0.0) for _ in range(4)] == [b"1", b"2", b"live", b""]
+
+
+def test_pages_are_drawn_one_at_a_time():
+    stream, drawn = new(), []
+    stream.begin(drawn.append(page) or b"%d" % page for page in range(3))
+    stream.take(0.0)
+    assert drawn == [0]
+
+
+def test_empty_pages_are_no_end():
+    stream = new()
+    stream.begin(iter([b"", b"1", b"", b"2"]))
+    assert [stream.take(0.0) for _ in range(3)] == [b"1", b"2", b""]
+
+
+def test_live_after_the_last_page():
+    stream = new()
+    stream.begin(iter([b"1"]))
+    stream.take(0.0)
+    assert (stream.state, stream.replay_is_void()) == (REPLAYING, True)
+    stream.take(0.0)
+    assert (stream.state, stream.replay_is_void()) == (LIVE, False)
+
+
+def test_a_page_may_end_the_stream():
+    stream = new()
+
+    def pages():
+        yield b"1"
+        stream.abort("the broker is away")
+
+    stream.begin(pages())
+    assert drained(stream) == b"1"
+    assert (stream.state, stream.is_over, stream.reason) == (CLOSING, True, "the broker is away")
+
+
+def test_a_clean_end_during_the_replay_still_replays():
+    stream = new()
+    stream.begin(iter([b"1", b"2"]))
+    stream.offer(b"live")
+    stream.close("drain", b"last")
+    assert not stream.is_over
+    assert drained(stream) == b"12livelast"
+    assert (stream.is_over, stream.state) == (True, CLOSING)
+
+
+# -- overflow ----------------------------------------------------------------
+
+
+def test_a_queue_may_be_full():
+    stream = live(events=3, size=6)
+    for _ in range(3):
+        stream.offer(b"ab")
+    assert (stream.state, stream.waiting) == (LIVE, (3, 6))
+
+
+@pytest.mark.parametrize(
+    "events, size, frame, reason",
+    [
+        (3, 1000, b"ab", "its client reads too slowly: 4 frames, 8 bytes waited"),
+        (100, 6, b"ab", "its client reads too slowly: 4 frames, 8 bytes waited"),
+        (100, 6, b"x" * 7, "its client reads too slowly: 1 frames, 7 bytes waited"),
+    ],
+)
+def test_one_frame_more_ends_the_stream(events, size, frame, reason):
+    stream = live(events=events, size=size)
+    while stream.state is LIVE:
+        stream.offer(frame)
+    assert (stream.reason, stream.is_over, stream.sever) == (reason, True, [()])
+    assert stream.take(0.0) == b""
+
+
+def test_an_overflow_wakes():
+    stream, wake = parked(size=5)
+    stream.offer(b"x" * 6)
+    assert (wake, stream.is_over) == ([()], True)
+
+
+def test_what_was_taken_makes_room():
+    stream = live(events=2, size=4)
+    for _ in range(100):
+        stream.offer(b"ab")
+        stream.offer(b"cd")
+        assert stream.take(0.0) == b"abcd"
+    assert stream.state is LIVE
+
+
+@pytest.mark.parametrize("end", ["abort", "gone"])
+def test_nothing_waits_in_a_stream_that_was_dropped(end):
+    stream = live()
+    stream.offer(b"abc")
+    getattr(stream, end)("why")
+    assert stream.waiting == (0, 0)
+
+
+# -- close, abort, gone ------------------------------------------------------
+
+
+def test_a_clean_end_sends_what_waits_and_then_the_last():
+    stream = live()
+    stream.offer(b"a")
+    stream.close("drain", b"last")
+    stream.offer(b"too late")
+    assert (drained(stream), stream.is_over, stream.sever) == (b"alast", True, [])
+
+
+def test_the_first_clean_end_counts():
+    stream = live()
+    stream.close("first", b"1")
+    stream.close("second", b"2")
+    assert (drained(stream), stream.reason) == (b"1", "first")
+
+
+def test_an_abort_drops_what_waits():
+    stream = live()
+    stream.offer(b"a")
+    stream.abort("cut")
+    stream.offer(b"b")
+    assert (drained(stream), stream.is_over, stream.sever) == (b"", True, [()])
+
+
+def test_an_abort_drops_the_replay():
+    stream = new()
+    stream.begin(iter([b"1", b"2"]))
+    stream.abort("cut")
+    assert (drained(stream), stream.is_over) == (b"", True)
+
+
+def test_an_abort_cuts_a_clean_end_short():
+    stream = live()
+    stream.close("drain", b"last")
+    stream.abort("cut")
+    assert (drained(stream), stream.is_over, stream.reason, stream.sever) == (b"", True, "drain", [()])
+
+
+@pytest.mark.parametrize("before", [[], ["close"], ["abort"], ["close", "abort"], ["gone"]])
+def test_gone_tells_its_account_once(before):
+    stream = live()
+    for end in before + ["gone", "gone"]:
+        getattr(stream, end)("why")
+    assert (stream.on_closed, stream.state) == ([(stream,)], CLOSED)
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_ending_is_not_gone(end):
+    stream = live()
+    getattr(stream, end)("why")
+    assert stream.on_closed == []
+
+
+def test_gone_before_it_began():
+    stream = new()
+    stream.begin(iter([b"1"]))
+    stream.gone("left")
+    assert (stream.state, stream.on_closed, stream.is_over) == (CLOSED, [(stream,)], True)
+
+
+def test_what_is_gone_has_no_socket_to_cut():
+    stream = live()
+    sever = stream.sever
+    stream.gone("left")
+    stream.abort("cut")
+    assert sever == []
+
+
+def test_what_is_gone_takes_nothing():
+    stream = live()
+    stream.gone("left")
+    stream.offer(b"a")
+    stream.close("again", b"last")
+    assert (drained(stream), stream.state, stream.reason) == (b"", CLOSED, "left")
+
+
+# -- the clock ---------------------------------------------------------------
+
+
+def test_no_heartbeat_before_a_silence():
+    stream, wake = parked()
+    assert (stream.beat(19.9), wake) == (20.0, [])
+
+
+def test_a_heartbeat_ends_a_silence():
+    stream, wake = parked()
+    assert stream.beat(20.0) == 40.0
+    assert (wake, stream.take(20.0)) == ([()], BEAT)
+
+
+def test_silence_counts_from_what_was_sent_last():
+    stream, wake = parked()
+    stream.offer(b"a")
+    stream.take(7.0)
+    stream.park(wake)
+    assert stream.beat(20.0) == 27.0
+    assert stream.beat(27.0) == 47.0
+
+
+def test_pages_end_a_silence_too():
+    stream = new()
+    stream.begin(iter([b"1"]))
+    stream.take(7.0)
+    stream.take(8.0)
+    stream.park(Calls())
+    assert stream.beat(20.0) == 27.0
+
+
+def test_taking_nothing_is_not_sending():
+    stream = live()
+    stream.take(19.0)
+    stream.park(Calls())
+    assert stream.beat(20.0) == 40.0
+
+
+def test_what_is_gone_needs_no_look():
+    stream = live()
+    stream.gone("left")
+    assert stream.beat(20.0) is None
+
+
+def test_no_heartbeat_while_a_write_is_under_way():
+    stream = live()
+    assert stream.beat(20.0) == 25.0
+    assert stream.take(20.0) == b""
+
+
+@pytest.mark.parametrize("heartbeat, pause", [(20.0, 5.0), (3600.0, 7.5), (1.0, 0.25)])
+def test_a_write_is_looked_at_several_times_in_its_limit(heartbeat, pause):
+    assert live(heartbeat=heartbeat).beat(100.0) == 100.0 + pause
+
+
+def test_a_write_that_does_not_end_is_cut():
+    stream = live()
+    stream.offer(b"a")
+    stream.beat(100.0)
+    stream.beat(100.0 + WRITE_TIMEOUT - 0.1)
+    assert (stream.state, stream.sever) == (LIVE, [])
+    assert stream.beat(100.0 + WRITE_TIMEOUT) is None
+    assert (stream.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
+
+
+def test_the_write_limit_is_what_the_design_says():
+    assert WRITE_TIMEOUT == module.WRITE_TIMEOUT == 30.0
+
+
+def test_a_write_that_ended_begins_the_limit_anew():
+    stream = live()
+    stream.beat(100.0)
+    stream.offer(b"a")
+    stream.take(120.0)
+    stream.beat(125.0)
+    assert stream.beat(154.9) is not None
+    assert stream.beat(155.0) is None
+
+
+def test_waiting_is_not_writing():
+    stream, _ = parked(heartbeat=3600.0)
+    for now in range(0, 300, 10):
+        assert stream.beat(float(now)) == 3600.0
+    assert stream.state is LIVE
+
+
+def test_a_wait_between_two_writes_begins_the_limit_anew():
+    stream = live(heartbeat=3600.0)
+    stream.beat(0.0)
+    stream.park(Calls())
+    stream.beat(29.0)
+    stream.offer(b"a")
+    assert stream.beat(31.0) is not None
+    assert stream.state is LIVE
+
+
+def test_a_clean_end_that_nobody_takes_is_cut():
+    stream = live()
+    stream.close("drain", b"last")
+    stream.beat(0.0)
+    assert (stream.beat(30.0), stream.sever) == (None, [()])
+
+
+def test_a_stream_that_nobody_ever_reads_is_cut():
+    stream = new()
+    stream.begin(iter([b"1"]))
+    stream.beat(5.0)
+    assert (stream.beat(35.0), stream.is_over) == (None, True)
+
+
+# -- lifetime ----------------------------------------------------------------
+
+
+def mortal(ends_at, **limits):
+    stream, wake = parked(**limits)
+    stream.ends_at, stream.farewell = ends_at, b"retry: 1\n\n"
+    return stream, wake
+
+
+def test_the_end_is_looked_for_in_time():
+    assert mortal(7.0)[0].beat(5.0) == 7.0
+    assert mortal(70.0)[0].beat(5.0) == 20.0
+
+
+def test_a_life_ends_cleanly():
+    stream, wake = mortal(7.0)
+    stream.beat(7.0)
+    assert (wake, drained(stream), stream.is_over) == ([()], b"retry: 1\n\n", True)
+    assert stream.reason == "its lifetime is over"
+
+
+def test_a_life_ends_once():
+    stream, _ = mortal(7.0)
+    stream.beat(7.0)
+    stream.beat(8.0)
+    assert drained(stream) == b"retry: 1\n\n"
+
+
+def test_a_life_ends_for_a_stream_that_writes_too():
+    stream = live()
+    stream.ends_at, stream.farewell = 7.0, b"bye"
+    stream.offer(b"a")
+    stream.beat(7.0)
+    assert drained(stream) == b"abye"
+
+
+# -- whatever the order ------------------------------------------------------
+
+
+class Life(RuleBasedStateMachine):
+    """Whatever is done to a stream, its bytes come out in order and once, and it is accounted for once."""
+
+    @initialize(pages=st.lists(st.integers(0, 3), max_size=4))
+    def open(self, pages):
+        self.stream = new(events=12, size=200)
+        self.number = self.closed = 0
+        self.now = 0.0
+        self.expected, self.out = b"", b""
+        self.is_parked = self.ended = self.dropped = False
+        self.stream.on_closed = lambda stream: setattr(self, "closed", self.closed + 1)
+        self.stream.begin(iter([self.expect(size) for size in pages]))
+
+    def unique(self, size=1):
+        self.number += 1
+        return b"<%d>" % self.number * bool(size)
+
+    def expect(self, size=1):
+        made = self.unique(size)
+        self.expected += made
+        return made
+
+    def wake(self):
+        assert self.is_parked, "woken twice"
+        self.is_parked = False
+
+    @rule(history=st.booleans())
+    def offer(self, history):
+        sequence = None if not history else self.stream.after
+        frame = self.unique()
+        self.stream.offer(frame, sequence)
+        if not self.ended and not history:
+            self.expected += frame
+        self.note_a_cut()
+
+    def note_a_cut(self):
+        if self.stream.sever:
+            self.ended = self.dropped = True
+
+    @precondition(lambda self: not self.is_parked)
+    @rule()
+    def take(self):
+        self.out += self.stream.take(self.now)
+
+    @precondition(lambda self: not self.is_parked)
+    @rule()
+    def wait(self):
+        self.out += drained(self.stream, self.now)
+        self.is_parked = self.stream.park(self.wake)
+        assert self.is_parked is not self.stream.is_over
+
+    @rule(pause=st.sampled_from([1.0, 5.0, 20.0]))
+    def beat(self, pause):
+        self.now += pause
+        waited = self.is_parked
+        self.stream.beat(self.now)
+        if waited and not self.is_parked:
+            self.expected += BEAT
+        self.note_a_cut()
+
+    @rule(last=st.booleans())
+    def close(self, last):
+        last = self.unique() if last else b""
+        self.expected += b"" if self.ended else last
+        self.stream.close("close", last)
+        self.ended = True
+
+    @rule()
+    def abort(self):
+        self.stream.abort("abort")
+        self.note_a_cut()
+
+    @precondition(lambda self: self.ended)
+    @rule()
+    def gone(self):
+        self.stream.gone("gone")
+        self.dropped = True
+
+    @invariant()
+    def bytes_are_in_order_and_once(self):
+        assert self.expected.startswith(self.out)
+
+    @invariant()
+    def nobody_sleeps_on_work(self):
+        assert not (self.is_parked and (self.stream.waiting[0] or self.stream.is_over))
+
+    def teardown(self):
+        if not hasattr(self, "stream"):
+            return
+        self.stream.close("close")
+        self.out += drained(self.stream, self.now)
+        assert self.stream.is_over
+        assert self.dropped or self.out == self.expected
+        self.stream.gone("gone")
+        self.stream.gone("gone")
+        assert (self.closed, self.stream.state) == (1, CLOSED)
+
+
+TestLife = Life.TestCase

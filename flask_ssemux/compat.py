@@ -147,6 +147,7 @@ class OldStream:
         last, self._last = self._last, b""
         if last:
             return last
+        self._peer.read_no_more()
         raise StopIteration
 
     def close(self) -> None:

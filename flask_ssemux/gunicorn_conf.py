@@ -39,6 +39,7 @@ timeout = 60
 #: Seconds that a stopping worker waits for its requests. Streams end within the first of them.
 graceful_timeout = 20
 
-#: Seconds that an idle connection of a proxy stays open: over the 60 s of nginx's upstream
-#: keepalive_timeout and AWS's balancers, so that the proxy, not the worker, closes it.
-keepalive = 75
+#: Seconds that a connection without a request stays open; a stopping worker waits for those too.
+#: Behind a balancer that keeps connections (AWS ALB: 60 s) set it above that balancer's time-out,
+#: else now and then a request meets a connection that is just being closed.
+keepalive = 5

@@ -44,7 +44,7 @@ class Slots:
 
     def add(self, member: Member, due: float) -> None:
         with self._lock:
-            self._put(member, due)
+            self._put(member, int(due / self.tick))
             self._count += 1
 
     def remove(self, member: Member) -> None:
@@ -56,7 +56,7 @@ class Slots:
                 self._slots.get(slot, set()).discard(member)
 
     def run(self, now: float) -> None:
-        """Look at all that are due."""
+        """Look at all that are due before the next tick, as of then."""
         last = int(now / self.tick)
         for slot in self._due(last):
             while True:
@@ -66,16 +66,16 @@ class Slots:
                         self._slots.pop(slot, None)
                         break
                     member = members.pop()
-                self._look(member, now, last)
+                self._look(member, last)
 
     def _due(self, last: int) -> list[int]:
         with self._lock:
             return sorted(slot for slot in self._slots if slot <= last)
 
-    def _look(self, member: Member, now: float, last: int) -> None:
+    def _look(self, member: Member, last: int) -> None:
         due: float | None = None
         try:
-            due = member.beat(now)
+            due = member.beat((last + 1) * self.tick)
         except Exception:
             log.exception("a look at %r failed; it is not looked at again", member)
         with self._lock:
@@ -85,14 +85,11 @@ class Slots:
             if due is None:
                 self._count -= 1
             else:
-                self._put(member, max(due, (last + 1) * self.tick))
+                self._put(member, max(int(due / self.tick), last + 1))
 
-    def _put(self, member: Member, due: float) -> None:
-        slot = member.slot = int(due / self.tick)
-        members = self._slots.get(slot)
-        if members is None:
-            members = self._slots[slot] = set()
-        members.add(member)
+    def _put(self, member: Member, slot: int) -> None:
+        member.slot = slot
+        self._slots.setdefault(slot, set()).add(member)
 
 
 class Heart:

@@ -24,6 +24,10 @@ PAGE = 200
 #: Deliveries between two moments in which others may run; 10 ms of work at most.
 SLICE = 500
 
+#: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
+DEGRADED = wire.own_frame("degraded", {})
+RESTORED = wire.own_frame("restored", {})
+
 #: Makes the first events of new subscriptions: bodies, for these channels.
 Snapshots = Callable[[Sequence[str]], Iterable[bytes]]
 
@@ -101,6 +105,8 @@ class Mux:
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
             stream.farewell = self.farewell("its lifetime is over")
+        if self._outage.told:
+            stream.offer(DEGRADED)
         self._heart.add(stream, now + self._options.heartbeat / 4)
         return stream
 
@@ -233,7 +239,7 @@ class Mux:
         self._heart.remove(self._outage)
         if self._outage.told:
             self._outage.told = False
-            self._fan_out(self._all(), wire.own_frame("restored", {}), None)
+            self._fan_out(self._all(), RESTORED, None)
 
 
 class _Prologue:
@@ -318,7 +324,7 @@ class _Outage:
 
     def beat(self, now: float) -> None:
         self.told = True
-        self._mux._fan_out(self._mux._all(), wire.own_frame("degraded", {}), None)
+        self._mux._fan_out(self._mux._all(), DEGRADED, None)
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor | None = None) -> bytes:

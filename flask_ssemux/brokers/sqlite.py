@@ -124,7 +124,8 @@ class SQLiteBroker(Broker):
 
     def close(self) -> None:
         if not self._closed:
-            self._quietly(lambda file: file.release_all(self._holder))
+            if self._file is not None:
+                self._quietly(lambda file: file.release_all(self._holder))
             self._closed = True
             with self._lock:
                 self._forget_file()

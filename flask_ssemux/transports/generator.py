@@ -37,6 +37,7 @@ class GeneratorTransport:
             if data:
                 return data
             if stream.is_over:
+                self._peer.read_no_more()
                 raise StopIteration
             waiting = self._waiting or self._begin()
             if stream.park(waiting.wake):

@@ -5,6 +5,7 @@ Nothing is read from or written to it here. Works for plain sockets, gevent's, a
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from typing import Any, Mapping
@@ -56,9 +57,23 @@ class Peer:
 
     def sever(self) -> None:
         """Cut the connection off, so that a write that hangs in it ends."""
+        self._shut(socket.SHUT_RDWR)
+
+    def read_no_more(self) -> None:
+        """Let the server find the end where it looks for a next request: a stream is a connection's last.
+
+        Without it a worker that stops would wait for its clients' idle connections to time out.
+        """
+        self._shut(socket.SHUT_RD)
+
+    def _shut(self, how: int) -> None:
+        file = self.file
+        if file < 0:
+            return
         try:
-            if self.socket is not None:
-                self.socket.shutdown(socket.SHUT_RDWR)
+            # Of the bare connection: a TLS socket's own shutdown would also forget its keys.
+            with socket.socket(fileno=os.dup(file)) as bare:
+                bare.shutdown(how)
         except OSError:
             pass  # it was no more
 

@@ -34,7 +34,9 @@ CASES = [
     Case("only-space", None, " ", b"data:  \n\n", "message", " "),
     Case("trailing-space", None, "a ", b"data: a \n\n", "message", "a "),
     Case("colon", None, ": a: b", b"data: : a: b\n\n", "message", ": a: b"),
-    Case("looks-like-fields", None, "id: 9\nevent: x", b"data: id: 9\ndata: event: x\n\n", "message", "id: 9\nevent: x"),
+    Case(
+        "looks-like-fields", None, "id: 9\nevent: x", b"data: id: 9\ndata: event: x\n\n", "message", "id: 9\nevent: x"
+    ),
     Case("looks-like-a-frame", None, "a\n\ndata: b", b"data: a\ndata: \ndata: data: b\n\n", "message", "a\n\ndata: b"),
     Case("name-with-colon", "a:b", "x", b"event: a:b\ndata: x\n\n", "a:b", "x"),
     Case("name-with-spaces", " a b ", "x", b"event:  a b \ndata: x\n\n", " a b ", "x"),

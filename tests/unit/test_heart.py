@@ -8,20 +8,32 @@ from flask_ssemux.heart import Heart, Slots
 from flask_ssemux.stream import Limits, Stream
 
 
-class Clocked:
-    """Wants a look every so often; notes when it was looked at."""
+class Timed(Slots):
+    """Slots that note the time at which they run."""
 
-    def __init__(self, every=None, then=None):
+    now = 0.0
+
+    def run(self, now):
+        self.now = now
+        super().run(now)
+
+
+class Clocked:
+    """Wants a look every so often; notes the times at which it was looked at."""
+
+    def __init__(self, slots, every=None, then=None):
         self.slot = None
+        self.slots = slots
         self.every = every
         self.then = then or (lambda: None)
         self.looks = []
 
     def beat(self, now):
         assert len(self.looks) < 10_000, "looked at again and again at %r" % now
-        self.looks.append(now)
+        assert self.slots.now <= now <= self.slots.now + 1.001 * self.slots.tick
+        self.looks.append(self.slots.now)
         self.then()
-        return None if self.every is None else now + self.every
+        return None if self.every is None else self.slots.now + self.every
 
 
 def fail():
@@ -41,9 +53,12 @@ def run(slots, upto, start=0):
 # -- when --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)])
+@pytest.mark.parametrize(
+    "due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)]
+)
 def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
-    slots, member = Slots(0.25), Clocked()
+    slots = Timed(0.25)
+    member = Clocked(slots)
     slots.add(member, due)
     run(slots, 30)
     assert member.looks == [looked]
@@ -51,7 +66,8 @@ def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
 
 @pytest.mark.parametrize("every", [0.25, 0.3, 1.0, 7.1])
 def test_never_late_and_at_most_a_tick_early(every):
-    slots, member = Slots(0.25), Clocked(every)
+    slots = Timed(0.25)
+    member = Clocked(slots, every)
     slots.add(member, every)
     run(slots, 60)
     gaps = [after - before for before, after in zip([0.0] + member.looks, member.looks)]
@@ -60,8 +76,8 @@ def test_never_late_and_at_most_a_tick_early(every):
 
 @pytest.mark.parametrize("late", [0.0, 0.1, 5.0, 1000.0])
 def test_a_clock_that_was_held_up_misses_nobody(late):
-    slots = Slots(0.25)
-    members = [Clocked() for _ in range(20)]
+    slots = Timed(0.25)
+    members = [Clocked(slots) for _ in range(20)]
     for number, member in enumerate(members):
         slots.add(member, number / 10)
     slots.run(2 + late)
@@ -69,7 +85,8 @@ def test_a_clock_that_was_held_up_misses_nobody(late):
 
 
 def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
-    slots, member = Slots(0.25), Clocked(-100)
+    slots = Timed(0.25)
+    member = Clocked(slots, -100)
     slots.add(member, 1.0)
     run(slots, 2.0)
     assert member.looks == [1.0, 1.25, 1.5, 1.75, 2.0]
@@ -78,7 +95,8 @@ def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
 @pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
 def test_whatever_the_tick_a_member_moves_on(heartbeat):
     """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
-    slots, member = Slots(min(0.25, heartbeat / Heart.FINENESS)), Clocked(0)
+    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
+    member = Clocked(slots, 0)
     slots.add(member, 0)
     for number in range(1000):
         slots.run((number + 0.5) * slots.tick)
@@ -88,16 +106,17 @@ def test_whatever_the_tick_a_member_moves_on(heartbeat):
 @pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
 @pytest.mark.parametrize("begin", [0.0, 0.1, 0.33, 0.49])
 def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
-    slots = Slots(min(0.25, heartbeat / Heart.FINENESS))
+    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
     stream = parked(heartbeat, begin)
     slots.add(stream, begin + heartbeat / 4)
     sent = [begin]
     for now in ticks(slots.tick, 10 * heartbeat, start=int(begin / slots.tick) + 1):
+        now += slots.tick / 1000  # a clock is never so exact that rounding decides
         slots.run(now)
         sent += [now] if stream.take(now) else []
         stream.park(lambda: None)
     silences = [after - before for before, after in zip(sent, sent[1:])]
-    assert len(silences) >= 9
+    assert len(silences) >= 8
     assert max(silences) <= heartbeat + 1e-6
     assert min(silences) >= heartbeat - slots.tick - 1e-6
 
@@ -114,7 +133,8 @@ def parked(heartbeat, now):
 
 
 def test_a_member_that_never_wants_a_look_again_is_forgotten():
-    slots, member = Slots(0.25), Clocked()
+    slots = Timed(0.25)
+    member = Clocked(slots)
     slots.add(member, 0)
     assert len(slots) == 1
     slots.run(0)
@@ -122,7 +142,8 @@ def test_a_member_that_never_wants_a_look_again_is_forgotten():
 
 
 def test_a_removed_member_is_not_looked_at():
-    slots, member = Slots(0.25), Clocked(1)
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
     slots.add(member, 1)
     slots.remove(member)
     run(slots, 5)
@@ -130,7 +151,8 @@ def test_a_removed_member_is_not_looked_at():
 
 
 def test_removing_what_is_not_there_is_fine():
-    slots, member = Slots(0.25), Clocked(1)
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
     slots.remove(member)
     slots.add(member, 1)
     slots.remove(member)
@@ -139,16 +161,16 @@ def test_removing_what_is_not_there_is_fine():
 
 
 def test_a_member_that_is_removed_during_its_own_look_stays_away():
-    slots = Slots(0.25)
-    member = Clocked(1, then=lambda: slots.remove(member))
+    slots = Timed(0.25)
+    member = Clocked(slots, 1, then=lambda: slots.remove(member))
     slots.add(member, 1)
     run(slots, 5)
     assert (member.looks, len(slots), member.slot) == ([1.0], 0, None)
 
 
 def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
-    slots = Slots(0.25)
-    members = [Clocked(1, then=lambda: [slots.remove(other) for other in members]) for _ in range(5)]
+    slots = Timed(0.25)
+    members = [Clocked(slots, 1, then=lambda: [slots.remove(other) for other in members]) for _ in range(5)]
     for member in members:
         slots.add(member, 1)
     run(slots, 5)
@@ -157,8 +179,8 @@ def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
 
 
 def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
-    slots = Slots(0.25)
-    member = Clocked(None, then=lambda: (slots.remove(member), slots.add(member, 3)))
+    slots = Timed(0.25)
+    member = Clocked(slots, None, then=lambda: (slots.remove(member), slots.add(member, slots.now + 2)))
     slots.add(member, 1)
     slots.run(1)
     assert len(slots) == 1
@@ -167,15 +189,17 @@ def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
 
 
 def test_members_that_are_added_during_a_look_get_theirs():
-    slots, second = Slots(0.25), Clocked()
-    first = Clocked(then=lambda: slots.add(second, 0))
+    slots = Timed(0.25)
+    second = Clocked(slots)
+    first = Clocked(slots, then=lambda: slots.add(second, 0))
     slots.add(first, 1)
     run(slots, 2)
     assert len(second.looks) == 1
 
 
 def test_a_member_that_raises_does_not_stop_the_others(caplog):
-    slots, good, bad = Slots(0.25), [Clocked(1) for _ in range(5)], Clocked(1, then=fail)
+    slots = Timed(0.25)
+    good, bad = [Clocked(slots, 1) for _ in range(5)], Clocked(slots, 1, then=fail)
     for member in [bad] + good:
         slots.add(member, 1)
     run(slots, 3)
@@ -190,8 +214,8 @@ def test_a_member_that_raises_does_not_stop_the_others(caplog):
 
 
 def test_a_tick_costs_what_its_own_members_cost():
-    slots = Slots(0.25)
-    members = [Clocked(20) for _ in range(10_000)]
+    slots = Timed(0.25)
+    members = [Clocked(slots, 20) for _ in range(10_000)]
     for number, member in enumerate(members):
         slots.add(member, 20 * number / 10_000)
     looks = []
@@ -203,7 +227,8 @@ def test_a_tick_costs_what_its_own_members_cost():
 
 
 def test_slots_that_are_over_are_forgotten():
-    slots, member = Slots(0.25), Clocked(1)
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
     slots.add(member, 0)
     run(slots, 1000)
     assert len(slots._slots) == 1

@@ -51,7 +51,7 @@ BOUNDS = {
     "SSEMUX_LIFETIME": (1, 31536000, "seconds from 1 to 31536000, or off"),
 }
 
-NUMBERS = [key for key in BOUNDS]
+NUMBERS = list(BOUNDS)
 WHOLE = [key for key in BOUNDS if isinstance(DEFAULTS[key], int) or key == "SSEMUX_MAX_STREAMS"]
 OPTIONAL = [key for key, default in DEFAULTS.items() if default is None]
 OFF = ["", "off", "OFF", "none", "None", "false", "no", "0", " off "]

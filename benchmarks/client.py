@@ -1,0 +1,299 @@
+"""The load: many streams over a few processes, each a bare epoll loop, all on the client's core.
+
+Counts events by one byte (``event.MARK``), looks into a sample of the streams for
+latency, and tells how much CPU it used itself, so that nobody takes its limit for the
+server's. No HTTP library, no asyncio: a client that is slow measures itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import socket
+import time
+from multiprocessing.connection import Connection
+from time import monotonic
+from typing import Any, NamedTuple
+
+from . import event
+
+#: Processes that share the streams.
+PROCESSES = 2
+
+#: Streams that each process opens at a time.
+OPENING = 32
+
+#: Seconds: see ``Load``.
+NAP = 0.001
+
+#: Of a core: above it the client is what is measured.
+BUSY = 0.85
+
+#: A server's first event; what comes after it counts.
+_OPEN = b"event: ssemux.hello\n"
+
+
+class Sample(NamedTuple):
+    """How long an event was under way, and whether its publisher was the worker that streamed it."""
+
+    seconds: float
+    same_worker: bool
+
+
+class Report(NamedTuple):
+    """What the client saw since ``Load.start``.
+
+    :param events: received, of all streams.
+    :param fewest: of any stream.
+    :param most: of any stream.
+    :param closed: streams that the server ended.
+    :param samples: of the latency.
+    :param silences: the longest of each stream, in seconds, the one that still lasts included.
+    :param workers: streams of each process of the server.
+    :param share: of a core, that the client used.
+    """
+
+    events: int
+    fewest: int
+    most: int
+    closed: int
+    samples: list[Sample]
+    silences: list[float]
+    workers: dict[int, int]
+    share: float
+
+
+class Load:
+    """Streams to one server. Leaving the ``with`` ends them and their processes.
+
+    :param port: of 127.0.0.1.
+    :param path: of the stream.
+    :param core: where the client runs.
+    :param sampled: of so many streams one is looked into.
+    :param nap: seconds between two looks at what came. On the loopback a sender pays for waking
+        its receiver, more so the faster that one falls asleep: with a nap a send wakes nobody, as over
+        a network, and costs the same whoever sends. It is an error of the latency, too.
+    """
+
+    def __init__(self, port: int, path: str, core: int, sampled: int = 10, nap: float = NAP) -> None:
+        self._opened = 0
+        self._pipes: list[Connection] = []
+        spawn = multiprocessing.get_context("spawn")
+        for _ in range(PROCESSES):
+            ours, theirs = spawn.Pipe()
+            # daemon: multiprocessing ends them with us, and they end when their pipe does.
+            spawn.Process(target=_run, args=(theirs, port, path, core, sampled, nap), daemon=True).start()
+            theirs.close()
+            self._pipes.append(ours)
+        self._ask("ping")
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+
+    def open(self, streams: int, seconds: float = 60.0) -> None:
+        """Open so many more streams; returns when each has had its first event.
+
+        :raises RuntimeError: they did not all open in that time.
+        """
+        shares = [streams // PROCESSES + (number < streams % PROCESSES) for number in range(PROCESSES)]
+        for pipe, share in zip(self._pipes, shares):
+            pipe.send(("open", share))
+        for pipe in self._pipes:
+            pipe.recv()
+        self._opened += streams
+        if self._wait("opened", self._opened, seconds) < self._opened:
+            raise RuntimeError("%d of %d streams opened" % (sum(self._ask("opened")), self._opened))
+
+    def drop(self) -> None:
+        """Close all streams."""
+        self._ask("drop")
+        self._opened = 0
+
+    def start(self) -> None:
+        """Count from here."""
+        self._ask("start")
+
+    def wait(self, events: int, seconds: float) -> int:
+        """Wait for so many events, or so long; how many came."""
+        return self._wait("events", events, seconds)
+
+    def report(self) -> Report:
+        parts = self._ask("report")
+        workers: dict[int, int] = {}
+        for part in parts:
+            for pid, streams in part.workers.items():
+                workers[pid] = workers.get(pid, 0) + streams
+        return Report(
+            sum(part.events for part in parts),
+            min(part.fewest for part in parts),
+            max(part.most for part in parts),
+            sum(part.closed for part in parts),
+            [sample for part in parts for sample in part.samples],
+            [silence for part in parts for silence in part.silences],
+            workers,
+            sum(part.share for part in parts),
+        )
+
+    def _wait(self, what: str, number: int, seconds: float) -> int:
+        deadline = monotonic() + seconds
+        while True:
+            now = sum(self._ask(what))
+            if now >= number or monotonic() > deadline:
+                return now
+            time.sleep(0.1)
+
+    def _ask(self, what: str) -> list[Any]:
+        for pipe in self._pipes:
+            pipe.send((what,))
+        return [pipe.recv() for pipe in self._pipes]
+
+
+class _Stream:
+    """One connection, as one process of the client keeps it."""
+
+    __slots__ = ("socket", "first", "is_open", "worker", "events", "at", "silence", "tail")
+
+    def __init__(self, made: socket.socket, sampled: bool) -> None:
+        self.socket = made
+        self.first = b""
+        self.is_open = False
+        self.worker = 0
+        self.events = 0
+        self.at = monotonic()
+        self.silence = 0.0
+        #: What a sampled stream has of an event that is not whole yet; None for the others.
+        self.tail: bytes | None = b"" if sampled else None
+
+
+class _Client:
+    """One process of the client: its methods without an underscore answer the parent."""
+
+    def __init__(self, pipe: Connection, port: int, path: str, sampled: int, nap: float) -> None:
+        self._pipe = pipe
+        self._address = ("127.0.0.1", port)
+        self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n" % path.encode()
+        self._every = sampled
+        self._nap = nap
+        self._poll = select.epoll()
+        self._poll.register(pipe, select.EPOLLIN)
+        self._streams: dict[int, _Stream] = {}
+        self._made = self._to_open = self._opened = self._closed = 0
+        self.start()
+
+    def run(self) -> None:
+        poll, pipe, streams = self._poll.poll, self._pipe.fileno(), self._streams
+        while True:
+            for file, _ in poll():
+                if file == pipe:
+                    what, *values = self._pipe.recv()
+                    self._pipe.send(getattr(self, what)(*values))
+                elif file in streams:
+                    self._read(file, streams[file])
+            if self._nap and self._opened == len(streams):
+                time.sleep(self._nap)
+
+    def ping(self) -> None:
+        pass
+
+    def open(self, streams: int) -> None:
+        self._to_open += streams
+        for _ in range(min(OPENING, streams)):
+            self._connect()
+
+    def opened(self) -> int:
+        return self._opened
+
+    def events(self) -> int:
+        return self._events
+
+    def drop(self) -> None:
+        for stream in self._streams.values():
+            stream.socket.close()
+        self._streams.clear()
+        self._opened = 0
+
+    def start(self) -> None:
+        self._events = 0
+        self._samples: list[Sample] = []
+        self._closed = 0
+        self._started, self._cpu = monotonic(), time.process_time()
+        for stream in self._streams.values():
+            stream.events, stream.silence, stream.at = 0, 0.0, self._started
+
+    def report(self) -> Report:
+        now = monotonic()
+        share = (time.process_time() - self._cpu) / (now - self._started)
+        counts = [stream.events for stream in self._streams.values()] or [0]
+        silences = [max(stream.silence, now - stream.at) for stream in self._streams.values()]
+        workers: dict[int, int] = {}
+        for stream in self._streams.values():
+            workers[stream.worker] = workers.get(stream.worker, 0) + 1
+        return Report(self._events, min(counts), max(counts), self._closed, self._samples, silences, workers, share)
+
+    def _connect(self) -> None:
+        if not self._to_open:
+            return
+        self._to_open -= 1
+        self._made += 1
+        made = socket.create_connection(self._address, timeout=20)
+        made.sendall(self._request)
+        made.setblocking(False)
+        self._streams[made.fileno()] = _Stream(made, self._made % self._every == 0)
+        self._poll.register(made, select.EPOLLIN)
+
+    def _read(self, file: int, stream: _Stream) -> None:
+        try:
+            came = stream.socket.recv(16384)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            came = b""
+        if not came:
+            self._end(file, stream)
+            return
+        now = monotonic()
+        if now - stream.at > stream.silence:
+            stream.silence = now - stream.at
+        stream.at = now
+        count = came.count(event.MARK)
+        stream.events += count
+        self._events += count
+        if not stream.is_open:
+            self._begin(stream, came)
+        elif stream.tail is not None:
+            self._look(stream, came, now)
+
+    def _begin(self, stream: _Stream, came: bytes) -> None:
+        stream.first += came
+        if _OPEN in stream.first:
+            stream.is_open = True
+            _, _, named = stream.first.partition(b"X-Worker: ")
+            stream.worker = int(named.split(b"\r", 1)[0] or 0)
+            stream.first = b""
+            self._opened += 1
+            self._connect()
+
+    def _look(self, stream: _Stream, came: bytes, now: float) -> None:
+        *whole, stream.tail = ((stream.tail or b"") + came).split(event.MARK)
+        for frame in whole:
+            published, pid = event.told(frame)
+            self._samples.append(Sample(now - published, pid == stream.worker))
+
+    def _end(self, file: int, stream: _Stream) -> None:
+        self._poll.unregister(file)
+        stream.socket.close()
+        del self._streams[file]
+        self._closed += 1
+
+
+def _run(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float) -> None:
+    os.sched_setaffinity(0, {core})
+    try:
+        _Client(pipe, port, path, sampled, nap).run()
+    except (EOFError, OSError, KeyboardInterrupt):
+        pass  # the parent is done with us

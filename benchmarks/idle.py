@@ -1,0 +1,34 @@
+"""What streams cost that say nothing, and how long they are silent."""
+
+from __future__ import annotations
+
+import time
+
+from . import process
+from .client import Load
+from .servers import STREAM, Server, flask_ssemux
+from .table import percentile, progress, table
+
+#: Heartbeats that are waited for: in the second, streams beat at the times they settled to.
+BEATS = 2.5
+
+
+def measure(clients: int, heartbeat: float, broker: str) -> str:
+    """The table."""
+    ours, theirs = process.cores()
+    contender = flask_ssemux(broker, heartbeat=heartbeat, client_timeout=heartbeat * 6)
+    with Server(contender, ours) as server, Load(server.port, STREAM, theirs) as load:
+        progress("opening %d streams" % clients)
+        load.open(clients)
+        load.start()
+        began, spent = time.monotonic(), process.cpu(server.pid)
+        progress("%g heartbeats of %g s" % (BEATS, heartbeat))
+        time.sleep(BEATS * heartbeat)
+        seconds, spent = time.monotonic() - began, process.cpu(server.pid) - spent
+        seen = load.report()
+    head = ("idle streams", "broker", "heartbeat s", "silence p99 s", "silence max s", "% of a core", "closed")
+    row = (
+        "%d" % clients, broker, "%g" % heartbeat, "%.2f" % percentile(seen.silences, 0.99),
+        "%.2f" % max(seen.silences or [0.0]), "%.2f" % (spent / seconds * 100), "%d" % seen.closed,
+    )  # fmt: skip
+    return table(head, [row])

@@ -1,0 +1,58 @@
+"""A process's CPU time and memory as Linux keeps them, and where it may run.
+
+Only questions to /proc and the scheduler; nothing about servers or clients.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+import signal
+from typing import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def cores() -> tuple[int, int]:
+    """The core of the server and the core of the client; the same one where there is no other."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def pinned(core: int) -> Callable[[], None]:
+    """What a child calls before it starts: it runs on this core, and does not outlive us."""
+    parent = os.getpid()
+    libc = ctypes.CDLL(None)
+
+    def pin() -> None:
+        os.sched_setaffinity(0, {core})
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return pin
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used, its threads together.
+
+    From ``schedstat``, which counts nanoseconds; ``stat`` counts ticks of 10 ms.
+    """
+    spent = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        with open(path) as file:
+            spent += int(file.read().split()[0])
+    return spent / 1e9 or _ticks(pid)
+
+
+def _ticks(pid: int) -> float:
+    with open("/proc/%d/stat" % pid) as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> int:
+    """KB of a process's own memory, shared pages by share (PSS). Sockets' buffers in the kernel are not in it."""
+    with open("/proc/%d/smaps_rollup" % pid) as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))

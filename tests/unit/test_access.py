@@ -1,0 +1,353 @@
+"""Patterns, rules and places: who may read what. No HTTP beyond a request's context."""
+
+from __future__ import annotations
+
+import uuid
+
+import flask
+import flask_login
+import pytest
+
+import flask_ssemux
+from flask_ssemux import access
+from flask_ssemux.access import Pattern, Places, Rules
+from flask_ssemux.brokers import open_broker
+from flask_ssemux.errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidIdentity, Unauthorized
+
+
+def told(error, call, *args):
+    with pytest.raises(error) as caught:
+        call(*args)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+# -- patterns ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern, channel, values",
+    [
+        ("jobs", "jobs", {}),
+        ("jobs", "jobs2", None),
+        ("jobs", "Jobs", None),
+        ("jobs", "my jobs", None),
+        ("jobs:<id>", "jobs:42", {"id": "42"}),
+        ("jobs:<id>", "jobs:", None),
+        ("jobs:<id>", "jobs", None),
+        ("jobs:<id>", "jobs:4:2", None),
+        ("jobs:<id>", "xjobs:42", None),
+        ("jobs:<id>", "jobs:a/b <c>.d%", {"id": "a/b <c>.d%"}),
+        ("<a>:<b>:log", "x:y:log", {"a": "x", "b": "y"}),
+        ("<a>", "größe", {"a": "größe"}),
+        ("a.c", "abc", None),
+        ("a+(b)*", "a+(b)*", {}),
+        ("a+(b)*", "aab", None),
+    ],
+)
+def test_matching(pattern, channel, values):
+    assert Pattern(pattern).match(channel) == values
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\0"])
+def test_nothing_matches_that_is_no_channel(end):
+    assert Pattern("jobs").match("jobs" + end) is None
+    assert Pattern("jobs:<id>").match("jobs:1" + end) is None
+
+
+@pytest.mark.parametrize("pattern, channel", [("<kind>:<id>", "user:42"), ("use<x>:<id>", "user:42"), ("<any>", "*")])
+def test_no_pattern_takes_in_what_clients_may_not_name(pattern, channel):
+    assert Pattern(pattern).match(channel) is None
+
+
+@pytest.mark.parametrize(
+    "pattern, values, channel",
+    [("jobs", {}, "jobs"), ("jobs:<id>", {"id": 42}, "jobs:42"), ("<a>:<b>", {"a": "x", "b": "y", "c": "z"}, "x:y")],
+)
+def test_filling(pattern, values, channel):
+    assert Pattern(pattern).fill(values) == channel
+
+
+@pytest.mark.parametrize("value, shown", [("1:2", "'jobs:1:2'"), ("", "'jobs:'"), ("1\n2", r"'jobs:1\n2'")])
+def test_hostile_values_do_not_fill(value, shown):
+    assert told(BadRequest, Pattern("jobs:<id>").fill, {"id": value}) == ("%s is not a channel of 'jobs:<id>'" % shown)
+
+
+@pytest.mark.parametrize("value", ["1\r2", "1\x002", "x" * 300], ids=["cr", "nul", "long"])
+def test_values_that_make_no_channel_do_not_fill(value):
+    told(BadRequest, Pattern("jobs:<id>").fill, {"id": value})
+
+
+@pytest.mark.parametrize("values", [{"kind": "user", "id": "42"}])
+def test_a_url_cannot_fill_in_somebodys_own_channel(values):
+    told(BadRequest, Pattern("<kind>:<id>").fill, values)
+
+
+@pytest.mark.parametrize("text", ["*", "user:7", "user:<id>"])
+def test_reserved_channels_take_no_rule(text):
+    assert told(InvalidChannel, Pattern, text) == (
+        "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
+    )
+
+
+@pytest.mark.parametrize("text", ["<a>:<a>", "jobs:<int:id>", "jobs:<>", "jobs:<1>", "jobs:<id", "<a b>"])
+def test_bad_variables(text):
+    assert told(InvalidChannel, Pattern, text) == "%r: variables are written <name>, each once" % text
+
+
+@pytest.mark.parametrize("text", ["", None, 7, "a\nb", "x" * 256])
+def test_a_pattern_is_a_channel(text):
+    told(InvalidChannel, Pattern, text)
+
+
+# -- rules -------------------------------------------------------------------
+
+
+def rules(**authorize):
+    """Rules of `pattern=answer`, in that order; __ is a colon and _x_ the variable <x>."""
+    made = Rules()
+    for pattern, answer in authorize.items():
+        made.add(made.authorize, pattern.replace("__", ":").replace("_x_", "<x>"))(answer)
+    return made
+
+
+def yes(user_id, **values):
+    return True
+
+
+def no(user_id, **values):
+    return False
+
+
+def test_without_a_rule_the_answer_is_no():
+    with pytest.raises(Forbidden) as caught:
+        Rules().check("ann", ["jobs"])
+    assert (str(caught.value), caught.value.channel) == ("no rule allows the channel 'jobs'", "jobs")
+    assert (caught.value.status, caught.value.code) == (403, "forbidden")
+
+
+def test_without_a_rule_logging_in_would_not_help():
+    assert told(Forbidden, Rules().check, None, ["jobs"]) == "no rule allows the channel 'jobs'"
+
+
+def test_a_rule_that_says_no_to_a_user():
+    assert told(Forbidden, rules(jobs=no).check, "ann", ["jobs"]) == "you may not read the channel 'jobs'"
+
+
+def test_a_rule_that_says_no_to_nobody():
+    with pytest.raises(Unauthorized) as caught:
+        rules(jobs=no).check(None, ["jobs"])
+    assert str(caught.value) == "the channel 'jobs' needs a user; log in first"
+    assert (caught.value.status, caught.value.code, caught.value.channel) == (401, "unauthorized", "jobs")
+
+
+@pytest.mark.parametrize("user_id", ["ann", None])
+def test_a_rule_that_says_yes(user_id):
+    assert rules(jobs=yes).check(user_id, ["jobs"]) is None
+
+
+@pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), ("", False), (1, True), ("x", True)])
+def test_answers_count_by_their_truth(answer, allowed):
+    check = rules(jobs=lambda user_id: answer).check
+    assert check("ann", ["jobs"]) is None if allowed else told(Forbidden, check, "ann", ["jobs"])
+
+
+def test_a_rule_is_told_the_user_and_the_variables():
+    asked = []
+    rules(jobs___x_=lambda user_id, x: asked.append((user_id, x)) or True).check("ann", ["jobs:1", "jobs:2"])
+    assert asked == [("ann", "1"), ("ann", "2")]
+
+
+def test_every_channel_is_asked_for():
+    with pytest.raises(Forbidden) as caught:
+        rules(a=yes, b=yes).check("ann", ["a", "b", "c", "d"])
+    assert caught.value.channel == "c"
+
+
+@pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
+def test_where_rules_overlap_the_first_decides(first, second, allowed):
+    check = rules(jobs__1=first, jobs___x_=second).check
+    assert check("ann", ["jobs:1"]) is None if allowed else told(Forbidden, check, "ann", ["jobs:1"])
+
+
+@pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
+def test_also_where_the_first_is_the_wider_one(first, second, allowed):
+    check = rules(jobs___x_=first, jobs__1=second).check
+    assert check("ann", ["jobs:1"]) is None if allowed else told(Forbidden, check, "ann", ["jobs:1"])
+
+
+def test_a_second_rule_for_a_pattern_is_refused():
+    made = rules(jobs=yes)
+    assert told(ApplicationError, made.add, made.authorize, "jobs") == (
+        "'jobs' has a rule already; a channel's first rule decides"
+    )
+
+
+def test_a_variable_that_hides_the_user_is_refused():
+    """Its rule would be called with ``user_id`` twice, at the first client."""
+    made = Rules()
+    told(ApplicationError, lambda: made.add(made.authorize, "notes:<user_id>")(yes))
+
+
+def test_a_decorated_function_stays_what_it_is():
+    made = Rules()
+    assert made.add(made.authorize, "jobs")(yes) is yes
+
+
+def test_a_rule_that_raises_lets_nobody_in():
+    assert told(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check, "ann", ["jobs"]) == "division by zero"
+
+
+# -- snapshots ---------------------------------------------------------------
+
+
+def test_snapshots_are_bodies_in_the_order_of_the_channels():
+    made = Rules()
+    made.add(made.snapshot, "jobs:<id>")(lambda id: [("progress", id), (None, {"n": 1})])
+    made.add(made.snapshot, "chat")(lambda: iter([("said", "hi")]))
+    assert list(made.snapshots(["chat", "other", "jobs:7"])) == [
+        b"event: said\nchannel: chat\ndata: hi\n\n",
+        b"event: progress\nchannel: jobs:7\ndata: 7\n\n",
+        b'channel: jobs:7\ndata: {"n":1}\n\n',
+    ]
+
+
+@pytest.mark.parametrize("nothing", [None, [], ()])
+def test_a_snapshot_may_be_nothing(nothing):
+    made = Rules()
+    made.add(made.snapshot, "jobs")(lambda: nothing)
+    assert list(made.snapshots(["jobs"])) == []
+
+
+# -- who ---------------------------------------------------------------------
+
+
+def identified(found):
+    made = Rules()
+    made.identify = lambda: found
+    return made
+
+
+@pytest.mark.parametrize(
+    "found, user_id",
+    [(None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000")],
+)
+def test_who_is_asking(found, user_id):
+    assert identified(found).user_id() == user_id
+
+
+@pytest.mark.parametrize(
+    "found, message",
+    [
+        (
+            True,
+            "identify returned True: a user's id is a text, an int or a UUID, not True of type bool",
+        ),
+        (
+            ("ann", 7),
+            "identify returned ('ann', 7): a user's id is a text, an int or a UUID, not ('ann', 7) of type tuple",
+        ),
+        ("", "identify returned '': a user's id may not be empty; use None for nobody"),
+        (
+            "a\nb",
+            r"identify returned 'a\nb': channel 'user:a\nb' has a line break or NUL in it, which would forge a field",
+        ),
+    ],
+)
+def test_what_is_no_users_id(found, message):
+    assert told(InvalidIdentity, identified(found).user_id) == message
+
+
+@pytest.fixture
+def bare():
+    app = flask.Flask("bare")
+    app.secret_key = "x"
+    return app
+
+
+def test_without_flask_login_everybody_is_nobody(bare):
+    with bare.test_request_context():
+        assert Rules().user_id() is None
+
+
+@pytest.fixture
+def with_login(bare):
+    manager = flask_login.LoginManager(bare)
+    manager.user_loader(lambda user_id: None)
+    return bare
+
+
+def test_by_flask_login_nobody_is_logged_in(with_login):
+    with with_login.test_request_context():
+        assert Rules().user_id() is None
+
+
+def test_by_flask_login_somebody_is(with_login):
+    user = flask_login.UserMixin()
+    user.id = 7
+    with with_login.test_request_context():
+        flask_login.login_user(user)
+        assert Rules().user_id() == "7"
+
+
+# -- what a client names -----------------------------------------------------
+
+
+def test_named_channels_are_each_once_and_in_order():
+    assert access.named(["b", "a", "b"], None) == ["b", "a"]
+
+
+@pytest.mark.parametrize("user_id, asked", [(None, ["*"]), ("7", ["*", "user:7"])])
+def test_what_a_client_has_anyway_it_may_name(user_id, asked):
+    assert access.named(asked + ["jobs"], user_id) == ["jobs"]
+
+
+@pytest.mark.parametrize("user_id", [None, "7"])
+@pytest.mark.parametrize("channel", ["user:8", "user:", "user:7:8", "user:07"])
+def test_another_users_channel(user_id, channel):
+    assert told(Forbidden, access.named, [channel], user_id) == "the channel %r is its user's alone" % channel
+
+
+@pytest.mark.parametrize(
+    "channel, message",
+    [
+        ("", "a channel is a text of 1 to 255 characters, not ''"),
+        ("a\nb", r"channel 'a\nb' has a line break or NUL in it, which would forge a field"),
+    ],
+)
+def test_what_is_no_channel(channel, message):
+    assert told(BadRequest, access.named, [channel], None) == message
+
+
+def test_too_many_channels():
+    many = [str(number) for number in range(101)]
+    assert access.named(many[:100], None) == many[:100]
+    assert told(BadRequest, access.named, many, None) == "a stream names at most 100 channels; this one names 101"
+
+
+def test_personal_channels():
+    assert (access.personal("7"), access.personal(None)) == (["user:7", "*"], ["*"])
+
+
+# -- places ------------------------------------------------------------------
+
+
+def test_places_are_each_users_own():
+    places = Places(open_broker("memory:"), 2)
+    assert [places.take("ann"), places.take("ann"), places.take("ann"), places.take("bob")] == [True, True, False, True]
+    places.leave("ann")
+    assert [places.take("ann"), places.take("ann")] == [True, False]
+
+
+def test_nobody_is_not_counted():
+    places = Places(open_broker("memory:"), 1)
+    assert [places.take(None) for _ in range(3)] == [True] * 3
+    places.leave(None)
+
+
+def test_rules_of_the_extension_are_these(make_app):
+    mux = flask_ssemux.SSEMux()
+    mux.authorize("jobs:<id>")(yes)
+    mux.snapshot("jobs:<id>")(lambda id: ())
+    rules = make_app(mux).extensions["ssemux"].rules
+    assert [[rule.pattern.text for rule in kind] for kind in (rules.authorize, rules.snapshot)] == [["jobs:<id>"]] * 2

@@ -1,0 +1,218 @@
+"""``flask ssemux …`` through Click's runner: what is printed, and each error in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import flask_ssemux
+from flask_ssemux.wire import Cursor
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app(SSEMUX_BROKER="sqlite:")
+
+
+@pytest.fixture
+def ssemux(app):
+    """ssemux("publish", …): the command's result."""
+
+    def run(*arguments, **options):
+        return app.test_cli_runner().invoke(args=("ssemux",) + arguments, **options)
+
+    return run
+
+
+def printed(result):
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(result, code=1):
+    """The last line of what was said; there is no traceback."""
+    assert (result.exit_code, result.exc_info[0]) == (code, SystemExit)
+    assert "Traceback" not in result.output
+    return result.output.splitlines()[-1]
+
+
+def publish(app, *events):
+    with app.app_context():
+        return [flask_ssemux.publish(*event) for event in events]
+
+
+def kept(app):
+    broker = app.extensions["ssemux"].process.broker
+    return [(channel, body) for _, channel, body in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
+
+
+# -- publish -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, channel, body",
+    [
+        (["jobs", "x"], "jobs", b"channel: jobs\ndata: x\n\n"),
+        (["jobs", "x", "--event", "p"], "jobs", b"event: p\nchannel: jobs\ndata: x\n\n"),
+        (["*", "x"], "*", b"data: x\n\n"),
+        (["--everyone", "x"], "*", b"data: x\n\n"),
+        (["--user", "7", "x"], "user:7", b"data: x\n\n"),
+        (["jobs", ""], "jobs", b"channel: jobs\ndata: \n\n"),
+        (["jobs", "a\nb"], "jobs", b"channel: jobs\ndata: a\ndata: b\n\n"),
+        (["jobs", '{"a": [1]}'], "jobs", b'channel: jobs\ndata: {"a": [1]}\n\n'),
+        (["jobs", '{"a": [1]}', "--json"], "jobs", b'channel: jobs\ndata: {"a":[1]}\n\n'),
+        (["jobs", '"text"', "--json"], "jobs", b"channel: jobs\ndata: text\n\n"),
+    ],
+)
+def test_publish(app, ssemux, arguments, channel, body):
+    cursor = printed(ssemux("publish", *arguments)).strip()
+    assert Cursor.parse(cursor).sequence == 1
+    assert kept(app) == [(channel, body)]
+
+
+@pytest.mark.parametrize("where", [["jobs"], ["--user", "7"], ["--everyone"]])
+def test_publish_from_standard_input(app, ssemux, where):
+    printed(ssemux("publish", *where, input='{"a": 1}\n'))
+    printed(ssemux("publish", "--json", *where, input='{"a": 1}\n'))
+    assert [body.split(b"data: ", 1)[1] for _, body in kept(app)] == [b'{"a": 1}\ndata: \n\n', b'{"a":1}\n\n']
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--user", "7", "jobs", "x"], ["--everyone", "jobs", "x"], ["--user", "7", "--everyone", "x"]],
+)
+def test_publish_to_one_place(app, ssemux, arguments):
+    assert refused(ssemux("publish", *arguments), 2) == (
+        "Error: say where it goes: CHANNEL, or --user ID, or --everyone"
+    )
+    assert kept(app) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["", "x"], "a channel is a text of 1 to 255 characters, not ''"),
+        (["a\nb", "x"], r"channel 'a\nb' has a line break or NUL in it, which would forge a field"),
+        (
+            ["jobs", "x", "--event", "ssemux.x"],
+            "event names that begin with 'ssemux.' are flask_ssemux's own; rename 'ssemux.x'",
+        ),
+        (["--user", "", "x"], "a user's id may not be empty; use None for nobody"),
+        (
+            ["jobs", "x" * 262144],
+            "an event has at most 262144 bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel 'jobs' has 262166; send "
+            "a link to the data instead",
+        ),
+    ],
+    ids=range(5),
+)
+def test_what_may_not_be_published(app, ssemux, arguments, message):
+    assert refused(ssemux("publish", *arguments)) == "Error: " + message
+    assert kept(app) == []
+
+
+@pytest.mark.parametrize("text", ["{", "", "{'a': 1}"])
+def test_json_is_checked(app, ssemux, text):
+    assert refused(ssemux("publish", "jobs", text, "--json"), 2).startswith("Error: DATA is not JSON: ")
+    assert kept(app) == []
+
+
+def test_json_that_no_browser_reads(app, ssemux):
+    assert refused(ssemux("publish", "jobs", "[NaN]", "--json")).startswith(
+        "Error: data must be text or what json.dumps"
+    )
+
+
+# -- tail --------------------------------------------------------------------
+
+
+def test_tail_of_all_that_is_kept(app, ssemux):
+    at = publish(app, ("jobs", "a", "p"), ("other", "b"), ("*", "c\n"))
+    assert printed(ssemux("tail", "jobs", "*", "--after", "0", "--no-follow")) == (
+        "id: %s (jobs)\nevent: p\nchannel: jobs\ndata: a\nid: %s (*)\ndata: c\ndata: \n" % (at[0], at[2])
+    )
+
+
+def test_tail_after_an_event(app, ssemux):
+    at = publish(app, ("jobs", "a"), ("jobs", "b"))
+    assert printed(ssemux("tail", "jobs", "--after", at[0], "--no-follow")) == (
+        "id: %s (jobs)\nchannel: jobs\ndata: b\n" % at[1]
+    )
+
+
+def test_tail_begins_now(app, ssemux):
+    publish(app, ("jobs", "a"))
+    assert printed(ssemux("tail", "jobs", "--no-follow")) == ""
+
+
+def test_tail_of_more_than_one_page(app, ssemux):
+    publish(app, *[("jobs", str(number)) for number in range(1001)])
+    said = printed(ssemux("tail", "jobs", "--after", "0", "--no-follow")).splitlines()
+    assert [line for line in said if line.startswith("data")] == ["data: %d" % number for number in range(1001)]
+
+
+def test_tail_tells_of_what_is_no_longer_kept(make_app):
+    app = make_app(SSEMUX_BROKER="sqlite:", SSEMUX_HISTORY_EVENTS=1)
+    at = publish(app, *[("jobs", str(number)) for number in range(5)])
+    result = app.test_cli_runner().invoke(args=["ssemux", "tail", "jobs", "--after", at[0], "--no-follow"])
+    assert "(events of jobs after %s are no longer kept)\n" % at[0] in result.output
+    assert "data: 4" in result.output
+
+
+def test_tail_of_nothing(ssemux):
+    assert refused(ssemux("tail"), 2) == "Error: name the channels to follow, such as: flask ssemux tail jobs '*'"
+
+
+@pytest.mark.parametrize("after", ["abcd-7", "junk", "", "-1", "7"])
+def test_tail_after_what_is_no_cursor(app, ssemux, after):
+    (at,) = publish(app, ("jobs", "a"))
+    assert refused(ssemux("tail", "jobs", "--no-follow", "--after", after), 2) == (
+        "Error: %r is no cursor of this broker's history; its newest is %s" % (after, at)
+    )
+
+
+def test_tail_of_what_is_no_channel(ssemux):
+    assert refused(ssemux("tail", "a\nb", "--no-follow")) == (
+        r"Error: channel 'a\nb' has a line break or NUL in it, which would forge a field"
+    )
+
+
+# -- status ------------------------------------------------------------------
+
+
+def test_status(app, ssemux):
+    (at,) = publish(app, ("jobs", "a"))
+    rows = dict(line.split(None, 1) for line in printed(ssemux("status")).splitlines())
+    assert (rows["broker"], rows["cursor"], rows["events"], rows["channels"]) == ("sqlite", at, "1", "1")
+    assert (rows["SSEMUX_HEARTBEAT"], rows["SSEMUX_LIFETIME"]) == ("20.0", "off")
+    assert rows["file"] == app.instance_path + "/ssemux.sqlite3"
+
+
+def test_status_for_programs(app, ssemux):
+    (at,) = publish(app, ("jobs", "a"))
+    told = json.loads(printed(ssemux("status", "--json")))
+    assert (told["broker"]["cursor"], told["broker"]["held"]) == (at, 0)
+    assert (told["options"]["SSEMUX_RETRY"], told["options"]["SSEMUX_MAX_STREAMS"]) == (3000, None)
+
+
+# -- brokers that are of no use here -----------------------------------------
+
+COMMANDS = [["publish", "jobs", "x"], ["tail", "jobs", "--no-follow"], ["status"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_broker_in_memory_is_refused(make_app, command):
+    runner = make_app(SSEMUX_BROKER="memory:").test_cli_runner()
+    assert refused(runner.invoke(args=["ssemux"] + command)) == (
+        "Error: SSEMUX_BROKER='memory:' stays in one process, which is not this one; use 'sqlite:'"
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_broker_that_is_away(make_app, tmp_path, command):
+    (tmp_path / "file").write_text("x")
+    runner = make_app(SSEMUX_BROKER="sqlite:///%s/file/x" % tmp_path).test_cli_runner()
+    assert refused(runner.invoke(args=["ssemux"] + command)).startswith(
+        "Error: the SQLite store %s/file/x: " % tmp_path
+    )

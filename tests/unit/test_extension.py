@@ -1,0 +1,694 @@
+"""The extension through Flask's test client: set-up, answers, and the first bytes of streams.
+
+No endless stream is read: a client takes a piece and leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import flask
+import pytest
+
+import flask_ssemux
+from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
+from flask_ssemux.wire import Cursor
+from tests.harness.parser import parse
+
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+@pytest.fixture
+def mux():
+    """Clients are who X-User says; all may read `jobs:<id>`, users `chat`, and nobody `secret`."""
+    made = flask_ssemux.SSEMux()
+    made.identify(lambda: flask.request.headers.get("X-User"))
+    made.authorize("jobs:<id>")(lambda user_id, id: True)
+    made.authorize("chat")(lambda user_id: user_id is not None)
+    made.authorize("secret")(lambda user_id: False)
+    return made
+
+
+@pytest.fixture
+def app(make_app, mux):
+    return make_app(mux)
+
+
+@contextmanager
+def opened(app, url="/events", **options):
+    """A stream's answer, and an iterator over its body."""
+    response = app.test_client().get(url, buffered=False, **options)
+    try:
+        yield response, response.iter_encoded()
+    finally:
+        response.close()
+
+
+def first(app, url="/events", **options):
+    """The first piece of a stream, parsed; then its client leaves."""
+    with opened(app, url, **options) as (response, body):
+        assert response.status_code == 200
+        return parse(next(body))
+
+
+def names(seen):
+    return [frame.event for frame in seen.events]
+
+
+def refusal(error, call, *args, **options):
+    with pytest.raises(error) as caught:
+        call(*args, **options)
+    return str(caught.value)
+
+
+# -- set-up ------------------------------------------------------------------
+
+
+def test_a_second_set_up_is_refused(app, mux):
+    message = "flask_ssemux is already set up for 'shop': call init_app once for an application"
+    assert refusal(ApplicationError, mux.init_app, app) == message
+    assert refusal(ApplicationError, flask_ssemux.init_app, app) == message
+
+
+def test_the_short_way(bare_app):
+    app = bare_app(SSEMUX_BROKER="memory:")
+    assert isinstance(flask_ssemux.init_app(app), flask_ssemux.SSEMux)
+    assert "ssemux" in app.extensions
+
+
+def test_nothing_of_an_application_is_on_the_shared_object(make_app, mux):
+    one, other = make_app(mux, "one"), make_app(mux, "other", SSEMUX_URL="/stream")
+    assert one.extensions["ssemux"].process is not other.extensions["ssemux"].process
+    assert one.extensions["ssemux"].options.url == "/events"
+    assert other.extensions["ssemux"].options.url == "/stream"
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"SSEMUX_HEARTBEAT": "often"}, "SSEMUX_HEARTBEAT='often': must be seconds from 0.05 to 3600"),
+        ({"SSEMUX_HEARBEAT": 20}, "there is no option SSEMUX_HEARBEAT; did you mean SSEMUX_HEARTBEAT?"),
+        (
+            {"SSEMUX_BROKER": "redis://localhost"},
+            "SSEMUX_BROKER='redis://localhost': this version has no Redis broker yet; use 'sqlite:' on one machine",
+        ),
+        (
+            {"SSEMUX_BROKER": "sqlite:shop.db"},
+            "SSEMUX_BROKER='sqlite:shop.db': after sqlite: come three slashes and a path, or four and an absolute one",
+        ),
+    ],
+)
+def test_a_bad_option_is_refused_at_once(bare_app, config, message):
+    app = bare_app(**config)
+    assert refusal(ConfigurationError, flask_ssemux.init_app, app) == message
+    assert "ssemux" not in app.extensions
+
+
+def test_the_environment_counts(bare_app, monkeypatch):
+    monkeypatch.setenv("SSEMUX_URL", "/from/the/environment")
+    app = bare_app(SSEMUX_BROKER="memory:")
+    flask_ssemux.init_app(app)
+    assert first(app, "/from/the/environment").events
+
+
+def test_init_app_makes_no_file(bare_app):
+    app = bare_app()
+    flask_ssemux.init_app(app)
+    assert not os.path.exists(app.instance_path)
+
+
+def test_import_and_init_app_open_nothing(tmp_path):
+    """No file, thread, connection or gevent hub in a process that only builds the application."""
+    code = """if True:
+        import os, sys, threading, flask, socket, sqlite3, ssl
+        def state(): return os.listdir("/proc/self/fd"), threading.enumerate()
+        before = state()
+        import flask_ssemux
+        assert state() == before, "import"
+        flask_ssemux.init_app(flask.Flask("shop", instance_path=sys.argv[1]))
+        assert state() == before, "init_app"
+        assert not os.path.exists(sys.argv[1]), os.listdir(sys.argv[1])
+        print("nothing")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "instance")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "nothing\n", done.stderr
+
+
+# -- the module's functions --------------------------------------------------
+
+CALLS = [
+    lambda: flask_ssemux.publish("jobs:1", "x"),
+    lambda: flask_ssemux.send_to_user(7, "x"),
+    lambda: flask_ssemux.broadcast("x"),
+    lambda: flask_ssemux.cursor(),
+    lambda: flask_ssemux.SSEMux().publish("jobs:1", "x"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_outside_of_an_application(call):
+    assert refusal(ApplicationError, call) == (
+        "flask_ssemux acts on the current application, and there is none here: use `with app.app_context():`, or "
+        "flask_ssemux.Publisher(url) in a process without Flask"
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_in_an_application_without_it(call, bare_app):
+    with bare_app().app_context():
+        assert refusal(ApplicationError, call) == (
+            "flask_ssemux is not set up for 'shop': call flask_ssemux.init_app(app)"
+        )
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_in_an_application(call, app):
+    with app.app_context():
+        assert isinstance(Cursor.parse(call()), Cursor)
+
+
+def test_two_applications_on_one_object_do_not_mix(make_app, mux):
+    one, other = make_app(mux, "one"), make_app(mux, "other")
+    with one.app_context():
+        mine = mux.publish("jobs:1", "x")
+        assert mux.cursor() == mine
+    with other.app_context():
+        assert mux.cursor() != mine
+        assert mux.cursor().endswith("-0")
+
+
+def test_the_limit_of_an_event_is_the_applications(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_EVENT_BYTES=64)
+    with app.app_context():
+        for publish in (mux.publish, flask_ssemux.publish):
+            refusal(flask_ssemux.EventTooLarge, publish, "jobs:1", "x" * 64)
+
+
+# -- the answer --------------------------------------------------------------
+
+
+def test_the_headers_of_a_stream(app):
+    with opened(app) as (response, _):
+        assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream")
+        assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        assert not {"Connection", "Content-Length", "Transfer-Encoding"} & set(response.headers.keys())
+
+
+def test_the_first_bytes(app):
+    with app.app_context():
+        at = flask_ssemux.publish("elsewhere", "x")
+    with opened(app) as (_, body):
+        assert next(body).decode() == (
+            'retry: 3000\n: ssemux\n\nid: %s\nevent: ssemux.hello\ndata: {"heartbeat":20.0,"timeout":120.0}\n\n' % at
+        )
+
+
+def test_head_is_answered_and_over(app):
+    response = app.test_client().head("/events")
+    assert (response.status_code, response.data) == (200, b"")
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert len(app.extensions["ssemux"].process.mux) == 0
+
+
+REFUSALS = [
+    (
+        "/events?channel=",
+        400,
+        {"error": "bad_request", "message": "a channel is a text of 1 to 255 characters, not ''", "channel": ""},
+    ),
+    (
+        "/events?channel=a%0Ab",
+        400,
+        {
+            "error": "bad_request",
+            "message": r"channel 'a\nb' has a line break or NUL in it, which would forge a field",
+            "channel": "a\nb",
+        },
+    ),
+    (
+        "/events?" + "&".join("channel=%d" % number for number in range(101)),
+        400,
+        {"error": "bad_request", "message": "a stream names at most 100 channels; this one names 101"},
+    ),
+    (
+        "/events?channel=jobs:1&channel=chat",
+        401,
+        {"error": "unauthorized", "message": "the channel 'chat' needs a user; log in first", "channel": "chat"},
+    ),
+    (
+        "/events?channel=none",
+        403,
+        {"error": "forbidden", "message": "no rule allows the channel 'none'", "channel": "none"},
+    ),
+    (
+        "/events?channel=user:7",
+        403,
+        {"error": "forbidden", "message": "the channel 'user:7' is its user's alone", "channel": "user:7"},
+    ),
+]
+
+
+@pytest.mark.parametrize("url, status, told", REFUSALS, ids=range(len(REFUSALS)))
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_refusals(app, method, url, status, told):
+    response = getattr(app.test_client(), method)(url)
+    assert (response.status_code, response.mimetype) == (status, "application/json")
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert method == "head" or response.get_json() == told
+    assert "Connection" not in response.headers
+
+
+def test_a_user_who_may_not(app):
+    response = app.test_client().get("/events?channel=secret", headers={"X-User": "ann"})
+    assert response.get_json() == {
+        "error": "forbidden",
+        "message": "you may not read the channel 'secret'",
+        "channel": "secret",
+    }
+
+
+def told_nobody_to_hold_it(response, status):
+    assert response.status_code == status
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+
+
+@pytest.fixture(params=["/events", "/old/stream"])
+def stream_url(request, app, mux):
+    mux.add_stream("/old/stream", ["jobs:all"])
+    return request.param
+
+
+def test_405_too(app, stream_url):
+    told_nobody_to_hold_it(app.test_client().post(stream_url), 405)
+
+
+def test_404_too(app, mux, stream_url):
+    mux.identify(lambda: flask.abort(404))
+    told_nobody_to_hold_it(app.test_client().get(stream_url), 404)
+
+
+def test_500_too(app, mux, stream_url):
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    mux.identify(lambda: 1 / 0)
+    told_nobody_to_hold_it(app.test_client().get(stream_url), 500)
+
+
+def test_what_comes_before_the_view_too(app, stream_url):
+    app.before_request(lambda: flask.abort(503))
+    told_nobody_to_hold_it(app.test_client().get(stream_url), 503)
+
+
+def test_other_answers_are_left_alone(app):
+    app.add_url_rule("/page", "page", lambda: "page")
+    for url in ("/page", "/nowhere", "/events/"):
+        assert not set(HEADERS) & set(app.test_client().get(url).headers.keys())
+
+
+def test_an_identity_that_is_none_is_the_applications_fault(app, mux):
+    app.testing = True
+    mux.identify(lambda: ["ann"])
+    assert refusal(InvalidIdentity, app.test_client().get, "/events") == (
+        "identify returned ['ann']: a user's id is a text, an int or a UUID, not ['ann'] of type list"
+    )
+
+
+# -- limits ------------------------------------------------------------------
+
+
+def sent_away(response):
+    """A whole stream that says when to come back, and why."""
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream")
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    (frame,) = parse(response.data).frames
+    assert 10_000 <= frame.retry <= 30_000 and not frame.dispatched and len(frame.comments) == 1
+    return frame.comments[0].strip()
+
+
+def test_a_worker_that_is_full(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS=1)
+    with opened(app) as (_, body):
+        next(body)
+        why = sent_away(app.test_client().get("/events"))
+    assert why == "this worker holds 1 streams, its most (SSEMUX_MAX_STREAMS)"
+    assert names(first(app)) == ["ssemux.hello"]
+
+
+def test_the_return_is_spread(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS=1)
+    with opened(app):
+        answers = [parse(app.test_client().get("/events").data).frames[0].retry for _ in range(20)]
+    assert len(set(answers)) > 10
+
+
+def test_a_user_who_holds_the_most(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS_PER_USER=1)
+    ann, bob = {"X-User": "ann"}, {"X-User": "bob"}
+    with opened(app, headers=ann) as (_, body):
+        next(body)
+        assert sent_away(app.test_client().get("/events", headers=ann)) == (
+            "this user holds 1 streams, the most (SSEMUX_MAX_STREAMS_PER_USER)"
+        )
+        assert names(first(app, headers=bob)) == names(first(app)) == ["ssemux.hello"]
+    assert names(first(app, headers=ann)) == ["ssemux.hello"]
+
+
+def test_a_stream_that_is_never_read_gives_its_places_back(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS=1, SSEMUX_MAX_STREAMS_PER_USER=1)
+    for _ in range(3):
+        with opened(app, headers={"X-User": "ann"}):
+            assert len(app.extensions["ssemux"].process.mux) == 1
+        assert len(app.extensions["ssemux"].process.mux) == 0
+
+
+def test_a_stream_that_fails_to_open_gives_its_places_back(make_app, mux):
+    mux.snapshot("jobs:<id>")(lambda id: 1 / 0)
+    app = make_app(mux, SSEMUX_MAX_STREAMS=1, SSEMUX_MAX_STREAMS_PER_USER=1)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    ann = {"X-User": "ann"}
+    for _ in range(3):
+        assert app.test_client().get("/events?channel=jobs:1", headers=ann).status_code == 500
+    assert names(first(app, headers=ann)) == ["ssemux.hello"]
+
+
+def test_a_refused_stream_takes_no_place(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS_PER_USER=1)
+    ann = {"X-User": "ann"}
+    assert app.test_client().get("/events?channel=secret", headers=ann).status_code == 403
+    assert names(first(app, headers=ann)) == ["ssemux.hello"]
+
+
+def test_a_broker_that_is_away_is_no_error_to_a_browser(make_app, mux, tmp_path):
+    (tmp_path / "file").write_text("x")
+    app = make_app(mux, SSEMUX_BROKER="sqlite:///%s/file/x.sqlite3" % tmp_path)
+    assert sent_away(app.test_client().get("/events")) == "the broker cannot be reached"
+
+
+# -- where a client goes on --------------------------------------------------
+
+PARAMETERS = ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"]
+
+HOSTILE = [
+    "7",
+    "abcd-7",
+    "abcd--7",
+    "abcd-" + "9" * 18,
+    "x" * 3000,
+    "' OR 1=1 --",
+    "%s%n%00",
+    "abcd-٧",
+    "abcd-7 ",
+    "null",
+]
+
+
+def publish(app, *events):
+    with app.app_context():
+        return [flask_ssemux.publish(channel, data) for channel, data in events]
+
+
+@pytest.mark.parametrize("said", HOSTILE, ids=lambda said: ascii(said)[:20])
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_a_cursor_that_is_none_of_ours_starts_with_a_reset(app, parameter, said):
+    seen = first(app, query_string={parameter: said, "channel": "jobs:1"})
+    reset, hello = seen.events
+    assert (reset.event, hello.event) == ("ssemux.reset", "ssemux.hello")
+    reason = "epoch" if Cursor.parse(said) else "unknown"
+    assert flask.json.loads(reset.data) == {"channels": ["jobs:1", "*"], "reason": reason}
+    assert (reset.own_id, Cursor.parse(hello.own_id).sequence) == (None, 0)
+
+
+@pytest.mark.parametrize("said", ["7", "-1", "x" * 3000, "' OR 1=1 --", "%s%n", "null"], ids=lambda said: said[:20])
+def test_in_the_header_too(app, said):
+    assert names(first(app, headers={"Last-Event-ID": said})) == ["ssemux.reset", "ssemux.hello"]
+
+
+@pytest.mark.parametrize("said", ["a%0Ab", "a%0D%0Ab", "%00", "%0A"])
+def test_line_breaks_in_a_cursor_forge_nothing(app, said):
+    assert names(first(app, "/events?lastEventId=" + said)) == ["ssemux.reset", "ssemux.hello"]
+
+
+def test_a_cursor_of_the_future(app):
+    (at,) = publish(app, ("jobs:1", "x"))
+    seen = first(app, headers={"Last-Event-ID": str(Cursor(Cursor.parse(at).epoch, 2))})
+    assert flask.json.loads(seen.events[0].data) == {"channels": ["*"], "reason": "future"}
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_what_was_missed_is_replayed(app, parameter):
+    at = publish(app, ("jobs:1", "a"), ("jobs:2", "b"), ("jobs:1", "c"), ("*", "d"))
+    seen = first(app, query_string={"channel": "jobs:1", parameter: at[0]})
+    assert [(event.event, event.data, event.id) for event in seen.events[1:]] == [
+        ("message", "c", at[2]),
+        ("message", "d", at[3]),
+    ]
+    assert (names(seen)[0], seen.events[0].id) == ("ssemux.hello", at[0])
+
+
+def test_the_newest_cursor_wins(app):
+    at = publish(app, ("*", "a"), ("*", "b"), ("*", "c"))
+    seen = first(app, "/events?lastEventId=" + at[0], headers={"Last-Event-ID": at[1]})
+    assert [event.data for event in seen.events[1:]] == ["c"]
+
+
+def test_an_empty_cursor_is_none(app):
+    publish(app, ("*", "a"))
+    assert names(first(app, "/events?lastEventId=", headers={"Last-Event-ID": ""})) == ["ssemux.hello"]
+
+
+def test_history_that_was_trimmed_is_told(make_app, mux):
+    app = make_app(mux, SSEMUX_HISTORY_EVENTS=1)
+    at = publish(app, ("jobs:1", "a"), ("jobs:1", "b"), ("jobs:1", "c"), ("*", "d"))
+    seen = first(app, query_string={"channel": "jobs:1", "lastEventId": at[0]})
+    assert flask.json.loads(seen.events[0].data) == {"channels": ["jobs:1"], "reason": "history"}
+    assert names(seen) == ["ssemux.reset", "ssemux.hello", "message"]
+    assert seen.events[-1].data == "d"
+
+
+# -- snapshots ---------------------------------------------------------------
+
+
+@pytest.fixture
+def with_snapshots(make_app, mux):
+    mux.snapshot("jobs:<id>")(lambda id: [("progress", {"job": id}), ("log", "line")])
+    mux.snapshot("chat")(lambda: [("said", "hi")])
+    return make_app(mux)
+
+
+def test_snapshots_come_after_the_hello_in_the_order_of_the_channels(with_snapshots):
+    seen = first(with_snapshots, "/events?channel=chat&channel=jobs:1", headers={"X-User": "ann"})
+    assert [(event.event, event.data, event.fields) for event in seen.events[1:]] == [
+        ("said", "hi", {"channel": "chat"}),
+        ("progress", '{"job":"1"}', {"channel": "jobs:1"}),
+        ("log", "line", {"channel": "jobs:1"}),
+    ]
+
+
+def test_the_cursor_comes_with_the_last_of_them(with_snapshots):
+    (at,) = publish(with_snapshots, ("*", "a"))
+    seen = first(with_snapshots, "/events?channel=jobs:1")
+    assert [event.own_id for event in seen.events] == [None, None, at]
+
+
+def test_who_comes_back_gets_no_snapshot(with_snapshots):
+    (at,) = publish(with_snapshots, ("*", "a"))
+    seen = first(with_snapshots, "/events?channel=jobs:1&lastEventId=" + at)
+    assert [(event.event, event.own_id) for event in seen.events] == [("ssemux.hello", at)]
+
+
+def test_who_lost_a_channel_gets_its_snapshot(with_snapshots):
+    seen = first(with_snapshots, "/events?channel=jobs:1&lastEventId=junk")
+    assert names(seen) == ["ssemux.reset", "ssemux.hello", "progress", "log"]
+
+
+def test_a_snapshot_is_made_inside_the_request(make_app, mux):
+    mux.snapshot("jobs:<id>")(lambda id: [("path", flask.request.path)])
+    assert first(make_app(mux), "/events?channel=jobs:1").events[-1].data == "/events"
+
+
+# -- streams of the application's own ----------------------------------------
+
+
+def test_a_stream_of_a_literal_channel(app, mux):
+    mux.add_stream("/api/jobs/stream", ["jobs", "news"])
+    at = publish(app, ("jobs", "a"), ("*", "b"), ("news", "c"))
+    epoch = Cursor.parse(at[0]).epoch
+    seen = first(app, "/api/jobs/stream?lastEventId=%s-0" % epoch, headers={"X-User": "ann"})
+    assert [event.data for event in seen.events[1:]] == ["a", "c"]
+
+
+def test_a_client_cannot_add_channels_to_it(app, mux):
+    mux.add_stream("/api/jobs/stream", ["jobs"])
+    (at,) = publish(app, ("secret", "a"))
+    seen = first(app, "/api/jobs/stream?channel=secret&lastEventId=%s-0" % Cursor.parse(at).epoch)
+    assert names(seen) == ["ssemux.hello"]
+
+
+def test_a_stream_with_what_is_the_clients_own(app, mux):
+    mux.add_stream("/mine", ["jobs"], personal=True)
+    at = publish(app, ("user:ann", "a"), ("user:bob", "b"), ("*", "c"))
+    seen = first(app, "/mine?lastEventId=%s-0" % Cursor.parse(at[0]).epoch, headers={"X-User": "ann"})
+    assert [event.data for event in seen.events[1:]] == ["a", "c"]
+
+
+def test_a_stream_of_a_channel_that_the_url_fills_in(app, mux):
+    mux.add_stream("/api/jobs/<int:job>/stream", ["jobs:<job>"])
+    at = publish(app, ("jobs:1", "a"), ("jobs:2", "b"))
+    seen = first(app, "/api/jobs/2/stream?lastEventId=%s-0" % Cursor.parse(at[0]).epoch)
+    assert [(event.data, event.fields) for event in seen.events[1:]] == [("b", {"channel": "jobs:2"})]
+
+
+def test_a_channel_that_the_url_fills_in_asks_its_rule(app, mux):
+    mux.add_stream("/notes/<id>", ["notes:<id>"])
+    response = app.test_client().get("/notes/1")
+    assert (response.status_code, response.get_json()["channel"]) == (403, "notes:1")
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize("value", ["1:2", "1%0A2", "1%002", "x" * 300], ids=["colon", "lf", "nul", "long"])
+def test_a_url_cannot_fill_in_what_is_no_channel(app, mux, value):
+    mux.add_stream("/api/jobs/<id>/stream", ["jobs:<id>"])
+    with opened(app, "/api/jobs/%s/stream" % value) as (response, _):
+        assert response.status_code == 400
+
+
+def test_a_url_cannot_fill_in_somebodys_own_channel(app, mux):
+    mux.add_stream("/any/<kind>/<id>", ["<kind>:<id>"])
+    mux.authorize("<kind>:<id>")(lambda user_id, kind, id: True)
+    with opened(app, "/any/user/ann") as (response, _):
+        assert response.status_code in (400, 403)
+
+
+def test_streams_reach_applications_that_are_set_up_later(make_app, mux):
+    mux.add_stream("/one", ["jobs"])
+    one = make_app(mux, "one")
+    mux.add_stream("/two", ["jobs"])
+    other = make_app(mux, "other")
+    for app in (one, other):
+        for url in ("/one", "/two"):
+            assert names(first(app, url)) == ["ssemux.hello"]
+
+
+def test_an_endpoint_for_url_for(app, mux):
+    mux.add_stream("/one", ["jobs"], endpoint="jobs_stream")
+    mux.add_stream("/two", ["jobs"])
+    with app.test_request_context():
+        assert flask.url_for("jobs_stream") == "/one"
+        assert flask.url_for("ssemux_two") == "/two"
+        assert flask.url_for("ssemux.events") == "/events"
+
+
+def test_urls_that_are_alike_do_not_collide(app, mux):
+    for url in ("/a/b", "/a_b", "/<a>/x", "/a/x"):
+        mux.add_stream(url, ["jobs"])
+    for url in ("/a/b", "/a_b", "/z/x", "/a/x"):
+        assert names(first(app, url)) == ["ssemux.hello"]
+
+
+def test_channels_are_a_list(app, mux):
+    assert refusal(ApplicationError, mux.add_stream, "/x", "jobs") == "channels is a list of names; write ['jobs']"
+
+
+@pytest.mark.parametrize("channel", ["*", "user:7", "user:<id>"])
+def test_not_everyones_nor_a_users(app, mux, channel):
+    refusal(InvalidChannel, mux.add_stream, "/x", [channel])
+
+
+def test_a_variable_that_the_url_does_not_have_is_refused_at_once(app, mux):
+    refusal(ApplicationError, mux.add_stream, "/x/<job_id>", ["jobs:<id>"])
+
+
+# -- old views ---------------------------------------------------------------
+
+
+def test_streaming_needs_the_extension(bare_app):
+    app = bare_app()
+    app.testing = True
+    app.add_url_rule("/old", "old", flask_ssemux.streaming(lambda: flask.Response(iter(["data: 1\n\n"]))))
+    assert refusal(ApplicationError, app.test_client().get, "/old") == (
+        "flask_ssemux.streaming needs the extension: call flask_ssemux.init_app(app) where the application is made"
+    )
+
+
+def old(app, view):
+    app.add_url_rule("/old", "old", flask_ssemux.streaming(view))
+    return app.test_client().get("/old")
+
+
+def numbers():
+    for number in range(3):
+        yield "data: %d\n\n" % number
+
+
+def answer_with_cookie():
+    response = flask.Response(numbers(), status=201, mimetype="text/event-stream", headers={"X-Own": "1"})
+    response.set_cookie("seen", "1")
+    return response
+
+
+def test_an_old_view_keeps_its_answer(app):
+    response = old(app, answer_with_cookie)
+    assert (response.status_code, response.headers["X-Own"]) == (201, "1")
+    assert response.headers["Set-Cookie"].startswith("seen=1")
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert [event.data for event in parse(response.data).events] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("view", [numbers, lambda: (numbers(), 200), lambda: (numbers(), {"X-Own": "1"})])
+def test_an_old_view_may_return_its_generator(app, view):
+    assert [event.data for event in parse(old(app, view).data).events] == ["0", "1", "2"]
+
+
+def test_an_old_view_speaks_at_once(app):
+    assert old(app, numbers).data.startswith(b"retry: 3000\n: ssemux\n\n: heartbeat\n\n")
+
+
+def test_an_old_view_that_redirects_is_left_alone(app):
+    response = old(app, lambda: flask.redirect("/login"))
+    assert (response.status_code, response.headers["Location"].endswith("/login")) == (302, True)
+
+
+def test_an_old_generator_that_raises_ends_its_stream(app, caplog):
+    def raising():
+        yield "data: 1\n\n"
+        raise ValueError("old bug")
+
+    assert [event.data for event in parse(old(app, raising).data).events] == ["1"]
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == "an old stream's generator raised; its stream ends"
+    assert str(record.exc_info[1]) == "old bug"
+
+
+def test_an_old_generator_is_closed_when_its_client_leaves(app):
+    ended = []
+
+    def endless():
+        try:
+            while True:
+                yield "data: 1\n\n"
+        finally:
+            ended.append(True)
+
+    app.add_url_rule("/old", "old", flask_ssemux.streaming(endless))
+    with opened(app, "/old") as (_, body):
+        next(body), next(body)
+        assert ended == []
+    assert ended == [True]
+
+
+def test_an_old_stream_takes_a_place(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_STREAMS=1)
+    app.add_url_rule("/old", "old", flask_ssemux.streaming(numbers))
+    with opened(app, "/old") as (_, body):
+        next(body)
+        assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/events"))
+        assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/old"))
+    assert names(first(app)) == ["ssemux.hello"]

@@ -41,23 +41,22 @@ class Pattern:
             raise InvalidChannel("%r: variables are written <name>, each once" % text)
         self.text = text
         self._parts = parts
-        self._expression = re.compile(
-            "".join("(?P<%s>[^:]+)" % part if index % 2 else re.escape(part) for index, part in enumerate(parts))
-        )
+        pieces = ("(?P<%s>[^:\\r\\n\\0]+)" % part if index % 2 else re.escape(part) for index, part in enumerate(parts))
+        self._expression = re.compile("".join(pieces))
 
     def match(self, channel: str) -> dict[str, str] | None:
-        """The variables' values, if this channel is one of the pattern's."""
-        found = self._expression.fullmatch(channel)
+        """The variables' values, if this channel is one of the pattern's; never for one that clients may not name."""
+        found = self._expression.fullmatch(channel) if wire.is_named(channel) else None
         return found.groupdict() if found else None
 
     def fill(self, values: dict[str, Any]) -> str:
         """The channel with these values for its variables.
 
-        :raises BadRequest: a value has a colon or a line break in it, or is empty.
+        :raises BadRequest: a value has a colon or a line break in it, is empty, or makes it too long.
         """
         parts = [str(values[part]) if index % 2 else part for index, part in enumerate(self._parts)]
         channel = "".join(parts)
-        if self.match(channel) is None:
+        if self.match(channel) is None or len(channel) > wire.CHANNEL_LENGTH:
             raise BadRequest("%r is not a channel of %r" % (channel, self.text), channel)
         return channel
 
@@ -82,6 +81,9 @@ class Rules:
         pattern = Pattern(text)
         if any(rule.pattern.text == text for rule in rules):
             raise ApplicationError("%r has a rule already; a channel's first rule decides" % text)
+
+        if rules is self.authorize and "user_id" in pattern.names:
+            raise ApplicationError("%r: user_id is the user who asks; give the variable another name" % text)
 
         def register(function: F) -> F:
             rules.append(Rule(pattern, function))

@@ -6,9 +6,11 @@ A thin class. What an application's streams need lives in ``Service``, under
 
 from __future__ import annotations
 
+import re
 from typing import Callable, NamedTuple, Sequence
 
 from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from . import server
 from .access import F, Pattern, Rules
@@ -19,6 +21,9 @@ from .lifecycle import Process
 from .options import Options
 from .publisher import Publishing
 from .routes import blueprint, finish, fixed
+
+#: A variable in a URL rule, with or without a converter.
+_URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
 
 #: Where the extension keeps itself in ``app.extensions``.
 KEY = "ssemux"
@@ -136,14 +141,24 @@ class SSEMux(Publishing):
         :param endpoint: as for ``app.route``; None makes one of the URL.
         :param personal: also send the client its own channel's events and everyone's.
         :raises InvalidChannel: a channel that clients may not name.
+        :raises ApplicationError: a variable that the URL does not have.
         """
         if isinstance(channels, str):
             raise ApplicationError("channels is a list of names; write [%r]" % channels)
-        name = endpoint or "ssemux_" + url.strip("/").replace("/", "_").replace("<", "").replace(">", "")
-        stream = FixedStream(url, [Pattern(channel) for channel in channels], name.replace(".", "_"), personal)
+        patterns = [Pattern(channel) for channel in channels]
+        for pattern in patterns:
+            if not set(pattern.names) <= set(_URL_VARIABLE.findall(url)):
+                raise ApplicationError("%r has a variable that the URL %r does not have" % (pattern.text, url))
+        stream = FixedStream(url, patterns, endpoint or self._free_endpoint(url), personal)
         self._streams.append(stream)
         for app in self._apps:
             _add(app, app.extensions[KEY], stream)
+
+    def _free_endpoint(self, url: str) -> str:
+        """A name made of the URL; URLs that differ only in what a name cannot have get a number."""
+        name = "ssemux_" + "_".join(re.findall(r"\w+", url))
+        taken = sum(stream.endpoint.split("-")[0] == name for stream in self._streams)
+        return "%s-%d" % (name, taken + 1) if taken else name
 
     def _broker(self) -> Broker:
         return current()._broker()
@@ -175,11 +190,19 @@ def _add(app: Flask, service: Service, stream: FixedStream) -> None:
     service.endpoints.add(stream.endpoint)
 
 
+def _endpoint_of_get() -> str | None:
+    """Where a GET of this URL would go: the answer to another method is its stream's answer too."""
+    if not isinstance(request.routing_exception, MethodNotAllowed):
+        return None
+    adapter = current_app.create_url_adapter(request)
+    return str(adapter.match(method="GET")[0]) if adapter else None
+
+
 def _finisher(service: Service) -> Callable[[Response], Response]:
     """On every answer of a stream's URL, errors too, the headers that keep hops from holding it back."""
 
     def after(response: Response) -> Response:
-        ours = request.endpoint in service.endpoints or request.path == service.options.url
-        return finish(response) if ours else response
+        endpoint = request.endpoint or _endpoint_of_get()
+        return finish(response) if endpoint in service.endpoints else response
 
     return after

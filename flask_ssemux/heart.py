@@ -36,6 +36,7 @@ class Slots:
     def __init__(self, tick: float) -> None:
         self.tick = tick
         self._slots: dict[int, set[Member]] = {}
+        self._looked_at: set[Member] = set()
         self._lock = threading.Lock()
         self._count = 0
 
@@ -45,32 +46,39 @@ class Slots:
     def add(self, member: Member, due: float) -> None:
         with self._lock:
             self._put(member, int(due / self.tick))
-            self._count += 1
 
     def remove(self, member: Member) -> None:
         """Forget a member; one that is not there is fine."""
         with self._lock:
-            slot, member.slot = member.slot, None
-            if slot is not None:
-                self._count -= 1
-                self._slots.get(slot, set()).discard(member)
+            self._looked_at.discard(member)
+            if member.slot is not None:
+                self._slots[member.slot].discard(member)
+                self._out(member)
 
     def run(self, now: float) -> None:
         """Look at all that are due before the next tick, as of then."""
         last = int(now / self.tick)
         for slot in self._due(last):
-            while True:
-                with self._lock:
-                    members = self._slots.get(slot)
-                    if not members:
-                        self._slots.pop(slot, None)
-                        break
-                    member = members.pop()
+            member = self._next(slot)
+            while member is not None:
                 self._look(member, last)
+                member = self._next(slot)
 
     def _due(self, last: int) -> list[int]:
         with self._lock:
             return sorted(slot for slot in self._slots if slot <= last)
+
+    def _next(self, slot: int) -> Member | None:
+        """Take a member out for its look; None when the slot is empty, and gone."""
+        with self._lock:
+            members = self._slots[slot]
+            if not members:
+                del self._slots[slot]
+                return None
+            member = members.pop()
+            self._out(member)
+            self._looked_at.add(member)
+            return member
 
     def _look(self, member: Member, last: int) -> None:
         due: float | None = None
@@ -79,17 +87,19 @@ class Slots:
         except Exception:
             log.exception("a look at %r failed; it is not looked at again", member)
         with self._lock:
-            if member.slot is None:  # removed meanwhile
-                return
-            member.slot = None
-            if due is None:
-                self._count -= 1
-            else:
+            was_removed = member not in self._looked_at
+            self._looked_at.discard(member)
+            if due is not None and not was_removed and member.slot is None:
                 self._put(member, max(int(due / self.tick), last + 1))
 
     def _put(self, member: Member, slot: int) -> None:
         member.slot = slot
         self._slots.setdefault(slot, set()).add(member)
+        self._count += 1
+
+    def _out(self, member: Member) -> None:
+        member.slot = None
+        self._count -= 1
 
 
 class Heart:

@@ -235,7 +235,7 @@ class Options:
         :raises ConfigurationError: names the option, the value, and what is allowed.
         """
         environ = os.environ if environ is None else environ
-        _refuse_unknown(config)
+        _refuse_unknown(config, environ)
         found = {}
         for option in fields(cls):
             key = key_of(option.name)
@@ -258,13 +258,18 @@ def table() -> list[tuple[str, str, str]]:
     return [(key_of(o.name), o.metadata["shown"] or "%s" % o.default, o.metadata["about"]) for o in fields(Options)]
 
 
-def _refuse_unknown(config: Mapping[str, Any]) -> None:
-    known = [key_of(option.name) for option in fields(Options)]
-    for key in config:
-        if key.startswith(PREFIX) and key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = "; did you mean %s?" % near[0] if near else "; known are " + ", ".join(known)
-            raise ConfigurationError("there is no option %s%s" % (key, hint))
+def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """A typo in the configuration is refused; the environment may be shared, so there it is warned of."""
+    known = [option.name for option in fields(Options)]
+    for source in (config, environ):
+        for key in source:
+            name = key[len(PREFIX) :].lower()
+            if key.startswith(PREFIX) and (name not in known or key != key_of(name)):
+                near = [key_of(match) for match in difflib.get_close_matches(name, known, n=1)]
+                hint = "did you mean %s?" % near[0] if near else "known are " + ", ".join(map(key_of, known))
+                if source is config:
+                    raise ConfigurationError("there is no option %s; %s" % (key, hint))
+                log.warning("the environment has %s, and there is no such option; %s", key, hint)
 
 
 def _convert(key: str, value: Any, option: Any) -> Any:
@@ -284,7 +289,7 @@ def _check_together(options: Options) -> None:
     margin = options.client_timeout / options.heartbeat
     text = (
         "SSEMUX_HEARTBEAT=%g with SSEMUX_CLIENT_TIMEOUT=%g leaves room for only %.1f heartbeats in a "
-        "client's time-out" % (options.heartbeat, options.client_timeout, margin)
+        "client's time-out" % (options.heartbeat, options.client_timeout, int(margin * 10) / 10)
     )
     if margin < 2:
         raise ConfigurationError(

@@ -5,7 +5,7 @@ I/O and reads no clock: time is an argument. It knows neither Flask nor gevent;
 how a waiting transport is woken is a function that the transport brings along.
 
 One writer and one reader may work on a stream from two threads without a lock:
-each counter has one writer, and a deque's ends are atomic.
+while it lives, each counter has one writer, and a deque's ends are atomic.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Stream:
         due = self._sent_at + self._limits.heartbeat
         if now >= due:
             self.offer(self._limits.beat)
-            due = now + self._limits.heartbeat
+            due = now + self._limits.heartbeat / 2  # by then it is known when it went out
         return due if self.ends_at is None else min(due, max(self.ends_at, now))
 
     @property
@@ -240,6 +240,7 @@ class Stream:
 
     def _drop(self) -> None:
         self._queue.clear()
+        self._bytes_out = self._bytes_in
         self._prologue = None
 
     def _move(self, state: str) -> None:

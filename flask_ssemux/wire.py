@@ -234,5 +234,8 @@ def _utf8(text: str, error: type[InvalidEvent] = InvalidEvent) -> bytes:
 
 def _show(value: object) -> str:
     """A value for a message, shortened: messages end up in logs."""
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception as error:  # nested too deeply, or a repr of its own that fails
+        shown = "<%s: %s>" % (type(value).__name__, type(error).__name__)
     return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -117,8 +117,8 @@ def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
         stream.park(lambda: None)
     silences = [after - before for before, after in zip(sent, sent[1:])]
     assert len(silences) >= 8
-    assert max(silences) <= heartbeat + 1e-6
-    assert min(silences) >= heartbeat - slots.tick - 1e-6
+    assert max(silences) <= heartbeat + slots.tick / 100
+    assert min(silences) >= heartbeat - slots.tick * 1.01
 
 
 def parked(heartbeat, now):

@@ -1,0 +1,212 @@
+"""The acceptance test: the example application, three workers on its own gunicorn.conf.py, from an upload to its end.
+
+Only what a visitor sees is asserted: pages, answers, streams. Units of legacy_app/ are not tested here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+
+import pytest
+
+from tests.harness.client import RawStream
+from tests.harness.waiting import until
+from tests.server import jobs_site
+from tests.server.jobs_site import BEFORE, NOTICES, STREAM, WRAPPED, csv, jobs, names, steps, wait_ended
+
+KEYS = "id name kind size by state lines done rows problems notes message revision created_at finished_at".split()
+SLOW = {"LEGACY_APP_STEP_SECONDS": "0.2"}  # a job of 30 steps takes 6 s, or until its worker is killed
+
+
+@pytest.fixture
+def site(gunicorn, tmp_path):
+    return jobs_site.start(gunicorn, tmp_path / "instance")
+
+
+@pytest.fixture
+def visitor(site):
+    return site.visitor()
+
+
+# -- one job, from the upload to its end ----------------------------------------
+
+
+def test_an_uploaded_csv_is_told_step_by_step(site, visitor):
+    with visitor.stream() as stream:
+        stream.wait_events(1, 2, "jobs")
+        job = visitor.upload("numbers.csv", csv(60))
+        told = wait_ended(stream, job["id"])
+        site.publish_mark("jobs")
+        stream.wait_events(1, 2, "mark")
+        assert names(stream) == ["jobs"] + ["job"] * len(told) + ["mark"]
+        assert stream.events()[0].event == "ssemux.hello" and jobs(stream) == [[]]
+    first, *running, last = told
+    assert first == job and (first["state"], first["done"], first["lines"]) == ("queued", 0, 61)
+    assert {step["state"] for step in running} == {"running"}
+    assert [step["done"] for step in running] == list(range(0, 61, 3))
+    assert (last["state"], last["done"], last["rows"], last["message"]) == ("done", 61, 60, "60 rows, all good")
+    assert [step["revision"] for step in told] == list(range(first["revision"], first["revision"] + len(told)))
+    assert visitor.job(job["id"]) == last and site.uploads() == []
+
+
+@pytest.mark.parametrize(
+    "name, data, state, message, notes",
+    [
+        ("log.txt", "eins\nzwei\ndrei ß\n".encode(), "done", "3 rows, all good", []),
+        ("log.log", b"good\n\xff\n" + b"x" * 10001, "done", "3 rows, 2 problems",
+         ["line 2: not UTF-8", "line 3: 10001 characters, more than 10000"]),
+        ("short.csv", b"a;b\n1;2\n3\n", "done", "2 rows, 1 problem", ["line 3: 1 column, the header has 2"]),
+        ("quote.csv", b'a,b\n"' + b"x,y\n" * 40000, "failed", None, []),
+    ],
+)  # fmt: skip
+def test_what_a_file_is_worth_is_told_at_its_end(visitor, name, data, state, message, notes):
+    with visitor.stream() as stream:
+        job = visitor.upload(name, data)
+        last = wait_ended(stream, job["id"])[-1]
+    assert (last["name"], last["state"], last["notes"]) == (name, state, notes)
+    assert last["message"] == message or (message is None and "is a quote left open?" in last["message"])
+
+
+@pytest.mark.parametrize(
+    "name, data, message",
+    [
+        ("cat.png", b"\x89PNG", "'cat.png' is not a file this page can check: its name must end in .csv, .txt or .log."),
+        ("empty.csv", b" \n", "'empty.csv' is empty."),
+        ("wide.txt", "a\n".encode("utf-16"), "'wide.txt' is not UTF-8 text: it holds NUL bytes. Is it a binary file, or UTF-16?"),
+        ("old.csv", b"caf\xe9\n", "'old.csv' is not UTF-8 text: byte 0xe9 at position 3. Save it as 'CSV UTF-8' and send it again."),
+        ("", b"a\n", "No file was chosen: send one in the form field 'file'."),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_refused_says_why_and_makes_no_job(site, visitor, name, data, message):
+    with visitor.stream() as stream:
+        stream.wait_events(1, 2, "jobs")
+        answer = visitor.send(name, data)
+        page = visitor.send(name, data, "/jobs")
+        site.publish_mark("jobs")
+        stream.wait_events(1, 2, "mark")
+        assert names(stream) == ["jobs", "mark"]
+    assert (answer.status_code, answer.json()) == (400, {"error": message})
+    assert page.status_code == 400 and "That did not work" in page.text
+    assert visitor.request("GET", "/api/jobs").json() == [] and site.uploads() == []
+
+
+def test_a_file_that_is_too_large_is_refused(gunicorn, tmp_path):
+    site = jobs_site.start(gunicorn, tmp_path / "instance", LEGACY_APP_MAX_BYTES="100000")
+    answer = site.visitor().send("large.csv", csv(50000))
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "The upload is larger than 100,000 bytes, which is the most this page takes."}
+
+
+# -- before, wrapped, after ----------------------------------------------------------
+
+
+def test_the_stream_says_what_it_said_before_it_was_moved(site, visitor):
+    earlier = visitor.wait_job(visitor.upload("earlier.csv", csv(5))["id"])
+    with visitor.stream(BEFORE) as before, visitor.stream(WRAPPED) as wrapped, visitor.stream() as after:
+        for stream in (before, wrapped, after):
+            stream.wait_events(1, 2, "jobs")
+        job = visitor.upload("numbers.csv", csv(2000))
+        told = {stream: wait_ended(stream, job["id"]) for stream in (before, wrapped, after)}
+        for stream in told:
+            assert names(stream) == ["jobs"] + ["job"] * len(told[stream])
+            assert jobs(stream) == [[earlier]] and list(earlier) == sorted(KEYS)
+            assert all(sorted(step) == sorted(KEYS) for step in told[stream])
+            assert told[stream] == [step for step in told[after] if step in told[stream]]
+            assert told[stream][-1] == visitor.job(job["id"])
+
+
+def test_behind_default_nginx_the_old_stream_hangs_and_ours_opens_at_once(site, nginx):
+    port = nginx(site.server.port).port
+    with RawStream(port, BEFORE) as before, RawStream(port, WRAPPED) as wrapped, RawStream(port, STREAM) as after:
+        for stream in (wrapped, after):
+            stream.wait_events(1, 2, "jobs")
+            assert stream.headers_at - stream.opened_at < 0.5
+            assert stream.first_byte_at - stream.opened_at < 0.5
+        with pytest.raises(AssertionError, match="not within 2 s: the headers"):
+            before.wait_headers(2)
+        assert before.status is None and not before.ended
+        assert after.longest_silence() < 1.5 and wrapped.longest_silence() < 1.5
+
+
+# -- who hears what, and where ----------------------------------------------------------
+
+
+def test_a_notice_goes_to_the_owner_of_the_job_and_to_nobody_else(site):
+    ada, grace, anonymous = site.visitor("ada"), site.visitor("grace"), site.visitor()
+    with ada.stream(NOTICES) as hers, grace.stream(NOTICES) as other, anonymous.stream(NOTICES) as nobodys:
+        for stream in (hers, other, nobodys):
+            stream.wait_events(1, 2, "ssemux.hello")
+        anonymous.wait_job(anonymous.upload("nobody's.csv", csv(3))["id"])
+        job = ada.upload("ada's.csv", csv(3))
+        (notice,) = hers.wait_events(1, 5, "notice")
+        site.publish_mark()
+        for stream in (hers, other, nobodys):
+            stream.wait_events(1, 2, "mark")
+        assert [names(stream) for stream in (hers, other, nobodys)] == [["notice", "mark"], ["mark"], ["mark"]]
+    assert notice.json if False else True
+    assert job["by"] == "ada"
+
+
+def test_streams_of_all_workers_get_the_jobs_of_all_workers(site, visitor):
+    with ExitStack() as stack:
+        streams = site.spread(stack)
+        ran_in = {}
+
+        def upload_to_all():
+            job = visitor.upload("numbers.csv", csv(30))
+            ran_in[job["id"]] = site.worker_of(job["id"])
+            return set(ran_in.values()) == set(site.server.worker_pids())
+
+        until(upload_to_all, 20, lambda: "jobs ran in %s" % ran_in)
+        for stream in streams:
+            for job_id in ran_in:
+                told = wait_ended(stream, job_id)
+                assert [step["revision"] for step in told] == list(range(told[0]["revision"], told[-1]["revision"] + 1))
+        assert len({tuple(event.own_id for event in stream.events("job")) for stream in streams}) == 1
+
+
+def test_a_client_that_reconnects_misses_nothing(site, visitor):
+    with visitor.stream() as stream:
+        stream.wait_events(1, 2, "jobs")
+        job = visitor.upload("numbers.csv", csv(60))
+        stream.wait_events(4, 5, "job")
+    seen = steps(stream)
+    last = visitor.wait_job(job["id"])
+    with visitor.stream(last=stream.last_event_id) as again:
+        missed = wait_ended(again, job["id"])
+        assert jobs(again) == [] and again.events("ssemux.reset") == []
+    assert [step["revision"] for step in seen + missed] == list(range(job["revision"], last["revision"] + 1))
+    assert missed[-1] == last
+
+
+# -- a worker that dies ------------------------------------------------------------------
+
+
+def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_hears(gunicorn, tmp_path):
+    site = jobs_site.start(gunicorn, tmp_path / "instance", **SLOW)
+    ada = site.visitor("ada")
+    with ExitStack() as stack:
+        streams = site.spread(stack)
+        job = ada.upload("numbers.csv", csv(60))
+        for stream in streams:
+            stream.wait_events(3, 5, "job")
+        victim = site.worker_of(job["id"])
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: any(stream.ended for stream in streams), 5, "no stream ended")
+        site.server.wait_workers(3, 10, gone=[victim])
+        cut = [stream for stream in streams if stream.ended]
+        others = [stream for stream in streams if not stream.ended]
+        assert cut and others
+        endings = [wait_ended(stream, job["id"]) for stream in others]
+        for stream in cut:
+            with ada.stream(last=stream.last_event_id) as again:
+                endings.append(steps(stream) + wait_ended(again, job["id"]))
+        with ada.stream(NOTICES, last=cut[0].last_event_id) as hers:
+            (notice,) = hers.wait_events(1, 3, "notice")
+    for told in endings:
+        assert told == endings[0]
+        assert [step["state"] for step in told].count("failed") == 1
+    assert "interrupted" in endings[0][-1]["message"] and '"state":"failed"' in notice.data.replace(" ", "")
+    assert ada.job(job["id"]) == endings[0][-1] and site.uploads() == []

@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+# setuptools warns of every editable installation
+INSTALL = PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet
 
 .PHONY: demo test check bench clean help
 
@@ -34,21 +36,21 @@ $(VENV)/bin/python:
 	@echo "==> virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
 	    tests/debian_packages.sh python3-venv:/nonexistent && $(PYTHON) -m venv --clear $(VENV); }
-	@$(RUN) -m pip install --quiet --upgrade pip
+	@$(INSTALL) --upgrade pip
 
 $(VENV)/demo: $(VENV)/bin/python setup.cfg
 	@echo "==> flask_ssemux and what it needs"
-	@$(RUN) -m pip install --quiet --editable .
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
 	@tests/debian_packages.sh
 	@echo "==> flask_ssemux and what its tests need"
-	@$(RUN) -m pip install --quiet --editable ".[test]"
+	@$(INSTALL) --editable ".[test]"
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/python setup.cfg
-	@$(RUN) -m pip install --quiet --editable ".[test,dev]"
+	@$(INSTALL) --editable ".[test,dev]"
 	@touch $@
 
 tests/node_modules/.package-lock.json: tests/package.json tests/package-lock.json

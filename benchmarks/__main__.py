@@ -35,10 +35,11 @@ def main(context: click.Context) -> None:
 @click.option("--rate", default="10/s", show_default=True, help="Events a second.")
 @click.option("--runs", default=3, show_default=True, help="Of each; the table has median, and lowest to highest.")
 @click.option("--broker", default="memory:", show_default=True, help="SSEMUX_BROKER of ours.")
-def delivery(clients: int, events: int, rate: str, runs: int, broker: str) -> None:
+@click.option("--nap", default=1.0, show_default=True, help="Milliseconds between two looks of the client; 0 for none.")
+def delivery(clients: int, events: int, rate: str, runs: int, broker: str, nap: float) -> None:
     """CPU for each event and client, beside a bare loop of sendall; memory and opening of a connection; latency."""
     contenders = [servers.FLOOR, servers.flask_ssemux(broker)]
-    print(delivery_.measure(contenders, clients, events, _rate(rate), runs))
+    print(delivery_.measure(contenders, clients, events, _rate(rate), runs, nap / 1e3))
 
 
 @main.command()

@@ -39,22 +39,22 @@ class Run(NamedTuple):
     client: float
 
 
-def measure(contenders: Sequence[Contender], clients: int, events: int, rate: float, runs: int) -> str:
+def measure(contenders: Sequence[Contender], clients: int, events: int, rate: float, runs: int, nap: float) -> str:
     """The table, and what has to be said about it."""
     found: list[list[Run]] = [[] for _ in contenders]
     for number in range(runs):
         for contender, had in zip(contenders, found):
             progress("run %d of %d: %s" % (number + 1, runs, contender.name))
-            had.append(_run(contender, clients, events, rate))
+            had.append(_run(contender, clients, events, rate, nap))
     head = ("%d clients, %d events" % (clients, events), "µs CPU a delivery", "KB a connection",
             "µs CPU to open", "p50 ms", "p99 ms", "server %", "delivered")  # fmt: skip
     rows = [_row(contender.name, had) for contender, had in zip(contenders, found)]
     return "\n".join([table(head, rows), *_remarks(contenders, found)])
 
 
-def _run(contender: Contender, clients: int, events: int, rate: float) -> Run:
+def _run(contender: Contender, clients: int, events: int, rate: float, nap: float) -> Run:
     ours, theirs = process.cores()
-    with Server(contender, ours) as server, Load(server.port, STREAM, theirs) as load:
+    with Server(contender, ours) as server, Load(server.port, STREAM, theirs, nap=nap) as load:
         load.open(WARM_UP)
         load.drop()
         time.sleep(0.3)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import subprocess
 import sys
 
 import pytest
+import werkzeug.serving
 
 IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 
@@ -14,6 +16,8 @@ IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 @pytest.fixture(params=["gunicorn", "flask run"])
 def quiet(request):
     """A site whose heartbeat is far away: nothing is noticed by writing."""
+    if request.param == "flask run" and "werkzeug.socket" not in inspect.getsource(werkzeug.serving):
+        pytest.skip("this Werkzeug does not give its applications the client's socket: noticed by writing only")
     return request.getfixturevalue("serve" if request.param == "gunicorn" else "serve_threads")(env=IDLE)
 
 

@@ -1,0 +1,81 @@
+// Uses the example's jobs page in Chromium as a person would, and prints what is seen, one JSON object a line.
+//
+//   node jobs_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "name": "ada",
+//                       "file": "/…/numbers.csv", "screenshots": {"running": "a.png", "done": "b.png"}}'
+//
+// Two browsers with cookies of their own: `user` logs in and sends the file through the form, `visitor` only looks.
+// Lines: {who: user or visitor, what: "live" (the page says so), "job" (a card was drawn: name, state, value and max of its
+// progress bar), "toast" (text)}; {who, what: "error", text} for anything on the console or thrown. It ends by itself.
+"use strict";
+
+const { chromium } = require("playwright-core");
+
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
+
+const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
+
+async function open(browser, who, url) {
+  const context = await browser.newContext({ viewport: { width: 900, height: 700 } });
+  const page = await context.newPage();
+  page.on("console", (message) => message.type() === "error" && print({ who, what: "error", text: message.text() }));
+  page.on("pageerror", (error) => print({ who, what: "error", text: String(error) }));
+  await page.exposeFunction("report", (entry) => print({ who, ...entry }));
+  await page.goto(url, { waitUntil: "load" });
+  return page;
+}
+
+async function logIn(page, name) {
+  await page.click("text=Log in");
+  await page.fill("#name", name);
+  await page.fill("#password", name);
+  await page.click("main button");
+  await page.waitForSelector(`.account strong:text-is("${name}")`);
+}
+
+// Runs in the page: reports each change of a progress bar, and each toast.
+function watch() {
+  const card = (bar) => {
+    const job = bar.closest(".job");
+    const name = job.querySelector(".job-name").textContent;
+    window.report({ what: "job", name, state: job.dataset.state, value: bar.value, max: bar.max });
+  };
+  const toasts = (nodes) => nodes.forEach((node) => window.report({ what: "toast", text: node.textContent }));
+  new MutationObserver((changes) => changes.forEach((change) => card(change.target))).observe(
+    document.getElementById("jobs"), { subtree: true, attributeFilter: ["value"] });
+  new MutationObserver((changes) => changes.forEach((change) => toasts(change.addedNodes))).observe(
+    document.getElementById("toasts"), { childList: true });
+}
+
+async function live(page, who) {
+  await page.waitForSelector('#connection[data-state="live"]');
+  print({ who, what: "live" });
+  await page.evaluate(watch);
+}
+
+async function main() {
+  const wish = JSON.parse(process.argv[2]);
+  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
+  setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
+  try {
+    const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
+    await logIn(user, wish.name);
+    await Promise.all([live(user, "user"), live(visitor, "visitor")]);
+    await user.setInputFiles("#file", wish.file);
+    await user.click("#send");
+    await visitor.waitForSelector('.job[data-state="running"] progress:not([value="0"])');
+    await visitor.screenshot({ path: wish.screenshots.running });
+    await Promise.all([user, visitor].map((page) => page.waitForSelector('.job[data-state="done"]')));
+    await user.waitForSelector(".toast");
+    await user.screenshot({ path: wish.screenshots.done });
+  } finally {
+    await browser.close();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -18,8 +18,9 @@ from .errors import (
     InvalidIdentity,
     SSEMuxError,
 )
-from .extension import SSEMux, current
+from .extension import SSEMux
 from .publisher import Publisher
+from .service import current
 
 __version__ = "0.1.0"
 

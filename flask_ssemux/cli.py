@@ -8,19 +8,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import Any, Iterator
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
 from .brokers import Broker, Record
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of
+from .service import Service, current
 from .wire import EVERYONE, Cursor, check_channel
-
-if TYPE_CHECKING:
-    from .extension import Service
 
 #: Seconds between two looks for news in ``tail``.
 TAIL = 0.1
@@ -32,11 +29,6 @@ def commands() -> AppGroup:
     for command in (publish, tail, status):
         group.add_command(command)
     return group
-
-
-def _service() -> Service:
-    found: Service = current_app.extensions["ssemux"]
-    return found
 
 
 def _shared(service: Service) -> Broker:
@@ -78,7 +70,7 @@ def publish(
 
     Without DATA it is read from standard input.
     """
-    service = _service()
+    service = current()
     _shared(service)
     if (user is not None) + everyone and channel is not None and data is None:
         channel, data = None, channel
@@ -100,7 +92,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     """Print events of CHANNELS as they are published, one frame each."""
     if not channels:
         raise click.UsageError("name the channels to follow, such as: flask ssemux tail jobs '*'")
-    broker = _shared(_service())
+    broker = _shared(current())
     for channel in channels:
         check_channel(channel)
     for cursor, record in _events(broker, channels, _start(broker, after), follow):
@@ -111,7 +103,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(as_json: bool) -> None:
     """Show the broker's state, and the options with their values."""
-    service = _service()
+    service = current()
     figures = _shared(service).figures()
     options = {key_of(name): value for name, value in vars(service.options).items()}
     if as_json:

@@ -17,11 +17,11 @@ from typing import Any, Callable, Iterator, TypeVar
 from flask import Response, current_app, request
 
 from . import wire
-from .errors import ApplicationError
 from .lifecycle import Process
 from .options import log
 from .routes import CONTENT_TYPE, come_back, finish
 from .server import why_not
+from .service import current
 from .stream import WRITE_TIMEOUT
 from .transports.peer import Peer
 from .transports.waiting import Departure, greenlets_are_threads
@@ -48,8 +48,9 @@ def streaming(view: F) -> F:
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        process = current().process
         response = _response(view(*args, **kwargs))
-        return _wrap(response) if response.is_streamed else finish(response)
+        return _wrap(response, process) if response.is_streamed else finish(response)
 
     return wrapped  # type: ignore[return-value]
 
@@ -63,8 +64,7 @@ def _response(returned: Any) -> Response:
     return current_app.make_response((first, *rest) if rest else first)
 
 
-def _wrap(response: Response) -> Response:
-    process = _process()
+def _wrap(response: Response, process: Process) -> Response:
     trouble = why_not(request.environ) or process.why_full()
     if trouble:
         log.error("a stream was refused: %s", trouble)
@@ -77,15 +77,6 @@ def _wrap(response: Response) -> Response:
     kind: Any = type(response)
     response.__class__ = _heard(kind)
     return finish(response)
-
-
-def _process() -> Process:
-    if "ssemux" not in current_app.extensions:
-        raise ApplicationError(
-            "flask_ssemux.streaming needs the extension: call flask_ssemux.init_app(app) where the application is made"
-        )
-    found: Process = current_app.extensions["ssemux"].process
-    return found
 
 
 @functools.lru_cache(maxsize=None)

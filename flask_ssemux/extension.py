@@ -1,7 +1,7 @@
 """``SSEMux``: which part is built from which option, and the application's side of each.
 
-A thin class. What an application's streams need lives in ``Service``, under
-``app.extensions["ssemux"]``, not on the shared object.
+A thin class. What an application's streams need lives in its ``Service``, not on the
+shared object.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from .lifecycle import Process
 from .options import Options
 from .publisher import Publishing
 from .routes import blueprint, finish, fixed
+from .service import KEY, Service, current
 
 #: A variable in a URL rule, with or without a converter.
 _URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
-
-#: Where the extension keeps itself in ``app.extensions``.
-KEY = "ssemux"
 
 
 class FixedStream(NamedTuple):
@@ -36,20 +34,6 @@ class FixedStream(NamedTuple):
     patterns: list[Pattern]
     endpoint: str
     personal: bool
-
-
-class Service(Publishing):
-    """The extension in one application: options, rules, and the parts of this process."""
-
-    def __init__(self, options: Options, rules: Rules, process: Process) -> None:
-        self.options = options
-        self.rules = rules
-        self.process = process
-        self.max_event_bytes = options.max_event_bytes
-        self.endpoints = {"ssemux.events"}
-
-    def _broker(self) -> Broker:
-        return self.process.broker
 
 
 class SSEMux(Publishing):
@@ -166,22 +150,6 @@ class SSEMux(Publishing):
     @property
     def max_event_bytes(self) -> int:  # type: ignore[override]
         return current().max_event_bytes
-
-
-def current() -> Service:
-    """The extension in the current application.
-
-    :raises ApplicationError: there is no current application, or it has no extension.
-    """
-    if not current_app:
-        raise ApplicationError(
-            "flask_ssemux acts on the current application, and there is none here: use "
-            "`with app.app_context():`, or flask_ssemux.Publisher(url) in a process without Flask"
-        )
-    if KEY not in current_app.extensions:
-        raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % current_app.name)
-    found: Service = current_app.extensions[KEY]
-    return found
 
 
 def _add(app: Flask, service: Service, stream: FixedStream) -> None:

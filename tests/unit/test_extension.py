@@ -613,7 +613,7 @@ def test_streaming_needs_the_extension(bare_app):
     app.testing = True
     app.add_url_rule("/old", "old", flask_ssemux.streaming(lambda: flask.Response(iter(["data: 1\n\n"]))))
     assert refusal(ApplicationError, app.test_client().get, "/old") == (
-        "flask_ssemux.streaming needs the extension: call flask_ssemux.init_app(app) where the application is made"
+        "flask_ssemux is not set up for 'shop': call flask_ssemux.init_app(app)"
     )
 
 

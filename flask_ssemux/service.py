@@ -1,0 +1,48 @@
+"""The extension in one application: what ``app.extensions["ssemux"]`` holds, and how it is found.
+
+No routes and no decorators: those use it.
+"""
+
+from __future__ import annotations
+
+from flask import current_app
+
+from .access import Rules
+from .brokers import Broker
+from .errors import ApplicationError
+from .lifecycle import Process
+from .options import Options
+from .publisher import Publishing
+
+#: Where the extension keeps itself in ``app.extensions``.
+KEY = "ssemux"
+
+
+class Service(Publishing):
+    """The extension in one application: options, rules, and the parts of this process."""
+
+    def __init__(self, options: Options, rules: Rules, process: Process) -> None:
+        self.options = options
+        self.rules = rules
+        self.process = process
+        self.max_event_bytes = options.max_event_bytes
+        self.endpoints = {"ssemux.events"}
+
+    def _broker(self) -> Broker:
+        return self.process.broker
+
+
+def current() -> Service:
+    """The extension in the current application.
+
+    :raises ApplicationError: there is no current application, or it has no extension.
+    """
+    if not current_app:
+        raise ApplicationError(
+            "flask_ssemux acts on the current application, and there is none here: use "
+            "`with app.app_context():`, or flask_ssemux.Publisher(url) in a process without Flask"
+        )
+    if KEY not in current_app.extensions:
+        raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % current_app.name)
+    found: Service = current_app.extensions[KEY]
+    return found

@@ -142,7 +142,7 @@ class Load:
     def _wait(self, what: str, number: int, seconds: float) -> int:
         deadline = monotonic() + seconds
         while True:
-            now = sum(self._ask(what))
+            now: int = sum(self._ask(what))
             if now >= number or monotonic() > deadline:
                 return now
             time.sleep(0.1)

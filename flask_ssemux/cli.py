@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 
 from .brokers import Broker, Record
 from .errors import ConfigurationError, SSEMuxError
-from .options import key_of
+from .options import key_of, table
 from .service import Service, current
 from .wire import EVERYONE, Cursor, check_channel
 
@@ -109,8 +109,9 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"broker": figures, "options": options}))
         return
+    defaults = {key: default for key, default, _ in table()}
     for name, value in list(figures.items()) + list(options.items()):
-        click.echo("%-28s %s" % (name, "off" if value is None else value))
+        click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 
 
 def _parsed(text: str) -> Any:

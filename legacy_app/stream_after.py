@@ -7,8 +7,9 @@ is shown first, and what is published when a job changes.
 
 from __future__ import annotations
 
-import flask_ssemux
 from flask import current_app, url_for
+
+import flask_ssemux
 from flask_ssemux.errors import BrokerError
 
 from . import jobs, users

@@ -6,8 +6,9 @@ closed when its client leaves. Nothing else may be done to it here.
 
 from __future__ import annotations
 
-import flask_ssemux
 from flask import Blueprint
+
+import flask_ssemux
 
 from . import stream_before
 

@@ -61,7 +61,10 @@ class GreenletWait:
         from gevent import get_hub
         from gevent.hub import Waiter
 
+        from .gevent_socket import send_at_once
+
         hub = get_hub()
+        send_at_once(peer.socket)
         self._waiter = Waiter(hub)
         self._departure = Departure(peer, left)
         #: Ends a wait; from any greenlet of this hub, any number of times.

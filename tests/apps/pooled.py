@@ -1,4 +1,4 @@
-"""Flask-SQLAlchemy with a pool of two connections that are waited for not at all: what a stream holds is missed at once."""
+"""Flask-SQLAlchemy with a pool of two connections: what streams held would be missed at once."""
 
 from __future__ import annotations
 

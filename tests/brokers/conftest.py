@@ -45,7 +45,7 @@ def sqlite(opened, sqlite_url):
 
 @pytest.fixture(params=ENGINES)
 def make(request):
-    """make(seconds=…, events=…): a broker of the engine; resolved lazily, so that one missing server skips only its own."""
+    """make(seconds=…, events=…): a broker of the engine; lazily, so that one missing server skips only its own."""
     return request.getfixturevalue(request.param)
 
 

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, Record, base, open_broker, sqlite as engine
+from flask_ssemux.brokers import History, Record, base, open_broker
+from flask_ssemux.brokers import sqlite as engine
 from flask_ssemux.errors import BrokerUnavailable
 from tests.harness.waiting import until
 
@@ -234,7 +235,7 @@ def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
     broker = sqlite(seconds=5.0)
     now = time.time()
     for number in range(3000):
-        monkeypatch.setattr(time, "time", lambda: now + number / 100)  # 100 events a second
+        monkeypatch.setattr(time, "time", lambda number=number: now + number / 100)  # 100 events a second
         broker.append("a", b"x")
     assert broker.figures()["events"] < 5 * 100 + engine.TRIM_APPENDS + 2
 

@@ -20,8 +20,8 @@ from tests.server import jobs_site
 from tests.server.jobs_site import BEFORE, NOTICES, STREAM, WRAPPED, csv, jobs, names, steps, wait_ended
 
 KEYS = [
-    "by", "created_at", "done", "finished_at", "id", "kind", "lines", "message", "name", "notes", "problems", "revision",
-    "rows", "size", "state",
+    "by", "created_at", "done", "finished_at", "id", "kind", "lines", "message", "name", "notes", "problems",
+    "revision", "rows", "size", "state",
 ]  # fmt: skip
 WORTH = [
     ("log.txt", "eins\nzwei\ndrei ß\n".encode(), "done", "3 rows, all good", []),
@@ -198,6 +198,13 @@ def test_a_client_that_reconnects_misses_nothing(site, visitor):
 # -- a worker that dies ------------------------------------------------------------------
 
 
+def kill_worker_of(site, job):
+    """Kill the worker that runs the job, and wait for the one that takes its place."""
+    victim = site.worker_of(job["id"])
+    os.kill(victim, signal.SIGKILL)
+    site.server.wait_workers(3, 10, gone=[victim])
+
+
 def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_hears(gunicorn, tmp_path):
     site = jobs_site.start(gunicorn, tmp_path / "instance", **SLOW)
     ada = site.visitor("ada")
@@ -206,10 +213,8 @@ def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_hears(gunicorn
         job = ada.upload("numbers.csv", csv(60))
         for stream in streams:
             stream.wait_events(3, 5, "job")
-        victim = site.worker_of(job["id"])
-        os.kill(victim, signal.SIGKILL)
+        kill_worker_of(site, job)
         until(lambda: any(stream.ended for stream in streams), 5, "no stream ended")
-        site.server.wait_workers(3, 10, gone=[victim])
         cut = [stream for stream in streams if stream.ended]
         others = [stream for stream in streams if not stream.ended]
         assert cut and others

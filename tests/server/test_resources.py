@@ -22,7 +22,7 @@ def quiet(request):
 
 
 def test_fifty_streams_share_a_pool_of_two_database_connections(serve):
-    """tests/apps/pooled.py looks every stream's user up in the database; the pool has two connections, and no patience."""
+    """tests/apps/pooled.py looks every stream's user up in the database; the pool has two connections."""
     site = serve("tests.apps.pooled:create_app()")
     with site.herd(50, lambda i: "/events?user=%d" % (i % 5)) as herd:
         herd.wait_all(b"ssemux.hello", 10)

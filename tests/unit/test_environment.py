@@ -1,0 +1,17 @@
+"""What of the environment is only warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_ssemux.errors import ConfigurationError
+from flask_ssemux.options import Options
+
+
+def test_a_typo_in_the_environment_is_warned_of_and_one_in_the_configuration_refused(caplog):
+    assert Options.resolve({}, {"SSEMUX_HEARBEAT": "5"}).heartbeat == 20.0
+    told = "there is no such option; did you mean SSEMUX_HEARTBEAT?"
+    assert caplog.messages == ["the environment has SSEMUX_HEARBEAT, and " + told]
+    with pytest.raises(ConfigurationError) as refused:
+        Options.resolve({"SSEMUX_HEARBEAT": 5}, {})
+    assert str(refused.value) == "there is no option SSEMUX_HEARBEAT; did you mean SSEMUX_HEARTBEAT?"

@@ -93,24 +93,24 @@ class Rules:
 
     # -- who ---------------------------------------------------------------
 
-    def user_id(self) -> str | None:
-        """The user of the current request, as text; None for nobody.
+    def user(self) -> Any:
+        """The user of the current request, as ``identify`` says it; None for nobody.
 
-        :raises InvalidIdentity: ``identify`` returned something else.
+        :raises InvalidIdentity: it is neither text, an int nor a UUID.
         """
         found = self.identify()
-        if found is None:
-            return None
         try:
-            return wire.check_user_id(found)
+            text_of(found)
         except InvalidEvent as error:
             raise InvalidIdentity("identify returned %r: %s" % (found, error)) from None
+        return found
 
     # -- what --------------------------------------------------------------
 
-    def check(self, user_id: str | None, channels: Iterable[str]) -> None:
+    def check(self, user_id: Any, channels: Iterable[str]) -> None:
         """Whether this user may read all of these channels.
 
+        :param user_id: as ``identify`` says it, so that a rule compares it with what the application stores.
         :raises Forbidden: no rule allows one of them.
         :raises Unauthorized: a rule may, once somebody is logged in.
         """
@@ -130,6 +130,11 @@ class Rules:
             if rule is not None:
                 for event, data in rule.function(**values) or ():
                     yield wire.body(channel, data, event)
+
+
+def text_of(user: Any) -> str | None:
+    """A user's id as channels and places have it: text; None for nobody."""
+    return None if user is None else wire.check_user_id(user)
 
 
 def named(asked: Sequence[str], user_id: str | None) -> list[str]:

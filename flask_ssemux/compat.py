@@ -118,6 +118,7 @@ class OldStream:
         self._turn = threading.Lock()
         self._inside = False
         self._over = False
+        self._thrown = False
         self._last = b""
         self._tail = b""
         self._sent_at = monotonic()
@@ -221,7 +222,8 @@ class OldStream:
 
     def _throw(self, greenlet: Any) -> None:
         """In the hub: end the generator where it sleeps, as ``close`` would where it yields."""
-        if self._inside:
+        if self._inside and not self._thrown:  # once: its clean-up may wait too
+            self._thrown = True
             greenlet.throw(GeneratorExit)
 
     def _write_beat(self) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import Callable, NamedTuple, Sequence
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from . import server
 from .access import F, Pattern, Rules
@@ -90,8 +90,8 @@ class SSEMux(Publishing):
         """Decorate what says whether a user may read the channels of a pattern.
 
         Asked for each channel that a client names; without a rule the answer is no. The first
-        pattern that matches decides. Called with the user's id (text, or None) and the pattern's
-        variables by name::
+        pattern that matches decides. Called with the user's id as ``identify`` returned it
+        (None for nobody), and the pattern's variables, as text, by name::
 
             @mux.authorize("jobs:<job_id>")
             def may_read(user_id, job_id): return Job.owner(job_id) == user_id
@@ -162,8 +162,11 @@ def _endpoint_of_get() -> str | None:
     """Where a GET of this URL would go: the answer to another method is its stream's answer too."""
     if not isinstance(request.routing_exception, MethodNotAllowed):
         return None
-    adapter = current_app.create_url_adapter(request)
-    return str(adapter.match(method="GET")[0]) if adapter else None
+    try:
+        adapter = current_app.create_url_adapter(request)
+        return str(adapter.match(method="GET")[0]) if adapter else None
+    except HTTPException:
+        return None
 
 
 def _finisher(service: Service) -> Callable[[Response], Response]:

@@ -63,6 +63,7 @@ class Process:
         return self._mux
 
     def _build(self) -> None:
+        server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         self.heart = Heart(options.heartbeat)
         self.places = Places(broker, options.max_streams_per_user)
@@ -82,10 +83,27 @@ class Process:
             return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % held
         return None
 
+    def take_place(self, user_id: str | None) -> str | None:
+        """Take a user's place for one stream more; why there is none, or None.
+
+        :raises BrokerUnavailable: nobody can tell.
+        """
+        trouble = self.why_full()
+        if trouble:
+            return trouble
+        if not self.places.take(user_id):
+            return "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
+        trouble = self.why_full()  # asked again: counting may have waited, and others came meanwhile
+        if trouble:
+            self.places.leave(user_id)
+        return trouble
+
     def guest_came(self, guest: Guest, due: float) -> None:
         """An old stream, which the mux does not feed, begins: give it the heart's looks."""
         self._guests.add(guest)
         self.heart.add(guest, due)
+        if self.mux.is_draining:  # begun while it was being opened
+            guest.leave(self.mux.farewell("this worker stops"))
 
     def guest_left(self, guest: Guest) -> None:
         """It has ended; more than once is fine."""
@@ -96,6 +114,11 @@ class Process:
         """Let go of everything; the store is left tidy."""
         if self._broker is not None:
             self._broker.close()
+
+    def rest(self) -> None:
+        """Before a fork: what is open now is opened anew when it is needed."""
+        if self._broker is not None:
+            self._broker.rest()
 
     def forget(self) -> None:
         """After a fork, in the child: what the parent opened is the parent's."""
@@ -151,6 +174,12 @@ _processes: weakref.WeakSet[Process] = weakref.WeakSet()
 _inherited: list[Any] = []
 
 
+def _before_fork() -> None:
+    # SQLite's locks are the process's: a child of ours would hold them in name only.
+    for process in list(_processes):
+        process.rest()
+
+
 def _after_fork() -> None:
     server.adopt(None)
     for process in list(_processes):
@@ -162,7 +191,7 @@ def _at_exit() -> None:
         process.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 atexit.register(_at_exit)
 
 

@@ -91,7 +91,9 @@ class Mux:
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)
-            head = self._join(stream, seen.sequence if isinstance(seen, Cursor) and not reason else 0)
+            head = self._join(stream, seen if isinstance(seen, Cursor) and not reason else None)
+            if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
+                reason = "epoch"  # it began anew between the two lines above
             stream.begin(_Prologue(self, stream, head, seen, reason, snapshots).pages())
         except BaseException:
             self._remove(stream)
@@ -108,6 +110,8 @@ class Mux:
         if self._outage.told:
             stream.offer(DEGRADED)
         self._heart.add(stream, now + self._options.heartbeat / 4)
+        if self._draining is not None:  # begun while it was being opened
+            self.end(stream, self._draining)
         return stream
 
     def drain(self, reason: str) -> None:
@@ -124,9 +128,9 @@ class Mux:
         """The last frame of a stream that is ended: come back, at a time of your own."""
         return wire.retry(spread(self._options.retry), reason)
 
-    def _join(self, stream: Stream, seen: int) -> Cursor:
+    def _join(self, stream: Stream, seen: Cursor | None) -> Cursor:
         """Make the stream one of its channels'; the place after which it gets every event live."""
-        after = seen
+        after = 0
         with self._joining:
             for channel in stream.channels:
                 with self._lock:
@@ -139,6 +143,8 @@ class Mux:
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.
+            if seen is not None and seen.epoch == self._epoch:
+                after = max(after, seen.sequence)
             stream.after = max(after, self._position)
             self._streams.add(stream)
             return Cursor(self._epoch, stream.after)
@@ -200,7 +206,11 @@ class Mux:
             part = targets[start : start + SLICE]
             self._pace(len(part), len(frame))
             for stream in part:
-                stream.offer(frame, sequence)
+                try:
+                    stream.offer(frame, sequence)
+                except Exception:  # one stream's fault must not cost the others an event
+                    log.exception("a stream could not take an event, and is ended")
+                    stream.abort("it could not take an event")
 
     def _pace(self, deliveries: int, size: int) -> None:
         """Breathe before anyone's queue could fill only because its transport had no turn."""

@@ -27,7 +27,7 @@ BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://")
 TRANSPORTS = ("auto", "generator")
 
 #: Words for "not set", as environments and old configuration files write them.
-_OFF = ("", "off", "none", "false", "no", "0")
+_OFF = ("", "off", "none", "false", "no")
 
 
 def _seconds(value: Any) -> float:
@@ -274,7 +274,8 @@ def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> No
 
 def _convert(key: str, value: Any, option: Any) -> Any:
     rule = option.metadata
-    if option.default is None and (value is None or str(value).strip().lower() in _OFF):
+    word = "" if value is None else str(value).strip().lower()
+    if option.default is None and (word in _OFF or (word == "0" and rule["shown"] == "off")):
         return None
     try:
         made = rule["convert"](value)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Sequence
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from . import server, wire
-from .access import Pattern, Rules, named, personal
+from .access import Pattern, Rules, named, personal, text_of
 from .errors import BrokerError, ClientError
 from .lifecycle import Process
 from .options import log
@@ -50,9 +50,10 @@ def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool
     """
 
     def view(**values: Any) -> Response:
-        user_id = rules.user_id()
+        user = rules.user()
+        user_id = text_of(user)
         channels = [pattern.fill(values) for pattern in patterns]
-        rules.check(user_id, (channel for channel, pattern in zip(channels, patterns) if pattern.names))
+        rules.check(user, (channel for channel, pattern in zip(channels, patterns) if pattern.names))
         return _stream(process, rules, user_id, channels + (personal(user_id) if own else []))
 
     return answering(process, view)
@@ -97,18 +98,17 @@ def come_back(why: str) -> Response:
 
 
 def _events(process: Process, rules: Rules) -> Response:
-    user_id = rules.user_id()
+    user = rules.user()
+    user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
-    rules.check(user_id, channels)
+    rules.check(user, channels)
     return _stream(process, rules, user_id, channels + personal(user_id))
 
 
 def _stream(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Response:
     if request.method == "HEAD":
         return streaming_response(iter(()))
-    trouble = process.why_full()
-    if not trouble and not process.places.take(user_id):
-        trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % process.places.limit
+    trouble = process.take_place(user_id)
     if trouble:
         log.warning("a stream was sent away: %s", trouble)
         return come_back(trouble)

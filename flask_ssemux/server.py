@@ -66,6 +66,8 @@ def check_start(broker_url: str) -> None:
 
 def why_not(environ: Mapping[str, Any]) -> str | None:
     """Why a stream cannot be served to this request; None if it can."""
+    if _waits_would_block_gevent():
+        return UNPATCHED
     if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
         return None
     if not environ.get("wsgi.multithread"):
@@ -79,10 +81,25 @@ SYNC = (
     "gunicorn's sync worker serves one request at a time, so the first stream would block its worker for "
     "ever: start gunicorn with '-k gevent', or worker_class = 'gevent' in its configuration"
 )
+UNPATCHED = (
+    "this server runs on gevent, but gevent has not patched the process, so the first stream would block every other "
+    "request: call gevent.monkey.patch_all() before anything else is imported"
+)
 HTTP2 = (
     "gunicorn's gevent worker serves the streams of one HTTP/2 connection one after another, so a stream would "
     "block every other request of its browser: end HTTP/2 in the proxy in front, and speak HTTP/1.1 to gunicorn"
 )
+
+
+def _waits_would_block_gevent() -> bool:
+    """Whether we run in a greenlet of gevent's in a process where a thread's wait stops them all."""
+    if "gevent.hub" not in sys.modules:
+        return False
+    from gevent import getcurrent
+    from gevent.hub import Hub
+    from gevent.monkey import is_module_patched
+
+    return isinstance(getcurrent().parent, Hub) and not is_module_patched("threading")
 
 
 def stream_slots() -> int:

@@ -4,13 +4,14 @@ A stream takes frames from the mux and gives bytes to its transport. It does no
 I/O and reads no clock: time is an argument. It knows neither Flask nor gevent;
 how a waiting transport is woken is a function that the transport brings along.
 
-One writer and one reader may work on a stream from two threads without a lock:
-while it lives, each counter has one writer, and a deque's ends are atomic.
+One writer and one reader may work on a living stream from two threads without a lock:
+each counter has one writer, and a deque's ends are atomic. Ending it takes one.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from typing import Callable, Iterator, NamedTuple
 
@@ -32,6 +33,10 @@ WRITE_TIMEOUT = 30.0
 
 #: Frames that wait are joined up to about so many bytes into one write.
 JOIN_BYTES = 64 * 1024
+
+
+# For all streams: ends are rare and short, and a lock for each would be a tenth of a stream's memory.
+_ending = threading.Lock()
 
 
 class Limits(NamedTuple):
@@ -60,8 +65,8 @@ class Stream:
 
     __slots__ = (
         "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "sever", "on_closed",
-        "_limits", "_queue", "_bytes_in", "_bytes_out", "_deaf", "_prologue", "_sent_at", "_busy_since", "_wake",
-        "__weakref__",
+        "_limits", "_queue", "_bytes_in", "_bytes_out", "_deaf", "_dropped", "_prologue", "_sent_at", "_busy_since",
+        "_wake", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
@@ -86,6 +91,7 @@ class Stream:
         self._bytes_in = 0
         self._bytes_out = 0
         self._deaf = False
+        self._dropped = False
         self._prologue: Iterator[bytes] | None = None
         self._sent_at = now
         self._busy_since: float | None = None
@@ -116,18 +122,21 @@ class Stream:
 
     def close(self, reason: str, last: bytes = b"") -> None:
         """End cleanly: what waits is still sent, then ``last``, then the end."""
-        if not self._deaf:
-            if last:
-                self._bytes_in += len(last)
-                self._queue.append(last)
-            self._stop(reason)
+        with _ending:
+            if not self._deaf:
+                if last:
+                    self._bytes_in += len(last)
+                    self._queue.append(last)
+                self._stop(reason)
 
     def abort(self, reason: str) -> None:
         """End at once: what waits is dropped; the client comes back and replays it."""
-        if self.state is not CLOSED:
+        with _ending:
+            if self.state is CLOSED:
+                return
             self._drop()
             self._stop(reason)
-            self.sever()
+        self.sever()
 
     def replay_is_void(self) -> bool:
         """Whether what is still to be replayed belongs to a history that is no more."""
@@ -162,6 +171,8 @@ class Stream:
     def take(self, now: float) -> bytes:
         """Everything that can go out in one write; b"" if there is nothing."""
         queue = self._queue
+        if self._dropped:
+            return b""
         if self._prologue is not None:
             taken = self._page()
             if taken:
@@ -170,7 +181,7 @@ class Stream:
         if not queue:
             return b""
         self._sent_at = now
-        taken = queue.popleft() if len(queue) == 1 else self._join()
+        taken = self._join()
         self._bytes_out += len(taken)
         return taken
 
@@ -185,16 +196,18 @@ class Stream:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come."""
-        return self._deaf and not self._queue and self._prologue is None
+        return self._deaf and (self._dropped or (not self._queue and self._prologue is None))
 
     def gone(self, reason: str) -> None:
         """The connection is no more. The transport calls this last, however it ended; more than once is fine."""
-        if self.state is not CLOSED:
+        with _ending:
+            if self.state is CLOSED:
+                return
             self._drop()
             self._stop(reason)
             self._move(CLOSED)
             self.sever = _nothing
-            self.on_closed(self)
+        self.on_closed(self)
 
     # ----------------------------------------------------------------------
 
@@ -221,11 +234,17 @@ class Stream:
         return b""
 
     def _join(self) -> bytes:
-        queue, frames, size = self._queue, [], 0
-        while queue and size < JOIN_BYTES:
-            frame = queue.popleft()
-            frames.append(frame)
-            size += len(frame)
+        queue, size = self._queue, 0
+        frames: list[bytes] = []
+        try:
+            while size < JOIN_BYTES:
+                frame = queue.popleft()
+                if not queue and not frames:
+                    return frame
+                frames.append(frame)
+                size += len(frame)
+        except IndexError:
+            pass  # the queue is empty, or was dropped meanwhile
         return b"".join(frames)
 
     def _stop(self, reason: str) -> None:
@@ -239,6 +258,9 @@ class Stream:
             wake()
 
     def _drop(self) -> None:
+        # An event that is offered at this very moment may still be queued, and is not sent:
+        # its cursor would hide those that are dropped.
+        self._dropped = True
         self._queue.clear()
         self._bytes_out = self._bytes_in
         self._prologue = None

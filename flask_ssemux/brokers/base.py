@@ -161,6 +161,9 @@ class Broker:
         """
         raise NotImplementedError
 
+    def rest(self) -> None:
+        """Let go of what is open until the next call; before a fork, which the open things would not survive."""
+
     def close(self) -> None:
         """Stop delivering and let go of everything that is open."""
         raise NotImplementedError

@@ -103,7 +103,7 @@ class MemoryBroker(Broker):
     def _trim(self, channel: str) -> None:
         """By age from the old end, which costs nothing more; by count where one channel is over."""
         oldest = time.monotonic() - self._history.seconds
-        while self._kept[0][0] < oldest:
+        while len(self._kept) > 1 and self._kept[0][0] < oldest:
             self._forget(self._kept.popleft()[1])
         if self._counts.get(channel, 0) > self._history.events:
             first = next(entry for entry in self._kept if entry[1].channel == channel)

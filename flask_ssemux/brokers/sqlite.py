@@ -24,6 +24,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator
 
@@ -83,9 +84,11 @@ class SQLiteBroker(Broker):
         self.path = path
         self._history = history
         self._holder = base.new_holder()
+        self._held: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._poke = threading.Event()
         self._file: _File | None = None
+        self._was: tuple[Any, str] = (None, "")
         self._closed = False
 
     def append(self, channel: str, body: bytes) -> Cursor:
@@ -113,13 +116,18 @@ class SQLiteBroker(Broker):
 
     def hold(self, key: str, limit: int) -> bool:
         with self._opened() as file, file.writing():
-            return file.hold(key, self._holder, limit)
+            taken = file.hold(key, self._holder, limit)
+            self._held[key] += taken
+            return taken
 
     def release(self, key: str) -> None:
-        self._quietly(lambda file: file.release(key, self._holder))
+        # Ours is the truth: what cannot be written now is written when places are renewed.
+        self._held[key] = max(0, self._held[key] - 1)
+        self._quietly(lambda file: file.set_places(key, self._holder, self._held[key]))
 
     def renew(self) -> None:
-        self._quietly(lambda file: file.renew(self._holder))
+        held = {key: places for key, places in list(self._held.items()) if places}
+        self._quietly(lambda file: file.renew(self._holder, held))
 
     def figures(self) -> dict[str, object]:
         with self._opened() as file:
@@ -136,24 +144,35 @@ class SQLiteBroker(Broker):
 
     @contextmanager
     def _opened(self) -> Iterator[_File]:
-        """The open file, with the lock held; a driver's error leaves as one of ours."""
+        """The open file, with the lock held; a driver's error leaves as one of ours, after ``WAIT`` at most."""
+        deadline = time.monotonic() + base.WAIT
         if not self._lock.acquire(timeout=base.WAIT):
             raise BrokerUnavailable("the SQLite store %s: busy for %g s" % (self.path, base.WAIT))
         try:
             if self._closed:
                 raise BrokerClosed("the broker on %s is closed" % self.path)
             try:
-                if self._file is not None and not self._file.is_in_place():
-                    log.warning("%s was replaced or removed: its history begins anew", self.path)
-                    self._forget_file()
-                if self._file is None:
-                    self._file = _File(self.path, self._history)
-                yield self._file
+                yield self._ready(deadline)
             except (sqlite3.Error, OSError) as error:
-                self._forget_file()
+                if not _is_busy(error):  # then it is fine, and only somebody else's for now
+                    self._forget_file()
                 raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, error)) from error
         finally:
             self._lock.release()
+
+    def _ready(self, deadline: float) -> _File:
+        if self._file is not None and not self._file.is_in_place():
+            log.warning("%s was replaced or removed: its history begins anew", self.path)
+            self._forget_file()
+        if self._file is None:
+            self._file = _File(self.path, self._history, deadline, self._was)
+            self._was = self._file.place, self._file.epoch
+        self._file.deadline = deadline
+        return self._file
+
+    def rest(self) -> None:
+        with self._lock:
+            self._forget_file()
 
     def _forget_file(self) -> None:
         if self._file is not None:
@@ -169,17 +188,24 @@ class SQLiteBroker(Broker):
 
 
 class _File:
-    """One open database file: all the SQL. Used with the broker's lock held."""
+    """One open database file: all the SQL. Used with the broker's lock held.
 
-    def __init__(self, path: str, history: History | None) -> None:
+    :param deadline: until when it may wait for others.
+    :param was: place and epoch of the file that was open before.
+    """
+
+    def __init__(self, path: str, history: History | None, deadline: float, was: tuple[Any, str]) -> None:
         self._path = path
+        self.deadline = deadline
         _create(path)
         crashed = _size(path + "-wal") > 0
-        self._writer = _connect(path)
-        self._reader = _connect(path)
+        self._writer = _connect(path, deadline)
+        self._reader = _connect(path, deadline)
         try:
-            self._prepare(history or History(), said=history is not None, crashed=crashed)
-            self._place = _place(path)
+            self.place = _place(path)
+            # Another file with the epoch that we know is a copy of older days: its numbers would come twice.
+            copied = was[1] if was[0] != self.place else ""
+            self._prepare(history or History(), history is not None, crashed, copied)
             self._checked_at = time.monotonic()
             self._seen = -1
             self._appended = 0
@@ -197,16 +223,16 @@ class _File:
         if now - self._checked_at < FILE_CHECK:
             return True
         self._checked_at = now
-        return _place(self._path) == self._place
+        return _place(self._path) == self.place
 
     # -- transactions ------------------------------------------------------
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        _patiently(self._writer, "BEGIN IMMEDIATE")
+        _patiently(self._writer, self.deadline, "BEGIN IMMEDIATE")
         try:
             yield
-            _patiently(self._writer, "COMMIT")
+            _patiently(self._writer, self.deadline, "COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -215,7 +241,7 @@ class _File:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """All statements within see the store as of one moment."""
-        _patiently(self._reader, "BEGIN")
+        _patiently(self._reader, self.deadline, "BEGIN")
         try:
             yield
         finally:
@@ -239,7 +265,7 @@ class _File:
         return Cursor(self.epoch, int(sequence))
 
     def head(self) -> Cursor:
-        row = _patiently(self._reader, "SELECT max(sequence) FROM events").fetchone()
+        row = _patiently(self._reader, self.deadline, "SELECT max(sequence) FROM events").fetchone()
         return Cursor(self.epoch, row[0] or 0)
 
     def events_of(self, channels: list[str], after: int, upto: int, limit: int) -> list[Record]:
@@ -265,7 +291,7 @@ class _File:
 
     def is_changed(self) -> bool:
         """Whether any other connection, of this process or not, committed since the last call."""
-        (seen,) = _patiently(self._reader, "PRAGMA data_version").fetchone()
+        (seen,) = _patiently(self._reader, self.deadline, "PRAGMA data_version").fetchone()
         before, self._seen = self._seen, int(seen)
         return self._seen != before
 
@@ -273,6 +299,7 @@ class _File:
         """What was appended after a place; and channels of which a part of it is already trimmed."""
         rows = _patiently(
             self._reader,
+            self.deadline,
             "SELECT sequence, channel, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, BATCH),
         )
@@ -347,18 +374,23 @@ class _File:
         )
         return True
 
-    def release(self, key: str, holder: str) -> None:
+    def set_places(self, key: str, holder: str, places: int) -> None:
         write = self._writer.execute
-        write("UPDATE holds SET places = places - 1 WHERE key = ? AND holder = ?", (key, holder))
-        write("DELETE FROM holds WHERE key = ? AND holder = ? AND places <= 0", (key, holder))
+        if places:
+            write("UPDATE holds SET places = ? WHERE key = ? AND holder = ?", (places, key, holder))
+        else:
+            write("DELETE FROM holds WHERE key = ? AND holder = ?", (key, holder))
 
     def release_all(self, holder: str) -> None:
         self._writer.execute("DELETE FROM holds WHERE holder = ?", (holder,))
 
-    def renew(self, holder: str) -> None:
+    def renew(self, holder: str, held: dict[str, int]) -> None:
         now = time.time()
-        self._writer.execute("UPDATE holds SET until = ? WHERE holder = ?", (now + base.HOLD_SECONDS, holder))
-        self._writer.execute("DELETE FROM holds WHERE until < ?", (now,))
+        self._writer.execute("DELETE FROM holds WHERE holder = ? OR until < ?", (holder, now))
+        self._writer.executemany(
+            "INSERT INTO holds VALUES (?, ?, ?, ?)",
+            [(key, holder, places, now + base.HOLD_SECONDS) for key, places in held.items()],
+        )
 
     def _places(self, key: str) -> int:
         (places,) = self._writer.execute(
@@ -383,16 +415,16 @@ class _File:
             "bytes": _size(self._path) + _size(self._path + "-wal"),
         }
 
-    def _prepare(self, history: History, said: bool, crashed: bool) -> None:
+    def _prepare(self, history: History, said: bool, crashed: bool, copied: str) -> None:
         boot = _boot_id()
         with self.writing():
             self._make_or_check(history, boot)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()
-            if last_boot != boot:
-                epoch = base.new_epoch() if crashed else epoch
-                self._writer.execute("UPDATE life SET epoch = ?, boot = ?", (epoch, boot))
+            if (last_boot != boot and crashed) or epoch == copied:
+                epoch = base.new_epoch()
+            self._writer.execute("UPDATE life SET epoch = ?, boot = ?", (epoch, boot))
             if said and (seconds, events) != history:
                 self._writer.execute("UPDATE life SET seconds = ?, events = ?", history)
         self.epoch: str = epoch
@@ -486,11 +518,11 @@ def _create(path: str) -> None:
         pass
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, deadline: float) -> sqlite3.Connection:
     # timeout=0: SQLite's own wait would stop every greenlet of the worker; we wait in Python.
     made = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        _patiently(made, "PRAGMA journal_mode = WAL")
+        _patiently(made, deadline, "PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = NORMAL")
         made.execute("PRAGMA journal_size_limit = 16777216")
     except BaseException:
@@ -499,18 +531,21 @@ def _connect(path: str) -> sqlite3.Connection:
     return made
 
 
-def _patiently(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...] = ()) -> Any:
-    """Run a statement that may find the store busy, for ``WAIT`` seconds at most."""
-    deadline, pause = time.monotonic() + base.WAIT, 0.0005
+def _patiently(connection: sqlite3.Connection, deadline: float, statement: str, values: tuple[Any, ...] = ()) -> Any:
+    """Run a statement that may find the store busy, until the deadline."""
+    pause = 0.0005
     while True:
         try:
             return connection.execute(statement, values)
         except sqlite3.OperationalError as error:
-            busy = "locked" in str(error) or "busy" in str(error)
-            if not busy or time.monotonic() + pause > deadline:
+            if not _is_busy(error) or time.monotonic() + pause > deadline:
                 raise
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
 
 
 def _place(path: str) -> tuple[int, int] | None:

@@ -122,6 +122,12 @@ def travel(monkeypatch, seconds):
         monkeypatch.setattr(time, name, lambda now=now: now() + seconds)
 
 
+def test_the_newest_event_is_kept_however_short_the_history(make):
+    broker = make(seconds=0.0)
+    fill(broker, ["a", "a", "a"])
+    assert broker.read(["a"], 2, ALL, 10).records == [Record(3, "a", b"body 2")]
+
+
 # -- delivery ----------------------------------------------------------------
 
 

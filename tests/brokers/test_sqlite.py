@@ -108,6 +108,42 @@ def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
     elsewhere.close()
 
 
+def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite, path, monkeypatch):
+    monkeypatch.setattr(base, "WAIT", 0.1)
+    broker = sqlite()
+    assert broker.hold("user:1", 1)
+    with other_writer(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        broker.release("user:1")
+        other.execute("ROLLBACK")
+    assert not broker.hold("user:1", 1)
+    broker.renew()
+    assert broker.hold("user:1", 1)
+
+
+def test_a_child_of_a_process_that_publishes_publishes_too(sqlite_url):
+    """SQLite's locks do not survive a fork; the application's broker lets go of its file before one."""
+    script = (
+        "import os, sys, flask, flask_ssemux\n"
+        "app = flask.Flask('x', instance_path=os.path.dirname(sys.argv[1][10:]))\n"
+        "app.config['SSEMUX_BROKER'] = sys.argv[1]\n"
+        "flask_ssemux.init_app(app)\n"
+        "app.app_context().push()\n"
+        "flask_ssemux.publish('a', 'parent')\n"
+        "ours, theirs = os.pipe()\n"
+        "if not os.fork():\n"
+        "    flask_ssemux.publish('a', 'child')\n"
+        "    os.read(ours, 1)\n"
+        "    for _ in range(4): flask_ssemux.publish('a', 'child')\n"
+        "    os._exit(0)\n"
+        "app.extensions['ssemux'].process.close()\n"
+        "os.write(theirs, b'x')\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script, sqlite_url], check=True, timeout=30)
+    assert open_broker(sqlite_url).head().sequence == 6
+
+
 # -- trouble with the store --------------------------------------------------
 
 
@@ -145,6 +181,38 @@ def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypat
     assert ear.renewals[0].epoch != start.epoch
     assert broker.append("a", b"y") == (ear.renewals[0].epoch, 1)
     assert ear.wait(2)[1] == Record(1, "a", b"y")
+
+
+def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, ear, monkeypatch):
+    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    broker = sqlite()
+    broker.append("a", b"old")
+    with other_writer(path) as other:
+        other.execute("VACUUM INTO '%s.copy'" % path)
+    start = broker.listen(ear.listener)
+    broker.append("a", b"newer")
+    ear.wait(1)
+    os.rename(path + ".copy", path)
+    until(lambda: ear.renewals, 5, "no renewal was told")
+    assert ear.renewals[0].epoch != start.epoch
+    broker.append("a", b"after")
+    assert ear.wait(2)[1].body == b"after"
+
+
+def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
+    """The lock and the store share one deadline; and reading does not wait for a writer, also not after one failed."""
+    monkeypatch.setattr(base, "WAIT", 0.5)
+    broker = sqlite()
+    broker.append("a", b"x")
+    with other_writer(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable):
+                broker.append("a", b"x")
+            assert time.monotonic() - started < 1.0
+        assert len(broker.read(["a"], 0, ALL, 10).records) == 1
+        other.execute("ROLLBACK")
 
 
 def test_a_store_that_is_lost_and_found_is_told(sqlite, path, ear, monkeypatch):

@@ -10,7 +10,7 @@ from tests.harness.client import Herd
 def test_first_bytes_pass_a_default_nginx_at_once(serve, nginx):
     site = serve()
     proxy = nginx(site.port)
-    for port in (proxy.port, proxy.port):
+    for port in (site.port, proxy.port):
         with Herd(port, 1) as (stream,):
             stream.wait_for(b"ssemux.hello", 2)
             assert stream.headers_at - stream.opened_at < 0.5

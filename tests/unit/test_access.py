@@ -10,7 +10,7 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux import access
-from flask_ssemux.access import Pattern, Places, Rules
+from flask_ssemux.access import Pattern, Places, Rules, text_of
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidIdentity, Unauthorized
 
@@ -233,7 +233,7 @@ def identified(found):
     [(None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000")],
 )
 def test_who_is_asking(found, user_id):
-    assert identified(found).user_id() == user_id
+    assert text_of(identified(found).user()) == user_id
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_who_is_asking(found, user_id):
     ],
 )
 def test_what_is_no_users_id(found, message):
-    assert told(InvalidIdentity, identified(found).user_id) == message
+    assert told(InvalidIdentity, identified(found).user) == message
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ def bare():
 
 def test_without_flask_login_everybody_is_nobody(bare):
     with bare.test_request_context():
-        assert Rules().user_id() is None
+        assert Rules().user() is None
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def with_login(bare):
 
 def test_by_flask_login_nobody_is_logged_in(with_login):
     with with_login.test_request_context():
-        assert Rules().user_id() is None
+        assert Rules().user() is None
 
 
 def test_by_flask_login_somebody_is(with_login):
@@ -287,7 +287,7 @@ def test_by_flask_login_somebody_is(with_login):
     user.id = 7
     with with_login.test_request_context():
         flask_login.login_user(user)
-        assert Rules().user_id() == "7"
+        assert Rules().user() == "7"
 
 
 # -- what a client names -----------------------------------------------------
@@ -351,3 +351,11 @@ def test_rules_of_the_extension_are_these(make_app):
     mux.snapshot("jobs:<id>")(lambda id: ())
     rules = make_app(mux).extensions["ssemux"].rules
     assert [[rule.pattern.text for rule in kind] for kind in (rules.authorize, rules.snapshot)] == [["jobs:<id>"]] * 2
+
+
+def test_a_rule_is_asked_with_the_id_as_identify_says_it():
+    rules = identified(7)
+    asked = []
+    rules.add(rules.authorize, "jobs:<job_id>")(lambda user_id, job_id: asked.append((user_id, job_id)) or user_id == 7)
+    rules.check(rules.user(), ["jobs:42"])
+    assert asked == [(7, "42")]

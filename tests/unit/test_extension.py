@@ -290,6 +290,13 @@ def test_405_too(app, stream_url):
     told_nobody_to_hold_it(app.test_client().post(stream_url), 405)
 
 
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_405_of_other_urls_is_left_alone(app, method):
+    app.add_url_rule("/save", "save", lambda: "saved", methods=["POST"])
+    answer = getattr(app.test_client(), method)("/save")
+    assert answer.status_code == 405 and "X-Accel-Buffering" not in answer.headers
+
+
 def test_404_too(app, mux, stream_url):
     mux.identify(lambda: flask.abort(404))
     told_nobody_to_hold_it(app.test_client().get(stream_url), 404)

@@ -190,6 +190,29 @@ def test_a_new_life_during_a_replay_ends_the_stream(make):
     assert stream.is_over
 
 
+def test_a_stream_that_fails_costs_the_others_nothing(make, caplog):
+    mux = make()
+    broken, well = mux.open(["a"], None), Client(mux.open(["a"], None))
+
+    def fail():
+        raise OSError("its wake-up failed")
+
+    broken.take(0.0), broken.take(0.0)
+    assert broken.park(fail)
+    for number in range(3):
+        publish(mux, "a", number)
+    assert [event.data for event in well.wait(3)] == ["0", "1", "2"]
+    assert broken.is_over and "could not take an event" in caplog.text
+
+
+def test_a_stream_that_opens_during_a_drain_ends_too(make):
+    mux = make()
+    mux.drain("bye")
+    stream = mux.open(["a"], None)
+    Client(stream).events()
+    assert stream.is_over
+
+
 def test_events_trimmed_before_delivery_reset_their_channel(make):
     mux = make()
     one, other = Client(mux.open(["a"], None)), Client(mux.open(["b"], None))

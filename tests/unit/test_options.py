@@ -157,10 +157,22 @@ def test_a_float_that_is_whole_is_a_whole_number(key):
     assert found == BOUNDS[key][1] and type(found) is int
 
 
-@pytest.mark.parametrize("key", OPTIONAL)
-@pytest.mark.parametrize("word", OFF + [None, False, 0], ids=repr)
+@pytest.mark.parametrize(
+    "key, word",
+    [
+        (key, word)
+        for key in OPTIONAL
+        for word in OFF + [None, False, 0]
+        if key != "SSEMUX_MAX_STREAMS" or repr(word) not in ("0", "'0'")
+    ],
+)
 def test_words_for_off(key, word):
     assert one(key, word) is None
+
+
+@pytest.mark.parametrize("word", ["0", 0])
+def test_no_streams_at_all_is_refused(word):
+    assert refusal({"SSEMUX_MAX_STREAMS": word}).startswith("SSEMUX_MAX_STREAMS=%r: must be a number from 1" % word)
 
 
 @pytest.mark.parametrize("key", sorted(set(NUMBERS) - set(OPTIONAL)))

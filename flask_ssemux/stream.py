@@ -170,25 +170,24 @@ class Stream:
 
     def take(self, now: float) -> bytes:
         """Everything that can go out in one write; b"" if there is nothing."""
-        queue = self._queue
         if self._dropped:
             return b""
-        if self._prologue is not None:
-            taken = self._page()
-            if taken:
-                self._sent_at = now
-                return taken
-        if not queue:
-            return b""
+        taken = self._page() if self._prologue is not None else b""
+        if not taken:
+            try:
+                taken = self._queue.popleft()
+            except IndexError:  # nothing waits, or it was dropped at this moment
+                return b""
+            if self._queue:
+                taken = self._join(taken)
+            self._bytes_out += len(taken)
         self._sent_at = now
-        taken = self._join()
-        self._bytes_out += len(taken)
         return taken
 
     def park(self, wake: Callable[[], None]) -> bool:
         """Say how to wake the transport, before it waits; False if there is something to do first."""
         self._wake = wake
-        if self._queue or self._deaf:
+        if self._queue or self._deaf or self._prologue is not None:
             self._wake = None
             return False
         return True
@@ -233,18 +232,15 @@ class Stream:
             self._move(LIVE)
         return b""
 
-    def _join(self) -> bytes:
-        queue, size = self._queue, 0
-        frames: list[bytes] = []
+    def _join(self, first: bytes) -> bytes:
+        """The frames that wait, as one; what no longer fits waits on."""
+        frames, size = [first], len(first)
         try:
             while size < JOIN_BYTES:
-                frame = queue.popleft()
-                if not queue and not frames:
-                    return frame
-                frames.append(frame)
-                size += len(frame)
+                frames.append(self._queue.popleft())
+                size += len(frames[-1])
         except IndexError:
-            pass  # the queue is empty, or was dropped meanwhile
+            pass
         return b"".join(frames)
 
     def _stop(self, reason: str) -> None:

@@ -31,7 +31,9 @@ class GeneratorTransport:
         return self
 
     def __next__(self) -> bytes:
-        stream = self._stream
+        stream, waiting = self._stream, self._waiting
+        if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
+            waiting.wait()
         while True:
             data = stream.take(monotonic())
             if data:
@@ -39,7 +41,7 @@ class GeneratorTransport:
             if stream.is_over:
                 self._peer.read_no_more()
                 raise StopIteration
-            waiting = self._waiting or self._begin()
+            waiting = waiting or self._begin()
             if stream.park(waiting.wake):
                 waiting.wait()
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 
 import pytest
 
+from tests.harness.client import RawStream
+from tests.harness.ports import free_port
+from tests.harness.servers import answers
 from tests.harness.waiting import until
 
 
@@ -170,3 +175,34 @@ def test_a_refused_event_says_why_and_stores_nothing(serve):
         assert message in json.load(refused.value)["message"]
     after = site.publish("room:1", "after")
     assert int(after.split("-")[1]) == int(before.split("-")[1]) + 1
+
+
+def test_a_preloaded_application_hears_of_a_deploy_too(serve):
+    site = serve("tests.apps.preloaded:app", args=("--preload",), env={"SSEMUX_MAX_STREAMS": "100"})
+    with site.stream() as stream:
+        stream.wait_for(b"ssemux.hello", 2)
+        site.server.signal(signal.SIGTERM)
+        assert stream.wait_end(4) == "clean"
+        assert stream.frames()[-1].comments == (" this worker stops",)
+
+
+UNPATCHED = """
+import sys
+from gevent.pywsgi import WSGIServer
+from tests.apps.lab import create_app
+WSGIServer(("127.0.0.1", int(sys.argv[1])), create_app(), log=None).serve_forever()
+"""
+
+
+def test_gevent_without_its_patches_is_named_and_does_not_hang(lab_env):
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-c", UNPATCHED, str(port)], env=lab_env, stderr=subprocess.PIPE)
+    try:
+        until(lambda: answers(port), 10, "the server does not answer")
+        with RawStream(port, "/events") as stream:
+            assert stream.wait_end(3) == "clean"
+            assert b"call gevent.monkey.patch_all() before anything else is imported" in stream.body
+        assert answers(port)
+    finally:
+        server.kill()
+        assert b"a stream was refused: this server runs on gevent" in server.communicate()[1]

@@ -234,7 +234,7 @@ class Mux:
         with self._lock:
             self._epoch, self._position = head
         for stream in self._all():
-            if stream.replay_is_void():
+            if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
             else:
                 stream.after = head.sequence

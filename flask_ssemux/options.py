@@ -1,7 +1,8 @@
 """Every option once: its name, default, unit, bounds, and where the default comes from.
 
 ``resolve`` reads them (``app.config``, then the environment, then the default)
-and refuses what cannot work. Nothing else in the package reads ``SSEMUX_*``.
+and refuses what cannot work. Nothing else in the package reads ``SSEMUX_*``, but
+``Publisher`` its broker, where there is no application.
 Knows neither Flask nor gevent.
 """
 

@@ -138,8 +138,8 @@ class Stream:
             self._stop(reason)
         self.sever()
 
-    def replay_is_void(self) -> bool:
-        """Whether what is still to be replayed belongs to a history that is no more."""
+    def has_replay_left(self) -> bool:
+        """Whether there is history yet to be sent."""
         return self._prologue is not None
 
     def beat(self, now: float) -> float | None:

@@ -228,9 +228,9 @@ def test_live_after_the_last_page():
     stream = new()
     stream.begin(iter([b"1"]))
     stream.take(0.0)
-    assert (stream.state, stream.replay_is_void()) == (REPLAYING, True)
+    assert (stream.state, stream.has_replay_left()) == (REPLAYING, True)
     stream.take(0.0)
-    assert (stream.state, stream.replay_is_void()) == (LIVE, False)
+    assert (stream.state, stream.has_replay_left()) == (LIVE, False)
 
 
 def test_a_page_may_end_the_stream():

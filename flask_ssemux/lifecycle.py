@@ -23,6 +23,9 @@ from .mux import Mux
 from .options import Options, log
 from .transports.waiting import greenlets_are_threads
 
+#: What streams, and clients that ask for one, are told when the worker goes.
+STOPPING = "this worker stops"
+
 #: Seconds between two looks at whether the worker was told to stop.
 LEAVING = 0.25
 
@@ -78,7 +81,7 @@ class Process:
         """Why this process takes no stream more; None if it does."""
         held = len(self.mux) + len(self._guests)
         if self.mux.is_draining:
-            return "this worker stops"
+            return STOPPING
         if held >= self.max_streams:
             return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % held
         return None
@@ -103,7 +106,7 @@ class Process:
         self._guests.add(guest)
         self.heart.add(guest, due)
         if self.mux.is_draining:  # begun while it was being opened
-            guest.leave(self.mux.farewell("this worker stops"))
+            guest.leave(self.mux.farewell(STOPPING))
 
     def guest_left(self, guest: Guest) -> None:
         """It has ended; more than once is fine."""
@@ -130,9 +133,9 @@ class Process:
     def _watch_server(self) -> None:
         if server.is_leaving() and not self.mux.is_draining:
             log.info("the worker stops: %d streams are sent elsewhere", len(self.mux) + len(self._guests))
-            self.mux.drain("this worker stops")
+            self.mux.drain(STOPPING)
             for guest in list(self._guests):
-                guest.leave(self.mux.farewell("this worker stops"))
+                guest.leave(self.mux.farewell(STOPPING))
 
     def _renew_places(self) -> None:
         # In a thread of its own: a store that is busy must not hold up a heartbeat.

@@ -172,7 +172,8 @@ class Stream:
         """Everything that can go out in one write; b"" if there is nothing."""
         if self._dropped:
             return b""
-        taken = self._page() if self._prologue is not None else b""
+        prologue = self._prologue
+        taken = self._page(prologue) if prologue is not None else b""
         if not taken:
             try:
                 taken = self._queue.popleft()
@@ -219,18 +220,21 @@ class Stream:
             return None
         return now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4
 
-    def _page(self) -> bytes:
+    def _page(self, prologue: Iterator[bytes]) -> bytes:
         """The next page of the prologue, b"" at its end. A page is one read; its frames are not kept."""
-        if self.state is OPENING:
-            self._move(REPLAYING)
-        assert self._prologue is not None
-        for page in self._prologue:
+        self._advance(OPENING, REPLAYING)
+        for page in prologue:
             if page:
                 return page
         self._prologue = None
-        if self.state is REPLAYING:
-            self._move(LIVE)
+        self._advance(REPLAYING, LIVE)
         return b""
+
+    def _advance(self, state: str, following: str) -> None:
+        """Move on, unless an end came first."""
+        with _ending:
+            if self.state is state:
+                self._move(following)
 
     def _join(self, first: bytes) -> bytes:
         """The frames that wait, as one; what no longer fits waits on."""

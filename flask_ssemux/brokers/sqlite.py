@@ -115,19 +115,22 @@ class SQLiteBroker(Broker):
         return start
 
     def hold(self, key: str, limit: int) -> bool:
-        with self._opened() as file, file.writing():
-            taken = file.hold(key, self._holder, limit)
-            self._held[key] += taken
+        with self._opened() as file:
+            with file.writing():
+                taken = file.hold(key, self._holder, limit)
+            if taken:
+                self._held[key] += 1
             return taken
 
     def release(self, key: str) -> None:
         # Ours is the truth: what cannot be written now is written when places are renewed.
-        self._held[key] = max(0, self._held[key] - 1)
+        self._held[key] -= 1
+        if self._held[key] <= 0:
+            del self._held[key]
         self._quietly(lambda file: file.set_places(key, self._holder, self._held[key]))
 
     def renew(self) -> None:
-        held = {key: places for key, places in list(self._held.items()) if places}
-        self._quietly(lambda file: file.renew(self._holder, held))
+        self._quietly(lambda file: file.renew(self._holder, self._held))
 
     def figures(self) -> dict[str, object]:
         with self._opened() as file:
@@ -171,8 +174,11 @@ class SQLiteBroker(Broker):
         return self._file
 
     def rest(self) -> None:
-        with self._lock:
-            self._forget_file()
+        if self._lock.acquire(timeout=base.WAIT):
+            try:
+                self._forget_file()
+            finally:
+                self._lock.release()
 
     def _forget_file(self) -> None:
         if self._file is not None:

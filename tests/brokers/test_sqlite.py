@@ -121,6 +121,15 @@ def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite,
     assert broker.hold("user:1", 1)
 
 
+def test_users_who_left_are_not_remembered(sqlite):
+    broker = sqlite()
+    for number in range(50):
+        assert broker.hold("user:%d" % number, 1)
+        broker.release("user:%d" % number)
+    broker.release("user:never")
+    assert not broker._held
+
+
 def test_a_child_of_a_process_that_publishes_publishes_too(sqlite_url):
     """SQLite's locks do not survive a fork; the application's broker lets go of its file before one."""
     script = (

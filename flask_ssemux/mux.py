@@ -50,6 +50,7 @@ class Mux:
         self._streams: set[Stream] = set()
         self._channels: dict[str, set[Stream]] = {}
         self._targets: dict[str, list[Stream]] = {}
+        self._wanted: set[str] = set()
         self._listening = threading.Lock()
         self._joining = threading.Lock()
         self._epoch = ""
@@ -130,16 +131,15 @@ class Mux:
 
     def _join(self, stream: Stream, seen: Cursor | None) -> Cursor:
         """Make the stream one of its channels'; the place after which it gets every event live."""
-        after = 0
         with self._joining:
-            for channel in stream.channels:
-                with self._lock:
-                    members = self._channels.setdefault(channel, set())
-                    is_new = not members
-                    members.add(stream)
+            with self._lock:
+                for channel in stream.channels:
+                    self._channels.setdefault(channel, set()).add(stream)
                     self._targets.pop(channel, None)
-                if is_new:
-                    after = max(after, self.broker.want(channel))
+                new = [channel for channel in stream.channels if channel not in self._wanted]
+            after = self.broker.want(new) if new else 0
+            with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
+                self._wanted.update(channel for channel in new if channel in self._channels)
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.
@@ -170,6 +170,7 @@ class Mux:
                 members.discard(stream)
                 self._targets.pop(channel, None)
                 if not members and self._channels.pop(channel, None) is not None:
+                    self._wanted.discard(channel)
                     self.broker.drop(channel)
 
     def _all(self) -> list[Stream]:

@@ -23,7 +23,7 @@ log = logging.getLogger("flask_ssemux")
 PREFIX = "SSEMUX_"
 
 #: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
-BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://")
+BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 TRANSPORTS = ("auto", "generator")
 

@@ -1,7 +1,6 @@
 """Opens a broker by its URL. Engines are one file each; their contract is ``base.py``.
 
-Nothing about any engine but its URL. The place of Redis is ready: its file
-registers here as the others do.
+Nothing about any engine but its URL.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 from ..errors import ConfigurationError
 from .base import Broker, History, Listener, Page, Record
 from .memory import MemoryBroker
+from .redis import RedisBroker
 from .sqlite import SQLiteBroker
 
 __all__ = ["Broker", "History", "Listener", "Page", "Record", "open_broker"]
@@ -22,7 +22,8 @@ DEFAULT_FILE = "ssemux.sqlite3"
 def open_broker(url: str, history: History | None = None, folder: str | None = None) -> Broker:
     """The broker that a URL names. Opens no file and no connection yet.
 
-    :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``.
+    :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``, ``redis://host:6379/0``,
+        ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``.
     :param history: how much it keeps; None takes what the store was last told.
     :param folder: where relative files are; None where there is no such folder.
     :raises ConfigurationError: the URL names no broker that this version has.
@@ -31,13 +32,11 @@ def open_broker(url: str, history: History | None = None, folder: str | None = N
         return MemoryBroker(history or History())
     if url.startswith("sqlite:"):
         return SQLiteBroker(_sqlite_path(url, folder), history)
-    if url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigurationError(
-            "SSEMUX_BROKER=%r: this version has no Redis broker yet; use 'sqlite:' on one machine" % url
-        )
+    if url.startswith(RedisBroker.schemes):
+        return RedisBroker(url, history)
     raise ConfigurationError(
-        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder or "
-        "sqlite:////absolute/path" % url
+        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
+        "sqlite:////absolute/path, or one of %s" % (url, ", ".join(RedisBroker.schemes))
     )
 
 

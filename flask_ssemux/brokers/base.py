@@ -99,7 +99,8 @@ class Broker:
         Blocks for ``WAIT`` seconds at most. When it returns, the event survives the crash
         of any process.
 
-        :raises BrokerUnavailable: the event was not accepted.
+        :raises BrokerUnavailable: the event was not accepted; or, where the store is reached over a
+            network that broke in between, nobody can tell.
         """
         raise NotImplementedError
 
@@ -126,17 +127,19 @@ class Broker:
         """
         raise NotImplementedError
 
-    def want(self, channel: str) -> int:
-        """Deliver events of this channel: from the return on, all of them after the sequence returned.
+    def want(self, channels: Iterable[str]) -> int:
+        """Deliver events of these channels: from the return on, all of them after the sequence returned.
+
+        Blocks for ``2 * WAIT`` seconds at most; not while the store is known to be lost.
 
         An engine may deliver events of channels that nobody wants.
 
-        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        :raises BrokerUnavailable: the store did not answer in that time.
         """
         return 0
 
     def drop(self, channel: str) -> None:
-        """Events of this channel need no longer be delivered."""
+        """Events of this channel need no longer be delivered. Returns at once."""
 
     def hold(self, key: str, limit: int) -> bool:
         """Take one of ``limit`` places that all processes share under this key, if one is free.

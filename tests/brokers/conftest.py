@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 
 from flask_ssemux.brokers import History, open_broker
 from tests.brokers.ear import Ear
 
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", "redis")
+
+#: Those that deliver from their history, not beside it.
+TAILING = ("memory", "sqlite")
+
+_prefixes = itertools.count(1)
 
 
 @pytest.fixture
@@ -41,6 +49,59 @@ def sqlite(opened, sqlite_url):
         return broker
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_redis():
+    """One server for all tests that do not break it; each has keys of its own."""
+    from tests.harness.redis import RedisServer
+
+    with RedisServer(aof=False) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis):
+    return "%s?prefix=test%d" % (shared_redis.url, next(_prefixes))
+
+
+@pytest.fixture
+def redis(opened, redis_url):
+    def make(**history):
+        broker = open_broker(redis_url, History(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+@pytest.fixture(params=TAILING)
+def make_tailing(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def travel(monkeypatch, request):
+    """travel(broker, seconds): all clocks go on at once, the server's too."""
+
+    def go(broker, seconds):
+        if type(broker).__name__ == "RedisBroker":
+            return age(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
+        for name in ("time", "monotonic"):
+            now = getattr(time, name)
+            monkeypatch.setattr(time, name, lambda now=now: now() + seconds)
+
+    return go
+
+
+def age(server, url, seconds):
+    """Make all that is kept older: the server's clock is not ours."""
+    keys = "{%s}:" % url.partition("?prefix=")[2]
+    back = int(seconds * 1000)
+    server.ask("HINCRBY", keys + "life", "at", -back)
+    for index, mark in enumerate(server.ask("LRANGE", keys + "clock", 0, -1)):
+        at, sequence = mark.split()
+        server.ask("LSET", keys + "clock", index, "%d %s" % (int(at) - back, sequence))
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,0 +1,11 @@
+-- What is kept. Returns epoch, sequence, events, channels, places held.
+
+local now, held = tonumber(redis.call('TIME')[1]), 0
+for _, value in ipairs(redis.call('HVALS', base .. 'holders')) do
+  local count, till = string.match(value, '^(%d+) (%d+)$')
+  if tonumber(till) >= now then
+    held = held + tonumber(count)
+  end
+end
+local kept = tonumber(redis.call('HGET', KEYS[1], 'kept') or 0)
+return {epoch, text(sequence), kept, redis.call('ZCARD', base .. 'firsts'), held}

@@ -1,0 +1,544 @@
+"""The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
+
+    {p}:life          hash: epoch, sequence, run, lows, seconds, events, at, aged, kept, forgotten
+    {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body
+    {p}:firsts        sorted set: channel -> its oldest event that is kept
+    {p}:floors        sorted set: channel -> its newest event that was trimmed
+    {p}:clock         list of "time sequence": what was newest when; for trimming by age
+    {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
+    {p}:answer:<name> the last answer that a broker of ours got, for 60 s
+    {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
+
+``{p}`` is ``ssemux``, or the URL's ``?prefix=``, in braces: one slot of a cluster. What a script does
+to the keys is in ``lua/``; ``lua/life.lua``, with which each of them begins, tells how a server that
+restarted, or a replica that took over, is seen to have lost events.
+
+A process has three connections, whatever its clients: one to write, one to read history, and
+one that is subscribed to the channels that are wanted. What was announced while the last one was
+broken is read from the streams. No key expires that holds history, so a server that evicts keys
+must be one of ``maxmemory-policy noeviction`` or ``volatile-*``.
+
+Only the broker, its thread, and their scripts; no other engine, no streams.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
+
+from ..errors import BrokerClosed, BrokerUnavailable
+from ..wire import Cursor
+from . import base
+from .base import Broker, History, Listener, Page, Record, log
+from .redis_link import SCHEMES, Address, Line, Script
+from .redis_link import redis as driver
+
+#: Seconds without a message after which the subscribed connection is asked whether it lives, and
+#: the server who it is; half of it is the time to answer.
+CHECK = 4.0
+
+#: Seconds between two looks at what is no longer wanted, while nothing comes.
+TICK = 1.0
+
+#: Seconds after which a lost server is looked for again, doubled up to this, spread.
+BACK_OFF = 1.0
+
+#: Events that are read, and handed over, at a time.
+BATCH = 500
+
+#: Channels, or keys of places, in one command.
+CHANNELS = 500
+
+_LASTS = int(base.HOLD_SECONDS)
+
+#: The epoch that an announcement says, and the event.
+_News = List[Tuple[str, Record]]
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+def _script(name: str) -> Script:
+    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
+
+
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _FIGURES = map(
+    _script, ("append", "head", "read", "hold", "places", "figures")
+)
+
+
+class RedisBroker(Broker):
+    """Appends by one script; one thread hears what was announced.
+
+    :param url: see ``redis_link``.
+    :param history: how much is kept; None takes what the store says.
+    :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.
+    """
+
+    schemes = SCHEMES
+
+    def __init__(self, url: str, history: History | None = None) -> None:
+        self._address = Address(url)
+        self._life = "{%s}:life" % self._address.prefix
+        self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
+        self._history = ("%r" % history.seconds, str(history.events)) if history else ("", "")
+        self._writing, self._reading = Line(self._address), Line(self._address)
+        self._known = Cursor("", 0)
+        self._candidate = base.new_epoch()
+        self._noting = threading.Lock()
+        self._places = _Places(self)
+        self._name = base.new_holder()
+        self._tokens = itertools.count(1)
+        self._tail: _Tail | None = None
+        self._closed = False
+
+    def append(self, channel: str, body: bytes) -> Cursor:
+        values = (channel, body, self._announced, self._name, next(self._tokens))
+        return self._noted(self.call(_APPEND, *values))
+
+    def head(self) -> Cursor:
+        return self._noted(self.call(_HEAD))
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        names = list(channels)
+        expected = self._tail.at.epoch if self._tail else self._known.epoch
+        answer = self.call(_READ, after, after + 1, upto, limit, *names, line=self._reading)
+        epoch = self._noted(answer).epoch
+        if expected and epoch != expected:
+            raise BrokerUnavailable("the Redis store %s: its history began anew" % self._address.shown)
+        rows = iter(answer[3])
+        records = [Record(int(sequence), names[channel], body) for channel, sequence, body in zip(rows, rows, rows)]
+        return Page(records, [name.decode("utf-8") for name in answer[2]])
+
+    def listen(self, listener: Listener) -> Cursor:
+        start = self.head()
+        self._tail = _Tail(self, listener, start)
+        threading.Thread(target=self._tail.run, name="ssemux-redis", daemon=True).start()
+        return start
+
+    def want(self, channels: Iterable[str]) -> int:
+        if self._tail is not None:
+            self._tail.want(list(channels))
+        return self.head().sequence
+
+    def drop(self, channel: str) -> None:
+        if self._tail is not None:
+            self._tail.drop(channel)
+
+    def hold(self, key: str, limit: int) -> bool:
+        return self._places.take(key, limit)
+
+    def release(self, key: str) -> None:
+        self._places.give_back(key)
+
+    def renew(self) -> None:
+        self._places.renew()
+
+    def figures(self) -> dict[str, object]:
+        answer = self.call(_FIGURES, line=self._reading)
+        events, channels, held = map(int, answer[2:])
+        return {
+            "broker": "redis",
+            "server": self._address.shown,
+            "cursor": str(self._noted(answer)),
+            "events": events,
+            "channels": channels,
+            "held": held,
+        }
+
+    def rest(self) -> None:
+        self._writing.close()
+        self._reading.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._places.give_all_back()
+        self._closed = True
+        if self._tail is not None:
+            self._tail.close()
+        self.rest()
+
+    # ----------------------------------------------------------------------
+
+    def look(self) -> _Look:
+        """The head, where its life began, and which server says so."""
+        answer = self.call(_HEAD)
+        head = self._noted(answer)
+        return _Look(head, Cursor(head.epoch, int(answer[3])), answer[2].decode("ascii"))
+
+    def call(self, script: Script, *values: Any, line: Line | None = None) -> Any:
+        """A script's answer.
+
+        :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
+        """
+        if self._closed:
+            raise BrokerClosed("the broker on %s is closed" % self._address.shown)
+        told = self._known + (self._candidate,) + self._history
+        return (line or self._writing).call(script, self._life, *(told + values))
+
+    def _noted(self, answer: Sequence[Any]) -> Cursor:
+        """The place that an answer tells. The newest that we know is our proof, should the store lose it."""
+        cursor = Cursor(answer[0].decode("ascii"), int(answer[1]))
+        with self._noting:
+            if cursor.epoch != self._known.epoch or cursor.sequence > self._known.sequence:
+                self._known = cursor
+            if cursor.epoch == self._candidate:
+                self._candidate = base.new_epoch()
+        return cursor
+
+
+class _Look(NamedTuple):
+    """The head of the store, where its life began, and which server says so."""
+
+    head: Cursor
+    born: Cursor
+    run: str
+
+
+class _Places:
+    """The places that this process holds: ours is the truth, and the store is told of it."""
+
+    def __init__(self, broker: RedisBroker) -> None:
+        self._broker = broker
+        self._holder = base.new_holder()
+        self._held: Counter[str] = Counter()
+        self._total = 0
+        self._given_back: set[str] = set()
+        self._telling = threading.Lock()
+        self._counting = threading.Lock()
+        self._is_told = True
+
+    def take(self, key: str, limit: int) -> bool:
+        with self._telling:
+            taken, holders = self._ask(key, limit)
+            dead = [name for name in holders if not taken and base.is_dead(name)]
+            for name in dead:
+                self._broker.call(_PLACES, name, 0, _LASTS, key, 0)
+            if dead:
+                taken, _ = self._ask(key, limit)
+            if taken:
+                self._count(key, 1)
+            return taken
+
+    def give_back(self, key: str) -> None:
+        """Returns at once: a stream's end waits for nobody."""
+        with self._counting:
+            if not self._held[key]:
+                return
+            self._given_back.add(key)
+            begin, self._is_told = self._is_told, False
+        self._count(key, -1)
+        if begin:
+            threading.Thread(target=self._tell_given_back, name="ssemux-places", daemon=True).start()
+
+    def give_all_back(self) -> None:
+        with self._telling:
+            keys = list(self._held) + list(self._given_back)
+            self._held.clear()
+            self._total = 0
+            self._tell(keys)
+
+    def renew(self) -> None:
+        with self._telling:
+            self._tell(list(self._held))
+
+    def _count(self, key: str, more: int) -> None:
+        with self._counting:
+            self._held[key] += more
+            self._total += more
+            if not self._held[key]:
+                del self._held[key]
+
+    def _ask(self, key: str, limit: int) -> tuple[bool, list[str]]:
+        counts = (self._held[key] + 1, self._total + 1)
+        answer = self._broker.call(_HOLD, key, self._holder, *counts, limit, _LASTS)
+        return bool(answer[2]), [name.decode("utf-8") for name in answer[3]]
+
+    def _tell_given_back(self) -> None:
+        while True:
+            with self._counting:
+                keys, self._given_back = list(self._given_back), set()
+                self._is_told = not keys
+            if not keys:
+                return
+            with self._telling:
+                self._tell(keys)
+
+    def _tell(self, keys: list[str]) -> None:
+        """What cannot be told now is when places are renewed, or runs out."""
+        try:
+            for start in range(0, len(keys), CHANNELS):
+                some = [(key, self._held[key]) for key in keys[start : start + CHANNELS]]
+                self._broker.call(_PLACES, self._holder, self._total, _LASTS, *itertools.chain.from_iterable(some))
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("places not told: %s", error)
+
+
+class _Tail:
+    """The one thread that hears what is announced and tells the listener; it survives every error.
+
+    :param start: what was announced after this is told.
+    """
+
+    def __init__(self, broker: RedisBroker, listener: Listener, start: Cursor) -> None:
+        self.at = start
+        self._broker = broker
+        self._listener = listener
+        self._changed = threading.Condition()
+        self._wanted: set[str] = set()
+        self._subscription: _Subscription | None = None
+        self._lost = ""
+        self._closed = False
+
+    # -- what others ask of it ---------------------------------------------
+
+    def want(self, channels: Sequence[str]) -> None:
+        """Return when these channels are subscribed to.
+
+        :raises BrokerUnavailable: they are not, within ``WAIT`` seconds; at once if the server is lost.
+        """
+        deadline = time.monotonic() + base.WAIT
+        with self._changed:
+            self._wanted.update(channels)
+            while not self._is_subscribed(channels):
+                if self._lost or self._closed:
+                    raise BrokerUnavailable(self._lost or "the broker was closed")
+                if time.monotonic() >= deadline:
+                    raise BrokerUnavailable("the Redis store did not confirm a subscription in %g s" % base.WAIT)
+                self._changed.wait(max(0.0, deadline - time.monotonic()))
+
+    def _is_subscribed(self, channels: Sequence[str]) -> bool:
+        subscription = self._subscription
+        if subscription is None:
+            return False
+        subscription.want(channels)
+        return subscription.has(channels)
+
+    def drop(self, channel: str) -> None:
+        # It stays subscribed until the next look: a client that comes right back asks for nothing.
+        with self._changed:
+            self._wanted.discard(channel)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    # -- the thread --------------------------------------------------------
+
+    def run(self) -> None:
+        pause = BACK_OFF / 16
+        while not self._closed:
+            began = time.monotonic()
+            try:
+                self._session()
+            except BrokerClosed:
+                return
+            except (BrokerUnavailable, driver.RedisError, OSError) as error:
+                self._tell_lost(str(error))
+            except Exception:
+                log.exception("delivery from the Redis broker failed")
+            if time.monotonic() - began > CHECK:
+                pause = BACK_OFF / 16
+            with self._changed:
+                if not self._closed:
+                    self._changed.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, BACK_OFF)
+
+    def _session(self) -> None:
+        """Hear, from one connection, until it breaks: subscribe, read what was missed, then live."""
+        subscription = _Subscription(self._broker._address, self._broker._announced, self._changed)
+        try:
+            with self._changed:
+                self._subscription = subscription
+                subscription.want(self._wanted)
+            run = self._broker.look().run
+            subscription.wait_for(self._wanted_now())
+            self._catch_up()
+            while not self._closed:
+                self._hear(subscription, run)
+        finally:
+            with self._changed:
+                self._subscription = None
+                subscription.close()
+                self._changed.notify_all()
+
+    def _hear(self, subscription: _Subscription, run: str) -> None:
+        """One batch, or one look while nothing comes."""
+        self._take(subscription.take(TICK))
+        if subscription.is_due():
+            subscription.ask()
+            look = self._broker.look()
+            if look.run != run:
+                raise BrokerUnavailable("another server answers: the old one restarted, or a replica took over")
+            if look.head.epoch != self.at.epoch:
+                self._catch_up()
+        with self._changed:
+            subscription.keep(self._wanted)
+
+    def _take(self, news: _News) -> None:
+        records = []
+        for epoch, record in news:
+            if epoch != self.at.epoch:
+                self._deliver(records)
+                records = []
+                self._catch_up()
+            if epoch == self.at.epoch and record.sequence > self.at.sequence:
+                self.at = Cursor(epoch, record.sequence)
+                records.append(record)
+        self._deliver(records)
+
+    def _catch_up(self) -> None:
+        """What was announced while nobody heard it is in the streams."""
+        look = self._broker.look()
+        self._tell_found()
+        if look.head.epoch != self.at.epoch:
+            self.at = look.born
+            self._tell(self._listener.renewed, look.born)
+        wanted, head = self._wanted_now(), look.head
+        while wanted and self.at.sequence < head.sequence:
+            page = self._broker.read(wanted, self.at.sequence, head.sequence, BATCH)
+            if page.missing:
+                self._tell(self._listener.gap, page.missing, head)
+            is_whole = len(page.records) < BATCH
+            self.at = head if is_whole else Cursor(head.epoch, page.records[-1].sequence)
+            self._deliver(page.records)
+        self.at = head
+
+    def _wanted_now(self) -> list[str]:
+        with self._changed:
+            return list(self._wanted)
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        if records:
+            self._tell(self._listener.deliver, records)
+
+    def _tell_lost(self, reason: str) -> None:
+        with self._changed:
+            was, self._lost = self._lost, reason or "lost"
+            self._changed.notify_all()
+        if not was:
+            self._tell(self._listener.lost, self._lost)
+
+    def _tell_found(self) -> None:
+        if self._lost:
+            self._lost = ""
+            self._tell(self._listener.found)
+
+    def _tell(self, function: Callable[..., None], *values: Any) -> None:
+        try:
+            function(*values)
+        except Exception:
+            log.exception("delivery from the Redis broker failed")
+
+
+class _Subscription:
+    """One connection that is subscribed.
+
+    :param changed: guards what is asked for and confirmed, and tells of it. ``want``, ``has`` and ``keep``
+        are called with it held.
+    """
+
+    def __init__(self, address: Address, announced: str, changed: threading.Condition) -> None:
+        self._address = address
+        self._changed = changed
+        self._announced = announced.encode("utf-8")
+        self._connection = address.connect(time.monotonic() + base.WAIT)
+        self._sent: set[str] = set()
+        self._awaited: Counter[str] = Counter()
+        self._is_broken = False
+        self._heard_at = time.monotonic()
+        self._asked_at: float | None = None
+        self._kept_at = 0.0
+
+    def want(self, channels: Iterable[str]) -> None:
+        """Ask for what was not asked for yet.
+
+        :raises BrokerUnavailable: it cannot be sent.
+        """
+        new = [channel for channel in channels if channel not in self._sent]
+        if new:
+            self._sent.update(new)
+            self._awaited.update(new)
+            self._send("SUBSCRIBE", new)
+
+    def has(self, channels: Iterable[str]) -> bool:
+        return all(channel in self._sent and not self._awaited[channel] for channel in channels)
+
+    def keep(self, wanted: set[str]) -> None:
+        """Unsubscribe from what is no longer wanted, now and then."""
+        now = time.monotonic()
+        if now - self._kept_at >= TICK:
+            self._kept_at = now
+            unwanted = self._sent - wanted
+            self._sent -= unwanted
+            self._awaited = +self._awaited
+            self._send("UNSUBSCRIBE", list(unwanted))
+
+    def _has(self, channels: Iterable[str]) -> bool:
+        with self._changed:
+            return self.has(channels)
+
+    def wait_for(self, channels: Sequence[str]) -> None:
+        """Until all of these are subscribed to. What is announced meanwhile is in the streams too."""
+        deadline = time.monotonic() + base.WAIT
+        while not self._has(channels):
+            self.take(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, base.WAIT))
+
+    def take(self, patience: float) -> _News:
+        """What has been announced; waits for the first."""
+        news: _News = []
+        if self._is_broken:  # redis-py would connect anew, to no channel
+            raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
+        while len(news) < BATCH and self._connection.can_read(0 if news else patience):
+            self._heard_at, self._asked_at = time.monotonic(), None
+            patience = 0
+            self._understand(self._connection.read_response(), news)
+        return news
+
+    def is_due(self) -> bool:
+        """Whether it was silent for so long that it should be asked if it lives.
+
+        :raises BrokerUnavailable: it was asked, and did not answer.
+        """
+        now = time.monotonic()
+        if self._asked_at is not None and now - self._asked_at > CHECK / 2:
+            raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, CHECK / 2))
+        return self._asked_at is None and now - self._heard_at > CHECK
+
+    def ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self._connection.send_command("PING")
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def _send(self, command: str, channels: list[str]) -> None:
+        names = [self._announced + channel.encode("utf-8") for channel in channels]
+        try:
+            for start in range(0, len(names), CHANNELS):
+                self._connection.send_command(command, *names[start : start + CHANNELS])
+        except (driver.RedisError, OSError) as error:
+            self._is_broken = True
+            raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
+
+    def _understand(self, answer: Any, news: _News) -> None:
+        if not isinstance(answer, list) or answer[0] == b"pong":
+            return
+        channel = (answer[1] or b"")[len(self._announced) :].decode("utf-8")
+        if answer[0] == b"message":
+            place, _, body = answer[2].partition(b"\n")
+            epoch, _, sequence = place.decode("ascii").partition(" ")
+            news.append((epoch, Record(int(sequence), channel, body)))
+        elif answer[0] == b"subscribe":
+            with self._changed:
+                self._awaited[channel] -= 1
+                self._changed.notify_all()
+

@@ -69,6 +69,23 @@ def flask_run(running, instance_env):
 
 
 @pytest.fixture
+def redis_server(running):
+    """A started harness.redis.RedisServer that keeps what it has (AOF); for others: running(RedisServer(…))."""
+    from tests.harness.redis import RedisServer
+
+    return running(RedisServer())
+
+
+@pytest.fixture
+def sentinel(running):
+    """A started harness.redis.Sentinel, with the master and the one replica that it watches."""
+    from tests.harness.redis import RedisServer, Sentinel
+
+    master = running(RedisServer())
+    return running(Sentinel(master, [running(RedisServer(replica_of=master))]))
+
+
+@pytest.fixture
 def nginx(running):
     """nginx(upstream_port, conf=""): a started servers.Nginx."""
 

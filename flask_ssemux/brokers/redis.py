@@ -35,8 +35,7 @@ from ..errors import BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
 from .base import Broker, History, Listener, Page, Record, log
-from .redis_link import SCHEMES, Address, Line, Script
-from .redis_link import redis as driver
+from .redis_link import SCHEMES, Address, Line, Script, driver
 
 #: Seconds without a message after which the subscribed connection is asked whether it lives, and
 #: the server who it is; half of it is the time to answer.
@@ -182,14 +181,21 @@ class RedisBroker(Broker):
         return (line or self._writing).call(script, self._life, *(told + values))
 
     def _noted(self, answer: Sequence[Any]) -> Cursor:
-        """The place that an answer tells. The newest that we know is our proof, should the store lose it."""
+        """The place that an answer tells."""
         cursor = Cursor(answer[0].decode("ascii"), int(answer[1]))
         with self._noting:
-            if cursor.epoch != self._known.epoch or cursor.sequence > self._known.sequence:
+            if cursor.epoch != self._known.epoch:
                 self._known = cursor
             if cursor.epoch == self._candidate:
                 self._candidate = base.new_epoch()
+        self.know(cursor)
         return cursor
+
+    def know(self, cursor: Cursor) -> None:
+        """The newest place that we have seen is the proof, should the store lose it."""
+        with self._noting:
+            if cursor.epoch == self._known.epoch and cursor.sequence > self._known.sequence:
+                self._known = cursor
 
 
 class _Look(NamedTuple):
@@ -382,7 +388,7 @@ class _Tail:
             subscription.keep(self._wanted)
 
     def _take(self, news: _News) -> None:
-        records = []
+        records: list[Record] = []
         for epoch, record in news:
             if epoch != self.at.epoch:
                 self._deliver(records)
@@ -391,6 +397,7 @@ class _Tail:
             if epoch == self.at.epoch and record.sequence > self.at.sequence:
                 self.at = Cursor(epoch, record.sequence)
                 records.append(record)
+        self._broker.know(self.at)
         self._deliver(records)
 
     def _catch_up(self) -> None:

@@ -11,16 +11,18 @@ import inspect
 import threading
 import time
 from typing import Any, Callable
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from ..errors import BrokerUnavailable, ConfigurationError
 from .base import WAIT
 
+driver: Any = None
 try:
-    import redis
     import redis.sentinel
-except ImportError:  # an extra: said where a URL asks for it
-    redis = None  # type: ignore[assignment]
+
+    driver = redis
+except ImportError:  # an extra; where a URL asks for it, that is said
+    pass
 
 SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
@@ -45,7 +47,7 @@ class Address:
     """
 
     def __init__(self, url: str) -> None:
-        if redis is None:
+        if driver is None:
             raise ConfigurationError(
                 "SSEMUX_BROKER=%r needs the package redis: pip install 'flask_ssemux[redis]'" % shown(url)
             )
@@ -116,14 +118,14 @@ class Line:
         while True:
             try:
                 return ask()
-            except redis.ResponseError as error:
-                if not isinstance(error, redis.ReadOnlyError):
+            except driver.ResponseError as error:
+                if not isinstance(error, driver.ReadOnlyError):
                     raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
                 reason: Exception = error  # a replica now: the next connection may find the master
-            except (redis.RedisError, OSError) as error:
+            except (driver.RedisError, OSError) as error:
                 reason = error
             self._hang_up()
-            is_hopeless = isinstance(reason, (redis.TimeoutError, redis.AuthenticationError))
+            is_hopeless = isinstance(reason, (driver.TimeoutError, driver.AuthenticationError))
             if is_hopeless or time.monotonic() + pause > deadline:
                 raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, reason)) from reason
             time.sleep(pause)
@@ -132,7 +134,7 @@ class Line:
     def _run(self, script: Script, values: tuple[Any, ...], deadline: float) -> Any:
         try:
             return self._ask(("EVALSHA", script.hash) + values, deadline)
-        except redis.exceptions.NoScriptError:
+        except driver.exceptions.NoScriptError:
             return self._ask(("EVAL", script.text) + values, deadline)
 
     def _ask(self, command: tuple[Any, ...], deadline: float) -> Any:
@@ -140,7 +142,7 @@ class Line:
             self._connection = self._address.connect(deadline)
         self._connection.send_command(*command)
         if not self._connection.can_read(max(0.0, deadline - time.monotonic())):
-            raise redis.TimeoutError("no answer for %g s" % WAIT)
+            raise driver.TimeoutError("no answer for %g s" % WAIT)
         return self._connection.read_response()
 
     def _hang_up(self) -> None:
@@ -154,7 +156,7 @@ def shown(url: str) -> str:
     parts = urlsplit(url)
     user, at, place = parts.netloc.rpartition("@")
     name = user.partition(":")[0]
-    return urlunsplit((parts.scheme, (name + ":***@" if at else "") + place, parts.path, "", ""))
+    return "%s://%s%s%s" % (parts.scheme, name + ":***@" if at else "", place, parts.path)
 
 
 def _without_ours(url: str) -> tuple[str, dict[str, str]]:
@@ -162,13 +164,14 @@ def _without_ours(url: str) -> tuple[str, dict[str, str]]:
     parts = urlsplit(url)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     theirs = {name: value for name, value in query.items() if name != "prefix" and not name.startswith("sentinel_")}
-    return urlunsplit(parts._replace(query=urlencode(theirs))), query
+    options = "?" + urlencode(theirs) if theirs else ""
+    return "%s://%s%s%s" % (parts.scheme, parts.netloc, parts.path, options), query
 
 
 def _settings(timeout: float) -> dict[str, Any]:
     """What connections of ours have, of what this redis-py knows: no retries, which would append twice."""
     settings: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    known = _parameters(redis.Connection)
+    known = _parameters(driver.Connection)
     if "retry" in known:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -185,9 +188,9 @@ def _parameters(kind: Any) -> set[str]:
 
 def _pool(url: str) -> Any:
     options = _settings(WAIT)
-    if redis.__version__ < "4":
-        options["decode_components"] = True  # from 4 on always
-    made = redis.ConnectionPool.from_url(url, max_connections=2**31 - 1, **options)
+    if "decode_components" in inspect.signature(driver.ConnectionPool.from_url).parameters:
+        options["decode_components"] = True  # before redis-py 4 a choice
+    made = driver.ConnectionPool.from_url(url, max_connections=2**31 - 1, **options)
     made.connection_kwargs["decode_responses"] = False
     return made
 
@@ -214,17 +217,17 @@ def _sentinel_pool(url: str, query: dict[str, str]) -> Any:
     for option in ("username", "password"):
         if "sentinel_" + option in query:
             watchers[option] = query["sentinel_" + option]
-    sentinel = redis.sentinel.Sentinel([_place(place) for place in places.split(",")], sentinel_kwargs=watchers)
-    pool = redis.sentinel.SentinelConnectionPool(path[0], sentinel, max_connections=2**31 - 1, **options)
+    sentinel = driver.sentinel.Sentinel([_place(place) for place in places.split(",")], sentinel_kwargs=watchers)
+    pool = driver.sentinel.SentinelConnectionPool(path[0], sentinel, max_connections=2**31 - 1, **options)
     pool.sentinel_manager = sentinel
     return pool
 
 
 def _tls(query: str) -> dict[str, Any]:
-    if not hasattr(redis.sentinel, "SentinelManagedSSLConnection"):
-        raise ValueError("TLS with Sentinel needs redis-py 4 or newer; this is %s" % redis.__version__)
+    if not hasattr(driver.sentinel, "SentinelManagedSSLConnection"):
+        raise ValueError("TLS with Sentinel needs redis-py 4 or newer; this is %s" % driver.__version__)
     options = {name: values[-1] for name, values in parse_qs(query).items()}
-    return {"connection_class": redis.sentinel.SentinelManagedSSLConnection, **options}
+    return {"connection_class": driver.sentinel.SentinelManagedSSLConnection, **options}
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -86,7 +86,7 @@ def travel(monkeypatch, request):
 
     def go(broker, seconds):
         if type(broker).__name__ == "RedisBroker":
-            return age(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
+            age(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
         for name in ("time", "monotonic"):
             now = getattr(time, name)
             monkeypatch.setattr(time, name, lambda now=now: now() + seconds)

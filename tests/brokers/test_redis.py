@@ -1,0 +1,686 @@
+"""The Redis broker's quirks: a server that is killed, wiped, set back, hangs or fails over; several processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, Record, base, open_broker
+from flask_ssemux.brokers import redis as engine
+from flask_ssemux.brokers.redis_link import shown
+from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
+from flask_ssemux.wire import Cursor
+from tests.harness.redis import RedisServer
+from tests.harness.waiting import until
+
+ALL = 10**9
+
+APPEND = """
+import sys
+from flask_ssemux.brokers import open_broker
+broker = open_broker(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
+"""
+
+
+def process(script, *args):
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def own(opened, redis_server):
+    """own(): a broker on a server that the test may break."""
+
+    def make(server=redis_server, **history):
+        broker = open_broker(server.url, History(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+class Fill:
+    """Appends without a pause, and remembers what was accepted and what failed."""
+
+    def __init__(self, broker, channels=("a", "b")):
+        self.accepted, self.failed = [], []
+        self._broker, self._channels, self._on = broker, channels, True
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        number = 0
+        while self._on:
+            number += 1
+            body = b"%d" % number
+            try:
+                self.accepted.append((self._broker.append(self._channels[number % 2], body), body))
+            except BrokerUnavailable:
+                self.failed.append(body)
+            time.sleep(0.002)
+
+    def stop(self):
+        self._on = False
+        self._thread.join()
+        return self
+
+
+def assert_all_came(ear, filled):
+    """Each accepted event once and in order; those whose append failed at most once."""
+    last = filled.accepted[-1][0].sequence
+    until(lambda: ear.sequences and ear.sequences[-1] >= last, 10, lambda: "%s of %d" % (ear.sequences[-3:], last))
+    assert ear.sequences == sorted(set(ear.sequences))
+    bodies = [record.body for record in ear.records]
+    assert len(bodies) == len(set(bodies))
+    assert not {body for _, body in filled.accepted} - set(bodies)
+    assert set(bodies) <= {body for _, body in filled.accepted} | set(filled.failed)
+
+
+# -- several processes, several applications ---------------------------------
+
+
+def test_processes_number_together_and_are_heard_in_order(redis, redis_url, ear):
+    broker = redis()
+    broker.listen(ear.listener)
+    broker.want(["c0", "c1", "c2"])
+    writers = [process(APPEND, redis_url, "c%d" % n, 150) for n in range(3)]
+    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
+    ear.wait(450)
+    assert sorted(numbers) == ear.sequences == list(range(1, 451))
+    for n in range(3):
+        assert [r.body for r in ear.records if r.channel == "c%d" % n] == [b"%d" % i for i in range(150)]
+
+
+def test_a_publisher_beside_the_application_keeps_to_its_history(redis, redis_url, opened):
+    redis(events=10).head()
+    beside = open_broker(redis_url)
+    opened(beside)
+    for _ in range(50):
+        beside.append("a", b"x")
+    assert len(beside.read(["a"], 0, ALL, ALL).records) == 10
+
+
+def test_prefixes_and_databases_are_apart(shared_redis, opened, ear):
+    place = "redis://127.0.0.1:%d/" % shared_redis.port
+    brokers = [open_broker(place + rest) for rest in ("3?prefix=one", "3?prefix=two", "4?prefix=one")]
+    for broker in brokers:
+        opened(broker)
+    brokers[0].listen(ear.listener)
+    brokers[0].want(["a"])
+    for number, broker in enumerate(brokers):
+        assert broker.append("a", b"%d" % number).sequence == 1
+    brokers[0].append("a", b"end")
+    assert [record.body for record in ear.wait(2)] == [b"0", b"end"]
+    assert len({broker.head().epoch for broker in brokers}) == 3
+    assert ear.renewals == []
+
+
+def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ear):
+    def subscribed():
+        name = redis_url.partition("prefix=")[2]
+        return sorted(found.partition(":")[2] for found in shared_redis.ask("PUBSUB", "CHANNELS", "{%s}*" % name))
+
+    broker = redis()
+    broker.listen(ear.listener)
+    assert broker.want(["a", "b"]) == 0
+    assert subscribed() == ["a", "b"]
+    broker.drop("a")
+    until(lambda: subscribed() == ["b"], 5, lambda: str(subscribed()))
+    broker.append("a", b"unwanted")
+    assert broker.want(["a"]) == 1
+    broker.append("a", b"wanted")
+    assert ear.wait(1) == [Record(2, "a", b"wanted")]
+
+
+def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, ear):
+    broker = redis()
+    broker.listen(ear.listener)
+    broker.want(["a"])
+    for number in range(200):
+        broker.drop("a")
+        after = broker.want(["a"])
+        assert broker.append("a", b"%d" % number).sequence > after
+    assert [record.body for record in ear.wait(200)] == [b"%d" % number for number in range(200)]
+
+
+def test_a_process_has_three_connections_whatever_its_channels(own, redis_server, ear):
+    broker = own()
+    broker.listen(ear.listener)
+    broker.want(["c%d" % n for n in range(2000)])
+    broker.read(["c1"], 0, ALL, 10)
+    ours = [line for line in redis_server.ask("CLIENT", "LIST").splitlines() if "cmd=client" not in line]
+    assert len(ours) == 3
+
+
+# -- a server that goes and comes --------------------------------------------
+
+
+def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_server, ear):
+    broker, publisher = own(), own()
+    broker.listen(ear.listener)
+    broker.want(["a", "b"])
+    filled = Fill(publisher)
+    ear.wait(50)
+    redis_server.kill()
+    until(lambda: ear.losses, 2, "no loss was told")
+    time.sleep(3.0)  # the time that the promise names
+    redis_server.restart()
+    until(lambda: ear.finds, 5, "no find was told")
+    before = len(filled.accepted)
+    until(lambda: len(filled.accepted) > before + 50, 10, "nothing is accepted again")
+    assert_all_came(ear, filled.stop())
+    assert filled.failed and not ear.renewals and not ear.gaps
+    assert len(ear.losses) == len(ear.finds) == 1
+
+
+def test_a_short_restart_fails_no_append(own, redis_server, ear):
+    broker, publisher = own(), own()
+    broker.listen(ear.listener)
+    broker.want(["a", "b"])
+    filled = Fill(publisher)
+    ear.wait(50)
+    redis_server.kill()
+    redis_server.restart()
+    until(lambda: ear.finds, 5, "no find was told")
+    assert_all_came(ear, filled.stop())
+    assert filled.failed == [] and ear.renewals == []
+
+
+def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_server, ear):
+    broker, publisher = own(), own()
+    broker.listen(ear.listener)
+    broker.want(["a", "b"])
+    filled = Fill(publisher)
+    for _ in range(8):
+        redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        count = len(ear.finds)
+        until(lambda count=count: len(ear.finds) > count, 5, "it did not come back")
+    assert_all_came(ear, filled.stop())
+    assert ear.renewals == ear.gaps == []
+
+
+def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own, redis_server, ear):
+    broker, publisher = own(), own()
+    start = broker.listen(ear.listener)
+    broker.want(["a"])
+    publisher.append("a", b"old")
+    ear.wait(1)
+    redis_server.kill()
+    redis_server.wipe()
+    redis_server.start()
+    first = publisher.append("a", b"new")
+    assert first.sequence == 1 and first.epoch != start.epoch
+    assert ear.wait(2)[1] == Record(1, "a", b"new")
+    assert ear.renewals == [Cursor(first.epoch, 0)]
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "DEL"])
+def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, ear, command):
+    broker = own()
+    start = broker.listen(ear.listener)
+    broker.want(["a"])
+    broker.append("a", b"old")
+    ear.wait(1)
+    redis_server.ask(*([command] if command == "FLUSHALL" else [command, "{ssemux}:life"]))
+    until(lambda: ear.renewals, 10, "nobody noticed")
+    assert ear.renewals[0].epoch != start.epoch
+    assert broker.append("a", b"new").epoch == ear.renewals[0].epoch
+    assert ear.wait(2)[1].body == b"new"
+    assert [record.body for record in broker.read(["a"], 0, ALL, 10).records] == [b"new"]
+
+
+def set_back(server, copy):
+    """As a crash does under a server that writes its data now and then."""
+    server.kill()
+    shutil.rmtree(server.folder)
+    shutil.copytree(copy, server.folder)
+    server.start()
+
+
+@pytest.fixture
+def copied(own, redis_server, tmp_path):
+    """copied(broker): events 1 to 3, a copy of the server's data, then 4 to 6, which the copy lacks."""
+
+    def make(broker):
+        for number in range(3):
+            broker.append("a", b"kept %d" % number)
+        copy = tmp_path / "copy"  # an answer is only given when the log was written
+        shutil.copytree(redis_server.folder, copy)
+        for number in range(3):
+            broker.append("a", b"lost %d" % number)
+        return copy
+
+    return make
+
+
+def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server, ear, copied):
+    """A worker that heard them is the proof, whoever appends first."""
+    publisher, worker, late = own(), own(), own()
+    late.head()
+    start = worker.listen(ear.listener)
+    worker.want(["a"])
+    copy = copied(publisher)
+    ear.wait(6)
+    publisher.close()
+    set_back(redis_server, copy)
+    late.append("a", b"by one who knows of nothing")
+    until(lambda: ear.renewals, 5, "nobody noticed")
+    assert ear.renewals[0].epoch != start.epoch
+    after = late.append("a", b"after")
+    assert after.epoch == ear.renewals[0].epoch
+    until(lambda: ear.records[-1].body == b"after", 5, lambda: str(ear.records))
+
+
+def test_a_cursor_of_a_lost_event_has_no_history_and_harms_nobody(own, redis_server, copied):
+    """Only its client saw the event; and a client is no proof, for cursors can be made up."""
+    publisher = own()
+    copy = copied(publisher)
+    lost = publisher.head()
+    publisher.close()
+    set_back(redis_server, copy)
+    broker = own()
+    head = broker.append("a", b"new")
+    assert head.epoch == lost.epoch and head.sequence > lost.sequence + ALL / 2
+    assert broker.read(["a", "never"], lost.sequence, head.sequence, 10).missing == ["a", "never"]
+    page = broker.read(["a"], 3, head.sequence, 10)
+    assert page.missing == [] and [record.body for record in page.records] == [b"new"]
+    assert broker.head().epoch == head.epoch
+
+
+def test_a_restart_without_loss_is_no_new_life(own, redis_server):
+    broker = own()
+    before = broker.append("a", b"x")
+    for _ in range(3):
+        redis_server.kill()
+        redis_server.start()
+        assert broker.head().epoch == before.epoch
+    assert broker.read(["a"], before.sequence, broker.head().sequence, 10).missing == []
+    assert broker.append("a", b"y").epoch == before.epoch
+    assert [record.body for record in broker.read(["a"], 0, 10**12, 10).records] == [b"x", b"y"]
+
+
+def test_many_restarts_are_remembered_within_bounds(own, redis_server):
+    """Each that follows an append leaves a void; the oldest voids become the floor of all channels."""
+    broker = own()
+    places = []
+    for number in range(22):
+        places.append(broker.append("a", b"%d" % number).sequence)
+        redis_server.ask("HSET", "{ssemux}:life", "run", "another")  # what a restart looks like to the next script
+    top = broker.head().sequence
+    assert len(redis_server.ask("HGET", "{ssemux}:life", "lows").split()) == 20
+    assert broker.read(["never"], places[-1] + 5, top, 10).missing == ["never"]
+    assert broker.read(["never"], places[1] + 5, top, 10).missing == ["never"]
+    assert broker.read(["never"], places[-1], top, 10).missing == []
+
+
+# -- a server that hangs -----------------------------------------------------
+
+
+def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear):
+    broker = own()
+    broker.listen(ear.listener)
+    broker.want(["a"])
+    redis_server.pause()
+    try:
+        for call in (lambda: broker.append("a", b"x"), broker.head, lambda: own().head()):
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: " % redis_server.port):
+                call()
+            assert base.WAIT - 0.5 < time.monotonic() - started < base.WAIT + 1.0
+        until(lambda: ear.losses, 10, "the subscription is believed to live")
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            broker.want(["b"])
+        assert time.monotonic() - started < 1.0  # it is known to be lost: nobody waits for it
+    finally:
+        redis_server.resume()
+    until(lambda: ear.finds, 10, "no find was told")
+    broker.append("a", b"y")
+    until(lambda: ear.records and ear.records[-1].body == b"y", 5, lambda: str(ear.records))
+    assert len({record.body for record in ear.records}) == len(ear.records)
+
+
+class Cutter:
+    """A hop that loses the answer to one request: it cuts the connection when the answer comes."""
+
+    def __init__(self, port):
+        self._upstream, self.cut_next = port, False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client):
+        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            there = threading.Thread(target=self._pump, args=(client, server, False), daemon=True)
+            there.start()
+            self._pump(server, client, True)
+            there.join()
+
+    def _pump(self, source, target, is_answer):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data or (is_answer and self.cut_next):
+                    self.cut_next = False
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self._listener.close()
+
+
+def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, redis_url, opened):
+    hop = Cutter(shared_redis.port)
+    broker = open_broker(redis_url.replace(str(shared_redis.port), str(hop.port)))
+    opened(broker)
+    first = broker.append("a", b"first")
+    hop.cut_next = True
+    second = broker.append("a", b"second")
+    assert second.sequence == first.sequence + 1
+    assert broker.append("a", b"third").sequence == first.sequence + 2
+    assert [r.body for r in redis().read(["a"], 0, ALL, 10).records] == [b"first", b"second", b"third"]
+    hop.close()
+
+
+# -- history -----------------------------------------------------------------
+
+
+def test_what_was_trimmed_while_nobody_heard_is_told(own, redis_server, ear, monkeypatch):
+    monkeypatch.setattr(engine, "BACK_OFF", 60.0)
+    worker, publisher = own(events=10), own(events=10)
+    worker.listen(ear.listener)
+    worker.want(["a", "b"])
+    publisher.append("a", b"x")
+    ear.wait(1)
+    with worker._tail._changed:  # holds the thread up where it would connect again
+        redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        for _ in range(50):
+            publisher.append("a", b"x")
+        publisher.append("b", b"y")
+        worker._tail._changed.notify_all()
+    until(lambda: ear.sequences[-1] == 52, 10, lambda: str(ear.sequences))
+    assert [channels for channels, _ in ear.gaps] == [["a"]]
+    assert ear.sequences == [1, *range(42, 53)]
+
+
+def test_trimming_by_age_keeps_up_with_any_rate(redis, travel):
+    broker = redis(seconds=100.0)
+    for _ in range(300):
+        broker.append("busy", b"x")
+    for number in range(20):
+        broker.append("once:%d" % number, b"x")
+    travel(broker, 1000.0)
+    for _ in range(40):
+        broker.append("new", b"x")
+    assert broker.figures()["events"] == 40 and broker.figures()["channels"] == 1
+    assert broker.read(["once:7", "busy"], 0, ALL, 10).missing == ["once:7", "busy"]
+    assert broker.read(["once:7"], 307 + 1, ALL, 10).missing == []
+
+
+def test_a_smaller_history_is_reached_in_small_steps(redis, redis_url, opened):
+    redis(events=1000).append("a", b"x")
+    first = redis(events=1000)
+    for _ in range(99):
+        first.append("a", b"x")
+    smaller = redis(events=20)
+    for _ in range(12):
+        smaller.append("a", b"x")
+    assert len(smaller.read(["a"], 0, ALL, ALL).records) == 20
+
+
+def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_redis, redis_url):
+    broker = redis()
+    broker.append("a", b"x")
+    last = broker.append("a", b"x")
+    prefix = redis_url.partition("prefix=")[2]
+    shared_redis.ask("DEL", "{%s}:c:a" % prefix)
+    assert broker.read(["a"], 0, ALL, 10) == ([], ["a"])
+    assert broker.read(["a"], last.sequence, ALL, 10).missing == []
+    broker.append("a", b"y")
+    assert broker.read(["a"], 1, ALL, 10).missing == ["a"]
+
+
+def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, redis_url, travel, monkeypatch):
+    for name in ("_APPEND", "_READ"):
+        text = getattr(engine, name).text.replace("FLOORS = 100000", "FLOORS = 100")
+        monkeypatch.setattr(engine, name, engine.Script(text))
+    broker = redis(seconds=100.0)
+    for number in range(400):
+        broker.append("once:%d" % number, b"x")
+    travel(broker, 1000.0)
+    for _ in range(250):
+        broker.append("new", b"x")
+    prefix = redis_url.partition("prefix=")[2]
+    assert shared_redis.ask("ZCARD", "{%s}:floors" % prefix) <= 101
+    missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
+    assert missing == ["once:1", "once:399", "never"]  # never silent where it cannot know
+    assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
+
+
+# -- places ------------------------------------------------------------------
+
+
+def test_places_of_a_process_that_died_are_free_at_once(redis, redis_url):
+    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, redis_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "[True, True, False]\n"
+    broker = redis()
+    assert not broker.hold("user:1", 2)
+    holder.kill()
+    holder.communicate(timeout=10)
+    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+
+
+def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch):
+    monkeypatch.setattr(engine, "_LASTS", 1)
+    elsewhere = open_broker(redis_url)
+    opened(elsewhere)
+    elsewhere._places._holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
+    broker = redis()
+    assert elsewhere.hold("user:1", 1)
+    assert not broker.hold("user:1", 1)
+    until(lambda: broker.hold("user:1", 1), 5, "it never ran out")
+
+
+def test_places_are_told_anew_to_a_server_that_forgot_them(own, redis_server, opened):
+    broker, other = own(), own()
+    assert broker.hold("user:1", 1)
+    redis_server.ask("FLUSHALL")
+    broker.renew()
+    assert not other.hold("user:1", 1)
+    broker.release("user:1")
+    until(lambda: other.hold("user:1", 1), 2, "it was not given back")
+
+
+def test_giving_back_waits_for_nobody(own, redis_server):
+    broker = own()
+    assert broker.hold("user:1", 1)
+    redis_server.pause()
+    try:
+        started = time.monotonic()
+        broker.release("user:1")
+        assert time.monotonic() - started < 0.5
+    finally:
+        redis_server.resume()
+    until(lambda: own().hold("user:1", 1), 5, "it was not given back")
+
+
+def test_a_broker_that_is_closed_gives_its_places_back(redis, redis_url):
+    first = open_broker(redis_url)
+    assert first.hold("user:1", 1)
+    first.close()
+    assert redis().hold("user:1", 1)
+
+
+# -- ways to the server ------------------------------------------------------
+
+
+def works(url, opened, ear):
+    broker = open_broker(url)
+    opened(broker)
+    broker.listen(ear.listener)
+    broker.want(["a"])
+    cursor = broker.append("a", b"x")
+    assert ear.wait(1) == [Record(cursor.sequence, "a", b"x")]
+    return broker
+
+
+def test_a_password(running, opened, ear):
+    server = running(RedisServer(password="s3cret/@"))
+    works("redis://:s3cret%%2F%%40@127.0.0.1:%d/2" % server.port, opened, ear)
+    with pytest.raises(BrokerUnavailable, match=r"redis://:\*\*\*@127.0.0.1:\d+/0: "):
+        open_broker("redis://:wrong@127.0.0.1:%d/0" % server.port).head()
+
+
+def test_a_user_with_just_the_rights_that_are_needed(running, opened, ear):
+    server = running(RedisServer())
+    server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~{ssemux}:*", "&{ssemux}@*", "+@all", "-@admin", "-@dangerous", "+info")
+    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
+
+
+def test_a_server_that_forbids_info(running, opened, ear):
+    server = running(RedisServer())
+    server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
+    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
+
+
+def test_a_unix_socket(running, opened, ear, tmp_path):
+    path = str(tmp_path / "redis.sock")
+    running(RedisServer(args=["--unixsocket", path]))
+    works("unix://%s?db=3&prefix=shop" % path, opened, ear)
+
+
+def test_tls(running, opened, ear, tmp_path):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate,
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    from tests.harness.ports import free_port
+
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
+    running(RedisServer(args=options))
+    works("rediss://localhost:%d/0?ssl_ca_certs=%s" % (port, certificate), opened, ear)
+    with pytest.raises(BrokerUnavailable, match="(?i)certificate"):
+        open_broker("rediss://localhost:%d/0" % port).head()
+
+
+def test_a_replica_that_takes_over(sentinel, opened, ear):
+    """Sentinel makes the replica the master; events go on, in order and once."""
+    url = "redis+sentinel://127.0.0.1:%d/%s/0" % (sentinel.port, sentinel.service)
+    broker, publisher = open_broker(url), open_broker(url)
+    opened(broker)
+    opened(publisher)
+    broker.listen(ear.listener)
+    broker.want(["a", "b"])
+    filled = Fill(publisher)
+    ear.wait(100)
+    sentinel.master.kill()
+    sentinel.wait_master(sentinel.replicas[0], 15)
+    until(lambda: ear.finds or ear.renewals, 15, "it did not find the new master")
+    before = len(filled.accepted)
+    until(lambda: len(filled.accepted) > before + 100, 15, "nothing is accepted again")
+    filled.stop()
+    last = filled.accepted[-1]
+    until(lambda: ear.records[-1].body == last[1], 5, lambda: "%s, %s" % (ear.records[-1], last))
+    if not ear.renewals:  # then the replica had everything
+        assert_all_came(ear, filled)
+
+
+# -- what a user sees --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url, message",
+    [
+        ("redis://:pw@h:1/0?nonsense=1", r"SSEMUX_BROKER='redis://:\*\*\*@h:1/0': .*nonsense"),
+        ("redis+sentinel://h:26379", "a sentinel's URL is redis\\+sentinel://user:password@host:26379,host:26379/service"),
+        ("redis+sentinel:///main", "a sentinel's URL is"),
+        ("redis+sentinel://h:1/main/x", "invalid literal"),
+    ],
+)
+def test_a_url_that_cannot_be_understood(url, message):
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        open_broker(url)
+    assert "pw" not in str(raised.value)
+
+
+def test_without_redis_py_the_extra_is_named(monkeypatch):
+    from flask_ssemux.brokers import redis_link
+
+    monkeypatch.setattr(redis_link, "driver", None)
+    with pytest.raises(ConfigurationError, match=r"needs the package redis: pip install 'flask_ssemux\[redis\]'"):
+        open_broker("redis://localhost")
+
+
+def test_passwords_are_not_shown():
+    assert shown("redis://me:pa:ss@h:1/2?password=x") == "redis://me:***@h:1/2"
+    assert shown("unix:///run/redis.sock?password=x") == "unix:///run/redis.sock"
+
+
+def test_a_server_that_is_not_there_is_named_within_bounds(opened):
+    from tests.harness.ports import free_port
+
+    port = free_port()
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: .*[Cc]onnect" % port):
+        open_broker("redis://127.0.0.1:%d/0" % port).append("a", b"x")
+    assert time.monotonic() - started < base.WAIT + 1.0
+
+
+def test_a_child_of_a_process_that_publishes_publishes_too(redis_url):
+    script = (
+        "import os, sys, flask, flask_ssemux\n"
+        "app = flask.Flask('x')\n"
+        "app.config['SSEMUX_BROKER'] = sys.argv[1]\n"
+        "flask_ssemux.init_app(app)\n"
+        "app.app_context().push()\n"
+        "flask_ssemux.publish('a', 'parent')\n"
+        "if not os.fork():\n"
+        "    for _ in range(5): flask_ssemux.publish('a', 'child')\n"
+        "    os._exit(0)\n"
+        "for _ in range(5): flask_ssemux.publish('a', 'parent')\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script, redis_url], check=True, timeout=30)
+    assert open_broker(redis_url).head().sequence == 11
+
+
+def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(redis, redis_url):
+    writer = process(APPEND, redis_url, "a", 100000)
+    numbers = [int(writer.stdout.readline()) for _ in range(50)]
+    os.kill(writer.pid, signal.SIGKILL)
+    numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
+    writer.communicate(timeout=30)
+    broker = redis()
+    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
+    assert [r.sequence for r in broker.read(["a"], 0, numbers[-1], ALL).records] == numbers

@@ -16,6 +16,7 @@ from flask.cli import AppGroup
 from .brokers import Broker, Record
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
+from .redact import without_password
 from .service import Service, current
 from .wire import EVERYONE, Cursor, check_channel
 
@@ -106,6 +107,7 @@ def status(as_json: bool) -> None:
     service = current()
     figures = _shared(service).figures()
     options = {key_of(name): value for name, value in vars(service.options).items()}
+    options[key_of("broker")] = without_password(service.options.broker)
     if as_json:
         click.echo(json.dumps({"broker": figures, "options": options}))
         return

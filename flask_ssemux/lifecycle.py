@@ -14,7 +14,7 @@ import time
 import weakref
 from typing import Any, Callable, Protocol
 
-from . import server
+from . import replay, server
 from .access import Places
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS
@@ -74,7 +74,11 @@ class Process:
         self._mux = Mux(
             broker, self.heart, options, _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         )
-        for chore in (_Chore(self._watch_server, LEAVING), _Chore(self._renew_places, HOLD_SECONDS / 3)):
+        for chore in (
+            _Chore(self._watch_server, LEAVING),
+            _Chore(self._renew_places, HOLD_SECONDS / 3),
+            _Chore(self._mux.replay.forget_unused, replay.SECONDS),
+        ):
             self.heart.add(chore, self.heart.clock() + chore.every)
 
     def why_full(self) -> str | None:

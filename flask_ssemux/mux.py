@@ -15,6 +15,7 @@ from .brokers import Broker, Listener, Record
 from .errors import BrokerUnavailable
 from .heart import Heart
 from .options import Options, log
+from .replay import Replay
 from .stream import Limits, Stream
 from .wire import Cursor
 
@@ -43,6 +44,7 @@ class Mux:
 
     def __init__(self, broker: Broker, heart: Heart, options: Options, breathe: Callable[[], None]) -> None:
         self.broker = broker
+        self.replay = Replay(broker)
         self._heart = heart
         self._options = options
         self._breathe = breathe
@@ -64,6 +66,11 @@ class Mux:
     def __len__(self) -> int:
         """Streams that are open."""
         return len(self._streams)
+
+    @property
+    def epoch(self) -> str:
+        """The life of the history; "" before the first stream."""
+        return self._epoch
 
     @property
     def is_draining(self) -> bool:
@@ -234,6 +241,7 @@ class Mux:
     def _renewed(self, head: Cursor) -> None:
         with self._lock:
             self._epoch, self._position = head
+        self.replay.begin_anew()
         for stream in self._all():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
@@ -265,7 +273,7 @@ class _Prologue:
         reason: str,
         snapshots: Snapshots,
     ) -> None:
-        self._broker = mux.broker
+        self._mux = mux
         self._stream = stream
         self._head = head
         self._wanted = list(stream.channels)
@@ -292,7 +300,9 @@ class _Prologue:
 
     def _read(self, after: int) -> list[str]:
         """Read the next page; the channels that have a gap in it are no longer wanted, and returned."""
-        page = self._broker.read(self._wanted, after, self._head.sequence, PAGE)
+        page = self._mux.replay.read(self._wanted, after, self._head.sequence, PAGE)
+        if self._mux.epoch != self._head.epoch:  # then the page may be of another life
+            raise BrokerUnavailable("its history began anew")
         self._wanted = [channel for channel in self._wanted if channel not in page.missing]
         self._records = [] if page.missing else page.records
         return page.missing

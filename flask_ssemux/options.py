@@ -17,6 +17,7 @@ from typing import Any, Callable, Mapping
 
 from . import wire
 from .errors import ConfigurationError, InvalidEvent
+from .redact import without_password
 
 log = logging.getLogger("flask_ssemux")
 
@@ -283,7 +284,8 @@ def _convert(key: str, value: Any, option: Any) -> Any:
         if isinstance(made, (int, float)) and not rule["low"] <= made <= rule["high"]:
             raise ValueError
     except (ValueError, OverflowError):
-        raise ConfigurationError("%s=%r: must be %s" % (key, value, rule["allowed"])) from None
+        shown = without_password(value) if isinstance(value, str) else value
+        raise ConfigurationError("%s=%r: must be %s" % (key, shown, rule["allowed"])) from None
     return made
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import ConfigurationError
+from ..redact import without_password
 from .base import Broker, History, Listener, Page, Record
 from .memory import MemoryBroker
 from .redis import RedisBroker
@@ -36,7 +37,7 @@ def open_broker(url: str, history: History | None = None, folder: str | None = N
         return RedisBroker(url, history)
     raise ConfigurationError(
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
-        "sqlite:////absolute/path, or one of %s" % (url, ", ".join(RedisBroker.schemes))
+        "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(RedisBroker.schemes))
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Callable
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from ..errors import BrokerUnavailable, ConfigurationError
+from ..redact import without_password
 from .base import WAIT
 
 driver: Any = None
@@ -49,11 +50,11 @@ class Address:
     def __init__(self, url: str) -> None:
         if driver is None:
             raise ConfigurationError(
-                "SSEMUX_BROKER=%r needs the package redis: pip install 'flask_ssemux[redis]'" % shown(url)
+                "SSEMUX_BROKER=%r needs the package redis: pip install 'flask_ssemux[redis]'" % without_password(url)
             )
         url, query = _without_ours(url)
         self.prefix = query.get("prefix", PREFIX)
-        self.shown = shown(url)
+        self.shown = without_password(url.partition("?")[0])
         try:
             self._pool: Any = _sentinel_pool(url, query) if "+sentinel://" in url else _pool(url)
             self.database = int(self._pool.connection_kwargs.get("db") or 0)
@@ -151,14 +152,6 @@ class Line:
             connection.disconnect()
 
 
-def shown(url: str) -> str:
-    """A URL for messages: without its passwords."""
-    parts = urlsplit(url)
-    user, at, place = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    return "%s://%s%s%s" % (parts.scheme, name + ":***@" if at else "", place, parts.path)
-
-
 def _without_ours(url: str) -> tuple[str, dict[str, str]]:
     """The URL without the options that redis-py does not know, and all of its options."""
     parts = urlsplit(url)
@@ -191,6 +184,10 @@ def _pool(url: str) -> Any:
     if "decode_components" in inspect.signature(driver.ConnectionPool.from_url).parameters:
         options["decode_components"] = True  # before redis-py 4 a choice
     made = driver.ConnectionPool.from_url(url, max_connections=2**31 - 1, **options)
+    known = _parameters(made.connection_class)
+    for name in parse_qs(urlsplit(url).query):
+        if name not in known:
+            raise ValueError("redis-py %s knows no option %r" % (driver.__version__, name))
     made.connection_kwargs["decode_responses"] = False
     return made
 

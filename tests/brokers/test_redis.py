@@ -15,8 +15,8 @@ import pytest
 
 from flask_ssemux.brokers import History, Record, base, open_broker
 from flask_ssemux.brokers import redis as engine
-from flask_ssemux.brokers.redis_link import shown
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
+from flask_ssemux.redact import without_password
 from flask_ssemux.wire import Cursor
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
@@ -561,7 +561,8 @@ def test_a_password(running, opened, ear):
 
 def test_a_user_with_just_the_rights_that_are_needed(running, opened, ear):
     server = running(RedisServer())
-    server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~{ssemux}:*", "&{ssemux}@*", "+@all", "-@admin", "-@dangerous", "+info")
+    rights = "on >s3cret ~{ssemux}:* &{ssemux}@* +@all -@admin -@dangerous +info"
+    server.ask("ACL", "SETUSER", "shop", *rights.split())
     works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
 
 
@@ -587,8 +588,8 @@ def test_tls(running, opened, ear, tmp_path):
     from tests.harness.ports import free_port
 
     port = free_port()
-    options = ["--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
-    running(RedisServer(args=options))
+    options = "--tls-port %d --tls-cert-file %s --tls-key-file %s --tls-auth-clients no" % (port, certificate, key)
+    running(RedisServer(args=options.split()))
     works("rediss://localhost:%d/0?ssl_ca_certs=%s" % (port, certificate), opened, ear)
     with pytest.raises(BrokerUnavailable, match="(?i)certificate"):
         open_broker("rediss://localhost:%d/0" % port).head()
@@ -642,9 +643,16 @@ def test_without_redis_py_the_extra_is_named(monkeypatch):
         open_broker("redis://localhost")
 
 
-def test_passwords_are_not_shown():
-    assert shown("redis://me:pa:ss@h:1/2?password=x") == "redis://me:***@h:1/2"
-    assert shown("unix:///run/redis.sock?password=x") == "unix:///run/redis.sock"
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("redis://me:pa:ss@h:1/2?password=x&prefix=y", "redis://me:***@h:1/2?password=***&prefix=y"),
+        ("unix:///run/redis.sock?sentinel_password=x", "unix:///run/redis.sock?sentinel_password=***"),
+        ("redis://h1:1,h2:2/main", "redis://h1:1,h2:2/main"),
+    ],
+)
+def test_passwords_are_not_shown(url, shown):
+    assert without_password(url) == shown
 
 
 def test_a_server_that_is_not_there_is_named_within_bounds(opened):

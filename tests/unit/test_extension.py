@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import flask
 import pytest
+import redis
 
 import flask_ssemux
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
@@ -92,8 +93,8 @@ def test_nothing_of_an_application_is_on_the_shared_object(make_app, mux):
         ({"SSEMUX_HEARTBEAT": "often"}, "SSEMUX_HEARTBEAT='often': must be seconds from 0.05 to 3600"),
         ({"SSEMUX_HEARBEAT": 20}, "there is no option SSEMUX_HEARBEAT; did you mean SSEMUX_HEARTBEAT?"),
         (
-            {"SSEMUX_BROKER": "redis://localhost"},
-            "SSEMUX_BROKER='redis://localhost': this version has no Redis broker yet; use 'sqlite:' on one machine",
+            {"SSEMUX_BROKER": "redis://:s3cret@localhost?colour=red"},
+            "SSEMUX_BROKER='redis://:***@localhost': redis-py %s knows no option 'colour'" % redis.__version__,
         ),
         (
             {"SSEMUX_BROKER": "sqlite:shop.db"},

@@ -223,8 +223,13 @@ def test_refused_urls(bad):
 @pytest.mark.parametrize("bad", ["", "sqlite", "postgres://x", "redis:", "mysql:", "SQLITE:", " sqlite:", None, 7])
 def test_refused_brokers(bad):
     assert refused("SSEMUX_BROKER", bad) == (
-        "SSEMUX_BROKER=%r: must be one of memory:, sqlite:, redis://, rediss://, unix://" % (bad,)
+        "SSEMUX_BROKER=%r: must be one of memory:, sqlite:, redis://, rediss://, unix://, "
+        "redis+sentinel://, rediss+sentinel://" % (bad,)
     )
+
+
+def test_a_password_in_a_refused_broker_is_not_shown():
+    assert "s3cret" not in refused("SSEMUX_BROKER", "redi://me:s3cret@host/0?sentinel_password=s3cret")
 
 
 @pytest.mark.parametrize("bad", ["", "Auto", "websocket", None, ["auto"]])

@@ -158,15 +158,13 @@ def test_sqlite_in_memory(url):
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost", "unix:///run/redis"])
-def test_redis_comes_later(url):
-    assert refusal(url) == (
-        "SSEMUX_BROKER=%r: this version has no Redis broker yet; use 'sqlite:' on one machine" % url
-    )
+def test_redis_is_not_asked_before_the_first_event(url):
+    Publisher(url).close()
 
 
 @pytest.mark.parametrize("url", ["postgres://x", "memory:x", "file.db", "SQLITE:///x"])
 def test_no_broker_at_all(url):
     assert refusal(url) == (
-        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder or "
-        "sqlite:////absolute/path" % url
+        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
+        "sqlite:////absolute/path, or one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://" % url
     )

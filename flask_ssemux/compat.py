@@ -19,7 +19,7 @@ from flask import Response, current_app, request
 from . import wire
 from .lifecycle import Process
 from .options import log
-from .routes import CONTENT_TYPE, come_back, finish
+from .routes import CONTENT_TYPE, come_back, finish, send_away
 from .server import why_not
 from .service import current
 from .stream import WRITE_TIMEOUT
@@ -65,11 +65,15 @@ def _response(returned: Any) -> Response:
 
 
 def _wrap(response: Response, process: Process) -> Response:
-    trouble = why_not(request.environ) or process.why_full()
+    trouble = why_not(request.environ)
     if trouble:
         log.error("a stream was refused: %s", trouble)
         response.close()
         return come_back(trouble)
+    trouble = process.why_full()
+    if trouble:
+        response.close()
+        return send_away(process, trouble)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
     source = OldStream(response.response, process, Peer(request.environ))
@@ -214,6 +218,10 @@ class OldStream:
         """Its worker goes: say so, and end."""
         if self._tail.endswith(b"\n"):
             self._last = last
+        self._left()
+
+    def cut(self) -> None:
+        self._peer.sever()
         self._left()
 
     def _left(self) -> None:

@@ -29,6 +29,9 @@ STOPPING = "this worker stops"
 #: Seconds between two looks at whether the worker was told to stop.
 LEAVING = 0.25
 
+#: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
+DRAIN = 3.0
+
 
 class Process:
     """The parts of one application in this process.
@@ -74,16 +77,21 @@ class Process:
         self._mux = Mux(
             broker, self.heart, options, _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         )
-        for chore in (
-            _Chore(self._watch_server, LEAVING),
-            _Chore(self._renew_places, HOLD_SECONDS / 3),
-            _Chore(self._mux.replay.forget_unused, replay.SECONDS),
+        for work, every in (
+            (self._watch_server, LEAVING),
+            (self._renew_places, HOLD_SECONDS / 3),
+            (self._mux.replay.forget_unused, replay.SECONDS),
         ):
-            self.heart.add(chore, self.heart.clock() + chore.every)
+            self.heart.add(_Chore(work, every), self.heart.clock() + every)
+
+    @property
+    def held(self) -> int:
+        """Streams that are open, old ones too."""
+        return (len(self._mux) if self._mux is not None else 0) + len(self._guests)
 
     def why_full(self) -> str | None:
         """Why this process takes no stream more; None if it does."""
-        held = len(self.mux) + len(self._guests)
+        held = self.held
         if self.mux.is_draining:
             return STOPPING
         if held >= self.max_streams:
@@ -117,6 +125,21 @@ class Process:
         self._guests.discard(guest)
         self.heart.remove(guest)
 
+    def drain(self) -> None:
+        """End every stream cleanly; cut off, after ``DRAIN`` seconds, those whose clients do not take it."""
+        if self._mux is None or self._mux.is_draining:
+            return
+        log.info("the worker stops: %d streams are sent elsewhere", self.held)
+        self._mux.drain(STOPPING)
+        for guest in list(self._guests):
+            guest.leave(self._mux.farewell(STOPPING))
+        self.heart.add(_Chore(self._cut), self.heart.clock() + DRAIN)
+
+    def _cut(self) -> None:
+        self.mux.cut("its client did not take its end")
+        for guest in list(self._guests):
+            guest.cut()
+
     def close(self) -> None:
         """Let go of everything; the store is left tidy."""
         if self._broker is not None:
@@ -135,11 +158,8 @@ class Process:
         self._making = threading.RLock()
 
     def _watch_server(self) -> None:
-        if server.is_leaving() and not self.mux.is_draining:
-            log.info("the worker stops: %d streams are sent elsewhere", len(self.mux) + len(self._guests))
-            self.mux.drain(STOPPING)
-            for guest in list(self._guests):
-                guest.leave(self.mux.farewell(STOPPING))
+        if server.is_leaving():
+            self.drain()
 
     def _renew_places(self) -> None:
         # In a thread of its own: a store that is busy must not hold up a heartbeat.
@@ -152,18 +172,21 @@ class Guest(Member, Protocol):
     def leave(self, last: bytes) -> None:
         """Say this, and end."""
 
+    def cut(self) -> None:
+        """End at once."""
+
 
 class _Chore:
-    """Something done by the heart's clock, for as long as the process lives."""
+    """Something done by the heart's clock: every so many seconds as long as the process lives, or once."""
 
-    def __init__(self, work: Callable[[], None], every: float) -> None:
+    def __init__(self, work: Callable[[], None], every: float | None = None) -> None:
         self.slot: int | None = None
         self._work = work
         self.every = every
 
-    def beat(self, now: float) -> float:
+    def beat(self, now: float) -> float | None:
         self._work()
-        return now + self.every
+        return None if self.every is None else now + self.every
 
 
 def _breathe_greenlets() -> None:
@@ -194,6 +217,12 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
+    # Mostly they are drained by now. A worker that finds its master gone leaves without a warning.
+    for process in list(_processes):
+        process.drain()
+    deadline = time.monotonic() + DRAIN + 1.0
+    while any(process.held for process in _processes) and time.monotonic() < deadline:
+        time.sleep(0.01)
     for process in list(_processes):
         process.close()
 
@@ -211,5 +240,5 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
-    """gunicorn's hook: the worker goes; the store is closed tidily."""
+    """gunicorn's hook: the worker goes; what streams it has end cleanly, and the store is closed tidily."""
     _at_exit()

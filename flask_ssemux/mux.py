@@ -128,6 +128,11 @@ class Mux:
         for stream in self._all():
             self.end(stream, reason)
 
+    def cut(self, reason: str) -> None:
+        """End at once the streams that are left: their clients did not take their end."""
+        for stream in self._all():
+            stream.abort(reason)
+
     def end(self, stream: Stream, reason: str) -> None:
         """End one stream cleanly; its client comes back within ±50 % of ``SSEMUX_RETRY``."""
         stream.close(reason, self.farewell(reason))

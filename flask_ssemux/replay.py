@@ -8,6 +8,7 @@ between them is asked of the broker, by one caller at a time. Bounded in bytes a
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
 from bisect import bisect_right
 from itertools import islice
@@ -145,9 +146,9 @@ class Replay:
                 return stretch
         return None
 
-    def _next_start(self, name: str, known: int) -> float:
+    def _next_start(self, name: str, known: int) -> int:
         starts = [stretch.after for stretch in self._stretches.get(name, ()) if stretch.after > known]
-        return min(starts, default=float("inf"))
+        return min(starts, default=sys.maxsize)
 
     def _keep(self, need: _Need, page: Page, life: int) -> None:
         with self._lock:

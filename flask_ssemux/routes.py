@@ -15,6 +15,7 @@ from . import server, wire
 from .access import Pattern, Rules, named, personal, text_of
 from .errors import BrokerError, ClientError
 from .lifecycle import Process
+from .mux import spread
 from .options import log
 from .stream import Stream
 from .transports.generator import GeneratorTransport
@@ -91,10 +92,16 @@ def streaming_response(source: Iterable[bytes]) -> Response:
     return finish(current_app.response_class(source, content_type=CONTENT_TYPE, direct_passthrough=True))
 
 
-def come_back(why: str) -> Response:
+def come_back(why: str, milliseconds: int | None = None) -> Response:
     """A whole stream that only says when to come back. Browsers never reconnect after 4xx or 5xx."""
-    milliseconds = int(random.uniform(*COME_BACK) * 1000)
-    return finish(current_app.response_class(wire.retry(milliseconds, why), content_type=CONTENT_TYPE))
+    pause = int(random.uniform(*COME_BACK) * 1000) if milliseconds is None else milliseconds
+    return finish(current_app.response_class(wire.retry(pause, why), content_type=CONTENT_TYPE))
+
+
+def send_away(process: Process, why: str) -> Response:
+    """There is no room here: come back later; or, where this worker stops, soon, to another one."""
+    log.warning("a stream was sent away: %s", why)
+    return come_back(why, spread(process.options.retry) if process.mux.is_draining else None)
 
 
 def _events(process: Process, rules: Rules) -> Response:
@@ -110,8 +117,7 @@ def _stream(process: Process, rules: Rules, user_id: str | None, channels: Seque
         return streaming_response(iter(()))
     trouble = process.take_place(user_id)
     if trouble:
-        log.warning("a stream was sent away: %s", trouble)
-        return come_back(trouble)
+        return send_away(process, trouble)
     return streaming_response(GeneratorTransport(_open(process, rules, user_id, channels), request.environ))
 
 

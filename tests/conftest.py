@@ -5,6 +5,7 @@ A failing test shows the logs of all servers that ran during it, whether a fixtu
 
 from __future__ import annotations
 
+import itertools
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.harness import servers  # noqa: E402
+
+_prefixes = itertools.count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,6 +69,20 @@ def flask_run(running, instance_env):
         return running(servers.FlaskRun(app, *args, env={**instance_env, **(env or {})}, **options))
 
     return start
+
+
+@pytest.fixture(scope="session")
+def shared_redis():
+    """One server for all tests that do not break it; each has keys of its own, by `redis_url`."""
+    from tests.harness.redis import RedisServer
+
+    with RedisServer(aof=False) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis):
+    return f"{shared_redis.url}?prefix=test{next(_prefixes)}"
 
 
 @pytest.fixture

@@ -261,7 +261,8 @@ class _File:
             "INSERT INTO events (channel, at, body) VALUES (?, ?, ?)", (channel, time.time(), body)
         ).lastrowid
         write(
-            "INSERT INTO channels VALUES (?, 1, 0) ON CONFLICT (name) DO UPDATE SET kept = kept + 1",
+            "INSERT INTO channels SELECT ?, 1, forgotten FROM life WHERE true "
+            "ON CONFLICT (name) DO UPDATE SET kept = kept + 1",
             (channel,),
         )
         (kept,) = write("SELECT kept FROM channels WHERE name = ?", (channel,)).fetchone()

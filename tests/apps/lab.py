@@ -29,6 +29,7 @@ def create_app() -> Flask:
             pid=os.getpid(),
             streams=len(process.mux),
             guests=len(process._guests),
+            reads=process.mux.replay.reads,
             files=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),
             held=process.broker.figures()["held"],
@@ -42,6 +43,15 @@ def create_app() -> Flask:
         for number in range(count):
             flask_ssemux.publish("room:1", {"n": number, "pad": "x" * size}, event="n")
         return jsonify(count=count)
+
+    @app.route("/exit")
+    def leave():
+        """As gunicorn's loop does when its master is gone: SystemExit in the worker's main greenlet."""
+        from gevent import get_hub
+
+        hub = get_hub()
+        hub.loop.run_callback(hub.parent.throw, SystemExit(0))
+        return jsonify(pid=os.getpid())
 
     for view in (sleeper, poller, cookies, context, raising, pieces, fast, bare, tupled, not_a_stream, elsewhere):
         app.add_url_rule("/old/" + view.__name__, view.__name__, flask_ssemux.streaming(view))

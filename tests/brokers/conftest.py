@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import pytest
@@ -14,8 +13,6 @@ ENGINES = ("memory", "sqlite", "redis")
 
 #: Those that deliver from their history, not beside it.
 TAILING = ("memory", "sqlite")
-
-_prefixes = itertools.count(1)
 
 
 @pytest.fixture
@@ -49,20 +46,6 @@ def sqlite(opened, sqlite_url):
         return broker
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared_redis():
-    """One server for all tests that do not break it; each has keys of its own."""
-    from tests.harness.redis import RedisServer
-
-    with RedisServer(aof=False) as server:
-        yield server
-
-
-@pytest.fixture
-def redis_url(shared_redis):
-    return "%s?prefix=test%d" % (shared_redis.url, next(_prefixes))
 
 
 @pytest.fixture

@@ -479,6 +479,8 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
     missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
     assert missing == ["once:1", "once:399", "never"]  # never silent where it cannot know
     assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
+    broker.append("once:1", b"again")
+    assert broker.read(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
 
 
 # -- places ------------------------------------------------------------------

@@ -306,6 +306,8 @@ def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypat
     missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
     assert "once:1" in missing and "never" in missing  # never silent where it cannot know
     assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
+    broker.append("once:1", b"again")
+    assert broker.read(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
 
 
 def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):

@@ -79,10 +79,12 @@ def serve_threads(flask_run):
     return start
 
 
-@pytest.fixture(params=["gunicorn", "flask run"])
+@pytest.fixture(params=["gunicorn", "flask run", "gunicorn, redis", "flask run, redis"])
 def site(request):
-    """The lab on either server."""
-    return request.getfixturevalue("serve" if request.param == "gunicorn" else "serve_threads")()
+    """The lab on either server, with either of the brokers that processes share."""
+    server, _, broker = request.param.partition(", ")
+    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker else {}
+    return request.getfixturevalue("serve" if server == "gunicorn" else "serve_threads")(env=env)
 
 
 @pytest.fixture

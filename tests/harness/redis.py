@@ -57,7 +57,8 @@ class _Asked(Server):
 
     def restart(self) -> Any:
         """Start it again, on its port and with what it had kept. Stops it first, in order, if it runs."""
-        self.stop()
+        if self.running:
+            self.stop()
         started.remove(self)
         return self.start()
 

@@ -6,6 +6,7 @@ A failing test shows the logs of all servers that ran during it, whether a fixtu
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,13 @@ if str(ROOT) not in sys.path:
 from tests.harness import servers  # noqa: E402
 
 _prefixes = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    """Here, and not beside the chaos runs: pytest asks only the conftest of `testpaths` for options."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-seconds", type=float, default=15.0, help="how long each scenario lasts (15)")
+    group.addoption("--chaos-seed", default=format(random.getrandbits(32), "x"), help="of the actors' decisions")
 
 
 @pytest.hookimpl(tryfirst=True)

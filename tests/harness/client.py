@@ -91,6 +91,7 @@ class RawStream:
         *,
         method: str = "GET",
         rcvbuf: int | None = None,
+        mss: int | None = None,
         timeout: float = 5.0,
         loop: Loop | None = None,
     ) -> None:
@@ -116,7 +117,7 @@ class RawStream:
         self._loop = loop or Loop()
         self.opened_at = time.monotonic()
         try:
-            self._socket = self._connect(host, port, rcvbuf, timeout)
+            self._socket = self._connect(host, port, rcvbuf, mss, timeout)
             self._socket.sendall(self._request(method, version, f"{host}:{port}", headers))
         except BaseException:
             self._close_loop()
@@ -231,7 +232,8 @@ class RawStream:
     # Misbehaving and leaving.
 
     def pause(self) -> None:
-        """Stop reading: a slow client. Ask for a small `rcvbuf` to fill up soon."""
+        """Stop reading: a slow client. Ask for a small `rcvbuf` to fill up soon, and for a small `mss`, by which
+        the server's kernel sizes the buffer that it lends: with loopback's 64 KB that is megabytes."""
         if not self._paused:
             self._paused = True
             self._loop.forget(self._socket)
@@ -263,11 +265,13 @@ class RawStream:
     # Inside.
 
     @staticmethod
-    def _connect(host: str, port: int, rcvbuf: int | None, timeout: float) -> socket.socket:
+    def _connect(host: str, port: int, rcvbuf: int | None, mss: int | None, timeout: float) -> socket.socket:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             if rcvbuf is not None:  # before connecting: it decides the window that is offered
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if mss is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             sock.settimeout(timeout)
             sock.connect((host, port))
         except BaseException:

@@ -80,7 +80,8 @@ class _Asked(Server):
 
 
 class RedisServer(_Asked):
-    """`redis-server`. Without `aof` it keeps nothing on disk: what it has is gone with the process.
+    """`redis-server`. Without `aof` it keeps nothing on disk: what it has is gone with the process. With `fsync`
+    other than `always`, a server that is killed while its disk is slow may lose what it had answered for.
 
     `args` go to the command line after the settings file (`"--unixsocket", path`; `"--tls-port", …`), and win over
     it. With `replica_of` it follows another one, and is ready when it has that one's data.
@@ -91,6 +92,7 @@ class RedisServer(_Asked):
     def __init__(
         self,
         aof: bool = True,
+        fsync: str = "everysec",
         password: str | None = None,
         replica_of: RedisServer | None = None,
         args: Sequence[str] = (),
@@ -98,7 +100,7 @@ class RedisServer(_Asked):
         super().__init__("redis-server", "redis-server")
         self.password, self.replica_of, self.args = password, replica_of, list(args)
         self.folder = self._folder()
-        lines = ['save ""', f"appendonly {'yes' if aof else 'no'}", "appendfsync everysec"]
+        lines = ['save ""', f"appendonly {'yes' if aof else 'no'}", f"appendfsync {fsync}"]
         lines += [f"requirepass {password}", f"masterauth {password}"] if password else []
         lines += ["repl-diskless-sync-delay 0"]
         lines += [f"replicaof 127.0.0.1 {replica_of.port}"] if replica_of else []

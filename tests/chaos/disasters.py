@@ -1,0 +1,88 @@
+"""What goes wrong: workers are killed, masters deploy anew, the store is killed, and loses its data.
+
+And that all is well again at the end, which the judge's sentence needs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Callable, Sequence
+
+from tests.chaos.diary import Actor, Diary
+from tests.harness.redis import RedisServer
+from tests.harness.servers import Gunicorn
+
+#: Seconds until all workers of a gunicorn are there again.
+HEAL_SECONDS = 60.0
+
+#: The longest that a killed Redis stays away, in seconds.
+AWAY = 3.0
+
+
+def kill_worker(server: Gunicorn, chance: Callable[[Sequence[int]], int], diary: Diary) -> None:
+    """SIGKILL to one worker, if there is any."""
+    pids = server.worker_pids()
+    if not pids:
+        diary.note(f"gunicorn {server.port} has no worker to kill")
+        return
+    pid = chance(pids)
+    diary.note(f"kill -9 of worker {pid}, one of {pids}, of gunicorn {server.port}")
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        diary.note(f"worker {pid} had ended by itself")
+
+
+class Disasters(Actor):
+    """One after another, at random.
+
+    :param wipe_at: when the store loses its data too, once; None: never.
+    """
+
+    def __init__(
+        self,
+        diary: Diary,
+        servers: Sequence[Gunicorn],
+        redis: RedisServer | None = None,
+        wipe_at: float | None = None,
+    ) -> None:
+        super().__init__("disasters", diary)
+        self._servers, self._redis, self._wipe_at = servers, redis, wipe_at
+        self._workers = {server: server.workers or 1 for server in servers}
+
+    def play(self) -> None:
+        kinds = [self._kill_worker] * 4 + [self._deploy]
+        kinds += [self._kill_redis] * 2 if self._redis else []
+        while self.wait(self.chance.uniform(0.5, 3)):
+            if self._wipe_at is not None and self.diary.now() >= self._wipe_at:
+                self._wipe_at = None
+                self._kill_redis(wipe=True)
+            else:
+                self.chance.choice(kinds)()
+
+    def heal(self) -> None:
+        """Once it has stopped: all is well again."""
+        assert self._wipe_at is None, "the run was too short: the store was not wiped"
+        for server, workers in self._workers.items():
+            server.wait_workers(workers, HEAL_SECONDS)
+        self.diary.note("all is well again")
+
+    def _kill_worker(self) -> None:
+        kill_worker(self.chance.choice(self._servers), self.chance.choice, self.diary)
+
+    def _deploy(self) -> None:
+        server = self.chance.choice(self._servers)
+        self.diary.note(f"HUP to gunicorn {server.port}, whose workers are {server.worker_pids()}")
+        server.signal(signal.SIGHUP)
+
+    def _kill_redis(self, wipe: bool = False) -> None:
+        assert self._redis is not None
+        away = self.chance.uniform(0, AWAY)
+        self.diary.note(f"kill -9 of Redis for {away:.1f} s{', and its data is lost' if wipe else ''}")
+        self._redis.kill()
+        if wipe:
+            self._redis.wipe()
+        self.wait(away)
+        self._redis.restart()
+        self.diary.note("Redis is back")

@@ -1,0 +1,162 @@
+"""Chaos on real servers: whatever is killed, every client ends with each event of its channels once and in order.
+
+`--chaos-seconds` is how long each scenario lasts, `--chaos-seed` makes the actors decide the same again. What happens
+between their decisions is the machine's: a seed makes a failure likely again, not certain.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+
+import pytest
+
+import flask_ssemux
+from tests.chaos.crowd import Crowd
+from tests.chaos.diary import Actor
+from tests.chaos.disasters import HEAL_SECONDS, Disasters, kill_worker
+from tests.chaos.judge import judge
+from tests.chaos.publishers import ROOMS, Publisher, from_process, http_publisher, over_http
+from tests.harness.redis import RedisServer
+from tests.harness.waiting import until
+
+CLIENTS = 40
+
+#: Seconds until everybody has the last event, once all is well.
+CATCH_UP = 60.0
+
+#: Faults that a failure tells.
+TOLD = 10
+
+#: Queues that a client that stalls for seconds fills, and a `retry:` whose whole spread a client can keep to.
+ENV = {
+    "SSEMUX_HEARTBEAT": "1",
+    "SSEMUX_CLIENT_TIMEOUT": "6",
+    "SSEMUX_RETRY": "1000",
+    "SSEMUX_QUEUE_EVENTS": "40",
+    "SSEMUX_QUEUE_BYTES": "30000",
+    "SSEMUX_MAX_EVENT_BYTES": "2000",
+    "SSEMUX_MAX_STREAMS_PER_USER": "1000",
+}
+
+
+@pytest.fixture
+def hosts(gunicorn):
+    """hosts(broker_url, workers, …): a started gunicorn with so many workers for each number, all on one store."""
+
+    def start(url, *workers):
+        env = {**ENV, "SSEMUX_BROKER": url}
+        return [gunicorn(workers=count, env=env) for count in workers]
+
+    return start
+
+
+@pytest.fixture
+def sqlite_url(instance_env):
+    return "sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"]
+
+
+@pytest.fixture
+def redis(running):
+    """Kills must lose nothing that was answered for: only `always` has the disk's word before each answer."""
+    return running(RedisServer(fsync="always"))
+
+
+def test_sqlite(hosts, sqlite_url, diary, seconds):
+    servers = hosts(sqlite_url, 3)
+    run(diary, seconds, servers, sqlite_url, Disasters(diary, servers))
+
+
+def test_redis(hosts, redis, diary, seconds):
+    servers = hosts(redis.url, 2, 2)
+    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis))
+
+
+def test_redis_that_loses_its_data_once(hosts, redis, diary, seconds):
+    servers = hosts(redis.url, 2, 2)
+    wipe_at = diary.now() + seconds * 0.4
+    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis, wipe_at), lives=2)
+
+
+def test_600_events_to_40_clients_while_a_worker_is_killed_every_2_s(hosts, sqlite_url, diary):
+    """Three workers on sqlite: nothing lost, doubled or out of order, no reset."""
+    (server,) = hosts(sqlite_url, 3)
+    killer = Killer(diary, server)
+    with flask_ssemux.Publisher(sqlite_url) as store, Crowd(diary, [server.port], CLIENTS, moody=False) as crowd:
+        publishers = [
+            Publisher("process", diary, from_process(store)),
+            Publisher("web", diary, lambda channel, payload: over_http(server.port, channel, payload)),
+        ]
+        everyone_has(b"ssemux.hello", crowd, diary)
+        with killer:
+            for number in itertools.count():
+                if diary.accepted() == 600:
+                    break
+                publishers[number % 2].try_one(ROOMS[number % len(ROOMS)])
+                killer.wait(0.02)
+        killer.heal()
+        conclude(diary, crowd, from_process(store))
+    assert killer.killed >= 5, f"only {killer.killed} workers were killed meanwhile"
+    verdict(diary, crowd)
+
+
+class Killer(Actor):
+    """Kills a worker every 2 s."""
+
+    def __init__(self, diary, server):
+        super().__init__("killer", diary)
+        self._server = server
+        self.killed = 0
+
+    def play(self):
+        while self.wait(2.0):
+            kill_worker(self._server, self.chance.choice, self.diary)
+            self.killed += 1
+
+    def heal(self):
+        self._server.wait_workers(3, HEAL_SECONDS)
+
+
+def run(diary, seconds, servers, url, disasters, lives=1):
+    """Chaos for so long, then peace, then the verdict."""
+    ports = [server.port for server in servers]
+    with flask_ssemux.Publisher(url) as store, Crowd(diary, ports, CLIENTS) as crowd:
+        publishers = [http_publisher(number, diary, ports) for number in (1, 2, 3)]
+        publishers.append(Publisher("process-publisher", diary, from_process(store)))
+        with ExitStack() as stack:
+            for actor in [*publishers, disasters]:
+                stack.enter_context(actor)
+            disasters.wait(seconds)
+        disasters.heal()
+        crowd.calm_down()
+        conclude(diary, crowd, from_process(store))
+    verdict(diary, crowd, lives)
+
+
+def conclude(diary, crowd, publish):
+    """A last word to everyone. Who has it has, by the order, all that is due to it."""
+    everyone_has(b"ssemux.hello", crowd, diary)  # whose first comes later would not be due the last word
+    last = Publisher("last", diary, publish)
+    until(lambda: last.try_one("*", 40), CATCH_UP, "nobody can publish")
+    everyone_has(b"data: last ", crowd, diary)
+
+
+def everyone_has(text, crowd, diary):
+    """Wait for it. Whoever waits in vain is told here, and judged later."""
+    lacking = crowd.wait_all(text, CATCH_UP)
+    diary.note(f"{len(lacking)} of the clients have no {text!r}" if lacking else f"every client has {text!r}")
+    for who in lacking:
+        diary.note(who)
+
+
+def verdict(diary, crowd, lives=1):
+    stories = crowd.stories()
+    faults = [*diary.failures, *map(str, judge(diary.events, stories, lives))]
+    got = sum(not seen.name.startswith("ssemux.") for story in stories for seen in story.seen)
+    hellos = sum(seen.name == "ssemux.hello" for story in stories for seen in story.seen)
+    diary.note(
+        f"{diary.accepted()} of {len(diary.events)} events accepted, {got} deliveries to {len(stories)} clients "
+        f"over {hellos} connections, {len(faults)} faults"
+    )
+    assert not faults, "\n".join(faults[:TOLD])
+    assert got > 10 * CLIENTS, f"hardly anything happened: {got} deliveries"

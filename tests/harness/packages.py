@@ -18,7 +18,7 @@ NODE_MODULES = TESTS / "node_modules"
 def need(package: str, program: str) -> str:
     """The path of `program` (a path, or a name on PATH), which comes with the Debian package `package`."""
     found = shutil.which(program)
-    return found if found else _missing(f"{program} is missing: apt-get install {package}")
+    return found if found else missing(f"{program} is missing: apt-get install {package}")
 
 
 def need_npm(package: str) -> Path:
@@ -26,10 +26,11 @@ def need_npm(package: str) -> Path:
     folder = NODE_MODULES / package
     if (folder / "package.json").exists():
         return folder
-    return _missing(f"the npm package {package} is missing: npm ci --prefix {TESTS}")
+    return missing(f"the npm package {package} is missing: npm ci --prefix {TESTS}")
 
 
-def _missing(message: str):
+def missing(message: str):
+    """Skip this test, or fail it in CI; where the two above do not fit."""
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

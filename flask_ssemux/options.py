@@ -108,7 +108,7 @@ class Options:
         _broker,
         "one of " + ", ".join(BROKERS),
         "what keeps the history and carries events between processes; `sqlite:` is a file in "
-        "the application's instance folder",
+        "the application's instance folder, `redis://host:6379/0` serves many machines",
     )
     # Half of 40 s and under: the shortest idle limits of common hops are 30 s (HAProxy's
     # sample configurations), 55 s (Heroku) and 60 s (nginx's proxy_read_timeout, AWS ALB).

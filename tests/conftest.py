@@ -95,10 +95,13 @@ def redis_url(shared_redis):
 
 @pytest.fixture
 def redis_server(running):
-    """A started harness.redis.RedisServer that keeps what it has (AOF); for others: running(RedisServer(…))."""
+    """A started harness.redis.RedisServer whose answers are on disk; for others: running(RedisServer(…)).
+
+    `appendfsync everysec` answers up to 2 s before it writes, while an fsync of before goes on: a kill may lose that.
+    """
     from tests.harness.redis import RedisServer
 
-    return running(RedisServer())
+    return running(RedisServer(fsync="always"))
 
 
 @pytest.fixture

@@ -161,10 +161,12 @@ def _without_ours(url: str) -> tuple[str, dict[str, str]]:
     return "%s://%s%s%s" % (parts.scheme, parts.netloc, parts.path, options), query
 
 
-def _settings(timeout: float) -> dict[str, Any]:
+def _settings(timeout: float, kind: Any = None) -> dict[str, Any]:
     """What connections of ours have, of what this redis-py knows: no retries, which would append twice."""
-    settings: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    known = _parameters(driver.Connection)
+    settings: dict[str, Any] = {"socket_timeout": timeout}
+    known = _parameters(kind or driver.Connection)
+    if "socket_connect_timeout" in known:
+        settings["socket_connect_timeout"] = timeout
     if "retry" in known:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -176,11 +178,19 @@ def _settings(timeout: float) -> dict[str, Any]:
 
 
 def _parameters(kind: Any) -> set[str]:
-    return {name for base in kind.__mro__ if base is not object for name in inspect.signature(base.__init__).parameters}
+    """What can be said to a kind of connection: by name here, or by ``**kwargs`` to what it is derived from."""
+    found: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters
+            found.update(parameters)
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+                break
+    return found
 
 
 def _pool(url: str) -> Any:
-    options = _settings(WAIT)
+    options = _settings(WAIT, driver.UnixDomainSocketConnection if url.startswith("unix:") else None)
     if "decode_components" in inspect.signature(driver.ConnectionPool.from_url).parameters:
         options["decode_components"] = True  # before redis-py 4 a choice
     made = driver.ConnectionPool.from_url(url, max_connections=2**31 - 1, **options)

@@ -563,7 +563,7 @@ def test_a_password(running, opened, ear):
 
 def test_a_user_with_just_the_rights_that_are_needed(running, opened, ear):
     server = running(RedisServer())
-    rights = "on >s3cret ~{ssemux}:* &{ssemux}@* +@all -@admin -@dangerous +info"
+    rights = "on >s3cret ~{ssemux}:* resetchannels &{ssemux}@* +@all -@admin -@dangerous +info"
     server.ask("ACL", "SETUSER", "shop", *rights.split())
     works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
 

@@ -1,0 +1,34 @@
+"""All clients of a worker come back at once: each channel's history is read from the store once, not once for each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+CLIENTS = 1000
+
+
+@pytest.mark.parametrize("broker", ["sqlite", "redis"])
+def test_a_thousand_clients_that_return_at_once_read_the_history_once(serve, broker, request):
+    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
+    site = serve(env={**env, "SSEMUX_HEARTBEAT": "10", "SSEMUX_CLIENT_TIMEOUT": "60"}, args=("--backlog", "4096"))
+    with site.stream("/events?channel=room:1") as first:
+        first.wait_for(b"ssemux.hello", 3)
+        site.post("/burst?count=300")
+        cursors = [event.own_id for event in first.wait_events(301, 10)]
+    before = site.figures()["reads"]
+    places = [random.Random(number).randrange(200, 301) for number in range(CLIENTS)]
+    with site.herd(
+        CLIENTS, "/events?channel=room:1", headers_of=lambda i: {"Last-Event-ID": cursors[places[i]]}, timeout=30
+    ) as herd:
+        live = site.publish("room:1", "live")
+        herd.wait_all(live.encode(), 40)
+        for i, stream in enumerate(herd):
+            hello, *events = stream.events()
+            expected = cursors[places[i] + 1 :] + [live]
+            assert [event.own_id for event in events] == expected, i
+            assert hello.event == "ssemux.hello"
+        # One for each place that is older than all of those that came before it, and one for each head that
+        # they met: the live event's. For each of them a read would be a thousand.
+        assert site.figures()["reads"] - before < 30

@@ -153,10 +153,13 @@ def verdict(diary, crowd, lives=1):
     stories = crowd.stories()
     faults = [*diary.failures, *map(str, judge(diary.events, stories, lives))]
     got = sum(not seen.name.startswith("ssemux.") for story in stories for seen in story.seen)
-    hellos = sum(seen.name == "ssemux.hello" for story in stories for seen in story.seen)
+    hellos, resets = (
+        sum(seen.name == name for story in stories for seen in story.seen) for name in ("ssemux.hello", "ssemux.reset")
+    )
     diary.note(
         f"{diary.accepted()} of {len(diary.events)} events accepted, {got} deliveries to {len(stories)} clients "
-        f"over {hellos} connections, {len(faults)} faults"
+        f"over {hellos} connections, {resets} resets, {len(faults)} faults"
     )
     assert not faults, "\n".join(faults[:TOLD])
     assert got > 10 * CLIENTS, f"hardly anything happened: {got} deliveries"
+    assert lives == 1 or resets >= CLIENTS / 2, f"the store was lost, and only {resets} resets tell of it"

@@ -139,8 +139,11 @@ class Client:
         else:
             self._keep(stream, reset=kind == "reset")
             self._stream = None
-            self._back_at = self.diary.now() + seconds / 4
-            self.diary.note(f"{self.name} leaves ({kind}) for {seconds / 4:.1f} s, after {self._last_id or 'nothing'}")
+            away = self.chance.choice([0.0, seconds / 4])  # at once: a reload, which another worker may answer
+            self._back_at = self.diary.now() + away
+            self.diary.note(f"{self.name} leaves ({kind}) for {away:.1f} s, after {self._last_id or 'nothing'}")
+            if not away:
+                self._come(self._back_at)
         self._whim_at = self._next_whim()
 
 

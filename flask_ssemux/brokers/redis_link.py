@@ -130,7 +130,7 @@ class Line:
             if is_hopeless or time.monotonic() + pause > deadline:
                 raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, reason)) from reason
             time.sleep(pause)
-            pause *= 2
+            pause = min(pause * 2, 5 * PAUSE)
 
     def _run(self, script: Script, values: tuple[Any, ...], deadline: float) -> Any:
         try:

@@ -90,5 +90,9 @@ class BrokerUnavailable(BrokerError):
     """The store did not answer in time. An event being published was not accepted."""
 
 
+class BrokerBehind(BrokerUnavailable):
+    """The store's history began anew, and this process has yet to hear of it, which it will within seconds."""
+
+
 class BrokerClosed(BrokerError):
     """The broker was used after ``close``."""

@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
 from .brokers import Broker, Listener, Record
-from .errors import BrokerUnavailable
+from .errors import BrokerBehind, BrokerUnavailable
 from .heart import Heart
 from .options import Options, log
 from .replay import Replay
@@ -91,7 +91,7 @@ class Mux:
         :param last_ids: what the client says it saw last, in all the ways it said it.
         :param snapshots: first events of the channels that are new to the client.
         :param on_closed: called when the stream is no more; not if this raises.
-        :raises BrokerUnavailable: its place in the history cannot be found out now.
+        :raises BrokerUnavailable: (``BrokerBehind``: for a moment) its place in the history cannot be found out.
         """
         self._listen()
         now = self._heart.clock()
@@ -155,9 +155,11 @@ class Mux:
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.
+            # What is wanted from now on is delivered after `after`: to those who join later, too.
+            self._position = max(after, self._position)
+            stream.after = self._position
             if seen is not None and seen.epoch == self._epoch:
-                after = max(after, seen.sequence)
-            stream.after = max(after, self._position)
+                stream.after = max(stream.after, seen.sequence)
             self._streams.add(stream)
             return Cursor(self._epoch, stream.after)
 
@@ -167,11 +169,15 @@ class Mux:
             return ""
         if not isinstance(seen, Cursor):
             return "unknown"
-        if seen.epoch != self._epoch:
+        if seen.epoch == self._epoch and seen.sequence <= self._position:
+            return ""
+        # Another worker may have heard more than was delivered here; only the store knows what was given out.
+        head = self.broker.head()
+        if head.epoch != self._epoch:
+            raise BrokerBehind("the history began anew, and this worker has yet to hear of it")
+        if seen.epoch != head.epoch:
             return "epoch"
-        # Another worker may be ahead of what was delivered here; only the store knows what was given out.
-        ahead = seen.sequence > self._position and seen.sequence > self.broker.head().sequence
-        return "future" if ahead else ""
+        return "future" if seen.sequence > head.sequence else ""
 
     def _remove(self, stream: Stream) -> None:
         self._heart.remove(stream)
@@ -201,7 +207,7 @@ class Mux:
     def _deliver(self, records: Sequence[Record]) -> None:
         for record in records:
             with self._lock:
-                self._position = record.sequence
+                self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
             if targets:
                 cursor = "%s-%d" % (self._epoch, record.sequence)
@@ -307,7 +313,7 @@ class _Prologue:
         """Read the next page; the channels that have a gap in it are no longer wanted, and returned."""
         page = self._mux.replay.read(self._wanted, after, self._head.sequence, PAGE)
         if self._mux.epoch != self._head.epoch:  # then the page may be of another life
-            raise BrokerUnavailable("its history began anew")
+            raise BrokerBehind("the history began anew while it was read")
         self._wanted = [channel for channel in self._wanted if channel not in page.missing]
         self._records = [] if page.missing else page.records
         return page.missing

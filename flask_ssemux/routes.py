@@ -13,7 +13,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 
 from . import server, wire
 from .access import Pattern, Rules, named, personal, text_of
-from .errors import BrokerError, ClientError
+from .errors import BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
 from .options import log
@@ -72,6 +72,8 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
             return view(**values)
         except ClientError as error:
             return _refusal(error)
+        except BrokerBehind as error:
+            return come_back(str(error), spread(process.options.retry))
         except BrokerError as error:
             log.error("a stream was refused: %s", error)
             return come_back("the broker cannot be reached")

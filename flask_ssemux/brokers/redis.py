@@ -31,7 +31,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
 
-from ..errors import BrokerClosed, BrokerUnavailable
+from ..errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
 from .base import Broker, History, Listener, Page, Record, log
@@ -108,7 +108,7 @@ class RedisBroker(Broker):
         answer = self.call(_READ, after, after + 1, upto, limit, *names, line=self._reading)
         epoch = self._noted(answer).epoch
         if expected and epoch != expected:
-            raise BrokerUnavailable("the Redis store %s: its history began anew" % self._address.shown)
+            raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
         rows = iter(answer[3])
         records = [Record(int(sequence), names[channel], body) for channel, sequence, body in zip(rows, rows, rows)]
         return Page(records, [name.decode("utf-8") for name in answer[2]])

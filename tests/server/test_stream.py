@@ -86,6 +86,17 @@ def test_a_client_that_returns_gets_what_it_missed_in_order_and_once(site):
         assert [event.data for event in events[1:]] == [str(number) for number in range(1, 9)]
 
 
+def test_the_second_reader_of_a_channel_that_nobody_read_gets_what_it_missed(site):
+    """What was published before this worker heard the channel is history to every later stream, not only the first."""
+    with site.stream() as stream:
+        seen = stream.wait_events(1, 2)[0].own_id
+    missed = [site.publish("room:1", number) for number in range(3)]
+    with site.stream("/events?channel=room:1") as first:
+        first.wait_for(b"ssemux.hello", 2)
+        with site.stream("/events?channel=room:1", last=seen) as second:
+            assert [event.own_id for event in second.wait_events(4, 3)[1:]] == missed
+
+
 def test_a_client_cut_off_before_its_first_event_resumes_from_the_hello(site):
     with site.stream("/events?channel=room:1") as stream:
         hello = stream.wait_events(1, 2)[0]

@@ -700,3 +700,15 @@ def test_an_old_stream_takes_a_place(make_app, mux):
         assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/events"))
         assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/old"))
     assert names(first(app)) == ["ssemux.hello"]
+
+
+def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
+    app = make_app()
+    process = app.extensions["ssemux"].process
+    process.mux.open(("a",), None)
+    process.broker._epoch = "newlife0"
+    answer = app.test_client().get("/events", headers={"Last-Event-ID": "newlife0-7"})
+    assert answer.status_code == 200
+    retry, said = answer.data.decode().rstrip("\n").split("\n")
+    assert 1500 <= int(retry[len("retry: ") :]) <= 4500
+    assert said == ": the history began anew, and this worker has yet to hear of it"

@@ -8,6 +8,7 @@ import pytest
 
 from flask_ssemux.brokers import History
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.errors import BrokerBehind
 from flask_ssemux.heart import Heart
 from flask_ssemux.mux import PAGE, Mux
 from flask_ssemux.options import Options
@@ -252,3 +253,14 @@ def test_closed_streams_leave_nothing_behind(make):
         stream.gone("left")
     assert closed == streams
     assert not mux._streams and not mux._channels and not mux._targets
+
+
+@pytest.mark.parametrize("seen", ["newlife0-5", "{epoch}-99"], ids=["of the new life", "ahead of this worker"])
+def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
+    """Another worker told the client of it; a reset, and a hello of the old life, would be lies."""
+    mux = make()
+    mux.open(("a",), None)
+    epoch, mux.broker._epoch = mux.broker._epoch, "newlife0"
+    with pytest.raises(BrokerBehind, match="the history began anew, and this worker has yet to hear of it"):
+        mux.open(("a",), None, [seen.format(epoch=epoch)])
+    assert len(mux) == 1

@@ -70,6 +70,11 @@ class FarNetwork(Server):
         """Its link is down: nothing arrives any more on either side, and nobody is told."""
         self._run(*self.inside(self._ip_program, "link", "set", self._far, "down"))
 
+    def kill(self) -> None:
+        """The interfaces too: a connection whose last words cannot be sent would keep them for some minutes."""
+        subprocess.run([self._ip_program, "link", "delete", self._near], stderr=subprocess.DEVNULL)
+        super().kill()
+
     def _join(self) -> None:
         def ip(*words: str) -> tuple[str, ...]:
             return (self._ip_program, *words)

@@ -149,13 +149,15 @@ class Mux:
                     self._channels.setdefault(channel, set()).add(stream)
                     self._targets.pop(channel, None)
                 new = [channel for channel in stream.channels if channel not in self._wanted]
-            after = self.broker.want(new) if new else 0
+            epoch, after = self._epoch, self.broker.want(new) if new else 0
             with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
                 self._wanted.update(channel for channel in new if channel in self._channels)
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.
             # What is wanted from now on is delivered after `after`: to those who join later, too.
+            if epoch != self._epoch:
+                after = 0  # a place in the life that ended while it was asked for
             self._position = max(after, self._position)
             stream.after = self._position
             if seen is not None and seen.epoch == self._epoch:

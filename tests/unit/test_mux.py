@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History
+from flask_ssemux.brokers import History, Record
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import BrokerBehind
 from flask_ssemux.heart import Heart
@@ -264,3 +264,55 @@ def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
     with pytest.raises(BrokerBehind, match="the history began anew, and this worker has yet to hear of it"):
         mux.open(("a",), None, [seen.format(epoch=epoch)])
     assert len(mux) == 1
+
+
+def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_second_reader_too(make):
+    """A broker that delivers only what is wanted leaves the mux at an old place, where `want` tells a newer one."""
+
+    class Choosy(MemoryBroker):
+        wanted = frozenset()
+
+        def want(self, channels):
+            self.wanted |= set(channels)
+            return self.head().sequence
+
+        def listen(self, listener):
+            def deliver(records):
+                chosen = [record for record in records if record.channel in self.wanted]
+                if chosen:
+                    listener.deliver(chosen)
+                self.passed = records[-1].sequence
+
+            return super().listen(listener._replace(deliver=deliver))
+
+    mux = make(Choosy(History()))
+    first = mux.open(["a"], None)
+    seen = publish(mux, "a", 1)
+    Client(first).wait(1)
+    missed = publish(mux, "b", 2)
+    until(lambda: mux.broker.passed == 2, 5, "it was not passed by")
+    for _ in range(2):
+        hello, *events = Client(mux.open(["b"], None, [seen])).events()
+        assert [event.own_id for event in events] == [missed], hello
+
+
+def test_a_place_of_the_life_before_is_none_in_the_next(make):
+    """The life ends while a channel is asked for."""
+
+    class Renewing(MemoryBroker):
+        def listen(self, listener):
+            self.listener = listener
+            return super().listen(listener)
+
+        def want(self, channels):
+            if "b" in channels:
+                self.listener.renewed(Cursor("bbbbbbbb", 0))
+            return 1000
+
+    mux = make(Renewing(History()))
+    mux.open(["a"], None)
+    crossing = Client(mux.open(["b"], None))
+    later = Client(mux.open(["b"], None))
+    mux.broker.listener.deliver([Record(1, "b", body("b", 1))])
+    for client in (crossing, later):
+        assert [event.own_id for event in client.wait(1)] == ["bbbbbbbb-1"]

@@ -20,13 +20,14 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-def pinned(core: int) -> Callable[[], None]:
-    """What a child calls before it starts: it runs on this core, and does not outlive us."""
+def pinned(core: int | None) -> Callable[[], None]:
+    """What a child calls before it starts: it runs on this core (None: on any), and does not outlive us."""
     parent = os.getpid()
     libc = ctypes.CDLL(None)
 
     def pin() -> None:
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(1)
@@ -54,5 +55,14 @@ def _ticks(pid: int) -> float:
 
 def memory(pid: int) -> int:
     """KB of a process's own memory, shared pages by share (PSS). Sockets' buffers in the kernel are not in it."""
-    with open("/proc/%d/smaps_rollup" % pid) as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    return _line("/proc/%d/smaps_rollup" % pid, "Pss:")
+
+
+def resident(pid: int) -> int:
+    """KB of a process's memory, shared pages in full (RSS): quick to ask, and not halved by a fork."""
+    return _line("/proc/%d/status" % pid, "VmRSS:")
+
+
+def _line(path: str, name: str) -> int:
+    with open(path) as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name))

@@ -9,25 +9,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from typing import Any, NamedTuple
 
-from . import event, process
+from . import event
+from .child import Child, free_port
 
 #: Where every contender streams.
 STREAM = "/events?channel=" + event.CHANNEL
-
-#: Seconds in which a server has to answer its first request.
-START = 20.0
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Contender(NamedTuple):
@@ -72,17 +61,12 @@ class Server:
 
     def __init__(self, contender: Contender, core: int, workers: int = 1) -> None:
         self.contender = contender
-        self.port = _free_port()
-        self._folder = tempfile.mkdtemp(prefix="ssemux-bench-")
-        self._said = open(os.path.join(self._folder, "log"), "w+b")  # noqa: SIM115
-        self._child = subprocess.Popen(
-            [part.format(port=self.port, workers=workers) for part in contender.command],
-            env={**os.environ, **contender.environ, "BENCH_FOLDER": self._folder, "PYTHONPATH": _ROOT},
-            cwd=self._folder, stdout=self._said, stderr=self._said, start_new_session=True,
-            preexec_fn=process.pinned(core),
-        )  # fmt: skip
+        self.port = free_port()
+        self.pid = 0
+        command = [part.format(port=self.port, workers=workers) for part in contender.command]
+        self._child = Child(contender.name, command, contender.environ, core)
         try:
-            self.pid = self._wait_ready()
+            self._child.wait(self._ready, (OSError, http.client.HTTPException))
         except BaseException:
             self.close()
             raise
@@ -98,24 +82,10 @@ class Server:
         return int(self._ask("/publish?events=%d&rate=%g" % (events, rate))["pid"])
 
     def close(self) -> None:
-        try:
-            os.killpg(self._child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._child.wait()
-        self._said.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._child.close()
 
-    def _wait_ready(self) -> int:
-        deadline = time.monotonic() + START
-        while True:
-            try:
-                return int(self._ask("/ready")["pid"])
-            except (OSError, http.client.HTTPException) as error:
-                if self._child.poll() is not None or time.monotonic() > deadline:
-                    said = (self.contender.name, error, self._tail())
-                    raise RuntimeError("%s did not start: %s\n%s" % said) from None
-            time.sleep(0.05)
+    def _ready(self) -> None:
+        self.pid = int(self._ask("/ready")["pid"])
 
     def _ask(self, path: str) -> Any:
         asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -124,13 +94,3 @@ class Server:
             return json.loads(asked.getresponse().read())
         finally:
             asked.close()
-
-    def _tail(self) -> str:
-        self._said.seek(0)
-        return self._said.read().decode("utf-8", "replace")[-2000:]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -26,7 +26,7 @@ check: $(VENV)/dev
 	@echo "==> style and types"
 	@$(RUN) -m ruff check . && $(RUN) -m mypy
 
-bench: $(VENV)/demo
+bench: $(VENV)/bench
 	@$(RUN) -m benchmarks $(ARGS)
 
 clean:
@@ -47,6 +47,11 @@ $(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
 	@tests/debian_packages.sh
 	@echo "==> flask_ssemux and what its tests need"
 	@$(INSTALL) --editable ".[test]"
+	@touch $@
+
+$(VENV)/bench: $(VENV)/bin/python setup.cfg
+	@echo "==> flask_ssemux and what its benchmarks need"
+	@$(INSTALL) --editable ".[bench]"
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/python setup.cfg

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [delivery|idle|publish]``."""
+"""The command line: ``python -m benchmarks [delivery|history|idle|publish]``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import gevent
 import gunicorn
 
 from . import delivery as delivery_
+from . import document, process, redis_server, servers
+from . import history as history_
 from . import idle as idle_
-from . import process, servers
 from . import publish as publish_
 
 
@@ -58,6 +59,29 @@ def idle(clients: int, heartbeat: float, broker: str) -> None:
 def publish(events: int, rate: str, appends: int) -> None:
     """From publish to receipt, in the same worker and in another; and what a publish costs."""
     print(publish_.measure(events, _rate(rate), appends))
+
+
+@main.command()
+@click.option("--events", default=1_000_000, show_default=True, help="Events that pass through each store.")
+@click.option("--seconds", default=60.0, show_default=True, help="SSEMUX_HISTORY_SECONDS.")
+@click.option("--limit", default=10_000, show_default=True, help="SSEMUX_HISTORY_EVENTS, of each channel.")
+@click.option("--engine", type=click.Choice([*history_.ENGINES, "all"]), default="all", show_default=True)
+@click.option("--write", type=click.Path(exists=True, file_okay=False), help="Write history.md and history.svg there.")
+def history(events: int, seconds: float, limit: int, engine: str, write: str | None) -> None:
+    """Disk and memory of the store while a million events pass through it."""
+    text, found = [_machine(), "History: %g s, %d events of a channel." % (seconds, limit)], {}
+    for name in history_.ENGINES if engine == "all" else [engine]:
+        if name == "redis" and not redis_server.is_here():
+            text.append("**redis**: missing, there is no redis-server on this machine.")
+            continue
+        found[name] = history_.measure(name, events, seconds, limit)
+        text.append("**%s**, %.0f s:" % (name, found[name][-1].seconds))
+        text.append(history_.report(found[name]))
+    print("\n\n".join(text[1:]))
+    if write:
+        history_.draw(found, os.path.join(write, "history.svg"))
+        text.append("![events kept, disk and memory, over the events published](history.svg)")
+        document.fill(os.path.join(write, "history.md"), "history", "\n\n".join(text))
 
 
 def _rate(text: str) -> float:

@@ -13,8 +13,8 @@ import flask
 import gevent
 import gunicorn
 
+from . import contenders, document, process, redis_server
 from . import delivery as delivery_
-from . import document, process, redis_server, servers
 from . import history as history_
 from . import idle as idle_
 from . import publish as publish_
@@ -36,11 +36,12 @@ def main(context: click.Context) -> None:
 @click.option("--rate", default="10/s", show_default=True, help="Events a second.")
 @click.option("--runs", default=3, show_default=True, help="Of each; the table has median, and lowest to highest.")
 @click.option("--broker", default="memory:", show_default=True, help="SSEMUX_BROKER of ours.")
+@click.option("--transport", default="", help="SSEMUX_TRANSPORT of ours; without, its default.")
 @click.option("--nap", default=1.0, show_default=True, help="Milliseconds between two looks of the client; 0 for none.")
-def delivery(clients: int, events: int, rate: str, runs: int, broker: str, nap: float) -> None:
+def delivery(clients: int, events: int, rate: str, runs: int, broker: str, transport: str, nap: float) -> None:
     """CPU for each event and client, beside a bare loop of sendall; memory and opening of a connection; latency."""
-    contenders = [servers.FLOOR, servers.flask_ssemux(broker)]
-    print(delivery_.measure(contenders, clients, events, _rate(rate), runs, nap / 1e3))
+    found = [contenders.FLOOR, contenders.flask_ssemux(broker, transport)]
+    print(delivery_.measure(found, clients, events, _rate(rate), runs, nap / 1e3))
 
 
 @main.command()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 from flask import Flask, Response, jsonify, request
 
@@ -27,8 +26,8 @@ def create_app() -> Flask:
 
     @app.route("/publish")
     def publish() -> Response:
-        events, rate = int(request.args["events"]), float(request.args["rate"])
-        threading.Thread(target=_publish, args=(app, mux, events, rate), daemon=True).start()
+        asked = int(request.args["events"]), float(request.args["rate"]), int(request.args["size"])
+        threading.Thread(target=_publish, args=(app, mux, *asked), daemon=True).start()
         return jsonify(pid=os.getpid())
 
     @app.after_request
@@ -39,9 +38,7 @@ def create_app() -> Flask:
     return app
 
 
-def _publish(app: Flask, mux: flask_ssemux.SSEMux, events: int, rate: float) -> None:
-    start = time.monotonic()
+def _publish(app: Flask, mux: flask_ssemux.SSEMux, events: int, rate: float, size: int) -> None:
     with app.app_context():
-        for number in range(events):
-            time.sleep(max(0.0, start + number / rate - time.monotonic()))
-            mux.publish(event.CHANNEL, event.data(), event.NAME)
+        for data in event.paced(events, rate, size):
+            mux.publish(event.CHANNEL, data, event.NAME)

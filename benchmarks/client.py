@@ -27,11 +27,11 @@ OPENING = 32
 #: Seconds: see ``Load``.
 NAP = 0.001
 
+#: Bytes read at a time.
+BUFFER = 1 << 16
+
 #: Of a core: above it the client is what is measured.
 BUSY = 0.85
-
-#: A server's first event; what comes after it counts.
-_OPEN = b"event: ssemux.hello\n"
 
 
 class Sample(NamedTuple):
@@ -71,19 +71,22 @@ class Load:
     :param path: of the stream.
     :param core: where the client runs.
     :param sampled: of so many streams one is looked into.
+    :param first: what a stream has got when it is open; empty: see ``connect``.
     :param nap: seconds between two looks at what came. On the loopback a sender pays for waking
         its receiver, more so the faster that one falls asleep: with a nap a send wakes nobody, as over
         a network, and costs the same whoever sends. It is an error of the latency, too.
     """
 
-    def __init__(self, port: int, path: str, core: int, sampled: int = 10, nap: float = NAP) -> None:
+    def __init__(
+        self, port: int, path: str, core: int, sampled: int = 10, nap: float = NAP, first: bytes = b"\r\n\r\n"
+    ) -> None:
         self._opened = 0
         self._pipes: list[Connection] = []
         spawn = multiprocessing.get_context("spawn")
         for _ in range(PROCESSES):
             ours, theirs = spawn.Pipe()
             # daemon: multiprocessing ends them with us, and they end when their pipe does.
-            spawn.Process(target=_run, args=(theirs, port, path, core, sampled, nap), daemon=True).start()
+            spawn.Process(target=_run, args=(theirs, port, path, core, sampled, nap, first), daemon=True).start()
             theirs.close()
             self._pipes.append(ours)
         self._ask("ping")
@@ -96,18 +99,19 @@ class Load:
             pipe.close()
 
     def open(self, streams: int, seconds: float = 60.0) -> None:
-        """Open so many more streams; returns when each has had its first event.
+        """Open so many more streams; returns when each is open.
 
         :raises RuntimeError: they did not all open in that time.
         """
-        shares = [streams // PROCESSES + (number < streams % PROCESSES) for number in range(PROCESSES)]
-        for pipe, share in zip(self._pipes, shares):
-            pipe.send(("open", share))
-        for pipe in self._pipes:
-            pipe.recv()
+        self._share("open", streams)
         self._opened += streams
         if self._wait("opened", self._opened, seconds) < self._opened:
             raise RuntimeError("%d of %d streams opened" % (sum(self._ask("opened")), self._opened))
+
+    def connect(self, streams: int) -> None:
+        """Open so many more streams of a server that says nothing before its first event: they count as open."""
+        self._share("connect", streams)
+        self._opened += streams
 
     def drop(self) -> None:
         """Close all streams."""
@@ -138,6 +142,12 @@ class Load:
             workers,
             sum(part.share for part in parts),
         )
+
+    def _share(self, what: str, streams: int) -> None:
+        for number, pipe in enumerate(self._pipes):
+            pipe.send((what, streams // PROCESSES + (number < streams % PROCESSES)))
+        for pipe in self._pipes:
+            pipe.recv()
 
     def _wait(self, what: str, number: int, seconds: float) -> int:
         deadline = monotonic() + seconds
@@ -173,16 +183,18 @@ class _Stream:
 class _Client:
     """One process of the client: its methods without an underscore answer the parent."""
 
-    def __init__(self, pipe: Connection, port: int, path: str, sampled: int, nap: float) -> None:
+    def __init__(self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes) -> None:
         self._pipe = pipe
         self._address = ("127.0.0.1", port)
         self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n" % path.encode()
         self._every = sampled
         self._nap = nap
+        self._first = first
+        self._buffer = bytearray(BUFFER)
         self._poll = select.epoll()
         self._poll.register(pipe, select.EPOLLIN)
         self._streams: dict[int, _Stream] = {}
-        self._made = self._to_open = self._opened = self._closed = 0
+        self._made = self._to_open = self._opening = self._opened = self._closed = 0
         self.start()
 
     def run(self) -> None:
@@ -194,7 +206,7 @@ class _Client:
                     self._pipe.send(getattr(self, what)(*values))
                 elif file in streams:
                     self._read(file, streams[file])
-            if self._nap and self._opened == len(streams):
+            if self._nap and not self._opening:
                 time.sleep(self._nap)
 
     def ping(self) -> None:
@@ -203,7 +215,12 @@ class _Client:
     def open(self, streams: int) -> None:
         self._to_open += streams
         for _ in range(min(OPENING, streams)):
-            self._connect()
+            self._open_next()
+
+    def connect(self, streams: int) -> None:
+        for _ in range(streams):
+            self._connect().is_open = True
+        self._opened += streams
 
     def opened(self) -> int:
         return self._opened
@@ -215,7 +232,7 @@ class _Client:
         for stream in self._streams.values():
             stream.socket.close()
         self._streams.clear()
-        self._opened = 0
+        self._opening = self._opened = 0
 
     def start(self) -> None:
         self._events = 0
@@ -235,65 +252,74 @@ class _Client:
             workers[stream.worker] = workers.get(stream.worker, 0) + 1
         return Report(self._events, min(counts), max(counts), self._closed, self._samples, silences, workers, share)
 
-    def _connect(self) -> None:
-        if not self._to_open:
-            return
-        self._to_open -= 1
+    def _open_next(self) -> None:
+        if self._to_open:
+            self._to_open -= 1
+            self._opening += 1
+            self._connect()
+
+    def _connect(self) -> _Stream:
         self._made += 1
         made = socket.create_connection(self._address, timeout=20)
         made.sendall(self._request)
         made.setblocking(False)
-        self._streams[made.fileno()] = _Stream(made, self._made % self._every == 0)
+        stream = self._streams[made.fileno()] = _Stream(made, self._made % self._every == 0)
         self._poll.register(made, select.EPOLLIN)
+        return stream
 
     def _read(self, file: int, stream: _Stream) -> None:
+        buffer = self._buffer
         try:
-            came = stream.socket.recv(16384)
+            size = stream.socket.recv_into(buffer)
         except BlockingIOError:
             return
         except ConnectionError:
-            came = b""
-        if not came:
+            size = 0
+        if not size:
             self._end(file, stream)
             return
         now = monotonic()
         if now - stream.at > stream.silence:
             stream.silence = now - stream.at
         stream.at = now
-        count = came.count(event.MARK)
+        count = buffer.count(event.MARK, 0, size)
         stream.events += count
         self._events += count
         if not stream.is_open:
-            self._begin(stream, came)
+            self._begin(stream, bytes(buffer[:size]))
         elif stream.tail is not None:
-            self._look(stream, came, now)
+            self._look(stream, bytes(buffer[:size]), now)
 
     def _begin(self, stream: _Stream, came: bytes) -> None:
         stream.first += came
-        if _OPEN in stream.first:
+        if self._first in stream.first:
             stream.is_open = True
             _, _, named = stream.first.partition(b"X-Worker: ")
             stream.worker = int(named.split(b"\r", 1)[0] or 0)
             stream.first = b""
+            self._opening -= 1
             self._opened += 1
-            self._connect()
+            self._open_next()
 
     def _look(self, stream: _Stream, came: bytes, now: float) -> None:
         *whole, stream.tail = ((stream.tail or b"") + came).split(event.MARK)
         for frame in whole:
-            published, pid = event.told(frame)
-            self._samples.append(Sample(now - published, pid == stream.worker))
+            told = event.told(frame)
+            if told:
+                self._samples.append(Sample(now - told[0], told[1] == stream.worker))
 
     def _end(self, file: int, stream: _Stream) -> None:
         self._poll.unregister(file)
         stream.socket.close()
         del self._streams[file]
         self._closed += 1
+        if not stream.is_open:
+            self._opening -= 1
 
 
-def _run(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float) -> None:
+def _run(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes) -> None:
     os.sched_setaffinity(0, {core})
     try:
-        _Client(pipe, port, path, sampled, nap).run()
+        _Client(pipe, port, path, sampled, nap, first).run()
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # the parent is done with us

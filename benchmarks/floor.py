@@ -35,6 +35,7 @@ class Floor:
         self._sockets: dict[int, socket.socket] = {}
         self._streams: dict[int, socket.socket] = {}
         self._due: Iterator[float] = iter(())
+        self._size = event.SIZE
 
     def run(self) -> None:
         while True:
@@ -80,11 +81,12 @@ class Floor:
         if path == "/publish":
             start, rate = time.monotonic(), float(query["rate"][0])
             self._due = (start + number / rate for number in range(int(query["events"][0])))
+            self._size = int(query["size"][0])
         told = json.dumps({"pid": os.getpid()}).encode()
         self._sockets[file].sendall(_ANSWER % (len(told), told))
 
     def _send(self) -> None:
-        frame = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % event.data().encode()
+        frame = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % event.data(self._size).encode()
         chunk = b"%X\r\n%s\r\n" % (len(frame), frame)
         for stream in self._streams.values():
             stream.sendall(chunk)

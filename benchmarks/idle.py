@@ -6,7 +6,8 @@ import time
 
 from . import process
 from .client import Load
-from .servers import STREAM, Server, flask_ssemux
+from .contenders import STREAM, flask_ssemux
+from .servers import Server
 from .table import percentile, progress, table
 
 #: Heartbeats that are waited for: in the second, streams beat at the times they settled to.
@@ -17,14 +18,14 @@ def measure(clients: int, heartbeat: float, broker: str) -> str:
     """The table."""
     ours, theirs = process.cores()
     contender = flask_ssemux(broker, heartbeat=heartbeat, client_timeout=heartbeat * 6)
-    with Server(contender, ours) as server, Load(server.port, STREAM, theirs) as load:
+    with Server(contender, ours) as server, Load(server.port, STREAM, theirs, first=contender.first) as load:
         progress("opening %d streams" % clients)
         load.open(clients)
         load.start()
-        began, spent = time.monotonic(), process.cpu(server.pid)
+        began, spent = time.monotonic(), server.cpu()
         progress("%g heartbeats of %g s" % (BEATS, heartbeat))
         time.sleep(BEATS * heartbeat)
-        seconds, spent = time.monotonic() - began, process.cpu(server.pid) - spent
+        seconds, spent = time.monotonic() - began, server.cpu() - spent
         seen = load.report()
     head = ("idle streams", "broker", "heartbeat s", "silence p99 s", "silence max s", "% of a core", "closed")
     row = (

@@ -35,6 +35,19 @@ def pinned(core: int | None) -> Callable[[], None]:
     return pin
 
 
+def family(session: int) -> list[int]:
+    """All processes of a session: a child that was started in its own, and what it started."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as file:
+                if int(file.read().rpartition(")")[2].split()[3]) == session:
+                    found.append(int(path.split("/")[2]))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended meanwhile
+    return found
+
+
 def cpu(pid: int) -> float:
     """Seconds of CPU that a process has used, its threads together.
 

@@ -10,7 +10,7 @@ from statistics import median
 
 import flask_ssemux
 
-from . import event, process, redis_server, servers
+from . import contenders, event, process, redis_server, servers
 from .client import Load
 from .table import percentile, progress, spread, table
 
@@ -54,9 +54,9 @@ def _latencies(broker: str, workers: int, events: int, rate: float) -> tuple[lis
     """Milliseconds from publish to receipt: by the publisher's worker, by another."""
     progress("%s, %d worker(s): %d events at %g/s" % (broker, workers, events, rate))
     ours, theirs = process.cores()
-    contender = servers.flask_ssemux(broker)
+    contender = contenders.flask_ssemux(broker)
     with servers.Server(contender, ours, workers) as server, Load(
-        server.port, servers.STREAM, theirs, 1, nap=0
+        server.port, contenders.STREAM, theirs, 1, nap=0, first=contender.first
     ) as load:
         load.open(STREAMS)
         for _ in range(MOST // STREAMS):

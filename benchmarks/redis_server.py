@@ -63,9 +63,17 @@ class RedisServer:
     def close(self) -> None:
         self._child.close()
 
+    def subscribers(self, channel: str) -> int:
+        """How many connections are subscribed to a channel."""
+        return int(self._ask("PUBSUB NUMSUB " + channel).rpartition(b":")[2])
+
     def _ping(self) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), timeout=1) as asked:
-            asked.sendall(b"PING\r\n")
-            said = asked.recv(64)
+        said = self._ask("PING")
         if said != b"+PONG\r\n":
             raise OSError("PING was answered with %r" % said)
+
+    def _ask(self, command: str) -> bytes:
+        """A short answer to an inline command."""
+        with socket.create_connection(("127.0.0.1", self._port), timeout=2) as asked:
+            asked.sendall(command.encode() + b"\r\n")
+            return asked.recv(256)

@@ -1,72 +1,37 @@
-"""Whom we measure: how each is started, where it streams, and how it is told to publish.
+"""A contender that runs: started, asked, told to publish, and counted.
 
-A contender is a name and a command; peers get their place in ``CONTENDERS`` too. All of them
-answer ``GET /ready`` and ``GET /publish?events=&rate=`` with their process's id, and stream at
-``STREAM``. What is measured is not known here.
+Who there is stands in ``contenders.py``. What is measured is not known here.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import sys
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import event
+from . import event, process
 from .child import Child, free_port
+from .contenders import Contender
+from .redis_server import RedisServer
 
-#: Where every contender streams.
-STREAM = "/events?channel=" + event.CHANNEL
-
-
-class Contender(NamedTuple):
-    """A server that can be measured.
-
-    :param name: in the table.
-    :param command: what starts it; ``{port}`` and ``{workers}`` are filled in.
-    :param environ: added to the environment.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    environ: dict[str, str] = {}  # noqa: RUF012
-
-
-FLOOR = Contender("floor: sendall in a loop", (sys.executable, "-m", "benchmarks.floor", "{port}"))
-
-
-def flask_ssemux(broker: str = "memory:", **options: object) -> Contender:
-    """Ours under gunicorn's gevent worker.
-
-    :param options: as ``SSEMUX_*``, in small letters.
-    """
-    settings = {"SSEMUX_%s" % name.upper(): str(value) for name, value in options.items()}
-    command = (
-        sys.executable, "-m", "gunicorn", "-c", "python:flask_ssemux.gunicorn_conf", "-k", "gevent",
-        "-w", "{workers}", "--worker-connections", "100000", "-b", "127.0.0.1:{port}", "--log-level", "warning",
-        "benchmarks.app:create_app()",
-    )  # fmt: skip
-    return Contender("flask_ssemux generator", command, {"SSEMUX_BROKER": broker, **settings})
-
-
-#: Rows of ``delivery``. The handoff transport and the peers get theirs here.
-CONTENDERS = [FLOOR, flask_ssemux()]
+_ERRORS = (OSError, http.client.HTTPException)
 
 
 class Server:
-    """A contender that runs, pinned to a core. Leaving the ``with`` kills all of it.
+    """A contender, pinned to a core. Leaving the ``with`` kills all of it.
+
+    Its Redis and its publisher, if it has them, have the other core and are not counted.
 
     :raises RuntimeError: it did not start; with the end of what it said.
     """
 
     def __init__(self, contender: Contender, core: int, workers: int = 1) -> None:
         self.contender = contender
-        self.port = free_port()
+        self.port = self._asked = free_port()
         self.pid = 0
-        command = [part.format(port=self.port, workers=workers) for part in contender.command]
-        self._child = Child(contender.name, command, contender.environ, core)
+        self._all: list[Any] = []
         try:
-            self._child.wait(self._ready, (OSError, http.client.HTTPException))
+            self._start(core, workers)
         except BaseException:
             self.close()
             raise
@@ -77,18 +42,47 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, events: int, rate: float) -> int:
+    def publish(self, events: int, rate: float, size: int = event.SIZE) -> int:
         """Begin to publish; the id of the process that does."""
-        return int(self._ask("/publish?events=%d&rate=%g" % (events, rate))["pid"])
+        return int(self._ask("/publish?events=%d&rate=%g&size=%d" % (events, rate, size))["pid"])
+
+    def streams(self) -> int:
+        """How many there are, of a contender whose clients cannot know."""
+        return self._redis.subscribers(event.CHANNEL)
+
+    def cpu(self) -> float:
+        """Seconds of CPU that all its processes have used."""
+        return sum(process.cpu(pid) for pid in process.family(self._child.pid))
+
+    def memory(self) -> int:
+        """KB of all its processes."""
+        return sum(process.memory(pid) for pid in process.family(self._child.pid))
 
     def close(self) -> None:
-        self._child.close()
+        while self._all:
+            self._all.pop().close()
+
+    def _start(self, core: int, workers: int) -> None:
+        contender, environ, other = self.contender, dict(self.contender.environ), process.cores()[-1]
+        if contender.redis:
+            self._redis = RedisServer(other)
+            self._all.append(self._redis)
+            environ["BENCH_REDIS"] = self._redis.url
+        command = [part.format(port=self.port, workers=workers) for part in contender.command]
+        self._child = last = Child(contender.name, command, environ, core)
+        self._all.append(self._child)
+        if contender.publisher:
+            self._asked = free_port()
+            command = [part.format(port=self._asked, server=self.port) for part in contender.publisher]
+            last = Child(contender.name + "'s publisher", command, core=other)
+            self._all.append(last)
+        last.wait(self._ready, _ERRORS)
 
     def _ready(self) -> None:
         self.pid = int(self._ask("/ready")["pid"])
 
     def _ask(self, path: str) -> Any:
-        asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        asked = http.client.HTTPConnection("127.0.0.1", self._asked, timeout=5)
         try:
             asked.request("GET", path)
             return json.loads(asked.getresponse().read())

@@ -1,0 +1,138 @@
+"""One contender under load: what its connections cost to open and to keep, and what an event costs it for each of them.
+
+What is asked of whom, in which order and how often, is not known here.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import NamedTuple
+
+from . import event, process
+from .client import NAP, Load
+from .contenders import STREAM, Contender
+from .servers import Server
+from .table import percentile
+
+#: Streams that come and go before anything is measured, and events for them, so that what is made once is made.
+WARM_UP, WARM_UP_EVENTS, WARM_UP_RATE = 50, 20, 20.0
+
+#: Streams opened at a time where Redis has to be asked whether they are open.
+BATCH = 64
+
+#: Seconds in which an idle server's CPU is measured, to be taken off.
+IDLE = 1.0
+
+#: Seconds that the last delivery may be late, and that opening may take.
+LATE, OPENING = 20.0, 120.0
+
+
+class Opened(NamedTuple):
+    """µs of CPU for each connection that was opened just now; KB for each that is open."""
+
+    cpu: float
+    memory: float
+
+
+class Delivered(NamedTuple):
+    """µs of CPU a delivery; ms at the median and the 99th percentile; shares of a core of the server and the client.
+
+    :param came: deliveries, of the expected.
+    :param uneven: not every client had the same number.
+    """
+
+    cpu: float
+    middle: float
+    last: float
+    came: int
+    expected: int
+    uneven: bool
+    busy: float
+    client: float
+
+    def is_complete(self) -> bool:
+        return self.came == self.expected and not self.uneven
+
+
+class Trial:
+    """A server and its clients. Leaving the ``with`` ends both.
+
+    :raises RuntimeError: it did not start.
+    """
+
+    def __init__(self, contender: Contender, nap: float = NAP) -> None:
+        ours, theirs = process.cores()
+        self.server = Server(contender, ours)
+        self._load = Load(self.server.port, STREAM, theirs, nap=nap, first=contender.first)
+        self._streams = 0
+        self._warm_up()
+        self._empty = self.server.memory()
+
+    def __enter__(self) -> Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._load.__exit__()
+        self.server.close()
+
+    def open(self, streams: int) -> Opened:
+        """So many more.
+
+        :raises RuntimeError: they did not all open.
+        """
+        spent = self.server.cpu()
+        self._open(streams)
+        spent = self.server.cpu() - spent
+        self._streams += streams
+        return Opened(spent / streams * 1e6, (self.server.memory() - self._empty) / self._streams)
+
+    def deliver(self, events: int, rate: float, size: int = event.SIZE) -> Delivered:
+        """So many events a second to each stream."""
+        idle, expected = self._idle(), self._streams * events
+        self._load.start()
+        began, spent = time.monotonic(), self.server.cpu()
+        self.server.publish(events, rate, size)
+        self._load.wait(expected, events / rate + LATE)
+        seconds, spent = time.monotonic() - began, self.server.cpu() - spent
+        seen = self._load.report()
+        latencies = [sample.seconds * 1e3 for sample in seen.samples]
+        return Delivered(
+            (spent - idle * seconds) / max(1, seen.events) * 1e6,
+            median(latencies or [0.0]), percentile(latencies, 0.99),
+            seen.events, expected, seen.fewest != seen.most, spent / seconds, seen.share,
+        )  # fmt: skip
+
+    def _open(self, streams: int) -> None:
+        if self.server.contender.first:
+            self._load.open(streams, OPENING)
+            return
+        deadline, wanted = time.monotonic() + OPENING, self.server.streams()
+        for begun in range(0, streams, BATCH):
+            self._load.connect(min(BATCH, streams - begun))
+            wanted += min(BATCH, streams - begun)
+            while self.server.streams() < wanted:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("%d of %d streams opened" % (begun, streams))
+                time.sleep(0.005)
+
+    def _warm_up(self) -> None:
+        try:
+            self._open(WARM_UP)
+            self._load.start()
+            self.server.publish(WARM_UP_EVENTS, WARM_UP_RATE)
+            self._load.wait(WARM_UP * WARM_UP_EVENTS, WARM_UP_EVENTS / WARM_UP_RATE + LATE)
+            self._load.drop()
+            # Some notice only when they write, twice, that a client is gone.
+            self.server.publish(4, WARM_UP_RATE)
+            time.sleep(0.7)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _idle(self) -> float:
+        """The share of a core that it uses for nothing."""
+        time.sleep(0.5)
+        began, spent = time.monotonic(), self.server.cpu()
+        time.sleep(IDLE)
+        return (self.server.cpu() - spent) / (time.monotonic() - began)

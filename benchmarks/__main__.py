@@ -1,9 +1,10 @@
-"""The command line: ``python -m benchmarks [delivery|history|idle|publish]``."""
+"""The command line: ``python -m benchmarks [compare|delivery|history|idle|publish]``."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import signal
 import sys
 from typing import Any
@@ -13,7 +14,8 @@ import flask
 import gevent
 import gunicorn
 
-from . import contenders, document, process, redis_server
+from . import compare as compare_
+from . import compare_report, contenders, document, install, process, redis_server
 from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
@@ -23,11 +25,47 @@ from . import publish as publish_
 @click.group(invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Measure flask_ssemux: the server on one core, the client on another. Without a command: delivery."""
+    """Measure flask_ssemux: the server on one core, the client on another. Without a command: compare."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    print(_machine())
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print(_machine() + "\n")
     if context.invoked_subcommand is None:
-        context.invoke(delivery)
+        context.invoke(compare)
+
+
+_WRITE = click.option("--write", type=click.Path(exists=True, file_okay=False), help="A folder: renew its document.")
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="To see that everything works: small numbers, some 3 minutes.")
+@click.option("--rounds", type=int, help="Of the first table.")
+@click.option("--clients", type=int, help="Connections of the first table.")
+@click.option("--load", type=float, help="Deliveries a second.")
+@click.option("--seconds", type=float, help="Of each measurement, at least.")
+@click.option("--sweep", help="Numbers of connections, as 500,2000.")
+@click.option("--sizes", help="Bytes of events, as 130,4096.")
+@click.option("--only", help="Contenders whose name has one of these words, as ssemux,nchan.")
+@click.option("--again", is_flag=True, help="Tables and pictures of the last run, without measuring.")
+@_WRITE
+def compare(quick: bool, only: str | None, again: bool, write: str | None, **changes: Any) -> None:
+    """Ours, five peers and the floor on the same load: some 20 minutes. Brings the peers to build/bench first."""
+    if again:
+        found = compare_.load(_KEPT)
+    else:
+        plan = compare_.QUICK if quick else compare_.Plan()
+        for name in ("sweep", "sizes"):
+            changes[name] = changes[name] and tuple(int(number) for number in changes[name].split(","))
+        plan = plan._replace(**{name: value for name, value in changes.items() if value})
+        found = compare_.measure(plan, _machine(), only.split(",") if only else [""])
+        compare_.save(found, _KEPT)
+    print(compare_report.text(found))
+    if write:
+        compare_report.write(found, write)
+
+
+#: Of the last comparison.
+_KEPT = os.path.join(install.FOLDER, "compare.json")
 
 
 @main.command()
@@ -67,7 +105,7 @@ def publish(events: int, rate: str, appends: int) -> None:
 @click.option("--seconds", default=60.0, show_default=True, help="SSEMUX_HISTORY_SECONDS.")
 @click.option("--limit", default=10_000, show_default=True, help="SSEMUX_HISTORY_EVENTS, of each channel.")
 @click.option("--engine", type=click.Choice([*history_.ENGINES, "all"]), default="all", show_default=True)
-@click.option("--write", type=click.Path(exists=True, file_okay=False), help="Write history.md and history.svg there.")
+@_WRITE
 def history(events: int, seconds: float, limit: int, engine: str, write: str | None) -> None:
     """Disk and memory of the store while a million events pass through it."""
     text, found = [_machine(), "History: %g s, %d events of a channel." % (seconds, limit)], {}
@@ -101,7 +139,7 @@ def _machine() -> str:
         _version("flask", flask), _version("gevent", gevent), _version("gunicorn", gunicorn),
         "server on core %d, client on core %d" % process.cores(),
     )  # fmt: skip
-    return "%d cores, %s %s, Python %s, Flask %s, gevent %s, gunicorn %s; %s\n" % told
+    return "%d cores, %s %s, Python %s, Flask %s, gevent %s, gunicorn %s; %s" % told
 
 
 def _version(name: str, module: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 from . import event, install
 
@@ -137,14 +137,23 @@ PEERS: dict[str, Callable[[], Contender]] = {
 }
 
 
-def everyone() -> tuple[list[Contender], dict[str, str]]:
-    """All who can be measured here, and of the others why not."""
-    quiet = {"heartbeat": HEARTBEAT, "client_timeout": HEARTBEAT * 6}
-    found = [FLOOR, *(flask_ssemux(transport=name, **quiet) for name in ("handoff", "generator"))]
+def everyone(only: Sequence[str] = ("",)) -> tuple[list[Contender], dict[str, str]]:
+    """All who can be measured here, and of the others why not.
+
+    :param only: words of which a name has to have one; the floor is always there.
+    """
+    quiet: dict[str, Any] = {"heartbeat": HEARTBEAT, "client_timeout": HEARTBEAT * 6}
+    ours = [flask_ssemux(transport=name, **quiet) for name in ("handoff", "generator")]
+    found = [FLOOR, *(contender for contender in ours if _is_of(only, contender.name))]
     missing: dict[str, str] = {}
     for name, bring in PEERS.items():
         try:
-            found.append(bring())
+            if _is_of(only, name):
+                found.append(bring())
         except install.Missing as error:
             missing[name] = str(error)
     return found, missing
+
+
+def _is_of(only: Sequence[str], name: str) -> bool:
+    return any(word in name for word in only)

@@ -134,7 +134,7 @@ def _cells(look: Look, past: list[Look]) -> list[str]:
 
 def _looks(broker: Broker, store: Store, publisher: BaseProcess, published: Any) -> Iterator[Look]:
     began = asked = time.monotonic()
-    figures: dict[str, Any] = {}
+    figures: Any = {}
     alive = True
     while alive:
         alive = publisher.is_alive()

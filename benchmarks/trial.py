@@ -15,8 +15,9 @@ from .contenders import STREAM, Contender
 from .servers import Server
 from .table import percentile
 
-#: Streams that come and go before anything is measured, and events for them, so that what is made once is made.
-WARM_UP, WARM_UP_EVENTS, WARM_UP_RATE = 50, 20, 20.0
+#: Streams that come and go before anything is measured, and events for them, so that what is made, or compiled, once
+#: is made.
+WARM_UP, WARM_UP_EVENTS, WARM_UP_RATE = 50, 100, 50.0
 
 #: Streams opened at a time where Redis has to be asked whether they are open.
 BATCH = 64

@@ -1,0 +1,212 @@
+"""Everyone on the same load in one run: ours, five peers and the floor.
+
+Three questions: what a delivery and a connection cost (several rounds, everyone in each, so that a noisy minute does
+not hit one of them alone), how that changes with the number of connections, and how with the size of events. The load
+is the same for all: so many deliveries a second, whoever sends them. Who fails is told why, and left out of the rest
+of that question.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from functools import partial
+from typing import Any, Callable, NamedTuple, Sequence
+
+from . import contenders, event
+from .client import BUSY
+from .contenders import Contender
+from .table import progress
+from .trial import Delivered, Opened, Trial
+
+#: Events of one measurement, at least.
+FEWEST = 4
+
+#: Times the load, to see what the client can take; seconds of each.
+LOADS = (1, 4, 8, 16, 24, 32)
+CLIENT_SECONDS = 1.5
+
+#: Open files that a server needs for itself.
+SPARE = 300
+
+
+class Plan(NamedTuple):
+    """How much is measured.
+
+    :param rounds: of the first question.
+    :param clients: of the first question.
+    :param sweep: numbers of connections, of the second.
+    :param sizes: bytes of an event on the wire, of the third.
+    :param sized: connections of the third.
+    :param load: deliveries a second.
+    :param seconds: of each measurement, at least.
+    """
+
+    rounds: int = 3
+    clients: int = 2000
+    sweep: tuple[int, ...] = (500, 2000, 6000, 18000)
+    sizes: tuple[int, ...] = (event.SIZE, 1024, 4096, 16384)
+    sized: int = 500
+    load: float = 4000.0
+    seconds: float = 5.0
+
+
+#: To see that everything works.
+QUICK = Plan(rounds=1, clients=200, sweep=(100, 400), sizes=(event.SIZE, 4096), sized=100, load=2000.0, seconds=1.0)
+
+
+class Point(NamedTuple):
+    """What one measurement found."""
+
+    clients: int
+    size: int
+    opened: Opened
+    delivered: Delivered
+
+
+class Share(NamedTuple):
+    """Shares of a core that the client and the floor used at so many deliveries a second."""
+
+    load: float
+    client: float
+    floor: float
+
+
+class Result(NamedTuple):
+    """All of it; by contender.
+
+    :param told: versions and how each was run.
+    :param rounds: of each round its point; None where there is none.
+    :param failed: why something is not there.
+    :param client: how busy the client is by itself.
+    """
+
+    plan: Plan
+    machine: str
+    told: dict[str, str]
+    rounds: dict[str, list[Point | None]]
+    sweep: dict[str, list[Point]]
+    sizes: dict[str, list[Point]]
+    failed: dict[str, list[str]]
+    client: list[Share]
+    seconds: float
+
+
+def measure(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
+    """All three questions.
+
+    :param machine: what it is, for the document.
+    :param only: words of which a contender's name has to have one.
+    """
+    began = time.monotonic()
+    found, missing = contenders.everyone(only)
+    names = [*(contender.name for contender in found), *missing]
+    result = Result(
+        plan, machine, {contender.name: contender.told for contender in found},
+        {name: [] for name in names}, {name: [] for name in names}, {name: [] for name in names},
+        {name: ["missing: " + why] for name, why in missing.items()}, [], 0.0,
+    )  # fmt: skip
+    _say(began, "the client itself")
+    _try(result, contenders.FLOOR, partial(_client, plan, result.client))
+    for number in range(plan.rounds):
+        for contender in found:
+            _say(began, "round %d of %d: %s" % (number + 1, plan.rounds, contender.name))
+            points: list[Point] = []
+            _try(result, contender, partial(_steps, contender, plan, [plan.clients], [event.SIZE], points))
+            result.rounds[contender.name].append(points[0] if points else None)
+    for contender in found:
+        _say(began, "more connections: " + contender.name)
+        sweep = _possible(result, contender)
+        _try(result, contender, partial(_steps, contender, plan, sweep, [event.SIZE], result.sweep[contender.name]))
+    for contender in found:
+        _say(began, "larger events: " + contender.name)
+        points = result.sizes[contender.name]
+        _try(result, contender, partial(_steps, contender, plan, [plan.sized], plan.sizes, points))
+    return result._replace(seconds=time.monotonic() - began)
+
+
+def _possible(result: Result, contender: Contender) -> list[int]:
+    """As many connections as there may be open files for."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    possible = [clients for clients in result.plan.sweep if clients * contender.files + SPARE <= limit]
+    if len(possible) < len(result.plan.sweep):
+        told = (max(result.plan.sweep), contender.files, limit)
+        _fail(result, contender, "no %d connections: it takes %d open files for each, and %d is the limit" % told)
+    return possible
+
+
+def _client(plan: Plan, to: list[Share]) -> None:
+    """How much of its core the client uses as the floor sends more and more; until it is nearly all."""
+    with Trial(contenders.FLOOR) as trial:
+        trial.open(plan.clients)
+        for times in LOADS:
+            rate = plan.load * times / plan.clients
+            found = trial.deliver(max(FEWEST, round(rate * CLIENT_SECONDS)), rate)
+            to.append(Share(plan.load * times, found.client, found.busy))
+            progress("    %.0f deliveries a second: client at %.0f %%, floor at %.0f %%" % (
+                to[-1].load, found.client * 100, found.busy * 100))  # fmt: skip
+            if max(found.client, found.busy) > BUSY:
+                return
+
+
+def _steps(contender: Contender, plan: Plan, sweep: Sequence[int], sizes: Sequence[int], to: list[Point]) -> None:
+    """One server, ever more connections; of each number, ever larger events."""
+    with Trial(contender) as trial:
+        have = 0
+        for clients in sweep:
+            opened = trial.open(clients - have)
+            have = clients
+            rate = plan.load / clients
+            events = max(FEWEST, round(plan.seconds * rate))
+            for size in sizes:
+                to.append(Point(clients, size, opened, trial.deliver(events, rate, size)))
+                _told(to[-1])
+
+
+def _try(result: Result, contender: Contender, attempt: Callable[[], None]) -> None:
+    try:
+        attempt()
+    except (RuntimeError, OSError) as error:
+        _fail(result, contender, str(error))
+
+
+def _fail(result: Result, contender: Contender, why: str) -> None:
+    lines = [line for line in why.strip().splitlines() if line.strip()]
+    told = lines[0] if len(lines) == 1 else "%s ... %s" % (lines[0], lines[-1])
+    progress("%s: %s" % (contender.name, told))
+    known = result.failed.setdefault(contender.name, [])
+    if told not in known:
+        known.append(told)
+
+
+def _told(point: Point) -> None:
+    of = point.delivered
+    told = (point.clients, point.size, of.cpu, point.opened.memory, point.opened.cpu, of.middle, of.last, of.busy * 100)
+    progress(
+        "    %d connections, %d bytes: %.1f µs a delivery, %.1f KB, %.0f µs to open, p50 %.1f ms, p99 %.1f ms, "
+        "server at %.0f %%" % told + ("" if of.is_complete() else ", %d of %d came" % (of.came, of.expected))
+    )
+
+
+def _say(began: float, text: str) -> None:
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    progress("%d:%02d %s" % (minutes, seconds, text))
+
+
+def save(result: Result, path: str) -> None:
+    """As JSON, so that tables can be made again without measuring again."""
+    with open(path, "w") as file:
+        json.dump(result._asdict(), file, indent=1)
+
+
+def load(path: str) -> Result:
+    with open(path) as file:
+        kept = json.load(file)
+    for question in ("rounds", "sweep", "sizes"):
+        kept[question] = {name: [_point(point) for point in points] for name, points in kept[question].items()}
+    return Result(**{**kept, "plan": Plan(*kept["plan"]), "client": [Share(*share) for share in kept["client"]]})
+
+
+def _point(kept: list[Any] | None) -> Any:
+    return kept and Point(kept[0], kept[1], Opened(*kept[2]), Delivered(*kept[3]))

@@ -1,0 +1,149 @@
+"""What ``compare`` found, as tables and pictures. Nothing is measured here, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+import os
+from statistics import median
+from typing import Callable, Sequence
+
+from . import document, picture
+from .compare import Point, Result
+from .delivery import delivered, remarks
+from .table import spread, table
+
+#: Those that others are measured by: in the same round.
+BASES = ("nchan", "better-sse")
+
+#: Where there is no figure.
+NONE = "-"
+
+
+def text(result: Result) -> str:
+    """All tables."""
+    plan = result.plan
+    parts = [
+        "### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.load / plan.clients),
+        _rounds(result),
+        "\n### More connections\n",
+        *("%s:\n\n%s\n" % (title, _matrix(result.sweep, value, _clients)) for title, value in _SWEPT),
+        "### Larger events\n",
+        "µs of CPU a delivery, %d connections, by bytes of one delivery of ours; the others send the same data.\n"
+        % plan.sized,
+        _matrix(result.sizes, lambda point: point.delivered.cpu, lambda point: point.size),
+        "\n### Who was measured\n",
+        table(("", ""), [[name, told] for name, told in result.told.items()]),
+        "\n### What has to be said\n",
+        *("* " + said for said in _said(result)),
+    ]
+    return "\n".join(parts)
+
+
+def write(result: Result, folder: str) -> None:
+    """``benchmarks.md``, in the place kept for it, and its pictures."""
+    draw(result, folder)
+    shown = "![CPU, memory and latency over the number of connections](benchmarks.svg)\n\n" \
+            "![CPU over the size of events](benchmarks-size.svg)"  # fmt: skip
+    document.fill(
+        os.path.join(folder, "benchmarks.md"), "compare", "%s\n\n%s\n\n%s" % (result.machine, shown, text(result))
+    )
+
+
+def draw(result: Result, folder: str, kind: str = "svg") -> None:
+    panels = [picture.Panel(title, value, logarithmic=True) for title, value in _SWEPT if title in _DRAWN]
+    swept = {name: points for name, points in result.sweep.items() if points}
+    path = os.path.join(folder, "benchmarks." + kind)
+    picture.lines(panels, swept, _clients, "connections", path)
+    sized = {name: points for name, points in result.sizes.items() if points}
+    cost = picture.Panel("µs of CPU a delivery", lambda point: point.delivered.cpu, logarithmic=True)
+    path = os.path.join(folder, "benchmarks-size.%s" % kind)
+    picture.lines([cost], sized, lambda point: point.size, "bytes of an event", path)
+
+
+_SWEPT: list[tuple[str, Callable[[Point], float]]] = [
+    ("µs of CPU a delivery", lambda point: point.delivered.cpu),
+    ("KB (PSS) a connection", lambda point: point.opened.memory),
+    ("µs of CPU to open a connection", lambda point: point.opened.cpu),
+    ("latency, p50, ms", lambda point: point.delivered.middle),
+    ("latency, p99, ms", lambda point: point.delivered.last),
+]
+
+_DRAWN = ("µs of CPU a delivery", "KB (PSS) a connection", "latency, p99, ms")
+
+
+def _rounds(result: Result) -> str:
+    head = ("", "µs CPU a delivery", *("× " + base for base in BASES), "KB a connection",
+            "µs CPU to open", "p50 ms", "p99 ms", "server %", "delivered")  # fmt: skip
+    return table(head, [_row(result, name) for name in _order(result)])
+
+
+def _order(result: Result) -> list[str]:
+    """Cheapest first; who is missing last."""
+
+    def cost(name: str) -> float:
+        points = [point for point in result.rounds[name] if point]
+        return median(point.delivered.cpu for point in points) if points else float("inf")
+
+    return sorted(result.rounds, key=cost)
+
+
+def _row(result: Result, name: str) -> list[str]:
+    points = [point for point in result.rounds[name] if point]
+    if not points:
+        return [name, (result.failed.get(name) or [NONE])[0], *[NONE] * 8]
+    return [
+        name,
+        spread([point.delivered.cpu for point in points]),
+        *(_ratio(result, name, base) for base in BASES),
+        spread([point.opened.memory for point in points]),
+        spread([point.opened.cpu for point in points], "%.0f"),
+        spread([point.delivered.middle for point in points]),
+        spread([point.delivered.last for point in points]),
+        spread([point.delivered.busy * 100 for point in points], "%.0f"),
+        delivered([point.delivered for point in points]),
+    ]
+
+
+def _ratio(result: Result, name: str, base: str) -> str:
+    """The median of the rounds' ratios: what slows a whole round down is in neither."""
+    pairs = zip(result.rounds[name], result.rounds.get(base, []))
+    found = [of.delivered.cpu / to.delivered.cpu for of, to in pairs if of and to]
+    return "%.2f" % median(found) if found else NONE
+
+
+def _clients(point: Point) -> int:
+    return point.clients
+
+
+def _matrix(found: dict[str, list[Point]], value: Callable[[Point], float], place: Callable[[Point], int]) -> str:
+    columns = sorted({place(point) for points in found.values() for point in points})
+    rows = []
+    for name, points in found.items():
+        known = {place(point): "%.3g" % value(point) for point in points}
+        rows.append([name, *(known.get(column, NONE) for column in columns)])
+    return table(("", *(f"{column:,}" for column in columns)), rows)
+
+
+def _said(result: Result) -> Sequence[str]:
+    runs = {
+        name: [point.delivered for point in [*result.rounds[name], *result.sweep[name], *result.sizes[name]] if point]
+        for name in result.rounds
+    }
+    said = ["%s: %s" % (name, why) for name, whys in result.failed.items() for why in whys]
+    said += remarks(runs)
+    said += [
+        "%s: not everything was delivered: %s" % (name, delivered(found))
+        for name, found in runs.items()
+        if not all(run.is_complete() for run in found)
+    ]
+    return [*said, _limit(result), "the whole run took %.0f minutes" % (result.seconds / 60)]
+
+
+def _limit(result: Result) -> str:
+    """At which rate the client itself would be what is measured."""
+    shares = [
+        "%.0f %% at %s a second (the floor at %.0f %%)" % (of.client * 100, f"{of.load:,.0f}", of.floor * 100)
+        for of in result.client
+    ]
+    return "the client's share of its core, by deliveries: %s. The load was %s a second" % (
+        "; ".join(shares) or "not measured", f"{result.plan.load:,.0f}",
+    )  # fmt: skip

@@ -27,7 +27,7 @@ check: $(VENV)/dev
 	@$(RUN) -m ruff check . && $(RUN) -m mypy
 
 bench: $(VENV)/bench
-	@$(RUN) -m benchmarks $(ARGS)
+	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)
 
 clean:
 	rm -rf $(VENV) build tests/node_modules *.egg-info

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [compare|delivery|history|idle|publish]``."""
+"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|publish]``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import flask
 import gevent
 import gunicorn
 
+from . import churn as churn_
 from . import compare as compare_
 from . import compare_report, contenders, document, install, process, redis_server
 from . import delivery as delivery_
@@ -80,6 +81,22 @@ def delivery(clients: int, events: int, rate: str, runs: int, broker: str, trans
     """CPU for each event and client, beside a bare loop of sendall; memory and opening of a connection; latency."""
     found = [contenders.FLOOR, contenders.flask_ssemux(broker, transport)]
     print(delivery_.measure(found, clients, events, _rate(rate), runs, nap / 1e3))
+
+
+@main.command()
+@click.option("--connections", default=200_000, show_default=True, help="That come and go.")
+@click.option("--streams", default=500, show_default=True, help="Open at a time.")
+@click.option("--transport", default="auto,generator", show_default=True, help="SSEMUX_TRANSPORT, one after another.")
+@click.option("--broker", default="memory:", show_default=True, help="SSEMUX_BROKER.")
+@_WRITE
+def churn(connections: int, streams: int, transport: str, broker: str, write: str | None) -> None:
+    """A day of connections that come and go, against one worker: is its memory flat? Some 4 minutes each."""
+    found = [
+        churn_.measure(contenders.flask_ssemux(broker, name), connections, streams) for name in transport.split(",")
+    ]
+    print("\n\n".join(found))
+    if write:
+        document.fill(os.path.join(write, "benchmarks.md"), "churn", "\n\n".join([_machine(), *found]))
 
 
 @main.command()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import select
 import socket
+import struct
 import time
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -32,6 +34,10 @@ BUFFER = 1 << 16
 
 #: Of a core: above it the client is what is measured.
 BUSY = 0.85
+
+
+# SO_LINGER of no time: close resets.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Sample(NamedTuple):
@@ -113,6 +119,17 @@ class Load:
         self._share("connect", streams)
         self._opened += streams
 
+    def churn(self, streams: int, kept: int) -> None:
+        """Open so many more streams, one after another: over ``kept`` each that opens makes another leave.
+
+        Returns at once; ``made`` tells how far it is.
+        """
+        self._share("churn", streams, kept)
+
+    def made(self) -> int:
+        """How many streams have opened, since the last ``drop``."""
+        return sum(self._ask("opened"))
+
     def drop(self) -> None:
         """Close all streams."""
         self._ask("drop")
@@ -143,9 +160,9 @@ class Load:
             sum(part.share for part in parts),
         )
 
-    def _share(self, what: str, streams: int) -> None:
-        for number, pipe in enumerate(self._pipes):
-            pipe.send((what, streams // PROCESSES + (number < streams % PROCESSES)))
+    def _share(self, what: str, *numbers: int) -> None:
+        for place, pipe in enumerate(self._pipes):
+            pipe.send((what, *(number // PROCESSES + (place < number % PROCESSES) for number in numbers)))
         for pipe in self._pipes:
             pipe.recv()
 
@@ -195,6 +212,8 @@ class _Client:
         self._poll.register(pipe, select.EPOLLIN)
         self._streams: dict[int, _Stream] = {}
         self._made = self._to_open = self._opening = self._opened = self._closed = 0
+        self._kept = 0
+        self._leaving: list[int] = []
         self.start()
 
     def run(self) -> None:
@@ -222,6 +241,10 @@ class _Client:
             self._connect().is_open = True
         self._opened += streams
 
+    def churn(self, streams: int, kept: int) -> None:
+        self._kept = kept
+        self.open(streams)
+
     def opened(self) -> int:
         return self._opened
 
@@ -232,7 +255,8 @@ class _Client:
         for stream in self._streams.values():
             stream.socket.close()
         self._streams.clear()
-        self._opening = self._opened = 0
+        self._leaving.clear()
+        self._opening = self._opened = self._to_open = self._kept = 0
 
     def start(self) -> None:
         self._events = 0
@@ -299,7 +323,24 @@ class _Client:
             stream.first = b""
             self._opening -= 1
             self._opened += 1
+            if self._kept:
+                self._leave_one(stream)
             self._open_next()
+
+    def _leave_one(self, newest: _Stream) -> None:
+        """One of those that are open, by chance; one of two without a good-bye."""
+        leaving = self._leaving
+        leaving.append(newest.socket.fileno())
+        while len(leaving) > self._kept:
+            place = random.randrange(len(leaving))
+            file, leaving[place] = leaving[place], leaving[-1]
+            leaving.pop()
+            left = self._streams.pop(file, None)
+            if left is not None:
+                if place % 2:
+                    left.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self._poll.unregister(file)
+                left.socket.close()
 
     def _look(self, stream: _Stream, came: bytes, now: float) -> None:
         *whole, stream.tail = ((stream.tail or b"") + came).split(event.MARK)

@@ -76,6 +76,11 @@ def resident(pid: int) -> int:
     return _line("/proc/%d/status" % pid, "VmRSS:")
 
 
+def files(pid: int) -> int:
+    """How many files it has open."""
+    return len(os.listdir("/proc/%d/fd" % pid))
+
+
 def _line(path: str, name: str) -> int:
     with open(path) as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name))

@@ -59,7 +59,7 @@ def measure(contender: Contender, connections: int, streams: int) -> str:
         load.drop()
         time.sleep(NOTICED)
         looks.append(_look(server, connections, looks[0].seconds))
-    head = ("connections", "a second", "PSS MB", "open files", "µs CPU a connection")
+    head = ("connections", "a second", "MB", "open files", "µs CPU a connection")
     rows = _rows(looks, connections)
     told = (streams, seen.closed, seen.events)
     said = "%d streams at a time; %d were ended by the server; %d events were delivered" % told
@@ -85,7 +85,9 @@ def _looks(server: Server, load: Load, connections: int) -> list[Look]:
 
 
 def _look(server: Server, connections: int, began: float) -> Look:
-    return Look(time.monotonic() - began, connections, server.memory(), process.files(server.pid), server.cpu())
+    return Look(
+        time.monotonic() - began, connections, process.memory(server.pid), process.files(server.pid), server.cpu()
+    )
 
 
 def _rows(looks: list[Look], connections: int) -> list[list[str]]:

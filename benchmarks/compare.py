@@ -9,6 +9,7 @@ of that question.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import time
 from functools import partial
@@ -110,11 +111,12 @@ def measure(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
     _say(began, "the client itself")
     _try(result, contenders.FLOOR, partial(_client, plan, result.client))
     for number in range(plan.rounds):
-        for contender in found:
+        for contender in [contender for contender in found if not number or any(result.rounds[contender.name])]:
             _say(began, "round %d of %d: %s" % (number + 1, plan.rounds, contender.name))
             points: list[Point] = []
             _try(result, contender, partial(_steps, contender, plan, [plan.clients], [event.SIZE], points))
             result.rounds[contender.name].append(points[0] if points else None)
+    found = [contender for contender in found if any(result.rounds[contender.name])]
     for contender in found:
         _say(began, "more connections: " + contender.name)
         sweep = _possible(result, contender)
@@ -172,12 +174,18 @@ def _try(result: Result, contender: Contender, attempt: Callable[[], None]) -> N
 
 
 def _fail(result: Result, contender: Contender, why: str) -> None:
-    lines = [line for line in why.strip().splitlines() if line.strip()]
-    told = lines[0] if len(lines) == 1 else "%s ... %s" % (lines[0], lines[-1])
+    told = _reason(why)
     progress("%s: %s" % (contender.name, told))
     known = result.failed.setdefault(contender.name, [])
     if told not in known:
         known.append(told)
+
+
+def _reason(why: str) -> str:
+    """Of what a server said, the line that names an error; the first line names who."""
+    first, *others = [line.strip() for line in why.splitlines() if line.strip()] or ["no reason was given"]
+    errors = [line for line in others if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return " ... ".join([first, *(errors or others)[-1:]])
 
 
 def _told(point: Point) -> None:

@@ -39,35 +39,28 @@ def text(result: Result) -> str:
 
 
 def write(result: Result, folder: str) -> None:
-    """``benchmarks.md``, in the place kept for it, and its pictures."""
-    draw(result, folder)
-    shown = "![CPU, memory and latency over the number of connections](benchmarks.svg)\n\n" \
-            "![CPU over the size of events](benchmarks-size.svg)"  # fmt: skip
-    document.fill(
-        os.path.join(folder, "benchmarks.md"), "compare", "%s\n\n%s\n\n%s" % (result.machine, shown, text(result))
-    )
+    """``benchmarks.md``, in the place kept for it, and its picture."""
+    draw(result, os.path.join(folder, "benchmarks.svg"))
+    shown = "![CPU, memory and latency over the number of connections; CPU over the size of events](benchmarks.svg)"
+    filled = "\n\n".join([result.machine, shown, text(result)])
+    document.fill(os.path.join(folder, "benchmarks.md"), "compare", filled)
 
 
-def draw(result: Result, folder: str, kind: str = "svg") -> None:
-    panels = [picture.Panel(title, value, logarithmic=True) for title, value in _SWEPT if title in _DRAWN]
-    swept = {name: points for name, points in result.sweep.items() if points}
-    path = os.path.join(folder, "benchmarks." + kind)
-    picture.lines(panels, swept, _clients, "connections", path)
-    sized = {name: points for name, points in result.sizes.items() if points}
-    cost = picture.Panel("µs of CPU a delivery", lambda point: point.delivered.cpu, logarithmic=True)
-    path = os.path.join(folder, "benchmarks-size.%s" % kind)
-    picture.lines([cost], sized, lambda point: point.size, "bytes of an event", path)
+def draw(result: Result, path: str) -> None:
+    panels = [picture.Panel(title, "connections", result.sweep, _clients, value, True) for title, value in _SWEPT]
+    cost = _SWEPT[0][1]
+    larger = "µs of CPU a delivery, by size"
+    panels.append(picture.Panel(larger, "bytes of an event", result.sizes, lambda point: point.size, cost, True))
+    picture.lines(panels, path)
 
 
 _SWEPT: list[tuple[str, Callable[[Point], float]]] = [
     ("µs of CPU a delivery", lambda point: point.delivered.cpu),
-    ("KB (PSS) a connection", lambda point: point.opened.memory),
+    ("KB a connection", lambda point: point.opened.memory),
     ("µs of CPU to open a connection", lambda point: point.opened.cpu),
     ("latency, p50, ms", lambda point: point.delivered.middle),
     ("latency, p99, ms", lambda point: point.delivered.last),
 ]
-
-_DRAWN = ("µs of CPU a delivery", "KB (PSS) a connection", "latency, p99, ms")
 
 
 def _rounds(result: Result) -> str:
@@ -89,7 +82,7 @@ def _order(result: Result) -> list[str]:
 def _row(result: Result, name: str) -> list[str]:
     points = [point for point in result.rounds[name] if point]
     if not points:
-        return [name, (result.failed.get(name) or [NONE])[0], *[NONE] * 8]
+        return [name, "**missing**, see below", *[NONE] * 8]
     return [
         name,
         spread([point.delivered.cpu for point in points]),
@@ -118,9 +111,14 @@ def _matrix(found: dict[str, list[Point]], value: Callable[[Point], float], plac
     columns = sorted({place(point) for points in found.values() for point in points})
     rows = []
     for name, points in found.items():
-        known = {place(point): "%.3g" % value(point) for point in points}
+        known = {place(point): _figure(value(point)) for point in points}
         rows.append([name, *(known.get(column, NONE) for column in columns)])
     return table(("", *(f"{column:,}" for column in columns)), rows)
+
+
+def _figure(value: float) -> str:
+    """Three digits that count, and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else "%.3g" % value
 
 
 def _said(result: Result) -> Sequence[str]:

@@ -107,13 +107,16 @@ def report(looks: list[Look]) -> str:
 
 def draw(found: dict[str, list[Look]], path: str) -> None:
     """Disk, memory and what is kept, over the events that passed; an engine each a line."""
-    panels = [
-        picture.Panel("events kept", lambda look: look.kept),
-        picture.Panel("disk, MB", lambda look: look.disk / 1e6),
-        picture.Panel("memory, MB", lambda look: (look.publisher + look.server) / 1e6),
-    ]
     lines = {name: looks[:-1] for name, looks in found.items()}
-    picture.lines(panels, lines, lambda look: look.published, "events published", path)
+    values: list[tuple[str, Callable[[Look], float]]] = [
+        ("events kept", lambda look: look.kept),
+        ("disk, MB", lambda look: look.disk / 1e6),
+        ("memory of publisher and server, MB", lambda look: (look.publisher + look.server) / 1e6),
+    ]
+    panels = [
+        picture.Panel(title, "events published", lines, lambda look: look.published, value) for title, value in values
+    ]
+    picture.lines(panels, path)
 
 
 def _most(part: list[Look]) -> Look:

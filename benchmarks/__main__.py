@@ -35,6 +35,7 @@ def main(context: click.Context) -> None:
         context.invoke(compare)
 
 
+_TRANSPORT = click.option("--transport", default="", help="SSEMUX_TRANSPORT of ours; without, its default.")
 _WRITE = click.option("--write", type=click.Path(exists=True, file_okay=False), help="A folder: renew its document.")
 
 
@@ -75,7 +76,7 @@ _KEPT = os.path.join(install.FOLDER, "compare.json")
 @click.option("--rate", default="10/s", show_default=True, help="Events a second.")
 @click.option("--runs", default=3, show_default=True, help="Of each; the table has median, and lowest to highest.")
 @click.option("--broker", default="memory:", show_default=True, help="SSEMUX_BROKER of ours.")
-@click.option("--transport", default="", help="SSEMUX_TRANSPORT of ours; without, its default.")
+@_TRANSPORT
 @click.option("--nap", default=1.0, show_default=True, help="Milliseconds between two looks of the client; 0 for none.")
 def delivery(clients: int, events: int, rate: str, runs: int, broker: str, transport: str, nap: float) -> None:
     """CPU for each event and client, beside a bare loop of sendall; memory and opening of a connection; latency."""
@@ -103,9 +104,10 @@ def churn(connections: int, streams: int, transport: str, broker: str, write: st
 @click.option("--clients", default=2000, show_default=True, help="Streams that are open.")
 @click.option("--heartbeat", default=20.0, show_default=True, help="SSEMUX_HEARTBEAT, in seconds.")
 @click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
-def idle(clients: int, heartbeat: float, broker: str) -> None:
+@_TRANSPORT
+def idle(clients: int, heartbeat: float, broker: str, transport: str) -> None:
     """The longest silence of idle streams, and the CPU that they cost."""
-    print(idle_.measure(clients, heartbeat, broker))
+    print(idle_.measure(clients, heartbeat, broker, transport))
 
 
 @main.command()

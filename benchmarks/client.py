@@ -111,8 +111,9 @@ class Load:
         """
         self._share("open", streams)
         self._opened += streams
-        if self._wait("opened", self._opened, seconds) < self._opened:
-            raise RuntimeError("%d of %d streams opened" % (sum(self._ask("opened")), self._opened))
+        opened = self._wait("opened", self._opened, seconds)
+        if opened < self._opened:
+            raise RuntimeError("%d of %d streams opened in %g s" % (opened, self._opened, seconds))
 
     def connect(self, streams: int) -> None:
         """Open so many more streams of a server that says nothing before its first event: they count as open."""

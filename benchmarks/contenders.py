@@ -70,7 +70,7 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
         "-w", "{workers}", "--worker-connections", "100000", "-b", "127.0.0.1:{port}", "--log-level", "warning",
         "benchmarks.app:create_app()",
     )  # fmt: skip
-    name = "flask_ssemux " + (transport or "generator")
+    name = "flask_ssemux " + (transport or "auto")
     told = "gunicorn's gevent worker, SSEMUX_BROKER=%s; %s" % (
         broker, install.versions(sys.executable, "flask", "gunicorn", "gevent"),
     )  # fmt: skip

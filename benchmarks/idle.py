@@ -13,23 +13,35 @@ from .table import percentile, progress, table
 #: Heartbeats that are waited for: in the second, streams beat at the times they settled to.
 BEATS = 2.5
 
+#: Seconds that opening may take.
+OPENING = 120.0
 
-def measure(clients: int, heartbeat: float, broker: str) -> str:
+
+def measure(clients: int, heartbeat: float, broker: str, transport: str) -> str:
     """The table."""
     ours, theirs = process.cores()
-    contender = flask_ssemux(broker, heartbeat=heartbeat, client_timeout=heartbeat * 6)
+    contender = flask_ssemux(broker, transport, heartbeat=heartbeat, client_timeout=heartbeat * 6)
     with Server(contender, ours) as server, Load(server.port, STREAM, theirs, first=contender.first) as load:
         progress("opening %d streams" % clients)
-        load.open(clients)
+        load.open(clients, OPENING)
         load.start()
         began, spent = time.monotonic(), server.cpu()
         progress("%g heartbeats of %g s" % (BEATS, heartbeat))
         time.sleep(BEATS * heartbeat)
         seconds, spent = time.monotonic() - began, server.cpu() - spent
         seen = load.report()
-    head = ("idle streams", "broker", "heartbeat s", "silence p99 s", "silence max s", "% of a core", "closed")
+    head = (
+        "idle streams",
+        "transport",
+        "broker",
+        "heartbeat s",
+        "silence p99 s",
+        "silence max s",
+        "% of a core",
+        "closed",
+    )
     row = (
-        "%d" % clients, broker, "%g" % heartbeat, "%.2f" % percentile(seen.silences, 0.99),
+        "%d" % clients, transport or "auto", broker, "%g" % heartbeat, "%.2f" % percentile(seen.silences, 0.99),
         "%.2f" % max(seen.silences or [0.0]), "%.2f" % (spent / seconds * 100), "%d" % seen.closed,
     )  # fmt: skip
     return table(head, [row])

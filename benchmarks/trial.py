@@ -114,7 +114,7 @@ class Trial:
             wanted += min(BATCH, streams - begun)
             while self.server.streams() < wanted:
                 if time.monotonic() > deadline:
-                    raise RuntimeError("%d of %d streams opened" % (begun, streams))
+                    raise RuntimeError("%d of %d streams opened in %g s" % (begun, streams, OPENING))
                 time.sleep(0.005)
 
     def _warm_up(self) -> None:

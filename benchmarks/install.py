@@ -99,16 +99,17 @@ def _done(folder: str, wanted: str) -> None:
 
 
 def _run(folder: str, *command: str) -> None:
+    named = " ".join([os.path.basename(command[0]), *command[1:3]])
     try:
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=PATIENCE,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Missing("%s: %s" % (" ".join(command[:3]), error)) from None
+        raise Missing("%s: %s" % (named, error)) from None
     if done.returncode:
         last = (done.stdout.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise Missing("%s: %s" % (" ".join(command[:3]), last))
+        raise Missing("%s: %s" % (named, last))
 
 
 def _text(path: str) -> str:

@@ -1,0 +1,76 @@
+"""What the benchmarks make of what they measured: no figure is measured here, and no server started."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import compare, compare_report, document, event
+from benchmarks.compare import Plan, Point, Result, Share
+from benchmarks.trial import Delivered, Opened
+
+
+@pytest.mark.parametrize("frame", [b"event: tick\ndata: %s", b"event:tick\ndata:%s\n", b'data:"%s"'])
+def test_who_published_and_when_is_read_out_of_any_frame(frame):
+    published, pid = event.told(b'id: 7\ndata: "old" \n\n' + frame % event.data().encode())
+    assert published > 0 and pid > 0
+
+
+def test_no_event_tells_nothing():
+    assert event.told(b": heartbeat\n\n") is None
+
+
+def test_only_the_place_of_figures_is_replaced(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured: it -->\nold\n<!-- end -->\nafter <!-- end -->\n")
+    document.fill(str(page), "it", r"| \1 | new |")
+    assert page.read_text() == "before\n<!-- measured: it -->\n\n| \\1 | new |\n\n<!-- end -->\nafter <!-- end -->\n"
+
+
+def test_a_page_without_a_place_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="no '<!-- measured: it -->'"):
+        document.fill(str(page), "it", "new")
+
+
+def _point(cpu, clients=2000, came=10):
+    return Point(clients, 130, Opened(900.0, 12.0), Delivered(cpu, 20.0, 40.0, came, 10, False, 0.2, 0.1))
+
+
+def _result():
+    ours, nchan, peer = [_point(10.0), _point(30.0)], [_point(20.0), _point(20.0)], [_point(40.0, came=9), None]
+    return Result(
+        Plan(rounds=2), "a machine", {"ours": "gunicorn", "nchan": "nginx"},
+        {"ours": ours, "nchan": nchan, "peer": peer, "absent": []},
+        {"ours": [_point(10.0, 500), _point(1234.0, 18000)], "nchan": [_point(20.0, 500)], "peer": [], "absent": []},
+        {"ours": ours[:1], "nchan": nchan[:1], "peer": [], "absent": []},
+        {"absent": ["missing: no such package"], "peer": ["9 of 10 streams opened"]}, [Share(4000.0, 0.1, 0.05)], 61.0,
+    )  # fmt: skip
+
+
+def test_the_comparison_says_all_that_it_found_and_what_it_did_not():
+    lines = compare_report.text(_result()).splitlines()
+    cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:]] for line in lines[3:8]}
+    assert cells["ours"][:2] == ["20.0 (10.0-30.0)", "1.00"]  # of 0.5 and 1.5, one a round
+    assert cells["nchan"][:3] == ["20.0 (20.0-20.0)", "1.00", "-"]  # there is no better-sse
+    assert cells["peer"][0] == "40.0" and cells["peer"][8] == "9 of 10"
+    assert cells["absent"][0] == "**missing**, see below"
+    assert "* absent: missing: no such package" in lines
+    assert "* peer: 9 of 10 streams opened" in lines
+    assert "* peer: not everything was delivered: 9 of 10" in lines
+    assert any(line.split() == ["|", "ours", "|", "10", "|", "1,234", "|"] for line in lines)
+
+
+def test_a_comparison_is_kept_and_read_back(tmp_path):
+    path = tmp_path / "compare.json"
+    compare.save(_result(), str(path))
+    assert json.loads(path.read_text())["machine"] == "a machine"
+    kept = compare.load(str(path))
+    assert compare_report.text(kept) == compare_report.text(_result())
+
+
+def test_of_what_a_server_said_the_error_is_told():
+    said = "x did not start: refused\nTraceback\nflask.errors.BadError: this\n[ERROR] Worker failed to boot."
+    assert compare._reason(said) == "x did not start: refused ... flask.errors.BadError: this"

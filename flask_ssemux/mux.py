@@ -109,7 +109,7 @@ class Mux:
             stream.farewell = self.farewell("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
-        self._heart.add(stream, now + self._options.heartbeat / 4)
+        self._heart.add(stream, now + self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
         return stream

@@ -25,7 +25,7 @@ PREFIX = "SSEMUX_"
 #: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
 BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://")
 
-TRANSPORTS = ("auto", "generator")
+TRANSPORTS = ("auto", "generator", "handoff")
 
 #: Words for "not set", as environments and old configuration files write them.
 _OFF = ("", "off", "none", "false", "no")

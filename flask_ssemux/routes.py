@@ -17,7 +17,7 @@ from .errors import BrokerError, ClientError
 from .lifecycle import Process
 from .options import log
 from .stream import Stream
-from .transports.generator import GeneratorTransport
+from .transports.choice import open_transport
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
 CONTENT_TYPE = "text/event-stream"
@@ -112,7 +112,8 @@ def _stream(process: Process, rules: Rules, user_id: str | None, channels: Seque
     if trouble:
         log.warning("a stream was sent away: %s", trouble)
         return come_back(trouble)
-    return streaming_response(GeneratorTransport(_open(process, rules, user_id, channels), request.environ))
+    stream = _open(process, rules, user_id, channels)
+    return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 
 def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Stream:

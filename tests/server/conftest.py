@@ -59,12 +59,26 @@ class Site:
         return time.monotonic() - started
 
 
+def pytest_generate_tests(metafunc):
+    """A module that says ``BOTH_TRANSPORTS`` runs its tests over both; not those that mark ``any_transport``."""
+    if "transport" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_TRANSPORTS", False):
+        if not any(metafunc.definition.iter_markers("any_transport")):
+            metafunc.parametrize("transport", ["generator", "handoff"], indirect=True)
+
+
 @pytest.fixture
-def serve(gunicorn):
+def transport(request):
+    """What SSEMUX_TRANSPORT is set to."""
+    return getattr(request, "param", "auto")
+
+
+@pytest.fixture
+def serve(gunicorn, transport):
     """serve(workers=1, **options): the lab on gunicorn with the gevent worker."""
 
-    def start(app=LAB, env=None, **options):
-        return Site(gunicorn(app, env={**QUICK, **(env or {})}, **options))
+    def start(app=LAB, env=None, transport=transport, **options):
+        env = {"SSEMUX_TRANSPORT": transport, **QUICK, **(env or {})}
+        return Site(gunicorn(app, env=env, **options))
 
     return start
 
@@ -79,10 +93,12 @@ def serve_threads(flask_run):
     return start
 
 
-@pytest.fixture(params=["gunicorn", "flask run"])
+@pytest.fixture(params=["generator", "handoff", "flask run"])
 def site(request):
-    """The lab on either server."""
-    return request.getfixturevalue("serve" if request.param == "gunicorn" else "serve_threads")()
+    """The lab on gunicorn, with either transport, and in threads."""
+    if request.param == "flask run":
+        return request.getfixturevalue("serve_threads")()
+    return request.getfixturevalue("serve")(transport=request.param)
 
 
 @pytest.fixture

@@ -1,0 +1,215 @@
+"""Many connections, written to without a greenlet for any of them.
+
+One ``epoll`` holds them all and is itself one watcher in gevent's loop, so a connection
+that is idle costs an entry in each. Frames are put into HTTP's chunks once for all streams.
+Nothing about gunicorn, WSGI or how a connection got here; nothing here may wait.
+Imported only where gevent is in use.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from itertools import islice
+from typing import Any
+
+from gevent import get_hub, sleep, spawn
+from gevent.monkey import get_original
+
+from ..stream import Stream
+
+#: What the kernel tells at once when the client's end closes, and never for bytes that it sends.
+_LEFT = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+_WATCH = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
+_WATCH_ROOM = _WATCH | getattr(select, "EPOLLOUT", 0)
+
+#: The end of a body in chunks (RFC 9112, 7.1).
+LAST_CHUNK = b"0\r\n\r\n"
+
+#: libev's word for it.
+_READ = 1
+
+#: Waiting frames that go out in one system call; the kernel takes 1024 (IOV_MAX).
+TOGETHER = 256
+
+#: Bytes that a client sent into its stream which are read away at its end. A connection that is closed with
+#: bytes unread is reset, and the client may lose what it was sent last.
+STRAY = 64 * 1024
+
+
+class Lane:
+    """A set of connections whose bodies are framed alike, in one process and one loop.
+
+    :param chunked: whether bodies are in chunks: HTTP/1.1; not HTTP/1.0.
+    """
+
+    def __init__(self, chunked: bool) -> None:
+        self.chunked = chunked
+        self.hub = get_hub()
+        self._streams: dict[int, Stream] = {}
+        self._epoll = get_original("select", "epoll")()  # the system's, which gevent hides
+        self._watcher = self.hub.loop.io(self._epoll.fileno(), _READ)
+        self._watcher.start(self._look)
+        self._frame = self._wire = b""
+        self._size = 0
+        self._now = 0.0
+
+    def __len__(self) -> int:
+        """Connections that are open, those included whose last bytes are on their way."""
+        return len(self._streams)
+
+    def adopt(self, stream: Stream, file: int) -> bool:
+        """Write this stream to this file, which is ours from here on, and does not block.
+
+        :return: False if the stream has something to be taken first; nothing has changed.
+        :raises OSError: the kernel watches no more files; nothing has changed.
+        """
+        self._epoll.register(file, _WATCH)  # a client that has left meanwhile is told of at once
+        if not stream.hand_over(self, file):
+            self._epoll.unregister(file)
+            return False
+        self._streams[file] = stream
+        return True
+
+    def forget(self) -> None:
+        """In a forked child: these connections are the parent's, and end when it ends them."""
+        self._watcher.stop()
+        self._watcher.close()
+        self._epoll.close()
+        for file in self._streams:
+            os.close(file)
+
+    # -- the stream's side: see stream.Writer --------------------------------
+
+    def write(self, stream: Stream, frame: bytes) -> None:
+        if frame is not self._frame:
+            self._prepare(frame)
+        if stream.queue:
+            stream.keep(self._wire)
+            return
+        try:
+            sent = os.write(stream.file, self._wire)
+        except BlockingIOError:
+            self._wait(stream)
+            stream.keep(self._wire)
+            return
+        except OSError as error:
+            self._lost(stream, error)
+            return
+        stream.sent_at = self._now
+        if sent < self._size:
+            self._wait(stream)
+            stream.keep(self._wire[sent:])
+
+    def end(self, stream: Stream, last: bytes) -> None:
+        data = self._framed(last) if last else b""
+        data += LAST_CHUNK if self.chunked else b""
+        if data:
+            stream.put(data)
+        self._flush(stream)
+        if stream.file >= 0:
+            self._wait(stream)
+
+    def cut(self, stream: Stream) -> None:
+        if stream.file >= 0:
+            self._close(stream)
+
+    # -- the loop's side -------------------------------------------------------
+
+    def _look(self) -> None:
+        """gevent's loop: something happened at some of the connections."""
+        for file, events in self._epoll.poll(0):
+            stream = self._streams.get(file)
+            if stream is None:
+                continue  # ended a moment ago
+            if events & _LEFT:
+                stream.abort("its client left")
+            else:
+                self._flush(stream)
+
+    def _flush(self, stream: Stream) -> None:
+        """Write what waits, as far as the client takes it."""
+        queue = stream.queue
+        while queue:
+            try:
+                sent = os.writev(stream.file, list(islice(queue, TOGETHER)))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(stream, error)
+                return
+            stream.took(sent)
+            stream.sent_at = time.monotonic()
+        stream.queue = None
+        if stream.is_over:
+            self._read_away(stream.file)
+            self._close(stream)
+        else:
+            self._epoll.modify(stream.file, _WATCH)
+
+    def _wait(self, stream: Stream) -> None:
+        """Let the kernel tell when the client takes more."""
+        self._epoll.modify(stream.file, _WATCH_ROOM)
+
+    def _lost(self, stream: Stream, error: OSError) -> None:
+        stream.abort("its client left: %s" % (error.strerror or error))
+
+    def _close(self, stream: Stream) -> None:
+        file, stream.file = stream.file, -1
+        del self._streams[file]
+        try:
+            self._epoll.unregister(file)  # also where a forked process still has it open
+        except OSError:
+            pass
+        os.close(file)
+        # Its account is kept in stores and under locks: nothing for the loop, or for whoever is writing.
+        spawn(stream.gone, stream.reason)
+
+    def _read_away(self, file: int) -> None:
+        try:
+            os.read(file, STRAY)
+        except OSError:
+            pass
+
+    # -- framing -----------------------------------------------------------------
+
+    def _prepare(self, frame: bytes) -> None:
+        """Frame it; it is kept for the next stream, who mostly has the same."""
+        self._frame = frame
+        self._wire = self._framed(frame)
+        self._size = len(self._wire)
+        # For all who get it: a little early for the last of many, whose next heartbeat is early then.
+        self._now = time.monotonic()
+
+    def _framed(self, frame: bytes) -> bytes:
+        return b"%X\r\n%s\r\n" % (len(frame), frame) if self.chunked else frame
+
+
+# -- one of each kind in a process -------------------------------------------------
+
+_lanes: dict[bool, Lane] = {}
+
+
+def lane(chunked: bool) -> Lane | None:
+    """This process's lane of that kind; None in another loop than the one it is in."""
+    found = _lanes.get(chunked)
+    if found is None:
+        found = _lanes[chunked] = Lane(chunked)
+    return found if found.hub is get_hub() else None
+
+
+def wait_empty(seconds: float) -> None:
+    """Give the last bytes of ended streams so long to go out."""
+    deadline = time.monotonic() + seconds
+    while any(_lanes.values()) and time.monotonic() < deadline:
+        sleep(0.01)
+
+
+def _forget() -> None:
+    for found in _lanes.values():
+        found.forget()
+    _lanes.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 import weakref
@@ -21,10 +22,15 @@ from .brokers.base import HOLD_SECONDS
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
+from .stream import Stream
+from .transports.choice import handed_over, wait_handed_over
 from .transports.waiting import greenlets_are_threads
 
 #: What streams, and clients that ask for one, are told when the worker goes.
 STOPPING = "this worker stops"
+
+#: Seconds that streams which were handed over have at exit for their last bytes.
+LAST_BYTES = 2.0
 
 #: Seconds between two looks at whether the worker was told to stop.
 LEAVING = 0.25
@@ -69,8 +75,12 @@ class Process:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         self.heart = Heart(options.heartbeat)
-        self.places = Places(broker, options.max_streams_per_user)
-        self.max_streams = options.max_streams or server.stream_slots()
+        places = self.places = Places(broker, options.max_streams_per_user)
+        #: What a stream calls when it is no more; one object for all.
+        self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
+        self.max_streams = options.max_streams or server.stream_files()
+        #: Of all applications here; where the option says a number, that is all there is to it.
+        self._max_in_slots = sys.maxsize if options.max_streams else server.stream_slots()
         self._mux = Mux(
             broker, self.heart, options, _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         )
@@ -79,12 +89,16 @@ class Process:
 
     def why_full(self) -> str | None:
         """Why this process takes no stream more; None if it does."""
-        held = len(self.mux) + len(self._guests)
         if self.mux.is_draining:
             return STOPPING
-        if held >= self.max_streams:
-            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % held
+        if self.held >= self.max_streams or _in_slots() >= self._max_in_slots:
+            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.held
         return None
+
+    @property
+    def held(self) -> int:
+        """Streams that are open here, old ones included."""
+        return (0 if self._mux is None else len(self._mux)) + len(self._guests)
 
     def take_place(self, user_id: str | None) -> str | None:
         """Take a user's place for one stream more; why there is none, or None.
@@ -114,7 +128,10 @@ class Process:
         self.heart.remove(guest)
 
     def close(self) -> None:
-        """Let go of everything; the store is left tidy."""
+        """Let go of everything: streams end, the store is left tidy."""
+        if self._mux is not None and handed_over():
+            self._mux.drain(STOPPING)  # no server waits for these
+            wait_handed_over(LAST_BYTES)
         if self._broker is not None:
             self._broker.close()
 
@@ -132,7 +149,7 @@ class Process:
 
     def _watch_server(self) -> None:
         if server.is_leaving() and not self.mux.is_draining:
-            log.info("the worker stops: %d streams are sent elsewhere", len(self.mux) + len(self._guests))
+            log.info("the worker stops: %d streams are sent elsewhere", self.held)
             self.mux.drain(STOPPING)
             for guest in list(self._guests):
                 guest.leave(self.mux.farewell(STOPPING))
@@ -169,6 +186,11 @@ def _breathe_greenlets() -> None:
 
 def _breathe_threads() -> None:
     time.sleep(0.001)
+
+
+def _in_slots() -> int:
+    """Streams that take a slot of the server each; those that were handed over take none."""
+    return sum(process.held for process in list(_processes)) - handed_over()
 
 
 # -- the process's own events ------------------------------------------------

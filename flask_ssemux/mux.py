@@ -57,6 +57,7 @@ class Mux:
         self._outage = _Outage(self)
         self._draining: str | None = None
         self._since_breath = [0, 0]
+        self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = wire.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
 
@@ -99,11 +100,7 @@ class Mux:
             self._remove(stream)
             raise
 
-        def closed(stream: Stream) -> None:
-            self._remove(stream)
-            on_closed(stream)
-
-        stream.on_closed = closed
+        stream.on_closed, stream.account = self._on_closed, on_closed
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
             stream.farewell = self.farewell("its lifetime is over")
@@ -117,8 +114,10 @@ class Mux:
     def drain(self, reason: str) -> None:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason
-        for stream in self._all():
+        for number, stream in enumerate(self._all(), 1):
             self.end(stream, reason)
+            if number % SLICE == 0:
+                self._breathe()
 
     def end(self, stream: Stream, reason: str) -> None:
         """End one stream cleanly; its client comes back within ±50 % of ``SSEMUX_RETRY``."""
@@ -160,6 +159,10 @@ class Mux:
         # Another worker may be ahead of what was delivered here; only the store knows what was given out.
         ahead = seen.sequence > self._position and seen.sequence > self.broker.head().sequence
         return "future" if ahead else ""
+
+    def _closed(self, stream: Stream) -> None:
+        self._remove(stream)
+        stream.account(stream)
 
     def _remove(self, stream: Stream) -> None:
         self._heart.remove(stream)

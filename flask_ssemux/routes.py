@@ -124,7 +124,7 @@ def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequenc
             user_id,
             last_ids(),
             rules.snapshots,
-            on_closed=lambda stream: process.places.leave(stream.user_id),
+            on_closed=process.on_closed,
         )
     except BaseException:
         process.places.leave(user_id)

@@ -95,8 +95,8 @@ class Stream:
 
     __slots__ = (
         "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "sever", "on_closed",
-        "queue", "sent_at", "file", "_writer", "_limits", "_bytes_in", "_bytes_out", "_deaf", "_dropped", "_prologue",
-        "_busy_since", "_wake", "__weakref__",
+        "account", "queue", "sent_at", "file", "_writer", "_limits", "_bytes_in", "_bytes_out", "_deaf", "_dropped",
+        "_prologue", "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
@@ -114,8 +114,9 @@ class Stream:
         self.farewell = b""
         #: Set by the transport: cuts a write that does not end.
         self.sever: Callable[[], None] = _nothing
-        #: Set by whoever keeps account of it: called once, with the stream.
+        #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
         self.on_closed: Callable[[Stream], None] = _nothing
+        self.account: Callable[[Stream], None] = _nothing
         #: What waits; made when something first does, because an empty one is as large as all the rest.
         self.queue: deque[bytes] | None = None
         #: When something last went out.

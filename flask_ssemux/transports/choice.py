@@ -6,6 +6,7 @@ are out, the handoff transport finds out itself.
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, Mapping
 
@@ -15,6 +16,9 @@ from .generator import GeneratorTransport
 from .waiting import greenlets_are_threads
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
+
+#: Imported with gevent only, so asked of where it is.
+_LANE = __name__.rpartition(".")[0] + ".lane"
 
 
 def open_transport(stream: Stream, environ: Mapping[str, Any], wanted: str) -> GeneratorTransport:
@@ -45,6 +49,19 @@ def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
     if not can_be_taken(environ.get("gunicorn.socket")):
         return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
     return None
+
+
+def handed_over() -> int:
+    """Connections of this process that are written to without a greenlet."""
+    lanes = sys.modules.get(_LANE)
+    return lanes.count() if lanes is not None else 0
+
+
+def wait_handed_over(seconds: float) -> None:
+    """Give the last bytes of those that have ended so long to go out."""
+    lanes = sys.modules.get(_LANE)
+    if lanes is not None:
+        lanes.wait_empty(seconds)
 
 
 _warned: set[str] = set()

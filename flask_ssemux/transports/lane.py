@@ -12,7 +12,6 @@ import os
 import select
 import time
 from itertools import islice
-from typing import Any
 
 from gevent import get_hub, sleep, spawn
 from gevent.monkey import get_original
@@ -199,10 +198,15 @@ def lane(chunked: bool) -> Lane | None:
     return found if found.hub is get_hub() else None
 
 
+def count() -> int:
+    """Connections of all lanes."""
+    return sum(map(len, _lanes.values()))
+
+
 def wait_empty(seconds: float) -> None:
     """Give the last bytes of ended streams so long to go out."""
     deadline = time.monotonic() + seconds
-    while any(_lanes.values()) and time.monotonic() < deadline:
+    while count() and time.monotonic() < deadline:
         sleep(0.01)
 
 

@@ -61,9 +61,9 @@ class Site:
 
 def pytest_generate_tests(metafunc):
     """A module that says ``BOTH_TRANSPORTS`` runs its tests over both; not those that mark ``any_transport``."""
-    if "transport" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_TRANSPORTS", False):
-        if not any(metafunc.definition.iter_markers("any_transport")):
-            metafunc.parametrize("transport", ["generator", "handoff"], indirect=True)
+    wanted = getattr(metafunc.module, "BOTH_TRANSPORTS", False)
+    if wanted and "transport" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("any_transport"):
+        metafunc.parametrize("transport", ["generator", "handoff"], indirect=True)
 
 
 @pytest.fixture

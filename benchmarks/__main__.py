@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [delivery|idle|publish]``."""
+"""The command line: ``python -m benchmarks [delivery|idle|publish|plain]``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import gunicorn
 
 from . import delivery as delivery_
 from . import idle as idle_
+from . import plain as plain_
 from . import process, servers
 from . import publish as publish_
 
@@ -58,6 +59,17 @@ def idle(clients: int, heartbeat: float, broker: str) -> None:
 def publish(events: int, rate: str, appends: int) -> None:
     """From publish to receipt, in the same worker and in another; and what a publish costs."""
     print(publish_.measure(events, _rate(rate), appends))
+
+
+@main.command()
+@click.option("--clients", default=10000, show_default=True, help="Streams that are open.")
+@click.option("--events", default=20, show_default=True, help="Events, each to every stream.")
+@click.option("--rate", default="1/s", show_default=True, help="Events a second.")
+@click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
+@click.option("--transport", default="auto", show_default=True, help="SSEMUX_TRANSPORT.")
+def plain(clients: int, events: int, rate: str, broker: str, transport: str) -> None:
+    """How long a plain request takes while events go to many streams."""
+    print(plain_.measure(clients, events, _rate(rate), broker, transport))
 
 
 def _rate(text: str) -> float:

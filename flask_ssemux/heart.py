@@ -115,13 +115,20 @@ class Heart:
     """Runs ``Slots`` by the real clock, in a thread (or greenlet) that lives while there are members.
 
     :param heartbeat: the longest silence that is asked for, in seconds; sets the tick.
+    :param breathe: lets others run while many are looked at.
     """
 
     #: Ticks in a heartbeat: a member is looked at up to this fraction of it early.
     FINENESS = 80
 
-    def __init__(self, heartbeat: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        heartbeat: float,
+        clock: Callable[[], float] = time.monotonic,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self.clock = clock
+        self._breathe = breathe
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         self._running = False
@@ -140,13 +147,10 @@ class Heart:
     def _run(self) -> None:
         while self._is_needed():
             time.sleep(self._slots.tick)
-            self._slots.run(self.clock(), _breathe)
+            self._slots.run(self.clock(), self._breathe)
 
     def _is_needed(self) -> bool:
         with self._starting:
             self._running = len(self._slots) > 0
             return self._running
 
-
-def _breathe() -> None:
-    time.sleep(0)

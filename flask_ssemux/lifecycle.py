@@ -74,16 +74,15 @@ class Process:
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
-        self.heart = Heart(options.heartbeat)
+        breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        self.heart = Heart(options.heartbeat, breathe=breathe)
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
         self.max_streams = options.max_streams or server.stream_files()
         #: Of all applications here; where the option says a number, that is all there is to it.
         self._max_in_slots = sys.maxsize if options.max_streams else server.stream_slots()
-        self._mux = Mux(
-            broker, self.heart, options, _breathe_greenlets if greenlets_are_threads() else _breathe_threads
-        )
+        self._mux = Mux(broker, self.heart, options, breathe)
         for chore in (_Chore(self._watch_server, LEAVING), _Chore(self._renew_places, HOLD_SECONDS / 3)):
             self.heart.add(chore, self.heart.clock() + chore.every)
 
@@ -180,8 +179,19 @@ class _Chore:
 
 
 def _breathe_greenlets() -> None:
-    """Let every greenlet run that is ready now: the hub takes them in the order they were woken."""
-    time.sleep(0)
+    """Let every greenlet run that is ready now, and then what has come in: requests, and clients' ends."""
+    from gevent import get_hub
+
+    time.sleep(0)  # the hub takes them in the order they were woken
+    # It takes fifty such turns before it looks at the sockets; it looks before it calls an idle watcher.
+    # Of the highest priority, or a busy loop would never call it.
+    hub = get_hub()
+    watcher = hub.loop.idle()
+    watcher.priority = hub.loop.MAXPRI
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()
 
 
 def _breathe_threads() -> None:

@@ -21,8 +21,8 @@ from .wire import Cursor
 #: History events read at a time.
 PAGE = 200
 
-#: Deliveries between two moments in which others may run; 10 ms of work at most.
-SLICE = 500
+#: Deliveries between two moments in which others may run: 2 to 4 ms of work.
+SLICE = 200
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = wire.own_frame("degraded", {})

@@ -18,6 +18,10 @@ from gevent.monkey import get_original
 
 from ..stream import Stream
 
+# The system's own: gevent hides ``epoll``, and its ``close`` waits for watchers, of which these files have none.
+_epoll = get_original("select", "epoll")
+_close = get_original("os", "close")
+
 #: What the kernel tells at once when the client's end closes, and never for bytes that it sends.
 _LEFT = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 _WATCH = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
@@ -47,7 +51,7 @@ class Lane:
         self.chunked = chunked
         self.hub = get_hub()
         self._streams: dict[int, Stream] = {}
-        self._epoll = get_original("select", "epoll")()  # the system's, which gevent hides
+        self._epoll = _epoll()
         self._watcher = self.hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._look)
         self._frame = self._wire = b""
@@ -77,7 +81,7 @@ class Lane:
         self._watcher.close()
         self._epoll.close()
         for file in self._streams:
-            os.close(file)
+            _close(file)
 
     # -- the stream's side: see stream.Writer --------------------------------
 
@@ -112,7 +116,7 @@ class Lane:
 
     def cut(self, stream: Stream) -> None:
         if stream.file >= 0:
-            self._close(stream)
+            self._let_go(stream)
 
     # -- the loop's side -------------------------------------------------------
 
@@ -143,7 +147,7 @@ class Lane:
         stream.queue = None
         if stream.is_over:
             self._read_away(stream.file)
-            self._close(stream)
+            self._let_go(stream)
         else:
             self._epoll.modify(stream.file, _WATCH)
 
@@ -154,14 +158,14 @@ class Lane:
     def _lost(self, stream: Stream, error: OSError) -> None:
         stream.abort("its client left: %s" % (error.strerror or error))
 
-    def _close(self, stream: Stream) -> None:
+    def _let_go(self, stream: Stream) -> None:
         file, stream.file = stream.file, -1
         del self._streams[file]
         try:
             self._epoll.unregister(file)  # also where a forked process still has it open
         except OSError:
             pass
-        os.close(file)
+        _close(file)
         # Its account is kept in stores and under locks: nothing for the loop, or for whoever is writing.
         spawn(stream.gone, stream.reason)
 

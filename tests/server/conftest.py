@@ -30,6 +30,9 @@ class Site:
         headers = {"X-User": user, "Last-Event-ID": last}
         return RawStream(self.port, path, {k: v for k, v in headers.items() if v is not None}, **options)
 
+    def request(self, path, headers, **options):
+        return RawStream(self.port, path, headers, **options)
+
     def herd(self, count, path="/events", **options):
         return Herd(self.port, count, path, **options)
 

@@ -8,6 +8,7 @@ No requests, no rules.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -236,6 +237,10 @@ atexit.register(_at_exit)
 def post_worker_init(worker: Any) -> None:
     """gunicorn's hook: the worker is ready; from it we know our limits, and when to go."""
     server.adopt(worker)
+    # What is loaded by now stays. Python's full collections need not walk it again, which would also
+    # make this worker's own what it shares with the master: 3.7 MB of a bare application.
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:

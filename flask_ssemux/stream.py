@@ -8,7 +8,7 @@ A transport either takes what waits, and is woken when something comes; or it is
 ``Writer``, which is handed each frame at once, and then only what its client did not take waits.
 
 One writer and one reader may work on a living stream from two threads without a lock:
-each counter has one writer, and a deque's ends are atomic. Ending it takes one.
+each counter has one writer, and what a list does to its ends is atomic. Ending it takes one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections import deque
 from typing import Callable, Iterator, NamedTuple, Protocol
 
 from .errors import WrongState
@@ -117,8 +116,8 @@ class Stream:
         #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
         self.on_closed: Callable[[Stream], None] = _nothing
         self.account: Callable[[Stream], None] = _nothing
-        #: What waits; made when something first does, because an empty one is as large as all the rest.
-        self.queue: deque[bytes] | None = None
+        #: What waits; made when something first does. A list: a deque takes 0.6 KB, twice as much as all the rest.
+        self.queue: list[bytes] | None = None
         #: When something last went out.
         self.sent_at = now
         #: The connection's file, where a writer has it.
@@ -224,12 +223,9 @@ class Stream:
             queue = self.queue
             if not queue:
                 return b""
-            try:
-                taken = queue.popleft()
-            except IndexError:  # it was dropped at this moment
+            taken = self._join(queue)
+            if not taken:  # it was dropped at this moment
                 return b""
-            if queue:
-                taken = self._join(taken, queue)
             self._bytes_out += len(taken)
         self.sent_at = now
         return taken
@@ -260,7 +256,7 @@ class Stream:
         queue = self.queue
         if queue is None:
             with _ending:  # an event and an end may both come first
-                queue = self.queue = deque() if self.queue is None else self.queue
+                queue = self.queue = [] if self.queue is None else self.queue
         queue.append(data)
         self._bytes_in += len(data)
         return len(queue)
@@ -268,10 +264,14 @@ class Stream:
     def took(self, size: int) -> None:
         """So many bytes of the queue went out."""
         self._bytes_out += size
-        queue = self.queue
-        while queue and size >= len(queue[0]):
-            size -= len(queue.popleft())
-        if queue and size:
+        queue, whole = self.queue or [], 0
+        for frame in queue:
+            if size < len(frame):
+                break
+            size -= len(frame)
+            whole += 1
+        del queue[:whole]
+        if size:
             queue[0] = queue[0][size:]
 
     @property
@@ -317,15 +317,21 @@ class Stream:
             if self.state is state:
                 self._move(following)
 
-    def _join(self, first: bytes, queue: deque[bytes]) -> bytes:
-        """The frames that wait, as one; what no longer fits waits on."""
-        frames, size = [first], len(first)
-        try:
-            while size < JOIN_BYTES:
-                frames.append(queue.popleft())
-                size += len(frames[-1])
-        except IndexError:
-            pass
+    def _join(self, queue: list[bytes]) -> bytes:
+        """The frames that wait, as one; what does not fit waits on."""
+        if len(queue) == 1:
+            try:
+                return queue.pop(0)
+            except IndexError:  # dropped
+                return b""
+        count = size = 0
+        for frame in queue:
+            count += 1
+            size += len(frame)
+            if size >= JOIN_BYTES:
+                break
+        frames = queue[:count]
+        del queue[:count]
         return b"".join(frames)
 
     def _stop(self, reason: str) -> None:

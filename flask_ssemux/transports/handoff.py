@@ -33,6 +33,8 @@ class HandoffTransport(GeneratorTransport):
     :param stays: called with the reason when it goes on as a generator.
     """
 
+    __slots__ = ("_socket", "_stays", "_begins", "_last", "_sent", "_sink")
+
     def __init__(self, stream: Stream, environ: Mapping[str, Any], stays: Callable[[str], None]) -> None:
         super().__init__(stream, environ)
         self._socket = environ["gunicorn.socket"]

@@ -1,7 +1,7 @@
 """Many connections, written to without a greenlet for any of them.
 
-One ``epoll`` holds them all and is itself one watcher in gevent's loop, so a connection
-that is idle costs an entry in each. Frames are put into HTTP's chunks once for all streams.
+A connection that is idle is an entry in a set that the kernel watches (``watch.py``), and its
+stream. Frames are put into HTTP's chunks once for all streams.
 Nothing about gunicorn, WSGI or how a connection got here; nothing here may wait.
 Imported only where gevent is in use.
 """
@@ -9,29 +9,20 @@ Imported only where gevent is in use.
 from __future__ import annotations
 
 import os
-import select
 import time
 from itertools import islice
 
-from gevent import get_hub, sleep, spawn
+from gevent import sleep, spawn
 from gevent.monkey import get_original
 
 from ..stream import Stream
+from .watch import LEFT, Watch
 
-# The system's own: gevent hides ``epoll``, and its ``close`` waits for watchers, of which these files have none.
-_epoll = get_original("select", "epoll")
+# gevent's waits for the watchers of a file, and these have none.
 _close = get_original("os", "close")
-
-#: What the kernel tells at once when the client's end closes, and never for bytes that it sends.
-_LEFT = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
-_WATCH = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
-_WATCH_ROOM = _WATCH | getattr(select, "EPOLLOUT", 0)
 
 #: The end of a body in chunks (RFC 9112, 7.1).
 LAST_CHUNK = b"0\r\n\r\n"
-
-#: libev's word for it.
-_READ = 1
 
 #: Waiting frames that go out in one system call; the kernel takes 1024 (IOV_MAX).
 TOGETHER = 256
@@ -49,11 +40,8 @@ class Lane:
 
     def __init__(self, chunked: bool) -> None:
         self.chunked = chunked
-        self.hub = get_hub()
         self._streams: dict[int, Stream] = {}
-        self._epoll = _epoll()
-        self._watcher = self.hub.loop.io(self._epoll.fileno(), _READ)
-        self._watcher.start(self._look)
+        self._watch = Watch(self._told)
         self._frame = self._wire = b""
         self._size = 0
         self._now = 0.0
@@ -68,18 +56,20 @@ class Lane:
         :return: False if the stream has something to be taken first; nothing has changed.
         :raises OSError: the kernel watches no more files; nothing has changed.
         """
-        self._epoll.register(file, _WATCH)  # a client that has left meanwhile is told of at once
+        self._watch.add(file)
         if not stream.hand_over(self, file):
-            self._epoll.unregister(file)
+            self._watch.remove(file)
             return False
         self._streams[file] = stream
         return True
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the loop that runs here is its own."""
+        return self._watch.is_here
+
     def forget(self) -> None:
         """In a forked child: these connections are the parent's, and end when it ends them."""
-        self._watcher.stop()
-        self._watcher.close()
-        self._epoll.close()
         for file in self._streams:
             _close(file)
 
@@ -94,7 +84,7 @@ class Lane:
         try:
             sent = os.write(stream.file, self._wire)
         except BlockingIOError:
-            self._wait(stream)
+            self._watch.want_room(stream.file, True)
             stream.keep(self._wire)
             return
         except OSError as error:
@@ -102,7 +92,7 @@ class Lane:
             return
         stream.sent_at = self._now
         if sent < self._size:
-            self._wait(stream)
+            self._watch.want_room(stream.file, True)
             stream.keep(self._wire[sent:])
 
     def end(self, stream: Stream, last: bytes) -> None:
@@ -112,7 +102,7 @@ class Lane:
             stream.put(data)
         self._flush(stream)
         if stream.file >= 0:
-            self._wait(stream)
+            self._watch.want_room(stream.file, True)
 
     def cut(self, stream: Stream) -> None:
         if stream.file >= 0:
@@ -120,16 +110,14 @@ class Lane:
 
     # -- the loop's side -------------------------------------------------------
 
-    def _look(self) -> None:
-        """gevent's loop: something happened at some of the connections."""
-        for file, events in self._epoll.poll(0):
-            stream = self._streams.get(file)
-            if stream is None:
-                continue  # ended a moment ago
-            if events & _LEFT:
-                stream.abort("its client left")
-            else:
-                self._flush(stream)
+    def _told(self, file: int, events: int) -> None:
+        stream = self._streams.get(file)
+        if stream is None:
+            return  # it ended a moment ago
+        if events & LEFT:
+            stream.abort("its client left")
+        else:
+            self._flush(stream)
 
     def _flush(self, stream: Stream) -> None:
         """Write what waits, as far as the client takes it."""
@@ -149,11 +137,7 @@ class Lane:
             self._read_away(stream.file)
             self._let_go(stream)
         else:
-            self._epoll.modify(stream.file, _WATCH)
-
-    def _wait(self, stream: Stream) -> None:
-        """Let the kernel tell when the client takes more."""
-        self._epoll.modify(stream.file, _WATCH_ROOM)
+            self._watch.want_room(stream.file, False)
 
     def _lost(self, stream: Stream, error: OSError) -> None:
         stream.abort("its client left: %s" % (error.strerror or error))
@@ -161,10 +145,7 @@ class Lane:
     def _let_go(self, stream: Stream) -> None:
         file, stream.file = stream.file, -1
         del self._streams[file]
-        try:
-            self._epoll.unregister(file)  # also where a forked process still has it open
-        except OSError:
-            pass
+        self._watch.remove(file)
         _close(file)
         # Its account is kept in stores and under locks: nothing for the loop, or for whoever is writing.
         spawn(stream.gone, stream.reason)
@@ -199,7 +180,7 @@ def lane(chunked: bool) -> Lane | None:
     found = _lanes.get(chunked)
     if found is None:
         found = _lanes[chunked] = Lane(chunked)
-    return found if found.hub is get_hub() else None
+    return found if found.is_here else None
 
 
 def count() -> int:

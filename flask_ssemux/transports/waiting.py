@@ -82,26 +82,37 @@ os.register_at_fork(after_in_child=_departures.clear)
 
 
 class GreenletWait:
-    """Waits in gevent's hub. ``Waiter`` is the hub's own primitive: half the cost of an ``Event``."""
+    """Waits in gevent's hub, by the hub's own switch: half the cost of an ``Event``."""
 
-    __slots__ = ("_waiter", "_departure", "wake")
+    __slots__ = ("_hub", "_current", "_greenlet", "_departure")
 
     def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
-        from gevent import get_hub
-        from gevent.hub import Waiter
+        from gevent import get_hub, getcurrent
 
         from .gevent_socket import send_at_once
 
-        hub = get_hub()
         send_at_once(peer.socket)
-        self._waiter = Waiter(hub)
+        self._hub = get_hub()
+        self._current = getcurrent
+        #: Who waits here; None when nobody does, or has been woken by something else.
+        self._greenlet: Any = None
         self._departure = Departure(peer, left)
-        #: Ends a wait; from any greenlet of this hub, any number of times.
-        self.wake: Callable[[], Any] = partial(hub.loop.run_callback, self._waiter.switch, None)
+
+    def wake(self) -> None:
+        """End a wait; from any greenlet of this hub, any number of times."""
+        self._hub.loop.run_callback(self._resume)
 
     def wait(self) -> None:
-        self._waiter.get()
-        self._waiter.clear()
+        self._greenlet = self._current()
+        try:
+            self._hub.switch()
+        finally:
+            self._greenlet = None
+
+    def _resume(self) -> None:
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.switch()
 
     def close(self) -> None:
         self._departure.close()

@@ -12,6 +12,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
 from .brokers import Broker, Listener, Record
+from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
 from .heart import Heart
 from .options import Options, log
@@ -54,6 +55,8 @@ class Mux:
         self._targets: dict[str, list[Stream]] = {}
         self._wanted: set[str] = set()
         self._listening = threading.Lock()
+        #: What is delivered waits until the place that it follows is known.
+        self._placed = threading.Event()
         self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
@@ -142,7 +145,7 @@ class Mux:
 
     def _join(self, stream: Stream, seen: Cursor | None) -> Cursor:
         """Make the stream one of its channels'; the place after which it gets every event live."""
-        with self._joining:
+        with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
                     self._channels.setdefault(channel, set()).add(stream)
@@ -171,14 +174,16 @@ class Mux:
         if not isinstance(seen, Cursor):
             return "unknown"
         if seen.epoch == self._epoch and seen.sequence <= self._position:
-            return ""
+            return "history" if self.broker.is_void(seen.sequence) else ""
         # Another worker may have heard more than was delivered here; only the store knows what was given out.
         head = self.broker.head()
         if head.epoch != self._epoch:
             raise BrokerBehind("the history began anew, and this worker has yet to hear of it")
         if seen.epoch != head.epoch:
             return "epoch"
-        return "future" if seen.sequence > head.sequence else ""
+        if seen.sequence > head.sequence:
+            return "future"
+        return "history" if self.broker.is_void(seen.sequence) else ""
 
     def _closed(self, stream: Stream) -> None:
         self._remove(stream)
@@ -203,13 +208,14 @@ class Mux:
     # -- what the broker tells ---------------------------------------------
 
     def _listen(self) -> None:
-        with self._listening:
+        with within(self._listening, "the broker is asked"):
             if not self._epoch:
                 told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
-                with self._lock:  # the first delivery waits until the place it follows is known
-                    self._epoch, self._position = self.broker.listen(told)
+                self._epoch, self._position = self.broker.listen(told)
+                self._placed.set()
 
     def _deliver(self, records: Sequence[Record]) -> None:
+        self._placed.wait()
         for record in records:
             with self._lock:
                 self._position = max(self._position, record.sequence)
@@ -248,6 +254,7 @@ class Mux:
         spent[1] += size
 
     def _gap(self, channels: Sequence[str], head: Cursor) -> None:
+        self._placed.wait()
         for channel in channels:
             with self._lock:
                 targets = self._targets_of(channel)
@@ -255,9 +262,10 @@ class Mux:
             self._fan_out(targets, reset([channel], "history"), None)
 
     def _renewed(self, head: Cursor) -> None:
+        self._placed.wait()
         with self._lock:
+            self.replay.begin_anew()  # before anyone asks it for the new life
             self._epoch, self._position = head
-        self.replay.begin_anew()
         for stream in self._all():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
@@ -294,6 +302,7 @@ class _Prologue:
         self._head = head
         self._wanted = list(stream.channels)
         self._records: list[Record] = []
+        self._is_whole = True
         start, lost = head, list(stream.channels if reason else ())
         if isinstance(seen, Cursor) and not reason:
             lost = self._read_first(seen.sequence)
@@ -321,6 +330,7 @@ class _Prologue:
             raise BrokerBehind("the history began anew while it was read")
         self._wanted = [channel for channel in self._wanted if channel not in page.missing]
         self._records = [] if page.missing else page.records
+        self._is_whole = page.is_whole
         return page.missing
 
     def pages(self) -> Iterator[bytes]:
@@ -328,7 +338,7 @@ class _Prologue:
         yield self._opening + self._frames()
         self._opening = b""
         try:
-            while len(self._records) == PAGE:
+            while not self._is_whole:
                 after = self._records[-1].sequence
                 missing = self._read(after)
                 while missing:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|publish]``."""
+"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|plain|publish]``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from . import compare_report, contenders, document, install, process, redis_serv
 from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
+from . import plain as plain_
 from . import publish as publish_
 
 
@@ -140,6 +141,17 @@ def history(events: int, seconds: float, limit: int, engine: str, write: str | N
         history_.draw(found, os.path.join(write, "history.svg"))
         text.append("![events kept, disk and memory, over the events published](history.svg)")
         document.fill(os.path.join(write, "history.md"), "history", "\n\n".join(text))
+
+
+@main.command()
+@click.option("--clients", default=10000, show_default=True, help="Streams that are open.")
+@click.option("--events", default=20, show_default=True, help="Events, each to every stream.")
+@click.option("--rate", default="1/s", show_default=True, help="Events a second.")
+@click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
+@click.option("--transport", default="auto", show_default=True, help="SSEMUX_TRANSPORT.")
+def plain(clients: int, events: int, rate: str, broker: str, transport: str) -> None:
+    """How long a plain request takes while events go to many streams."""
+    print(plain_.measure(clients, events, _rate(rate), broker, transport))
 
 
 def _rate(text: str) -> float:

@@ -144,8 +144,8 @@ def _events(broker: Broker, channels: tuple[str, ...], start: Cursor, follow: bo
             click.echo("(events of %s after %s are no longer kept)" % (channel, at), err=True)
         for record in page.records:
             yield Cursor(head.epoch, record.sequence), record
-        at = Cursor(head.epoch, page.records[-1].sequence) if len(page.records) == 500 else head
-        if len(page.records) < 500:
+        at = head if page.is_whole else Cursor(head.epoch, page.records[-1].sequence)
+        if page.is_whole:
             if not follow:
                 return
             time.sleep(TAIL)

@@ -15,6 +15,9 @@ from typing import Callable, Protocol
 
 log = logging.getLogger("flask_ssemux")
 
+#: Looks between two moments in which others may run. A look may write: 2 to 3 ms of work.
+TOGETHER = 200
+
 
 class Member(Protocol):
     """Something that wants to be looked at by the clock."""
@@ -55,13 +58,19 @@ class Slots:
                 self._slots[member.slot].discard(member)
                 self._out(member)
 
-    def run(self, now: float) -> None:
-        """Look at all that are due before the next tick, as of then."""
-        last = int(now / self.tick)
+    def run(self, now: float, breathe: Callable[[], None] = lambda: None) -> None:
+        """Look at all that are due before the next tick, as of then.
+
+        :param breathe: lets others run; called now and then.
+        """
+        last, looks = int(now / self.tick), 0
         for slot in self._due(last):
             member = self._next(slot)
             while member is not None:
                 self._look(member, last)
+                looks += 1
+                if looks % TOGETHER == 0:
+                    breathe()
                 member = self._next(slot)
 
     def _due(self, last: int) -> list[int]:
@@ -106,13 +115,20 @@ class Heart:
     """Runs ``Slots`` by the real clock, in a thread (or greenlet) that lives while there are members.
 
     :param heartbeat: the longest silence that is asked for, in seconds; sets the tick.
+    :param breathe: lets others run while many are looked at.
     """
 
     #: Ticks in a heartbeat: a member is looked at up to this fraction of it early.
     FINENESS = 80
 
-    def __init__(self, heartbeat: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        heartbeat: float,
+        clock: Callable[[], float] = time.monotonic,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         self.clock = clock
+        self._breathe = breathe
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         self._running = False
@@ -131,9 +147,10 @@ class Heart:
     def _run(self) -> None:
         while self._is_needed():
             time.sleep(self._slots.tick)
-            self._slots.run(self.clock())
+            self._slots.run(self.clock(), self._breathe)
 
     def _is_needed(self) -> bool:
         with self._starting:
             self._running = len(self._slots) > 0
             return self._running
+

@@ -12,6 +12,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
 from .brokers import Broker, Listener, Record
+from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
 from .heart import Heart
 from .options import Options, log
@@ -22,8 +23,8 @@ from .wire import Cursor
 #: History events read at a time.
 PAGE = 200
 
-#: Deliveries between two moments in which others may run; 10 ms of work at most.
-SLICE = 500
+#: Deliveries between two moments in which others may run: 2 to 4 ms of work.
+SLICE = 200
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = wire.own_frame("degraded", {})
@@ -54,12 +55,15 @@ class Mux:
         self._targets: dict[str, list[Stream]] = {}
         self._wanted: set[str] = set()
         self._listening = threading.Lock()
+        #: What is delivered waits until the place that it follows is known.
+        self._placed = threading.Event()
         self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
         self._outage = _Outage(self)
         self._draining: str | None = None
         self._since_breath = [0, 0]
+        self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = wire.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
 
@@ -107,17 +111,13 @@ class Mux:
             self._remove(stream)
             raise
 
-        def closed(stream: Stream) -> None:
-            self._remove(stream)
-            on_closed(stream)
-
-        stream.on_closed = closed
+        stream.on_closed, stream.account = self._on_closed, on_closed
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
             stream.farewell = self.farewell("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
-        self._heart.add(stream, now + self._options.heartbeat / 4)
+        self._heart.add(stream, now + self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
         return stream
@@ -125,8 +125,10 @@ class Mux:
     def drain(self, reason: str) -> None:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason
-        for stream in self._all():
+        for number, stream in enumerate(self._all(), 1):
             self.end(stream, reason)
+            if number % SLICE == 0:
+                self._breathe()
 
     def cut(self, reason: str) -> None:
         """End at once the streams that are left: their clients did not take their end."""
@@ -143,7 +145,7 @@ class Mux:
 
     def _join(self, stream: Stream, seen: Cursor | None) -> Cursor:
         """Make the stream one of its channels'; the place after which it gets every event live."""
-        with self._joining:
+        with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
                     self._channels.setdefault(channel, set()).add(stream)
@@ -172,14 +174,20 @@ class Mux:
         if not isinstance(seen, Cursor):
             return "unknown"
         if seen.epoch == self._epoch and seen.sequence <= self._position:
-            return ""
+            return "history" if self.broker.is_void(seen.sequence) else ""
         # Another worker may have heard more than was delivered here; only the store knows what was given out.
         head = self.broker.head()
         if head.epoch != self._epoch:
             raise BrokerBehind("the history began anew, and this worker has yet to hear of it")
         if seen.epoch != head.epoch:
             return "epoch"
-        return "future" if seen.sequence > head.sequence else ""
+        if seen.sequence > head.sequence:
+            return "future"
+        return "history" if self.broker.is_void(seen.sequence) else ""
+
+    def _closed(self, stream: Stream) -> None:
+        self._remove(stream)
+        stream.account(stream)
 
     def _remove(self, stream: Stream) -> None:
         self._heart.remove(stream)
@@ -200,13 +208,14 @@ class Mux:
     # -- what the broker tells ---------------------------------------------
 
     def _listen(self) -> None:
-        with self._listening:
+        with within(self._listening, "the broker is asked"):
             if not self._epoch:
                 told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
-                with self._lock:  # the first delivery waits until the place it follows is known
-                    self._epoch, self._position = self.broker.listen(told)
+                self._epoch, self._position = self.broker.listen(told)
+                self._placed.set()
 
     def _deliver(self, records: Sequence[Record]) -> None:
+        self._placed.wait()
         for record in records:
             with self._lock:
                 self._position = max(self._position, record.sequence)
@@ -245,6 +254,7 @@ class Mux:
         spent[1] += size
 
     def _gap(self, channels: Sequence[str], head: Cursor) -> None:
+        self._placed.wait()
         for channel in channels:
             with self._lock:
                 targets = self._targets_of(channel)
@@ -252,9 +262,10 @@ class Mux:
             self._fan_out(targets, reset([channel], "history"), None)
 
     def _renewed(self, head: Cursor) -> None:
+        self._placed.wait()
         with self._lock:
+            self.replay.begin_anew()  # before anyone asks it for the new life
             self._epoch, self._position = head
-        self.replay.begin_anew()
         for stream in self._all():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
@@ -291,6 +302,7 @@ class _Prologue:
         self._head = head
         self._wanted = list(stream.channels)
         self._records: list[Record] = []
+        self._is_whole = True
         start, lost = head, list(stream.channels if reason else ())
         if isinstance(seen, Cursor) and not reason:
             lost = self._read_first(seen.sequence)
@@ -318,6 +330,7 @@ class _Prologue:
             raise BrokerBehind("the history began anew while it was read")
         self._wanted = [channel for channel in self._wanted if channel not in page.missing]
         self._records = [] if page.missing else page.records
+        self._is_whole = page.is_whole
         return page.missing
 
     def pages(self) -> Iterator[bytes]:
@@ -325,7 +338,7 @@ class _Prologue:
         yield self._opening + self._frames()
         self._opening = b""
         try:
-            while len(self._records) == PAGE:
+            while not self._is_whole:
                 after = self._records[-1].sequence
                 missing = self._read(after)
                 while missing:

@@ -26,7 +26,7 @@ PREFIX = "SSEMUX_"
 #: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
 BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
-TRANSPORTS = ("auto", "generator")
+TRANSPORTS = ("auto", "generator", "handoff")
 
 #: Words for "not set", as environments and old configuration files write them.
 _OFF = ("", "off", "none", "false", "no")
@@ -190,10 +190,11 @@ class Options:
         None,
         _whole,
         "a number from 1 to 10000000",
-        "streams of one worker; over it a client is told to come back in 10 to 30 s",
+        "streams of one worker; over it a client is told to come back in 10 to 30 s (streams that were handed over "
+        "do not count against `worker_connections`)",
         low=1,
         high=10000000,
-        shown="80 % of `worker_connections` and of the file limit",
+        shown="80 % of the file limit, and of `worker_connections`",
     )
     max_streams_per_user: int = _option(
         32,
@@ -225,7 +226,8 @@ class Options:
         "auto",
         _transport,
         "one of " + ", ".join(TRANSPORTS),
-        "how frames get onto the socket; `auto` takes the best one that is safe here",
+        "how frames get onto the socket: `handoff` (gunicorn's gevent worker and plain HTTP/1.x: no greenlet for a "
+        "stream), `generator` (everywhere); `auto` is handoff where it is safe",
     )
 
     @classmethod

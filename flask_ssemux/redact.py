@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-_LOGIN = re.compile(r"//([^:@/?#]*):?[^@/?#]*@")
 _SECRET = re.compile(r"(?i)([?&][^=&]*password)=[^&]*")
 
 
 def without_password(url: str) -> str:
     """The URL with ``***`` for its passwords, wherever it has them; it need not be a good one."""
-    return _SECRET.sub(r"\1=***", _LOGIN.sub(r"//\1:***@", url))
+    scheme, slashes, rest = _SECRET.sub(r"\1=***", url).partition("//")
+    login, at, place = rest.rpartition("@")  # the last: an unquoted password may have others
+    return "%s%s%s%s" % (scheme, slashes, login.partition(":")[0] + ":***@" if at else "", place)

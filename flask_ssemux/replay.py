@@ -15,9 +15,13 @@ from itertools import islice
 from typing import Iterable, Iterator, NamedTuple, Sequence
 
 from .brokers import Broker, Page, Record
+from .brokers.base import within
 
 #: Events asked of the broker at a time.
-CHUNK = 500
+CHUNK = 200
+
+#: Bytes after which a page ends, whatever it was asked for.
+PAGE_BYTES = 1024 * 1024
 
 #: Bytes that are kept, about: with more, all is forgotten; and what an event takes besides its body.
 BYTES = 32 * 1024 * 1024
@@ -81,7 +85,7 @@ class Replay:
             found = self._found(names, after, upto, limit)
             if isinstance(found, Page):
                 return found
-            with self._reading:
+            with within(self._reading, "history is read"):
                 found = self._found(names, after, upto, limit)  # somebody may have read it meanwhile
                 if isinstance(found, Page):
                     return found
@@ -129,13 +133,13 @@ class Replay:
         with self._lock:
             missing = [name for name in names if self._gone.get(name, -1) >= after]
             if missing:
-                return Page([], missing)
+                return Page([], missing, True)
             stretches = [self._stretch(name, after) for name in names]
             known = min((after if stretch is None else min(stretch.upto, upto) for stretch in stretches), default=upto)
             merged = heapq.merge(*(stretch.since(after) for stretch in stretches if stretch is not None))
-            records = list(islice(_upto(merged, known), limit))
-            if known >= upto or len(records) == limit:
-                return Page(records, [])
+            records, is_cut = _page(merged, known, limit)
+            if known >= upto or is_cut:
+                return Page(records, [], not is_cut)
             short = [n for n, s in zip(names, stretches) if s is None or s.upto <= known]
             return _Need(short, known, min([upto] + [self._next_start(name, known) for name in short]))
 
@@ -154,8 +158,7 @@ class Replay:
         with self._lock:
             if life != self._life:
                 return
-            is_whole = len(page.records) < CHUNK
-            upto = need.upto if is_whole else page.records[-1].sequence
+            upto = need.upto if page.is_whole else page.records[-1].sequence
             for name in need.channels:
                 if name in page.missing:
                     self._gone[name] = max(need.after, self._gone.get(name, -1))
@@ -179,8 +182,15 @@ class Replay:
         self._size += stretch.size - before
 
 
-def _upto(records: Iterator[Record], upto: int) -> Iterator[Record]:
+def _page(records: Iterator[Record], upto: int, limit: int) -> tuple[list[Record], bool]:
+    """The events of one page, and whether it ended before they did."""
+    page: list[Record] = []
+    size = 0
     for record in records:
         if record.sequence > upto:
-            return
-        yield record
+            return page, False
+        page.append(record)
+        size += len(record.body)
+        if len(page) == limit or size > PAGE_BYTES:
+            return page, True
+    return page, False

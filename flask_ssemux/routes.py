@@ -18,7 +18,7 @@ from .lifecycle import Process
 from .mux import spread
 from .options import log
 from .stream import Stream
-from .transports.generator import GeneratorTransport
+from .transports.choice import open_transport
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
 CONTENT_TYPE = "text/event-stream"
@@ -120,7 +120,8 @@ def _stream(process: Process, rules: Rules, user_id: str | None, channels: Seque
     trouble = process.take_place(user_id)
     if trouble:
         return send_away(process, trouble)
-    return streaming_response(GeneratorTransport(_open(process, rules, user_id, channels), request.environ))
+    stream = _open(process, rules, user_id, channels)
+    return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 
 def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Stream:
@@ -131,7 +132,7 @@ def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequenc
             user_id,
             last_ids(),
             rules.snapshots,
-            on_closed=lambda stream: process.places.leave(stream.user_id),
+            on_closed=process.on_closed,
         )
     except BaseException:
         process.places.leave(user_id)

@@ -103,15 +103,19 @@ def _waits_would_block_gevent() -> bool:
     return isinstance(getcurrent().parent, Hub) and not is_module_patched("threading")
 
 
-def stream_slots() -> int:
-    """How many streams this process may hold, if ``SSEMUX_MAX_STREAMS`` does not say."""
+def stream_files() -> int:
+    """How many streams this process has files for, if ``SSEMUX_MAX_STREAMS`` does not say."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    slots = 1_000_000 if files == resource.RLIM_INFINITY else files
+    return max(1, int((1_000_000 if files == resource.RLIM_INFINITY else files) * SHARE))
+
+
+def stream_slots() -> int:
+    """How many streams may take a slot of the server each, if ``SSEMUX_MAX_STREAMS`` does not say."""
     found = settings()
-    if found is not None:
-        threads = found.worker_class_str == "gthread"
-        slots = min(slots, found.threads if threads else found.worker_connections)
-    return max(1, int(slots * SHARE))
+    if found is None:
+        return stream_files()
+    slots = found.threads if found.worker_class_str == "gthread" else found.worker_connections
+    return min(stream_files(), max(1, int(slots * SHARE)))
 
 
 def _caller(module: str) -> Any:

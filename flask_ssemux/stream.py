@@ -4,16 +4,19 @@ A stream takes frames from the mux and gives bytes to its transport. It does no
 I/O and reads no clock: time is an argument. It knows neither Flask nor gevent;
 how a waiting transport is woken is a function that the transport brings along.
 
+A transport either takes what waits, and is woken when something comes; or it is a
+``Writer``, which is handed each frame at once, and then only what its client did not take waits.
+
 One writer and one reader may work on a living stream from two threads without a lock:
-each counter has one writer, and a deque's ends are atomic. Ending it takes one.
+each counter has one writer, and what a list does to its ends is atomic. Ending it takes one.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
-from collections import deque
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple, Protocol
 
 from .errors import WrongState
 
@@ -35,8 +38,17 @@ WRITE_TIMEOUT = 30.0
 JOIN_BYTES = 64 * 1024
 
 
+#: Of a heartbeat: from this much silence on, a look ends it. Earlier than it must, so that streams which
+#: had an event at one moment do not beat at one moment ever after; each keeps its own time.
+EARLY = 0.5
+
+#: Of a heartbeat: when a silence that was just ended is looked at again. Under 1 by two of the heart's ticks,
+#: so that a tick's width never makes a beat late.
+AGAIN = 0.975
+
 # For all streams: ends are rare and short, and a lock for each would be a tenth of a stream's memory.
-_ending = threading.Lock()
+# A frame that a writer cannot write ends a stream within its end.
+_ending = threading.RLock()
 
 
 class Limits(NamedTuple):
@@ -54,6 +66,23 @@ class Limits(NamedTuple):
     beat: bytes
 
 
+class Writer(Protocol):
+    """A transport that writes the frames of many streams as they come.
+
+    It finds a stream's connection by ``file``, keeps in its queue what the client did not take,
+    says in ``sent_at`` when something went out, and calls ``gone`` in the end.
+    """
+
+    def write(self, stream: Stream, frame: bytes) -> None:
+        """A frame for it, after all that waits."""
+
+    def end(self, stream: Stream, last: bytes) -> None:
+        """Write what waits, then these bytes, then the end."""
+
+    def cut(self, stream: Stream) -> None:
+        """End it now, without what waited."""
+
+
 class Stream:
     """A client's frames on their way to its socket.
 
@@ -65,8 +94,8 @@ class Stream:
 
     __slots__ = (
         "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "sever", "on_closed",
-        "_limits", "_queue", "_bytes_in", "_bytes_out", "_deaf", "_dropped", "_prologue", "_sent_at", "_busy_since",
-        "_wake", "__weakref__",
+        "account", "queue", "sent_at", "file", "_writer", "_limits", "_bytes_in", "_bytes_out", "_deaf", "_dropped",
+        "_prologue", "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
@@ -84,16 +113,22 @@ class Stream:
         self.farewell = b""
         #: Set by the transport: cuts a write that does not end.
         self.sever: Callable[[], None] = _nothing
-        #: Set by whoever keeps account of it: called once, with the stream.
+        #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
         self.on_closed: Callable[[Stream], None] = _nothing
+        self.account: Callable[[Stream], None] = _nothing
+        #: What waits; made when something first does. A list: a deque takes 0.6 KB, twice as much as all the rest.
+        self.queue: list[bytes] | None = None
+        #: When something last went out.
+        self.sent_at = now
+        #: The connection's file, where a writer has it.
+        self.file = -1
+        self._writer: Writer | None = None
         self._limits = limits
-        self._queue: deque[bytes] = deque()
         self._bytes_in = 0
         self._bytes_out = 0
         self._deaf = False
         self._dropped = False
         self._prologue: Iterator[bytes] | None = None
-        self._sent_at = now
         self._busy_since: float | None = None
         self._wake: Callable[[], None] | None = None
 
@@ -104,17 +139,17 @@ class Stream:
         self._prologue = prologue
 
     def offer(self, frame: bytes, sequence: int | None = None) -> None:
-        """Queue a frame; a queue that is full closes the stream.
+        """Take a frame; what then waits too much closes the stream.
 
         :param sequence: the event's place; None for frames that have none.
         """
         if self._deaf or (sequence is not None and sequence <= self.after):
             return
-        queue = self._queue
-        queue.append(frame)
-        self._bytes_in += len(frame)
-        if len(queue) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
-            self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.waiting)
+        writer = self._writer
+        if writer is not None:
+            writer.write(self, frame)
+            return
+        self.keep(frame)
         wake = self._wake
         if wake is not None:
             self._wake = None
@@ -123,11 +158,15 @@ class Stream:
     def close(self, reason: str, last: bytes = b"") -> None:
         """End cleanly: what waits is still sent, then ``last``, then the end."""
         with _ending:
-            if not self._deaf:
-                if last:
-                    self._bytes_in += len(last)
-                    self._queue.append(last)
+            if self._deaf:
+                return
+            if self._writer is not None:
                 self._stop(reason)
+                self._writer.end(self, last)
+                return
+            if last:
+                self.put(last)
+            self._stop(reason)
 
     def abort(self, reason: str) -> None:
         """End at once: what waits is dropped; the client comes back and replays it."""
@@ -136,6 +175,8 @@ class Stream:
                 return
             self._drop()
             self._stop(reason)
+            if self._writer is not None:
+                self._writer.cut(self)
         self.sever()
 
     def has_replay_left(self) -> bool:
@@ -152,19 +193,23 @@ class Stream:
         if self.ends_at is not None and now >= self.ends_at:
             self.close("its lifetime is over", self.farewell)
             self.ends_at = None
-        if self._wake is None:
+        if self.queue if self._writer is not None else self._wake is None:
             return self._watch_write(now)
         self._busy_since = None
-        due = self._sent_at + self._limits.heartbeat
-        if now >= due:
+        heartbeat = self._limits.heartbeat
+        if now < self.sent_at + heartbeat * EARLY:
+            due = self.sent_at + heartbeat * random.uniform(EARLY, 1.0)
+        else:
             self.offer(self._limits.beat)
-            due = now + self._limits.heartbeat / 2  # by then it is known when it went out
+            if self._writer is not None and not self.queue:
+                self.sent_at = now  # the writer goes by when the frame was new, which a beat never is
+            due = now + heartbeat * AGAIN
         return due if self.ends_at is None else min(due, max(self.ends_at, now))
 
     @property
     def waiting(self) -> tuple[int, int]:
         """Frames and bytes in the queue."""
-        return len(self._queue), self._bytes_in - self._bytes_out
+        return len(self.queue or ()), self._bytes_in - self._bytes_out
 
     # -- the transport's side ----------------------------------------------
 
@@ -175,28 +220,64 @@ class Stream:
         prologue = self._prologue
         taken = self._page(prologue) if prologue is not None else b""
         if not taken:
-            try:
-                taken = self._queue.popleft()
-            except IndexError:  # nothing waits, or it was dropped at this moment
+            queue = self.queue
+            if not queue:
                 return b""
-            if self._queue:
-                taken = self._join(taken)
+            taken = self._join(queue)
+            if not taken:  # it was dropped at this moment
+                return b""
             self._bytes_out += len(taken)
-        self._sent_at = now
+        self.sent_at = now
         return taken
 
     def park(self, wake: Callable[[], None]) -> bool:
         """Say how to wake the transport, before it waits; False if there is something to do first."""
         self._wake = wake
-        if self._queue or self._deaf or self._prologue is not None:
+        if self.queue or self._deaf or self._prologue is not None:
             self._wake = None
             return False
         return True
 
+    def hand_over(self, writer: Writer, file: int) -> bool:
+        """Let a writer have it, with its connection; False if there is something to take first."""
+        if self.queue or self._deaf or self._prologue is not None:
+            return False
+        self.queue, self._wake, self.sever = None, None, _nothing
+        self._writer, self.file = writer, file
+        return True
+
+    def keep(self, data: bytes) -> None:
+        """Put into the queue; one that is full closes the stream."""
+        if self.put(data) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
+            self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.waiting)
+
+    def put(self, data: bytes) -> int:
+        """Put into the queue, be it full or not; how many wait now."""
+        queue = self.queue
+        if queue is None:
+            with _ending:  # an event and an end may both come first
+                queue = self.queue = [] if self.queue is None else self.queue
+        queue.append(data)
+        self._bytes_in += len(data)
+        return len(queue)
+
+    def took(self, size: int) -> None:
+        """So many bytes of the queue went out."""
+        self._bytes_out += size
+        queue, whole = self.queue or [], 0
+        for frame in queue:
+            if size < len(frame):
+                break
+            size -= len(frame)
+            whole += 1
+        del queue[:whole]
+        if size:
+            queue[0] = queue[0][size:]
+
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come."""
-        return self._deaf and (self._dropped or (not self._queue and self._prologue is None))
+        return self._deaf and (self._dropped or (not self.queue and self._prologue is None))
 
     def gone(self, reason: str) -> None:
         """The connection is no more. The transport calls this last, however it ended; more than once is fine."""
@@ -213,7 +294,7 @@ class Stream:
 
     def _watch_write(self, now: float) -> float | None:
         """The transport is not waiting, so it writes: is it still the same write as at the last look?"""
-        if self._busy_since is None or self._sent_at > self._busy_since:
+        if self._busy_since is None or self.sent_at > self._busy_since:
             self._busy_since = now
         elif now >= self._busy_since + WRITE_TIMEOUT:
             self.abort("its client has taken nothing for %g s" % WRITE_TIMEOUT)
@@ -236,15 +317,21 @@ class Stream:
             if self.state is state:
                 self._move(following)
 
-    def _join(self, first: bytes) -> bytes:
-        """The frames that wait, as one; what no longer fits waits on."""
-        frames, size = [first], len(first)
-        try:
-            while size < JOIN_BYTES:
-                frames.append(self._queue.popleft())
-                size += len(frames[-1])
-        except IndexError:
-            pass
+    def _join(self, queue: list[bytes]) -> bytes:
+        """The frames that wait, as one; what does not fit waits on."""
+        if len(queue) == 1:
+            try:
+                return queue.pop(0)
+            except IndexError:  # dropped
+                return b""
+        count = size = 0
+        for frame in queue:
+            count += 1
+            size += len(frame)
+            if size >= JOIN_BYTES:
+                break
+        frames = queue[:count]
+        del queue[:count]
         return b"".join(frames)
 
     def _stop(self, reason: str) -> None:
@@ -261,7 +348,8 @@ class Stream:
         # An event that is offered at this very moment may still be queued, and is not sent:
         # its cursor would hide those that are dropped.
         self._dropped = True
-        self._queue.clear()
+        if self.queue is not None:
+            self.queue.clear()
         self._bytes_out = self._bytes_in
         self._prologue = None
 

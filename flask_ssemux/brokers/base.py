@@ -12,8 +12,11 @@ import logging
 import os
 import platform
 import random
-from typing import Callable, Iterable, NamedTuple, Sequence
+import threading
+from contextlib import contextmanager
+from typing import Callable, Iterable, Iterator, NamedTuple, Sequence
 
+from ..errors import BrokerUnavailable
 from ..wire import Cursor
 
 log = logging.getLogger("flask_ssemux")
@@ -50,10 +53,12 @@ class Page(NamedTuple):
 
     :param records: the oldest events of the range asked for, in order.
     :param missing: the channels of which an event of that range is no longer kept.
+    :param is_whole: whether there are surely no more in the range; else read on after the last.
     """
 
     records: list[Record]
     missing: list[str]
+    is_whole: bool
 
 
 class Listener(NamedTuple):
@@ -112,11 +117,18 @@ class Broker:
         raise NotImplementedError
 
     def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
-        """The oldest ``limit`` events of these channels with ``after < sequence <= upto``.
+        """The oldest events of these channels with ``after < sequence <= upto``: ``limit`` of them at most.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
+
+    def is_void(self, sequence: int) -> bool:
+        """Whether this place was given out, in this life of the history, to an event that the store lost since.
+
+        Asks nobody: as of the last answer of the store.
+        """
+        return False
 
     def listen(self, listener: Listener) -> Cursor:
         """Begin to deliver; returns the place from which on everything wanted is delivered.
@@ -172,6 +184,20 @@ class Broker:
         raise NotImplementedError
 
 
+@contextmanager
+def within(lock: threading.Lock, what: str) -> Iterator[None]:
+    """Hold a lock; wait for it ``WAIT`` seconds at most.
+
+    :raises BrokerUnavailable: others had it all that time.
+    """
+    if not lock.acquire(timeout=WAIT):
+        raise BrokerUnavailable("%s by others, for %g s" % (what, WAIT))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def new_epoch() -> str:
     """A name for the life of a history: 8 characters of chance."""
     chance = random.SystemRandom()
@@ -180,13 +206,13 @@ def new_epoch() -> str:
 
 def new_holder() -> str:
     """A name for a broker of this process, for ``hold``: host, process, chance."""
-    return "%s/%d/%s" % (platform.node(), os.getpid(), new_epoch())
+    return "%s/%d/%s" % (_host(), os.getpid(), new_epoch())
 
 
 def is_dead(holder: str) -> bool:
     """Whether a holder is a process of this host that is no more."""
     host, pid, _ = holder.rsplit("/", 2)
-    if host != platform.node():
+    if host != _host():
         return False
     try:
         os.kill(int(pid), 0)
@@ -195,3 +221,24 @@ def is_dead(holder: str) -> bool:
     except PermissionError:
         pass
     return False
+
+
+def _host() -> str:
+    """Where process ids mean the same: containers and copies of a machine may share a name, but not these."""
+    return "%s-%s-%s" % (platform.node(), boot_id()[:8], _pids())
+
+
+def boot_id() -> str:
+    """What changes when the machine restarts; "" where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _pids() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")[5:-1]
+    except OSError:
+        return ""

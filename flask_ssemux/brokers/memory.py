@@ -53,7 +53,8 @@ class MemoryBroker(Broker):
         with self._changed:
             self._check_open()
             found = [record for _, record in self._kept if after < record.sequence <= upto and record.channel in wanted]
-            return Page(found[:limit], [name for name in wanted if self._floors.get(name, 0) > after])
+            gone = [name for name in wanted if self._floors.get(name, 0) > after]
+            return Page(found[:limit], gone, len(found) < limit)
 
     def listen(self, listener: Listener) -> Cursor:
         with self._changed:

@@ -1,6 +1,6 @@
 """The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
 
-    {p}:life          hash: epoch, sequence, run, lows, seconds, events, at, aged, kept, forgotten
+    {p}:life          hash: epoch, sequence, born, run, voids, seconds, events, at, aged, kept, forgotten
     {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body
     {p}:firsts        sorted set: channel -> its oldest event that is kept
     {p}:floors        sorted set: channel -> its newest event that was trimmed
@@ -24,6 +24,7 @@ Only the broker, its thread, and their scripts; no other engine, no streams.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 import time
@@ -85,33 +86,47 @@ class RedisBroker(Broker):
         self._life = "{%s}:life" % self._address.prefix
         self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
         self._history = ("%r" % history.seconds, str(history.events)) if history else ("", "")
-        self._writing, self._reading = Line(self._address), Line(self._address)
         self._known = Cursor("", 0)
         self._candidate = base.new_epoch()
+        self._voids: list[tuple[int, int]] = []
+        self._closed = False
+        self._process = 0
+        self._lines: list[tuple[Line, Line]] = []
+        self._be_of_this_process()
+
+    def _be_of_this_process(self) -> None:
+        """A child of a fork has connections, and a name, of its own: what it inherited is its parent's."""
+        self._process = os.getpid()
+        self._writing, self._reading = lines = Line(self._address), Line(self._address)
+        self._lines.append(lines)  # also the parent's: letting go of them here would be felt there
         self._noting = threading.Lock()
         self._places = _Places(self)
         self._name = base.new_holder()
         self._tokens = itertools.count(1)
         self._tail: _Tail | None = None
-        self._closed = False
 
     def append(self, channel: str, body: bytes) -> Cursor:
+        if self._process != os.getpid():
+            self._be_of_this_process()
         values = (channel, body, self._announced, self._name, next(self._tokens))
         return self._noted(self.call(_APPEND, *values))
 
     def head(self) -> Cursor:
-        return self._noted(self.call(_HEAD))
+        return self.look().head
 
     def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
         names = list(channels)
         expected = self._tail.at.epoch if self._tail else self._known.epoch
-        answer = self.call(_READ, after, after + 1, upto, limit, *names, line=self._reading)
+        answer = self.call(_READ, after, after + 1, upto, limit, *names, line="reading")
         epoch = self._noted(answer).epoch
         if expected and epoch != expected:
             raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
         rows = iter(answer[3])
         records = [Record(int(sequence), names[channel], body) for channel, sequence, body in zip(rows, rows, rows)]
-        return Page(records, [name.decode("utf-8") for name in answer[2]])
+        return Page(records, [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
+
+    def is_void(self, sequence: int) -> bool:
+        return any(low < sequence < high for low, high in self._voids)
 
     def listen(self, listener: Listener) -> Cursor:
         start = self.head()
@@ -120,6 +135,7 @@ class RedisBroker(Broker):
         return start
 
     def want(self, channels: Iterable[str]) -> int:
+        self._check_open()
         if self._tail is not None:
             self._tail.want(list(channels))
         return self.head().sequence
@@ -138,7 +154,7 @@ class RedisBroker(Broker):
         self._places.renew()
 
     def figures(self) -> dict[str, object]:
-        answer = self.call(_FIGURES, line=self._reading)
+        answer = self.call(_FIGURES, line="reading")
         events, channels, held = map(int, answer[2:])
         return {
             "broker": "redis",
@@ -168,17 +184,25 @@ class RedisBroker(Broker):
         """The head, where its life began, and which server says so."""
         answer = self.call(_HEAD)
         head = self._noted(answer)
+        pairs = (pair.split(":") for pair in answer[4].decode("ascii").split())
+        self._voids = [(int(low), int(high)) for low, high in pairs]
         return _Look(head, Cursor(head.epoch, int(answer[3])), answer[2].decode("ascii"))
 
-    def call(self, script: Script, *values: Any, line: Line | None = None) -> Any:
+    def call(self, script: Script, *values: Any, line: str = "writing") -> Any:
         """A script's answer.
 
         :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
         """
+        self._check_open()
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        told = self._known + (self._candidate,) + self._history
+        using = self._reading if line == "reading" else self._writing
+        return using.call(script, self._life, *(told + values))
+
+    def _check_open(self) -> None:
         if self._closed:
             raise BrokerClosed("the broker on %s is closed" % self._address.shown)
-        told = self._known + (self._candidate,) + self._history
-        return (line or self._writing).call(script, self._life, *(told + values))
 
     def _noted(self, answer: Sequence[Any]) -> Cursor:
         """The place that an answer tells."""
@@ -220,7 +244,7 @@ class _Places:
         self._is_told = True
 
     def take(self, key: str, limit: int) -> bool:
-        with self._telling:
+        with base.within(self._telling, "places are counted"):
             taken, holders = self._ask(key, limit)
             dead = [name for name in holders if not taken and base.is_dead(name)]
             for name in dead:
@@ -239,19 +263,20 @@ class _Places:
             self._given_back.add(key)
             begin, self._is_told = self._is_told, False
         self._count(key, -1)
-        if begin:
-            threading.Thread(target=self._tell_given_back, name="ssemux-places", daemon=True).start()
+        try:
+            if begin:
+                threading.Thread(target=self._tell_given_back, name="ssemux-places", daemon=True).start()
+        except RuntimeError:  # the interpreter ends: all are given back
+            self._is_told = True
 
     def give_all_back(self) -> None:
-        with self._telling:
-            keys = list(self._held) + list(self._given_back)
-            self._held.clear()
-            self._total = 0
-            self._tell(keys)
+        self._given_back.update(self._held)
+        self._held.clear()
+        self._total = 0
+        self._tell(self._given_back)
 
     def renew(self) -> None:
-        with self._telling:
-            self._tell(list(self._held))
+        self._tell(self._held)
 
     def _count(self, key: str, more: int) -> None:
         with self._counting:
@@ -272,15 +297,16 @@ class _Places:
                 self._is_told = not keys
             if not keys:
                 return
-            with self._telling:
-                self._tell(keys)
+            self._tell(keys)
 
-    def _tell(self, keys: list[str]) -> None:
+    def _tell(self, keys: Iterable[str]) -> None:
         """What cannot be told now is when places are renewed, or runs out."""
+        names = list(keys)
         try:
-            for start in range(0, len(keys), CHANNELS):
-                some = [(key, self._held[key]) for key in keys[start : start + CHANNELS]]
-                self._broker.call(_PLACES, self._holder, self._total, _LASTS, *itertools.chain.from_iterable(some))
+            for start in range(0, len(names), CHANNELS):
+                with base.within(self._telling, "places are counted"):
+                    some = [(key, self._held[key]) for key in names[start : start + CHANNELS]]
+                    self._broker.call(_PLACES, self._holder, self._total, _LASTS, *itertools.chain.from_iterable(some))
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("places not told: %s", error)
 
@@ -347,8 +373,9 @@ class _Tail:
                 return
             except (BrokerUnavailable, driver.RedisError, OSError) as error:
                 self._tell_lost(str(error))
-            except Exception:
+            except Exception as error:
                 log.exception("delivery from the Redis broker failed")
+                self._tell_lost(repr(error))
             if time.monotonic() - began > CHECK:
                 pause = BACK_OFF / 16
             with self._changed:
@@ -412,8 +439,7 @@ class _Tail:
             page = self._broker.read(wanted, self.at.sequence, head.sequence, BATCH)
             if page.missing:
                 self._tell(self._listener.gap, page.missing, head)
-            is_whole = len(page.records) < BATCH
-            self.at = head if is_whole else Cursor(head.epoch, page.records[-1].sequence)
+            self.at = head if page.is_whole else Cursor(head.epoch, page.records[-1].sequence)
             self._deliver(page.records)
         self.at = head
 
@@ -522,7 +548,8 @@ class _Subscription:
 
     def ask(self) -> None:
         self._asked_at = time.monotonic()
-        self._connection.send_command("PING")
+        with self._changed:  # not amid another command
+            self._connection.send_command("PING")
 
     def close(self) -> None:
         self._connection.disconnect()

@@ -36,6 +36,9 @@ PAUSE = 0.05
 #: Seconds that a new connection may take at least.
 LEAST = 0.5
 
+#: Seconds after a call that failed in which those that queued behind it fail too, rather than each after a wait.
+QUEUE = 0.1
+
 #: Seconds for each of several sentinels: one that is gone must not use up the time for the others.
 SENTINEL_WAIT = WAIT / 4
 
@@ -92,6 +95,7 @@ class Line:
         self._address = address
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._failed: tuple[float, str] = (0.0, "")
 
     def call(self, script: Script, key: str, *values: Any) -> Any:
         """The script's answer. It may be run twice, where the first answer never came.
@@ -99,10 +103,17 @@ class Line:
         :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
         """
         deadline = time.monotonic() + WAIT
-        if not self._lock.acquire(timeout=WAIT):
+        if not self._lock.acquire(timeout=WAIT - LEAST / 2):  # with too little time left it would only be asked in vain
             raise BrokerUnavailable("the Redis store %s: busy for %g s" % (self._address.shown, WAIT))
         try:
+            until, reason = self._failed
+            if time.monotonic() < until:
+                raise BrokerUnavailable(reason)
             return self._persistently(deadline, lambda: self._run(script, (1, key) + values, deadline))
+        except BaseException as error:
+            if not isinstance(error, BrokerUnavailable):
+                self._hang_up()  # a time-out of the caller's, or its end: the answer is still to come
+            raise
         finally:
             self._lock.release()
 
@@ -120,7 +131,7 @@ class Line:
             try:
                 return ask()
             except driver.ResponseError as error:
-                if not isinstance(error, driver.ReadOnlyError):
+                if "READONLY" not in str(error) and not isinstance(error, driver.ReadOnlyError):
                     raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
                 reason: Exception = error  # a replica now: the next connection may find the master
             except (driver.RedisError, OSError) as error:
@@ -128,7 +139,9 @@ class Line:
             self._hang_up()
             is_hopeless = isinstance(reason, (driver.TimeoutError, driver.AuthenticationError))
             if is_hopeless or time.monotonic() + pause > deadline:
-                raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, reason)) from reason
+                said = "the Redis store %s: %s" % (self._address.shown, reason)
+                self._failed = time.monotonic() + QUEUE, said
+                raise BrokerUnavailable(said) from reason
             time.sleep(pause)
             pause = min(pause * 2, 5 * PAUSE)
 
@@ -198,7 +211,9 @@ def _pool(url: str) -> Any:
     for name in parse_qs(urlsplit(url).query):
         if name not in known:
             raise ValueError("redis-py %s knows no option %r" % (driver.__version__, name))
-    made.connection_kwargs["decode_responses"] = False
+    # Answers are bytes, and whoever is behind must know of a connection that is made anew.
+    made.connection_kwargs.update(options, decode_responses=False, health_check_interval=0)
+    made.connection_kwargs.pop("decode_components", None)
     return made
 
 
@@ -212,6 +227,9 @@ def _sentinel_pool(url: str, query: dict[str, str]) -> Any:
         raise ValueError(
             "a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database"
         )
+    for option in parse_qs(parts.query):
+        if option != "prefix" and not option.startswith(("sentinel_", "ssl_")):
+            raise ValueError("a sentinel's URL knows no option %r" % option)
     options = _settings(WAIT)
     options["db"] = int(path[1]) if len(path) == 2 and path[1] else 0
     if password:

@@ -106,7 +106,8 @@ class SQLiteBroker(Broker):
     def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
         with self._opened() as file, file.reading():
             names = list(channels)
-            return Page(file.events_of(names, after, upto, limit), file.missing(names, after))
+            found = file.events_of(names, after, upto, limit)
+            return Page(found, file.missing(names, after), len(found) < limit)
 
     def listen(self, listener: Listener) -> Cursor:
         start = self.head()
@@ -423,7 +424,7 @@ class _File:
         }
 
     def _prepare(self, history: History, said: bool, crashed: bool, copied: str) -> None:
-        boot = _boot_id()
+        boot = base.boot_id()
         with self.writing():
             self._make_or_check(history, boot)
             epoch, last_boot, seconds, events = self._writer.execute(
@@ -568,12 +569,3 @@ def _size(path: str) -> int:
         return os.path.getsize(path)
     except OSError:
         return 0
-
-
-def _boot_id() -> str:
-    """What changes when the machine restarts; "" where the system does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

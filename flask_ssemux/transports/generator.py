@@ -21,6 +21,8 @@ class GeneratorTransport:
     :param environ: the WSGI environment of the request.
     """
 
+    __slots__ = ("_stream", "_peer", "_waiting")
+
     def __init__(self, stream: Stream, environ: Mapping[str, Any]) -> None:
         self._stream = stream
         self._peer = Peer(environ)

@@ -32,6 +32,8 @@ def _real_poll() -> Any:
 class Peer:
     """The other end of a connection."""
 
+    __slots__ = ("socket",)
+
     def __init__(self, environ: Mapping[str, Any]) -> None:
         found = (environ[key] for key in KEYS if environ.get(key) is not None)
         self.socket: socket.socket | None = next(found, None)

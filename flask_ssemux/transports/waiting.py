@@ -6,9 +6,9 @@ One way for greenlets, in a process that gevent has patched; one for threads, un
 
 from __future__ import annotations
 
+import os
 import select
 import socket
-from functools import partial
 from typing import Any, Callable
 
 from .peer import Peer
@@ -26,53 +26,92 @@ def greenlets_are_threads() -> bool:
 class Departure:
     """Calls back from gevent's loop, once, when the client has left."""
 
-    READ = 1
+    __slots__ = ("_file",)
 
     def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
-        from gevent import get_hub
-
-        self._peer = peer
-        self._left = left
-        self._watcher: Any = None
-        if peer.file >= 0:
-            self._watcher = get_hub().loop.io(peer.file, self.READ)
-            self._watcher.start(self._readable)
+        self._file = peer.file
+        if self._file >= 0:
+            departures().add(self._file, left)
 
     def close(self) -> None:
         """Stop watching; before the server closes the socket."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
+        file, self._file = self._file, -1
+        if file >= 0:
+            departures().remove(file)
 
-    def _readable(self) -> None:
-        # Bytes that a client sends into its stream are of no use, and unread they
-        # would call us for ever: from then on only a write notices its leaving.
-        left = self._peer.has_left()
-        self.close()
-        if left:
-            self._left()
+
+class Departures:
+    """All clients whose leaving somebody wants to hear of, in this process."""
+
+    def __init__(self) -> None:
+        from .watch import Watch
+
+        self._heard: dict[int, Callable[[], None]] = {}
+        self._watch = Watch(self._told)
+
+    def add(self, file: int, left: Callable[[], None]) -> None:
+        if self._watch.is_here:
+            try:
+                self._watch.add(file)
+            except OSError:
+                return  # the kernel watches no more: its leaving is noticed by a write
+            self._heard[file] = left
+
+    def remove(self, file: int) -> None:
+        if self._heard.pop(file, None) is not None:
+            self._watch.remove(file)
+
+    def _told(self, file: int, events: int) -> None:
+        left = self._heard.get(file)
+        if left is not None:
+            left()
+
+
+_departures: list[Departures] = []
+
+
+def departures() -> Departures:
+    """This process's; made when it is first needed."""
+    if not _departures:
+        _departures.append(Departures())
+    return _departures[0]
+
+
+os.register_at_fork(after_in_child=_departures.clear)
 
 
 class GreenletWait:
-    """Waits in gevent's hub. ``Waiter`` is the hub's own primitive: half the cost of an ``Event``."""
+    """Waits in gevent's hub, by the hub's own switch: half the cost of an ``Event``."""
+
+    __slots__ = ("_hub", "_current", "_greenlet", "_departure")
 
     def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
-        from gevent import get_hub
-        from gevent.hub import Waiter
+        from gevent import get_hub, getcurrent
 
         from .gevent_socket import send_at_once
 
-        hub = get_hub()
         send_at_once(peer.socket)
-        self._waiter = Waiter(hub)
+        self._hub = get_hub()
+        self._current = getcurrent
+        #: Who waits here; None when nobody does, or has been woken by something else.
+        self._greenlet: Any = None
         self._departure = Departure(peer, left)
-        #: Ends a wait; from any greenlet of this hub, any number of times.
-        self.wake: Callable[[], Any] = partial(hub.loop.run_callback, self._waiter.switch, None)
+
+    def wake(self) -> None:
+        """End a wait; from any greenlet of this hub, any number of times."""
+        self._hub.loop.run_callback(self._resume)
 
     def wait(self) -> None:
-        self._waiter.get()
-        self._waiter.clear()
+        self._greenlet = self._current()
+        try:
+            self._hub.switch()
+        finally:
+            self._greenlet = None
+
+    def _resume(self) -> None:
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.switch()
 
     def close(self) -> None:
         self._departure.close()

@@ -14,6 +14,7 @@ import time
 from flask import Flask, Response, jsonify, redirect, request, session, stream_with_context
 
 import flask_ssemux
+from flask_ssemux.transports.choice import handed_over
 from tests.apps import plain
 
 
@@ -30,6 +31,8 @@ def create_app() -> Flask:
             streams=len(process.mux),
             guests=len(process._guests),
             reads=process.mux.replay.reads,
+            handed=handed_over(),
+            memory=memory(),
             files=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),
             held=process.broker.figures()["held"],
@@ -56,6 +59,12 @@ def create_app() -> Flask:
     for view in (sleeper, poller, cookies, context, raising, pieces, fast, bare, tupled, not_a_stream, elsewhere):
         app.add_url_rule("/old/" + view.__name__, view.__name__, flask_ssemux.streaming(view))
     return app
+
+
+def memory():
+    """KB of this process's own memory, shared pages by share."""
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
 def stream(generator, **options):

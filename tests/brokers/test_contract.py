@@ -74,7 +74,7 @@ def test_reads_a_range(broker, after, upto, limit, expected):
 
 def test_a_channel_without_events_has_nothing_and_misses_nothing(broker):
     fill(broker, ["a"])
-    assert broker.read(["never"], 0, ALL, 10) == ([], [])
+    assert broker.read(["never"], 0, ALL, 10) == ([], [], True)
 
 
 def test_bodies_are_kept_to_the_byte(broker):

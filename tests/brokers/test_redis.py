@@ -305,7 +305,7 @@ def test_a_restart_without_loss_is_no_new_life(own, redis_server):
         assert broker.head().epoch == before.epoch
     assert broker.read(["a"], before.sequence, broker.head().sequence, 10).missing == []
     assert broker.append("a", b"y").epoch == before.epoch
-    assert [record.body for record in broker.read(["a"], 0, 10**12, 10).records] == [b"x", b"y"]
+    assert [record.body for record in broker.read(["a"], 0, 10**17, 10).records] == [b"x", b"y"]
 
 
 def test_many_restarts_are_remembered_within_bounds(own, redis_server):
@@ -316,7 +316,7 @@ def test_many_restarts_are_remembered_within_bounds(own, redis_server):
         places.append(broker.append("a", b"%d" % number).sequence)
         redis_server.ask("HSET", "{ssemux}:life", "run", "another")  # what a restart looks like to the next script
     top = broker.head().sequence
-    assert len(redis_server.ask("HGET", "{ssemux}:life", "lows").split()) == 20
+    assert len(redis_server.ask("HGET", "{ssemux}:life", "voids").split()) == 20
     assert broker.read(["never"], places[-1] + 5, top, 10).missing == ["never"]
     assert broker.read(["never"], places[1] + 5, top, 10).missing == ["never"]
     assert broker.read(["never"], places[-1], top, 10).missing == []
@@ -335,7 +335,7 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear)
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: " % redis_server.port):
                 call()
-            assert base.WAIT - 0.5 < time.monotonic() - started < base.WAIT + 1.0
+            assert time.monotonic() - started < base.WAIT + 1.0
         until(lambda: ear.losses, 10, "the subscription is believed to live")
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable):
@@ -458,7 +458,7 @@ def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_red
     last = broker.append("a", b"x")
     prefix = redis_url.partition("prefix=")[2]
     shared_redis.ask("DEL", "{%s}:c:a" % prefix)
-    assert broker.read(["a"], 0, ALL, 10) == ([], ["a"])
+    assert broker.read(["a"], 0, ALL, 10) == ([], ["a"], True)
     assert broker.read(["a"], last.sequence, ALL, 10).missing == []
     broker.append("a", b"y")
     assert broker.read(["a"], 1, ALL, 10).missing == ["a"]
@@ -628,6 +628,7 @@ def test_a_replica_that_takes_over(sentinel, opened, ear):
         ("redis://:pw@h:1/0?nonsense=1", r"SSEMUX_BROKER='redis://:\*\*\*@h:1/0': .*nonsense"),
         ("redis+sentinel://h:26379", "a sentinel's URL is redis\\+sentinel://user:password@host:26379,host:26379/service"),
         ("redis+sentinel:///main", "a sentinel's URL is"),
+        ("redis+sentinel://h:1/main?socket_timeout=1", "a sentinel's URL knows no option 'socket_timeout'"),
         ("redis+sentinel://h:1/main/x", "invalid literal"),
     ],
 )
@@ -649,6 +650,8 @@ def test_without_redis_py_the_extra_is_named(monkeypatch):
     "url, shown",
     [
         ("redis://me:pa:ss@h:1/2?password=x&prefix=y", "redis://me:***@h:1/2?password=***&prefix=y"),
+        ("redis://me:p/a@s#s?@h:1/2", "redis://me:***@h:1/2"),
+        ("redis+sentinel://me:p/w@h1:1,h2/main", "redis+sentinel://me:***@h1:1,h2/main"),
         ("unix:///run/redis.sock?sentinel_password=x", "unix:///run/redis.sock?sentinel_password=***"),
         ("redis://h1:1,h2:2/main", "redis://h1:1,h2:2/main"),
     ],
@@ -694,3 +697,126 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(redis, r
     broker = redis()
     assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
     assert [r.sequence for r in broker.read(["a"], 0, numbers[-1], ALL).records] == numbers
+
+
+# -- what must not go wrong silently -----------------------------------------
+
+
+class Interrupt(BaseException):
+    """As a job's time limit, raised wherever the caller happens to be."""
+
+
+def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypatch):
+    broker = redis()
+    first = broker.append("a", b"1")
+
+    def interrupted(timeout):
+        raise Interrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._writing._connection, "can_read", interrupted)
+        with pytest.raises(Interrupt):
+            broker.append("a", b"2")
+    cursors = [broker.append("a", b"%d" % number).sequence for number in (3, 4)]
+    kept = broker.read(["a"], 0, ALL, 10).records
+    assert [(record.sequence, record.body) for record in kept if record.body in (b"3", b"4")] == [
+        (cursors[0], b"3"), (cursors[1], b"4"),
+    ]  # fmt: skip
+    assert kept[0].sequence == first.sequence
+
+
+def test_the_same_copy_put_back_twice_gives_no_number_twice(own, redis_server, copied):
+    publisher = own()
+    copy = copied(publisher)
+    publisher.close()
+    given = set()
+    for _ in range(3):
+        set_back(redis_server, copy)
+        broker = own()
+        fresh = {broker.append("a", b"x") for _ in range(4)}
+        assert not fresh & given
+        given |= fresh
+        broker.close()
+
+
+def test_a_publisher_that_is_inherited_by_a_fork_loses_nothing(redis, redis_url):
+    script = (
+        "import os, sys\n"
+        "from flask_ssemux import Publisher\n"
+        "publisher = Publisher(sys.argv[1])\n"
+        "publisher.publish('a', 'parent')\n"
+        "children = []\n"
+        "for child in range(2):\n"
+        "    pid = os.fork()\n"
+        "    if not pid:\n"
+        "        for number in range(200): publisher.publish('a', '%d %d' % (child, number))\n"
+        "        os._exit(0)\n"
+        "    children.append(pid)\n"
+        "for pid in children: assert os.waitpid(pid, 0)[1] == 0\n"
+        "publisher.publish('a', 'parent')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, redis_url], check=True, timeout=60)
+    assert len(redis().read(["a"], 0, ALL, 1000).records) == 402
+
+
+def test_an_event_after_an_eviction_does_not_hide_it(redis, shared_redis, redis_url):
+    broker = redis()
+    for _ in range(3):
+        broker.append("a", b"x")
+    shared_redis.ask("DEL", "{%s}:c:a" % redis_url.partition("prefix=")[2])
+    broker.append("a", b"y")
+    assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
+    assert broker.read(["a"], 3, ALL, 10).missing == []
+
+
+def test_a_page_of_large_events_ends_early_and_says_so(redis):
+    """A client that returns to large events must not hold up the server, and with it everyone's publish."""
+    broker = redis()
+    for number in range(60):
+        broker.append("ab"[number % 2], b"%d " % number + b"x" * 200_000)
+    after, seen = 0, []
+    while True:
+        page = broker.read(["a", "b"], after, 60, 500)
+        seen += [record.sequence for record in page.records]
+        assert sum(len(record.body) for record in page.records) < 1_500_000
+        if page.is_whole:
+            break
+        after = seen[-1]
+    assert seen == list(range(1, 61))
+
+
+def test_many_who_wait_for_a_lost_server_wait_together(own, redis_server):
+    broker = own()
+    broker.head()
+    redis_server.kill()
+    longest = []
+
+    def call(number):
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            broker.hold("user:%d" % number, 1)
+        longest.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(longest) == 30 and max(longest) < 2 * base.WAIT + 1.0
+
+
+def test_a_master_that_was_made_a_replica_is_left(own, redis_server, running):
+    broker = own()
+    broker.append("a", b"x")
+    connection = broker._writing._connection
+    other = running(RedisServer())
+    redis_server.ask("REPLICAOF", "127.0.0.1", other.port)
+    with pytest.raises(BrokerUnavailable, match="(?i)read.?only"):
+        broker.append("a", b"y")
+    assert broker._writing._connection is not connection
+
+
+def test_a_driver_that_pings_by_itself_is_told_not_to(redis_url, opened, ear):
+    works(redis_url + "&health_check_interval=1", opened, ear)
+    time.sleep(1.2)  # the interval's length
+    opened(works(redis_url + "&health_check_interval=1", opened, type(ear)()))

@@ -272,14 +272,14 @@ def test_a_clean_restart_of_the_machine_keeps_the_history(sqlite, sqlite_url, mo
     first = open_broker(sqlite_url)
     cursor = first.append("a", b"x")
     first.close()
-    monkeypatch.setattr(engine, "_boot_id", lambda: "another boot")
+    monkeypatch.setattr(base, "boot_id", lambda: "another boot")
     assert sqlite().head() == cursor
 
 
 def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opened):
     """Events that were only in the log may be lost then, and their numbers would be given again."""
     before = killed_while_appending(sqlite_url)
-    monkeypatch.setattr(engine, "_boot_id", lambda: "another boot")
+    monkeypatch.setattr(base, "boot_id", lambda: "another boot")
     broker = open_broker(sqlite_url, History())
     opened(broker)
     assert broker.head().epoch != before

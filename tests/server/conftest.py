@@ -30,6 +30,9 @@ class Site:
         headers = {"X-User": user, "Last-Event-ID": last}
         return RawStream(self.port, path, {k: v for k, v in headers.items() if v is not None}, **options)
 
+    def request(self, path, headers, **options):
+        return RawStream(self.port, path, headers, **options)
+
     def herd(self, count, path="/events", **options):
         return Herd(self.port, count, path, **options)
 
@@ -59,12 +62,26 @@ class Site:
         return time.monotonic() - started
 
 
+def pytest_generate_tests(metafunc):
+    """A module that says ``BOTH_TRANSPORTS`` runs its tests over both; not those that mark ``any_transport``."""
+    wanted = getattr(metafunc.module, "BOTH_TRANSPORTS", False)
+    if wanted and "transport" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("any_transport"):
+        metafunc.parametrize("transport", ["generator", "handoff"], indirect=True)
+
+
 @pytest.fixture
-def serve(gunicorn):
+def transport(request):
+    """What SSEMUX_TRANSPORT is set to."""
+    return getattr(request, "param", "auto")
+
+
+@pytest.fixture
+def serve(gunicorn, transport):
     """serve(workers=1, **options): the lab on gunicorn with the gevent worker."""
 
-    def start(app=LAB, env=None, **options):
-        return Site(gunicorn(app, env={**QUICK, **(env or {})}, **options))
+    def start(app=LAB, env=None, transport=transport, **options):
+        env = {"SSEMUX_TRANSPORT": transport, **QUICK, **(env or {})}
+        return Site(gunicorn(app, env=env, **options))
 
     return start
 
@@ -79,12 +96,14 @@ def serve_threads(flask_run):
     return start
 
 
-@pytest.fixture(params=["gunicorn", "flask run", "gunicorn, redis", "flask run, redis"])
+@pytest.fixture(params=["generator", "handoff", "flask run", "handoff, redis", "flask run, redis"])
 def site(request):
-    """The lab on either server, with either of the brokers that processes share."""
-    server, _, broker = request.param.partition(", ")
+    """The lab on gunicorn, with either transport, and in threads; on either broker that processes share."""
+    kind, _, broker = request.param.partition(", ")
     env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker else {}
-    return request.getfixturevalue("serve" if server == "gunicorn" else "serve_threads")(env=env)
+    if kind == "flask run":
+        return request.getfixturevalue("serve_threads")(env=env)
+    return request.getfixturevalue("serve")(transport=kind, env=env)
 
 
 @pytest.fixture

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.harness.client import Herd
+
+BOTH_TRANSPORTS = True
 
 
 def test_first_bytes_pass_a_default_nginx_at_once(serve, nginx):
@@ -26,6 +30,7 @@ def test_sixty_idle_clients_half_behind_nginx_are_never_silent_for_long(serve, n
         assert herd.longest_silence() < 1.5
 
 
+@pytest.mark.any_transport
 def test_the_old_generator_is_mended_by_the_wrapper(serve, nginx):
     site = serve()
     proxy = nginx(site.port)

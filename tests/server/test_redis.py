@@ -177,3 +177,23 @@ def test_a_hanging_redis_holds_up_neither_heartbeats_nor_pages(hosts, redis_serv
         hosts[1].publish("room:1", "after")
         stream.wait_for(b"after", 5)
         assert stream.longest_silence() < 1.5
+
+
+def test_a_cursor_of_an_event_that_redis_lost_resets_its_client_alone(hosts, redis_server):
+    """Or one that is made up: it neither hides behind what others read, nor spoils what others are sent."""
+    with hosts[0].stream(STREAM) as stream:
+        seen = stream.wait_events(1, 3)[0].own_id
+    missed = [hosts[0].publish("room:1", number) for number in range(3)]
+    redis_server.restart()
+    hosts[0].server.wait_log("the broker can be reached again", 10)
+    with hosts[0].stream(STREAM) as watching:
+        watching.wait_for(b"ssemux.hello", 15)
+        epoch, _, last = missed[-1].partition("-")
+        for _ in range(2):
+            with hosts[0].stream(STREAM, last="%s-%d" % (epoch, int(last) + 1000)) as forged:
+                assert forged.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"history"}'
+            with hosts[0].stream(STREAM, last=seen) as honest:
+                honest.wait_for(missed[-1].encode(), 3)
+                assert [event.own_id for event in honest.events("message")] == missed
+                assert not honest.events("ssemux.reset")
+        assert not watching.events("ssemux.reset")

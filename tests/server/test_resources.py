@@ -10,15 +10,19 @@ import sys
 import pytest
 import werkzeug.serving
 
+BOTH_TRANSPORTS = True
+
 IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 
 
-@pytest.fixture(params=["gunicorn", "flask run"])
+@pytest.fixture(params=["generator", "handoff", "flask run"])
 def quiet(request):
     """A site whose heartbeat is far away: nothing is noticed by writing."""
     if request.param == "flask run" and "werkzeug.socket" not in inspect.getsource(werkzeug.serving):
         pytest.skip("this Werkzeug does not give its applications the client's socket: noticed by writing only")
-    return request.getfixturevalue("serve" if request.param == "gunicorn" else "serve_threads")(env=IDLE)
+    if request.param == "flask run":
+        return request.getfixturevalue("serve_threads")(env=IDLE)
+    return request.getfixturevalue("serve")(env=IDLE, transport=request.param)
 
 
 def test_fifty_streams_share_a_pool_of_two_database_connections(serve):
@@ -113,6 +117,7 @@ def test_only_building_the_application_opens_nothing(lab_env):
     subprocess.run([sys.executable, "-c", script], check=True, env=lab_env, timeout=30)
 
 
+@pytest.mark.any_transport
 def test_preloaded_applications_open_their_store_in_each_worker(serve):
     site = serve("tests.apps.preloaded:app", workers=2, args=("--preload",))
     with site.herd(12, "/events?channel=room:1") as herd:

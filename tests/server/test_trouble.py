@@ -17,7 +17,10 @@ from tests.harness.ports import free_port
 from tests.harness.servers import answers
 from tests.harness.waiting import until
 
+BOTH_TRANSPORTS = True
 
+
+@pytest.mark.any_transport
 def test_a_sync_worker_answers_with_a_retry_and_says_what_to_change(serve):
     site = serve(args=("-k", "sync"))
     with site.stream() as stream:
@@ -28,6 +31,7 @@ def test_a_sync_worker_answers_with_a_retry_and_says_what_to_change(serve):
     assert site.get("/ping")["pid"]
 
 
+@pytest.mark.any_transport
 def test_a_memory_broker_with_two_workers_is_refused_at_start(serve):
     with pytest.raises(AssertionError, match="SSEMUX_BROKER='memory:' with 2 gunicorn workers"):
         serve(workers=2, env={"SSEMUX_BROKER": "memory:"})
@@ -41,6 +45,7 @@ def test_a_memory_broker_with_one_worker_works(serve):
         stream.wait_for(b"there", 2)
 
 
+@pytest.mark.any_transport
 def test_a_bad_option_stops_the_start_and_is_named(serve):
     with pytest.raises(AssertionError, match="SSEMUX_HEARTBEAT='soon': must be seconds from 0.05 to 3600"):
         serve(env={"SSEMUX_HEARTBEAT": "soon"})
@@ -61,8 +66,9 @@ def test_a_full_worker_sends_clients_away_for_a_while_and_serves_pages(serve):
         stream.wait_for(b"ssemux.hello", 2)
 
 
+@pytest.mark.any_transport
 def test_the_default_leaves_a_fifth_of_the_connections_for_pages(serve):
-    site = serve(args=("--worker-connections", "20"))
+    site = serve(args=("--worker-connections", "20"), transport="generator")  # of a handed-over stream it is free
     with site.herd(16) as herd:
         herd.wait_all(b"ssemux.hello", 3)
         with site.stream() as more:
@@ -70,6 +76,7 @@ def test_the_default_leaves_a_fifth_of_the_connections_for_pages(serve):
         assert site.get("/ping")["pid"]
 
 
+@pytest.mark.any_transport
 def test_a_users_streams_are_limited_over_all_workers(serve):
     site = serve(workers=3, env={"SSEMUX_MAX_STREAMS_PER_USER": "4"})
     with site.herd(12, headers_of=lambda i: {"X-User": "greedy"}) as herd:
@@ -162,6 +169,7 @@ def test_while_the_store_is_away_streams_beat_and_publishing_says_so(serve, inst
         assert stream.longest_silence() < 1.5 and not stream.ended
 
 
+@pytest.mark.any_transport
 def test_a_refused_event_says_why_and_stores_nothing(serve):
     site = serve()
     before = site.publish("room:1", "before")

@@ -7,6 +7,8 @@ import sys
 
 from tests.harness.waiting import until
 
+BOTH_TRANSPORTS = True
+
 PLAIN = """
 import sys, flask_ssemux
 assert "gevent" not in sys.modules or not __import__("gevent.monkey").monkey.is_module_patched("socket")

@@ -144,6 +144,7 @@ def test_options_do_not_change():
         ("SSEMUX_LIFETIME", "60.5", 60.5),
         ("SSEMUX_HEARTBEAT_EVENT", "beat", "beat"),
         ("SSEMUX_TRANSPORT", "generator", "generator"),
+        ("SSEMUX_TRANSPORT", "handoff", "handoff"),
     ],
 )
 def test_text_of_the_environment(key, text, made):
@@ -234,7 +235,7 @@ def test_a_password_in_a_refused_broker_is_not_shown():
 
 @pytest.mark.parametrize("bad", ["", "Auto", "websocket", None, ["auto"]])
 def test_refused_transports(bad):
-    assert refused("SSEMUX_TRANSPORT", bad) == "SSEMUX_TRANSPORT=%r: must be one of auto, generator" % (bad,)
+    assert refused("SSEMUX_TRANSPORT", bad) == "SSEMUX_TRANSPORT=%r: must be one of auto, generator, handoff" % (bad,)
 
 
 @pytest.mark.parametrize("bad", ["ssemux.beat", "a\nb", "x" * 256, 7, b"beat"])
@@ -339,7 +340,7 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_QUEUE_EVENTS": "1000",
         "SSEMUX_QUEUE_BYTES": "1 MiB",
         "SSEMUX_MAX_EVENT_BYTES": "256 KiB",
-        "SSEMUX_MAX_STREAMS": "80 % of `worker_connections` and of the file limit",
+        "SSEMUX_MAX_STREAMS": "80 % of the file limit, and of `worker_connections`",
         "SSEMUX_MAX_STREAMS_PER_USER": "32",
         "SSEMUX_LIFETIME": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",

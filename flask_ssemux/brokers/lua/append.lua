@@ -78,8 +78,14 @@ if type(added) == 'table' and added.err then
 end
 redis.call('HMSET', KEYS[1], 'sequence', number, 'at', text(now))
 redis.call('HINCRBY', KEYS[1], 'kept', 1)
-redis.call('ZADD', base .. 'firsts', 'NX', number, channel)
-local excess = redis.call('XLEN', stream) - events
+local length, first = redis.call('XLEN', stream), redis.call('ZSCORE', base .. 'firsts', channel)
+if not first or length == 1 then
+  redis.call('ZADD', base .. 'firsts', number, channel)
+  if first then  -- it had events, and the server evicted them
+    set_floor(channel, sequence - 1)
+  end
+end
+local excess = length - events
 if excess > 0 then
   drop(channel, math.min(excess, 10), '+')
 end

@@ -7,12 +7,12 @@
 -- Leaves: base, epoch, sequence, life (a table), and the functions below.
 --
 -- A server that restarts, or a replica that takes over, may have lost its last events, and would
--- give their numbers again. Its run_id tells that it is another; then numbering goes on LEAP
--- further, and what lies between is void: whoever knows a number of there has seen an event that is
--- no more. If that is a process of ours (the caller), the history begins anew for everyone.
+-- give their numbers again. Its run_id tells that it is another; then numbering leaps to the time in
+-- microseconds, which it never was at before, and what lies between is void ("low:high"): whoever knows
+-- a number of there has seen an event that is no more. If that is a process of ours (the caller), the
+-- history begins anew for everyone.
 
-local LEAP = 1e9
-local LOWS = 20          -- voids remembered; cursors of before the oldest are below `forgotten`
+local VOIDS = 20         -- remembered; cursors of before the oldest are below `forgotten`
 local FLOORS = 100000    -- floors kept of channels; the lowest go at more
 
 local base = string.sub(KEYS[1], 1, -5)
@@ -37,7 +37,7 @@ end
 
 local life = {}
 do
-  local names = {'epoch', 'sequence', 'run', 'lows', 'seconds', 'events', 'forgotten', 'at'}
+  local names = {'epoch', 'sequence', 'run', 'voids', 'seconds', 'events', 'forgotten', 'at'}
   local values = redis.call('HMGET', KEYS[1], unpack(names))
   for index, name in ipairs(names) do
     life[name] = values[index] or nil
@@ -45,17 +45,24 @@ do
 end
 
 local epoch, sequence = life.epoch, tonumber(life.sequence or 0)
-local run, lows = run_id(), life.lows or ''
+local run, voids = run_id(), life.voids or ''
+
+local function forget(place)
+  if place > tonumber(life.forgotten or 0) then
+    life.forgotten = text(place)
+    set('forgotten', life.forgotten)
+  end
+end
 
 local function begin_anew()
-  epoch, lows = ARGV[3], ''
+  epoch, voids = ARGV[3], ''
   local place = text(sequence)
-  redis.call('HMSET', KEYS[1], 'epoch', epoch, 'sequence', place, 'born', place, 'run', run, 'lows', lows)
+  redis.call('HMSET', KEYS[1], 'epoch', epoch, 'sequence', place, 'born', place, 'run', run, 'voids', voids)
 end
 
 local function is_void(number)
-  for low in string.gmatch(lows, '%d+') do
-    if number > tonumber(low) and number < tonumber(low) + LEAP then
+  for low, high in string.gmatch(voids, '(%d+):(%d+)') do
+    if number > tonumber(low) and number < tonumber(high) then
       return true
     end
   end
@@ -63,18 +70,16 @@ local function is_void(number)
 end
 
 local function leap()
-  local newest = string.match(lows, '(%d+) $')
-  if not newest or sequence ~= tonumber(newest) + LEAP then  -- numbers were given since the last one
-    local _, count = string.gsub(lows, ' ', ' ')
-    if count >= LOWS then
-      life.forgotten = text(tonumber(string.match(lows, '^%d+')) + LEAP)
-      set('forgotten', life.forgotten)
-      lows = string.gsub(lows, '^%d+ ', '')
-    end
-    lows = lows .. text(sequence) .. ' '
-    sequence = sequence + LEAP
+  local time = redis.call('TIME')
+  local high = math.max(sequence + 1, tonumber(time[1]) * 1e6 + tonumber(time[2]))
+  local _, count = string.gsub(voids, ' ', ' ')
+  if count >= VOIDS then
+    forget(tonumber(string.match(voids, '^%d+:(%d+)')))
+    voids = string.gsub(voids, '^%d+:%d+ ', '')
   end
-  redis.call('HMSET', KEYS[1], 'sequence', text(sequence), 'run', run, 'lows', lows)
+  voids = voids .. text(sequence) .. ':' .. text(high) .. ' '
+  sequence = high
+  redis.call('HMSET', KEYS[1], 'sequence', text(sequence), 'run', run, 'voids', voids)
 end
 
 if not epoch then
@@ -103,7 +108,6 @@ end
 local function set_floor(channel, floor)
   redis.call('ZADD', base .. 'floors', text(floor), channel)
   if redis.call('ZCARD', base .. 'floors') > FLOORS then
-    life.forgotten = redis.call('ZPOPMIN', base .. 'floors', 10)[20] or life.forgotten
-    set('forgotten', life.forgotten)
+    forget(tonumber(redis.call('ZPOPMIN', base .. 'floors', 10)[20] or 0))
   end
 end

@@ -1,39 +1,44 @@
 -- The oldest events of some channels in a range, as of one moment; and channels of which some are no more.
 --
 -- ARGV     after (its events have been seen), the place behind it, upto, the most events, channels ...
--- returns  epoch, sequence, missing channels, and in one list: the number of the channel, sequence, body ...
+-- returns  epoch, sequence, missing channels, in one list the number of the channel, sequence, body ...,
+--          and whether that is all of the range: many bytes would hold up everyone, and are left for the next call
+
+local BYTES = 1000000
 
 local after, first, upto, limit = tonumber(ARGV[own + 1]), ARGV[own + 2], ARGV[own + 3], tonumber(ARGV[own + 4])
-local void, missing, found = is_void(after), {}, {}
+local void, missing, found, whole = is_void(after), {}, {}, 1
 
-local function is_before(one, other)
-  return one.sequence < other.sequence
-end
-
--- Only the oldest are wanted: what lies behind as many as that need not be read of the channels to come.
-local function cut()
-  table.sort(found, is_before)
-  for index = #found, limit + 1, -1 do
-    found[index] = nil
-  end
-  if #found == limit then
-    upto = text(found[limit].sequence)
+-- A channel's events into `found`; what lies behind the last that there was room for need not be read of others.
+local function take(number, channel)
+  local from, room, bytes, step = first, limit, 0, 10
+  while true do
+    local entries = redis.call('XRANGE', stream_of(channel), from, upto, 'COUNT', math.min(step, room))
+    for _, entry in ipairs(entries) do
+      local sequence, body = tonumber(string.match(entry[1], '^%d+')), entry[2][2]
+      found[#found + 1] = {channel = number, sequence = sequence, body = body}
+      bytes = bytes + #body
+      from = text(sequence + 1)
+    end
+    room = room - #entries
+    if #entries < math.min(step, room + #entries) then
+      return
+    end
+    if room == 0 or bytes > BYTES then
+      upto, whole = text(found[#found].sequence), 0
+      return
+    end
+    if bytes < BYTES / 20 then
+      step = step * 4
+    end
   end
 end
 
 for index = own + 5, #ARGV do
-  local channel = ARGV[index]
-  local entries = redis.call('XRANGE', stream_of(channel), first, upto, 'COUNT', limit)
-  for _, entry in ipairs(entries) do
-    found[#found + 1] = {
-      channel = index - own - 5, sequence = tonumber(string.match(entry[1], '^%d+')), body = entry[2][2],
-    }
-  end
-  if #found >= 2 * limit then
-    cut()
-  end
+  local channel, before = ARGV[index], #found
+  take(index - own - 5, channel)
   local kept = redis.call('ZSCORE', base .. 'firsts', channel)
-  if kept and #entries == 0 and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
+  if kept and #found == before and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
     redis.call('ZREM', base .. 'firsts', channel)
     set_floor(channel, sequence)
   end
@@ -41,12 +46,23 @@ for index = own + 5, #ARGV do
     missing[#missing + 1] = channel
   end
 end
-cut()
 
-local rows = {}
-for _, event in ipairs(found) do
+table.sort(found, function(one, other) return one.sequence < other.sequence end)
+local rows, bytes, last = {}, 0, tonumber(upto)
+for index, event in ipairs(found) do
+  if event.sequence > last then
+    break
+  end
+  if index > limit or bytes > BYTES then
+    whole = 0
+    break
+  end
   rows[#rows + 1] = event.channel
   rows[#rows + 1] = text(event.sequence)
   rows[#rows + 1] = event.body
+  bytes = bytes + #event.body
 end
-return {epoch, text(sequence), missing, rows}
+if #rows == 3 * limit then
+  whole = 0
+end
+return {epoch, text(sequence), missing, rows, whole}

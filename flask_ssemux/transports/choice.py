@@ -1,0 +1,73 @@
+"""Which transport a stream gets: what ``SSEMUX_TRANSPORT`` says, where it is safe.
+
+Only what can be told from the request; what is seen later, when the first bytes
+are out, the handoff transport finds out itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, Mapping
+
+from ..options import log
+from ..stream import Stream
+from .generator import GeneratorTransport
+from .waiting import greenlets_are_threads
+
+AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
+
+#: Imported with gevent only, so asked of where it is.
+_LANE = __name__.rpartition(".")[0] + ".lane"
+
+
+def open_transport(stream: Stream, environ: Mapping[str, Any], wanted: str) -> GeneratorTransport:
+    """The WSGI iterator of a stream.
+
+    :param wanted: ``SSEMUX_TRANSPORT``.
+    """
+    if wanted == GENERATOR:
+        return GeneratorTransport(stream, environ)
+    stays = _warn if wanted == HANDOFF else _note
+    obstacle = obstacle_to_handoff(environ)
+    if obstacle:
+        stays(obstacle)
+        return GeneratorTransport(stream, environ)
+    from .handoff import HandoffTransport
+
+    return HandoffTransport(stream, environ, stays)
+
+
+def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
+    """Why this request's connection cannot be handed over; None if, as far as can be seen now, it can."""
+    if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn") or not greenlets_are_threads():
+        return "the server is not gunicorn with its gevent worker"
+    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1") or environ.get("HTTP_VERSION") == "2":
+        return "the protocol is not HTTP/1.0 or HTTP/1.1"
+    from .handoff import can_be_taken
+
+    if not can_be_taken(environ.get("gunicorn.socket")):
+        return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
+    return None
+
+
+def handed_over() -> int:
+    """Connections of this process that are written to without a greenlet."""
+    lanes = sys.modules.get(_LANE)
+    return lanes.count() if lanes is not None else 0
+
+
+_warned: set[str] = set()
+_warning = threading.Lock()
+
+
+def _warn(obstacle: str) -> None:
+    with _warning:
+        is_new = obstacle not in _warned
+        _warned.add(obstacle)
+    if is_new:
+        log.warning("SSEMUX_TRANSPORT='handoff' is not possible here, streams go by the generator: %s", obstacle)
+
+
+def _note(obstacle: str) -> None:
+    log.debug("a stream goes by the generator: %s", obstacle)

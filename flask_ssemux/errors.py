@@ -87,7 +87,7 @@ class BrokerError(SSEMuxError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The store did not answer in time. An event being published was not accepted."""
+    """The store did not answer in time. An event being published was not accepted; see ``Broker.append``."""
 
 
 class BrokerBehind(BrokerUnavailable):

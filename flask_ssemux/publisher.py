@@ -35,7 +35,8 @@ class Publishing:
         :param event: its name; None is the standard's default, ``message``.
         :return: its cursor, the ``id`` that clients see.
         :raises InvalidEvent: (or a subclass) names the value and the rule; nothing was stored.
-        :raises BrokerUnavailable: the event was not accepted.
+        :raises BrokerUnavailable: the event was not accepted; or, where the connection to the store broke before
+            its answer, nobody can tell. It comes once at most.
         """
         body = wire.body(channel, data, event, self.max_event_bytes)
         cursor = self._broker().append(channel, body)

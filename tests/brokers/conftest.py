@@ -11,6 +11,9 @@ from tests.brokers.ear import Ear
 
 ENGINES = ("memory", "sqlite", "redis")
 
+#: Those that several processes share.
+SHARED = ("sqlite", "redis")
+
 #: Those that deliver from their history, not beside it.
 TAILING = ("memory", "sqlite")
 
@@ -56,6 +59,17 @@ def redis(opened, redis_url):
         return broker
 
     return make
+
+
+@pytest.fixture(params=SHARED)
+def make_shared(request):
+    """As `make`, of the engines that processes share; `shared_url` is where."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def shared_url(make_shared, request):
+    return request.getfixturevalue("%s_url" % request.node.callspec.params["make_shared"])
 
 
 @pytest.fixture(params=TAILING)

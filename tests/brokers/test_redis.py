@@ -1,10 +1,8 @@
-"""The Redis broker's quirks: a server that is killed, wiped, set back, hangs or fails over; several processes."""
+"""The Redis broker's quirks: a server that is killed, wiped, set back, hangs or fails over; several applications."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,19 +20,6 @@ from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
 
 ALL = 10**9
-
-APPEND = """
-import sys
-from flask_ssemux.brokers import open_broker
-broker = open_broker(sys.argv[1])
-for number in range(int(sys.argv[3])):
-    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
-"""
-
-
-def process(script, *args):
-    return subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, text=True)
-
 
 @pytest.fixture
 def own(opened, redis_server):
@@ -86,27 +71,6 @@ def assert_all_came(ear, filled):
 
 
 # -- several processes, several applications ---------------------------------
-
-
-def test_processes_number_together_and_are_heard_in_order(redis, redis_url, ear):
-    broker = redis()
-    broker.listen(ear.listener)
-    broker.want(["c0", "c1", "c2"])
-    writers = [process(APPEND, redis_url, "c%d" % n, 150) for n in range(3)]
-    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
-    ear.wait(450)
-    assert sorted(numbers) == ear.sequences == list(range(1, 451))
-    for n in range(3):
-        assert [r.body for r in ear.records if r.channel == "c%d" % n] == [b"%d" % i for i in range(150)]
-
-
-def test_a_publisher_beside_the_application_keeps_to_its_history(redis, redis_url, opened):
-    redis(events=10).head()
-    beside = open_broker(redis_url)
-    opened(beside)
-    for _ in range(50):
-        beside.append("a", b"x")
-    assert len(beside.read(["a"], 0, ALL, ALL).records) == 10
 
 
 def test_prefixes_and_databases_are_apart(shared_redis, opened, ear):
@@ -486,20 +450,6 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
 # -- places ------------------------------------------------------------------
 
 
-def test_places_of_a_process_that_died_are_free_at_once(redis, redis_url):
-    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, redis_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "[True, True, False]\n"
-    broker = redis()
-    assert not broker.hold("user:1", 2)
-    holder.kill()
-    holder.communicate(timeout=10)
-    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
-
-
 def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch):
     monkeypatch.setattr(engine, "_LASTS", 1)
     elsewhere = open_broker(redis_url)
@@ -668,35 +618,6 @@ def test_a_server_that_is_not_there_is_named_within_bounds(opened):
     with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: .*[Cc]onnect" % port):
         open_broker("redis://127.0.0.1:%d/0" % port).append("a", b"x")
     assert time.monotonic() - started < base.WAIT + 1.0
-
-
-def test_a_child_of_a_process_that_publishes_publishes_too(redis_url):
-    script = (
-        "import os, sys, flask, flask_ssemux\n"
-        "app = flask.Flask('x')\n"
-        "app.config['SSEMUX_BROKER'] = sys.argv[1]\n"
-        "flask_ssemux.init_app(app)\n"
-        "app.app_context().push()\n"
-        "flask_ssemux.publish('a', 'parent')\n"
-        "if not os.fork():\n"
-        "    for _ in range(5): flask_ssemux.publish('a', 'child')\n"
-        "    os._exit(0)\n"
-        "for _ in range(5): flask_ssemux.publish('a', 'parent')\n"
-        "assert os.wait()[1] == 0\n"
-    )
-    subprocess.run([sys.executable, "-c", script, redis_url], check=True, timeout=30)
-    assert open_broker(redis_url).head().sequence == 11
-
-
-def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(redis, redis_url):
-    writer = process(APPEND, redis_url, "a", 100000)
-    numbers = [int(writer.stdout.readline()) for _ in range(50)]
-    os.kill(writer.pid, signal.SIGKILL)
-    numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
-    writer.communicate(timeout=30)
-    broker = redis()
-    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
-    assert [r.sequence for r in broker.read(["a"], 0, numbers[-1], ALL).records] == numbers
 
 
 # -- what must not go wrong silently -----------------------------------------

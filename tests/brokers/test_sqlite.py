@@ -1,13 +1,10 @@
-"""The SQLite broker's quirks: several processes, a file that others touch, a machine that restarts."""
+"""The SQLite broker's quirks: a file that others touch, a machine that restarts."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,21 +12,10 @@ import pytest
 from flask_ssemux.brokers import History, Record, base, open_broker
 from flask_ssemux.brokers import sqlite as engine
 from flask_ssemux.errors import BrokerUnavailable
+from tests.brokers.test_processes import process
 from tests.harness.waiting import until
 
 ALL = 10**9
-
-APPEND = """
-import sys
-from flask_ssemux.brokers import open_broker
-broker = open_broker(sys.argv[1])
-for number in range(int(sys.argv[3])):
-    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
-"""
-
-
-def process(script, *args):
-    return subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
@@ -40,56 +26,11 @@ def path(sqlite_url):
 # -- several processes -------------------------------------------------------
 
 
-def test_processes_number_together_and_are_heard_in_order(sqlite, sqlite_url, ear):
-    broker = sqlite()
-    broker.listen(ear.listener)
-    writers = [process(APPEND, sqlite_url, "c%d" % n, 150) for n in range(3)]
-    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
-    ear.wait(450)
-    assert sorted(numbers) == ear.sequences == list(range(1, 451))
-    for n in range(3):
-        assert [r.body for r in ear.records if r.channel == "c%d" % n] == [b"%d" % i for i in range(150)]
-
-
-def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(sqlite, sqlite_url):
-    writer = process(APPEND, sqlite_url, "a", 100000)
-    numbers = [int(writer.stdout.readline()) for _ in range(50)]
-    writer.send_signal(signal.SIGKILL)
-    numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
-    writer.communicate(timeout=30)
-    broker = sqlite()
-    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
-    assert [r.sequence for r in broker.read(["a"], 0, numbers[-1], ALL).records] == numbers
-
-
 def test_history_outlives_every_process(sqlite, sqlite_url):
     first = open_broker(sqlite_url)
     cursor = first.append("a", b"x")
     first.close()
     assert sqlite().head() == cursor
-
-
-def test_a_publisher_beside_the_application_keeps_to_its_history(sqlite, sqlite_url):
-    sqlite(events=10).head()
-    beside = open_broker(sqlite_url)
-    for _ in range(50):
-        beside.append("a", b"x")
-    assert len(beside.read(["a"], 0, ALL, ALL).records) <= 11
-    beside.close()
-
-
-def test_places_of_a_process_that_died_are_free_at_once(sqlite, sqlite_url):
-    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, sqlite_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "[True, True, False]\n"
-    broker = sqlite()
-    assert not broker.hold("user:1", 2)
-    holder.kill()
-    holder.communicate(timeout=10)
-    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
 
 
 def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
@@ -119,38 +60,6 @@ def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite,
     assert not broker.hold("user:1", 1)
     broker.renew()
     assert broker.hold("user:1", 1)
-
-
-def test_users_who_left_are_not_remembered(sqlite):
-    broker = sqlite()
-    for number in range(50):
-        assert broker.hold("user:%d" % number, 1)
-        broker.release("user:%d" % number)
-    broker.release("user:never")
-    assert not broker._held
-
-
-def test_a_child_of_a_process_that_publishes_publishes_too(sqlite_url):
-    """SQLite's locks do not survive a fork; the application's broker lets go of its file before one."""
-    script = (
-        "import os, sys, flask, flask_ssemux\n"
-        "app = flask.Flask('x', instance_path=os.path.dirname(sys.argv[1][10:]))\n"
-        "app.config['SSEMUX_BROKER'] = sys.argv[1]\n"
-        "flask_ssemux.init_app(app)\n"
-        "app.app_context().push()\n"
-        "flask_ssemux.publish('a', 'parent')\n"
-        "ours, theirs = os.pipe()\n"
-        "if not os.fork():\n"
-        "    flask_ssemux.publish('a', 'child')\n"
-        "    os.read(ours, 1)\n"
-        "    for _ in range(4): flask_ssemux.publish('a', 'child')\n"
-        "    os._exit(0)\n"
-        "app.extensions['ssemux'].process.close()\n"
-        "os.write(theirs, b'x')\n"
-        "assert os.wait()[1] == 0\n"
-    )
-    subprocess.run([sys.executable, "-c", script, sqlite_url], check=True, timeout=30)
-    assert open_broker(sqlite_url).head().sequence == 6
 
 
 # -- trouble with the store --------------------------------------------------

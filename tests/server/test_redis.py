@@ -12,15 +12,7 @@ import urllib.error
 import pytest
 
 from tests.harness.waiting import until
-
-PLAIN = """
-import sys, flask_ssemux
-assert "gevent" not in sys.modules or not __import__("gevent.monkey").monkey.is_module_patched("socket")
-with flask_ssemux.Publisher(sys.argv[1]) as publisher:
-    publisher.publish("room:1", "from a process")
-    publisher.send_to_user(1, "for one")
-    publisher.broadcast("for all")
-"""
+from tests.server.test_workers import PLAIN
 
 STREAM = "/events?channel=room:1"
 

@@ -1,0 +1,109 @@
+"""What the engines promise that several processes share: numbers, history, places, forks. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from flask_ssemux.brokers import open_broker
+from tests.harness.waiting import until
+
+ALL = 10**9
+
+APPEND = """
+import sys
+from flask_ssemux.brokers import open_broker
+broker = open_broker(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
+"""
+
+
+def process(script, *args):
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, text=True)
+
+
+def test_they_number_together_and_are_heard_in_order(make_shared, shared_url, ear):
+    broker = make_shared()
+    broker.listen(ear.listener)
+    broker.want(["c0", "c1", "c2"])
+    writers = [process(APPEND, shared_url, "c%d" % n, 150) for n in range(3)]
+    numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
+    ear.wait(450)
+    assert sorted(numbers) == ear.sequences == list(range(1, 451))
+    for n in range(3):
+        assert [r.body for r in ear.records if r.channel == "c%d" % n] == [b"%d" % i for i in range(150)]
+
+
+def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(make_shared, shared_url):
+    writer = process(APPEND, shared_url, "a", 100000)
+    numbers = [int(writer.stdout.readline()) for _ in range(50)]
+    os.kill(writer.pid, signal.SIGKILL)
+    numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
+    writer.communicate(timeout=30)
+    broker = make_shared()
+    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
+    kept = []
+    while not kept or kept[-1] < numbers[-1]:
+        kept += [record.sequence for record in broker.read(["a"], kept[-1] if kept else 0, numbers[-1], 1000).records]
+    assert kept == numbers
+
+
+def test_a_publisher_beside_the_application_keeps_to_its_history(make_shared, shared_url, opened):
+    make_shared(events=10).head()
+    beside = open_broker(shared_url)
+    opened(beside)
+    for _ in range(50):
+        beside.append("a", b"x")
+    assert len(beside.read(["a"], 0, ALL, 100).records) <= 11
+
+
+def test_places_of_a_process_that_died_are_free_at_once(make_shared, shared_url):
+    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, shared_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "[True, True, False]\n"
+    broker = make_shared()
+    assert not broker.hold("user:1", 2)
+    holder.kill()
+    holder.communicate(timeout=10)
+    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+
+
+def test_a_child_of_a_process_that_publishes_publishes_too(make_shared, shared_url, tmp_path):
+    """SQLite's locks do not survive a fork, and a connection is one process's: each opens its own."""
+    script = (
+        "import os, sys, flask, flask_ssemux\n"
+        "app = flask.Flask('x', instance_path=sys.argv[2])\n"
+        "app.config['SSEMUX_BROKER'] = sys.argv[1]\n"
+        "flask_ssemux.init_app(app)\n"
+        "app.app_context().push()\n"
+        "flask_ssemux.publish('a', 'parent')\n"
+        "ours, theirs = os.pipe()\n"
+        "if not os.fork():\n"
+        "    flask_ssemux.publish('a', 'child')\n"
+        "    os.read(ours, 1)\n"
+        "    for _ in range(4): flask_ssemux.publish('a', 'child')\n"
+        "    os._exit(0)\n"
+        "flask_ssemux.publish('a', 'parent')\n"
+        "app.extensions['ssemux'].process.close()\n"
+        "os.write(theirs, b'x')\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script, shared_url, tmp_path], check=True, timeout=30)
+    assert make_shared().head().sequence == 7
+
+
+def test_users_who_left_are_not_remembered(make_shared):
+    broker = make_shared()
+    for number in range(50):
+        assert broker.hold("user:%d" % number, 1)
+        broker.release("user:%d" % number)
+    broker.release("user:never")
+    until(lambda: broker.figures()["held"] == 0, 5, "some are held")
+    held = getattr(broker, "_held", None)
+    assert not (broker._places._held if held is None else held)

@@ -72,8 +72,6 @@ class Replay:
         self._gone: dict[str, int] = {}
         self._size = 0
         self._life = 0
-        #: How often the broker was asked.
-        self.reads = 0
 
     def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
         """See ``Broker.read``; ``upto`` is a place that was given out, not one yet to come.
@@ -89,7 +87,6 @@ class Replay:
                 found = self._found(names, after, upto, limit)  # somebody may have read it meanwhile
                 if isinstance(found, Page):
                     return found
-                self.reads += 1
                 if self._size > BYTES:
                     self._forget_all()
                     return self._broker.read(names, after, upto, limit)

@@ -7,7 +7,6 @@ environment; no streams, no Flask.
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import sys
 from typing import Any, Mapping
@@ -44,8 +43,8 @@ def settings() -> Any:
 
 
 def is_leaving() -> bool:
-    """Whether our worker stops: it was told to (TERM, HUP, max_requests), or its master is no more."""
-    return _worker is not None and (not _worker.alive or _worker.ppid != os.getppid())
+    """Whether our worker was told to stop: TERM, HUP, max_requests."""
+    return _worker is not None and not _worker.alive
 
 
 def check_start(broker_url: str) -> None:

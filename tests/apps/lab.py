@@ -30,7 +30,7 @@ def create_app() -> Flask:
             pid=os.getpid(),
             streams=len(process.mux),
             guests=len(process._guests),
-            reads=process.mux.replay.reads,
+            reads=reads(process.broker),
             handed=handed_over(),
             memory=memory(),
             files=len(os.listdir("/proc/self/fd")),
@@ -65,6 +65,19 @@ def memory():
     """KB of this process's own memory, shared pages by share."""
     with open("/proc/self/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+
+def reads(broker):
+    """How often the broker was asked for history, since this was asked for the first time."""
+    if not hasattr(broker, "reads"):
+        broker.reads, read = 0, broker.read
+
+        def counted(*question):
+            broker.reads += 1
+            return read(*question)
+
+        broker.read = counted
+    return broker.reads
 
 
 def stream(generator, **options):

@@ -10,6 +10,7 @@ import pytest
 from flask_ssemux import replay as replay_
 from flask_ssemux.brokers import History, Page, Record, open_broker
 from flask_ssemux.replay import Replay
+from tests.harness.waiting import until
 
 
 class Counting:
@@ -50,7 +51,7 @@ def test_the_same_question_is_asked_once(broker, shared):
     broker.fill(["a"], 100)
     for _ in range(50):
         assert sequences(shared.read(["a"], 40, 100, 20)) == list(range(41, 61))
-    assert len(broker.asked) == shared.reads == 1
+    assert len(broker.asked) == 1
 
 
 def test_ten_thousand_clients_with_their_own_places_read_each_event_once(broker, shared):
@@ -166,8 +167,7 @@ def test_what_is_being_read_when_another_life_begins_is_not_kept(broker, shared)
     found = []
     reader = threading.Thread(target=lambda: found.append(shared.read(["a"], 0, 5, 10)))
     reader.start()
-    while not shared.reads:
-        pass
+    until(shared._reading.locked, 5, "nobody reads")
     shared.begin_anew()
     broker.go.set()
     reader.join()

@@ -11,10 +11,12 @@ from ..errors import ConfigurationError
 from ..redact import without_password
 from .base import Broker, History, Listener, Page, Record
 from .memory import MemoryBroker
-from .redis import RedisBroker
 from .sqlite import SQLiteBroker
 
 __all__ = ["Broker", "History", "Listener", "Page", "Record", "open_broker"]
+
+#: What the Redis broker's URLs begin with.
+REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 #: The file that ``sqlite:`` alone means, inside the application's instance folder.
 DEFAULT_FILE = "ssemux.sqlite3"
@@ -33,11 +35,14 @@ def open_broker(url: str, history: History | None = None, folder: str | None = N
         return MemoryBroker(history or History())
     if url.startswith("sqlite:"):
         return SQLiteBroker(_sqlite_path(url, folder), history)
-    if url.startswith(RedisBroker.schemes):
+    if url.startswith(REDIS):
+        # Not before it is asked for: redis-py imports ssl, which gevent must patch first.
+        from .redis import RedisBroker
+
         return RedisBroker(url, history)
     raise ConfigurationError(
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
-        "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(RedisBroker.schemes))
+        "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(REDIS))
     )
 
 

@@ -92,9 +92,6 @@ class Broker:
     After ``close`` every method raises ``BrokerClosed``; ``close`` itself may be called again.
     """
 
-    #: What a URL of this engine begins with.
-    schemes: tuple[str, ...] = ()
-
     #: Whether other processes see the events.
     shared = True
 

@@ -19,7 +19,6 @@ from .base import Broker, History, Listener, Page, Record, log, new_epoch
 class MemoryBroker(Broker):
     """Keeps everything in one list, under one lock."""
 
-    schemes = ("memory:",)
     shared = False
 
     def __init__(self, history: History) -> None:

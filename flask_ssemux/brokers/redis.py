@@ -36,7 +36,7 @@ from ..errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
 from .base import Broker, History, Listener, Page, Record, log
-from .redis_link import SCHEMES, Address, Line, Script, driver
+from .redis_link import Address, Line, Script, driver
 
 #: Seconds without a message after which the subscribed connection is asked whether it lives, and
 #: the server who it is; half of it is the time to answer.
@@ -78,8 +78,6 @@ class RedisBroker(Broker):
     :param history: how much is kept; None takes what the store says.
     :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.
     """
-
-    schemes = SCHEMES
 
     def __init__(self, url: str, history: History | None = None) -> None:
         self._address = Address(url)

@@ -25,8 +25,6 @@ try:
 except ImportError:  # an extra; where a URL asks for it, that is said
     pass
 
-SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
-
 #: What the URL's ``?prefix=`` is by default: applications that share a database have each their own.
 PREFIX = "ssemux"
 

@@ -78,8 +78,6 @@ class SQLiteBroker(Broker):
     :param history: how much is kept; None takes what the file says.
     """
 
-    schemes = ("sqlite:",)
-
     def __init__(self, path: str, history: History | None = None) -> None:
         self.path = path
         self._history = history

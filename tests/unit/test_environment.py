@@ -1,6 +1,9 @@
-"""What of the environment is only warned of."""
+"""What of the environment is only warned of; and what is not imported before gevent has patched it."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -15,3 +18,10 @@ def test_a_typo_in_the_environment_is_warned_of_and_one_in_the_configuration_ref
     with pytest.raises(ConfigurationError) as refused:
         Options.resolve({"SSEMUX_HEARBEAT": 5}, {})
     assert str(refused.value) == "there is no option SSEMUX_HEARBEAT; did you mean SSEMUX_HEARTBEAT?"
+
+
+def test_gunicorns_settings_are_read_before_anything_imports_ssl():
+    """redis-py does: under gevent a broker's TLS would be patched too late."""
+    script = "import sys, flask_ssemux.gunicorn_conf; assert 'redis' not in sys.modules"
+    done = subprocess.run([sys.executable, "-W", "error::Warning:gevent", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, "MonkeyPatchWarning" in done.stderr) == (0, False), done.stderr

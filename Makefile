@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh Debian machine with Python, make and root:
 #   make demo    the example application on http://127.0.0.1:8000
-#   make test    all tests, against the real gunicorn, nginx and Chromium
+#   make test    all tests, against the real gunicorn, nginx, Redis and Chromium
 # Each makes its own virtual environment first. PYTHON=python3.8 chooses another interpreter.
 
 PYTHON ?= python3

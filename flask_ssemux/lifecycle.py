@@ -163,6 +163,7 @@ class Process:
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
         self._broker = self._mux = None
         self._guests = set()
+        self.is_closed = False
         self._making = threading.RLock()
 
     def _watch_server(self) -> None:

@@ -70,7 +70,7 @@ class Publisher(Publishing):
         with flask_ssemux.Publisher("sqlite:////srv/app/instance/ssemux.sqlite3") as publisher:
             publisher.publish("jobs:42", {"done": 7}, event="progress")
 
-    May be used from several threads; not over a fork.
+    May be used from several threads; over a fork with Redis only.
 
     :param url: the broker's, as ``SSEMUX_BROKER``, with an absolute path; None takes the environment's.
     :param max_event_bytes: as ``SSEMUX_MAX_EVENT_BYTES``.

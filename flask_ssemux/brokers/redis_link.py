@@ -226,7 +226,7 @@ def _sentinel_pool(url: str, query: dict[str, str]) -> Any:
             "a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database"
         )
     for option in parse_qs(parts.query):
-        if option != "prefix" and not option.startswith(("sentinel_", "ssl_")):
+        if not option.startswith("ssl_"):
             raise ValueError("a sentinel's URL knows no option %r" % option)
     options = _settings(WAIT)
     options["db"] = int(path[1]) if len(path) == 2 and path[1] else 0
@@ -241,9 +241,7 @@ def _sentinel_pool(url: str, query: dict[str, str]) -> Any:
         if "sentinel_" + option in query:
             watchers[option] = query["sentinel_" + option]
     sentinel = driver.sentinel.Sentinel([_place(place) for place in places.split(",")], sentinel_kwargs=watchers)
-    pool = driver.sentinel.SentinelConnectionPool(path[0], sentinel, max_connections=2**31 - 1, **options)
-    pool.sentinel_manager = sentinel
-    return pool
+    return driver.sentinel.SentinelConnectionPool(path[0], sentinel, max_connections=2**31 - 1, **options)
 
 
 def _tls(query: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 import flask_ssemux
+from flask_ssemux import lifecycle
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
 from flask_ssemux.wire import Cursor
 from tests.harness.parser import parse
@@ -712,3 +713,13 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     retry, said = answer.data.decode().rstrip("\n").split("\n")
     assert 1500 <= int(retry[len("retry: ") :]) <= 4500
     assert said == ": the history began anew, and this worker has yet to hear of it"
+
+
+def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(make_app):
+    """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
+    process = make_app().extensions["ssemux"].process
+    lifecycle.worker_exit(None, None)
+    process.forget()  # as in the child, after the fork
+    stream = process.mux.open(("a",), None)
+    lifecycle.worker_exit(None, None)
+    assert stream.reason == lifecycle.STOPPING

@@ -4,7 +4,7 @@
 -- ARGV      epoch and newest sequence that the caller knows, a name for a new epoch,
 --           seconds and events that history keeps ("" where the caller does not say)
 --
--- Leaves: base, epoch, sequence, life (a table), and the functions below.
+-- Leaves: base, own, epoch, sequence, run, voids, life (a table), and the functions below.
 --
 -- A server that restarts, or a replica that takes over, may have lost its last events, and would
 -- give their numbers again. Its run_id tells that it is another; then numbering leaps to the time in

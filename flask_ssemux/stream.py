@@ -102,7 +102,7 @@ class Stream:
         self.channels = channels
         self.user_id = user_id
         self.state = OPENING
-        #: Live events up to this sequence are history to this stream: all of them, until it has joined.
+        #: Live events up to this sequence are history to this stream, or it has had them: all, until it has joined.
         self.after = sys.maxsize
         #: Where the heart keeps it.
         self.slot: int | None = None
@@ -143,8 +143,12 @@ class Stream:
 
         :param sequence: the event's place; None for frames that have none.
         """
-        if self._deaf or (sequence is not None and sequence <= self.after):
+        if self._deaf:
             return
+        if sequence is not None:
+            if sequence <= self.after:
+                return
+            self.after = sequence
         writer = self._writer
         if writer is not None:
             writer.write(self, frame)

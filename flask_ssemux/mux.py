@@ -7,6 +7,7 @@ who may read what is not asked here, and no byte is written to a socket. No Flas
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from typing import Callable, Iterable, Iterator, Sequence
 
@@ -97,7 +98,7 @@ class Mux:
         """
         self._listen()
         now = self._heart.clock()
-        stream = Stream(tuple(channels), user_id, self._limits, now)
+        stream = Stream(tuple(map(sys.intern, channels)), user_id, self._limits, now)  # one copy for all its readers
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)

@@ -38,9 +38,9 @@ WRITE_TIMEOUT = 30.0
 JOIN_BYTES = 64 * 1024
 
 
-#: Of a heartbeat: from this much silence on, a look ends it. Earlier than it must, so that streams which
-#: had an event at one moment do not beat at one moment ever after; each keeps its own time.
-EARLY = 0.5
+#: Of a heartbeat: from this much silence on, a look ends it. Earlier than it must, so that streams which had an event
+#: at one moment do not beat at one moment ever after. Under a half: each finds its own time with the second beat.
+EARLY = 0.4
 
 #: Of a heartbeat: from one beat to the next. Under 1 by two of the heart's ticks, so that a tick's width never
 #: makes a beat late.

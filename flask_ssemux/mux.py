@@ -60,6 +60,8 @@ class Mux:
         self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
+        #: Events given to streams, one for each stream.
+        self.delivered = 0
         self._outage = _Outage(self)
         self._draining: str | None = None
         self._since_breath = [0, 0]
@@ -221,6 +223,7 @@ class Mux:
                 self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
             if targets:
+                self.delivered += len(targets)
                 cursor = "%s-%d" % (self._epoch, record.sequence)
                 self._fan_out(targets, wire.frame(record.body, cursor), record.sequence)
 

@@ -137,6 +137,7 @@ class Heart:
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         self._running = False
+        self._is_over = False
 
     def add(self, member: Member, due: float) -> None:
         """Look at a member for the first time at ``due``, in seconds of ``clock``."""
@@ -148,6 +149,11 @@ class Heart:
 
     def remove(self, member: Member) -> None:
         self._slots.remove(member)
+
+    def forget(self) -> None:
+        """In a forked child: greenlets live on there, and those that are looked at are the parent's."""
+        self._is_over = True
+        self.pulse.end()
 
     def _run(self) -> None:
         tick, turn, clock = self._slots.tick, self.pulse.turn, self.clock
@@ -167,6 +173,6 @@ class Heart:
 
     def _is_needed(self) -> bool:
         with self._starting:
-            self._running = len(self._slots) > 0
+            self._running = len(self._slots) > 0 and not self._is_over
             return self._running
 

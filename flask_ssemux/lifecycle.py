@@ -178,6 +178,8 @@ class Process:
     def forget(self) -> None:
         """After a fork, in the child: what the parent opened is the parent's."""
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
+        if self._mux is not None:
+            self.heart.forget()
         self._broker = self._mux = None
         self._guests = set()
         self.is_closed = False
@@ -193,7 +195,7 @@ class Process:
         threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
 
     def _report(self) -> None:
-        if self._mux is not None and not self.is_closed:  # this may be a child that has inherited its parent's heart
+        if self._mux is not None and not self.is_closed:
             figures = self.figures(self._mux)
             threading.Thread(target=self.broker.report, args=(figures,), name="ssemux-report", daemon=True).start()
 

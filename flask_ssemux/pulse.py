@@ -110,12 +110,12 @@ class Pulse:
         watcher = self._watcher
         calls = watcher.seen(due) if watcher else ()
         parts = [
-            "the worker was blocked for %d ms: its streams (%d) got neither heartbeats nor events meanwhile%s; "
+            "the worker was blocked and is late by %d ms: its streams (%d) got neither heartbeats nor events%s; "
             % (seconds * 1000, streams, self._margin),
             told_of(calls) if watcher else THREADS,
         ]
         if self._unsaid:
-            since = "; since the last such line it was blocked %d times more, for %d ms at most"
+            since = "; since the last such line it was late %d times more, by up to %d ms"
             parts.append(since % (self._unsaid, self._unsaid_longest * 1000))
         if calls:
             parts.append("\nWhat ran then (most recent call last):\n" + "".join(traceback.format_list(_frames(calls))))

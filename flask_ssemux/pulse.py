@@ -1,8 +1,8 @@
 """Whether the worker's loop keeps time: how late it was, counted, and said once a minute.
 
 The heart says at each of its turns when the next one is due. While code blocks the loop there is no turn:
-no heartbeat, no event, no page. What blocked is seen by ``lookout.py``; here it is told from what
-only passes through. Time is passed in; nothing here sleeps or starts a thread.
+no heartbeat, no event, no page. Which code it was a watcher tells (``lookout.py``); the line for the log is made
+here. Time is passed in; nothing here sleeps or starts a thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LATE = 1.0
 #: Seconds between two lines about it.
 QUIET = 60.0
 
+#: Calls of the application's own that the line itself shows.
+TELLING = 3
+
 #: A call that was seen: file, line, function.
 Call = Tuple[str, int, str]
 
@@ -33,7 +36,6 @@ _OTHERS = (
     "<",
 )
 _INSTALLED = ("/site-packages/", "/dist-packages/")
-
 
 #: In threads nobody keeps the others from running but the interpreter's lock, or the machine.
 THREADS = "in threads it cannot be told by what: native code that keeps the interpreter's lock, or too few processors"
@@ -126,24 +128,25 @@ def told_of(calls: Sequence[Call]) -> str:
     """In one line: what blocked, and what to do."""
     if not calls:
         return (
-            "what ran was not seen: it kept even the interpreter, or the process got no processor; "
+            "what ran was not seen: it kept even the interpreter, or the process was stopped; "
             "docs/blocking.md says how to find it"
         )
     if _is_idle(calls):
-        return "nothing ran: the process got no processor (an overloaded or swapping machine, a SIGSTOP)"
-    file, line, name = telling(calls)
+        return "nothing ran: the process got no processor (an overloaded or swapping machine)"
     return (
-        "%s (%s:%d) ran; let it wait as gevent does (a driver that yields, monkey.patch_all() before other imports), "
-        "or compute in gevent's threadpool: docs/blocking.md" % (name, file, line)
+        "%s ran; let it wait as gevent does (a driver that yields, monkey.patch_all() before other imports), or "
+        "compute in gevent's threadpool: docs/blocking.md"
+        % " > ".join("%s (%s:%d)" % (name, file, line) for file, line, name in telling(calls))
     )
 
 
-def telling(calls: Sequence[Call]) -> Call:
-    """The innermost call of the application's own code; where none is, the innermost."""
-    for call in reversed(calls):
-        if not call[0].startswith(_OTHERS) and not any(part in call[0] for part in _INSTALLED):
-            return call
-    return calls[-1]
+def telling(calls: Sequence[Call]) -> Sequence[Call]:
+    """The innermost calls of the application's own code; where it has none, the innermost of all."""
+    return [call for call in calls if _is_own(call[0])][-TELLING:] or calls[-1:]
+
+
+def _is_own(file: str) -> bool:
+    return not file.startswith(_OTHERS) and not any(part in file for part in _INSTALLED)
 
 
 def _is_idle(calls: Sequence[Call]) -> bool:

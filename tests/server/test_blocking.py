@@ -72,7 +72,7 @@ def test_what_blocks_is_named_once_a_minute_and_counted(sites, lab_env, reports)
         (line,) = told(site)
         assert 2700 <= int(re.search(r"late by (\d+) ms", line).group(1)) < 60000
         assert "its streams (1) got neither heartbeats nor events (heartbeats are due every 1 s" in line
-        assert re.search(r"; wait_unpatched \(\S*/tests/apps/lab\.py:\d+\) ran; let it wait", line)
+        assert re.search(r"; block \(\S*/tests/apps/lab\.py:\d+\) > wait_unpatched \(\S*:\d+\) ran; let it wait", line)
         assert re.search(r'^  File "\S*/tests/apps/lab\.py", line \d+, in block$', site.server.log, re.M)
     shown = json.loads(status(lab_env, "--json"))
     assert (shown["totals"]["workers"], shown["totals"]["late"]) == (2, 4)

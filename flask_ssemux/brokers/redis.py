@@ -156,6 +156,8 @@ class RedisBroker(Broker):
         self._places.renew()
 
     def report(self, figures: dict[str, Any]) -> None:
+        if self._process != os.getpid():
+            self._be_of_this_process()
         self._has_reported = True
         self._report(json.dumps(figures))
 

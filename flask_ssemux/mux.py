@@ -59,6 +59,8 @@ class Mux:
         self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
+        #: Events given to streams, one for each stream.
+        self.delivered = 0
         self._outage = _Outage(self)
         self._draining: str | None = None
         self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
@@ -220,6 +222,7 @@ class Mux:
                 self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
             if targets:
+                self.delivered += len(targets)
                 cursor = "%s-%d" % (self._epoch, record.sequence)
                 self._fan_out.send(targets, wire.frame(record.body, cursor), record.channel, record.sequence)
 

@@ -1,7 +1,7 @@
 """One event to all streams of its channel: in slices, so that others live, and in turns.
 
 An event for few streams goes out at once. One for many goes out slice by slice, in a thread (or greenlet) that
-lives while there are such: what was published to another channel meanwhile does not wait for its end. Each
+lives while there are such now and then: what was published to another channel meanwhile does not wait for its end. Each
 stream gets its events in order all the same: before one is handed over, those before it that are still on their
 way are. Which streams a channel has is the mux's to say, and nothing is written to a socket here.
 """
@@ -14,8 +14,11 @@ from typing import Callable, Iterator, Sequence
 from .options import log
 from .stream import Limits, Stream
 
-#: Deliveries between two moments in which others may run: 2 to 4 ms of work.
-SLICE = 200
+#: Deliveries between two moments in which others may run: 3 to 8 ms of work.
+SLICE = 400
+
+#: Seconds that the thread waits for the next event.
+LINGER = 10.0
 
 #: Events for many streams that may be on their way; whoever brings one more waits.
 ON_THEIR_WAY = 32
@@ -51,6 +54,7 @@ class FanOut:
             while self._is_full_with(frame):
                 self._turn.wait()
             self._on_their_way.setdefault(channel, []).append(_Large(targets, frame, channel, sequence))
+            self._turn.notify_all()
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="ssemux-fan-out", daemon=True).start()
@@ -78,6 +82,8 @@ class FanOut:
 
     def _is_needed(self) -> bool:
         with self._turn:
+            if not self._on_their_way:
+                self._turn.wait(LINGER)
             self._running = bool(self._on_their_way)
             return self._running
 

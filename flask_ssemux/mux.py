@@ -50,7 +50,9 @@ class Mux:
         self._breathe = breathe
         self._lock = threading.RLock()
         self._streams: set[Stream] = set()
-        self._channels: dict[str, set[Stream]] = {}
+        #: In the order in which they joined: so they lie in memory, ours and the kernel's, and what an event touches
+        #: is what comes next.
+        self._channels: dict[str, dict[Stream, None]] = {}
         self._targets: dict[str, list[Stream]] = {}
         self._wanted: set[str] = set()
         self._listening = threading.Lock()
@@ -149,7 +151,7 @@ class Mux:
         with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
-                    self._channels.setdefault(channel, set()).add(stream)
+                    self._channels.setdefault(channel, {})[stream] = None
                     self._targets.pop(channel, None)
                 new = [channel for channel in stream.channels if channel not in self._wanted]
             epoch, after = self._epoch, self.broker.want(new) if new else 0
@@ -195,8 +197,8 @@ class Mux:
         with self._lock:
             self._streams.discard(stream)
             for channel in stream.channels:
-                members = self._channels.get(channel, set())
-                members.discard(stream)
+                members = self._channels.get(channel, {})
+                members.pop(stream, None)
                 self._targets.pop(channel, None)
                 if not members and self._channels.pop(channel, None) is not None:
                     self._wanted.discard(channel)

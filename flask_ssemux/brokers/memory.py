@@ -10,12 +10,16 @@ import json
 import threading
 import time
 from collections import deque
+from itertools import takewhile
 from typing import Any, Iterable
 
 from ..errors import BrokerClosed
 from ..wire import Cursor
 from . import base
 from .base import Broker, History, Listener, Page, Record, Report, log, new_epoch
+
+#: Events delivered at a time.
+BATCH = 500
 
 
 class MemoryBroker(Broker):
@@ -108,6 +112,10 @@ class MemoryBroker(Broker):
             self._closed = True
             self._changed.notify_all()
 
+    def _since(self, after: int) -> list[Record]:
+        newest_first = takewhile(lambda record: record.sequence > after, (kept[1] for kept in reversed(self._kept)))
+        return list(newest_first)[: -BATCH - 1 : -1]
+
     def _head(self) -> Cursor:
         return Cursor(self._epoch, self._sequence)
 
@@ -137,7 +145,7 @@ class MemoryBroker(Broker):
                 while self._sequence == after and not self._closed:
                     self._changed.wait()
                 head = self._head()
-                news = [record for _, record in self._kept if record.sequence > after][:500]
+                news = self._since(after)
                 lost = [name for name, floor in self._floors.items() if floor > after]
             after = news[-1].sequence if news else head.sequence
             try:

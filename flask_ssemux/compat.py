@@ -119,6 +119,7 @@ class OldStream:
         self._options = process.options
         self._interrupt: Callable[[], None] = _nothing
         self._departure: Departure | None = None
+        self._greenlet: Any = None
         self._turn = threading.Lock()
         self._inside = False
         self._over = False
@@ -153,6 +154,7 @@ class OldStream:
         departure, self._departure = self._departure, None
         if departure is not None:
             departure.close()
+        self._peer.close()
         source, self._source = self._source, ()
         if hasattr(source, "close"):
             source.close()
@@ -163,6 +165,7 @@ class OldStream:
             from gevent import get_hub, getcurrent
 
             hub, greenlet = get_hub(), getcurrent()
+            self._greenlet = greenlet
             self._departure = Departure(self._peer, self._left)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
@@ -238,9 +241,16 @@ class OldStream:
         """With the turn taken by ``beat``."""
         try:
             if self._inside and self.write is not None:
+                _act_for(self._greenlet)
                 self.write(self._beat_frame())
                 self._sent_at = monotonic()
         except OSError:
+            self._left()
+        except SystemError as error:  # uWSGI's, whose write() is for the request's own thread
+            self.write = None
+            _tell_of_silence(str(error))
+        except Exception as error:  # waitress's, which is no OSError
+            log.debug("an old stream's client left: %s", error)
             self._left()
         finally:
             self._turn.release()
@@ -250,6 +260,24 @@ class OldStream:
         if self._tail.endswith((b"\n\n", b"\r\n\r\n")):
             return wire.heartbeat(self._options.heartbeat_event)
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+
+
+@functools.lru_cache(maxsize=None)
+def _tell_of_silence(error: str) -> None:
+    """Once."""
+    log.warning(
+        "old streams get no heartbeats here while their generator sleeps, the server does not let them be written "
+        "beside it (%s): use gunicorn or uWSGI with gevent, or SSEMux.add_stream", error
+    )  # fmt: skip
+
+
+def _act_for(greenlet: Any) -> None:
+    """uWSGI finds by the greenlet whose ``write`` it is that writes."""
+    request = getattr(greenlet, "uwsgi_wsgi_req", None)
+    if request is not None:
+        from gevent import getcurrent
+
+        getcurrent().uwsgi_wsgi_req = request
 
 
 def _nothing() -> None:

@@ -23,9 +23,10 @@ from .brokers.base import HOLD_SECONDS
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
+from .slots import Slots
 from .stream import Stream
 from .transports.choice import handed_over
-from .transports.waiting import greenlets_are_threads
+from .transports.waiting import THREAD_FILES, greenlets_are_threads
 
 #: What streams, and clients that ask for one, are told when the worker goes.
 STOPPING = "this worker stops"
@@ -81,9 +82,10 @@ class Process:
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
-        self.max_streams = options.max_streams or server.stream_files()
-        #: Of all applications here; where the option says a number, that is all there is to it.
-        self._max_in_slots = sys.maxsize if options.max_streams else server.stream_slots()
+        self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
+        self._slots = server.slots()
+        #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
+        self._max_in_slots = _most_in(self._slots, options.max_streams)
         self._mux = Mux(broker, self.heart, options, breathe)
         for work, every in (
             (self._watch_server, LEAVING),
@@ -96,8 +98,12 @@ class Process:
         """Why this process takes no stream more; None if it does."""
         if self.mux.is_draining:
             return STOPPING
-        if self.held >= self.max_streams or _in_slots() >= self._max_in_slots:
+        if self.held >= self.max_streams:
             return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.held
+        if self._slots is not None and _in_slots() >= self._max_in_slots:
+            return "this worker holds %d streams, the most of %s with %s" % (
+                self.held, self._slots.server, self._slots.setting
+            )  # fmt: skip
         return None
 
     @property
@@ -216,6 +222,19 @@ def _breathe_greenlets() -> None:
 
 def _breathe_threads() -> None:
     time.sleep(0.001)
+
+
+def _most_in(slots: Slots | None, wanted: int | None) -> int:
+    """How many streams may take slots; what is less than a user may expect is told."""
+    if slots is None:
+        return sys.maxsize
+    if wanted is None:
+        if not slots.is_cheap:
+            log.warning("%s", slots.told)
+        return slots.for_streams
+    if wanted >= slots.most and not slots.is_cheap:
+        log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", wanted, slots.told)
+    return min(wanted, slots.most - 1)
 
 
 def _in_slots() -> int:

@@ -107,7 +107,7 @@ def add_interpreters_to_path() -> None:
 
 def pyenv_root() -> Path:
     try:
-        told = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
+        told = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, text=True).stdout.strip()
     except OSError:
         told = ""
     return Path(os.environ.get("PYENV_ROOT") or told or Path.home() / ".pyenv")

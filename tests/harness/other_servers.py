@@ -16,7 +16,11 @@ class Waitress(Server):
     name = "waitress"
 
     def __init__(
-        self, app: str, threads: int | None = None, args: Sequence[str] = (), env: Mapping[str, str | None] | None = None
+        self,
+        app: str,
+        threads: int | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str | None] | None = None,
     ) -> None:
         need_python("waitress")
         super().__init__(env)

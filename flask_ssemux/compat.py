@@ -70,13 +70,13 @@ def _wrap(response: Response, process: Process) -> Response:
         log.error("a stream was refused: %s", trouble)
         response.close()
         return come_back(trouble)
-    trouble = process.why_full()
+    source = OldStream(response.response, process, Peer(request.environ))
+    trouble = process.take_guest(source)
     if trouble:
         response.close()
         return send_away(process, trouble)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
-    source = OldStream(response.response, process, Peer(request.environ))
     response.response = source
     kind: Any = type(response)
     response.__class__ = _heard(kind)

@@ -49,14 +49,18 @@ class Process:
         self.options = options
         self._folder = folder
         self._making = threading.RLock()
+        self._pid = os.getpid()
         self._broker: Broker | None = None
         self._mux: Mux | None = None
         self._guests: set[Guest] = set()
+        self._opening = 0
+        self._counting = threading.Lock()
         self.is_closed = False
         _processes.add(self)
 
     @property
     def broker(self) -> Broker:
+        self._look_where()
         if self._broker is None:
             with self._making:
                 if self._broker is None:
@@ -67,12 +71,18 @@ class Process:
 
     @property
     def mux(self) -> Mux:
+        self._look_where()
         if self._mux is None:
             with self._making:
                 if self._mux is None:
                     self._build()
         assert self._mux is not None
         return self._mux
+
+    def _look_where(self) -> None:
+        # uWSGI forks its workers without asking Python, which therefore calls no hooks.
+        if self._pid != os.getpid():
+            _after_fork()
 
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
@@ -94,41 +104,70 @@ class Process:
         ):
             self.heart.add(_Chore(work, every), self.heart.clock() + every)
 
-    def why_full(self) -> str | None:
-        """Why this process takes no stream more; None if it does."""
+    def _why_full(self) -> str | None:
+        """Why this process takes no stream more; None if it does. Asked while nobody else counts."""
         if self.mux.is_draining:
             return STOPPING
         if self.held >= self.max_streams:
-            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.held
+            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams
         if self._slots is not None and _in_slots() >= self._max_in_slots:
-            return "this worker holds %d streams, the most of %s with %s" % (
-                self.held, self._slots.server, self._slots.setting
+            return "this worker serves %d streams, the most of %s with %s" % (
+                self._max_in_slots, self._slots.server, self._slots.setting
             )  # fmt: skip
         return None
 
     @property
     def held(self) -> int:
-        """Streams that are open here, old ones included."""
-        return (0 if self._mux is None else len(self._mux)) + len(self._guests)
+        """Streams that are open here, old ones and those that are just being opened included."""
+        return (0 if self._mux is None else len(self._mux)) + len(self._guests) + self._opening
 
     def take_place(self, user_id: str | None) -> str | None:
-        """Take a user's place for one stream more; why there is none, or None.
+        """Take a place for one stream more, here and of its user's; why there is none, or None.
+
+        Whoever took one says ``opened``, once its stream is open or is not.
 
         :raises BrokerUnavailable: nobody can tell.
         """
-        trouble = self.why_full()
+        trouble = self._count_in()
         if trouble:
             return trouble
-        if not self.places.take(user_id):
-            return "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
-        trouble = self.why_full()  # asked again: counting may have waited, and others came meanwhile
+        try:
+            if not self.places.take(user_id):
+                trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
+            elif self.mux.is_draining:  # meanwhile: counting may have waited
+                self.places.leave(user_id)
+                trouble = STOPPING
+        except BaseException:
+            self.opened()
+            raise
         if trouble:
-            self.places.leave(user_id)
+            self.opened()
         return trouble
 
+    def _count_in(self, guest: Guest | None = None) -> str | None:
+        """Count one more, if there is room; why not, or None."""
+        _ = self.mux  # made now: nothing may wait where several threads would find the last place free
+        with self._counting:
+            trouble = self._why_full()
+            if trouble:
+                return trouble
+            if guest is None:
+                self._opening += 1
+            else:
+                self._guests.add(guest)
+        return None
+
+    def opened(self) -> None:
+        """The stream whose place was taken counts for itself now, or there will be none."""
+        with self._counting:
+            self._opening -= 1
+
+    def take_guest(self, guest: Guest) -> str | None:
+        """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None."""
+        return self._count_in(guest)
+
     def guest_came(self, guest: Guest, due: float) -> None:
-        """An old stream, which the mux does not feed, begins: give it the heart's looks."""
-        self._guests.add(guest)
+        """It begins: give it the heart's looks."""
         self.heart.add(guest, due)
         if self.mux.is_draining:  # begun while it was being opened
             guest.leave(self.mux.farewell(STOPPING))
@@ -167,8 +206,11 @@ class Process:
     def forget(self) -> None:
         """After a fork, in the child: what the parent opened is the parent's."""
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
+        self._pid = os.getpid()
         self._broker = self._mux = None
         self._guests = set()
+        self._opening = 0
+        self._counting = threading.Lock()
         self.is_closed = False
         self._making = threading.RLock()
 
@@ -229,10 +271,10 @@ def _most_in(slots: Slots | None, wanted: int | None) -> int:
     if slots is None:
         return sys.maxsize
     if wanted is None:
-        if not slots.is_cheap:
+        if not slots.is_plenty:
             log.warning("%s", slots.told)
         return slots.for_streams
-    if wanted >= slots.most and not slots.is_cheap:
+    if wanted >= slots.most and not slots.is_plenty:
         log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", wanted, slots.told)
     return min(wanted, slots.most - 1)
 

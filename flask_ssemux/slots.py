@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 #: Of a process's slots and files, what streams may take; the rest stays free for pages.
 SHARE = 0.8
 
+#: So many slots may surprise whoever thought that a stream costs nothing.
+FEW = 100
+
 #: Unless told to poll, waitress waits with select(), which knows files below 1024; a stream in a thread has three.
 SELECTABLE = 300
 
@@ -23,13 +26,13 @@ class Slots(NamedTuple):
     :param server: its name, in a sentence.
     :param most: requests.
     :param setting: what sets the number, as it is set now.
-    :param is_cheap: a slot is a greenlet, of which there may be thousands.
+    :param is_plenty: nobody need be told.
     """
 
     server: str
     most: int
     setting: str
-    is_cheap: bool = False
+    is_plenty: bool = False
 
     @property
     def for_streams(self) -> int:
@@ -51,7 +54,7 @@ def of_gunicorn(settings: Any, kind: str) -> Slots:
     if kind == "gthread":
         return Slots("gunicorn's gthread worker", settings.threads, "--threads %d" % settings.threads)
     connections = settings.worker_connections
-    return Slots("gunicorn's gevent worker", connections, "--worker-connections %d" % connections, is_cheap=True)
+    return Slots("gunicorn's gevent worker", connections, "--worker-connections %d" % connections, is_plenty=True)
 
 
 def of_others() -> Slots | None:
@@ -65,7 +68,7 @@ def _uwsgi() -> Slots | None:
         return None
     cores: int = uwsgi.cores  # type: ignore[union-attr]
     is_gevent = not {"gevent", b"gevent"}.isdisjoint(uwsgi.opt)  # type: ignore[union-attr]
-    return Slots("uWSGI", cores, "--%s %d" % ("gevent" if is_gevent else "threads", cores), is_gevent)
+    return Slots("uWSGI", cores, "--%s %d" % ("gevent" if is_gevent else "threads", cores), cores > FEW)
 
 
 def _waitress() -> Slots | None:
@@ -84,7 +87,7 @@ def _waitress() -> Slots | None:
 def _pywsgi() -> Slots | None:
     handler = caller("gevent.pywsgi", "server")
     size = getattr(getattr(handler, "server", None) and handler.server.pool, "size", None)
-    return None if size is None else Slots("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, is_cheap=True)
+    return None if size is None else Slots("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, size > FEW)
 
 
 def caller(module: str, attribute: str) -> Any:

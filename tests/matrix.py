@@ -57,8 +57,10 @@ STACKS = {
             "flask==2.2.*",
             "werkzeug==2.2.*",  # Flask 2.2 lets 3 in, which it cannot import
             "gunicorn==20.1.0",
-            "setuptools<81",  # gunicorn 20 imports pkg_resources, which later ones have no more
+            # gunicorn 20 and gevent 22 import pkg_resources: 80 warns of that, 82 has none.
+            "setuptools<80",
             "gevent==22.10.*",
+            "greenlet<3",
             "redis==4.6.*",
         ),
     ),

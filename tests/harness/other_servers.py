@@ -52,22 +52,32 @@ class Pywsgi(Server):
 
 
 class Uwsgi(Server):
-    """uWSGI, from its wheel, which holds the gevent plugin; the browser's connection is its worker's own."""
+    """uWSGI, from its wheel, which holds the gevent plugin.
+
+    `socket` is how it is reached: `http-socket` (the browser's connection is its worker's own), `http` (a router of
+    its own in front), or `socket` (its own protocol, for nginx's `uwsgi_pass`).
+    """
 
     name = "uwsgi"
     GEVENT = ("--gevent", "50", "--gevent-monkey-patch")
 
-    def __init__(self, app: str, args: Sequence[str] = GEVENT, env: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        app: str,
+        args: Sequence[str] = GEVENT,
+        env: Mapping[str, str | None] | None = None,
+        socket: str = "http-socket",
+    ) -> None:
         need_python("pyuwsgi")
         super().__init__(env)
-        self.app, self.args = app, args
+        self.app, self.args, self.socket = app, args, socket
 
     def command(self) -> list[str]:
         run = [sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()"]
-        return [*run, "--http-socket", f"127.0.0.1:{self.port}", "--master", "--module", self.app, *self.args]
+        return [*run, f"--{self.socket}", f"127.0.0.1:{self.port}", "--master", "--module", self.app, *self.args]
 
     def ready(self) -> bool:
-        return listens(self.port) and "spawned uWSGI worker" in self.log
+        return "spawned uWSGI worker" in self.log and listens(self.port)
 
 
 def need_python(package: str) -> None:

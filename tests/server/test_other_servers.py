@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from tests.harness.other_servers import Pywsgi, Uwsgi, Waitress
-from tests.harness.servers import FlaskRun, Gunicorn
+from tests.harness.servers import FlaskRun, Gunicorn, Nginx
 from tests.harness.waiting import until
 from tests.server.conftest import LAB, QUICK, Site
 
@@ -141,6 +141,34 @@ def test_an_option_above_what_the_server_can_is_told_and_pages_answer(start):
         assert sum(stream.ended is None for stream in herd) == 3
         assert site.get("/ping")["pid"]
     site.server.wait_log("SSEMUX_MAX_STREAMS=100 is out of reach: waitress serves 4 requests at a time", 1)
+
+
+class FewFiles(FlaskRun):
+    """`flask run` under `ulimit -n 200`."""
+
+    def command(self):
+        return ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *super().command()]
+
+
+def test_streams_in_threads_leave_files_to_pages(start):
+    """Each has three open: 160 are for streams."""
+    site = start(partial(FewFiles, LAB))
+    with site.herd(60) as herd:
+        herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 10)
+        assert sum(stream.ended is None for stream in herd) == 53
+        assert site.get("/ping")["pid"]
+
+
+def test_uwsgis_own_protocol_behind_nginx(start, running):
+    """nginx's bare `uwsgi_pass`, which buffers as `proxy_pass` does."""
+    upstream = start(partial(Uwsgi, LAB, socket="socket"), **IDLE)
+    block = "server { listen 127.0.0.1:LISTEN_PORT; include /etc/nginx/uwsgi_params; location / { PASS; } }"
+    site = Site(running(Nginx(upstream.port, server=block.replace("PASS", "uwsgi_pass 127.0.0.1:UPSTREAM_PORT"))))
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 2)
+        site.publish("room:1", "live")
+        stream.wait_for(b"data: live\n\n", 1)
+    assert site.wait_figure("streams", 0, 5) < 2
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ class Process:
         self._broker: Broker | None = None
         self._mux: Mux | None = None
         self._guests: set[Guest] = set()
+        #: Those that have a place and not begun yet; some never do, as when a request fails after its view.
+        self._expected: weakref.WeakSet[Guest] = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
         self.is_closed = False
@@ -119,7 +121,8 @@ class Process:
     @property
     def held(self) -> int:
         """Streams that are open here, old ones and those that are just being opened included."""
-        return (0 if self._mux is None else len(self._mux)) + len(self._guests) + self._opening
+        old = len(self._guests) + len(self._expected)
+        return (0 if self._mux is None else len(self._mux)) + old + self._opening
 
     def take_place(self, user_id: str | None) -> str | None:
         """Take a place for one stream more, here and of its user's; why there is none, or None.
@@ -154,7 +157,7 @@ class Process:
             if guest is None:
                 self._opening += 1
             else:
-                self._guests.add(guest)
+                self._expected.add(guest)
         return None
 
     def opened(self) -> None:
@@ -168,6 +171,8 @@ class Process:
 
     def guest_came(self, guest: Guest, due: float) -> None:
         """It begins: give it the heart's looks."""
+        self._guests.add(guest)
+        self._expected.discard(guest)
         self.heart.add(guest, due)
         if self.mux.is_draining:  # begun while it was being opened
             guest.leave(self.mux.farewell(STOPPING))
@@ -175,6 +180,7 @@ class Process:
     def guest_left(self, guest: Guest) -> None:
         """It has ended; more than once is fine."""
         self._guests.discard(guest)
+        self._expected.discard(guest)
         self.heart.remove(guest)
 
     def drain(self) -> None:
@@ -209,6 +215,7 @@ class Process:
         self._pid = os.getpid()
         self._broker = self._mux = None
         self._guests = set()
+        self._expected = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
         self.is_closed = False

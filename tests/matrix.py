@@ -60,12 +60,13 @@ STACKS = {
             # gunicorn 20 and gevent 22 import pkg_resources: 80 warns of that, 82 has none.
             "setuptools<80",
             "gevent==22.10.*",
-            "greenlet<3",
+            "greenlet<3",  # with 3.5 a process of this gevent, and of 23, complains as it ends
             "redis==4.6.*",
         ),
     ),
     "flask-2.3": Stack(
-        "3.12", ("flask==2.3.*", "werkzeug==2.3.*", "gunicorn==23.0.*", "gevent==23.9.*", "redis==5.0.*")
+        "3.12",
+        ("flask==2.3.*", "werkzeug==2.3.*", "gunicorn==23.0.*", "gevent==23.9.*", "greenlet<3.1", "redis==5.0.*"),
     ),
     "newest": Stack("3.13"),
 }

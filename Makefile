@@ -9,7 +9,7 @@ RUN = $(VENV)/bin/python
 # setuptools warns of every editable installation
 INSTALL = PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet
 
-.PHONY: demo test check bench clean help
+.PHONY: demo test matrix check bench clean help
 
 help:
 	@sed -n '2,3p' Makefile | sed 's/^# *//'
@@ -21,6 +21,12 @@ demo: $(VENV)/demo
 test: $(VENV)/test tests/node_modules/.package-lock.json
 	@echo "==> tests"
 	@$(RUN) -m pytest $(ARGS)
+
+# The server tests on old and new stacks; tests/matrix.py says which. ARGS="-s oldest" runs one of them.
+matrix: $(VENV)/matrix/bin/nox tests/node_modules/.package-lock.json
+	@tests/debian_packages.sh
+	@$(VENV)/matrix/bin/nox -f tests/matrix.py --envdir $(abspath $(VENV))/matrix/stacks \
+	    --no-error-on-missing-interpreters $(ARGS)
 
 check: $(VENV)/dev
 	@echo "==> style and types"
@@ -47,6 +53,11 @@ $(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
 	@tests/debian_packages.sh
 	@echo "==> flask_ssemux and what its tests need"
 	@$(INSTALL) --editable ".[test]"
+	@touch $@
+
+$(VENV)/matrix/bin/nox: setup.cfg
+	@$(PYTHON) -m venv $(VENV)/matrix
+	@$(VENV)/matrix/bin/python -m pip install --quiet "nox>=2024.4"
 	@touch $@
 
 $(VENV)/bench: $(VENV)/bin/python setup.cfg

@@ -70,13 +70,13 @@ def _wrap(response: Response, process: Process) -> Response:
         log.error("a stream was refused: %s", trouble)
         response.close()
         return come_back(trouble)
-    trouble = process.why_full()
+    source = OldStream(response.response, process, Peer(request.environ))
+    trouble = process.take_guest(source)
     if trouble:
         response.close()
         return send_away(process, trouble)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
-    source = OldStream(response.response, process, Peer(request.environ))
     response.response = source
     kind: Any = type(response)
     response.__class__ = _heard(kind)
@@ -119,6 +119,7 @@ class OldStream:
         self._options = process.options
         self._interrupt: Callable[[], None] = _nothing
         self._watched = -1
+        self._greenlet: Any = None
         self._turn = threading.Lock()
         self._inside = False
         self._over = False
@@ -153,6 +154,7 @@ class OldStream:
         watched, self._watched = self._watched, -1
         if watched >= 0:
             departures().remove(watched)
+        self._peer.close()
         source, self._source = self._source, ()
         if hasattr(source, "close"):
             source.close()
@@ -163,6 +165,7 @@ class OldStream:
             from gevent import get_hub, getcurrent
 
             hub, greenlet = get_hub(), getcurrent()
+            self._greenlet = greenlet
             self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
@@ -241,9 +244,16 @@ class OldStream:
         """With the turn taken by ``beat``."""
         try:
             if self._inside and self.write is not None:
+                _act_for(self._greenlet)
                 self.write(self._beat_frame())
                 self._sent_at = monotonic()
         except OSError:
+            self._end()
+        except SystemError as error:  # uWSGI's, whose write() is for the request's own thread
+            self.write = None
+            _tell_of_silence(str(error))
+        except Exception as error:  # waitress's, which is no OSError
+            log.debug("an old stream's client left: %s", error)
             self._end()
         finally:
             self._turn.release()
@@ -253,6 +263,24 @@ class OldStream:
         if self._tail.endswith((b"\n\n", b"\r\n\r\n")):
             return wire.heartbeat(self._options.heartbeat_event)
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+
+
+@functools.lru_cache(maxsize=None)
+def _tell_of_silence(error: str) -> None:
+    """Once."""
+    log.warning(
+        "old streams get no heartbeats here while their generator sleeps, the server does not let them be written "
+        "beside it (%s): use gunicorn or uWSGI with gevent, or SSEMux.add_stream", error
+    )  # fmt: skip
+
+
+def _act_for(greenlet: Any) -> None:
+    """uWSGI finds by the greenlet whose ``write`` it is that writes."""
+    request = getattr(greenlet, "uwsgi_wsgi_req", None)
+    if request is not None:
+        from gevent import getcurrent
+
+        getcurrent().uwsgi_wsgi_req = request
 
 
 def _nothing() -> None:

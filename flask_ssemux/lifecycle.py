@@ -25,9 +25,10 @@ from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
+from .slots import Slots
 from .stream import Stream
 from .transports.choice import handed_over
-from .transports.waiting import greenlets_are_threads
+from .transports.waiting import THREAD_FILES, greenlets_are_threads
 
 #: What streams, and clients that ask for one, are told when the worker goes.
 STOPPING = "this worker stops"
@@ -53,14 +54,20 @@ class Process:
         self.options = options
         self._folder = folder
         self._making = threading.RLock()
+        self._pid = os.getpid()
         self._broker: Broker | None = None
         self._mux: Mux | None = None
         self._guests: set[Guest] = set()
+        #: Those that have a place and not begun yet; some never do, as when a request fails after its view.
+        self._expected: weakref.WeakSet[Guest] = weakref.WeakSet()
+        self._opening = 0
+        self._counting = threading.Lock()
         self.is_closed = False
         _processes.add(self)
 
     @property
     def broker(self) -> Broker:
+        self._look_where()
         if self._broker is None:
             with self._making:
                 if self._broker is None:
@@ -71,12 +78,18 @@ class Process:
 
     @property
     def mux(self) -> Mux:
+        self._look_where()
         if self._mux is None:
             with self._making:
                 if self._mux is None:
                     self._build()
         assert self._mux is not None
         return self._mux
+
+    def _look_where(self) -> None:
+        # uWSGI forks its workers without asking Python, which therefore calls no hooks.
+        if self._pid != os.getpid():
+            _after_fork()
 
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
@@ -86,9 +99,10 @@ class Process:
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
-        self.max_streams = options.max_streams or server.stream_files()
-        #: Of all applications here; where the option says a number, that is all there is to it.
-        self._max_in_slots = sys.maxsize if options.max_streams else server.stream_slots()
+        self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
+        self._slots = server.slots()
+        #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
+        self._max_in_slots = _most_in(self._slots, options.max_streams)
         self._mux = Mux(broker, self.heart, options, breathe)
         for work, every, first in (
             (self._watch_server, LEAVING, LEAVING),
@@ -107,37 +121,73 @@ class Process:
         """Streams that miss something while the loop is blocked; none of a worker that sends them elsewhere anyway."""
         return 0 if self._mux is None or self._mux.is_draining else self.held
 
-    def why_full(self) -> str | None:
-        """Why this process takes no stream more; None if it does."""
+    def _why_full(self) -> str | None:
+        """Why this process takes no stream more; None if it does. Asked while nobody else counts."""
         if self.mux.is_draining:
             return STOPPING
-        if self.held >= self.max_streams or _in_slots() >= self._max_in_slots:
-            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.held
+        if self.held >= self.max_streams:
+            return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams
+        if self._slots is not None and _in_slots() >= self._max_in_slots:
+            return "this worker serves %d streams, the most of %s with %s" % (
+                self._max_in_slots, self._slots.server, self._slots.setting
+            )  # fmt: skip
         return None
 
     @property
     def held(self) -> int:
-        """Streams that are open here, old ones included."""
-        return (0 if self._mux is None else len(self._mux)) + len(self._guests)
+        """Streams that are open here, old ones and those that are just being opened included."""
+        old = len(self._guests) + len(self._expected)
+        return (0 if self._mux is None else len(self._mux)) + old + self._opening
 
     def take_place(self, user_id: str | None) -> str | None:
-        """Take a user's place for one stream more; why there is none, or None.
+        """Take a place for one stream more, here and of its user's; why there is none, or None.
+
+        Whoever took one says ``opened``, once its stream is open or is not.
 
         :raises BrokerUnavailable: nobody can tell.
         """
-        trouble = self.why_full()
+        trouble = self._count_in()
         if trouble:
             return trouble
-        if not self.places.take(user_id):
-            return "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
-        trouble = self.why_full()  # asked again: counting may have waited, and others came meanwhile
+        try:
+            if not self.places.take(user_id):
+                trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
+            elif self.mux.is_draining:  # meanwhile: counting may have waited
+                self.places.leave(user_id)
+                trouble = STOPPING
+        except BaseException:
+            self.opened()
+            raise
         if trouble:
-            self.places.leave(user_id)
+            self.opened()
         return trouble
 
+    def _count_in(self, guest: Guest | None = None) -> str | None:
+        """Count one more, if there is room; why not, or None."""
+        _ = self.mux  # made now: nothing may wait where several threads would find the last place free
+        with self._counting:
+            trouble = self._why_full()
+            if trouble:
+                return trouble
+            if guest is None:
+                self._opening += 1
+            else:
+                self._expected.add(guest)
+        return None
+
+    def opened(self) -> None:
+        """The stream whose place was taken counts for itself now, or there will be none."""
+        with self._counting:
+            self._opening -= 1
+
+    def take_guest(self, guest: Guest) -> str | None:
+        """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None."""
+        return self._count_in(guest)
+
     def guest_came(self, guest: Guest, due: float) -> None:
-        """An old stream, which the mux does not feed, begins: give it the heart's looks."""
+        """It begins: give it the heart's looks."""
         self._guests.add(guest)
+        self._expected.discard(guest)
         self.heart.add(guest, due)
         if self.mux.is_draining:  # begun while it was being opened
             guest.leave(self.mux.farewell(STOPPING))
@@ -145,6 +195,7 @@ class Process:
     def guest_left(self, guest: Guest) -> None:
         """It has ended; more than once is fine."""
         self._guests.discard(guest)
+        self._expected.discard(guest)
         self.heart.remove(guest)
 
     def drain(self) -> None:
@@ -180,8 +231,12 @@ class Process:
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
         if self._mux is not None:
             self.heart.forget()
+        self._pid = os.getpid()
         self._broker = self._mux = None
         self._guests = set()
+        self._expected = weakref.WeakSet()
+        self._opening = 0
+        self._counting = threading.Lock()
         self.is_closed = False
         self._making = threading.RLock()
 
@@ -261,6 +316,19 @@ def _breathe_greenlets() -> None:
 
 def _breathe_threads() -> None:
     time.sleep(0.001)
+
+
+def _most_in(slots: Slots | None, wanted: int | None) -> int:
+    """How many streams may take slots; what is less than a user may expect is told."""
+    if slots is None:
+        return sys.maxsize
+    if wanted is None:
+        if not slots.is_plenty:
+            log.warning("%s", slots.told)
+        return slots.for_streams
+    if wanted >= slots.most and not slots.is_plenty:
+        log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", wanted, slots.told)
+    return min(wanted, slots.most - 1)
 
 
 def _in_slots() -> int:

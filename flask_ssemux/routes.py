@@ -120,7 +120,10 @@ def _stream(process: Process, rules: Rules, user_id: str | None, channels: Seque
     trouble = process.take_place(user_id)
     if trouble:
         return send_away(process, trouble)
-    stream = _open(process, rules, user_id, channels)
+    try:
+        stream = _open(process, rules, user_id, channels)
+    finally:
+        process.opened()
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 

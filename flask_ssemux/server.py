@@ -1,7 +1,7 @@
 """Which server runs this process, what it allows, and what cannot work under it.
 
 Only questions and answers, asked of gunicorn's own objects and of the WSGI
-environment; no streams, no Flask.
+environment; how many requests other servers serve at a time, ``slots.py`` finds out. No streams, no Flask.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ import sys
 from typing import Any, Mapping
 
 from .errors import ConfigurationError
+from .slots import SHARE, Slots, caller, of_gunicorn, of_others
 
 log = logging.getLogger("flask_ssemux")
 
-#: Of a worker's slots, what streams may take; the rest stays free for pages.
-SHARE = 0.8
-
 _worker: Any = None
+_found: tuple[str | None, Slots | None] | None = None
 
 
 def adopt(worker: Any) -> None:
     """Remember gunicorn's worker, as its ``post_worker_init`` hook gives it."""
-    global _worker
-    _worker = worker
+    global _worker, _found
+    _worker, _found = worker, None
 
 
 def worker() -> Any:
     """gunicorn's worker that runs us; without the hook it is found among our callers; or None."""
     if _worker is None:
-        found = _caller("gunicorn.workers.")
+        found = caller("gunicorn.workers.", "cfg")
         if found is not None:
             adopt(found)
     return _worker
@@ -38,8 +37,13 @@ def worker() -> Any:
 
 def settings() -> Any:
     """gunicorn's settings, as soon as it loads the application (in its master, with preload_app); or None."""
-    known = worker() or _caller("gunicorn.")
+    known = worker() or caller("gunicorn.", "cfg")
     return getattr(known, "cfg", None)
+
+
+def slots() -> Slots | None:
+    """How many requests this process serves at a time; None if nobody says. Asked in a request."""
+    return _look()[1]
 
 
 def is_leaving() -> bool:
@@ -60,20 +64,26 @@ def check_start(broker_url: str) -> None:
             "SSEMUX_BROKER='memory:' with %d gunicorn workers: an event would reach only the clients of the "
             "worker that published it; use 'sqlite:' (the default), or one worker" % found.workers
         )
-    if found.worker_class_str == "sync":
-        log.error("%s", SYNC)
+    kind = _kind(found)
+    trouble = _why_no_worker_can(kind, found.threads)
+    if trouble:
+        log.error("%s", trouble)
+    elif kind == "gthread":
+        log.warning("%s", of_gunicorn(found, kind).told)
 
 
 def why_not(environ: Mapping[str, Any]) -> str | None:
     """Why a stream cannot be served to this request; None if it can."""
     if _waits_would_block_gevent():
         return UNPATCHED
-    if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
-        return None
-    if not environ.get("wsgi.multithread"):
-        return SYNC
-    if environ.get("HTTP_VERSION") == "2":
+    is_gunicorn = str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
+    if is_gunicorn and environ.get("HTTP_VERSION") == "2":
         return HTTP2
+    trouble, _ = _look()
+    if trouble:
+        return trouble
+    if not environ.get("wsgi.multithread") and not _is_greenlet() and _is_served(environ):
+        return SYNC if is_gunicorn else ONE % "this server"
     return None
 
 
@@ -81,48 +91,91 @@ SYNC = (
     "gunicorn's sync worker serves one request at a time, so the first stream would block its worker for "
     "ever: start gunicorn with '-k gevent', or worker_class = 'gevent' in its configuration"
 )
+ONE = (
+    "%s serves one request at a time, so the first stream would block every other: start gunicorn with '-k gevent', "
+    "or give this server threads or greenlets (docs/servers.md)"
+)
 UNPATCHED = (
     "this server runs on gevent, but gevent has not patched the process, so the first stream would block every other "
     "request: call gevent.monkey.patch_all() before anything else is imported"
 )
 HTTP2 = (
-    "gunicorn's gevent worker serves the streams of one HTTP/2 connection one after another, so a stream would "
+    "gunicorn serves the streams of one HTTP/2 connection one after another, so a stream would "
     "block every other request of its browser: end HTTP/2 in the proxy in front, and speak HTTP/1.1 to gunicorn"
+)
+FOREIGN = (
+    "gunicorn's %s worker has a loop of its own, in which streams cannot wait: start gunicorn with '-k gevent', "
+    "or worker_class = 'gevent' in its configuration"
 )
 
 
-def _waits_would_block_gevent() -> bool:
-    """Whether we run in a greenlet of gevent's in a process where a thread's wait stops them all."""
+def _look() -> tuple[str | None, Slots | None]:
+    """Why this process's server cannot stream, whatever the request; and its slots. Asked in a request, found once."""
+    global _found
+    if _found is None:
+        cfg = settings()
+        if cfg is not None:
+            kind = _kind(cfg)
+            _found = _why_no_worker_can(kind, cfg.threads), of_gunicorn(cfg, kind)
+        else:
+            found = of_others()
+            trouble = None if found is None or found.most > 1 else ONE % ("%s with %s" % (found.server, found.setting))
+            _found = trouble, found
+    return _found
+
+
+_KINDS = {"gthread": "gthread", "ggevent": "gevent", "sync": "sync", "geventlet": "eventlet", "gtornado": "tornado"}
+
+
+def _kind(settings: Any) -> str:
+    """gunicorn's name for its kind of worker, or for what that is derived from."""
+    for base in type(worker()).__mro__:
+        package, _, module = base.__module__.rpartition(".")
+        if package == "gunicorn.workers" and module in _KINDS:
+            return _KINDS[module]
+    asked = str(settings.worker_class_str)
+    return next((kind for module, kind in _KINDS.items() if "workers.%s." % module in asked), asked)
+
+
+def _why_no_worker_can(kind: str, threads: int) -> str | None:
+    """Why that kind of gunicorn's workers cannot stream; None if it can, or is not known here."""
+    if kind == "sync":
+        return SYNC
+    if kind in ("eventlet", "tornado"):
+        return FOREIGN % kind
+    if kind == "gthread" and threads == 1:
+        return ONE % "gunicorn's gthread worker with --threads 1"
+    return None
+
+
+def _is_served(environ: Mapping[str, Any]) -> bool:
+    """Whether a server made this request. A test's client did not, and may serve one at a time."""
+    return "SERVER_SOFTWARE" in environ or "uwsgi.version" in environ
+
+
+def _is_greenlet() -> bool:
+    """Whether we run in a greenlet of gevent's."""
     if "gevent.hub" not in sys.modules:
         return False
     from gevent import getcurrent
     from gevent.hub import Hub
+
+    return isinstance(getcurrent().parent, Hub)
+
+
+def _waits_would_block_gevent() -> bool:
+    """Whether we run in a greenlet of gevent's in a process where a thread's wait stops them all."""
+    if not _is_greenlet():
+        return False
     from gevent.monkey import is_module_patched
 
-    return isinstance(getcurrent().parent, Hub) and not is_module_patched("threading")
+    return not is_module_patched("threading")
 
 
-def stream_files() -> int:
-    """How many streams this process has files for, if ``SSEMUX_MAX_STREAMS`` does not say."""
+def stream_files(of_each: int) -> int:
+    """How many streams this process has files for, if ``SSEMUX_MAX_STREAMS`` does not say.
+
+    :param of_each: the files that a stream has open.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, int((1_000_000 if files == resource.RLIM_INFINITY else files) * SHARE))
-
-
-def stream_slots() -> int:
-    """How many streams may take a slot of the server each, if ``SSEMUX_MAX_STREAMS`` does not say."""
-    found = settings()
-    if found is None:
-        return stream_files()
-    slots = found.threads if found.worker_class_str == "gthread" else found.worker_connections
-    return min(stream_files(), max(1, int(slots * SHARE)))
-
-
-def _caller(module: str) -> Any:
-    """The nearest object among our callers that has settings and comes from this module."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        found = frame.f_locals.get("self")
-        if type(found).__module__.startswith(module) and hasattr(found, "cfg"):
-            return found
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+    return max(1, int((1_000_000 if files == resource.RLIM_INFINITY else files) * SHARE) // of_each)

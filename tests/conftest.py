@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,10 @@ if str(ROOT) not in sys.path:
 from tests.harness import servers  # noqa: E402
 
 _prefixes = itertools.count(1)
+
+# A shell that starts us in the background has us ignore Ctrl-C, and so all servers that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

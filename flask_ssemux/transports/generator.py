@@ -54,6 +54,7 @@ class GeneratorTransport:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.close()
+        self._peer.close()
         self._stream.gone("its connection was closed")
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""The client's socket, where the server gives it: is the client still there, and cut it off.
+"""The client's connection, where the server gives it: is the client still there, and cut it off.
 
 Nothing is read from or written to it here. Works for plain sockets, gevent's, and TLS.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import Any, Mapping
+import stat
+from typing import Any, Iterator, Mapping
 
 from ..stream import WRITE_TIMEOUT
 
-#: Where servers put it: gunicorn, and Werkzeug's development server.
+#: Where servers put it by name: gunicorn, and Werkzeug's development server since 2.0.
 KEYS = ("gunicorn.socket", "werkzeug.socket")
 
 # Linux tells the end of the client's side without reading: also under TLS, and
@@ -35,18 +36,15 @@ class Peer:
     __slots__ = ("socket",)
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
-        found = (environ[key] for key in KEYS if environ.get(key) is not None)
-        self.socket: socket.socket | None = next(found, None)
+        #: The server's own object, which has a ``fileno()``: a socket, or what reads from one.
+        self.socket: Any = next(_given(environ), None)
         if self.socket is not None:
-            _limit_unacknowledged(self.socket)
+            self._limit_unacknowledged()
 
     @property
     def file(self) -> int:
         """The file descriptor; -1 where there is none."""
-        try:
-            return self.socket.fileno() if self.socket is not None else -1
-        except OSError:
-            return -1
+        return _file(self.socket)
 
     def has_left(self) -> bool:
         """Whether the client has closed its side; False where nobody can tell."""
@@ -68,6 +66,10 @@ class Peer:
         """
         self._shut(socket.SHUT_RD)
 
+    def close(self) -> None:
+        """The request is over: the server may give its objects, and the file's number, to another one."""
+        self.socket = None
+
     def _shut(self, how: int) -> None:
         file = self.file
         if file < 0:
@@ -79,12 +81,53 @@ class Peer:
         except OSError:
             pass  # it was no more
 
-
-def _limit_unacknowledged(connection: socket.socket) -> None:
-    """Let the kernel give up a client that vanished (RFC 5482; tcp(7), TCP_USER_TIMEOUT)."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+    def _limit_unacknowledged(self) -> None:
+        """Let the kernel give up a client that vanished (RFC 5482; tcp(7), TCP_USER_TIMEOUT)."""
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is None:
+            return
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, option, int(WRITE_TIMEOUT * 1000))
+            if hasattr(self.socket, "setsockopt"):
+                _set(self.socket, option)
+            else:
+                with socket.socket(fileno=os.dup(self.file)) as bare:
+                    _set(bare, option)
         except OSError:
             pass
+
+
+def _set(connection: Any, option: int) -> None:
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, int(WRITE_TIMEOUT * 1000))
+
+
+def _given(environ: Mapping[str, Any]) -> Iterator[Any]:
+    """What the server gives of the connection."""
+    for key in KEYS:
+        if environ.get(key) is not None:
+            yield environ[key]
+    # waitress: a method of the connection's own object.
+    channel: Any = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
+    if hasattr(channel, "socket"):
+        yield channel.socket
+    # uWSGI, gevent's pywsgi, Werkzeug before 2.0: what reads the request's body reads from the connection.
+    body = environ.get("wsgi.input")
+    for reader in (body, getattr(body, "rfile", None)):
+        file = _file(reader)
+        if file >= 0 and _is_socket(file):
+            yield reader
+
+
+def _file(connection: Any) -> int:
+    """Its file descriptor; -1 if it has none, or has it no more."""
+    try:
+        return int(connection.fileno())
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _is_socket(file: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(file).st_mode)
+    except OSError:
+        return False

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from .peer import Peer
 
+#: Files that a stream in a thread has open: its connection, and the pair that wakes it.
+THREAD_FILES = 3
+
 
 def greenlets_are_threads() -> bool:
     """Whether gevent has patched this process, so that a thread is a greenlet."""

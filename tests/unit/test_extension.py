@@ -5,6 +5,7 @@ No endless stream is read: a client takes a piece and leaves.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -701,6 +702,19 @@ def test_an_old_stream_takes_a_place(make_app, mux):
         assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/events"))
         assert "SSEMUX_MAX_STREAMS" in sent_away(app.test_client().get("/old"))
     assert names(first(app)) == ["ssemux.hello"]
+
+
+def test_an_old_stream_that_never_begins_gives_its_place_back(app):
+    """Its request fails after the view: nobody draws the response, and nobody closes it."""
+    app.logger.disabled = True  # pytest keeps what is logged, and with it the response
+
+    @app.after_request
+    def fail(response):
+        raise RuntimeError("after the view")
+
+    assert old(app, numbers).status_code == 500
+    gc.collect()
+    assert app.extensions["ssemux"].process.held == 0
 
 
 def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):

@@ -1,0 +1,127 @@
+"""The version matrix, for nox: which versions go together, and what each stack needs. `make matrix` runs it.
+
+The pins are here and nowhere else. `make matrix ARGS="-s oldest"` runs one stack, `ARGS="-s oldest -- tests/unit"`
+some of its tests. Interpreters are looked for on PATH and under pyenv's root; a stack whose interpreter is missing
+is named and skipped. Under CI=true at least one of the old stacks must be there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nox
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: What servers and versions of packages make a difference to. The rest of the suite runs on one stack.
+TESTS = ("tests/unit", "tests/brokers", "tests/server")
+
+
+class Stack(NamedTuple):
+    """Packages that were current together.
+
+    :param python: the interpreter.
+    :param pins: for pip; what is not named is the newest that goes with them.
+    :param pytest: options that only this stack needs, with their reason beside them.
+    """
+
+    python: str
+    pins: tuple[str, ...] = ()
+    pytest: tuple[str, ...] = ()
+
+
+STACKS = {
+    "oldest": Stack(
+        "3.8",
+        (
+            "flask==1.1.4",
+            "werkzeug==1.0.1",
+            "markupsafe<2.1",  # Jinja 2.11, which Flask 1.1 wants, imports what 2.1 has no more
+            "gunicorn==20.1.0",
+            "gevent==21.12.0",
+            "redis==3.5.3",
+            "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not know SQLAlchemy 2
+            "sqlalchemy<2",
+        ),
+        # redis-py 3.5 does not close a connection whose server has gone: the shutdown() that it tries first fails.
+        # Its object is dropped in the next line, and Python closes it then, with this warning.
+        ("-W", "ignore:unclosed <socket:ResourceWarning"),
+    ),
+    "flask-2.2": Stack(
+        "3.10",
+        (
+            "flask==2.2.*",
+            "werkzeug==2.2.*",  # Flask 2.2 lets 3 in, which it cannot import
+            "gunicorn==20.1.0",
+            # gunicorn 20 and gevent 22 import pkg_resources: 80 warns of that, 82 has none.
+            "setuptools<80",
+            "gevent==22.10.*",
+            "greenlet<3",  # with 3.5 a process of this gevent, and of 23, complains as it ends
+            "redis==4.6.*",
+        ),
+    ),
+    "flask-2.3": Stack(
+        "3.12",
+        ("flask==2.3.*", "werkzeug==2.3.*", "gunicorn==23.0.*", "gevent==23.9.*", "greenlet<3.1", "redis==5.0.*"),
+    ),
+    "newest": Stack("3.13"),
+}
+
+SHOWN = ("flask", "werkzeug", "gunicorn", "gevent", "greenlet", "redis")
+
+
+def main() -> None:
+    """Register a session for each stack."""
+    add_interpreters_to_path()
+    if os.environ.get("CI") == "true" and not any(works(stack.python) for stack in list(STACKS.values())[:-1]):
+        sys.exit("CI=true, and no interpreter of an old stack is here: install one of Python 3.8, 3.10 and 3.12")
+    for name, stack in STACKS.items():
+        add_session(name, stack)
+
+
+def add_session(name: str, stack: Stack) -> None:
+    @nox.session(name=name, python=stack.python, venv_backend="venv", reuse_venv=True)
+    def run(session: nox.Session) -> None:
+        session.chdir(ROOT)
+        session.install("--quiet", "--upgrade", "--editable", ".[test]", *stack.pins)
+        session.log(", ".join(versions(session)))
+        session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or TESTS))
+
+
+def versions(session: nox.Session) -> list[str]:
+    """The interpreter, and what was installed of the packages that matter."""
+    python = str(session.run("python", "--version", silent=True, log=False)).strip()
+    listed = str(session.run("python", "-m", "pip", "list", "--format=freeze", silent=True, log=False))
+    return [python, *(line for line in listed.split() if line.partition("==")[0].lower() in SHOWN)]
+
+
+def add_interpreters_to_path() -> None:
+    """Let nox find pyenv's: its shims on PATH answer only for versions that are switched on."""
+    for stack in STACKS.values():
+        if not works(stack.python):
+            found = sorted(pyenv_root().glob("versions/%s.*/bin/python%s" % (stack.python, stack.python)))
+            if found:
+                os.environ["PATH"] = os.pathsep.join([str(found[-1].parent), os.environ["PATH"]])
+
+
+def pyenv_root() -> Path:
+    try:
+        told = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    except OSError:
+        told = ""
+    return Path(os.environ.get("PYENV_ROOT") or told or Path.home() / ".pyenv")
+
+
+def works(python: str) -> bool:
+    """Whether such an interpreter is on PATH, and starts."""
+    try:
+        return subprocess.run(["python" + python, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+main()

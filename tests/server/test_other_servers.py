@@ -1,0 +1,234 @@
+"""Servers other than gunicorn's gevent worker: what docs/servers.md says of each, with the real one.
+
+Each that streams: first bytes, an event, heartbeats, replay, an old generator, a client's leaving, pages while streams
+hold all they may, its end. Each that cannot: told, and answered with when to come back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import urllib.request
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from tests.harness.other_servers import Pywsgi, Uwsgi, Waitress
+from tests.harness.servers import FlaskRun, Gunicorn, Nginx
+from tests.harness.waiting import until
+from tests.server.conftest import LAB, QUICK, Site
+
+#: A heartbeat that is far away: nothing is noticed by writing.
+IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
+
+#: Where no gunicorn.conf.py lies, as ours, which patches, does in the working folder of other tests.
+Gthread = partial(Gunicorn, LAB, cwd=os.path.dirname(__file__))
+
+SERVERS = {
+    "gthread": partial(Gthread, args=("-k", "gthread", "--threads", "5")),
+    "flask run": partial(FlaskRun, LAB),
+    "waitress": partial(Waitress, LAB),
+    "pywsgi": Pywsgi,
+    "uwsgi, gevent": partial(Uwsgi, LAB, ("--gevent", "10", "--gevent-monkey-patch")),
+    "uwsgi, threads": partial(Uwsgi, LAB, ("--threads", "5")),
+}
+
+#: How many streams a process takes, and what its user is told of that. Of the others there is no such number.
+LIMITED = {
+    "gthread": (4, "gunicorn's gthread worker", "--threads 5"),
+    "waitress": (3, "waitress", "threads=4"),
+    "uwsgi, gevent": (8, "uWSGI", "--gevent 10"),
+    "uwsgi, threads": (4, "uWSGI", "--threads 5"),
+}
+
+SINGLE = "serves one request at a time, so the first stream would block every other"
+UNPATCHED = "call gevent.monkey.patch_all() before anything else is imported"
+
+REFUSING = {
+    "sync": (partial(Gthread, args=("-k", "sync")), "start gunicorn with '-k gevent'"),
+    "gthread, one thread": (partial(Gthread, args=("-k", "gthread")), "with --threads 1 " + SINGLE),
+    "flask run --without-threads": (partial(FlaskRun, LAB, args=("--without-threads",)), "this server " + SINGLE),
+    "waitress, one thread": (partial(Waitress, LAB, 1), "waitress with threads=1 " + SINGLE),
+    "uwsgi": (partial(Uwsgi, LAB, ()), "uWSGI with --threads 1 " + SINGLE),
+    "uwsgi, gevent, unpatched": (partial(Uwsgi, LAB, ("--gevent", "10")), UNPATCHED),
+    "pywsgi, unpatched": (partial(Pywsgi, ("unpatched",)), UNPATCHED),
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def site(request, tmp_path_factory):
+    """A running server with quick heartbeats, shared by the tests that leave it as it was."""
+    env = {**QUICK, "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance"))}
+    with ExitStack() as stack:
+        yield Site(stack.enter_context(SERVERS[request.param](env=env)))
+
+
+@pytest.fixture
+def start(running, instance_env):
+    """start(kind, **env): one of SERVERS, or what makes one, for this test alone."""
+
+    def begin(kind, **env):
+        make = SERVERS.get(kind, kind)
+        return Site(running(make(env={**QUICK, **instance_env, **env})))
+
+    return begin
+
+
+# -- what works ------------------------------------------------------------------
+
+
+def test_first_bytes_events_and_heartbeats_come_at_once_and_what_was_missed_comes_again(site):
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 2)
+        assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
+        site.publish("room:1", "live")
+        stream.wait_for(b"data: live\n\n", 1)
+        stream.wait_for(b": heartbeat\n\n: heartbeat\n\n", 4)
+        assert stream.longest_silence() < 1.5
+        last = stream.last_event_id
+    missed = site.publish("room:1", "missed")
+    with site.stream("/events?channel=room:1", last=last) as stream:
+        assert [event.own_id for event in stream.wait_events(2, 2)[1:]] == [missed]
+
+
+def test_an_old_generator_is_mended(site, request):
+    with site.stream("/old/sleeper?seconds=2.5") as stream:
+        stream.wait_for(b"data: first\n\n", 2)
+        stream.wait_for(b"data: second\n\n", 5)
+        if "uwsgi, threads" in request.node.name:
+            assert stream.longest_silence() > 2
+        else:
+            assert stream.longest_silence() < 1.5
+        assert stream.wait_end(2) == "clean"
+    with site.stream("/old/poller?polls=2&every=0.2") as stream:
+        stream.wait_for(b"data: 0\n\n", 2)
+    site.server.wait_log("poller: GeneratorExit", 3)
+    said = "old streams get no heartbeats here while their generator sleeps"
+    assert site.server.log.count(said) == ("uwsgi, threads" in request.node.name)
+    assert "Traceback" not in site.server.log
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_pages_answer_however_many_streams_there_are_and_who_leaves_is_noticed_at_once(start, kind):
+    site = start(kind, **IDLE)
+    most, server, setting = LIMITED.get(kind, (12, None, None))
+    with site.herd(12) as herd:
+        herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 5)
+        assert all(site.get("/ping")["pid"] for _ in range(3))
+        away = [stream for stream in herd if stream.ended]
+        assert len(away) == 12 - most
+        for stream in away:
+            assert stream.ended == "clean" and 10000 <= stream.frames()[0].retry <= 30000
+            told = " this worker serves %d streams, the most of %s with %s" % (most, server, setting)
+            assert stream.frames()[0].comments == (told,)
+        site.wait_figure("streams", most, 2)
+    assert site.wait_figure("streams", 0, 5) < 2
+    if server:
+        told = r"%s serves \d+ requests at a time \(%s\).*: a process takes %d streams"
+        site.server.wait_log(told % (re.escape(server), re.escape(setting), most), 1)
+
+
+def test_gthread_is_told_of_its_limit_at_start(start):
+    assert ": a process takes 4 streams, the rest is kept for pages" in start("gthread").server.log
+
+
+def test_an_option_above_what_the_server_can_is_told_and_pages_answer(start):
+    site = start("waitress", SSEMUX_MAX_STREAMS="100")
+    with site.herd(6) as herd:
+        herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 5)
+        assert sum(stream.ended is None for stream in herd) == 3
+        assert site.get("/ping")["pid"]
+    site.server.wait_log("SSEMUX_MAX_STREAMS=100 is out of reach: waitress serves 4 requests at a time", 1)
+
+
+class FewFiles(FlaskRun):
+    """`flask run` under `ulimit -n 200`."""
+
+    def command(self):
+        return ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *super().command()]
+
+
+def test_streams_in_threads_leave_files_to_pages(start):
+    """Each has three open: 160 are for streams."""
+    site = start(partial(FewFiles, LAB))
+    with site.herd(60) as herd:
+        herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 10)
+        assert sum(stream.ended is None for stream in herd) == 53
+        assert site.get("/ping")["pid"]
+
+
+def test_uwsgis_own_protocol_behind_nginx(start, running):
+    """nginx's bare `uwsgi_pass`, which buffers as `proxy_pass` does."""
+    upstream = start(partial(Uwsgi, LAB, socket="socket"), **IDLE)
+    block = "server { listen 127.0.0.1:LISTEN_PORT; include /etc/nginx/uwsgi_params; location / { PASS; } }"
+    site = Site(running(Nginx(upstream.port, server=block.replace("PASS", "uwsgi_pass 127.0.0.1:UPSTREAM_PORT"))))
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 2)
+        site.publish("room:1", "live")
+        stream.wait_for(b"data: live\n\n", 1)
+    assert site.wait_figure("streams", 0, 5) < 2
+
+
+@pytest.mark.parametrize(
+    "kind, number", [("gthread", signal.SIGTERM), ("pywsgi", signal.SIGTERM), ("flask run", signal.SIGINT)]
+)
+def test_streams_end_with_a_retry_of_their_own_where_the_server_ends_in_good_order(start, kind, number):
+    site = start(kind)
+    with site.herd(4) as herd:
+        herd.wait_all(b"ssemux.hello", 3)
+        site.server.signal(number)
+        herd.wait_all(lambda stream: stream.ended, 5)
+        assert {stream.ended for stream in herd} == {"clean"}
+        assert {stream.frames()[-1].comments for stream in herd} == {(" this worker stops",)}
+    assert site.server.wait(5) == 0
+
+
+@pytest.mark.parametrize("kind", ["uwsgi, gevent", "waitress"])
+def test_a_server_that_ends_as_it_is_loses_nothing(start, kind):
+    site = start(kind)
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        site.server.signal(signal.SIGINT if kind.startswith("uwsgi") else signal.SIGTERM)
+        stream.wait_end(5)
+        last = stream.last_event_id
+    site.server.wait(5)
+    site = start(kind)
+    missed = site.publish("room:1", "missed")
+    with site.stream("/events?channel=room:1", last=last) as stream:
+        assert [event.own_id for event in stream.wait_events(2, 2)[1:]] == [missed]
+
+
+def test_a_worker_of_uwsgi_opens_the_store_for_itself(start):
+    """tests/apps/preloaded.py publishes as it is imported, in uWSGI's master, which forks without Python's knowing."""
+    site = start(partial(Uwsgi, "tests.apps.preloaded:app"))
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        site.publish("room:1", "there")
+        stream.wait_for(b"there", 2)
+        (worker,) = site.server.worker_pids()
+        assert stores(worker) == 2 * stores(site.server.pid)  # what it inherited, and its own
+
+
+def stores(pid):
+    """How often a process has the store's file open: what it inherited counts too."""
+    folder = "/proc/%d/fd/" % pid
+    return sum(os.readlink(folder + file).endswith("/ssemux.sqlite3") for file in os.listdir(folder))
+
+
+# -- what does not -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+def test_a_server_that_cannot_stream_says_so_and_hangs_nobody(start, kind):
+    make, why = REFUSING[kind]
+    site = start(make)
+    for path in ("/events", "/old/sleeper"):
+        with site.stream(path) as stream:
+            assert stream.wait_end(3) == "clean"
+            assert stream.status == 200 and 10000 <= stream.frames()[0].retry <= 30000
+            assert why in stream.body.decode()
+    with urllib.request.urlopen("http://127.0.0.1:%d/ping" % site.port, timeout=3) as answer:
+        assert answer.status == 200
+    until(lambda: site.server.log.count("a stream was refused: ") == 2, 2, "it is not in the log")

@@ -71,8 +71,8 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     ),
     (BUFFERED, CADDY): (
         Advice(
-            "In Caddy, where `encode` or `request_body` holds it: leave the stream out, and flush at once:",
-            ("reverse_proxy /events* 127.0.0.1:8000 {", "    flush_interval -1", "}"),
+            "In Caddy `encode` holds a stream's headers back until it has enough to compress: leave the stream out:",
+            ("@pages not path /events*", "encode @pages zstd gzip"),
         ),
     ),
     (BUFFERED, VARNISH): (
@@ -107,8 +107,8 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     ),
     (COMPRESSED, CADDY): (
         Advice(
-            "In Caddy: leave streams out of `encode`:",
-            ("@pages not path /events*", "encode @pages gzip zstd"),
+            "In Caddy: leave the stream out of `encode`:",
+            ("@pages not path /events*", "encode @pages zstd gzip"),
         ),
     ),
     (COMPRESSED, HAPROXY): (
@@ -137,7 +137,7 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     (CACHED, VARNISH): (
         Advice(
             "In Varnish: hand the stream through (VCL):",
-            ('sub vcl_recv { if (req.url ~ "^/events") { return (pipe); } }',),
+            ('sub vcl_recv { if (req.url ~ "^/events") { return (pass); } }',),
         ),
     ),
     (CACHED, CLOUDFRONT): (
@@ -156,6 +156,9 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     (IDLE, APACHE): (Advice("In Apache: over three heartbeats:", ("ProxyTimeout SECONDS", "Timeout SECONDS")),),
     (IDLE, HAPROXY): (
         Advice("In HAProxy: over three heartbeats:", ("timeout client SECONDSs", "timeout server SECONDSs")),
+    ),
+    (IDLE, VARNISH): (
+        Advice("In Varnish, for the backend (VCL): over three heartbeats:", (".between_bytes_timeout = SECONDSs;",)),
     ),
     (IDLE, ALB): (
         Advice(

@@ -75,7 +75,8 @@ class Call:
         self._socket: Any = None
         self._closed_at: float | None = None
         self._arguments = (url, method, headers, timeout, context)
-        threading.Thread(target=self._run, name="ssemux-doctor", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="ssemux-doctor", daemon=True)
+        self._thread.start()
 
     @property
     def frames(self) -> list[Frame]:
@@ -117,6 +118,10 @@ class Call:
         except OSError:
             pass
 
+    def join(self) -> None:
+        """After ``close``: until nothing of it is left, but not for long; a name may still be looked up."""
+        self._thread.join(1)
+
     # ----------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -126,6 +131,8 @@ class Call:
         except (OSError, http.client.HTTPException, ValueError, AttributeError, zlib.error) as found:
             # The last but one: a TLS connection that was closed meanwhile.
             error = found
+        if self._socket is not None:
+            self._socket.close()
         if self._closed_at is None:
             self.error = error
             self.ended = SEVERED if error else CLEAN

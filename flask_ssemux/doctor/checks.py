@@ -23,7 +23,7 @@ def checks_of(seen: Seen) -> list[Check]:
     """All that can be said of it; where there is no stream, why."""
     no_stream = why_no_stream(seen)
     if no_stream:
-        return [no_stream]
+        return [no_stream, *(_cache(seen) if seen.twins else ())]
     checks = [_answer(seen)]
     for check in _CHECKS:
         checks += check(seen)
@@ -33,7 +33,7 @@ def checks_of(seen: Seen) -> list[Check]:
 def _answer(seen: Seen) -> Check:
     said = "a stream"
     if seen.hello:
-        said = "a stream of flask_ssemux, with a heartbeat of %g s" % (seen.heartbeat or 0)
+        said = "a stream of flask_ssemux, with a heartbeat of %g s" % seen.heartbeat
     if seen.redirects:
         said += ", redirected to %s" % seen.url
     measured = {"url": seen.url, "redirects": len(seen.redirects), "flask_ssemux": bool(seen.hello)}

@@ -78,7 +78,8 @@ def _whole(url: str) -> str:
         parts.port  # noqa: B018
     except ValueError as error:
         raise click.UsageError("%r: %s" % (url, error)) from None
-    return urlunsplit(parts._replace(path=current().options.url, fragment="")) if parts.path in ("", "/") else url
+    has_path = parts.path not in ("", "/") or parts.query
+    return url if has_path else urlunsplit(parts._replace(path=current().options.url, fragment=""))
 
 
 def _headers(headers: Iterable[str], cookies: Iterable[str]) -> dict[str, str]:

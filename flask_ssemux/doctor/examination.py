@@ -16,8 +16,8 @@ from .frames import Frame
 
 HELLO, RESET, PROBED = (OWN_PREFIX + name for name in ("hello", "reset", EVENT))
 
-#: Timed frames of a probe: they take two to three seconds.
-FRAMES = 8
+#: Timed frames of a probe: they take two seconds.
+FRAMES = 6
 
 #: Redirects that are followed; browsers follow 20.
 REDIRECTS = 5
@@ -71,14 +71,13 @@ class Seen:
 
     @property
     def hello(self) -> Frame | None:
-        """The greeting of a stream of ours."""
-        return next(iter(self.main.events(HELLO)), None)
+        """The greeting of a stream of ours, which says how long it may be silent."""
+        return next((frame for frame in self.main.events(HELLO) if _heartbeat_in(frame)), None)
 
     @property
-    def heartbeat(self) -> float | None:
-        """What the stream says of its longest silence."""
-        said = self.hello.json().get("heartbeat") if self.hello else None
-        return float(said) if isinstance(said, (int, float)) and said > 0 else None
+    def heartbeat(self) -> float:
+        """Of a stream of ours: its longest silence, in seconds."""
+        return _heartbeat_in(self.hello) if self.hello else 0.0
 
     @property
     def is_probed(self) -> bool:
@@ -99,6 +98,8 @@ def examine(asked: Asked) -> Seen:
     finally:
         for call in run.calls:
             call.close()
+        for call in run.calls:
+            call.join()
     return run.seen
 
 
@@ -111,6 +112,8 @@ class _Run:
     def all(self) -> None:
         self._first()
         seen = self.seen
+        if not seen.main.status and seen.is_probed:
+            self._twins()  # short enough to come whole through what holds a stream back
         if not seen.main.is_stream or not self._wait("the first byte", lambda: seen.main.times or seen.main.is_over):
             return
         # The greeting is with the first bytes, if there is one.
@@ -159,11 +162,11 @@ class _Run:
         main, flow = self.seen.main, self.seen.flow
         if main.headers_at or main.is_over:
             return True
-        return bool(flow and flow.ended_at and flow.events(PROBED) and time.monotonic() > flow.ended_at + GRACE)
+        return bool(flow and flow.ended_at and flow.events(PROBED) and time.monotonic() > flow.ended_at + GRACE / 2)
 
     def _ours(self) -> None:
         seen, main = self.seen, self.seen.main
-        heartbeat = seen.heartbeat or self.asked.timeout
+        heartbeat = seen.heartbeat
         began = time.monotonic()
         seen.quiet = self._probe(Plan(silence=heartbeat))
         seen.resumed = self._call(Last_Event_ID=seen.hello.id if seen.hello else "")
@@ -245,6 +248,11 @@ class _Run:
             self.asked.progress("waiting for %s: %.0f of %.0f s" % (what, waited, seconds))
             time.sleep(0.02)
         return True
+
+
+def _heartbeat_in(hello: Frame) -> float:
+    said = hello.json().get("heartbeat")
+    return float(said) if isinstance(said, (int, float)) and 0 < said < 1e6 else 0.0
 
 
 def _has_beaten(main: Call) -> bool:

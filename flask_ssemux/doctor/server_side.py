@@ -163,10 +163,14 @@ def _patching(settings: Settings, service: Service) -> Iterator[Check]:
     if not _is_gevent(settings):
         return
     if settings["preload_app"] and not settings["patched"]:
-        text = "gunicorn patches in each worker, after the master has imported the application. Patch first, on top:"
+        text = (
+            "gunicorn patches in each worker; what the application imports (ssl, drivers) and makes (locks) in the "
+            "master comes before. Patch first, on top of the configuration:"
+        )
         lines = (IMPORT, "# or: from gevent import monkey; monkey.patch_all()")
-        said = "preload_app, and the configuration does not patch: the first stream would block its worker"
-        yield Check("patching", FAIL, said, (Advice(text, lines),))
+        said = "preload_app, and the configuration does not patch: gevent's patches come after the application"
+        measured = {"early": False, "preload_app": True}
+        yield Check("patching", WARN, said, (Advice(text, lines),), measured)
     else:
         said = "by the configuration, before all else" if settings["patched"] else "by gunicorn, in each worker"
         yield Check("patching", OK, said, (), {"early": settings["patched"], "preload_app": settings["preload_app"]})

@@ -20,7 +20,7 @@ def silence(seen: Seen) -> Iterator[Check]:
         yield _of_strangers(seen)
         return
     main, quiet = seen.main, seen.quiet
-    heartbeat = seen.heartbeat or seen.asked.timeout
+    heartbeat = seen.heartbeat
     for call in (main, quiet):
         if call is not None and call.ended == SEVERED and not call.events(PROBED):
             yield _cut(seen, call, heartbeat)

@@ -1,4 +1,4 @@
-"""``flask ssemux doctor`` in a process of its own, as a user runs it."""
+"""``flask ssemux doctor`` in a process of its own, as a user runs it, and what it said."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Diagnosis:
     :ivar report: its JSON; {} where it printed none.
     """
 
-    def __init__(self, done: subprocess.CompletedProcess) -> None:
-        self.code = done.returncode
-        self.text = done.stdout
-        self.errors = done.stderr
-        self.report: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    def __init__(self, code: int, text: str, errors: str = "") -> None:
+        self.code = code
+        self.text = text
+        self.errors = errors
+        self.report: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
 
     @property
     def statuses(self) -> dict[str, str]:
@@ -65,4 +65,5 @@ def diagnose(
     command = [*prefix, python, "-m", "flask", "ssemux", "doctor", *([url] if url else []), *args]
     command += ["--json"] if as_json else []
     env = environment({"FLASK_APP": app, "PYTHONWARNINGS": None, **(env or {})})
-    return Diagnosis(subprocess.run(command, cwd=str(cwd), env=env, capture_output=True, text=True, timeout=SECONDS))
+    done = subprocess.run(command, cwd=str(cwd), env=env, capture_output=True, text=True, timeout=SECONDS)
+    return Diagnosis(done.returncode, done.stdout, done.stderr)

@@ -35,6 +35,7 @@ def test_frames_say_when_they_were_sent_and_then_it_ends(serve):
     site.wait_figure("streams", 0, 3)
 
 
+@pytest.mark.any_transport
 def test_a_silence_is_as_long_as_it_was_asked_for(serve):
     with serve().stream(path(Plan(silence=2.5))) as stream:
         assert stream.wait_end(10) == "clean"
@@ -43,6 +44,7 @@ def test_a_silence_is_as_long_as_it_was_asked_for(serve):
         assert stream.comments()[1:] == [" the probe is over"]
 
 
+@pytest.mark.any_transport
 def test_it_reads_nobodys_events_and_stores_none(serve):
     site = serve()
     rest = "&channel=secret:1&channel=room:1&user=root"

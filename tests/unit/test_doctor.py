@@ -245,7 +245,7 @@ def test_more_streams_than_there_is_room_for(examined):
 
 
 def test_a_store_that_is_not_there_yet_is_not_made(examined, make_app, here):
-    found = examined()
+    found = examined(None)
     assert found.check("broker")["said"].endswith("ssemux.sqlite3 is made by the first stream or event")
     assert not any("sqlite3" in name for _, _, names in os.walk(here) for name in names)
 
@@ -256,21 +256,15 @@ def test_a_store_that_is_there_is_asked(examined, here):
 
     with flask_ssemux.Publisher("sqlite:///%s" % path) as publisher:
         publisher.publish("jobs", "x")
-    found = examined(SSEMUX_BROKER="sqlite:///%s" % path)
+    found = examined(None, SSEMUX_BROKER="sqlite:///%s" % path)
     assert found.check("broker")["said"].startswith("sqlite:///%s answered in " % path)
 
 
 def test_a_store_that_cannot_be_read(examined, here):
     (here / "events.sqlite3").write_text("no database at all, but a text of some length" * 100)
-    found = examined(SSEMUX_BROKER="sqlite:///%s/events.sqlite3" % here)
+    found = examined(None, SSEMUX_BROKER="sqlite:///%s/events.sqlite3" % here)
     assert (found.code, found.statuses["broker"]) == (1, "fail")
     assert "cannot be reached: the SQLite store %s" % here in found.check("broker")["said"]
-
-
-def test_a_redis_that_is_away(examined):
-    found = examined(SSEMUX_BROKER="redis://:secret@127.0.0.1:1/0")
-    assert (found.code, found.statuses["broker"]) == (1, "fail")
-    assert found.check("broker")["said"].startswith("redis://:***@127.0.0.1:1/0 cannot be reached: ")
 
 
 @pytest.mark.parametrize(
@@ -278,20 +272,20 @@ def test_a_redis_that_is_away(examined):
     [(20, "ok", []), (25, "warn", ["HAProxy's samples"]), (50, "warn", ["Heroku", "nginx", "AWS ALB"])],
 )
 def test_the_heartbeat_against_what_hops_allow(examined, heartbeat, status, hops):
-    found = examined(SSEMUX_HEARTBEAT=heartbeat, SSEMUX_CLIENT_TIMEOUT=300)
+    found = examined(None, SSEMUX_HEARTBEAT=heartbeat, SSEMUX_CLIENT_TIMEOUT=300)
     assert found.statuses["heartbeat"] == status
     for hop in hops:
         assert hop in found.check("heartbeat")["said"]
 
 
 def test_a_compressor_that_is_told_to_compress_streams(examined):
-    found = examined(COMPRESS_MIMETYPES=["text/html", "text/event-stream"])
+    found = examined(None, COMPRESS_MIMETYPES=["text/html", "text/event-stream"])
     assert (found.code, found.statuses["compression"]) == (1, "fail")
-    assert examined(COMPRESS_MIMETYPES=["text/html"]).statuses["compression"] == "ok"
+    assert examined(None, COMPRESS_MIMETYPES=["text/html"]).statuses["compression"] == "ok"
 
 
 def test_no_secret_key(examined):
-    assert examined(SECRET_KEY=None).statuses["secret key"] == "warn"
+    assert examined(None, SECRET_KEY=None).statuses["secret key"] == "warn"
 
 
 # -- drivers -----------------------------------------------------------------------
@@ -318,7 +312,7 @@ def test_drivers_that_block(url, module):
 
 
 def test_a_driver_that_blocks_is_named(examined):
-    found = examined(SQLALCHEMY_DATABASE_URI="mysql://h/d", SQLALCHEMY_BINDS={"a": {"url": "oracle://h/d"}})
+    found = examined(None, SQLALCHEMY_DATABASE_URI="mysql://h/d", SQLALCHEMY_BINDS={"a": {"url": "oracle://h/d"}})
     assert found.check("database")["measured"] == {"drivers": ["MySQLdb", "cx_Oracle"]}
     assert (found.code, found.statuses["database"]) == (0, "warn")
     assert found.advice("database") == ["mysql+pymysql://…", "oracle+oracledb://…"]
@@ -331,15 +325,15 @@ def test_without_gevent_no_driver_blocks(examined):
 def test_a_driver_that_is_only_installed(examined, here, monkeypatch):
     (here / "pyodbc.py").write_text("")
     monkeypatch.syspath_prepend(str(here))
-    found = examined()
+    found = examined(None)
     assert found.check("database")["measured"] == {"drivers": ["pyodbc"]}
     assert "is it used?" in found.check("database")["said"]
-    assert examined(SQLALCHEMY_DATABASE_URI="sqlite:///x").statuses["database"] == "ok"
+    assert examined(None, SQLALCHEMY_DATABASE_URI="sqlite:///x").statuses["database"] == "ok"
 
 
 def test_psycogreen_mends_psycopg2(examined, here, monkeypatch):
     uri = "postgresql://h/d"
-    assert examined(SQLALCHEMY_DATABASE_URI=uri).statuses["database"] == "warn"
+    assert examined(None, SQLALCHEMY_DATABASE_URI=uri).statuses["database"] == "warn"
     (here / "psycogreen.py").write_text("")
     monkeypatch.syspath_prepend(str(here))
-    assert examined(SQLALCHEMY_DATABASE_URI=uri).statuses["database"] == "ok"
+    assert examined(None, SQLALCHEMY_DATABASE_URI=uri).statuses["database"] == "ok"

@@ -12,7 +12,7 @@ import click
 from flask import current_app
 
 from ..service import current
-from .advice import told_by
+from .advice import hop_of, told_by
 from .call import Caller, make_context
 from .checks import checks_of
 from .examination import Asked, examine
@@ -60,13 +60,14 @@ def _url(
         raise click.UsageError("--ca %s: %s" % (ca, error)) from None
     caller = Caller(_headers(headers, cookies), timeout, context)
     seen = examine(Asked(_whole(url), caller, timeout, current_app.secret_key, progress))
-    return Report(seen.url, told_by(seen.headers), time.monotonic() - began, checks_of(seen))
+    checks = checks_of(seen)
+    return Report(seen.url, hop_of(seen.headers), told_by(seen.headers), time.monotonic() - began, checks)
 
 
 def _server(config: str | None) -> Report:
     began = time.monotonic()
     found = server_checks(current_app, current(), config)
-    return Report("the server side of %r" % current_app.name, "", time.monotonic() - began, found)
+    return Report("the server side of %r" % current_app.name, "", "", time.monotonic() - began, found)
 
 
 def _whole(url: str) -> str:

@@ -43,11 +43,13 @@ class Report(NamedTuple):
     """All checks of one run.
 
     :param subject: what was looked at.
-    :param hops: who is in between, as far as they say so; "" if nobody does.
+    :param hop: who answered: the hop that advice speaks of; "" if there is none.
+    :param hops: what hops say of themselves; "" if they say nothing.
     :param seconds: how long it took.
     """
 
     subject: str
+    hop: str
     hops: str
     seconds: float
     checks: list[Check]
@@ -60,6 +62,7 @@ class Report(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         return {
             "subject": self.subject,
+            "hop": self.hop,
             "hops": self.hops,
             "ok": self.is_ok,
             "seconds": round(self.seconds, 3),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 from tests.harness.servers import ROOT, environment
 
@@ -56,14 +58,32 @@ def diagnose(
     cwd: Any = ROOT,
     as_json: bool = True,
     python: str = sys.executable,
-    prefix: Sequence[str] = (),
+    terminal: bool = False,
 ) -> Diagnosis:
     """Run the doctor against `url` (None: the server side of `app`).
 
     `app` must have the SECRET_KEY of the server behind `url`, as the lab and its kin have, or there are no probes.
+    With `terminal` all that is said is said to one, and is in `text`.
     """
-    command = [*prefix, python, "-m", "flask", "ssemux", "doctor", *([url] if url else []), *args]
+    command = [python, "-m", "flask", "ssemux", "doctor", *([url] if url else []), *args]
     command += ["--json"] if as_json else []
     env = environment({"FLASK_APP": app, "PYTHONWARNINGS": None, **(env or {})})
+    if terminal:
+        return _on_a_terminal(command, str(cwd), env)
     done = subprocess.run(command, cwd=str(cwd), env=env, capture_output=True, text=True, timeout=SECONDS)
     return Diagnosis(done.returncode, done.stdout, done.stderr)
+
+
+def _on_a_terminal(command: list[str], cwd: str, env: dict[str, str]) -> Diagnosis:
+    ours, its = pty.openpty()
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=its, stderr=its)
+    os.close(its)
+    said = b""
+    try:
+        while True:
+            said += os.read(ours, 65536)
+    except OSError:  # nobody has it open any more
+        pass
+    finally:
+        os.close(ours)
+    return Diagnosis(process.wait(SECONDS), said.decode())

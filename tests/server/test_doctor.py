@@ -109,8 +109,8 @@ def is_well(found):
 def test_our_stream_directly(lab):
     found = diagnose(lab.server.url + "/events?channel=room:1")
     is_well(found)
-    assert set(found.report) == {"subject", "hops", "ok", "seconds", "checks"}
-    assert (found.report["ok"], found.report["hops"]) == (True, "gunicorn")
+    assert set(found.report) == {"subject", "hop", "hops", "ok", "seconds", "checks"}
+    assert (found.report["ok"], found.report["hop"], found.report["hops"]) == (True, "gunicorn", "gunicorn")
     for check in found.report["checks"]:
         assert set(check) == {"name", "status", "said", "measured", "advice"}
     assert found.check("flow")["measured"]["frames"] == 7
@@ -140,6 +140,16 @@ def test_our_stream_behind_nginx_with_tls(lab, nginx, certificate, doctor):
     assert (refused.code, list(refused.statuses.values())) == (1, ["fail"])
     assert "is not trusted: self" in refused.check("answer")["said"]
     assert "--insecure" in refused.check("answer")["advice"][0]["text"]
+
+
+def test_on_a_terminal_it_shows_what_it_waits_for(lab):
+    """In colour, and on a line that is written over, which is empty in the end."""
+    found = diagnose(lab.server.url, as_json=False, terminal=True)
+    assert found.code == 0
+    assert "waiting for the probe's frames: 1 of " in found.text
+    assert "\x1b[32mok" in found.text
+    last = found.text[: found.text.index(lab.server.url)].rsplit("\r", 2)
+    assert (last[1].strip(), last[2]) == ("", "")
 
 
 def test_our_stream_in_threads(serve_threads, doctor):

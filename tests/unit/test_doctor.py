@@ -50,6 +50,7 @@ def test_a_frames_json(data, found):
 REPORT = Report(
     "https://shop.example/events",
     "nginx",
+    "nginx",
     1.234567,
     [
         Check("flow", FAIL, "in lumps", (Advice("In nginx:", ("proxy_buffering off;",)),), {"lumps": 2}),
@@ -76,6 +77,7 @@ def test_a_report_for_people():
 def test_a_report_for_programs():
     assert json.loads(json.dumps(REPORT.as_dict())) == {
         "subject": "https://shop.example/events",
+        "hop": "nginx",
         "hops": "nginx",
         "ok": False,
         "seconds": 1.235,

@@ -14,7 +14,7 @@ import zlib
 from typing import Any, Callable, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
-from .frames import Frame, Frames
+from .frames import MOST, Frame, Frames
 
 #: How an answer ended.
 CLEAN, SEVERED = "clean", "severed"
@@ -65,7 +65,7 @@ class Call:
         self.version = 0
         #: By lower-case names.
         self.headers: dict[str, str] = {}
-        #: When bytes of the body came.
+        #: When bytes of the body came: at first, and last.
         self.times: list[float] = []
         self.body = b""
         self.ended = ""
@@ -170,6 +170,8 @@ class Call:
             data = response.read1(65536)
             while data:
                 now = time.monotonic()
+                if len(self.times) == MOST:
+                    self.times.pop()
                 self.times.append(now)
                 text = self._unpack(data)
                 if not self.is_stream:

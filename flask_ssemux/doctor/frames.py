@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+#: Frames that are kept, and characters of a frame's data: a stream may be fast.
+MOST = 20000
+DATA = 2000
+
 
 class Frame(NamedTuple):
     """A block of lines that an empty one ends: an event, or comments and fields alone.
 
     :param at: when its last byte came.
+    :param data: its beginning.
     :param event: its name, "message" where it has data and no name, "" where it has neither.
     :param comment: its comments, joined.
     """
@@ -47,7 +52,8 @@ class Frames:
             if line:
                 self._lines.append(line.decode("utf-8", "replace"))
             elif self._lines:
-                self.all.append(_frame(self._lines, at))
+                if len(self.all) < MOST:
+                    self.all.append(_frame(self._lines, at))
                 self._lines = []
 
 
@@ -58,4 +64,4 @@ def _frame(lines: list[str], at: float) -> Frame:
         found.setdefault(name, []).append(value[1:] if value.startswith(" ") else value)
     data = found.get("data")
     event = found.get("event", [""])[-1] or ("message" if data else "")
-    return Frame(at, event, "\n".join(data or ()), found.get("id", [""])[-1], "\n".join(found.get("", ())))
+    return Frame(at, event, "\n".join(data or ())[:DATA], found.get("id", [""])[-1], "\n".join(found.get("", ())))

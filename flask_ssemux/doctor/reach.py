@@ -26,6 +26,8 @@ def _no_answer(seen: Seen) -> Check | None:
     parts = urlsplit(seen.url)
     place = "%s:%d" % (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     said, fix = _words(main, place)
+    if seen.redirects:
+        said += ", after a redirect to %s" % seen.url
     return Check("answer", FAIL, said, (Advice(fix),), {"error": type(main.error).__name__})
 
 

@@ -144,10 +144,10 @@ def test_our_stream_behind_nginx_with_tls(lab, nginx, certificate, doctor):
 
 def test_on_a_terminal_it_shows_what_it_waits_for(lab):
     """In colour, and on a line that is written over, which is empty in the end."""
-    found = diagnose(lab.server.url, as_json=False, terminal=True)
-    assert found.code == 0
-    assert "waiting for the probe's frames: 1 of " in found.text
-    assert "\x1b[32mok" in found.text
+    found = diagnose(lab.server.url + "/nowhere", as_json=False, terminal=True)
+    assert found.code == 1
+    assert "waiting for the headers: 0 of 30 s" in found.text
+    assert "\x1b[31mfail" in found.text
     last = found.text[: found.text.index(lab.server.url)].rsplit("\r", 2)
     assert (last[1].strip(), last[2]) == ("", "")
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from flask_ssemux.doctor import advice, drivers
-from flask_ssemux.doctor.frames import Frames
+from flask_ssemux.doctor.frames import MOST, Frames
 from flask_ssemux.doctor.report import FAIL, OK, SKIPPED, WARN, Advice, Check, Report
 from tests.harness.doctor import Diagnosis
 from tests.unit.cases import CASES
@@ -43,6 +43,11 @@ def test_frames_in_pieces_of_one_byte():
 @pytest.mark.parametrize("data, found", [(b'{"a": 1}', {"a": 1}), (b"[1]", {}), (b"{", {}), (b"", {})])
 def test_a_frames_json(data, found):
     assert frames_of(b"data: %s\n\n" % data)[0].json() == found
+
+
+def test_frames_of_a_fast_stream_are_bounded():
+    found = frames_of(*[b"data: %s\n\n" % (b"x" * 3000)] * (MOST + 1))
+    assert (len(found), len(found[0].data)) == (MOST, 2000)
 
 
 # -- the report ----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 
 import flask
@@ -142,16 +143,6 @@ def test_our_stream_behind_nginx_with_tls(lab, nginx, certificate, doctor):
     assert "--insecure" in refused.check("answer")["advice"][0]["text"]
 
 
-def test_on_a_terminal_it_shows_what_it_waits_for(lab):
-    """In colour, and on a line that is written over, which is empty in the end."""
-    found = diagnose(lab.server.url + "/nowhere", as_json=False, terminal=True)
-    assert found.code == 1
-    assert "waiting for the headers: 0 of 30 s" in found.text
-    assert "\x1b[31mfail" in found.text
-    last = found.text[: found.text.index(lab.server.url)].rsplit("\r", 2)
-    assert (last[1].strip(), last[2]) == ("", "")
-
-
 def test_our_stream_in_threads(serve_threads, doctor):
     is_well(doctor(serve_threads().server.url))
 
@@ -268,6 +259,18 @@ def test_nobody_there(doctor):
     found = doctor("http://127.0.0.1:%d/events" % port)
     assert (found.code, found.statuses) == (1, {"answer": "fail"})
     assert found.check("answer")["said"] == "nothing listens on 127.0.0.1:%d" % port
+
+
+def test_nobody_answers_and_a_terminal_shows_what_is_waited_for():
+    """In colour, and on a line that is written over, which is empty in the end."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = "http://127.0.0.1:%d/events" % mute.getsockname()[1]
+        found = diagnose(url, "--timeout", "1", as_json=False, terminal=True)
+    assert found.code == 1
+    assert "waiting for the headers: 0 of 1 s" in found.text
+    assert "\x1b[31mfail   \x1b[0m  answer        no answer of any kind in 1 s" in found.text
+    last = found.text[: found.text.index(url)].rsplit("\r", 2)
+    assert (last[1].strip(), last[2]) == ("", "")
 
 
 def test_a_name_that_is_not_known(doctor):

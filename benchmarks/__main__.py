@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|plain|publish]``."""
+"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|parts|plain|publish]``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from . import compare_report, contenders, document, install, process, redis_serv
 from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
+from . import parts as parts_
 from . import plain as plain_
 from . import publish as publish_
 
@@ -152,6 +153,19 @@ def history(events: int, seconds: float, limit: int, engine: str, write: str | N
 def plain(clients: int, events: int, rate: str, broker: str, transport: str) -> None:
     """How long a plain request takes while events go to many streams."""
     print(plain_.measure(clients, events, _rate(rate), broker, transport))
+
+
+@main.command()
+@click.option("--clients", default=2000, show_default=True, help="Streams that are open.")
+@click.option("--events", default=100, show_default=True, help="Events, each to every stream.")
+@click.option("--rate", default="10/s", show_default=True, help="Events a second.")
+@_WRITE
+def parts(clients: int, events: int, rate: str, write: str | None) -> None:
+    """Where the microseconds of a delivery go, by part, for both transports. Some 40 s."""
+    found = parts_.measure(clients, events, _rate(rate))
+    print(found)
+    if write:
+        document.fill(os.path.join(write, "performance.md"), "parts", "\n\n".join([_machine(), found]))
 
 
 def _rate(text: str) -> float:

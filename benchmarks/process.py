@@ -57,13 +57,15 @@ def cpu(pid: int) -> float:
     for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
         with open(path) as file:
             spent += int(file.read().split()[0])
-    return spent / 1e9 or _ticks(pid)
+    return spent / 1e9 or sum(modes(pid))
 
 
-def _ticks(pid: int) -> float:
+def modes(pid: int) -> tuple[float, float]:
+    """Seconds of CPU in user and in system mode, by ticks of 10 ms."""
     with open("/proc/%d/stat" % pid) as file:
         words = file.read().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    tick = os.sysconf("SC_CLK_TCK")
+    return int(words[11]) / tick, int(words[12]) / tick
 
 
 def memory(pid: int) -> int:

@@ -54,6 +54,11 @@ class Server:
         """Seconds of CPU that all its processes have used."""
         return sum(process.cpu(pid) for pid in process.family(self._child.pid))
 
+    def modes(self) -> tuple[float, float]:
+        """Seconds of them in user and in system mode."""
+        found = [process.modes(pid) for pid in process.family(self._child.pid)]
+        return sum(user for user, _ in found), sum(system for _, system in found)
+
     def memory(self) -> int:
         """KB of all its processes."""
         return sum(process.memory(pid) for pid in process.family(self._child.pid))

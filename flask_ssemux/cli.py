@@ -18,6 +18,7 @@ from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
 from .redact import without_password
 from .service import Service, current
+from .status import line, totals
 from .wire import EVERYONE, Cursor, check_channel
 
 #: Seconds between two looks for news in ``tail``.
@@ -103,16 +104,20 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
 @_command
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(as_json: bool) -> None:
-    """Show the broker's state, and the options with their values."""
+    """Show the broker's state, the workers that serve streams, and the options with their values."""
     service = current()
-    figures = _shared(service).figures()
+    broker = _shared(service)
+    figures, reports = broker.figures(), broker.reports()
     options = {key_of(name): value for name, value in vars(service.options).items()}
     options[key_of("broker")] = without_password(service.options.broker)
     if as_json:
-        click.echo(json.dumps({"broker": figures, "options": options}))
+        workers = [{"age": report.age, **report.figures} for report in reports]
+        told = {"broker": figures, "totals": totals(reports), "workers": workers, "options": options}
+        click.echo(json.dumps(told))
         return
     defaults = {key: default for key, default, _ in table()}
-    for name, value in list(figures.items()) + list(options.items()):
+    rows = list(figures.items()) + list(totals(reports).items()) + [("worker", line(report)) for report in reports]
+    for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 
 

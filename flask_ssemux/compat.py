@@ -24,7 +24,7 @@ from .server import why_not
 from .service import current
 from .stream import WRITE_TIMEOUT
 from .transports.peer import Peer
-from .transports.waiting import Departure, greenlets_are_threads
+from .transports.waiting import departures, greenlets_are_threads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -118,7 +118,7 @@ class OldStream:
         self._peer = peer
         self._options = process.options
         self._interrupt: Callable[[], None] = _nothing
-        self._departure: Departure | None = None
+        self._watched = -1
         self._turn = threading.Lock()
         self._inside = False
         self._over = False
@@ -150,9 +150,9 @@ class OldStream:
         """The server is done with it (PEP 3333): the generator's ``finally`` runs."""
         self._over = True
         self._process.guest_left(self)
-        departure, self._departure = self._departure, None
-        if departure is not None:
-            departure.close()
+        watched, self._watched = self._watched, -1
+        if watched >= 0:
+            departures().remove(watched)
         source, self._source = self._source, ()
         if hasattr(source, "close"):
             source.close()
@@ -163,7 +163,7 @@ class OldStream:
             from gevent import get_hub, getcurrent
 
             hub, greenlet = get_hub(), getcurrent()
-            self._departure = Departure(self._peer, self._left)
+            self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
 
@@ -200,7 +200,7 @@ class OldStream:
         if self._over:
             return None
         if self._peer.has_left():
-            self._left()
+            self._end()
             return None
         due = self._sent_at + self._options.heartbeat
         if now < due:
@@ -210,7 +210,7 @@ class OldStream:
             return now + self._options.heartbeat
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()
-            self._left()
+            self._end()
             return None
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
 
@@ -218,13 +218,16 @@ class OldStream:
         """Its worker goes: say so, and end."""
         if self._tail.endswith(b"\n"):
             self._last = last
-        self._left()
+        self._end()
 
     def cut(self) -> None:
         self._peer.sever()
-        self._left()
+        self._end()
 
-    def _left(self) -> None:
+    def client_left(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._over = True
         self._interrupt()
 
@@ -241,7 +244,7 @@ class OldStream:
                 self.write(self._beat_frame())
                 self._sent_at = monotonic()
         except OSError:
-            self._left()
+            self._end()
         finally:
             self._turn.release()
 

@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Callable, Protocol
 
+from .pulse import Pulse
+
 log = logging.getLogger("flask_ssemux")
 
 #: Looks between two moments in which others may run. A look may write: 2 to 3 ms of work.
@@ -116,6 +118,7 @@ class Heart:
 
     :param heartbeat: the longest silence that is asked for, in seconds; sets the tick.
     :param breathe: lets others run while many are looked at.
+    :param pulse: is told of each turn.
     """
 
     #: Ticks in a heartbeat: a member is looked at up to this fraction of it early.
@@ -126,12 +129,15 @@ class Heart:
         heartbeat: float,
         clock: Callable[[], float] = time.monotonic,
         breathe: Callable[[], None] = lambda: None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.clock = clock
+        self.pulse = pulse or Pulse()
         self._breathe = breathe
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         self._running = False
+        self._is_over = False
 
     def add(self, member: Member, due: float) -> None:
         """Look at a member for the first time at ``due``, in seconds of ``clock``."""
@@ -144,13 +150,29 @@ class Heart:
     def remove(self, member: Member) -> None:
         self._slots.remove(member)
 
+    def forget(self) -> None:
+        """In a forked child: greenlets live on there, and those that are looked at are the parent's."""
+        self._is_over = True
+        self.pulse.end()
+
     def _run(self) -> None:
+        tick, turn, clock = self._slots.tick, self.pulse.turn, self.clock
+        self.pulse.begin()
         while self._is_needed():
-            time.sleep(self._slots.tick)
-            self._slots.run(self.clock(), self._breathe)
+            turn(clock(), tick)
+            time.sleep(tick)
+            now = clock()
+            turn(now)
+            self._slots.run(now, self._breath)
+        self.pulse.end()
+
+    def _breath(self) -> None:
+        self.pulse.turn(self.clock())  # the looks before it were work of ours; what follows is others' turn
+        self._breathe()
+        self.pulse.turn(self.clock())
 
     def _is_needed(self) -> bool:
         with self._starting:
-            self._running = len(self._slots) > 0
+            self._running = len(self._slots) > 0 and not self._is_over
             return self._running
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import platform
 import sys
 import threading
 import time
@@ -19,10 +20,11 @@ from typing import Any, Callable, Protocol
 from . import replay, server
 from .access import Places
 from .brokers import Broker, History, open_broker
-from .brokers.base import HOLD_SECONDS
+from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
+from .pulse import Pulse, Watcher
 from .stream import Stream
 from .transports.choice import handed_over
 from .transports.waiting import greenlets_are_threads
@@ -32,6 +34,9 @@ STOPPING = "this worker stops"
 
 #: Seconds between two looks at whether the worker was told to stop.
 LEAVING = 0.25
+
+#: Seconds from a process's first stream to its first report.
+FIRST_REPORT = 1.0
 
 #: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
 DRAIN = 3.0
@@ -77,7 +82,7 @@ class Process:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
-        self.heart = Heart(options.heartbeat, breathe=breathe)
+        self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
@@ -85,12 +90,22 @@ class Process:
         #: Of all applications here; where the option says a number, that is all there is to it.
         self._max_in_slots = sys.maxsize if options.max_streams else server.stream_slots()
         self._mux = Mux(broker, self.heart, options, breathe)
-        for work, every in (
-            (self._watch_server, LEAVING),
-            (self._renew_places, HOLD_SECONDS / 3),
-            (self._mux.replay.forget_unused, replay.SECONDS),
+        for work, every, first in (
+            (self._watch_server, LEAVING, LEAVING),
+            (self._renew_places, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
+            (self._report, REPORT_SECONDS, FIRST_REPORT),
+            (self._mux.replay.forget_unused, replay.SECONDS, replay.SECONDS),
         ):
-            self.heart.add(_Chore(work, every), self.heart.clock() + every)
+            self.heart.add(_Chore(work, every), self.heart.clock() + first)
+
+    def _pulse(self) -> Pulse:
+        options = self.options
+        margin = " (heartbeats are due every %g s, clients wait %g s)" % (options.heartbeat, options.client_timeout)
+        return Pulse(self._waiting, _watcher if greenlets_are_threads() else None, margin)
+
+    def _waiting(self) -> int:
+        """Streams that miss something while the loop is blocked; none of a worker that sends them elsewhere anyway."""
+        return 0 if self._mux is None or self._mux.is_draining else self.held
 
     def why_full(self) -> str | None:
         """Why this process takes no stream more; None if it does."""
@@ -136,6 +151,8 @@ class Process:
         """End every stream cleanly; cut off, after ``DRAIN`` seconds, those whose clients do not take it."""
         if self._mux is None or self._mux.is_draining:
             return
+        # gunicorn ends a worker that was blocked for too long; then this is the heart's last turn.
+        self.heart.pulse.turn(self.heart.clock())
         log.info("the worker stops: %d streams are sent elsewhere", self.held)
         self._mux.drain(STOPPING)
         for guest in list(self._guests):
@@ -161,6 +178,8 @@ class Process:
     def forget(self) -> None:
         """After a fork, in the child: what the parent opened is the parent's."""
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
+        if self._mux is not None:
+            self.heart.forget()
         self._broker = self._mux = None
         self._guests = set()
         self.is_closed = False
@@ -170,9 +189,29 @@ class Process:
         if server.is_leaving():
             self.drain()
 
+    # In threads of their own: a store that is busy must not hold up a heartbeat.
+
     def _renew_places(self) -> None:
-        # In a thread of its own: a store that is busy must not hold up a heartbeat.
         threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
+
+    def _report(self) -> None:
+        if self._mux is not None and not self.is_closed:
+            figures = self.figures(self._mux)
+            threading.Thread(target=self.broker.report, args=(figures,), name="ssemux-report", daemon=True).start()
+
+    def figures(self, mux: Mux) -> dict[str, Any]:
+        """What this process says of itself to the others: totals and lines of ``status.py``."""
+        pulse = self.heart.pulse
+        return {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "started": _started[0],
+            "streams": self.held,
+            "handed_over": handed_over(),
+            "delivered": mux.delivered,
+            "late": pulse.late,
+            "longest_late": round(pulse.longest, 3),
+        }
 
 
 class Guest(Member, Protocol):
@@ -196,6 +235,12 @@ class _Chore:
     def beat(self, now: float) -> float | None:
         self._work()
         return None if self.every is None else now + self.every
+
+
+def _watcher(pulse: Pulse) -> Watcher:
+    from .lookout import Lookout
+
+    return Lookout(pulse)
 
 
 def _breathe_greenlets() -> None:
@@ -228,6 +273,9 @@ def _in_slots() -> int:
 _processes: weakref.WeakSet[Process] = weakref.WeakSet()
 _inherited: list[Any] = []
 
+#: When this process began, in Unix time, or its first application was built.
+_started = [time.time()]
+
 
 def _before_fork() -> None:
     # SQLite's locks are the process's: a child of ours would hold them in name only.
@@ -236,6 +284,7 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
+    _started[0] = time.time()
     server.adopt(None)
     for process in list(_processes):
         process.forget()

@@ -1,12 +1,13 @@
 """Channels to streams: takes events off the broker and hands them to whom they are for.
 
-Fan-out in slices, and replay joined to live without a gap or a double. Who may
-read what is not asked here, and no byte is written to a socket. No Flask.
+Replay is joined to live without a gap or a double. How an event gets to many streams is ``fanout.py``'s;
+who may read what is not asked here, and no byte is written to a socket. No Flask.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from typing import Callable, Iterable, Iterator, Sequence
 
@@ -14,6 +15,7 @@ from . import wire
 from .brokers import Broker, Listener, Record
 from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
+from .fanout import SLICE, FanOut
 from .heart import Heart
 from .options import Options, log
 from .replay import Replay
@@ -22,9 +24,6 @@ from .wire import Cursor
 
 #: History events read at a time.
 PAGE = 200
-
-#: Deliveries between two moments in which others may run: 2 to 4 ms of work.
-SLICE = 200
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = wire.own_frame("degraded", {})
@@ -60,12 +59,14 @@ class Mux:
         self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
+        #: Events given to streams, one for each stream.
+        self.delivered = 0
         self._outage = _Outage(self)
         self._draining: str | None = None
-        self._since_breath = [0, 0]
         self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = wire.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
+        self._fan_out = FanOut(self._limits, breathe)
 
     def __len__(self) -> int:
         """Streams that are open."""
@@ -99,7 +100,7 @@ class Mux:
         """
         self._listen()
         now = self._heart.clock()
-        stream = Stream(tuple(channels), user_id, self._limits, now)
+        stream = Stream(tuple(map(sys.intern, channels)), user_id, self._limits, now)  # one copy for all its readers
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)
@@ -221,8 +222,9 @@ class Mux:
                 self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
             if targets:
+                self.delivered += len(targets)
                 cursor = "%s-%d" % (self._epoch, record.sequence)
-                self._fan_out(targets, wire.frame(record.body, cursor), record.sequence)
+                self._fan_out.send(targets, wire.frame(record.body, cursor), record.channel, record.sequence)
 
     def _targets_of(self, channel: str) -> list[Stream]:
         """The streams of a channel as they are now: the list is not changed later. With the lock held."""
@@ -231,38 +233,18 @@ class Mux:
             targets = self._targets[channel] = list(self._channels[channel])
         return targets or []
 
-    def _fan_out(self, targets: list[Stream], frame: bytes, sequence: int | None) -> None:
-        for start in range(0, len(targets), SLICE):
-            part = targets[start : start + SLICE]
-            self._pace(len(part), len(frame))
-            for stream in part:
-                try:
-                    stream.offer(frame, sequence)
-                except Exception:  # one stream's fault must not cost the others an event
-                    log.exception("a stream could not take an event, and is ended")
-                    stream.abort("it could not take an event")
-
-    def _pace(self, deliveries: int, size: int) -> None:
-        """Breathe before anyone's queue could fill only because its transport had no turn."""
-        spent = self._since_breath
-        limits = self._limits
-        most = min(SLICE, limits.events // 2)
-        if spent[0] + deliveries > most or spent[1] + size > limits.size // 2:
-            self._breathe()
-            spent[0] = spent[1] = 0
-        spent[0] += deliveries
-        spent[1] += size
-
     def _gap(self, channels: Sequence[str], head: Cursor) -> None:
         self._placed.wait()
+        self._fan_out.finish()  # what came before the gap
         for channel in channels:
             with self._lock:
                 targets = self._targets_of(channel)
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
-            self._fan_out(targets, reset([channel], "history"), None)
+            self._fan_out.tell(targets, reset([channel], "history"))
 
     def _renewed(self, head: Cursor) -> None:
         self._placed.wait()
+        self._fan_out.finish()  # what was delivered has places of the life before
         with self._lock:
             self.replay.begin_anew()  # before anyone asks it for the new life
             self._epoch, self._position = head
@@ -282,7 +264,7 @@ class Mux:
         self._heart.remove(self._outage)
         if self._outage.told:
             self._outage.told = False
-            self._fan_out(self._all(), RESTORED, None)
+            self._fan_out.tell(self._all(), RESTORED)
 
 
 class _Prologue:
@@ -371,7 +353,7 @@ class _Outage:
 
     def beat(self, now: float) -> None:
         self.told = True
-        self._mux._fan_out(self._mux._all(), DEGRADED, None)
+        self._mux._fan_out.tell(self._mux._all(), DEGRADED)
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor | None = None) -> bytes:

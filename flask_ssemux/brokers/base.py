@@ -8,13 +8,14 @@ the same code runs under ``flask run`` and in job processes.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
 import random
 import threading
 from contextlib import contextmanager
-from typing import Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 from ..errors import BrokerUnavailable
 from ..wire import Cursor
@@ -26,6 +27,13 @@ WAIT = 2.0
 
 #: Seconds after which a hold that its process did not renew no longer counts.
 HOLD_SECONDS = 60.0
+
+#: Seconds between two reports of a process.
+REPORT_SECONDS = 5.0
+
+#: Seconds after which a report that was not made anew no longer counts: what gunicorn, by default, lets a worker be
+#: blocked. One that was killed is missed sooner by those on its own host.
+REPORT_LASTS = 30.0
 
 
 class Record(NamedTuple):
@@ -59,6 +67,19 @@ class Page(NamedTuple):
     records: list[Record]
     missing: list[str]
     is_whole: bool
+
+
+class Report(NamedTuple):
+    """What a process said of itself.
+
+    :param holder: its broker's name.
+    :param age: seconds since it said so.
+    :param figures: what it said; anything that JSON can say.
+    """
+
+    holder: str
+    age: float
+    figures: dict[str, Any]
 
 
 class Listener(NamedTuple):
@@ -166,6 +187,21 @@ class Broker:
     def renew(self) -> None:
         """Say that this process lives and keeps its places; every ``HOLD_SECONDS / 3``. Never raises."""
 
+    def report(self, figures: dict[str, Any]) -> None:
+        """Show these figures of this process to all others, in place of those before; every ``REPORT_SECONDS``.
+
+        They are gone when the broker is closed or its process dies, at the latest after ``REPORT_LASTS`` seconds.
+        Blocks for ``WAIT`` seconds at most. Never raises: who cannot be told now is told the next time.
+        """
+        raise NotImplementedError
+
+    def reports(self) -> list[Report]:
+        """What all living processes reported last, in the order of their holders.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
     def figures(self) -> dict[str, object]:
         """What ``flask ssemux status`` shows of this broker.
 
@@ -179,6 +215,12 @@ class Broker:
     def close(self) -> None:
         """Stop delivering and let go of everything that is open."""
         raise NotImplementedError
+
+
+def living(reports: Iterable[tuple[str, float, str]]) -> list[Report]:
+    """Reports as an engine keeps them (holder, age, JSON), without those of processes that are surely dead."""
+    found = (Report(holder, max(0.0, age), json.loads(text)) for holder, age, text in reports if not is_dead(holder))
+    return sorted(found, key=lambda report: report.holder)
 
 
 @contextmanager

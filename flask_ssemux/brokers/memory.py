@@ -6,14 +6,16 @@ and trimmed history included. Nothing here is seen by another process.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
-from typing import Iterable
+from typing import Any, Iterable
 
 from ..errors import BrokerClosed
 from ..wire import Cursor
-from .base import Broker, History, Listener, Page, Record, log, new_epoch
+from . import base
+from .base import Broker, History, Listener, Page, Record, Report, log, new_epoch
 
 
 class MemoryBroker(Broker):
@@ -29,6 +31,8 @@ class MemoryBroker(Broker):
         self._counts: dict[str, int] = {}
         self._floors: dict[str, int] = {}
         self._places: dict[str, int] = {}
+        self._holder = base.new_holder()
+        self._report: list[tuple[str, float, str]] = []
         self._sequence = 0
         self._closed = False
 
@@ -76,6 +80,17 @@ class MemoryBroker(Broker):
             left = self._places.pop(key, 0) - 1
             if left > 0:
                 self._places[key] = left
+
+    def report(self, figures: dict[str, Any]) -> None:
+        with self._changed:
+            if not self._closed:
+                self._report = [(self._holder, time.monotonic(), json.dumps(figures))]
+
+    def reports(self) -> list[Report]:
+        with self._changed:
+            self._check_open()
+            ages = [(holder, time.monotonic() - at, text) for holder, at, text in self._report]
+        return base.living(row for row in ages if row[1] <= base.REPORT_LASTS)
 
     def figures(self) -> dict[str, object]:
         with self._changed:

@@ -6,6 +6,7 @@
     {p}:floors        sorted set: channel -> its newest event that was trimmed
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
+    {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
 
@@ -24,6 +25,7 @@ Only the broker, its thread, and their scripts; no other engine, no streams.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import threading
@@ -35,7 +37,7 @@ from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
 from ..errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, log
+from .base import Broker, History, Listener, Page, Record, Report, log
 from .redis_link import Address, Line, Script, driver
 
 #: Seconds without a message after which the subscribed connection is asked whether it lives, and
@@ -55,6 +57,7 @@ BATCH = 500
 CHANNELS = 500
 
 _LASTS = int(base.HOLD_SECONDS)
+_REPORT_LASTS = int(base.REPORT_LASTS)
 
 #: The epoch that an announcement says, and the event.
 _News = List[Tuple[str, Record]]
@@ -66,8 +69,8 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _FIGURES = map(
-    _script, ("append", "head", "read", "hold", "places", "figures")
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _REPORT, _REPORTS, _FIGURES = map(
+    _script, ("append", "head", "read", "hold", "places", "report", "reports", "figures")
 )
 
 
@@ -101,6 +104,7 @@ class RedisBroker(Broker):
         self._places = _Places(self)
         self._name = base.new_holder()
         self._tokens = itertools.count(1)
+        self._has_reported = False
         self._tail: _Tail | None = None
 
     def append(self, channel: str, body: bytes) -> Cursor:
@@ -151,6 +155,22 @@ class RedisBroker(Broker):
     def renew(self) -> None:
         self._places.renew()
 
+    def report(self, figures: dict[str, Any]) -> None:
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        self._has_reported = True
+        self._report(json.dumps(figures))
+
+    def _report(self, text: str) -> None:
+        try:
+            self.call(_REPORT, self._name, _REPORT_LASTS, text)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("figures not told: %s", error)
+
+    def reports(self) -> list[Report]:
+        rows = iter(self.call(_REPORTS, _REPORT_LASTS, line="reading")[2])
+        return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
+
     def figures(self) -> dict[str, object]:
         answer = self.call(_FIGURES, line="reading")
         events, channels, held = map(int, answer[2:])
@@ -171,6 +191,8 @@ class RedisBroker(Broker):
         if self._closed:
             return
         self._places.give_all_back()
+        if self._has_reported and self._process == os.getpid():
+            self._report("")
         self._closed = True
         if self._tail is not None:
             self._tail.close()

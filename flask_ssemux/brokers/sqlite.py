@@ -4,6 +4,7 @@
     channels  name, kept, floor                             events kept, newest one trimmed
     life      epoch, boot, forgotten, seconds, events       one row: see below
     holds     key, holder, places, until                    places taken, by process
+    reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
 more. ``seconds`` and ``events`` are how much is kept, as the application said last:
@@ -20,6 +21,7 @@ Only SQL and the thread that looks for news; no other engine, no streams.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -31,7 +33,7 @@ from typing import Any, Callable, Iterable, Iterator
 from ..errors import BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, log
+from .base import Broker, History, Listener, Page, Record, Report, log
 
 #: Seconds between two looks for what other processes appended: while there is news, and when there
 #: was none for ``CALM`` seconds. The look, one ``PRAGMA data_version``, takes some 5 µs; waking up for
@@ -69,6 +71,9 @@ CREATE TABLE life (epoch TEXT NOT NULL, boot TEXT NOT NULL, forgotten INTEGER NO
 CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT NULL, until REAL NOT NULL,
                     PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
+
+#: Came later: files of before it get it when they are opened.
+_REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
 
 
 class SQLiteBroker(Broker):
@@ -131,6 +136,15 @@ class SQLiteBroker(Broker):
     def renew(self) -> None:
         self._quietly(lambda file: file.renew(self._holder, self._held))
 
+    def report(self, figures: dict[str, Any]) -> None:
+        text = json.dumps(figures)
+        self._quietly(lambda file: file.report(self._holder, text))
+
+    def reports(self) -> list[Report]:
+        with self._opened() as file:
+            rows = file.reports()
+        return base.living(rows)
+
     def figures(self) -> dict[str, object]:
         with self._opened() as file:
             return {"broker": "sqlite", "file": self.path, "cursor": str(file.head()), **file.figures()}
@@ -138,7 +152,7 @@ class SQLiteBroker(Broker):
     def close(self) -> None:
         if not self._closed:
             if self._file is not None:
-                self._quietly(lambda file: file.release_all(self._holder))
+                self._quietly(lambda file: file.say_no_more(self._holder))
             self._closed = True
             with self._lock:
                 self._forget_file()
@@ -189,7 +203,7 @@ class SQLiteBroker(Broker):
             with self._opened() as file, file.writing():
                 change(file)
         except (BrokerUnavailable, BrokerClosed) as error:
-            log.debug("places not written: %s", error)
+            log.debug("places or figures not written: %s", error)
 
 
 class _File:
@@ -410,6 +424,27 @@ class _File:
             if base.is_dead(holder):
                 self.release_all(holder)
 
+    # -- reports -----------------------------------------------------------
+
+    def report(self, holder: str, text: str) -> None:
+        now = time.time()
+        self._writer.execute("DELETE FROM reports WHERE at < ?", (now - base.REPORT_LASTS,))
+        self._writer.execute("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (holder, now, text))
+
+    def reports(self) -> list[tuple[str, float, str]]:
+        now = time.time()
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT holder, ? - at, figures FROM reports WHERE at >= ?",
+            (now, now - base.REPORT_LASTS),
+        )
+        return [(holder, age, text) for holder, age, text in rows]
+
+    def say_no_more(self, holder: str) -> None:
+        self.release_all(holder)
+        self._writer.execute("DELETE FROM reports WHERE holder = ?", (holder,))
+
     # -- the file ----------------------------------------------------------
 
     def figures(self) -> dict[str, object]:
@@ -425,6 +460,7 @@ class _File:
         boot = base.boot_id()
         with self.writing():
             self._make_or_check(history, boot)
+            self._writer.execute(_REPORTS)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, Mapping
+from typing import Any, Mapping, MutableMapping
 
 from ..options import log
 from ..stream import Stream
@@ -21,7 +21,7 @@ AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
 _LANE = __name__.rpartition(".")[0] + ".lane"
 
 
-def open_transport(stream: Stream, environ: Mapping[str, Any], wanted: str) -> GeneratorTransport:
+def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: str) -> GeneratorTransport:
     """The WSGI iterator of a stream.
 
     :param wanted: ``SSEMUX_TRANSPORT``.

@@ -7,7 +7,7 @@ and flushes each. Nothing about Flask, and no knowledge of what the bytes say.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Mapping
+from typing import Any, MutableMapping
 
 from ..stream import Stream
 from .peer import Peer
@@ -23,9 +23,11 @@ class GeneratorTransport:
 
     __slots__ = ("_stream", "_peer", "_waiting")
 
-    def __init__(self, stream: Stream, environ: Mapping[str, Any]) -> None:
+    def __init__(self, stream: Stream, environ: MutableMapping[str, Any]) -> None:
         self._stream = stream
         self._peer = Peer(environ)
+        # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB as long as the stream is open.
+        environ.pop("wsgi.early_hints", None)
         self._waiting: GreenletWait | ThreadWait | None = None
         stream.sever = self._peer.sever
 
@@ -59,8 +61,8 @@ class GeneratorTransport:
         self.close()
 
     def _begin(self) -> GreenletWait | ThreadWait:
-        self._waiting = waiting = new_wait(self._peer, self._left)
+        self._waiting = waiting = new_wait(self._peer, self)
         return waiting
 
-    def _left(self) -> None:
+    def client_left(self) -> None:
         self._stream.abort("its client left")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _socket
 import sys
 from time import monotonic
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, MutableMapping
 
 from gevent.socket import socket
 
@@ -35,7 +35,7 @@ class HandoffTransport(GeneratorTransport):
 
     __slots__ = ("_socket", "_stays", "_begins", "_last", "_sent", "_sink")
 
-    def __init__(self, stream: Stream, environ: Mapping[str, Any], stays: Callable[[str], None]) -> None:
+    def __init__(self, stream: Stream, environ: MutableMapping[str, Any], stays: Callable[[str], None]) -> None:
         super().__init__(stream, environ)
         self._socket = environ["gunicorn.socket"]
         self._stays = stays

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import Any, Callable
+from typing import Any, Protocol
 
 from .peer import Peer
 
@@ -23,48 +23,41 @@ def greenlets_are_threads() -> bool:
     return bool(is_module_patched("threading"))
 
 
-class Departure:
-    """Calls back from gevent's loop, once, when the client has left."""
+class Watching(Protocol):
+    """Something that wants to hear that its client has left."""
 
-    __slots__ = ("_file",)
-
-    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
-        self._file = peer.file
-        if self._file >= 0:
-            departures().add(self._file, left)
-
-    def close(self) -> None:
-        """Stop watching; before the server closes the socket."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            departures().remove(file)
+    def client_left(self) -> None:
+        """Called once, from gevent's loop or from the waiting thread."""
 
 
 class Departures:
-    """All clients whose leaving somebody wants to hear of, in this process."""
+    """All clients whose leaving somebody wants to hear of, in this process; gevent's loop tells."""
 
     def __init__(self) -> None:
         from .watch import Watch
 
-        self._heard: dict[int, Callable[[], None]] = {}
+        self._heard: dict[int, Watching] = {}
         self._watch = Watch(self._told)
 
-    def add(self, file: int, left: Callable[[], None]) -> None:
-        if self._watch.is_here:
-            try:
-                self._watch.add(file)
-            except OSError:
-                return  # the kernel watches no more: its leaving is noticed by a write
-            self._heard[file] = left
+    def add(self, file: int, who: Watching) -> int:
+        """The file to ``remove`` before the server closes it: -1 if its leaving is noticed by a write only."""
+        if file < 0 or not self._watch.is_here:
+            return -1
+        try:
+            self._watch.add(file)
+        except OSError:
+            return -1  # the kernel watches no more
+        self._heard[file] = who
+        return file
 
     def remove(self, file: int) -> None:
         if self._heard.pop(file, None) is not None:
             self._watch.remove(file)
 
     def _told(self, file: int, events: int) -> None:
-        left = self._heard.get(file)
-        if left is not None:
-            left()
+        who = self._heard.get(file)
+        if who is not None:
+            who.client_left()
 
 
 _departures: list[Departures] = []
@@ -83,9 +76,9 @@ os.register_at_fork(after_in_child=_departures.clear)
 class GreenletWait:
     """Waits in gevent's hub, by the hub's own switch: half the cost of an ``Event``."""
 
-    __slots__ = ("_hub", "_current", "_greenlet", "_departure")
+    __slots__ = ("_hub", "_current", "_greenlet", "_file")
 
-    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
+    def __init__(self, peer: Peer, who: Watching) -> None:
         from gevent import get_hub, getcurrent
 
         from .gevent_socket import send_at_once
@@ -95,7 +88,7 @@ class GreenletWait:
         self._current = getcurrent
         #: Who waits here; None when nobody does, or has been woken by something else.
         self._greenlet: Any = None
-        self._departure = Departure(peer, left)
+        self._file = departures().add(peer.file, who)
 
     def wake(self) -> None:
         """End a wait; from any greenlet of this hub, any number of times."""
@@ -114,14 +107,14 @@ class GreenletWait:
             greenlet.switch()
 
     def close(self) -> None:
-        self._departure.close()
+        departures().remove(self._file)
 
 
 class ThreadWait:
     """Waits in the system's ``poll``, on the client's socket and a socket that wakes it."""
 
-    def __init__(self, peer: Peer, left: Callable[[], None]) -> None:
-        self._left = left
+    def __init__(self, peer: Peer, who: Watching) -> None:
+        self._who = who
         self._peer = peer
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
@@ -144,16 +137,16 @@ class ThreadWait:
             self._inner.recv(4096)
         except BlockingIOError:
             if self._peer.has_left():
-                self._left()
+                self._who.client_left()
 
     def close(self) -> None:
         self._inner.close()
         self._outer.close()
 
 
-def new_wait(peer: Peer, left: Callable[[], None]) -> GreenletWait | ThreadWait:
+def new_wait(peer: Peer, who: Watching) -> GreenletWait | ThreadWait:
     """The way of waiting that fits this process.
 
-    :param left: called when the client has left, from gevent's loop or the waiting thread.
+    :param who: told when the client has left.
     """
-    return (GreenletWait if greenlets_are_threads() else ThreadWait)(peer, left)
+    return (GreenletWait if greenlets_are_threads() else ThreadWait)(peer, who)

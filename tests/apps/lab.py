@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import threading
 import time
@@ -47,6 +48,12 @@ def create_app() -> Flask:
             flask_ssemux.publish("room:1", {"n": number, "pad": "x" * size}, event="n")
         return jsonify(count=count)
 
+    @app.route("/block")
+    def block():
+        """Stop the loop as a driver does that gevent did not patch; or, with `how=search`, even the interpreter."""
+        (search if request.args.get("how") == "search" else wait_unpatched)(float(request.args["seconds"]))
+        return jsonify(pid=os.getpid())
+
     @app.route("/exit")
     def leave():
         """As gunicorn's loop does when its master is gone: SystemExit in the worker's main greenlet."""
@@ -59,6 +66,22 @@ def create_app() -> Flask:
     for view in (sleeper, poller, cookies, context, raising, pieces, fast, bare, tupled, not_a_stream, elsewhere):
         app.add_url_rule("/old/" + view.__name__, view.__name__, flask_ssemux.streaming(view))
     return app
+
+
+def wait_unpatched(seconds):
+    from gevent.monkey import get_original
+
+    get_original("time", "sleep")(seconds)
+
+
+def search(seconds):
+    """One call of C code that lets no other thread run, for that long at least."""
+    letters, took = 16, 0.0
+    while took < seconds:
+        began = time.monotonic()
+        re.match("(a+)+$", "a" * letters + "b")
+        took = time.monotonic() - began
+        letters += 1 if took > 0.05 else 2
 
 
 def memory():

@@ -190,6 +190,28 @@ def test_releasing_what_was_not_held_is_harmless(broker):
     assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
 
 
+# -- reports -----------------------------------------------------------------
+
+
+def test_what_a_process_reported_last_is_shown(broker):
+    assert broker.reports() == []
+    broker.report({"streams": 1})
+    broker.report({"streams": 2, "host": "käfig\n", "more": [None, 1.5, {"a": "b c"}]})
+    (report,) = broker.reports()
+    assert report.figures == {"streams": 2, "host": "käfig\n", "more": [None, 1.5, {"a": "b c"}]}
+    assert 0 <= report.age < 5
+
+
+def test_a_report_that_is_not_made_anew_runs_out(broker, travel):
+    broker.report({"streams": 1})
+    travel(broker, 20)
+    assert [round(report.age, -1) for report in broker.reports()] == [20]
+    travel(broker, 20)
+    assert broker.reports() == []
+    broker.report({"streams": 2})
+    assert [report.figures for report in broker.reports()] == [{"streams": 2}]
+
+
 # -- the end -----------------------------------------------------------------
 
 
@@ -208,5 +230,8 @@ def test_after_close_everything_raises_and_closing_again_does_not(broker):
     for call in (broker.head, lambda: broker.append("a", b""), lambda: broker.read(["a"], 0, 1, 1)):
         with pytest.raises(BrokerClosed):
             call()
+    with pytest.raises(BrokerClosed):
+        broker.reports()
     broker.release("a")
     broker.renew()
+    broker.report({})

@@ -74,6 +74,31 @@ def test_places_of_a_process_that_died_are_free_at_once(make_shared, shared_url)
     assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
 
 
+def test_reports_of_a_process_that_died_or_closed_are_gone_at_once(make_shared, shared_url):
+    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    script += "b.report({'name': sys.argv[2]}); print('told', flush=True); sys.stdin.read(); b.close()"
+    command = [sys.executable, "-c", script, shared_url]
+    others = [
+        subprocess.Popen(command + [name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in ("closes", "is killed", "lives")
+    ]
+    assert [other.stdout.readline() for other in others] == ["told\n"] * 3
+    broker = make_shared()
+    broker.report({"name": "ours"})
+
+    def names():
+        return sorted(report.figures["name"] for report in broker.reports())
+
+    assert names() == ["closes", "is killed", "lives", "ours"]
+    assert len({report.holder for report in broker.reports()}) == 4
+    others[0].communicate(timeout=10)
+    others[1].kill()
+    others[1].communicate(timeout=10)
+    assert names() == ["lives", "ours"]
+    others[2].communicate(timeout=10)
+    assert names() == ["ours"]
+
+
 def test_a_child_of_a_process_that_publishes_publishes_too(make_shared, shared_url, tmp_path):
     """SQLite's locks do not survive a fork, and a connection is one process's: each opens its own."""
     script = (

@@ -189,6 +189,17 @@ def test_status(app, ssemux):
     assert rows["file"] == app.instance_path + "/ssemux.sqlite3"
 
 
+def test_status_of_workers(app, ssemux):
+    assert "\nworkers                      0\n" in printed(ssemux("status"))
+    figures = {"pid": 7, "host": "a", "streams": 3, "late": 1, "longest_late": 2.5}
+    app.extensions["ssemux"].process.broker.report(figures)
+    said = printed(ssemux("status"))
+    assert "\nworkers                      1\nstreams                      3\n" in said
+    assert "\nworker                       7 on a, streams 3, handed over 0, " in said
+    told = json.loads(printed(ssemux("status", "--json")))
+    assert (told["totals"]["workers"], told["totals"]["late"], told["workers"][0]["pid"]) == (1, 1, 7)
+
+
 def test_status_for_programs(app, ssemux):
     (at,) = publish(app, ("jobs", "a"))
     told = json.loads(printed(ssemux("status", "--json")))

@@ -1,0 +1,16 @@
+-- What processes say of themselves. Returns epoch, sequence, and in one list holder, seconds since, figures ...
+--
+-- ARGV  seconds that a report lasts
+
+local now, rows = tonumber(redis.call('TIME')[1]), {}
+local told = redis.call('HGETALL', base .. 'reports')
+for index = 1, #told, 2 do
+  local at, figures = string.match(told[index + 1], '^(%d+) (.*)$')
+  local age = now - tonumber(at)
+  if age <= tonumber(ARGV[own + 1]) then
+    rows[#rows + 1] = told[index]
+    rows[#rows + 1] = text(age)
+    rows[#rows + 1] = figures
+  end
+end
+return {epoch, text(sequence), rows}

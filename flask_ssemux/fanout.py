@@ -1,0 +1,137 @@
+"""One event to all streams of its channel: in slices, so that others live, and in turns.
+
+An event for few streams goes out at once. One for many goes out slice by slice, in a thread (or greenlet) that
+lives while there are such: what was published to another channel meanwhile does not wait for its end. Each
+stream gets its events in order all the same: before one is handed over, those before it that are still on their
+way are. Which streams a channel has is the mux's to say, and nothing is written to a socket here.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Iterator, Sequence
+
+from .options import log
+from .stream import Limits, Stream
+
+#: Deliveries between two moments in which others may run: 2 to 4 ms of work.
+SLICE = 200
+
+#: Events for many streams that may be on their way; whoever brings one more waits.
+ON_THEIR_WAY = 32
+
+
+class FanOut:
+    """Hands events to streams.
+
+    :param limits: of the streams' queues.
+    :param breathe: lets others run, the transports of woken streams first.
+    """
+
+    def __init__(self, limits: Limits, breathe: Callable[[], None]) -> None:
+        self._breathe = breathe
+        self._most = min(SLICE, limits.events // 2)
+        self._most_bytes = limits.size // 2
+        self._deliveries = self._bytes = 0
+        #: Held for a slice, so that a stream has one writer at a time; notified when an event is out.
+        self._turn = threading.Condition()
+        #: By channel, oldest first; of each channel the first is being handed out.
+        self._on_their_way: dict[str, list[_Large]] = {}
+        self._running = False
+
+    def send(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
+        """An event to these streams, all of which read its channel. When they are many, this returns before it is out.
+
+        Called by one thread only, in the order of the sequence.
+        """
+        if len(targets) <= SLICE:
+            self._hand(targets, frame, sequence)
+            return
+        with self._turn:
+            while self._is_full_with(frame):
+                self._turn.wait()
+            self._on_their_way.setdefault(channel, []).append(_Large(targets, frame, channel, sequence))
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="ssemux-fan-out", daemon=True).start()
+
+    def tell(self, targets: Sequence[Stream], frame: bytes) -> None:
+        """To these streams what has no place among the events."""
+        for start in range(0, len(targets), SLICE):
+            self._hand(targets[start : start + SLICE], frame, None)
+
+    def finish(self) -> None:
+        """Wait until all that was sent is out."""
+        with self._turn:
+            while self._on_their_way:
+                self._turn.wait()
+
+    def _run(self) -> None:
+        while self._is_needed():
+            for channel in list(self._on_their_way):
+                large = self._on_their_way[channel][0]
+                part = next(large.parts, None)
+                if part is None:
+                    self._is_out(channel)
+                else:
+                    self._hand(part, large.frame, large.sequence)
+
+    def _is_needed(self) -> bool:
+        with self._turn:
+            self._running = bool(self._on_their_way)
+            return self._running
+
+    def _is_out(self, channel: str) -> None:
+        with self._turn:
+            self._on_their_way[channel].pop(0)
+            if not self._on_their_way[channel]:
+                del self._on_their_way[channel]
+            self._turn.notify_all()
+
+    def _is_full_with(self, frame: bytes) -> bool:
+        """Whether a stream that is handed all of it at once, with this, might be one that reads too slowly."""
+        waiting = [len(large.frame) for large in self._all()]
+        too_many = len(waiting) >= min(ON_THEIR_WAY, self._most)
+        return bool(waiting) and (too_many or sum(waiting) + len(frame) > self._most_bytes)
+
+    def _hand(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
+        earlier = self._before(sequence) if sequence is not None and self._on_their_way else []
+        self._pace(len(part) * (1 + len(earlier)), len(frame) + sum(len(large.frame) for large in earlier))
+        with self._turn:
+            for stream in part:
+                try:
+                    for large in earlier:
+                        if large.channel in stream.channels:
+                            stream.offer(large.frame, large.sequence)  # refused, if it has had it
+                    stream.offer(frame, sequence)
+                except Exception:  # one stream's fault must not cost the others an event
+                    log.exception("a stream could not take an event, and is ended")
+                    stream.abort("it could not take an event")
+
+    def _before(self, sequence: int) -> list[_Large]:
+        """What is on its way and comes before this place, oldest first."""
+        with self._turn:
+            return sorted((it for it in self._all() if it.sequence < sequence), key=lambda it: it.sequence)
+
+    def _all(self) -> list[_Large]:
+        return [large for queue in self._on_their_way.values() for large in queue]
+
+    def _pace(self, deliveries: int, size: int) -> None:
+        """Breathe before anyone's queue could fill only because its transport had no turn."""
+        if self._deliveries + deliveries > self._most or self._bytes + size > self._most_bytes:
+            self._deliveries = self._bytes = 0  # first: others count while they run
+            self._breathe()
+        self._deliveries += deliveries
+        self._bytes += size
+
+
+class _Large:
+    """An event for many streams, on its way."""
+
+    def __init__(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
+        self.frame = frame
+        self.channel = channel
+        self.sequence = sequence
+        self.parts: Iterator[Sequence[Stream]] = (
+            targets[start : start + SLICE] for start in range(0, len(targets), SLICE)
+        )

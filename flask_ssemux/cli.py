@@ -1,4 +1,4 @@
-"""``flask ssemux …``: publish, tail and status, from a shell beside the application.
+"""``flask ssemux …``: publish, tail, status and doctor, from a shell beside the application.
 
 Options are parsed and things are printed here; what is done is done elsewhere.
 """
@@ -28,7 +28,7 @@ TAIL = 0.1
 def commands() -> AppGroup:
     """The group that ``init_app`` adds to ``app.cli``."""
     group = AppGroup("ssemux", help="Server-Sent Events: publish, look, find out.")
-    for command in (publish, tail, status):
+    for command in (publish, tail, status, doctor):
         group.add_command(command)
     return group
 
@@ -119,6 +119,25 @@ def status(as_json: bool) -> None:
     rows = list(figures.items()) + list(totals(reports).items()) + [("worker", line(report)) for report in reports]
     for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
+
+
+@_command
+@click.argument("url", required=False)
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send it with every request.")
+@click.option("--cookie", "cookies", multiple=True, metavar="NAME=VALUE", help="Such as a session's, of who may read.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, help="Longest wait for an answer (30 s).")
+@click.option("--insecure", is_flag=True, help="Take any TLS certificate.")
+@click.option("--ca", metavar="FILE", help="Trust the certificates in it.")
+@click.option("--config", metavar="FILE", help="Without URL: gunicorn's configuration (./gunicorn.conf.py).")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(**asked: Any) -> None:
+    """Find out what is wrong with the stream at URL, or, without URL, with the server side.
+
+    URL is as a browser has it, through every hop. Takes about one heartbeat. Exits with 1 if a check failed.
+    """
+    from .doctor.command import run  # no part of a running application
+
+    run(**asked)
 
 
 def _parsed(text: str) -> Any:

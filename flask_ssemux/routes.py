@@ -17,6 +17,7 @@ from .errors import BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
 from .options import log
+from .probe import PARAMETER, Plan, Probe
 from .stream import Stream
 from .transports.choice import open_transport
 
@@ -69,7 +70,7 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
             if trouble:
                 log.error("a stream was refused: %s", trouble)
                 return come_back(trouble)
-            return view(**values)
+            return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view(**values)
         except ClientError as error:
             return _refusal(error)
         except BrokerBehind as error:
@@ -124,6 +125,21 @@ def _stream(process: Process, rules: Rules, user_id: str | None, channels: Seque
         stream = _open(process, rules, user_id, channels)
     finally:
         process.opened()
+    return streaming_response(open_transport(stream, request.environ, process.options.transport))
+
+
+def _probe(process: Process, token: str) -> Response:
+    """The stream of a probe, in place of the one that the URL has; its token is all that is asked."""
+    plan = Plan.of(token, current_app.secret_key)
+    if request.method == "HEAD":
+        return streaming_response(iter(()))
+    trouble = process.take_place(None)
+    if trouble:
+        return send_away(process, trouble)
+    stream = process.mux.open((), None, on_closed=process.on_closed)
+    probe, heart = Probe(plan, stream, process.heart.clock, process.mux.end), process.heart
+    heart.remove(stream)  # no heartbeat may end the silence that is to be survived
+    heart.add(probe, probe.due)
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 

@@ -4,7 +4,7 @@
 set -eu
 
 [ $# -gt 0 ] || set -- nginx-light:/usr/sbin/nginx chromium:/usr/bin/chromium nodejs:node npm:npm curl:curl \
-    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip
+    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl
 
 missing=
 for pair in "$@"; do

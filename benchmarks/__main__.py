@@ -46,6 +46,7 @@ _WRITE = click.option("--write", type=click.Path(exists=True, file_okay=False), 
 @click.option("--rounds", type=int, help="Of the first table.")
 @click.option("--clients", type=int, help="Connections of the first table.")
 @click.option("--load", type=float, help="Deliveries a second.")
+@click.option("--heavy", type=float, help="Deliveries a second of the heavy load.")
 @click.option("--seconds", type=float, help="Of each measurement, at least.")
 @click.option("--sweep", help="Numbers of connections, as 500,2000.")
 @click.option("--sizes", help="Bytes of events, as 130,4096.")

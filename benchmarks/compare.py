@@ -2,8 +2,8 @@
 
 Three questions: what a delivery and a connection cost (several rounds, everyone in each, so that a noisy minute does
 not hit one of them alone), how that changes with the number of connections, and how with the size of events. The load
-is the same for all: so many deliveries a second, whoever sends them. Who fails is told why, and left out of the rest
-of that question.
+is the same for all: so many deliveries a second, whoever sends them; and in the first question a heavy one too, for
+those who can. Who fails is told why, and left out of the rest of that question.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ FEWEST = 4
 LOADS = (1, 4, 8, 16, 24, 32)
 CLIENT_SECONDS = 1.5
 
+#: Of a core, what a contender may be expected to use under the heavy load; one that has no time left joins events.
+ROOM = 0.6
+
 #: Open files that a server needs for itself.
 SPARE = 300
 
@@ -41,6 +44,7 @@ class Plan(NamedTuple):
     :param sizes: bytes of an event on the wire, of the third.
     :param sized: connections of the third.
     :param load: deliveries a second.
+    :param heavy: the same, of the heavy load.
     :param seconds: of each measurement, at least.
     """
 
@@ -50,11 +54,12 @@ class Plan(NamedTuple):
     sizes: tuple[int, ...] = (event.SIZE, 1024, 4096, 16384)
     sized: int = 500
     load: float = 4000.0
+    heavy: float = 20000.0
     seconds: float = 5.0
 
 
 #: To see that everything works.
-QUICK = Plan(rounds=1, clients=200, sweep=(100, 400), sizes=(event.SIZE, 4096), sized=100, load=2000.0, seconds=1.0)
+QUICK = Plan(1, 200, (100, 400), (event.SIZE, 4096), sized=100, load=2000.0, heavy=4000.0, seconds=1.0)
 
 
 class Point(NamedTuple):
@@ -79,6 +84,7 @@ class Result(NamedTuple):
 
     :param told: versions and how each was run.
     :param rounds: of each round its point; None where there is none.
+    :param heavy: the same, under the heavy load.
     :param failed: why something is not there.
     :param client: how busy the client is by itself.
     """
@@ -87,6 +93,7 @@ class Result(NamedTuple):
     machine: str
     told: dict[str, str]
     rounds: dict[str, list[Point | None]]
+    heavy: dict[str, list[Point | None]]
     sweep: dict[str, list[Point]]
     sizes: dict[str, list[Point]]
     failed: dict[str, list[str]]
@@ -105,7 +112,7 @@ def measure(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
     names = [*(contender.name for contender in found), *missing]
     result = Result(
         plan, machine, {contender.name: contender.told for contender in found},
-        {name: [] for name in names}, {name: [] for name in names}, {name: [] for name in names},
+        *({name: [] for name in names} for _ in range(4)),
         {name: ["missing: " + why] for name, why in missing.items()}, [], 0.0,
     )  # fmt: skip
     _say(began, "the client itself")
@@ -114,8 +121,9 @@ def measure(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
         for contender in [contender for contender in found if not number or any(result.rounds[contender.name])]:
             _say(began, "round %d of %d: %s" % (number + 1, plan.rounds, contender.name))
             points: list[Point] = []
-            _try(result, contender, partial(_steps, contender, plan, [plan.clients], [event.SIZE], points))
+            _try(result, contender, partial(_round, contender, plan, points))
             result.rounds[contender.name].append(points[0] if points else None)
+            result.heavy[contender.name].append(points[1] if len(points) > 1 else None)
     found = [contender for contender in found if any(result.rounds[contender.name])]
     for contender in found:
         _say(began, "more connections: " + contender.name)
@@ -150,6 +158,18 @@ def _client(plan: Plan, to: list[Share]) -> None:
                 to[-1].load, found.client * 100, found.busy * 100))  # fmt: skip
             if max(found.client, found.busy) > BUSY:
                 return
+
+
+def _round(contender: Contender, plan: Plan, to: list[Point]) -> None:
+    """One server, under the load, and under the heavy one if it has the time."""
+    with Trial(contender) as trial:
+        opened = trial.open(plan.clients)
+        for load in (plan.load, plan.heavy):
+            if not to or to[0].delivered.cpu * load / 1e6 < ROOM:
+                rate = load / plan.clients
+                events = max(FEWEST, round(plan.seconds * rate))
+                to.append(Point(plan.clients, event.SIZE, opened, trial.deliver(events, rate)))
+                _told(to[-1])
 
 
 def _steps(contender: Contender, plan: Plan, sweep: Sequence[int], sizes: Sequence[int], to: list[Point]) -> None:
@@ -211,7 +231,7 @@ def save(result: Result, path: str) -> None:
 def load(path: str) -> Result:
     with open(path) as file:
         kept = json.load(file)
-    for question in ("rounds", "sweep", "sizes"):
+    for question in ("rounds", "heavy", "sweep", "sizes"):
         kept[question] = {name: [_point(point) for point in points] for name, points in kept[question].items()}
     return Result(**{**kept, "plan": Plan(*kept["plan"]), "client": [Share(*share) for share in kept["client"]]})
 

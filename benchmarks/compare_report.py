@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from statistics import median
-from typing import Callable, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 from . import document, picture
 from .compare import Point, Result
@@ -23,7 +23,10 @@ def text(result: Result) -> str:
     plan = result.plan
     parts = [
         "### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.load / plan.clients),
-        _rounds(result),
+        _rounds(result, result.rounds),
+        "\n### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.heavy / plan.clients),
+        "Those whom this would leave no time are not in it: they would join events into one write.\n",
+        _rounds(result, result.heavy),
         "\n### More connections\n",
         *("%s:\n\n%s\n" % (title, _matrix(result.sweep, value, _clients)) for title, value in _SWEPT),
         "### Larger events\n",
@@ -63,30 +66,33 @@ _SWEPT: list[tuple[str, Callable[[Point], float]]] = [
 ]
 
 
-def _rounds(result: Result) -> str:
+_Rounds = Dict[str, List[Optional[Point]]]
+
+
+def _rounds(result: Result, rounds: _Rounds) -> str:
     head = ("", "µs CPU a delivery", *("× " + base for base in BASES), "KB a connection",
             "µs CPU to open", "p50 ms", "p99 ms", "server %", "delivered")  # fmt: skip
-    return table(head, [_row(result, name) for name in _order(result)])
+    return table(head, [_row(result, rounds, name) for name in _order(rounds)])
 
 
-def _order(result: Result) -> list[str]:
+def _order(rounds: _Rounds) -> list[str]:
     """Cheapest first; who is missing last."""
 
     def cost(name: str) -> float:
-        points = [point for point in result.rounds[name] if point]
+        points = [point for point in rounds[name] if point]
         return median(point.delivered.cpu for point in points) if points else float("inf")
 
-    return sorted(result.rounds, key=cost)
+    return sorted(rounds, key=cost)
 
 
-def _row(result: Result, name: str) -> list[str]:
-    points = [point for point in result.rounds[name] if point]
+def _row(result: Result, rounds: _Rounds, name: str) -> list[str]:
+    points = [point for point in rounds[name] if point]
     if not points:
-        return [name, "**missing**, see below", *[NONE] * 8]
+        return [name, NONE if any(result.rounds[name]) else "**missing**, see below", *[NONE] * 8]
     return [
         name,
         spread([point.delivered.cpu for point in points]),
-        *(_ratio(result, name, base) for base in BASES),
+        *(_ratio(rounds, name, base) for base in BASES),
         spread([point.opened.memory for point in points]),
         spread([point.opened.cpu for point in points], "%.0f"),
         spread([point.delivered.middle for point in points]),
@@ -96,9 +102,9 @@ def _row(result: Result, name: str) -> list[str]:
     ]
 
 
-def _ratio(result: Result, name: str, base: str) -> str:
+def _ratio(rounds: _Rounds, name: str, base: str) -> str:
     """The median of the rounds' ratios: what slows a whole round down is in neither."""
-    pairs = zip(result.rounds[name], result.rounds.get(base, []))
+    pairs = zip(rounds[name], rounds.get(base, []))
     found = [of.delivered.cpu / to.delivered.cpu for of, to in pairs if of and to]
     return "%.2f" % median(found) if found else NONE
 

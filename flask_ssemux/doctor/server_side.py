@@ -12,8 +12,9 @@ from flask import Flask
 from ..errors import BrokerError
 from ..lifecycle import DRAIN
 from ..redact import without_password
-from ..server import HTTP2, SHARE, SYNC
+from ..server import HTTP2, SYNC
 from ..service import Service
+from ..slots import SHARE
 from . import drivers
 from .gunicorn_settings import DEFAULT_FILE, Unreadable, read
 from .report import FAIL, OK, SKIPPED, WARN, Advice, Check

@@ -44,6 +44,7 @@ def _result():
     return Result(
         Plan(rounds=2), "a machine", {"ours": "gunicorn", "nchan": "nginx"},
         {"ours": ours, "nchan": nchan, "peer": peer, "absent": []},
+        {"ours": ours[:1], "nchan": nchan[1:], "peer": [None, None], "absent": []},
         {"ours": [_point(10.0, 500), _point(1234.0, 18000)], "nchan": [_point(20.0, 500)], "peer": [], "absent": []},
         {"ours": ours[:1], "nchan": nchan[:1], "peer": [], "absent": []},
         {"absent": ["missing: no such package"], "peer": ["9 of 10 streams opened"]}, [Share(4000.0, 0.1, 0.05)], 61.0,
@@ -57,6 +58,10 @@ def test_the_comparison_says_all_that_it_found_and_what_it_did_not():
     assert cells["nchan"][:3] == ["20.0 (20.0-20.0)", "1.00", "-"]  # there is no better-sse
     assert cells["peer"][0] == "40.0" and cells["peer"][8] == "9 of 10"
     assert cells["absent"][0] == "**missing**, see below"
+    heavy = lines[lines.index("### 2,000 connections, 10 events a second") :]
+    row = next(line for line in heavy if line.startswith("| ours"))
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["10.0", "0.50"]
+    assert any(line.startswith("| peer ") and set(line.split()[2:]) == {"|", "-"} for line in heavy)
     assert "* absent: missing: no such package" in lines
     assert "* peer: 9 of 10 streams opened" in lines
     assert "* peer: not everything was delivered: 9 of 10" in lines

@@ -108,9 +108,10 @@ def churn(connections: int, streams: int, transport: str, broker: str, write: st
 @click.option("--heartbeat", default=20.0, show_default=True, help="SSEMUX_HEARTBEAT, in seconds.")
 @click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
 @_TRANSPORT
-def idle(clients: int, heartbeat: float, broker: str, transport: str) -> None:
+@_WRITE
+def idle(clients: int, heartbeat: float, broker: str, transport: str, write: str | None) -> None:
     """The longest silence of idle streams, and the CPU that they cost."""
-    print(idle_.measure(clients, heartbeat, broker, transport))
+    _show(idle_.measure(clients, heartbeat, broker, transport), write, "performance.md", "idle")
 
 
 @main.command()
@@ -151,9 +152,10 @@ def history(events: int, seconds: float, limit: int, engine: str, write: str | N
 @click.option("--rate", default="1/s", show_default=True, help="Events a second.")
 @click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
 @click.option("--transport", default="auto", show_default=True, help="SSEMUX_TRANSPORT.")
-def plain(clients: int, events: int, rate: str, broker: str, transport: str) -> None:
+@_WRITE
+def plain(clients: int, events: int, rate: str, broker: str, transport: str, write: str | None) -> None:
     """How long a plain request takes while events go to many streams."""
-    print(plain_.measure(clients, events, _rate(rate), broker, transport))
+    _show(plain_.measure(clients, events, _rate(rate), broker, transport), write, "performance.md", "plain")
 
 
 @main.command()
@@ -163,10 +165,13 @@ def plain(clients: int, events: int, rate: str, broker: str, transport: str) -> 
 @_WRITE
 def parts(clients: int, events: int, rate: str, write: str | None) -> None:
     """Where the microseconds of a delivery go, by part, for both transports. Some 40 s."""
-    found = parts_.measure(clients, events, _rate(rate))
+    _show(parts_.measure(clients, events, _rate(rate)), write, "performance.md", "parts")
+
+
+def _show(found: str, write: str | None, page: str, place: str) -> None:
     print(found)
     if write:
-        document.fill(os.path.join(write, "performance.md"), "parts", "\n\n".join([_machine(), found]))
+        document.fill(os.path.join(write, page), place, "\n\n".join([_machine(), found]))
 
 
 def _rate(text: str) -> float:

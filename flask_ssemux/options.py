@@ -190,8 +190,8 @@ class Options:
         None,
         _whole,
         "a number from 1 to 10000000",
-        "streams of one worker, at most all of the server's slots but one; over it a client is told to come back in 10 to "
-        "30 s (streams that were handed over take no slot)",
+        "streams of one worker, at most all of the server's slots but one; over it a client is told to come back in "
+        "10 to 30 s (streams that were handed over take no slot)",
         low=1,
         high=10000000,
         shown="80 % of the file limit, and of the server's slots (`worker_connections`, threads)",

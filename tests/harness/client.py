@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -79,7 +80,10 @@ class Loop:
 
 
 class RawStream:
-    """One HTTP/1.x request and the answer as it comes. The request is sent by the constructor."""
+    """One HTTP/1.x request and the answer as it comes. The request is sent by the constructor.
+
+    With `tls` it goes over TLS, to the name that its Host header says.
+    """
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class RawStream:
         rcvbuf: int | None = None,
         mss: int | None = None,
         timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
         loop: Loop | None = None,
     ) -> None:
         self.path = path
@@ -118,6 +123,8 @@ class RawStream:
         self.opened_at = time.monotonic()
         try:
             self._socket = self._connect(host, port, rcvbuf, mss, timeout)
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=dict(headers or {}).get("Host", host))
             self._socket.sendall(self._request(method, version, f"{host}:{port}", headers))
         except BaseException:
             self._close_loop()
@@ -291,7 +298,9 @@ class RawStream:
     def _readable(self) -> None:
         try:
             data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # decrypted: no longer readable
+                data += self._socket.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError as error:
             self._lost(error)

@@ -26,10 +26,10 @@ def create_app() -> Flask:
 
         return Response(generate(), content_type=CONTENT_TYPE, headers=HEADERS)
 
-    @app.route("/readers/<channel>")
-    def readers(channel):
-        """How many streams of this worker have the channel."""
-        return jsonify(count=len(process.mux._channels.get(channel, ())))
+    @app.route("/readers")
+    def readers():
+        """How many streams of this worker have each channel."""
+        return jsonify({channel: len(streams) for channel, streams in process.mux._channels.items()})
 
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/before": before.create_app()})
     return app

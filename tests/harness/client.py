@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+import zlib
 from collections import deque
 from typing import Any, Callable, Dict, Iterator, Sequence, Tuple, Union
 
@@ -64,7 +65,7 @@ class Loop:
             self._asked.popleft()()
 
     def _unregister(self, sock: socket.socket) -> None:
-        if self._running and sock in self._selector.get_map():
+        if self._running and sock.fileno() >= 0 and sock in self._selector.get_map():
             self._selector.unregister(sock)
 
     def _stop(self) -> None:
@@ -111,6 +112,7 @@ class RawStream:
         """When the server closed the connection, which after a clean end it need not do."""
         self.error: BaseException | None = None
         self._answer = Answer()
+        self._gunzip: Any = None
         self._parser = Parser()
         self._parsed = 0
         self._blocks: list[tuple[float, bytes]] = []
@@ -154,7 +156,7 @@ class RawStream:
 
     @property
     def blocks(self) -> list[tuple[float, bytes]]:
-        """When which bytes of the body came, chunk framing removed."""
+        """When which bytes of the body came, chunk framing and compression (gzip) removed."""
         with self._changed:
             return list(self._blocks)
 
@@ -312,8 +314,8 @@ class RawStream:
 
     def _received(self, data: bytes, now: float) -> None:
         try:
-            body = self._answer.feed(data)
-        except (Malformed, ValueError) as error:
+            body = self._plain(self._answer.feed(data))
+        except (Malformed, ValueError, zlib.error) as error:
             self._lost(error)
             return
         with self._changed:
@@ -326,6 +328,13 @@ class RawStream:
             if self._answer.complete and self.ended is None:
                 self.ended, self.ended_at = "clean", now
             self._changed.notify_all()
+
+    def _plain(self, body: bytes) -> bytes:
+        if self.headers.get("content-encoding") != "gzip":
+            return body
+        if self._gunzip is None:
+            self._gunzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return self._gunzip.decompress(body)
 
     def _lost(self, error: BaseException | None) -> None:
         self._loop.forget(self._socket)

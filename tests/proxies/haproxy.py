@@ -54,7 +54,7 @@ def deployed(upstream: int, pem: Path) -> HAProxy:
 
 
 SETUPS = [
-    Setup("HAProxy", "bare", bare()),
-    Setup("HAProxy", "bare, `compression algo gzip`", bare("compression algo gzip")),
+    Setup("HAProxy", "bare", bare(), departure="at a write"),
+    Setup("HAProxy", "bare, `compression algo gzip`", bare("compression algo gzip"), departure="at a write"),
     Setup("HAProxy", "`deploy/haproxy.cfg`", deployed, tls=True, reload="cut"),
 ]

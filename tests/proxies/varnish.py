@@ -48,6 +48,6 @@ def deployed(upstream: int, pem: Path) -> Varnish:
 
 
 SETUPS = [
-    Setup("Varnish", "bare", bare, departure="at a write"),
+    Setup("Varnish", "bare", bare, departure="at a write", old="shared"),
     Setup("Varnish", "`deploy/varnish.vcl`", deployed),
 ]

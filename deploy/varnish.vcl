@@ -9,10 +9,9 @@ backend gunicorn {
 }
 
 sub vcl_recv {
-    # Piped, bytes pass as they come, and a client that leaves is noticed at once. The time-out is varnishd's
-    # "-p pipe_timeout", 60 s: three heartbeats.
-    # Otherwise (Varnish fetches, and streams to whoever waits) a second client with the same URL first waits in line,
-    # and one that leaves is noticed only when the next heartbeat cannot be written.
+    # Piped, bytes pass as they come, and a client that leaves is noticed at once. Unpiped they pass too, but a stream
+    # holds two threads, and a client that leaves is noticed when the third heartbeat cannot be written. The longest
+    # silence is varnishd's "-p pipe_timeout", 60 s: three heartbeats.
     if (req.url ~ "^/(events|api/jobs/stream)(\?|$)") {
         return (pipe);
     }

@@ -85,9 +85,10 @@ def finish(response: Response) -> Response:
     """The headers that keep every hop from holding an answer back."""
     for name, value in HEADERS.items():
         response.headers[name] = value
-    # Some compressors do not heed "no-transform", and Caddy's (seen: 2.6) never flushes: a stream that begins with more
-    # than 512 bytes would not arrive. What is encoded already, every one of them leaves alone.
-    response.headers.setdefault("Content-Encoding", "identity")
+    if response.is_streamed:
+        # Not every compressor heeds "no-transform"; Caddy's (2.6) then never flushes, and what a client missed, if it is
+        # more than 512 bytes, does not arrive. What names an encoding is left alone by all.
+        response.headers.setdefault("Content-Encoding", "identity")
     return response
 
 

@@ -49,7 +49,7 @@ def deployed(upstream: int, pem: Path) -> Caddy:
     changes = {
         f"{NAME} {{": f"https://{NAME}:LISTEN_PORT {{\n\tbind 127.0.0.1\n\ttls PEM PEM",
         UPSTREAM: "127.0.0.1:UPSTREAM_PORT",
-        "grace_period 10m": f"grace_period 1s\n\tauto_https disable_redirects\n\t{OWN}",
+        "grace_period 10s": f"grace_period 1s\n\tauto_https disable_redirects\n\t{OWN}",
     }
     return Caddy(upstream, pem, sample("Caddyfile", changes))
 

@@ -13,11 +13,12 @@ COLUMNS = {
     "first": "first byte",
     "event": "an event",
     "silence": "longest silence",
-    "idle": "4 s time-out",
-    "left": "client leaves",
+    "idle": "idle for 10 s, time-out 4 s",
+    "left": "a client that leaves",
     "many": "500 streams",
-    "reload": "reload; killed",
-    "old": "hand-written stream",
+    "http2": "8 streams over one HTTP/2 connection",
+    "reload": "at a reload",
+    "old": "the hand-written stream",
 }
 
 

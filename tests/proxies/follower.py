@@ -29,7 +29,6 @@ class Follower(threading.Thread):
 
     def _follow(self) -> None:
         with self._hop.stream(self._path, self._last) as stream:
-            self.stream = stream
             known, ended = 0, None
             while not ended and not self._over.wait(POLL_SECONDS):
                 ended = stream.ended  # before looking for the last time

@@ -87,6 +87,8 @@ class Setup:
     reload: str = "go on"
     #: What becomes of the old stream: it `passes`, is `held back`, …
     old: str = "passes"
+    #: How many of 8 streams over one HTTP/2 connection are served at once.
+    over_http2: int = 8
     #: How many of 500 streams it holds at least.
     holds: int = 500
 

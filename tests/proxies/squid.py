@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from tests.harness.waiting import until
 from tests.proxies.proxy import TIMEOUT, Proxy, Setup, sample
 
 OWN = """
@@ -37,8 +38,6 @@ class Squid(Proxy):
         return path.read_text(errors="replace") if path.exists() else ""
 
     def reload(self) -> None:
-        from tests.harness.waiting import until
-
         before = self.squid_log.count("Reconfiguring Squid Cache")
         self.signal(signal.SIGHUP)
         until(lambda: self.squid_log.count("Reconfiguring Squid Cache") > before, 10, lambda: self.squid_log[-2000:])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 from tests.harness.packages import need
+from tests.harness.servers import listens
+from tests.harness.waiting import until
 from tests.proxies.proxy import TIMEOUT, Proxy, Setup, sample
 
 BARE = """
@@ -29,6 +33,17 @@ class Varnish(Proxy):
         low = [part for name in ("between_bytes_timeout", "pipe_timeout") for part in ("-p", f"{name}={TIMEOUT:g}")]
         listen = ["-a", f"127.0.0.1:{self.port}", "-T", "localhost:0"]
         return [self.program, "-F", "-n", str(self.folder / "work"), *listen, "-f", str(self.config), *low]
+
+    def kill(self) -> None:
+        """Its worker too, which is in a group of its own, and would keep the port for some seconds."""
+        workers = self.worker_pids() if self.running else []
+        super().kill()
+        for pid in workers:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        until(lambda: not listens(self.port), 5, "varnishd listens on")
 
     def reload(self) -> None:
         self.loads += 1

@@ -86,8 +86,8 @@ def finish(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers[name] = value
     if response.is_streamed:
-        # Not every compressor heeds "no-transform"; Caddy's (2.6) then never flushes, and what a client missed, if it is
-        # more than 512 bytes, does not arrive. What names an encoding is left alone by all.
+        # Not every compressor heeds "no-transform", and Caddy's (2.6) never flushes: what a client had missed did not
+        # arrive, if it was more than 512 bytes. What names an encoding is left alone.
         response.headers.setdefault("Content-Encoding", "identity")
     return response
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 from tests.proxies.proxy import CERTIFICATE, TIMEOUT, UPSTREAM, Proxy, Setup, sample
 
 #: What Debian enables in a new installation, and what it takes to proxy.
-MODULES = """access_compat alias auth_basic authn_core authn_file authz_core authz_host authz_user autoindex deflate dir
-env filter mime mpm_event negotiation reqtimeout setenvif status proxy proxy_http""".split()
+MODULES = [
+    *("access_compat", "alias", "auth_basic", "authn_core", "authn_file", "authz_core", "authz_host", "authz_user"),
+    *("autoindex", "deflate", "dir", "env", "filter", "mime", "mpm_event", "negotiation", "reqtimeout", "setenvif"),
+    *("status", "proxy", "proxy_http"),
+]
 
 #: What deploy/apache.conf needs beside them.
 SAMPLE_MODULES = ("ssl", "socache_shmcb", "http2", "headers")
@@ -78,8 +80,10 @@ def deployed(upstream: int, pem: Path) -> Apache:
     return Apache(upstream, pem, sample("apache.conf", changes), SAMPLE_MODULES)
 
 
+DEFLATE = "SetOutputFilter DEFLATE"
+
 SETUPS = [
     Setup("Apache", "bare", bare(), departure="at a write", holds=100),
-    Setup("Apache", "bare, `SetOutputFilter DEFLATE`", bare("SetOutputFilter DEFLATE"), departure="at a write", holds=100),
+    Setup("Apache", f"bare, `{DEFLATE}`", bare(DEFLATE), departure="at a write", holds=100),
     Setup("Apache", "`deploy/apache.conf`", deployed, tls=True, departure="at a write", over_http2=6),
 ]

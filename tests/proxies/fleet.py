@@ -1,4 +1,4 @@
-"""All proxies at once in front of one gunicorn, each with streams that are looked at later: time passes once for all."""
+"""All proxies at once in front of one gunicorn, each with streams that are looked at later: time passes once."""
 
 from __future__ import annotations
 

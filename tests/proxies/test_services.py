@@ -1,4 +1,4 @@
-"""How deploy/ starts and stops gunicorn: the very commands of the systemd unit, the Procfile and the Kubernetes manifest."""
+"""How deploy/ starts and stops gunicorn: the very commands of the systemd unit, the Procfile and Kubernetes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def service(running, tmp_path):
 @pytest.fixture(scope="module")
 def graceful_timeout():
     """Seconds, as gunicorn itself reads it from gunicorn.conf.py."""
-    command = [sys.executable, "-m", "gunicorn", "--print-config", "-c", "gunicorn.conf.py", "tests.apps.lab:create_app()"]
+    command = [sys.executable, "-m", "gunicorn", "--print-config", "-c", "gunicorn.conf.py"]
+    command += ["tests.apps.lab:create_app()"]
     printed = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, check=True).stdout.decode()
     return int(re.search(r"^graceful_timeout\s*=\s*(\d+)", printed, re.M).group(1))
 

@@ -86,6 +86,10 @@ def finish(response: Response) -> Response:
     """The headers that keep every hop from holding an answer back."""
     for name, value in HEADERS.items():
         response.headers[name] = value
+    if response.is_streamed:
+        # Not every compressor heeds "no-transform", and Caddy's (2.6) never flushes: what a client had missed did not
+        # arrive, if it was more than 512 bytes. What names an encoding is left alone.
+        response.headers.setdefault("Content-Encoding", "identity")
     return response
 
 

@@ -32,6 +32,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("chaos")
     group.addoption("--chaos-seconds", type=float, default=15.0, help="how long each scenario lasts (15)")
     group.addoption("--chaos-seed", default=format(random.getrandbits(32), "x"), help="of the actors' decisions")
+    parser.getgroup("proxies").addoption("--write-docs", action="store_true", help="write the table of docs/proxies.md")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,9 @@
 set -eu
 
 [ $# -gt 0 ] || set -- nginx-light:/usr/sbin/nginx chromium:/usr/bin/chromium nodejs:node npm:npm curl:curl \
-    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl
+    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl systemd:systemd-analyze \
+    apache2:/usr/sbin/apache2 haproxy:/usr/sbin/haproxy caddy:/usr/bin/caddy varnish:/usr/sbin/varnishd \
+    squid:/usr/sbin/squid
 
 missing=
 for pair in "$@"; do
@@ -18,11 +20,20 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 echo "==> Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
+
+# Debian's packages start their services when they are installed, unless this says no. The tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
+
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
 
-# A service that did not start, such as a Redis whose port is taken, is no harm: the tests start their own.
+# What apt complains of may be no harm; what counts is that the programs are there.
 for pair in "$@"; do
     command -v "${pair#*:}" >/dev/null 2>&1 || exit 1
 done

@@ -21,7 +21,7 @@ from ..stream import Stream
 from .generator import GeneratorTransport
 from .lane import Lane, lane
 
-#: Headers of a body that goes out otherwise than it was made here.
+#: Headers of a body that goes out otherwise than it was made here, unless they say "identity".
 _CHANGED = {"content-encoding", "content-length", "transfer-encoding", "trailer"}
 
 
@@ -138,7 +138,7 @@ def _gunicorns_response(connection: Any, last: bytes, sent: int) -> tuple[Any, s
         return None, "something holds this response back"
     if response.sent != sent or feeding.get("item") != last:
         return None, "something changes this response's body"
-    if not _CHANGED.isdisjoint(name.lower() for name, _ in response.headers):
+    if any(name.lower() in _CHANGED and value != "identity" for name, value in response.headers):
         return None, "something changed this response's headers"
     if response.status_code != 200 or response.upgrade:
         return None, "this response's status is %s" % response.status

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
+import zlib
 from collections import deque
 from typing import Any, Callable, Dict, Iterator, Sequence, Tuple, Union
 
@@ -63,7 +65,7 @@ class Loop:
             self._asked.popleft()()
 
     def _unregister(self, sock: socket.socket) -> None:
-        if self._running and sock in self._selector.get_map():
+        if self._running and sock.fileno() >= 0 and sock in self._selector.get_map():
             self._selector.unregister(sock)
 
     def _stop(self) -> None:
@@ -79,7 +81,10 @@ class Loop:
 
 
 class RawStream:
-    """One HTTP/1.x request and the answer as it comes. The request is sent by the constructor."""
+    """One HTTP/1.x request and the answer as it comes. The request is sent by the constructor.
+
+    With `tls` it goes over TLS, to the name that its Host header says.
+    """
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class RawStream:
         rcvbuf: int | None = None,
         mss: int | None = None,
         timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
         loop: Loop | None = None,
     ) -> None:
         self.path = path
@@ -106,6 +112,7 @@ class RawStream:
         """When the server closed the connection, which after a clean end it need not do."""
         self.error: BaseException | None = None
         self._answer = Answer()
+        self._gunzip: Any = None
         self._parser = Parser()
         self._parsed = 0
         self._blocks: list[tuple[float, bytes]] = []
@@ -118,6 +125,8 @@ class RawStream:
         self.opened_at = time.monotonic()
         try:
             self._socket = self._connect(host, port, rcvbuf, mss, timeout)
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=dict(headers or {}).get("Host", host))
             self._socket.sendall(self._request(method, version, f"{host}:{port}", headers))
         except BaseException:
             self._close_loop()
@@ -147,7 +156,7 @@ class RawStream:
 
     @property
     def blocks(self) -> list[tuple[float, bytes]]:
-        """When which bytes of the body came, chunk framing removed."""
+        """When which bytes of the body came, chunk framing and compression (gzip) removed."""
         with self._changed:
             return list(self._blocks)
 
@@ -291,7 +300,9 @@ class RawStream:
     def _readable(self) -> None:
         try:
             data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # decrypted: no longer readable
+                data += self._socket.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError as error:
             self._lost(error)
@@ -303,8 +314,8 @@ class RawStream:
 
     def _received(self, data: bytes, now: float) -> None:
         try:
-            body = self._answer.feed(data)
-        except (Malformed, ValueError) as error:
+            body = self._plain(self._answer.feed(data))
+        except (Malformed, ValueError, zlib.error) as error:
             self._lost(error)
             return
         with self._changed:
@@ -317,6 +328,13 @@ class RawStream:
             if self._answer.complete and self.ended is None:
                 self.ended, self.ended_at = "clean", now
             self._changed.notify_all()
+
+    def _plain(self, body: bytes) -> bytes:
+        if self.headers.get("content-encoding") != "gzip":
+            return body
+        if self._gunzip is None:
+            self._gunzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return self._gunzip.decompress(body)
 
     def _lost(self, error: BaseException | None) -> None:
         self._loop.forget(self._socket)

@@ -74,6 +74,11 @@ class Server:
         return not self.running
 
     def start(self) -> Server:
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self) -> None:
+        """The process runs; `wait_ready` must follow. Several are started at once that way."""
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -86,6 +91,8 @@ class Server:
             )
         _tell_reaper("+", self.pid)
         started.append(self)
+
+    def wait_ready(self) -> Server:
         try:
             until(
                 lambda: self.failed() or self.ready(), START_SECONDS, lambda: f"{self.name} is ready; {self._state()}"
@@ -261,8 +268,8 @@ class FlaskRun(Server):
 class Nginx(Server):
     """nginx as Debian configures it, with the one `proxy_pass` that everybody writes, and nothing about SSE.
 
-    `conf` is put into its `location /`. `server` replaces the whole server block, or several, and may hold
-    LISTEN_PORT, UPSTREAM_PORT and FOLDER (a scratch folder that goes away with the server's log).
+    `conf` is put into its `location /`. `server` replaces the whole server block, or several, `text` the whole file;
+    they may hold LISTEN_PORT, UPSTREAM_PORT and FOLDER (a scratch folder that goes away with the server's log).
     """
 
     name = "nginx"
@@ -300,13 +307,18 @@ CONF
 """
 
     def __init__(
-        self, upstream_port: int, conf: str = "", server: str | None = None, worker_connections: int = 768
+        self,
+        upstream_port: int,
+        conf: str = "",
+        server: str | None = None,
+        worker_connections: int = 768,
+        text: str | None = None,
     ) -> None:
         self.program = need("nginx", "/usr/sbin/nginx")
         super().__init__()
         self.folder = log_folder() / f"nginx-{self.port}"
         self.folder.mkdir(mode=0o755)
-        text = self.DEBIAN.replace("SERVER", server or self.PLAIN.replace("CONF", conf))
+        text = text or self.DEBIAN.replace("SERVER", server or self.PLAIN.replace("CONF", conf))
         if os.getuid() != 0:
             text = text.replace("user USER;\n", "")
         for word, value in {

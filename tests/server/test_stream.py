@@ -15,7 +15,8 @@ def test_the_first_bytes_come_at_once_with_the_headers(site):
         assert stream.headers["content-type"] == "text/event-stream"
         assert stream.headers["cache-control"] == "no-cache, no-transform"
         assert stream.headers["x-accel-buffering"] == "no"
-        assert "content-length" not in stream.headers and "content-encoding" not in stream.headers
+        assert stream.headers["content-encoding"] == "identity"
+        assert "content-length" not in stream.headers
 
 
 def test_the_first_bytes_are_two_frames(site):

@@ -201,6 +201,7 @@ def test_the_headers_of_a_stream(app):
     with opened(app) as (response, _):
         assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream")
         assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        assert response.headers["Content-Encoding"] == "identity"
         assert not {"Connection", "Content-Length", "Transfer-Encoding"} & set(response.headers.keys())
 
 
@@ -265,6 +266,7 @@ def test_refusals(app, method, url, status, told):
     response = getattr(app.test_client(), method)(url)
     assert (response.status_code, response.mimetype) == (status, "application/json")
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert "Content-Encoding" not in response.headers
     assert method == "head" or response.get_json() == told
     assert "Connection" not in response.headers
 
@@ -648,8 +650,14 @@ def test_an_old_view_keeps_its_answer(app):
     assert (response.status_code, response.headers["X-Own"]) == (201, "1")
     assert response.headers["Set-Cookie"].startswith("seen=1")
     assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.headers["Content-Encoding"] == "identity"
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     assert [event.data for event in parse(response.data).events] == ["0", "1", "2"]
+
+
+def test_what_an_old_view_encodes_itself_stays_so(app):
+    response = old(app, lambda: flask.Response(numbers(), headers={"Content-Encoding": "br"}))
+    assert response.headers["Content-Encoding"] == "br"
 
 
 @pytest.mark.parametrize("view", [numbers, lambda: (numbers(), 200), lambda: (numbers(), {"X-Own": "1"})])

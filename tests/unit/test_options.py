@@ -340,7 +340,7 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_QUEUE_EVENTS": "1000",
         "SSEMUX_QUEUE_BYTES": "1 MiB",
         "SSEMUX_MAX_EVENT_BYTES": "256 KiB",
-        "SSEMUX_MAX_STREAMS": "80 % of the file limit, and of `worker_connections`",
+        "SSEMUX_MAX_STREAMS": "80 % of the file limit, and of the server's slots (`worker_connections`, threads)",
         "SSEMUX_MAX_STREAMS_PER_USER": "32",
         "SSEMUX_LIFETIME": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",

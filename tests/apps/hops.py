@@ -1,0 +1,35 @@
+"""What is sent through proxies: the lab; the old stream beside it below ``/before``; and a stream that says nothing.
+
+``/silent`` has the headers that keep hops from holding it back, and no heartbeat: a proxy's time-out ends it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, jsonify
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from flask_ssemux.routes import CONTENT_TYPE, HEADERS
+from tests.apps import before, lab
+
+
+def create_app() -> Flask:
+    app = lab.create_app()
+    process = app.extensions["ssemux"].process
+
+    @app.route("/silent")
+    def silent():
+        def generate():
+            yield b": the only words\n\n"
+            time.sleep(60)
+
+        return Response(generate(), content_type=CONTENT_TYPE, headers=HEADERS)
+
+    @app.route("/readers")
+    def readers():
+        """How many streams of this worker have each channel."""
+        return jsonify({channel: len(streams) for channel, streams in process.mux._channels.items()})
+
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/before": before.create_app()})
+    return app

@@ -128,6 +128,7 @@ def status(as_json: bool) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, help="Longest wait for an answer (30 s).")
 @click.option("--insecure", is_flag=True, help="Take any TLS certificate.")
 @click.option("--ca", metavar="FILE", help="Trust the certificates in it.")
+@click.option("--connect-to", metavar="HOST:PORT", help="Ask this hop for the URL, whatever its host's address is.")
 @click.option("--config", metavar="FILE", help="Without URL: gunicorn's configuration (./gunicorn.conf.py).")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(**asked: Any) -> None:

@@ -120,46 +120,41 @@ def _events(process: Process, rules: Rules) -> Response:
 
 
 def _stream(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Response:
+    def opened() -> Stream:
+        return process.mux.open(channels, user_id, last_ids(), rules.snapshots, on_closed=process.on_closed)
+
+    return _served(process, user_id, opened)
+
+
+def _probe(process: Process, token: str) -> Response:
+    """The stream of a probe, in place of the one that the URL has; its token is all that is asked."""
+    plan = Plan.of(token, current_app.secret_key)
+
+    def opened() -> Stream:
+        stream, heart = process.mux.open((), None, on_closed=process.on_closed), process.heart
+        probe = Probe(plan, stream, heart.clock, process.mux.end)
+        heart.remove(stream)  # no heartbeat may end the silence that is to be survived
+        heart.add(probe, probe.due)
+        return stream
+
+    return _served(process, None, opened)
+
+
+def _served(process: Process, user_id: str | None, opened: Callable[[], Stream]) -> Response:
+    """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
     if request.method == "HEAD":
         return streaming_response(iter(()))
     trouble = process.take_place(user_id)
     if trouble:
         return send_away(process, trouble)
     try:
-        stream = _open(process, rules, user_id, channels)
-    finally:
-        process.opened()
-    return streaming_response(open_transport(stream, request.environ, process.options.transport))
-
-
-def _probe(process: Process, token: str) -> Response:
-    """The stream of a probe, in place of the one that the URL has; its token is all that is asked."""
-    plan = Plan.of(token, current_app.secret_key)
-    if request.method == "HEAD":
-        return streaming_response(iter(()))
-    trouble = process.take_place(None)
-    if trouble:
-        return send_away(process, trouble)
-    stream = process.mux.open((), None, on_closed=process.on_closed)
-    probe, heart = Probe(plan, stream, process.heart.clock, process.mux.end), process.heart
-    heart.remove(stream)  # no heartbeat may end the silence that is to be survived
-    heart.add(probe, probe.due)
-    return streaming_response(open_transport(stream, request.environ, process.options.transport))
-
-
-def _open(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Stream:
-    """The stream, opened; from here on it owns its place, and gives it back when it ends."""
-    try:
-        return process.mux.open(
-            channels,
-            user_id,
-            last_ids(),
-            rules.snapshots,
-            on_closed=process.on_closed,
-        )
+        stream = opened()
     except BaseException:
         process.places.leave(user_id)
         raise
+    finally:
+        process.opened()
+    return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 
 def last_ids() -> list[str]:

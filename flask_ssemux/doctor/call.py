@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import zlib
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Tuple
 from urllib.parse import urlsplit
 
 from .frames import MOST, Frame, Frames
@@ -28,17 +28,39 @@ AS_A_BROWSER = {
 }
 
 
+#: A host and its port.
+Address = Tuple[str, int]
+
+
 class Caller(NamedTuple):
     """What all requests of a run have in common.
 
     :param headers: that the user adds.
     :param timeout: seconds that a connection may take.
     :param context: for TLS.
+    :param detours: where to connect to instead, by the URL's host and port.
     """
 
     headers: Mapping[str, str]
     timeout: float
     context: ssl.SSLContext
+    detours: Mapping[Address, Address] = {}  # noqa: RUF012
+
+    def connect(self, url: str, context: ssl.SSLContext | None = None) -> socket.socket:
+        """To the URL's host, and through TLS if it says so.
+
+        :param context: instead of its own.
+        :raises OSError: it cannot be reached, or not be trusted.
+        """
+        address = address_of(url)
+        plain = socket.create_connection(self.detours.get(address, address), self.timeout)
+        if urlsplit(url).scheme != "https":
+            return plain
+        try:
+            return (context or self.context).wrap_socket(plain, server_hostname=address[0])
+        except BaseException:
+            plain.close()
+            raise
 
     def call(self, url: str, method: str = "GET", **headers: str) -> Call:
         """Begin a request.
@@ -46,14 +68,14 @@ class Caller(NamedTuple):
         :param headers: by their names with ``_`` for ``-``.
         """
         added = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Call(url, method, {**AS_A_BROWSER, **self.headers, **added}, self.timeout, self.context)
+        return Call(url, method, {**AS_A_BROWSER, **self.headers, **added}, self.connect)
 
 
 class Call:
     """A request that is under way, or over: the server ended it. Until then, ``close`` takes nothing more."""
 
     def __init__(
-        self, url: str, method: str, headers: Mapping[str, str], timeout: float, context: ssl.SSLContext
+        self, url: str, method: str, headers: Mapping[str, str], connect: Callable[[str], socket.socket]
     ) -> None:
         self.url = url
         #: When the request went out (the connection stands by then), its answer's headers came, the server ended it.
@@ -74,7 +96,7 @@ class Call:
         self._unpack: Callable[[bytes], bytes] = bytes
         self._socket: Any = None
         self._closed_at: float | None = None
-        self._arguments = (url, method, headers, timeout, context)
+        self._arguments = (url, method, headers, connect)
         self._thread = threading.Thread(target=self._run, name="ssemux-doctor", daemon=True)
         self._thread.start()
 
@@ -139,16 +161,12 @@ class Call:
             self.ended_at = time.monotonic()
 
     def _ask(self) -> http.client.HTTPResponse:
-        url, method, headers, timeout, context = self._arguments
+        url, method, headers, connect = self._arguments
         began = time.monotonic()
         parts = urlsplit(url)
-        connection = (
-            http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
-        )
-        connection.connect()
-        self._socket = connection.sock
+        connection = http.client.HTTPConnection(*address_of(url))
+        connection.default_port = 443 if parts.scheme == "https" else 80  # which the Host header leaves out
+        connection.sock = self._socket = connect(url)
         self._socket.settimeout(None)  # whoever waits says how long, and closes
         self.connect_seconds = time.monotonic() - began
         if self._closed_at:
@@ -180,18 +198,21 @@ class Call:
                 data = response.read1(65536)
 
 
-def protocol_of(url: str, timeout: float) -> str | None:
-    """What the server chooses of HTTP/2 and HTTP/1.1 for a browser (ALPN); None if it says nothing, or without TLS."""
+def address_of(url: str) -> Address:
     parts = urlsplit(url)
-    if parts.scheme != "https":
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def protocol_of(url: str, caller: Caller) -> str | None:
+    """What the server chooses of HTTP/2 and HTTP/1.1 for a browser (ALPN); None if it says nothing, or without TLS."""
+    if urlsplit(url).scheme != "https":
         return None
     offering = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     offering.check_hostname, offering.verify_mode = False, ssl.CERT_NONE  # nothing is sent or read on it
     offering.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        plain = socket.create_connection((parts.hostname or "", parts.port or 443), timeout)
-        with plain, offering.wrap_socket(plain, server_hostname=parts.hostname) as secured:
-            return secured.selected_alpn_protocol()
+        with caller.connect(url, offering) as secured:
+            return secured.selected_alpn_protocol()  # type: ignore[attr-defined, no-any-return]
     except OSError:
         return None
 

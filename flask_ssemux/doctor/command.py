@@ -13,7 +13,7 @@ from flask import current_app
 
 from ..service import current
 from .advice import hop_of, told_by
-from .call import Caller, make_context
+from .call import Address, Caller, address_of, make_context
 from .checks import checks_of
 from .examination import Asked, examine
 from .report import Report
@@ -27,13 +27,14 @@ def run(
     timeout: float,
     insecure: bool,
     ca: str | None,
+    connect_to: str | None,
     config: str | None,
     as_json: bool,
 ) -> None:
     """Make the checks, print them, and exit with 1 if one failed."""
     progress = _Progress()
     try:
-        report = _url(url, headers, cookies, timeout, insecure, ca, progress) if url else _server(config)
+        report = _url(url, headers, cookies, timeout, insecure, ca, connect_to, progress) if url else _server(config)
     finally:
         progress.clear()
     if as_json:
@@ -51,6 +52,7 @@ def _url(
     timeout: float,
     insecure: bool,
     ca: str | None,
+    connect_to: str | None,
     progress: _Progress,
 ) -> Report:
     began = time.monotonic()
@@ -58,8 +60,10 @@ def _url(
         context = make_context(insecure, ca)
     except OSError as error:
         raise click.UsageError("--ca %s: %s" % (ca, error)) from None
-    caller = Caller(_headers(headers, cookies), timeout, context)
-    seen = examine(Asked(_whole(url), caller, timeout, current_app.secret_key, progress))
+    url = _whole(url)
+    detours = {address_of(url): _address(connect_to)} if connect_to else {}
+    caller = Caller(_headers(headers, cookies), timeout, context, detours)
+    seen = examine(Asked(url, caller, timeout, current_app.secret_key, progress))
     checks = checks_of(seen)
     return Report(seen.url, hop_of(seen.headers), told_by(seen.headers), time.monotonic() - began, checks)
 
@@ -81,6 +85,13 @@ def _whole(url: str) -> str:
         raise click.UsageError("%r: %s" % (url, error)) from None
     has_path = parts.path not in ("", "/") or parts.query
     return url if has_path else urlunsplit(parts._replace(path=current().options.url, fragment=""))
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.UsageError("--connect-to %r: write it as HOST:PORT" % text)
+    return host.strip("[]"), int(port)
 
 
 def _headers(headers: Iterable[str], cookies: Iterable[str]) -> dict[str, str]:

@@ -139,7 +139,7 @@ class _Run:
         if seen.main.status and not seen.main.is_stream:
             self._wait("the answer's text", lambda: seen.main.is_over, GRACE)
         if seen.main.asked_at:
-            seen.protocol = protocol_of(seen.url, self.asked.timeout)
+            seen.protocol = protocol_of(seen.url, self.asked.caller)
 
     def _open(self) -> None:
         """The stream, its probe, and a request that nothing holds back, all at once."""

@@ -1,4 +1,4 @@
-"""Squid: as Debian's forward proxy, as the shortest accelerator, and deploy/squid.conf."""
+"""Squid as an accelerator: the shortest configuration, and deploy/squid.conf."""
 
 from __future__ import annotations
 

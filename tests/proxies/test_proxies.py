@@ -8,9 +8,11 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.harness.doctor import Diagnosis, diagnose
 from tests.harness.packages import need
 from tests.harness.waiting import until
 from tests.proxies import document
@@ -148,6 +150,27 @@ def test_over_http2_streams_share_a_connection(hop: Hop, pem, tmp_path):
     served = sum(file.exists() and HELLO in file.read_bytes() for file in files)
     assert served == hop.setup.over_http2, done
     hop.seen["http2"] = "8" if served == 8 else f"**{served}**, the others wait"
+
+
+@pytest.fixture(scope="module")
+def bills(fleet, pem):
+    """What the doctor says of each; two at a time."""
+
+    def diagnosed(hop: Hop) -> Diagnosis:
+        scheme, host = ("https", NAME) if hop.setup.tls else ("http", "127.0.0.1")
+        port = hop.server.port
+        return diagnose(f"{scheme}://{host}:{port}/events", "--connect-to", f"127.0.0.1:{port}", "--ca", str(pem))
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(fleet.hops, pool.map(diagnosed, fleet.hops.values())))
+
+
+def test_the_doctor_finds_nothing_wrong(hop: Hop, bills):
+    said = bills[hop.setup]
+    assert said.code == 0, said
+    assert "fail" not in said.statuses.values()
+    for name in ("first byte", "flow", "compression", "cache", "resume", "silence"):
+        assert said.statuses[name] == "ok", said
 
 
 def test_nothing_is_lost_over_a_reload_and_a_crash(hop: Hop):

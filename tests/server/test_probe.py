@@ -71,6 +71,11 @@ def test_it_counts_as_a_stream(serve):
             assert probes(another) == []
             assert b"SSEMUX_MAX_STREAMS" in another.body
     site.wait_figure("streams", 0, 3)
+    for _ in range(2):  # its place is given back
+        with site.stream(path(Plan(1))) as stream:
+            assert stream.wait_end(5) == "clean"
+            assert len(probes(stream)) == 2
+        site.wait_figure("streams", 0, 3)
 
 
 @pytest.mark.any_transport

@@ -9,6 +9,9 @@ RUN = $(VENV)/bin/python
 # setuptools warns of every editable installation
 INSTALL = PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet
 
+# Servers' tests wait more than they work; a file's tests stay together.
+PARALLEL = -n 2 --dist loadfile
+
 .PHONY: demo test matrix check bench clean help
 
 help:
@@ -20,7 +23,7 @@ demo: $(VENV)/demo
 
 test: $(VENV)/test tests/node_modules/.package-lock.json
 	@echo "==> tests"
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(or $(ARGS),$(PARALLEL))
 
 # The server tests on old and new stacks; tests/matrix.py says which. ARGS="-s oldest" runs one of them.
 matrix: $(VENV)/matrix/bin/nox tests/node_modules/.package-lock.json

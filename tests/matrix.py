@@ -89,7 +89,7 @@ def add_session(name: str, stack: Stack) -> None:
         session.chdir(ROOT)
         session.install("--quiet", "--upgrade", "--editable", ".[test]", *stack.pins)
         session.log(", ".join(versions(session)))
-        session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or TESTS))
+        session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or [*TESTS, "-n", "2", "--dist", "loadfile"]))
 
 
 def versions(session: nox.Session) -> list[str]:

@@ -92,12 +92,14 @@ class Mux:
         last_ids: Sequence[str] = (),
         snapshots: Snapshots = lambda _: (),
         on_closed: Callable[[Stream], None] = lambda _: None,
+        new: Sequence[str] = (),
     ) -> Stream:
         """A stream of these channels, joined without gap or double to what its client has seen.
 
         :param last_ids: what the client says it saw last, in all the ways it said it.
         :param snapshots: first events of the channels that are new to the client.
         :param on_closed: called when the stream is no more; not if this raises.
+        :param new: channels that are new to a client which has seen others: they begin now, whatever its cursor.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) its place in the history cannot be found out.
         """
         self._listen()
@@ -109,7 +111,7 @@ class Mux:
             head = self._join(stream, seen if isinstance(seen, Cursor) and not reason else None)
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
-            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots).pages())
+            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots, new).pages())
         except BaseException:
             self._remove(stream)
             raise
@@ -280,11 +282,12 @@ class _Prologue:
         seen: Cursor | str | None,
         reason: str,
         snapshots: Snapshots,
+        new: Sequence[str],
     ) -> None:
         self._mux = mux
         self._stream = stream
         self._head = head
-        self._wanted = list(stream.channels)
+        self._wanted = [channel for channel in stream.channels if channel not in new]
         self._records: list[Record] = []
         self._is_whole = True
         start, lost = head, list(stream.channels if reason else ())
@@ -292,7 +295,7 @@ class _Prologue:
             lost = self._read_first(seen.sequence)
             # With nothing to replay the client is up to date: its cursor moves on to the head.
             start = seen if self._records else head
-        fresh = stream.channels if seen is None else lost
+        fresh = [channel for channel in stream.channels if seen is None or channel in lost or channel in new]
         parts = [wire.retry(mux._options.retry, "ssemux")]
         parts += [reset(lost, reason or "history")] if lost else []
         parts += _hello(mux._options, start, list(snapshots(fresh)) if fresh else [])

@@ -7,6 +7,7 @@ stream itself holds nothing of it. Rules are asked, not made, here.
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
@@ -34,14 +35,21 @@ HEADERS = {
 #: Where clients say what they saw last, beside the header: WHATWG's name, then polyfills' and peers'.
 LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id")
 
+#: Which of the channels are new to a client that comes back: no history of them, but their snapshot.
+NEW_PARAMETER = "new"
+
+#: What a page imports.
+CLIENT = Path(__file__).with_name("static") / "ssemux.js"
+
 #: Seconds after which a client that found no room comes back, spread.
 COME_BACK = (10.0, 30.0)
 
 
 def blueprint(process: Process, rules: Rules) -> Blueprint:
-    """``GET /events``: the client's own channels and those that it names."""
+    """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
     made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
+    made.add_url_rule(process.options.url + "/ssemux.js", "client", _client)
     return made
 
 
@@ -116,12 +124,22 @@ def _events(process: Process, rules: Rules) -> Response:
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
     rules.check(user, channels)
-    return _stream(process, rules, user_id, channels + personal(user_id))
+    return _stream(process, rules, user_id, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
-def _stream(process: Process, rules: Rules, user_id: str | None, channels: Sequence[str]) -> Response:
+def _client() -> Response:
+    """The module for browsers. They keep it, and ask each time whether it is still the one: a deploy is noticed."""
+    response = current_app.response_class(CLIENT.read_bytes(), content_type="text/javascript; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache"
+    response.add_etag()
+    return response.make_conditional(request)
+
+
+def _stream(
+    process: Process, rules: Rules, user_id: str | None, channels: Sequence[str], new: Sequence[str] = ()
+) -> Response:
     def opened() -> Stream:
-        return process.mux.open(channels, user_id, last_ids(), rules.snapshots, on_closed=process.on_closed)
+        return process.mux.open(channels, user_id, last_ids(), rules.snapshots, process.on_closed, new)
 
     return _served(process, user_id, opened)
 

@@ -155,6 +155,21 @@ def test_a_snapshot_is_for_what_is_new_or_lost_to_the_client(make):
     assert asked == [["a", "b"], ["a", "b"]]
 
 
+def test_a_channel_that_is_new_to_a_client_which_has_seen_others_begins_now_with_its_snapshot(make):
+    mux = make()
+    seen = publish(mux, "a", 1)
+    publish(mux, "b", "before")
+    publish(mux, "a", 2)
+
+    def snapshots(names):
+        return [body(name, "state", "s") for name in names]
+
+    client = Client(mux.open(["a", "b"], None, [seen], snapshots, new=["b"]))
+    assert [(event.event, event.data) for event in client.events()[1:]] == [("s", "state"), ("message", "2")]
+    publish(mux, "b", "after")
+    assert client.wait(2)[1].data == "after"
+
+
 def test_nothing_falls_between_snapshot_and_live(make):
     mux = make()
 

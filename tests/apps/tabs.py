@@ -1,0 +1,119 @@
+"""The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, a hand on the streams.
+
+`state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
+`name`, `channels` (by comma), and `options` of the client as JSON; all that it sees goes to `window.report`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+
+from flask import Flask, Response, current_app, jsonify, request
+
+import flask_ssemux
+from flask_ssemux import wire
+from tests.apps import plain
+
+TAB = """<!doctype html>
+<meta charset="utf-8">
+<link rel="icon" href="data:,">
+<script type="module">
+import { SSEMux } from "/events/ssemux.js";
+const query = new URLSearchParams(location.search);
+const who = query.get("name");
+const tell = (what, more) => window.report({ who, what, at: Date.now() / 1000, ...more });
+const mux = (window.mux = new SSEMux("/events", JSON.parse(query.get("options") || "{}")));
+const told = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
+window.read = (name) => mux.channel(name).on("n", told).on("state", told);
+for (const name of (query.get("channels") || "").split(",").filter(Boolean)) read(name);
+mux.on("n", told);
+for (const state of ["connecting", "open", "stale", "closed"])
+  mux.on("ssemux." + state, () => tell("state", { state }));
+for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." + what, (it) => tell(what, { it }));
+</script>
+"""
+
+counts: Counter = Counter()
+asked: Counter = Counter()
+
+
+@plain.mux.authorize("state:<name>")
+def may_see(user_id, name):
+    return True
+
+
+@plain.mux.authorize("private:<name>")
+def may_read(user_id, name):
+    return user_id is not None
+
+
+@plain.mux.snapshot("state:<name>")
+def state(name):
+    yield "state", counts["state:" + name]
+
+
+def create_app() -> Flask:
+    app = plain.create_app()
+    process = app.extensions["ssemux"].process
+
+    @app.route("/tab")
+    def tab():
+        return Response(TAB, content_type="text/html; charset=utf-8")
+
+    @app.route("/say", methods=["POST"])
+    def say():
+        """`count` numbers for each `channel`, which go on from those before."""
+        channels, made = request.args.getlist("channel"), []
+        for _ in range(int(request.args.get("count", 1))):
+            for channel in channels:
+                counts[channel] += 1
+                made.append(str(publish(channel, counts[channel])))
+        return jsonify(cursors=made, counts=counts)
+
+    @app.route("/streams")
+    def streams():
+        """Who has streams now; and how often each path of `/answers` was asked for."""
+        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked)
+
+    @app.route("/cut", methods=["POST"])
+    def cut():
+        """End all streams: at once, or with `how=end` as a deploy does."""
+        for stream in process.mux._all():
+            process.mux.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
+        return ""
+
+    @app.route("/answers/<key>")
+    def answers(key):
+        """The answers of the query, one after the other; then the real stream. The last one is repeated, if `last`."""
+        wanted = request.args["answers"].split(",")
+        number = asked[key]
+        asked[key] += 1
+        if number >= len(wanted):
+            return current_app.view_functions["ssemux.events"]()
+        return answer(wanted[number])
+
+    return app
+
+
+def publish(channel, number):
+    if channel == "*":
+        return flask_ssemux.broadcast(number, event="n")
+    return flask_ssemux.publish(channel, number, event="n")
+
+
+def answer(kind):
+    if kind == "html":
+        return "<p>log in</p>"
+    if kind == "retry":
+        return Response(wire.retry(50, "no room"), content_type="text/event-stream")
+    if kind == "silent":
+        return Response(silent(), content_type="text/event-stream")
+    return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")
+
+
+def silent():
+    """A stream that says hello and nothing else."""
+    yield wire.retry(50, "") + wire.own_frame("hello", {"heartbeat": 0.2, "timeout": 1})
+    time.sleep(30)

@@ -1,0 +1,91 @@
+"""ssemux.js in Node against a real gunicorn: what it does, its types, its size, its package, how it is served."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import tarfile
+import urllib.error
+import urllib.request
+
+import pytest
+
+import flask_ssemux
+from tests.harness.packages import NODE_MODULES, need, need_npm
+from tests.harness.servers import ROOT
+from tests.unit.cases import CASES
+
+CLIENT = ROOT / "flask_ssemux" / "static" / "ssemux.js"
+TESTS = ROOT / "tests" / "browser" / "client"
+ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
+
+
+def run(*command, cwd=ROOT, timeout=120, **env):
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=str(cwd),
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stdout[-20000:]
+    return done.stdout
+
+
+def test_parser(tmp_path):
+    table = tmp_path / "cases.json"
+    cases = [{"title": c.title, "wire": c.frame.decode(), "name": c.name, "text": c.text} for c in CASES]
+    table.write_text(json.dumps(cases))
+    said = run(need("nodejs", "node"), "--test", TESTS / "parser.test.mjs", CASES=str(table))
+    assert "# fail 0" in said and int(said.split("# pass ")[1].split()[0]) > len(cases) * 6, said
+
+
+def test_stream(gunicorn):
+    server = gunicorn("tests.apps.tabs:create_app()", env=ENV)
+    run(need("nodejs", "node"), "--test", TESTS / "stream.test.mjs", URL=server.url)
+
+
+def test_types():
+    need_npm("typescript")
+    compiler = NODE_MODULES / "typescript" / "bin" / "tsc"
+    run(need("nodejs", "node"), compiler, "--project", TESTS / "tsconfig.json")
+
+
+def test_size():
+    assert len(gzip.compress(CLIENT.read_bytes())) < 8 * 1024
+
+
+def test_npm_package(tmp_path):
+    """The folder holds no copy of the module: packing it takes the one that the server serves."""
+    run(need("npm", "npm"), "pack", "--pack-destination", tmp_path, cwd=ROOT / "client")
+    (packed,) = tmp_path.glob("*.tgz")
+    with tarfile.open(str(packed)) as archive:
+        names = set(archive.getnames())
+        packed_client = archive.extractfile("package/ssemux.js").read()
+        described = json.loads(archive.extractfile("package/package.json").read())
+    assert names == {"package/" + name for name in ("package.json", "README.md", "LICENSE", "ssemux.js", "ssemux.d.ts")}
+    assert packed_client == CLIENT.read_bytes()
+    assert described["version"] == flask_ssemux.__version__
+
+
+def ask(url, **headers):
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+@pytest.mark.parametrize("url", ["/events", "/api/live"])
+def test_it_is_served_and_a_deploy_is_noticed(flask_run, url):
+    server = flask_run("tests.apps.plain:create_app()", env={"SSEMUX_URL": url})
+    answer = ask(f"{server.url}{url}/ssemux.js")
+    assert answer.read() == CLIENT.read_bytes()
+    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    same = ask(f"{server.url}{url}/ssemux.js", **{"If-None-Match": answer.headers["ETag"]})
+    assert (same.status, same.read()) == (304, b"")
+    assert ask(f"{server.url}{url}/ssemux.js", **{"If-None-Match": '"older"'}).status == 200

@@ -132,7 +132,8 @@ def _client() -> Response:
     response = current_app.response_class(CLIENT.read_bytes(), content_type="text/javascript; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def _stream(

@@ -289,6 +289,7 @@ class Tabs {
   #release = () => {};
   #state = "connecting";
   #leader;
+  #alive;
   #isGuest; // the leader is to read from our cursor first
   #heard = Date.now();
   #spoke = 0;
@@ -303,8 +304,7 @@ class Tabs {
     this.#isGuest = Boolean(cursor);
     this.#post = new BroadcastChannel(name);
     this.#post.onmessage = ({ data }) => this.#hear(data);
-    const closed = new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
-    this.#hold(name + this.#me, {}, () => closed).catch(() => {});
+    this.#alive = new Promise((ready) => this.#hold(name + this.#me, {}, () => this.#live(ready)).catch(() => {}));
     this.#stand({});
     this.#timer = setInterval(() => this.#look(), TICK);
   }
@@ -333,6 +333,11 @@ class Tabs {
   #hold(name, options, held) {
     const signal = options.steal ? undefined : this.#quit.signal; // the two do not go together
     return navigator.locks.request(name, { ...options, signal }, held);
+  }
+
+  #live(ready) {
+    ready();
+    return new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
   }
 
   #stand(options) {
@@ -394,7 +399,9 @@ class Tabs {
     this.#receive(words);
   }
 
-  #introduce() {
+  /** Not before we hold the lock that the leader waits for. */
+  async #introduce() {
+    await this.#alive;
     this.#say({ is: "want", ...this.#mine, cursor: this.#cursor });
   }
 

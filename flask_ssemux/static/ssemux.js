@@ -71,8 +71,8 @@ class Channel extends Emitter {
 /**
  * Any number of channels over one connection, and each of their events once.
  *
- * Its own events: `ssemux.connecting`, `ssemux.open`, `ssemux.stale`, `ssemux.closed` (its state), `ssemux.error`,
- * `ssemux.reset`, `ssemux.degraded`, `ssemux.restored`. All other names are the application's.
+ * Its own events begin with `ssemux.`: `connecting`, `open`, `stale`, `closed` (its state), `error`, `reset`,
+ * `degraded`, `restored`. All other names are the application's.
  */
 export class SSEMux extends Emitter {
   #channels = new Map();
@@ -174,7 +174,7 @@ export class SSEMux extends Emitter {
     return target.emit(event, new Message(frame));
   }
 
-  /** An event's place in the history; what was seen of a history before this one says nothing about it. */
+  /** An event's place in the history; what was seen of another history says nothing about it. */
   #place(id) {
     if (!id) return undefined;
     const [epoch, place] = split(id);
@@ -273,8 +273,8 @@ function mayShare({ shared = true, headers, fetch, user }) {
 /**
  * The tabs of a browser with one connection: who holds the lock leads, has the Link, and passes on what comes.
  *
- * Every tab keeps the cursor of what was passed on, so whichever leads next goes on from there. A tab that is no more
- * has lost its own lock, which the leader waits for; a leader that is frozen does not answer, and its lock is taken.
+ * Every tab keeps the cursor of what was passed on, and leads on from there. A tab that is no more has lost its own
+ * lock, which the leader waits for; a leader that is frozen does not answer, and its lock is taken.
  */
 class Tabs {
   #name;
@@ -341,9 +341,12 @@ class Tabs {
   }
 
   #stand(options) {
-    const lost = () => {
+    const lost = ({ name }) => {
       this.#retire(); // somebody found us frozen
-      if (!this.#quit.signal.aborted) this.#stand({});
+      if (this.#quit.signal.aborted) return undefined;
+      if (name === "AbortError") return this.#stand({});
+      this.#post.onmessage = null; // no locks for this page: each tab for itself
+      return this.#lead();
     };
     this.#hold(this.#name, options, () => this.#lead()).catch(lost);
   }
@@ -565,7 +568,7 @@ class Link {
     this.#tell.frame(frame);
   }
 
-  /** The next stream speaks: the one before it has nothing to say that this one will not. */
+  /** The next stream speaks: it says all that the one before it would. */
   #follow(stream) {
     this.#current?.end();
     this.#current = stream;
@@ -627,7 +630,7 @@ class Link {
     this.#tell.state(state);
   }
 
-  /** Is anything too silent? And has the clock jumped: was the laptop asleep? */
+  /** Is anything too silent? Has the clock jumped: was the laptop asleep? */
   #look() {
     clearTimeout(this.#watch);
     const every = Math.min(TICK, this.#timeout / 8);
@@ -657,7 +660,7 @@ function sameNames(some, others) {
 class Stream {
   #abort = new AbortController();
   #heard = Date.now();
-  isSentAway = false; // the server had no room, and said when to come back
+  isSentAway = false; // the server said when to come back
 
   constructor(url, channels, options, tell) {
     this.channels = channels;

@@ -1,7 +1,7 @@
 """The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, a hand on the streams.
 
 `state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
-`name`, `channels` (by comma), and `options` of the client as JSON; all that it sees goes to `window.report`.
+`name`, `channels` (by comma), `options` of the client as JSON, and `lockless`; what it sees goes to `window.report`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TAB = """<!doctype html>
 import { SSEMux } from "/events/ssemux.js";
 const query = new URLSearchParams(location.search);
 const who = query.get("name");
+if (query.has("lockless"))  // as a browser's settings or a sandbox do
+  navigator.locks.request = async () => { throw new DOMException("no locks here", "SecurityError"); };
 const tell = (what, more) => window.report({ who, what, at: Date.now() / 1000, ...more });
 const mux = (window.mux = new SSEMux("/events", JSON.parse(query.get("options") || "{}")));
 const told = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });

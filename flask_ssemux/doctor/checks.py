@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, Iterator
 
 from .advice import CACHED, COMPRESSED, LIMITED, NGINX, SERVERS, hop_of
+from .call import Call
 from .examination import HELLO, PROBED, RESET, Seen
 from .flow import flow, is_lump
 from .reach import why_no_stream
@@ -81,8 +82,8 @@ def _headers(seen: Seen) -> Iterator[Check]:
 
 
 def _compression(seen: Seen) -> Iterator[Check]:
-    asked_for = seen.main.headers.get("content-encoding") or (seen.head and seen.head.headers.get("content-encoding"))
-    not_asked_for = seen.second.headers.get("content-encoding") if seen.second else None
+    asked_for = _encoding(seen.main) or _encoding(seen.head)
+    not_asked_for = _encoding(seen.second)
     measured = {"with_accept_encoding": asked_for, "without": not_asked_for}
     if not asked_for and not not_asked_for:
         yield Check("compression", OK, "none, though the request allows it", (), measured)
@@ -92,6 +93,12 @@ def _compression(seen: Seen) -> Iterator[Check]:
         said += ", even without Accept-Encoding: clients will not understand it"
     status = FAIL if not_asked_for else WARN
     yield Check("compression", status, said + _although(seen), fix(seen, COMPRESSED), measured)
+
+
+def _encoding(call: Call | None) -> str | None:
+    """What its body went through; "identity" is what our streams say, and says nothing."""
+    named = call.headers.get("content-encoding") if call else None
+    return None if named == "identity" else named
 
 
 def _although(seen: Seen) -> str:

@@ -16,6 +16,9 @@ from .words import buffered, fix, rounded, seconds, state
 #: Seconds until the first byte that nobody minds.
 SOON = 2.0
 
+#: What hops answer where there are too many connections: RFC 6585, 4 and RFC 9110, 15.6.4.
+REFUSED = (429, 503)
+
 #: What our streams are sent with; a hop that changes it takes the trouble to.
 CACHE_CONTROL = "no-cache, no-transform"
 
@@ -191,8 +194,11 @@ def _second(seen: Seen) -> Iterator[Check]:
     took = second.seconds_to_first_byte
     measured = {"status": second.status, "first_byte": rounded(took), "others": seen.others}
     beside = "%d other%s" % (seen.others, "" if seen.others == 1 else "s")
-    if not second.is_stream or took is None:
-        said = "a second stream, beside %s: %s" % (beside, state(second))
+    # All go out at nearly one time, and whom a limit refuses is chance.
+    all_others = (second, seen.flow, seen.quiet, seen.resumed, seen.strange)
+    refused = next((call for call in all_others if call is not None and call.status in REFUSED), None)
+    if refused or not second.is_stream or took is None:
+        said = "a second stream, beside %s: %s" % (beside, state(refused or second))
         yield Check("second stream", FAIL, said, fix(seen, LIMITED), measured)
     elif took > SOON + 3 * first:
         said = "a second stream waited %s for its first byte, beside %s" % (seconds(took), beside)

@@ -39,6 +39,9 @@ LEAVING = 0.25
 #: Seconds from a process's first stream to its first report.
 FIRST_REPORT = 1.0
 
+#: Seconds in which a slot may become free where streams are handed over: one that is being opened has it for a moment.
+HAND_OVER = 1.0
+
 #: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
 DRAIN = 3.0
 
@@ -127,11 +130,17 @@ class Process:
             return STOPPING
         if self.held >= self.max_streams:
             return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams
-        if self._slots is not None and _in_slots() >= self._max_in_slots:
+        if self._is_crowded():
+            assert self._slots is not None
             return "this worker serves %d streams, the most of %s with %s" % (
                 self._max_in_slots, self._slots.server, self._slots.setting
             )  # fmt: skip
         return None
+
+    def _is_crowded(self) -> bool:
+        """Whether streams have all the slots that they may."""
+        _ = self.mux  # which finds out how many there are
+        return self._slots is not None and _in_slots() >= self._max_in_slots
 
     @property
     def held(self) -> int:
@@ -139,13 +148,17 @@ class Process:
         old = len(self._guests) + len(self._expected)
         return (0 if self._mux is None else len(self._mux)) + old + self._opening
 
-    def take_place(self, user_id: str | None) -> str | None:
+    def take_place(self, user_id: str | None, is_handed_over: bool = False) -> str | None:
         """Take a place for one stream more, here and of its user's; why there is none, or None.
 
         Whoever took one says ``opened``, once its stream is open or is not.
 
+        :param is_handed_over: it will need its slot for a moment only, as those that have one now.
         :raises BrokerUnavailable: nobody can tell.
         """
+        deadline = time.monotonic() + (HAND_OVER if is_handed_over else 0.0)
+        while self._is_crowded() and time.monotonic() < deadline:
+            time.sleep(0.01)
         trouble = self._count_in()
         if trouble:
             return trouble

@@ -20,7 +20,7 @@ from .mux import spread
 from .options import log
 from .probe import PARAMETER, Plan, Probe
 from .stream import Stream
-from .transports.choice import open_transport
+from .transports.choice import may_be_handed_over, open_transport
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
 CONTENT_TYPE = "text/event-stream"
@@ -163,7 +163,7 @@ def _served(process: Process, user_id: str | None, opened: Callable[[], Stream])
     """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
     if request.method == "HEAD":
         return streaming_response(iter(()))
-    trouble = process.take_place(user_id)
+    trouble = process.take_place(user_id, may_be_handed_over(request.environ, process.options.transport))
     if trouble:
         return send_away(process, trouble)
     try:

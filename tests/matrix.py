@@ -17,8 +17,8 @@ import nox
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: What servers and versions of packages make a difference to. The rest of the suite runs on one stack.
-TESTS = ("tests/unit", "tests/brokers", "tests/server")
+#: What servers and versions of packages matter to, two files at a time. The rest of the suite runs on one stack.
+TESTS = ("tests/unit", "tests/brokers", "tests/server", "-n", "2", "--dist", "loadfile")
 
 
 class Stack(NamedTuple):
@@ -89,7 +89,7 @@ def add_session(name: str, stack: Stack) -> None:
         session.chdir(ROOT)
         session.install("--quiet", "--upgrade", "--editable", ".[test]", *stack.pins)
         session.log(", ".join(versions(session)))
-        session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or [*TESTS, "-n", "2", "--dist", "loadfile"]))
+        session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or TESTS))
 
 
 def versions(session: nox.Session) -> list[str]:

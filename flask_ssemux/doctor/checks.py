@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, Iterator
 
 from .advice import CACHED, COMPRESSED, LIMITED, NGINX, SERVERS, hop_of
+from .call import Call
 from .examination import HELLO, PROBED, RESET, Seen
 from .flow import flow, is_lump
 from .reach import why_no_stream
@@ -14,6 +15,9 @@ from .words import buffered, fix, rounded, seconds, state
 
 #: Seconds until the first byte that nobody minds.
 SOON = 2.0
+
+#: What hops answer where there are too many connections: RFC 6585, 4 and RFC 9110, 15.6.4.
+REFUSED = (429, 503)
 
 #: What our streams are sent with; a hop that changes it takes the trouble to.
 CACHE_CONTROL = "no-cache, no-transform"
@@ -81,8 +85,8 @@ def _headers(seen: Seen) -> Iterator[Check]:
 
 
 def _compression(seen: Seen) -> Iterator[Check]:
-    asked_for = seen.main.headers.get("content-encoding") or (seen.head and seen.head.headers.get("content-encoding"))
-    not_asked_for = seen.second.headers.get("content-encoding") if seen.second else None
+    asked_for = _encoding(seen.main) or _encoding(seen.head)
+    not_asked_for = _encoding(seen.second)
     measured = {"with_accept_encoding": asked_for, "without": not_asked_for}
     if not asked_for and not not_asked_for:
         yield Check("compression", OK, "none, though the request allows it", (), measured)
@@ -92,6 +96,12 @@ def _compression(seen: Seen) -> Iterator[Check]:
         said += ", even without Accept-Encoding: clients will not understand it"
     status = FAIL if not_asked_for else WARN
     yield Check("compression", status, said + _although(seen), fix(seen, COMPRESSED), measured)
+
+
+def _encoding(call: Call | None) -> str | None:
+    """What its body went through; "identity" is what our streams say, and says nothing."""
+    named = call.headers.get("content-encoding") if call else None
+    return None if named == "identity" else named
 
 
 def _although(seen: Seen) -> str:
@@ -184,8 +194,11 @@ def _second(seen: Seen) -> Iterator[Check]:
     took = second.seconds_to_first_byte
     measured = {"status": second.status, "first_byte": rounded(took), "others": seen.others}
     beside = "%d other%s" % (seen.others, "" if seen.others == 1 else "s")
-    if not second.is_stream or took is None:
-        said = "a second stream, beside %s: %s" % (beside, state(second))
+    # All go out at nearly one time, and whom a limit refuses is chance.
+    all_others = (second, seen.flow, seen.quiet, seen.resumed, seen.strange)
+    refused = next((call for call in all_others if call is not None and call.status in REFUSED), None)
+    if refused or not second.is_stream or took is None:
+        said = "a second stream, beside %s: %s" % (beside, state(refused or second))
         yield Check("second stream", FAIL, said, fix(seen, LIMITED), measured)
     elif took > SOON + 3 * first:
         said = "a second stream waited %s for its first byte, beside %s" % (seconds(took), beside)

@@ -38,6 +38,14 @@ def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: st
     return HandoffTransport(stream, environ, stays)
 
 
+def may_be_handed_over(environ: Mapping[str, Any], wanted: str) -> bool:
+    """Whether this request's stream will be, as far as can be seen now.
+
+    :param wanted: ``SSEMUX_TRANSPORT``.
+    """
+    return wanted != GENERATOR and obstacle_to_handoff(environ) is None
+
+
 def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
     """Why this request's connection cannot be handed over; None if, as far as can be seen now, it can."""
     if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn") or not greenlets_are_threads():

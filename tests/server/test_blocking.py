@@ -141,4 +141,5 @@ def test_in_threads_lateness_alone_is_told(serve_threads, reports):
         stream.wait_for(b"ssemux.hello", 3)
         site.get("/block?seconds=0.8&how=search")
         site.server.wait_log("is late by .*; in threads it cannot be told by what", 3)
+        until(reports, 3, "no report of the process")
         assert len(reports()) == 1

@@ -189,6 +189,7 @@ def test_an_old_stream_that_comes_in_lumps(gunicorn, nginx, doctor):
 def test_a_hop_that_compresses_changes_headers_and_drops_the_cursor(lab, nginx, doctor):
     conf = """
         gzip on; gzip_types text/event-stream;
+        proxy_hide_header Content-Encoding;  # which keeps it from compressing
         proxy_hide_header Cache-Control;
         proxy_set_header Last-Event-ID "";
     """

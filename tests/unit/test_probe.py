@@ -21,7 +21,11 @@ def test_a_plan_is_bounded():
     assert Plan.of(Plan(10**6, 10**6).token("key"), "key") == Plan(FRAMES, SILENCE)
 
 
-@pytest.mark.parametrize("token", ["", "x", "a.b.c", Plan(3).token("another"), Plan(3).token("key")[:-1] + "~"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "a.b.c", Plan(3).token("another"), Plan(3).token("key")[:-1] + "~"],
+    ids=["nothing", "a letter", "three parts", "another key", "a false end"],
+)
 def test_a_token_of_another_key(token):
     with pytest.raises(Forbidden) as caught:
         Plan.of(token, "key")

@@ -49,7 +49,7 @@ def blueprint(process: Process, rules: Rules) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
     made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
-    made.add_url_rule(process.options.url + "/ssemux.js", "client", _client)
+    made.add_url_rule(process.options.url.rstrip("/") + "/ssemux.js", "client", _client)
     return made
 
 

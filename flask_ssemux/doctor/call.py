@@ -58,6 +58,9 @@ class Caller(NamedTuple):
             return plain
         try:
             return (context or self.context).wrap_socket(plain, server_hostname=address[0])
+        except socket.timeout:  # as of servers that wait for the end of a line
+            plain.close()
+            raise ssl.SSLError("the handshake did not end in time") from None
         except BaseException:
             plain.close()
             raise

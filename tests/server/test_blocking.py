@@ -139,7 +139,7 @@ def test_in_threads_lateness_alone_is_told(serve_threads, reports):
     site = serve_threads()
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 3)
-        site.get("/block?seconds=0.8&how=search")
+        site.get("/block?seconds=1.3&how=search")
         site.server.wait_log("is late by .*; in threads it cannot be told by what", 3)
         until(reports, 3, "no report of the process")
         assert len(reports()) == 1

@@ -144,7 +144,11 @@ def test_our_stream_behind_nginx_with_tls(lab, nginx, certificate, doctor):
 
 
 def test_our_stream_in_threads(serve_threads, doctor):
-    is_well(doctor(serve_threads().server.url))
+    found = doctor(serve_threads().server.url)
+    if found.report["checks"] and found.statuses["protocol"] == "warn":  # Werkzeug's server before 2.1
+        assert found.troubles() == {"protocol": "HTTP/1.0"} and found.code == 0, found
+    else:
+        is_well(found)
 
 
 def test_an_old_stream_directly(old, doctor):

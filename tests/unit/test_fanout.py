@@ -28,7 +28,8 @@ class Gate:
             assert self.turns.acquire(timeout=10)
 
     def open(self):
-        self.turns.release(100000)
+        for _ in range(10000):
+            self.turns.release()
 
 
 @pytest.fixture

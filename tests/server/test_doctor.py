@@ -289,6 +289,13 @@ def test_https_where_http_is_spoken(lab, doctor):
     assert found.check("answer")["advice"][0]["text"] == "Does it speak plain HTTP? Then write http://."
 
 
+def test_https_where_nothing_is_said(doctor):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = doctor("https://127.0.0.1:%d/events" % silent.getsockname()[1], "--timeout", "1")
+    assert found.check("answer")["said"].endswith(": the handshake did not end in time"), found
+    assert found.check("answer")["advice"][0]["text"] == "Does it speak plain HTTP? Then write http://."
+
+
 def test_a_worker_that_cannot_stream(serve, doctor):
     found = doctor(serve(args=("-k", "sync")).server.url)
     assert (found.code, found.statuses) == (1, {"answer": "fail"})

@@ -5,6 +5,7 @@ The standard library's client, in a thread, so that it runs wherever ``flask`` d
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -60,7 +61,7 @@ class Caller(NamedTuple):
             return (context or self.context).wrap_socket(plain, server_hostname=address[0])
         except socket.timeout:  # as of servers that wait for the end of a line
             plain.close()
-            raise ssl.SSLError("the handshake did not end in time") from None
+            raise ssl.SSLError(errno.ETIMEDOUT, "the handshake did not end in time") from None
         except BaseException:
             plain.close()
             raise

@@ -42,7 +42,8 @@ def _words(main: Call, place: str) -> tuple[str, str]:
             "Trust its issuer by --ca FILE, or look at the stream all the same by --insecure; browsers refuse it too.",
         )
     if isinstance(error, ssl.SSLError) and main.asked_at is None:
-        return "no TLS with %s: %s" % (place, getattr(error, "reason", None) or error), "Does it speak plain HTTP? Then write http://."
+        why = getattr(error, "reason", None) or error
+        return "no TLS with %s: %s" % (place, why), "Does it speak plain HTTP? Then write http://."
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens on %s" % place, "Start the server, or correct the URL's port."
     if error is None or isinstance(error, (socket.timeout, TimeoutError)):

@@ -75,6 +75,7 @@ def test_an_uploaded_csv_is_told_step_by_step(site, visitor):
 
 def test_what_a_file_is_worth_is_told_at_its_end(visitor):
     with visitor.stream() as stream:
+        stream.wait_events(1, 2, "jobs")
         for name, data, state, message, notes in WORTH:
             told = wait_ended(stream, visitor.upload(name, data)["id"])[-1]
             assert (told["name"], told["state"], told["notes"]) == (name, state, notes)
@@ -237,6 +238,7 @@ def test_a_job_that_a_deploy_interrupts_ends_as_failed(gunicorn, tmp_path):
     site = jobs_site.start(gunicorn, tmp_path / "instance", **SLOW)
     visitor = site.visitor()
     with visitor.stream() as stream:
+        stream.wait_events(1, 2, "jobs")
         job = visitor.upload("numbers.csv", csv(60))
         stream.wait_events(3, 5, "job")
         old = site.server.worker_pids()

@@ -25,7 +25,7 @@ EVERYONE = "*"
 #: The channel of one user is this and the user's id.
 USER_PREFIX = "user:"
 
-#: Names of events that are the extension's own begin with this.
+#: Names of events and channels that are the extension's own begin with this.
 OWN_PREFIX = "ssemux."
 
 #: Longest channel name, in characters; long enough for two UUIDs and a path.
@@ -65,15 +65,19 @@ class Cursor(NamedTuple):
 
 
 def check_channel(channel: object) -> str:
-    """The channel's name as it came, if it is one.
+    """The channel's name as it came, if applications and clients may use it.
 
-    :raises InvalidChannel: it is not text, empty, too long, or could forge a field.
+    :raises InvalidChannel: it is not text, empty, too long, reserved, or could forge a field.
     """
     if not isinstance(channel, str) or not channel:
         raise InvalidChannel("a channel is a text of 1 to %d characters, not %s" % (CHANNEL_LENGTH, _show(channel)))
     if len(channel) > CHANNEL_LENGTH:
         raise InvalidChannel(
             "a channel has at most %d characters; %s has %d" % (CHANNEL_LENGTH, _show(channel), len(channel))
+        )
+    if channel.startswith(OWN_PREFIX):
+        raise InvalidChannel(
+            "channels that begin with %r are flask_ssemux's own; rename %s" % (OWN_PREFIX, _show(channel))
         )
     _refuse_forging("channel", channel, InvalidChannel)
     return channel
@@ -123,7 +127,7 @@ def user_channel(user_id: object) -> str:
 
 def is_named(channel: str) -> bool:
     """Whether clients name this channel, rather than have it by being who they are."""
-    return channel != EVERYONE and not channel.startswith(USER_PREFIX)
+    return channel != EVERYONE and not channel.startswith((USER_PREFIX, OWN_PREFIX))
 
 
 def as_text(data: Any) -> str:

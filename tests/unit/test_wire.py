@@ -72,7 +72,7 @@ def test_a_channel_that_clients_do_not_name_is_not(channel):
     assert wire.body(channel, "x") == b"data: x\n\n"
 
 
-@pytest.mark.parametrize("channel, named", [("jobs", True), ("user", True), ("users:1", True), ("*a", True)])
+@pytest.mark.parametrize("channel, named", [("jobs", True), ("user", True), ("users:1", True), ("*a", True), ("ssemux.x", False)])
 def test_named_channels(channel, named):
     assert wire.is_named(channel) is named
 
@@ -126,6 +126,7 @@ BAD_CHANNELS = [
     ("a\0b", r"channel 'a\x00b' has a line break or NUL in it, which would forge a field"),
     ("\n", r"channel '\n' has a line break or NUL in it, which would forge a field"),
     ("\ud800", r"'\ud800' has a lone surrogate, which UTF-8 cannot say"),
+    ("ssemux.control", "channels that begin with 'ssemux.' are flask_ssemux's own; rename 'ssemux.control'"),
 ]
 
 BAD_NAMES = [

@@ -37,10 +37,13 @@ __all__ = [
     "SSEMux",
     "SSEMuxError",
     "broadcast",
+    "broadcast_on_commit",
     "cursor",
     "init_app",
     "publish",
+    "publish_on_commit",
     "send_to_user",
+    "send_to_user_on_commit",
     "streaming",
 ]
 
@@ -63,6 +66,21 @@ def send_to_user(user_id: Any, data: Any, event: str | None = None) -> str:
 def broadcast(data: Any, event: str | None = None) -> str:
     """Send to everyone in the current application. See ``Publishing.broadcast``."""
     return current().broadcast(data, event)
+
+
+def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None) -> None:
+    """Publish when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
+    current().publish_on_commit(session, channel, data, event)
+
+
+def send_to_user_on_commit(session: Any, user_id: Any, data: Any, event: str | None = None) -> None:
+    """Send to a user when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
+    current().send_to_user_on_commit(session, user_id, data, event)
+
+
+def broadcast_on_commit(session: Any, data: Any, event: str | None = None) -> None:
+    """Send to everyone when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
+    current().broadcast_on_commit(session, data, event)
 
 
 def cursor() -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from typing import Any
 
 from . import wire
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
+from .on_commit import Waiting, wait_for_commit
 
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.
@@ -38,12 +40,7 @@ class Publishing:
         :raises BrokerUnavailable: the event was not accepted; or, where the connection to the store broke before
             its answer, nobody can tell. It comes once at most.
         """
-        body = wire.body(channel, data, event, self.max_event_bytes)
-        cursor = self._broker().append(channel, body)
-        self._published += 1
-        if self._published % RUN == 0:
-            time.sleep(0)
-        return str(cursor)
+        return self._append(channel, wire.body(channel, data, event, self.max_event_bytes))
 
     def send_to_user(self, user_id: Any, data: Any, event: str | None = None) -> str:
         """Send an event to all streams of one user. As ``publish``.
@@ -56,12 +53,40 @@ class Publishing:
         """Send an event to everyone. As ``publish``."""
         return self.publish(wire.EVERYONE, data, event)
 
+    def publish_on_commit(self, session: Any, channel: str, data: Any, event: str | None = None) -> None:
+        """Publish when the session's transaction is committed, and not at all when it is rolled back.
+
+        Checked and encoded now, sent after the commit, in the order of the calls. What was said within a savepoint
+        is dropped with it. Where the broker is away then, the transaction stays committed, and the log has an error.
+
+        :param session: Flask-SQLAlchemy's ``db.session``, or a ``Session`` of SQLAlchemy 1.4 or newer.
+        :raises InvalidEvent: as ``publish``, and now; nothing waits.
+        :raises ApplicationError: it is no session.
+        """
+        body = wire.body(channel, data, event, self.max_event_bytes)
+        wait_for_commit(session, Waiting(lambda: self._append(channel, body), channel, event))
+
+    def send_to_user_on_commit(self, session: Any, user_id: Any, data: Any, event: str | None = None) -> None:
+        """``send_to_user``, when the session's transaction is committed. As ``publish_on_commit``."""
+        self.publish_on_commit(session, wire.user_channel(user_id), data, event)
+
+    def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None) -> None:
+        """``broadcast``, when the session's transaction is committed. As ``publish_on_commit``."""
+        self.publish_on_commit(session, wire.EVERYONE, data, event)
+
     def cursor(self) -> str:
         """The present cursor: a page that was rendered with it opens its stream from there.
 
         :raises BrokerUnavailable: nobody can tell.
         """
         return str(self._broker().head())
+
+    def _append(self, channel: str, body: bytes) -> str:
+        cursor = self._broker().append(channel, body)
+        self._published += 1
+        if self._published % RUN == 0:
+            time.sleep(0)
+        return str(cursor)
 
 
 class Publisher(Publishing):
@@ -70,7 +95,7 @@ class Publisher(Publishing):
         with flask_ssemux.Publisher("sqlite:////srv/app/instance/ssemux.sqlite3") as publisher:
             publisher.publish("jobs:42", {"done": 7}, event="progress")
 
-    May be used from several threads; over a fork with Redis only.
+    May be used from several threads, and over a fork, as of a job system's workers: a child opens what it needs anew.
 
     :param url: the broker's, as ``SSEMUX_BROKER``, with an absolute path; None takes the environment's.
     :param max_event_bytes: as ``SSEMUX_MAX_EVENT_BYTES``.
@@ -83,19 +108,52 @@ class Publisher(Publishing):
             raise ConfigurationError(
                 "Publisher needs the broker's URL, or SSEMUX_BROKER in the environment; `flask ssemux status` shows it"
             )
+        self._url = url
         self._opened = open_broker(url)
+        self._is_closed = False
         self.max_event_bytes = max_event_bytes
         if not self._opened.shared:
             raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
+        _publishers.add(self)
 
     def _broker(self) -> Broker:
         return self._opened
 
     def close(self) -> None:
+        self._is_closed = True
         self._opened.close()
+
+    def rest(self) -> None:
+        """Before a fork: SQLite's locks are the process's, a child would hold them in name only."""
+        self._opened.rest()
+
+    def forget(self) -> None:
+        """After a fork, in the child: what the parent opened, and a lock that one of its threads holds, are the parent's."""
+        if not self._is_closed:
+            _inherited.append(self._opened)  # letting go of it here would close what the parent uses
+            self._opened = open_broker(self._url)
 
     def __enter__(self) -> Publisher:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+# -- forks -------------------------------------------------------------------
+
+_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+_inherited: list[Broker] = []
+
+
+def _before_fork() -> None:
+    for publisher in list(_publishers):
+        publisher.rest()
+
+
+def _after_fork() -> None:
+    for publisher in list(_publishers):
+        publisher.forget()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

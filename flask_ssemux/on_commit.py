@@ -1,0 +1,108 @@
+"""Events that go out when a database session's transaction is committed, and not at all when it is rolled back.
+
+What waits is kept with the session's transactions, in ``session.info``: a list for each, in order. SQLAlchemy is
+not imported here, the session that the application brings is asked. Nothing about streams, and no outbox: between the
+database's commit and the broker's there is a moment in which a crash loses what waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Callable, NamedTuple
+
+from .errors import ApplicationError, BrokerError
+
+log = logging.getLogger("flask_ssemux")
+
+#: Where what waits is kept in ``session.info``.
+KEY = "ssemux.on_commit"
+
+
+class Waiting(NamedTuple):
+    """An event that waits: how it is published, and what it is for the log."""
+
+    publish: Callable[[], object]
+    channel: str
+    event: str | None
+
+
+def wait_for_commit(session: Any, waiting: Waiting) -> None:
+    """Publish it when what the session does now is committed.
+
+    :param session: SQLAlchemy's ``Session``, or what stands for one in this thread, as Flask-SQLAlchemy's ``db.session``.
+    :raises ApplicationError: it is no session.
+    """
+    session = _real(session)
+    if KEY not in session.info:
+        session.info[KEY] = _Queues()
+        _follow(session)
+    # The event is a part of the transaction: where none has begun yet it begins here, so that a roll-back is seen.
+    transaction = _innermost(session) or session.begin()
+    session.info[KEY].setdefault(transaction, []).append(waiting)
+
+
+#: What waits, by the transaction (SQLAlchemy's object for it, savepoints have their own) in which it was said.
+_Queues = dict
+
+
+def _real(session: Any) -> Any:
+    orm = sys.modules.get("sqlalchemy.orm")  # whoever has a session has imported it
+    if orm is not None and isinstance(session, orm.scoped_session):
+        session = session()
+    if orm is None or not isinstance(session, orm.Session):
+        raise ApplicationError(
+            "events wait for the commit of an SQLAlchemy session, such as db.session, not of %s; of an AsyncSession "
+            "give its sync_session" % type(session).__name__
+        )
+    if not hasattr(session, "get_nested_transaction"):
+        raise ApplicationError("publish_on_commit needs SQLAlchemy 1.4 or newer: pip install 'sqlalchemy>=1.4'")
+    return session
+
+
+def _follow(session: Any) -> None:
+    from sqlalchemy import event
+
+    event.listen(session, "after_commit", _committed)
+    event.listen(session, "after_transaction_end", _ended)
+
+
+def _innermost(session: Any) -> Any:
+    """The savepoint, or else the transaction, that a commit would end now; None where none has begun.
+
+    Not one that SQLAlchemy 1.4 opens within, for a flush or its like: those end by themselves.
+    """
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _committed(session: Any) -> None:
+    """SQLAlchemy tells it of savepoints, too: what was said within is then its parent's to commit."""
+    queues = session.info[KEY]
+    transaction = _innermost(session)
+    waiting = queues.pop(transaction, [])
+    if not transaction.nested:
+        _publish(waiting)
+        return
+    parent = transaction.parent
+    while parent.parent is not None and not parent.nested:
+        parent = parent.parent
+    queues.setdefault(parent, []).extend(waiting)
+
+
+def _ended(session: Any, transaction: Any) -> None:
+    """Rolled back or closed, if anything waits yet."""
+    session.info[KEY].pop(transaction, None)
+
+
+def _publish(waiting: list[Waiting]) -> None:
+    """In order. What the broker does not take is lost, and the commit that was is none the worse for it.
+
+    After a failure the rest is not tried: each would wait for the broker in turn, and the commit with it.
+    """
+    for number, one in enumerate(waiting):
+        try:
+            one.publish()
+        except BrokerError as error:
+            lost = ", ".join("%s on %r" % (one.event or "message", one.channel) for one in waiting[number:])
+            log.error("the transaction is committed, but events were not published: %s (%s)", lost, error)
+            return

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
-from flask import current_app
+from flask import current_app, request
 
 from . import wire
 from .brokers import Broker
 from .errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidEvent, InvalidIdentity, Unauthorized
+from .visit import Visit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,7 +99,8 @@ class Rules:
 
         :raises InvalidIdentity: it is neither text, an int nor a UUID.
         """
-        found = self.identify()
+        visit = Visit.of(request.environ)
+        found = visit.who[0] if visit and visit.who else self.identify()
         try:
             text_of(found)
         except InvalidEvent as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from time import monotonic
 from typing import Any, Callable, Iterator, TypeVar
 
 from flask import Response, current_app, request
@@ -126,7 +125,7 @@ class OldStream:
         self._thrown = False
         self._last = b""
         self._tail = b""
-        self._sent_at = monotonic()
+        self._sent_at = process.clock()
 
     # -- the server's side -------------------------------------------------
 
@@ -186,14 +185,13 @@ class OldStream:
             log.exception("an old stream's generator raised; its stream ends")
         finally:
             self._inside = False
-            self._sent_at = monotonic()
-            with self._turn:  # a heartbeat that is being written is finished first
-                pass
+            self._sent_at = self._process.clock()
+            self.await_beat()
         return b""
 
     def _sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]
-        self._sent_at = monotonic()
+        self._sent_at = self._process.clock()
         return data
 
     # -- the heart's side --------------------------------------------------
@@ -216,6 +214,11 @@ class OldStream:
             self._end()
             return None
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
+
+    def await_beat(self) -> None:
+        """A heartbeat that is being written is finished first."""
+        with self._turn:
+            pass
 
     def leave(self, last: bytes) -> None:
         """Its worker goes: say so, and end."""
@@ -246,7 +249,7 @@ class OldStream:
             if self._inside and self.write is not None:
                 _act_for(self._greenlet)
                 self.write(self._beat_frame())
-                self._sent_at = monotonic()
+                self._sent_at = self._process.clock()
         except OSError:
             self._end()
         except SystemError as error:  # uWSGI's, whose write() is for the request's own thread

@@ -75,6 +75,12 @@ class Slots:
                     breathe()
                 member = self._next(slot)
 
+    def next_due(self) -> float | None:
+        """The middle of the slot that is due next; None if nobody is."""
+        with self._lock:
+            slots = [slot for slot, members in self._slots.items() if members]
+        return (min(slots) + 0.5) * self.tick if slots else None
+
     def _due(self, last: int) -> list[int]:
         with self._lock:
             return sorted(slot for slot in self._slots if slot <= last)
@@ -138,6 +144,8 @@ class Heart:
         self._starting = threading.Lock()
         self._running = False
         self._is_over = False
+        self._is_held = False
+        self._looking = threading.Lock()
 
     def add(self, member: Member, due: float) -> None:
         """Look at a member for the first time at ``due``, in seconds of ``clock``."""
@@ -155,15 +163,36 @@ class Heart:
         self._is_over = True
         self.pulse.end()
 
+    def hold(self) -> None:
+        """Look at nobody but by ``look``, until ``release``: a test has its own time."""
+        with self._looking:
+            self._is_held = True
+            self.pulse.due = float("inf")
+
+    def release(self) -> None:
+        self._is_held = False
+
+    def look(self) -> None:
+        """Look at all that are due, now."""
+        self._slots.run(self.clock(), self._breathe)
+
+    def next_due(self) -> float | None:
+        """When somebody is due, to half a tick; None if nobody is."""
+        return self._slots.next_due()
+
     def _run(self) -> None:
         tick, turn, clock = self._slots.tick, self.pulse.turn, self.clock
         self.pulse.begin()
         while self._is_needed():
-            turn(clock(), tick)
+            with self._looking:
+                if not self._is_held:
+                    turn(clock(), tick)
             time.sleep(tick)
-            now = clock()
-            turn(now)
-            self._slots.run(now, self._breath)
+            with self._looking:
+                if not self._is_held:
+                    now = clock()
+                    turn(now)
+                    self._slots.run(now, self._breath)
         self.pulse.end()
 
     def _breath(self) -> None:

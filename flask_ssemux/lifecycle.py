@@ -66,6 +66,8 @@ class Process:
         self._opening = 0
         self._counting = threading.Lock()
         self.is_closed = False
+        #: Of all its streams; a test's may stand still.
+        self.clock: Callable[[], float] = time.monotonic
         _processes.add(self)
 
     @property
@@ -98,7 +100,7 @@ class Process:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
-        self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
+        self.heart = Heart(options.heartbeat, lambda: self.clock(), breathe, self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
@@ -223,8 +225,8 @@ class Process:
             guest.leave(self._mux.farewell(STOPPING))
         self.heart.add(_Chore(self._cut), self.heart.clock() + DRAIN)
 
-    def _cut(self) -> None:
-        self.mux.cut("its client did not take its end")
+    def _cut(self, why: str = "its client did not take its end") -> None:
+        self.mux.cut(why)
         for guest in list(self._guests):
             guest.cut()
 
@@ -233,6 +235,17 @@ class Process:
         self.is_closed = True
         if self._broker is not None:
             self._broker.close()
+
+    def guests(self) -> list[Guest]:
+        """The old streams that are open."""
+        return list(self._guests)
+
+    def end(self) -> None:
+        """For good, where the application ends before its process, as in tests."""
+        if self._mux is not None:
+            self._cut("its application ends")
+            self.heart.forget()
+        self.close()
 
     def rest(self) -> None:
         """Before a fork: what is open now is opened anew when it is needed."""
@@ -290,6 +303,9 @@ class Guest(Member, Protocol):
 
     def cut(self) -> None:
         """End at once."""
+
+    def await_beat(self) -> None:
+        """Until a heartbeat that is being written is."""
 
 
 class _Chore:

@@ -30,7 +30,7 @@ class Waiting(NamedTuple):
 def wait_for_commit(session: Any, waiting: Waiting) -> None:
     """Publish it when what the session does now is committed.
 
-    :param session: SQLAlchemy's ``Session``, or what stands for one in this thread, as Flask-SQLAlchemy's ``db.session``.
+    :param session: SQLAlchemy's ``Session``, or what stands for this thread's, as Flask-SQLAlchemy's ``db.session``.
     :raises ApplicationError: it is no session.
     """
     session = _real(session)
@@ -38,7 +38,9 @@ def wait_for_commit(session: Any, waiting: Waiting) -> None:
         session.info[KEY] = _Queues()
         _follow(session)
     # The event is a part of the transaction: where none has begun yet it begins here, so that a roll-back is seen.
-    transaction = _innermost(session) or session.begin()
+    transaction = _innermost(session)
+    if transaction is None:
+        transaction = session.begin()
     session.info[KEY].setdefault(transaction, []).append(waiting)
 
 
@@ -72,7 +74,8 @@ def _innermost(session: Any) -> Any:
 
     Not one that SQLAlchemy 1.4 opens within, for a flush or its like: those end by themselves.
     """
-    return session.get_nested_transaction() or session.get_transaction()
+    savepoint = session.get_nested_transaction()
+    return session.get_transaction() if savepoint is None else savepoint
 
 
 def _committed(session: Any) -> None:

@@ -128,7 +128,7 @@ class Publisher(Publishing):
         self._opened.rest()
 
     def forget(self) -> None:
-        """After a fork, in the child: what the parent opened, and a lock that one of its threads holds, are the parent's."""
+        """After a fork, in the child: what the parent opened, and locks that its threads hold, are the parent's."""
         if not self._is_closed:
             _inherited.append(self._opened)  # letting go of it here would close what the parent uses
             self._opened = open_broker(self._url)

@@ -214,6 +214,11 @@ class Stream:
         return due if self.ends_at is None else min(due, max(self.ends_at, now))
 
     @property
+    def is_parked(self) -> bool:
+        """Whether its transport has sent all there was, and waits."""
+        return self._wake is not None
+
+    @property
     def waiting(self) -> tuple[int, int]:
         """Frames and bytes in the queue."""
         return len(self.queue or ()), self._bytes_in - self._bytes_out

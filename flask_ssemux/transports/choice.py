@@ -12,7 +12,8 @@ from typing import Any, Mapping, MutableMapping
 
 from ..options import log
 from ..stream import Stream
-from .generator import GeneratorTransport
+from ..visit import Visit
+from .generator import GeneratorTransport, TimedTransport
 from .waiting import greenlets_are_threads
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
@@ -26,6 +27,10 @@ def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: st
 
     :param wanted: ``SSEMUX_TRANSPORT``.
     """
+    visit = Visit.of(environ)
+    if visit is not None:
+        visit.stream = stream
+        return TimedTransport(stream, environ, visit.clock)
     if wanted == GENERATOR:
         return GeneratorTransport(stream, environ)
     stays = _warn if wanted == HANDOFF else _note

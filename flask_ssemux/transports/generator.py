@@ -7,7 +7,7 @@ and flushes each. Nothing about Flask, and no knowledge of what the bytes say.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, MutableMapping
+from typing import Any, Callable, MutableMapping
 
 from ..stream import Stream
 from .peer import Peer
@@ -22,6 +22,9 @@ class GeneratorTransport:
     """
 
     __slots__ = ("_stream", "_peer", "_waiting")
+
+    #: A test's transport has another one.
+    _now: Callable[[], float] = staticmethod(monotonic)
 
     def __init__(self, stream: Stream, environ: MutableMapping[str, Any]) -> None:
         self._stream = stream
@@ -39,7 +42,7 @@ class GeneratorTransport:
         if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
             waiting.wait()
         while True:
-            data = stream.take(monotonic())
+            data = stream.take(self._now())
             if data:
                 return data
             if stream.is_over:
@@ -67,3 +70,13 @@ class GeneratorTransport:
 
     def client_left(self) -> None:
         self._stream.abort("its client left")
+
+
+class TimedTransport(GeneratorTransport):
+    """One by another clock: a test's."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self, stream: Stream, environ: MutableMapping[str, Any], clock: Callable[[], float]) -> None:
+        super().__init__(stream, environ)
+        self._now = clock

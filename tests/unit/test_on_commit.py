@@ -1,4 +1,4 @@
-"""Events that wait for a commit, on real SQLAlchemy sessions and a real SQLite database: what goes out, when, in order."""
+"""Events that wait for a commit, on real SQLAlchemy sessions and a real database: what goes out, when, in order."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ def test_flask_sqlalchemy(make_app, tmp_path):
         db.session.commit()
         assert broker.head().sequence == 1
         db.session.remove()
-        getattr(db, "engine").dispose()
+        db.engine.dispose()
 
 
 def test_sessions_leave_nothing_behind(mux, engine):

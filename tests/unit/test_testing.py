@@ -1,0 +1,351 @@
+"""The client for tests, used as an application would use it: on streams of all kinds, and on time that stands still."""
+
+from __future__ import annotations
+
+import threading
+
+import flask
+import pytest
+
+import flask_ssemux
+from flask_ssemux import testing
+from flask_ssemux.errors import ApplicationError
+from flask_ssemux.testing import Event, frozen, stream
+from tests.harness.waiting import until
+
+
+@pytest.fixture
+def mux():
+    made = flask_ssemux.SSEMux()
+    made.identify(lambda: flask.request.headers.get("X-User") or flask.session.get("user"))
+    made.authorize("jobs:<id>")(lambda user_id, id: True)
+    made.authorize("chat")(lambda user_id: user_id is not None)
+    made.authorize("own:<owner>")(lambda user_id, owner: str(user_id) == owner)
+    made.snapshot("own:<owner>")(lambda owner: [("state", {"of": owner})])
+    made.add_stream("/jobs/stream", channels=["jobs"])
+    return made
+
+
+@pytest.fixture
+def app(bare_app, mux):
+    app = bare_app(SSEMUX_BROKER="memory:", SECRET_KEY="x", SSEMUX_LIFETIME=600)
+    mux.init_app(app)
+
+    @app.route("/login/<user>")
+    def login(user):
+        flask.session["user"] = user
+        return "welcome"
+
+    yield app
+    testing.close(app)
+
+
+@pytest.fixture
+def publish(app):
+    def publish(*args, **options):
+        with app.app_context():
+            return flask_ssemux.publish(*args, **options)
+
+    return publish
+
+
+def failure(call, *args, **options):
+    with pytest.raises(AssertionError) as caught:
+        call(*args, **options)
+    return str(caught.value)
+
+
+# -- events ------------------------------------------------------------------
+
+
+def test_an_event(app, publish):
+    with stream(app, channels=["jobs:42"]) as s:
+        cursor = publish("jobs:42", {"done": 7}, event="progress")
+        event = s.next(timeout=1)
+        assert event == Event("progress", '{"done":7}', cursor, "jobs:42")
+        assert event.json == {"done": 7}
+        assert s.hello.json == {"heartbeat": 20, "timeout": 120}
+        assert (s.status, s.retry, s.last_event_id) == (200, 3000, cursor)
+        assert s.headers["X-Accel-Buffering"] == "no"
+
+
+def test_many_in_order(app, publish):
+    with stream(app, channels=["jobs:1", "jobs:2"]) as s:
+        for number in range(500):
+            publish("jobs:%d" % (1 + number % 2), str(number))
+        assert [s.next().data for _ in range(500)] == [str(number) for number in range(500)]
+        assert len(s.events) == 500 and s.rest() == []
+
+
+def test_any_data_comes_as_it_was(app, publish):
+    with stream(app, channels=["jobs:1"]) as s:
+        for data in ["", " a", "a\nb", "ü\u2028\x85", "data: x"]:
+            publish("jobs:1", data)
+            assert s.next().data == data
+
+
+def test_what_is_expected(app, publish):
+    with stream(app, channels=["jobs:1"]) as s:
+        publish("jobs:1", {"done": 1}, event="progress")
+        assert s.expect("progress", {"done": 1}).id == s.last_event_id
+        publish("jobs:1", {"done": 2}, event="progress")
+        assert failure(s.expect, "progress", {"done": 3}) == (
+            "expected 'progress' with {\"done\":3}, and 'progress' came with {\"done\":2} (/events?channel=jobs%3A1: "
+            "it is open; events so far: progress, progress; the last comment: ssemux)"
+        )
+
+
+def test_no_event(app):
+    with stream(app, channels=["jobs:1"]) as s:
+        _ = s.hello
+        assert failure(s.next, timeout=0.01) == (
+            "no event within 0.01 s (/events?channel=jobs%3A1: it is open; events so far: none; "
+            "the last comment: ssemux)"
+        )
+
+
+def test_the_rest_is_what_was_published_before(app, publish):
+    with stream(app, channels=["jobs:1"]) as s, stream(app, channels=["jobs:2"]) as other:
+        publish("jobs:1", "x")
+        publish("jobs:2", "y")
+        assert [event.data for event in s.rest()] == ["x"]
+        assert [event.data for event in other.rest()] == ["y"]
+        assert s.rest() == other.rest() == []
+
+
+def test_reconnecting(app, publish):
+    with stream(app, channels=["jobs:1"]) as s:
+        publish("jobs:1", "seen")
+        seen = s.next().id
+    publish("jobs:1", "missed")
+    with stream(app, channels=["jobs:1"], last_event_id=seen) as s:
+        assert s.next().data == "missed"
+    with stream(app, "/events?channel=jobs:1&last_event_id=abcd1234-7") as s:
+        assert s.expect("ssemux.reset").json["reason"] == "epoch"
+
+
+def test_a_snapshot(app):
+    with stream(app, channels=["own:7"], user=7) as s:
+        s.expect("state", {"of": "7"})
+
+
+def test_a_stream_of_its_own_url(app, publish):
+    with stream(app, "/jobs/stream") as s:
+        publish("jobs", "x")
+        assert s.next().data == "x"
+
+
+# -- who ---------------------------------------------------------------------
+
+
+def test_a_user_of_the_tests_choice(app):
+    with stream(app, user=7) as s, stream(app, user="8") as other, stream(app) as nobody:
+        with app.app_context():
+            flask_ssemux.send_to_user(7, "yours")
+        assert s.next().data == "yours"
+        assert other.rest() == nobody.rest() == []
+
+
+def test_otherwise_identify_says_it(app):
+    with stream(app, channels=["chat"], headers={"X-User": "7"}) as s:
+        assert s.status == 200
+    with stream(app, channels=["chat"], headers={"X-User": "7"}, user=None) as s:
+        assert (s.status, s.json["error"]) == (401, "unauthorized")
+
+
+def test_a_client_that_has_logged_in(app):
+    client = app.test_client()
+    client.get("/login/9")
+    with stream(app, channels=["chat"], client=client) as s:
+        assert s.status == 200
+    assert client.get("/login/10").data == b"welcome"  # it is as it was
+
+
+def test_no_header_makes_a_user(app):
+    """What servers make of a request is text: HTTP_…, or, of a parameter of the proxy's, its very name."""
+    client = app.test_client()
+    for environ in ({"flask_ssemux.visit": "7"}, {"HTTP_FLASK_SSEMUX_VISIT": "7"}):
+        answer = client.get("/events?channel=chat", environ_overrides=environ)
+        assert answer.status_code == 401
+    assert client.get("/events?channel=chat", headers={"flask_ssemux.visit": "7"}).status_code == 401
+
+
+def test_a_refusal(app):
+    with stream(app, channels=["secret"], user=7) as s:
+        assert (s.status, s.closed) == (403, True)
+        assert s.json == {"error": "forbidden", "message": "no rule allows the channel 'secret'", "channel": "secret"}
+        assert failure(s.next).startswith("no event within 1 s (/events?channel=secret answered 403: {")
+
+
+def test_a_page_that_is_none(app):
+    with stream(app, "/nowhere") as s:
+        assert s.status == 404
+
+
+def test_an_application_without(bare_app):
+    with pytest.raises(ApplicationError) as caught:
+        stream(bare_app())
+    assert str(caught.value) == "flask_ssemux is not set up for 'shop': call flask_ssemux.init_app(app)"
+
+
+# -- ends --------------------------------------------------------------------
+
+
+def test_leaving(app):
+    process = app.extensions["ssemux"].process
+    s = stream(app, user=7)
+    assert process.held == 1
+    s.close()
+    s.close()
+    assert s.closed and process.held == 0
+    assert failure(s.next).startswith("no event within 1 s (/events: it has ended")
+
+
+def test_the_worker_stops(app):
+    with stream(app) as s:
+        app.extensions["ssemux"].process.drain()
+        s.wait_closed()
+        assert s.comments[-1] == "this worker stops" and 1500 <= s.retry <= 4500
+
+
+def test_no_thread_stays(bare_app):
+    before = set(threading.enumerate())
+    app = bare_app(SSEMUX_BROKER="memory:")
+    flask_ssemux.init_app(app)
+    s = stream(app)
+    testing.close(app)
+    assert s.closed
+    until(lambda: set(threading.enumerate()) <= before, 2, lambda: str(set(threading.enumerate()) - before))
+
+
+# -- time --------------------------------------------------------------------
+
+
+def test_a_heartbeat_ends_each_silence(app):
+    with frozen(app) as clock, stream(app) as s:
+        assert s.heartbeats == 0
+        for beats in range(1, 12):
+            clock.advance(20)
+            assert beats <= s.heartbeats <= beats * 2  # they are spread: a silence ends after 8 to 20 s
+
+
+def test_much_time_at_once(app):
+    with frozen(app) as clock, stream(app) as s:
+        clock.advance(450)
+        assert 450 // 20 <= s.heartbeats <= 450 // 19 + 3
+        assert not s.closed
+
+
+def test_time_stands_still(app, publish):
+    with frozen(app) as clock, stream(app, channels=["jobs:1"]) as s:
+        before = clock()
+        publish("jobs:1", "x")
+        assert s.next().data == "x"
+        clock.advance(7)
+        assert (s.heartbeats, clock()) == (0, before + 7)
+
+
+def test_an_event_puts_the_heartbeat_off(app, publish):
+    with frozen(app) as clock, stream(app, channels=["jobs:1"]) as s:
+        for _ in range(20):
+            clock.advance(7)
+            publish("jobs:1", "x")
+            s.next()
+            s.rest()
+        assert s.heartbeats == 0
+
+
+def test_a_lifetime(app):
+    with frozen(app) as clock, stream(app) as s:
+        clock.advance(479)
+        assert not s.closed
+        clock.advance(121 + 1)
+        s.wait_closed()
+        assert s.comments[-1] == "its lifetime is over"
+
+
+def test_time_goes_on_afterwards(app, publish):
+    process = app.extensions["ssemux"].process
+    with frozen(app) as clock:
+        clock.advance(100)
+        at = clock()
+    assert at <= process.clock() < at + 5
+    with frozen(app) as clock:
+        assert clock() >= at
+
+
+def test_two_applications_have_their_own(app, make_app):
+    other = make_app(name="other")
+    with frozen(app) as clock, stream(other) as s:
+        clock.advance(200)
+        assert s.heartbeats == 0
+        with frozen(other) as its, stream(other) as t:
+            its.advance(20)
+            assert t.heartbeats >= 1
+
+
+# -- old streams ---------------------------------------------------------------
+
+
+@pytest.fixture
+def old(app):
+    """Yields "first", then what `go` lets it."""
+    go, ended = threading.Event(), threading.Event()
+
+    @app.route("/old")
+    @flask_ssemux.streaming
+    def old():
+        def generate():
+            try:
+                yield "data: first\n\n"
+                go.wait(10)
+                yield "event: done\ndata: second\n\n"
+            finally:
+                ended.set()
+
+        return flask.Response(generate(), mimetype="text/event-stream")
+
+    yield go, ended
+    go.set()
+
+
+def test_an_old_stream(app, old):
+    go, ended = old
+    with stream(app, "/old") as s:
+        assert s.next().data == "first"
+        go.set()
+        s.expect("done", "second")
+        s.wait_closed()
+    assert ended.is_set() and s.rest() == []
+
+
+def test_an_old_streams_heartbeats(app, old):
+    with frozen(app) as clock, stream(app, "/old") as s:
+        assert s.next().data == "first"
+        before = s.heartbeats
+        clock.advance(60)
+        assert 2 <= s.heartbeats - before <= 3
+        old[0].set()
+
+
+def test_a_generator_that_nobody_wrapped(app):
+    @app.route("/bare")
+    def bare():
+        return flask.Response(iter(["data: a\n\n", "data: b\n\n"]), content_type="text/event-stream; charset=utf-8")
+
+    with stream(app, "/bare") as s:
+        assert [s.next().data, s.next().data] == ["a", "b"]
+
+
+def test_an_error_is_told(app):
+    @app.route("/broken")
+    def broken():
+        def generate():
+            yield "data: a\n\n"
+            raise ZeroDivisionError("of the application's")
+
+        return flask.Response(generate(), mimetype="text/event-stream")
+
+    with stream(app, "/broken") as s:
+        assert s.next().data == "a"
+        assert "it has ended by ZeroDivisionError" in failure(s.next)

@@ -1,0 +1,167 @@
+"""Publishing from real workers of Celery, RQ and Huey, and from the shell: the recipes of docs/job-systems.md, run.
+
+One gunicorn serves the streams on each broker; Redis is also the queues'. A worker has no Flask application and no gevent.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import flask_ssemux
+from tests.harness.packages import missing
+from tests.harness.servers import ROOT, Gunicorn, Server, children
+from tests.server.conftest import Site
+
+DOCUMENT = (ROOT / "docs" / "job-systems.md").read_text(encoding="utf-8")
+MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", DOCUMENT, re.S))
+COMMANDS = re.findall(r"^    (.+?)(?:  +#.*)?$", DOCUMENT, re.M)
+BIN = Path(sys.executable).parent
+
+#: What a worker says when it waits for jobs.
+SYSTEMS = {"celery": r" ready\.", "rq": r"Listening on", "huey": r"Huey consumer (initialized|started)"}
+
+
+class Worker(Server):
+    """A job system's worker, as the document starts it."""
+
+    def __init__(self, system: str, env: dict, cwd: Path) -> None:
+        super().__init__({**env, "PYTHONPATH": str(cwd)}, cwd)
+        self.name, self.system = system, system
+        self.log_path = self.log_path.with_name("%s-%d.log" % (system, self.port))
+
+    def command(self) -> list[str]:
+        return run_by("huey_consumer" if self.system == "huey" else self.system, self.env)
+
+    def ready(self) -> bool:
+        return re.search(SYSTEMS[self.system], self.log) is not None
+
+    def processes(self) -> list[int]:
+        return [self.pid, *children(self.pid)]
+
+
+def run_by(program, env):
+    """The document's command that begins with a program, which is that of these tests' Python."""
+    (command,) = [found for found in COMMANDS if found.startswith(program + " ")]
+    words = [word.replace("$QUEUE", env["QUEUE"]) for word in shlex.split(command)]
+    return [str(BIN / words[0]), *words[1:]]
+
+
+def enqueue(system, place):
+    """As the document does it from a shell."""
+    (command,) = [found for found in COMMANDS if found.startswith("python -c") and '"%s")' % system in found]
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, timeout=30, **place)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("shop")
+    for name, source in MODULES.items():
+        (made / (name + ".py")).write_text(source, encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def env(request, folder, shared_redis):
+    on_redis = "%s?prefix=jobs" % shared_redis.url
+    return {
+        "SSEMUX_BROKER": on_redis if request.param == "redis" else "sqlite:///%s" % (folder / "events.sqlite3"),
+        "QUEUE": re.sub(r"/0$", "/%d" % (1 + request.param_index), shared_redis.url),
+        "PYTHONPATH": "%s:%s" % (folder, ROOT),
+    }
+
+
+@pytest.fixture(scope="module")
+def site(env, folder):
+    with ExitStack() as stack:
+        yield Site(stack.enter_context(Gunicorn("shop:app", env=env, cwd=folder)))
+
+
+@pytest.mark.parametrize("system", list(SYSTEMS))
+def test_the_recipe(system, site, env, folder, running):
+    if importlib.util.find_spec(system) is None:
+        missing("the package %s is missing: pip install %s" % (system, system))
+    place = {"env": {**os.environ, **env}, "cwd": str(folder)}
+    with site.stream("/events?channel=jobs:" + system) as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        worker = running(Worker(system, env, folder))
+        enqueue(system, place)
+        events = stream.wait_events(4, 15)[1:]
+        assert [event.event for event in events] == ["progress"] * 3
+        assert [event.data for event in events] == ['{"done":%d,"of":3}' % done for done in (1, 2, 3)]
+        if system != "huey":  # which imports gevent itself, where it is installed
+            assert not any("gevent" in Path("/proc/%d/maps" % pid).read_text() for pid in worker.processes())
+
+
+def test_the_shells_recipe(site, env, folder):
+    (command,) = [found for found in COMMANDS if found.startswith("FLASK_APP=shop flask ")]
+    setting, program, *arguments = shlex.split(command)
+    place = {"env": {**os.environ, **env, **dict([setting.split("=")])}, "cwd": str(folder)}
+    with site.stream("/events?channel=jobs:cron") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        subprocess.run([str(BIN / program), *arguments], check=True, timeout=30, stdout=subprocess.PIPE, **place)
+        event = stream.wait_events(2, 5)[1]
+        assert (event.event, event.data) == ("progress", '{"done":3,"of":3}')
+
+
+FORKING = """
+import os, sys, threading
+import flask_ssemux
+
+publisher = flask_ssemux.Publisher()
+publisher.publish("jobs", "parent, before")
+closed = flask_ssemux.Publisher()
+closed.close()
+stop = threading.Event()
+
+def hammer():
+    while not stop.is_set():
+        publisher.publish("noise", "x")
+
+thread = threading.Thread(target=hammer)
+thread.start()
+for number in range(20):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            publisher.publish("jobs", "child %d" % number)
+            try:
+                closed.publish("jobs", "from a closed one")
+            except flask_ssemux.BrokerError:
+                os._exit(0)
+            os._exit(2)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0, "child %d failed" % number
+    publisher.publish("jobs", "parent %d" % number)
+stop.set()
+thread.join()
+publisher.close()
+assert "gevent" not in sys.modules
+"""
+
+
+def test_a_publisher_goes_over_a_fork(env, folder):
+    """While another thread of the parent publishes, so that locks are held, and with what was open before."""
+    (folder / "forking.py").write_text(FORKING, encoding="utf-8")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "forking.py"]
+    publisher = flask_ssemux.Publisher(env["SSEMUX_BROKER"])
+    try:
+        broker = publisher._broker()
+        before = broker.head().sequence
+        subprocess.run(command, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
+        found = broker.read(["jobs"], before, broker.head().sequence, 1000).records
+        told = [record.body.decode().split("data: ")[1].strip() for record in found]
+        turns = [text % number for number in range(20) for text in ("child %d", "parent %d")]
+        assert told == ["parent, before", *turns]
+    finally:
+        publisher.close()

@@ -46,6 +46,7 @@ STACKS = {
             "redis==3.5.3",
             "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not know SQLAlchemy 2
             "sqlalchemy<2",
+            "rq==1.11.1",  # later ones, which do not say so, need a newer redis-py
         ),
         # redis-py 3.5 does not close a connection whose server has gone: the shutdown() that it tries first fails.
         # Its object is dropped in the next line, and Python closes it then, with this warning.

@@ -34,7 +34,7 @@ class Worker(Server):
     """A job system's worker, as the document starts it."""
 
     def __init__(self, system: str, env: dict, cwd: Path) -> None:
-        super().__init__({**env, "PYTHONPATH": str(cwd)}, cwd)
+        super().__init__(env, cwd)
         self.name, self.system = system, system
         self.log_path = self.log_path.with_name("%s-%d.log" % (system, self.port))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidEven
 
 sqlalchemy = pytest.importorskip("sqlalchemy", minversion="1.4")
 orm = pytest.importorskip("sqlalchemy.orm")
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "on-commit.md"
 
 
 @pytest.fixture
@@ -345,3 +349,26 @@ def test_sessions_leave_nothing_behind(mux, engine):
     del session
     gc.collect()
     assert [reference() for reference in gone] == [None, None, None]
+
+
+def test_the_documents_example(make_app, tmp_path):
+    flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
+    source = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
+    app = make_app(
+        SQLALCHEMY_DATABASE_URI="sqlite:///%s" % (tmp_path / "docs.sqlite3"), SQLALCHEMY_TRACK_MODIFICATIONS=False
+    )
+    db = flask_sqlalchemy.SQLAlchemy(app)
+
+    class Job(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        title = db.Column(db.Text)
+
+    with app.app_context():
+        db.create_all()
+    with app.app_context():
+        exec(source, {"db": db, "Job": Job, "flask_ssemux": flask_ssemux})
+        broker = app.extensions["ssemux"].process.broker
+        (record,) = broker.read(["jobs:1"], 0, 10, 10).records
+        assert record.body == b'event: new\nchannel: jobs:1\ndata: {"title":"export"}\n\n'
+        db.session.remove()
+        db.engine.dispose()

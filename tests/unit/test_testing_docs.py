@@ -1,0 +1,41 @@
+"""docs/testing.md is run as it stands, by a pytest of its own; so are the fixtures of the plugin."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"```python\n# ([\w.]+)\n(.*?)```", DOCUMENT, re.S))
+
+
+PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+PATCHED = "from gevent import monkey; monkey.patch_all(); " + PYTEST
+
+
+def run(folder, python=PYTEST, **files):
+    for name, source in {**FILES, **files}.items():
+        (folder / name).write_text(source, encoding="utf-8")
+    command = [sys.executable, "-c", python, "-q", "-p", "no:cacheprovider", "-W", "error", "--rootdir", str(folder)]
+    env = {**os.environ, "PYTHONPATH": "%s:%s" % (folder, ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=str(folder), env=env, stdout=subprocess.PIPE, text=True, timeout=60)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("python", [PYTEST, PATCHED], ids=["threads", "gevent"])
+def test_the_document(tmp_path, python):
+    code, told = run(tmp_path, python)
+    tests = len(re.findall(r"^def test_", FILES["test_shop.py"], re.M))
+    assert (code, "%d passed" % tests in told) == (0, True), told
+
+
+def test_nothing_is_loaded_that_was_not_asked_for(tmp_path):
+    conftest = FILES["conftest.py"].replace("pytest_plugins", "not_plugins")
+    code, told = run(tmp_path, **{"conftest.py": conftest})
+    assert code == 1 and "fixture 'ssemux_clock' not found" in told, told

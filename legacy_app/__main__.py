@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 NGINX = "nginx"
 START_SECONDS = 5.0
-STOP_SECONDS = 25.0  # above gunicorn's graceful_timeout
+STOP_SECONDS = 5.0
 
 
 def main():
@@ -122,7 +122,7 @@ def _running(command, environment=None):
     try:
         yield process
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # at once: SIGTERM would wait for the old streams, which do not end
         _wait(process)
 
 

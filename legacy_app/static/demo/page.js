@@ -123,7 +123,8 @@ class Lane {
     shown.style.setProperty("--full", Math.min(silence / limits.timeout, 1));
     shown.style.setProperty("--beat-at", limits.heartbeat / limits.timeout);
     shown.dataset.level = silence > limits.timeout / 2 ? "bad" : silence > limits.heartbeat * 1.1 ? "late" : "fine";
-    this.#write(".lane-silence", `silent for ${seconds(silence)}; clients give up after ${limits.timeout / 1000} s`);
+    const what = this.reader.isOpen ? "silent" : "not a byte, nor headers,";
+    this.#write(".lane-silence", `${what} for ${seconds(silence)}; clients give up after ${limits.timeout / 1000} s`);
   }
 
   #become(state) {

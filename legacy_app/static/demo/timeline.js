@@ -4,7 +4,7 @@
  * Everything hangs on the right edge, at negative x, so the width does not matter. A mark's kind is its class.
  */
 
-const SECOND = 10; // pixels
+const SECOND = 12; // pixels: a job's steps, five in a second, can be told apart
 const BASE = 52; // y of the time axis
 const LONGEST = 150; // seconds that are kept
 const LABEL_ROOM = 46; // pixels between two labels
@@ -35,7 +35,7 @@ export class Timeline {
     const mark = this.#mark(kind, words);
     const height = kind === "beat" ? 14 : Math.min(6 + 11 * Math.max(0, Math.log10(size / 20)), 38);
     if (kind === "beat") make("path", { d: HEART, transform: `translate(0 ${BASE - 8}) scale(1.25)` }, mark);
-    else make("rect", { x: -1.5, y: BASE - height, width: 3, height }, mark);
+    else make("rect", { x: kind === "opening" ? -2 : -0.7, y: BASE - height, width: kind === "opening" ? 4 : 1.4, height }, mark);
     this.#label(mark, BASE - height - 4, bytes(size));
   }
 

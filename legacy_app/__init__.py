@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import api, db, demo, failures, pages, runner, settings, stream_after, stream_before, stream_wrapped, users, watch
+from . import (
+    api,
+    db,
+    demo,
+    failures,
+    pages,
+    runner,
+    settings,
+    stream_after,
+    stream_before,
+    stream_wrapped,
+    users,
+    watch,
+)
 
 
 def create_app(config=None):

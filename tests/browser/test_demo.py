@@ -1,4 +1,4 @@
-"""`make demo` as it is: gunicorn and nginx with default settings, and its page in Chromium; and the jobs page's clients.
+"""`make demo` as it is, gunicorn and nginx with default settings, and its page in Chromium; the jobs page's clients.
 
 The screenshots are for people to look at: build/demo_*.png.
 """
@@ -22,7 +22,7 @@ LANES = {"before-direct", "before-nginx", "after-direct", "after-nginx"}
 AFTER = ("after-direct", "after-nginx")
 COMPLAINT = "No activity within 6000 milliseconds. No response received. Reconnecting."
 CAUGHT_UP = re.compile(r"Away for \d+\.\d s: caught up (\d+) changes in \d+ ms, none lost, none twice\.")
-LOST = re.compile(r"Away for \d+\.\d s: (\d+) of \d+ changes lost\.")
+LOST = re.compile(r"Away for \d+\.\d s: (\d+) of \d+ changes not told\.")
 TOLD = re.compile(r"told (\d+) of (\d+) changes")
 
 #: Six heartbeats are the polyfill's time-out.

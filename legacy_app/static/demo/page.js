@@ -10,6 +10,7 @@ import { Reader } from "./reader.js";
 import { Timeline, bytes } from "./timeline.js";
 
 const GRACE = 2000; // ms after a return within which all that was missed has to be told
+const LUMP = 5; // changes in one piece that are worth a word
 const SAMPLE_ROWS = 600;
 const STATES = { asking: "asked, no answer yet", open: "open", away: "cut off, coming back" };
 
@@ -76,23 +77,24 @@ class Lane {
   #chunk({ size, text, frames }) {
     this.#size += size;
     this.#chunks += 1;
+    const lacked = this.#lacks;
     for (const frame of frames) this.#note(frame);
-    const kind = this.#kindOf(text, frames);
+    const kind = this.#lacks < lacked ? "caught" : kindOf(text, frames);
     if (kind === "beat") this.#beats += 1;
-    this.timeline.chunk(kind, size, [new Date().toLocaleTimeString(), bytes(size), ...frames.map(nameOf)].join(" · "));
-    if (this.#away?.missed && !this.#ledger.lacks(this.#away.missed).length) this.#judge();
+    const words = [new Date().toLocaleTimeString(), bytes(size), ...frames.map(nameOf)].join(" · ");
+    this.timeline.chunk(kind, size, words, labelOf(frames));
+    if (this.#away?.missed && !this.#lacks) this.#judge();
+  }
+
+  /** How much of what it missed while it was away is yet to come. */
+  get #lacks() {
+    return this.#ledger.lacks(this.#away?.missed ?? []).length;
   }
 
   #note({ event, data }) {
     if (event === "jobs") this.#ledger.list(JSON.parse(data));
     if (event === "job") this.#ledger.change(JSON.parse(data));
     if (event === "ssemux.hello") obey(JSON.parse(data));
-  }
-
-  #kindOf(text, frames) {
-    const has = (name) => frames.some((frame) => frame.event === name);
-    if (has("job")) return this.#away?.missed ? "caught" : "event";
-    return !frames.length && text.includes(": heartbeat") ? "beat" : "opening";
   }
 
   #lost(words) {
@@ -106,14 +108,14 @@ class Lane {
   /** Was anything lost, was anything told twice, since it was cut? */
   #judge() {
     const { since, asked, back, missed, twice, limit } = this.#away;
-    const lost = this.#ledger.lacks(missed).length;
+    const lost = this.#lacks;
     const again = this.#ledger.twice - twice;
     clearTimeout(limit);
     this.#away = undefined;
     this.element.dataset.verdict = lost || again ? "bad" : "good";
     const took = Math.round(performance.now() - asked);
     const caught = `caught up ${plural(missed.length, "change")} in ${took} ms, none lost, ${again || "none"} twice.`;
-    const fault = `${lost} of ${plural(missed.length, "change")} lost.`;
+    const fault = `${lost} of ${plural(missed.length, "change")} not told.`;
     this.#write(".lane-news", `Away for ${seconds(back - since)}: ${lost ? fault : caught}`);
   }
 
@@ -144,6 +146,11 @@ class Lane {
   }
 }
 
+function kindOf(text, frames) {
+  if (frames.some((frame) => frame.event === "job")) return "event";
+  return !frames.length && text.includes(": heartbeat") ? "beat" : "opening";
+}
+
 function nameOf({ event, data }) {
   if (event !== "job") return event;
   const job = JSON.parse(data);
@@ -154,6 +161,12 @@ function addressOf({ dataset }) {
   const url = new URL(dataset.url, location.href);
   if (dataset.port) url.port = dataset.port;
   return url.href;
+}
+
+/** Many changes in one piece are counted; else a chunk's size says more. */
+function labelOf(frames) {
+  const changes = frames.filter((frame) => frame.event === "job").length;
+  return changes >= LUMP ? `×${changes}` : undefined;
 }
 
 /** What the server says about its streams. */
@@ -208,7 +221,7 @@ function note(job) {
 }
 
 function start() {
-  if (location.port === ports.proxyPort) location.port = ports.port; // else nothing would come straight
+  if (ports.proxyPort && location.port === ports.proxyPort) location.port = ports.port; // else nothing comes straight
   api.onJob = note;
   api.onNotice = (notice) => say(`A notice for ${ports.user}: ${notice.name}: ${notice.message}.`);
   api.connect();

@@ -8,6 +8,7 @@ const SECOND = 12; // pixels: a job's steps, five in a second, can be told apart
 const BASE = 52; // y of the time axis
 const LONGEST = 150; // seconds that are kept
 const LABEL_ROOM = 46; // pixels between two labels
+const WIDTHS = { event: 1.4, opening: 4, caught: 4 };
 const HEART = "M0 4 C-7 -1 -5 -7 -1.6 -6 C-.6 -5.7 0 -5 0 -4.3 C0 -5 .6 -5.7 1.6 -6 C5 -7 7 -1 0 4Z";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -30,13 +31,14 @@ export class Timeline {
     this.marks = make("g", {}, edge);
   }
 
-  /** A chunk of so many bytes; `words` are what a pointer that rests on it is told. */
-  chunk(kind, size, words) {
+  /** A chunk of so many bytes; `words` are what a pointer that rests on it is told. Its label is its size, or another. */
+  chunk(kind, size, words, label) {
     const mark = this.#mark(kind, words);
     const height = kind === "beat" ? 14 : Math.min(6 + 11 * Math.max(0, Math.log10(size / 20)), 38);
+    const width = WIDTHS[kind];
     if (kind === "beat") make("path", { d: HEART, transform: `translate(0 ${BASE - 8}) scale(1.25)` }, mark);
-    else make("rect", { x: kind === "opening" ? -2 : -0.7, y: BASE - height, width: kind === "opening" ? 4 : 1.4, height }, mark);
-    this.#label(mark, BASE - height - 4, bytes(size));
+    else make("rect", { x: -width / 2, y: BASE - height, width, height }, mark);
+    this.#label(mark, BASE - height - 4, label ?? bytes(size), label !== undefined);
   }
 
   /** A moment that brought no bytes. */
@@ -79,9 +81,10 @@ export class Timeline {
     return mark;
   }
 
-  #label(mark, y, text) {
+  /** Where there is room; or where it is wanted. */
+  #label(mark, y, text, isWanted) {
     const x = Number(mark.dataset.x);
-    if (x - this.#labelled < LABEL_ROOM) return;
+    if (x - this.#labelled < LABEL_ROOM && !isWanted) return;
     this.#labelled = x;
     make("text", { y, "text-anchor": "middle" }, mark).textContent = text;
   }

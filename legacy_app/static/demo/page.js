@@ -102,7 +102,9 @@ class Lane {
     this.timeline.endBand();
     this.timeline.moment("cut", words || "cut");
     clearTimeout(this.#away?.limit);
-    if (words) this.#write(".lane-news", words);
+    if (!words) return;
+    delete this.element.dataset.verdict;
+    this.#write(".lane-news", words);
   }
 
   /** Was anything lost, was anything told twice, since it was cut? */

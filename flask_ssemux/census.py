@@ -14,8 +14,8 @@ from . import distinct, wire
 from .stream import CLOSED, Stream
 
 #: Seconds of silence: how many streams had their last byte up to so long ago is counted for each, and beyond the last.
-#: Around what is promised, 20 s, and what clients bear, 120 s, and between.
-BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 90.0, 120.0)
+#: 20 s are promised, and a quarter more may pass until the heart's next look; clients bear 120 s.
+BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 21.0, 25.0, 30.0, 60.0, 90.0, 120.0)
 
 #: Streams between two moments in which others may run: under 1 ms of work.
 TOGETHER = 1000

@@ -273,18 +273,18 @@ class Process:
         threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
 
     def _report(self) -> None:
-        if self._mux is not None and not self.is_closed:
-            self._past.append((int(time.time()), self.held, self._mux.delivered))
-            threading.Thread(target=self.report, name="ssemux-report", daemon=True).start()
+        mux = self._mux
+        if mux is not None and not self.is_closed:
+            self._past.append((int(time.time()), self.held, mux.delivered))
+            threading.Thread(target=self._tell, args=(mux,), name="ssemux-report", daemon=True).start()
 
-    def report(self) -> dict[str, Any]:
-        """Show all others what this process is like now; and return it. Never raises."""
-        figures = self.figures(self.mux)
-        self.broker.report(figures)
-        return figures
+    def _tell(self, mux: Mux) -> None:
+        self.broker.report(self.figures(mux))
 
     def figures(self, mux: Mux) -> dict[str, Any]:
         """What this process says of itself to the others, for ``status.py``. Lets others run meanwhile."""
+        from . import __version__  # made last of all
+
         census, pulse = Census(self.heart.clock, self._breathe), self.heart.pulse
         census.streams(mux.streams())
         census.others(guest.sent_at for guest in list(self._guests))
@@ -292,6 +292,7 @@ class Process:
         return {
             **counted,
             "name": self._name,
+            "version": __version__,
             "pid": os.getpid(),
             "host": platform.node(),
             "started": _started[0],

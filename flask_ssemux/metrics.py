@@ -90,7 +90,8 @@ def _of_each(workers: list[Mapping[str, Any]]) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     for figure, name, about, is_counter in _OF_WORKERS:
-        family = (CounterMetricFamily if is_counter else GaugeMetricFamily)("ssemux_" + name, about, labels=list(_LABELS))
+        kind = CounterMetricFamily if is_counter else GaugeMetricFamily
+        family = kind("ssemux_" + name, about, labels=list(_LABELS))
         for worker in workers:
             if worker.get(figure) is not None:
                 family.add_metric([str(worker.get(label, "")) for label in _LABELS.values()], number(worker[figure]))

@@ -72,17 +72,22 @@ def shown(report: Report, past: bool = True) -> dict[str, Any]:
     return {"name": report.holder, "age": round(report.age, 3), **figures}
 
 
-def whole(reports: Sequence[Report], broker: Mapping[str, Any], options: Options, past: bool) -> dict[str, Any]:
+def whole(
+    reports: Sequence[Report], broker: Mapping[str, Any], options: Options, past: bool, teller: str = ""
+) -> dict[str, Any]:
     """All there is to see: what the page draws, and programs read.
 
     :param broker: what the broker says of itself, with ``is_reachable``.
     :param past: also what each worker kept of the last minutes.
+    :param teller: the name of the worker that says it.
     """
     cursor = Cursor.parse(str(broker.get("cursor", "")))
+    workers = [shown(report, past) for report in reports]
     return {
         "at": round(time.time(), 3),
+        "teller": teller,
         "totals": {**totals(reports), "events": cursor.sequence if cursor else None},
-        "workers": [shown(report, past) for report in reports],
+        "workers": sorted(workers, key=lambda one: (str(one.get("host")), one["name"])),
         "broker": dict(broker),
         "silence_bounds": BOUNDS,
         "heartbeat": options.heartbeat,

@@ -35,20 +35,20 @@ class Feed:
         self._running = False
 
     def look(self, past: bool = True) -> dict[str, Any]:
-        """All there is to see now; of this worker alone, while the broker is away. Blocks for seconds then.
+        """All there is to see now; of this worker alone, while the broker is away. Blocks for some seconds then.
 
         :param past: also what each worker kept of the last minutes.
         """
         process = self._process
-        own = process.report()
-        broker: dict[str, Any] = {"is_reachable": True}
+        own = process.figures(process.mux)
         try:
-            reports = process.broker.reports()
-            broker.update(process.broker.figures())
+            told = [report for report in process.broker.reports() if report.figures.get("name") != own["name"]]
+            broker = {"is_reachable": True, **process.broker.figures()}
+            process.broker.report(own)  # so others see at once what this one shows
         except BrokerError as error:
-            reports = [Report(own["name"], 0.0, own)]
-            broker = {"is_reachable": False, "trouble": str(error)}
-        return whole(reports, broker, process.options, past)
+            told, broker = [], {"is_reachable": False, "trouble": str(error)}
+        told.append(Report(own["name"], 0.0, own))
+        return whole(told, broker, process.options, past, own["name"])
 
     def open(self, user_id: str | None) -> Stream:
         """A stream of it. No channel's: the broker need not be asked for anything."""

@@ -1,7 +1,7 @@
 """The routes of the status page, of the same as JSON and for Prometheus, and of the page's stream.
 
-Each is behind the application's yes. The page itself is three files in ``static/`` and knows its neighbours by relative URLs, so it works wherever the
-application is mounted. What is shown is made elsewhere.
+Each is behind the application's yes. The page itself is three files in ``static/`` and knows its neighbours by
+relative URLs, so it works wherever the application is mounted. What is shown is made elsewhere.
 """
 
 from __future__ import annotations

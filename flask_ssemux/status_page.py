@@ -1,6 +1,6 @@
 """The routes of the status page, of the same as JSON and for Prometheus, and of the page's stream.
 
-Each is behind the application's yes. The page itself is three files in ``static/`` and knows its neighbours by
+Each is behind the application's yes. The page itself is some files in ``static/`` and knows its neighbours by
 relative URLs, so it works wherever the application is mounted. What is shown is made elsewhere.
 """
 
@@ -42,14 +42,14 @@ def add(app: Flask, service: Service) -> None:
 
     route("/status", _page)
     route("/status.css", lambda: asset(_STATIC / "status.css", "text/css"))
-    route("/status.js", lambda: asset(_STATIC / "status.js", "text/javascript"))
+    for script in ("/status.js", "/status_history.js"):
+        route(script, functools.partial(asset, _STATIC / script[1:], "text/javascript"))
     route("/status.json", lambda: _fresh(jsonify(feed.look())))
     route("/metrics", lambda: _fresh(_metrics(feed)))
     service.endpoints.add(route("/status/stream", answering(process, lambda: _stream(process, rules, feed))))
 
 
 def _allowed(rules: Rules, view: Callable[[], Response]) -> Callable[[], Response]:
-    @functools.wraps(view)
     def asked() -> Response:
         if rules.status is None or not rules.status():
             abort(403, _REFUSED)

@@ -1,12 +1,13 @@
 // The status page of flask_ssemux: draws what status/stream tells, and while there is no stream, what status.json says.
 //
-// From the outside inwards: the connection, what is kept (history and rates), tiles, charts, tables. Nothing from
-// elsewhere, no HTML made of text: what workers say is always put in as text.
+// Numbers, elements, tiles, charts, tables, and at the end the connection. Nothing from elsewhere, and no HTML made of
+// text: what workers say is always put in as text. What was before is kept by status_history.js.
 
 import { SSEMux } from "./ssemux.js";
+import { History } from "./status_history.js";
 
-const KEEP = 600; // seconds that the charts span at most: as much as the workers keep
-const ASK = 5_000; // ms between two questions while there is no stream
+const SOON = 1_000; // ms without a stream until it is asked for by question
+const ASK = 5_000; // ms between two questions
 const STALE = 15; // seconds after which a worker's report is old: it makes one every 5
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -33,54 +34,6 @@ function bytes(value) {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const numberOf = (value) => (value && typeof value === "object" ? sum(Object.values(value)) : value ?? 0);
-
-// -- what is kept: this page's memory -----------------------------------------------
-
-const history = []; // {at, streams, delivered, published}, oldest first; rates a second
-const workers = new Map(); // by name: when its last report was made, what it had delivered, and how fast it does
-let events; // {epoch, number, at} of the broker
-
-/** What the workers kept before this page was opened, as one history. They report at times of their own. */
-function recall({ at, workers: told, report_seconds: every }) {
-  const slots = new Map();
-  for (const { past = [] } of told) {
-    past.slice(1).forEach(([until, , delivered], index) => {
-      const [since, streams, had] = past[index];
-      for (let slot = Math.ceil(since / every); slot < until / every; slot += 1) {
-        const one = slots.get(slot) ?? { at: slot * every, streams: 0, delivered: 0 };
-        slots.set(slot, { ...one, streams: one.streams + streams, delivered: one.delivered + (delivered - had) / (until - since) });
-      }
-    });
-  }
-  const known = [...slots.values()].filter((one) => one.at < at - every); // of which all have told
-  history.push(...known.sort((one, other) => one.at - other.at));
-}
-
-function remember(told) {
-  for (const name of workers.keys()) if (!told.workers.some((worker) => worker.name === name)) workers.delete(name);
-  for (const worker of told.workers) workers.set(worker.name, paced(workers.get(worker.name), worker));
-  const rates = [...workers.values()].map((one) => one.rate).filter((one) => one !== undefined);
-  const delivered = rates.length ? sum(rates) : history[history.length - 1]?.delivered;
-  history.push({ at: told.at, streams: told.totals.streams, delivered, published: publishing(told) });
-  while (history[0].at < told.at - KEEP) history.shift();
-}
-
-/** How fast a worker delivers, from its last two reports: they are made at times of their own. */
-function paced(before, { at, delivered, past = [] }) {
-  const [earlier] = past.filter((one) => one[0] < at - 1).slice(-1); // the last of them may be this very report
-  const start = before ?? (earlier && { at: earlier[0], delivered: earlier[2] });
-  if (start && !(at > start.at)) return start;
-  return { at, delivered, rate: start && Math.max(0, delivered - start.delivered) / (at - start.at) };
-}
-
-/** How fast is published, by whomever: places of the broker's order a second. */
-function publishing({ at, broker, totals }) {
-  const before = events;
-  if (totals.events === null) return undefined;
-  events = { at, number: totals.events, epoch: broker.cursor.split("-")[0] };
-  if (before?.epoch !== events.epoch || !(at > before.at)) return undefined;
-  return Math.max(0, events.number - before.number) / (at - before.at);
-}
 
 // -- making elements --------------------------------------------------------------
 
@@ -111,7 +64,7 @@ function fillTable(table, heads, rows) {
 // -- tiles ------------------------------------------------------------------------
 
 function drawTiles({ totals, heartbeat }) {
-  const { delivered, published } = history[history.length - 1];
+  const { delivered, published } = history.last;
   const about = (name) => (totals[`${name}_exact`] ? "" : "≈ ") + count(totals[name]);
   const silent = totals.longest_silence > heartbeat * 1.05;
   const tiles = [
@@ -132,7 +85,7 @@ function drawTiles({ totals, heartbeat }) {
 
 // -- charts -----------------------------------------------------------------------
 
-const SPANS = [60, 120, 300, 600]; // seconds from left to right, as far as there is a history
+const SPANS = [60, 120, 240, 600]; // seconds from left to right, as far as there is a history
 const HEIGHT = 170;
 const EDGE = { left: 46, right: 8, top: 14, bottom: 22 };
 
@@ -188,7 +141,7 @@ function roundUp(value) {
 
 function lineChart(id, key, name, say) {
   const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
-  const points = () => history.filter((one) => one[key] !== undefined);
+  const points = () => history.points.filter((one) => one[key] !== undefined);
   const chart = new Chart(id, ["Time", name], () => {
     const all = points();
     const every = Math.ceil(all.length / 30);
@@ -196,16 +149,16 @@ function lineChart(id, key, name, say) {
   });
   return () => {
     const all = points();
-    const span = SPANS.find((one) => one >= history[history.length - 1].at - history[0].at) ?? KEEP;
+    const now = history.last.at;
+    const wide = SPANS.find((one) => one >= now - history.points[0].at) ?? SPANS[SPANS.length - 1];
     if (!all.length) return chart.begin("nothing yet");
     const values = all.map((one) => one[key]);
     const [low, high, last] = [Math.min(...values), Math.max(...values), values[values.length - 1]];
-    chart.begin(`now ${say(last)}; in the last ${span / 60} min between ${say(low)} and ${say(high)}`);
-    const now = history[history.length - 1].at;
+    chart.begin(`now ${say(last)}; in the last ${span(wide)} between ${say(low)} and ${say(high)}`);
     const y = chart.grid(high, (value) => short.format(value));
-    const x = (at) => chart.width - EDGE.right - ((now - at) / span) * (chart.width - EDGE.left - EDGE.right);
+    const x = (at) => chart.width - EDGE.right - ((now - at) / wide) * (chart.width - EDGE.left - EDGE.right);
     for (const [part, anchor] of [[1, "start"], [0.5, "middle"], [0, "end"]])
-      chart.add("text", { x: x(now - part * span), y: HEIGHT - 5, "text-anchor": anchor }, part ? `${(part * span) / 60} min ago` : "now");
+      chart.add("text", { x: x(now - part * wide), y: HEIGHT - 5, "text-anchor": anchor }, part ? `${span(part * wide)} ago` : "now");
     const path = all.map((one) => `${x(one.at).toFixed(1)},${y(one[key]).toFixed(1)}`);
     const ends = [x(all[0].at).toFixed(1), x(all[all.length - 1].at).toFixed(1)];
     chart.add("polygon", { class: "filled", points: [`${ends[0]},${y(0)}`, ...path, `${ends[1]},${y(0)}`].join(" ") });
@@ -258,7 +211,7 @@ function drawWorkers({ workers: told, teller, heartbeat, at, report_seconds: eve
     count(one.streams ?? 0),
     count(one.users ?? 0),
     count(one.channels ?? 0),
-    rate(workers.get(one.name)?.rate),
+    rate(history.rateOf(one.name)),
     count(one.published ?? 0),
     count(one.deepest ?? 0),
     { text: seconds(one.longest_silence ?? 0), bad: one.longest_silence > heartbeat * 1.05 },
@@ -290,6 +243,7 @@ function drawBroker({ broker, totals }) {
 
 // -- the connection ---------------------------------------------------------------
 
+const history = new History();
 const charts = [
   lineChart("streams", "streams", "Streams", count),
   lineChart("delivered", "delivered", "Delivered a second", rate),
@@ -312,9 +266,8 @@ function draw() {
 
 function show(told) {
   if (last && told.at <= last.at) return;
-  if (!last) recall(told);
   last = told;
-  remember(told);
+  history.take(told);
   draw();
 }
 
@@ -340,7 +293,7 @@ function askNowAndThen() {
     );
     if (asking) asking = setTimeout(again, ASK);
   };
-  asking = setTimeout(again, ASK);
+  asking = setTimeout(again, SOON);
 }
 
 function askNoMore() {

@@ -5,7 +5,7 @@
 //
 // For each scheme, as `who`: "console" and "thrown" (whatever the page complains of), "request" (each URL), then, when
 // the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "axe" (violations), "tabs" (what
-// the tab key reaches, in order), "contrasts" (of the drawings), "keys" (what keys did), "narrow" (how wide it is on a
+// the tab key reaches, in order), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says then), "narrow" (how wide it is on a
 // telephone), and "shot" (a file). It ends when it has seen both.
 "use strict";
 
@@ -80,6 +80,19 @@ async function keys(page, seconds) {
   return done;
 }
 
+/** Without a stream it goes on by asking, and says so; and it says when the broker is away. */
+async function withoutStream(page, seconds) {
+  await page.route("**/status/stream", (route) => route.abort());
+  await page.route("**/status.json", async (route) => {
+    const told = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...told, broker: { is_reachable: false, trouble: "a test" }, totals: { ...told.totals, events: null } } });
+  });
+  await page.click("#pause");
+  await page.click("#pause");
+  await until(page, `document.querySelector("#state").textContent.startsWith("No stream")`, seconds);
+  return page.evaluate(`document.querySelector("#trouble").innerText`);
+}
+
 async function look(browser, wish, who) {
   const context = await browser.newContext({ colorScheme: who, viewport: { width: 1280, height: 1000 }, bypassCSP: false });
   context.setDefaultTimeout(wish.seconds * 1000);
@@ -98,6 +111,7 @@ async function look(browser, wish, who) {
   print({ who, what: "shot", file });
   print({ who, what: "contrasts", contrasts: await page.evaluate(contrasts) });
   print({ who, what: "keys", keys: await keys(page, wish.seconds) });
+  print({ who, what: "trouble", trouble: await withoutStream(page, wish.seconds) });
   // By the debugger, which no policy of the page's holds back.
   await page.evaluate(require("fs").readFileSync(wish.axe, "utf8"));
   const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));

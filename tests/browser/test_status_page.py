@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 
 from tests.browser.driver import BUILD, Script
+from tests.browser.test_client_node import TESTS, run
 from tests.harness.client import Herd
 from tests.harness.packages import need, need_npm
 from tests.server.conftest import Site
@@ -61,6 +62,10 @@ def publishing(site):
         thread.join()
 
 
+def test_its_memory():
+    run(need("nodejs", "node"), "--test", TESTS / "status.test.mjs")
+
+
 def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
     server = gunicorn("tests.apps.watched:create_app()", workers=3)
     proxy = nginx(server.port)
@@ -75,7 +80,9 @@ def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
         with Look(proxy.url) as look:
             look.finish()
     for who in ("light", "dark"):
-        assert not look.all(who, "console") and not look.all(who, "thrown"), look.describe()
+        said = [entry["text"] for entry in look.all(who, "console")]
+        assert all("ERR_FAILED" in text for text in said), "more than the stream that was withheld: %s" % said
+        assert not look.all(who, "thrown"), look.describe()
         urls = [entry["url"] for entry in look.all(who, "request")]
         assert urls and all(url.startswith(proxy.url + "/events/") for url in urls), urls
         tiles = look.found(who, "tiles")
@@ -87,6 +94,7 @@ def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
         assert [stop["name"] for stop in tabs] == STOPS and all(stop["isSeen"] for stop in tabs), tabs
         assert look.found(who, "keys") == {"table": True, "paused": True, "live": True}
         assert look.found(who, "narrow") == 360
+        assert look.found(who, "trouble").startswith("The broker cannot be reached (a test).")
         accessible(look, who)
 
 

@@ -11,7 +11,7 @@ import flask_ssemux
 from flask_ssemux.metrics import MISSING
 from tests.unit.test_extension import first
 
-PATHS = ["/status", "/status.css", "/status.js", "/status.json", "/metrics", "/status/stream"]
+PATHS = ["/status", "/status.css", "/status.js", "/status_history.js", "/status.json", "/metrics", "/status/stream"]
 
 
 @pytest.fixture

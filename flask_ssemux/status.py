@@ -48,7 +48,8 @@ def totals(reports: Sequence[Report]) -> dict[str, Any]:
 def summary(reports: Sequence[Report]) -> dict[str, Any]:
     """Those totals that a line each can say."""
     made = totals(reports)
-    return {name: made[name] for name in ("workers",) + SUMS + ("users",) + MORE_SUMS[:-1] + MOST}
+    more = ("longest_late", "users") + MORE_SUMS[:-1] + ("deepest", "longest_silence")
+    return {name: made[name] for name in ("workers",) + SUMS + more}
 
 
 def number(value: Any) -> Any:

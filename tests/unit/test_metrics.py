@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from flask_ssemux import distinct, metrics, status
@@ -80,3 +83,11 @@ def test_the_content_type_is_what_was_asked_for():
     assert metrics.text(told(FIRST), "")[1].startswith("text/plain; version=0.0.4")
     assert metrics.text(told(FIRST), OPENMETRICS)[1].startswith("application/openmetrics-text; version=1.0.0")
     assert metrics.text(told(FIRST), OPENMETRICS)[0].endswith(b"# EOF\n")
+
+
+def test_the_docs_name_them_all():
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bssemux_[a-z_]+", docs))
+    every = {metric.figure: 1 for metric in metrics._OF_WORKERS}
+    made = {name for name, _ in samples(told({**every, **FIRST}))}
+    assert named == made - {"ssemux_silence_seconds_gcount", "ssemux_silence_seconds_gsum"}

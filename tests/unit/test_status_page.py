@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import gzip
+from pathlib import Path
 
 import flask
 import pytest
@@ -11,6 +13,7 @@ import flask_ssemux
 from flask_ssemux.metrics import MISSING
 from tests.unit.test_extension import first
 
+STATIC = Path(flask_ssemux.__file__).with_name("static")
 PATHS = ["/status", "/status.css", "/status.js", "/status_history.js", "/status.json", "/metrics", "/status/stream"]
 
 
@@ -95,6 +98,18 @@ def test_json(client):
     (worker,) = told["workers"]
     assert worker["age"] < 5 and "sketches" not in worker
     assert told["broker"]["is_reachable"] is True
+
+
+def test_the_docs_name_all_figures(client):
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    totals = client.get("/events/status.json", **ROOT).get_json()["totals"]
+    assert {name for name in totals if "`%s`" % name not in docs} == {"workers", "channels_exact", "silence_sum"}
+
+
+def test_the_page_is_small():
+    names = ["status.html", "status.css", "status.js", "status_history.js"]
+    sizes = [len(gzip.compress((STATIC / name).read_bytes())) for name in names]
+    assert sum(sizes) < 10_000, dict(zip(names, sizes))
 
 
 def test_published_is_counted(client):

@@ -21,6 +21,8 @@ from .status_feed import Feed
 
 _STATIC = Path(__file__).with_name("static")
 
+_SCRIPTS = ("status.js", "status_charts.js", "status_history.js", "status_parts.js")
+
 #: The page loads nothing from outside, runs no script but its own, and is framed by nobody else.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -42,8 +44,8 @@ def add(app: Flask, service: Service) -> None:
 
     route("/status", _page)
     route("/status.css", lambda: asset(_STATIC / "status.css", "text/css"))
-    for script in ("/status.js", "/status_history.js"):
-        route(script, functools.partial(asset, _STATIC / script[1:], "text/javascript"))
+    for script in _SCRIPTS:
+        route("/" + script, functools.partial(asset, _STATIC / script, "text/javascript"))
     route("/status.json", lambda: _fresh(jsonify(feed.look())))
     route("/metrics", lambda: _fresh(_metrics(feed)))
     service.endpoints.add(route("/status/stream", answering(process, lambda: _stream(process, rules, feed))))

@@ -7,7 +7,7 @@ const KEEP = 600; // seconds: as much as the workers keep
 const LEAST = 1; // seconds between two counts that a rate is made of: of less it would be noise
 
 export class History {
-  /** {at, streams, delivered, published}, oldest first; the last two a second, undefined where nobody knows. */
+  /** {at, streams, delivered, published, late}, oldest first; the rates a second. Undefined: nobody knows. */
   points = [];
   #workers = new Map(); // by name: when its last report was made, what it had delivered, how fast it delivers
   #published; // the broker's count: {at, number, epoch, rate}
@@ -21,16 +21,22 @@ export class History {
     return this.#workers.get(name)?.rate;
   }
 
+  /** Whether a heart was late since the page was opened, or in the last ten minutes. */
+  get hasBeenLate() {
+    return this.last.late > this.points.find(({ late }) => late !== undefined).late;
+  }
+
   /** Remember what is told. */
   take(told) {
-    const isFirst = !this.points.length;
-    if (isFirst) this.points = recalled(told);
+    if (!this.points.length) this.points = recalled(told);
     this.#workers = new Map(told.workers.map((one) => [one.name, paced(this.#workers.get(one.name), one)]));
     this.#published = publishing(this.#published, told);
     const rates = [...this.#workers.values()].map(({ rate }) => rate).filter((rate) => rate !== undefined);
     const delivered = rates.length ? rates.reduce((sum, rate) => sum + rate) : this.last?.delivered;
-    if (!isFirst && told.at - this.last.at < LEAST) this.points.pop();
-    this.points.push({ at: told.at, streams: told.totals.streams, delivered, published: this.#published?.rate });
+    // What is told within a moment is one point; and the next machine's clock may be behind.
+    while (this.points.length && told.at - this.last.at < LEAST) this.points.pop();
+    const { streams, late } = told.totals;
+    this.points.push({ at: told.at, streams, delivered, published: this.#published?.rate, late });
     while (this.points[0].at < told.at - KEEP) this.points.shift();
   }
 }
@@ -43,7 +49,11 @@ function recalled({ at, workers, report_seconds: every }) {
       const [since, streams, had] = past[index];
       for (let slot = Math.ceil(since / every); slot < until / every; slot += 1) {
         const { streams: others, delivered: theirs } = slots.get(slot) ?? { streams: 0, delivered: 0 };
-        slots.set(slot, { at: slot * every, streams: others + streams, delivered: theirs + (delivered - had) / (until - since) });
+        slots.set(slot, {
+          at: slot * every,
+          streams: others + streams,
+          delivered: theirs + (delivered - had) / (until - since),
+        });
       }
     });
   }

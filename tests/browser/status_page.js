@@ -4,9 +4,9 @@
 //     "folder": "…/build", "until": "document.…", "seconds": 30}'
 //
 // For each scheme, as `who`: "console" and "thrown" (whatever the page complains of), "request" (each URL), then, when
-// the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "axe" (violations), "tabs" (what
-// the tab key reaches, in order), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says then), "narrow" (how wide it is on a
-// telephone), and "shot" (a file). It ends when it has seen both.
+// the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "tabs" (what the tab key
+// reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says
+// without stream and broker), "axe" (violations), and "narrow" (how wide it is on a telephone). It ends when it has seen both.
 "use strict";
 
 const path = require("path");
@@ -17,14 +17,21 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking
 const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
 
 const tilesOf = () =>
-  Object.fromEntries([...document.querySelectorAll("#tiles div")].map((tile) => [tile.querySelector("dt").textContent, tile.querySelector("dd").textContent]));
+  Object.fromEntries(
+    [...document.querySelectorAll("#tiles div")].map((tile) => [
+      tile.querySelector("dt").textContent,
+      tile.querySelector("dd").textContent,
+    ]),
+  );
 
-const rowsOf = () => [...document.querySelectorAll("#workers tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
+const rowsOf = () =>
+  [...document.querySelectorAll("#workers tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
 
 /** Until the expression is true. Asked by the debugger: the page's policy forbids what waitForFunction does. */
 async function until(page, expression, seconds) {
-  for (const end = Date.now() + seconds * 1000; !(await page.evaluate(expression)); ) {
-    if (Date.now() > end) throw new Error(`never true: ${expression}\n${await page.evaluate("document.body.innerText")}`);
+  for (const end = Date.now() + seconds * 1000; !(await page.evaluate(expression));) {
+    if (Date.now() > end)
+      throw new Error(`never true: ${expression}\n${await page.evaluate("document.body.innerText")}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -32,7 +39,10 @@ async function until(page, expression, seconds) {
 /** What has the focus, and whether one can see that it has. */
 const focused = () => {
   const it = document.activeElement;
-  const name = it.getAttribute("aria-label") ?? document.getElementById(it.getAttribute("aria-labelledby"))?.textContent ?? it.textContent;
+  const name =
+    it.getAttribute("aria-label") ??
+    document.getElementById(it.getAttribute("aria-labelledby"))?.textContent ??
+    it.textContent;
   return { name: name.trim(), tag: it.tagName, isSeen: getComputedStyle(it).outlineStyle !== "none" };
 };
 
@@ -40,7 +50,9 @@ const focused = () => {
 const contrasts = () => {
   const parts = (color) => color.match(/[\d.]+/g).map(Number);
   const light = (color) => {
-    const [r, g, b] = parts(color).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    const [r, g, b] = parts(color).map((part) =>
+      part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4,
+    );
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const of = (selector, property) =>
@@ -48,7 +60,10 @@ const contrasts = () => {
       const both = [getComputedStyle(it)[property], getComputedStyle(it.closest("figure")).backgroundColor].map(light);
       return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
     });
-  const [words, shapes] = [of("svg text", "fill"), [...of("svg .bar", "fill"), ...of("svg .drawn, svg .mark", "stroke")]];
+  const [words, shapes] = [
+    of("svg text", "fill"),
+    [...of("svg .bar", "fill"), ...of("svg .drawn, svg .mark", "stroke")],
+  ];
   return { words: Math.min(...words), shapes: Math.min(...shapes), count: [words.length, shapes.length] };
 };
 
@@ -85,7 +100,9 @@ async function withoutStream(page, seconds) {
   await page.route("**/status/stream", (route) => route.abort());
   await page.route("**/status.json", async (route) => {
     const told = await (await route.fetch()).json();
-    await route.fulfill({ json: { ...told, broker: { is_reachable: false, trouble: "a test" }, totals: { ...told.totals, events: null } } });
+    await route.fulfill({
+      json: { ...told, broker: { is_reachable: false, trouble: "a test" }, totals: { ...told.totals, events: null } },
+    });
   });
   await page.click("#pause");
   await page.click("#pause");
@@ -94,7 +111,11 @@ async function withoutStream(page, seconds) {
 }
 
 async function look(browser, wish, who) {
-  const context = await browser.newContext({ colorScheme: who, viewport: { width: 1280, height: 1000 }, bypassCSP: false });
+  const context = await browser.newContext({
+    colorScheme: who,
+    viewport: { width: 1280, height: 1000 },
+    bypassCSP: false,
+  });
   context.setDefaultTimeout(wish.seconds * 1000);
   const page = await context.newPage();
   page.on("console", (message) => print({ who, what: "console", text: message.text() }));
@@ -114,9 +135,17 @@ async function look(browser, wish, who) {
   print({ who, what: "trouble", trouble: await withoutStream(page, wish.seconds) });
   // By the debugger, which no policy of the page's holds back.
   await page.evaluate(require("fs").readFileSync(wish.axe, "utf8"));
-  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
+  const found = await page.evaluate(() =>
+    globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }),
+  );
   const told = ({ id, nodes }) => ({ id, nodes: nodes.map((node) => `${node.html}: ${node.failureSummary}`) });
-  print({ who, what: "axe", violations: found.violations.map(told), unsure: found.incomplete.map(told), passes: found.passes.map(({ id }) => id) });
+  print({
+    who,
+    what: "axe",
+    violations: found.violations.map(told),
+    unsure: found.incomplete.map(told),
+    passes: found.passes.map(({ id }) => id),
+  });
   await page.setViewportSize({ width: 360, height: 800 });
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   await page.screenshot({ path: path.join(wish.folder, `status-${who}-narrow.png`) });

@@ -75,7 +75,7 @@ function publishing(before, { at, broker, totals }) {
   if (totals.events === null) return undefined;
   const epoch = broker.cursor.split("-")[0];
   const now = { at, number: totals.events, epoch };
-  if (before?.epoch !== epoch) return now;
+  if (before?.epoch !== epoch || at < before.at) return now;
   if (at - before.at < LEAST) return before;
   return { ...now, rate: (now.number - before.number) / (at - before.at) };
 }

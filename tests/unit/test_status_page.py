@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
 import gzip
+import re
+from hmac import compare_digest
 from pathlib import Path
 
 import flask
@@ -104,6 +107,20 @@ def test_the_docs_name_all_figures(client):
     docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
     totals = client.get("/events/status.json", **ROOT).get_json()["totals"]
     assert {name for name in totals if "`%s`" % name not in docs} == {"workers", "channels_exact", "silence_sum"}
+
+
+def test_the_password_of_the_docs(make_app, mux):
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", docs, re.S)[1]
+    app = make_app(mux, STATUS_PASSWORD="hush")
+    exec(code, {"mux": mux, "app": app, "request": flask.request, "compare_digest": compare_digest})
+
+    def status(password):
+        given = base64.b64encode(b"prometheus:" + password).decode()
+        return app.test_client().get("/events/metrics", headers={"Authorization": "Basic " + given}).status_code
+
+    assert status(b"hush") in (200, 501)
+    assert status(b"hash") == status(b"") == app.test_client().get("/events/metrics").status_code == 403
 
 
 def test_the_page_is_small():

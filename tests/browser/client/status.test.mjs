@@ -112,7 +112,7 @@ test("a late heart is news for ten minutes, and none that was late before", () =
 
 test("the next machine's clock may be behind", () => {
   const history = new History();
-  for (const at of [100, 102, 104, 106, 101, 103]) history.take(told(at, {}));
+  for (const at of [100, 102, 104, 106, 101, 103]) history.take(told(at, {}, { events: 8 }));
   assert.deepEqual(
     history.points.map((one) => one.at),
     [100, 101, 103],

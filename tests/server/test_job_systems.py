@@ -1,6 +1,6 @@
 """Publishing from real workers of Celery, RQ and Huey, and from the shell: the recipes of docs/job-systems.md, run.
 
-One gunicorn serves the streams on each broker; Redis is also the queues'. A worker has no Flask application and no gevent.
+One gunicorn serves the streams on each broker; Redis is also the queues'. No Flask application in a worker, no gevent.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
-from flask import current_app, request
+from flask import current_app, has_request_context, request
 
 from . import wire
 from .brokers import Broker
@@ -101,7 +101,7 @@ class Rules:
 
         :raises InvalidIdentity: it is neither text, an int nor a UUID.
         """
-        visit = Visit.of(request.environ)
+        visit = Visit.of(request.environ) if has_request_context() else None
         found = visit.who[0] if visit and visit.who else self.identify()
         try:
             text_of(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 from .errors import ApplicationError, BrokerError
 
@@ -41,11 +41,18 @@ def wait_for_commit(session: Any, waiting: Waiting) -> None:
     transaction = _innermost(session)
     if transaction is None:
         transaction = session.begin()
-    session.info[KEY].setdefault(transaction, []).append(waiting)
+    queues = session.info[KEY]
+    if transaction is queues.committed:  # said by another who is told of the commit
+        _pass_on(queues, transaction, [waiting])
+    else:
+        queues.setdefault(transaction, []).append(waiting)
 
 
-#: What waits, by the transaction (SQLAlchemy's object for it, savepoints have their own) in which it was said.
-_Queues = dict
+class _Queues(Dict[Any, List[Waiting]]):
+    """What waits, by the transaction (SQLAlchemy's object for it, savepoints have their own) in which it was said."""
+
+    #: The one whose commit is being told.
+    committed: Any = None
 
 
 def _real(session: Any) -> Any:
@@ -79,10 +86,13 @@ def _innermost(session: Any) -> Any:
 
 
 def _committed(session: Any) -> None:
-    """SQLAlchemy tells it of savepoints, too: what was said within is then its parent's to commit."""
     queues = session.info[KEY]
-    transaction = _innermost(session)
-    waiting = queues.pop(transaction, [])
+    transaction = queues.committed = _innermost(session)
+    _pass_on(queues, transaction, queues.pop(transaction, []))
+
+
+def _pass_on(queues: _Queues, transaction: Any, waiting: list[Waiting]) -> None:
+    """SQLAlchemy tells of savepoints, too: what was said within one is then its parent's to commit."""
     if not transaction.nested:
         _publish(waiting)
         return
@@ -94,7 +104,10 @@ def _committed(session: Any) -> None:
 
 def _ended(session: Any, transaction: Any) -> None:
     """Rolled back or closed, if anything waits yet."""
-    session.info[KEY].pop(transaction, None)
+    queues = session.info[KEY]
+    queues.pop(transaction, None)
+    if transaction is queues.committed:
+        queues.committed = None
 
 
 def _publish(waiting: list[Waiting]) -> None:

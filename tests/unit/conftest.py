@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 import flask_ssemux
+from flask_ssemux import testing
 
 settings.register_profile("unit", deadline=None, database=None)
 settings.load_profile("unit")
@@ -45,4 +46,4 @@ def make_app(bare_app):
 
     yield make
     for app in made:
-        app.extensions["ssemux"].process.close()
+        testing.close(app)

@@ -18,6 +18,7 @@ import redis
 import flask_ssemux
 from flask_ssemux import lifecycle
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
+from flask_ssemux.testing import stream
 from flask_ssemux.wire import Cursor
 from tests.harness.parser import parse
 
@@ -363,8 +364,7 @@ def test_the_return_is_spread(make_app, mux):
 def test_a_user_who_holds_the_most(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS_PER_USER=1)
     ann, bob = {"X-User": "ann"}, {"X-User": "bob"}
-    with opened(app, headers=ann) as (_, body):
-        next(body)
+    with stream(app, user="ann"):
         assert sent_away(app.test_client().get("/events", headers=ann)) == (
             "this user holds 1 streams, the most (SSEMUX_MAX_STREAMS_PER_USER)"
         )
@@ -530,31 +530,30 @@ def test_a_snapshot_is_made_inside_the_request(make_app, mux):
 
 def test_a_stream_of_a_literal_channel(app, mux):
     mux.add_stream("/api/jobs/stream", ["jobs", "news"])
-    at = publish(app, ("jobs", "a"), ("*", "b"), ("news", "c"))
-    epoch = Cursor.parse(at[0]).epoch
-    seen = first(app, "/api/jobs/stream?lastEventId=%s-0" % epoch, headers={"X-User": "ann"})
-    assert [event.data for event in seen.events[1:]] == ["a", "c"]
+    with stream(app, "/api/jobs/stream", user="ann") as seen:
+        publish(app, ("jobs", "a"), ("*", "b"), ("user:ann", "b"), ("news", "c"))
+        assert [event.data for event in seen.rest()] == ["a", "c"]
 
 
 def test_a_client_cannot_add_channels_to_it(app, mux):
     mux.add_stream("/api/jobs/stream", ["jobs"])
-    (at,) = publish(app, ("secret", "a"))
-    seen = first(app, "/api/jobs/stream?channel=secret&lastEventId=%s-0" % Cursor.parse(at).epoch)
-    assert names(seen) == ["ssemux.hello"]
+    with stream(app, "/api/jobs/stream", channels=["secret"]) as seen:
+        publish(app, ("secret", "a"))
+        assert seen.rest() == []
 
 
 def test_a_stream_with_what_is_the_clients_own(app, mux):
     mux.add_stream("/mine", ["jobs"], personal=True)
-    at = publish(app, ("user:ann", "a"), ("user:bob", "b"), ("*", "c"))
-    seen = first(app, "/mine?lastEventId=%s-0" % Cursor.parse(at[0]).epoch, headers={"X-User": "ann"})
-    assert [event.data for event in seen.events[1:]] == ["a", "c"]
+    with stream(app, "/mine", user="ann") as seen:
+        publish(app, ("user:ann", "a"), ("user:bob", "b"), ("*", "c"))
+        assert [event.data for event in seen.rest()] == ["a", "c"]
 
 
 def test_a_stream_of_a_channel_that_the_url_fills_in(app, mux):
     mux.add_stream("/api/jobs/<int:job>/stream", ["jobs:<job>"])
-    at = publish(app, ("jobs:1", "a"), ("jobs:2", "b"))
-    seen = first(app, "/api/jobs/2/stream?lastEventId=%s-0" % Cursor.parse(at[0]).epoch)
-    assert [(event.data, event.fields) for event in seen.events[1:]] == [("b", {"channel": "jobs:2"})]
+    with stream(app, "/api/jobs/2/stream") as seen:
+        publish(app, ("jobs:1", "a"), ("jobs:2", "b"))
+        assert [(event.data, event.channel) for event in seen.rest()] == [("b", "jobs:2")]
 
 
 def test_a_channel_that_the_url_fills_in_asks_its_rule(app, mux):

@@ -6,6 +6,7 @@ import pytest
 
 from flask_ssemux.heart import Heart, Slots
 from flask_ssemux.stream import AGAIN, EARLY, Limits, Stream
+from tests.harness.waiting import until
 
 
 class Timed(Slots):
@@ -284,3 +285,41 @@ def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
 def test_there_is_no_thread_before_the_first_member(monkeypatch):
     monkeypatch.setattr("threading.Thread", fail)
     assert Heart(20)._running is False
+
+
+def test_who_is_due_next():
+    slots = Timed(0.25)
+    assert slots.next_due() is None
+    members = [Clocked(slots) for _ in range(2)]
+    slots.add(members[0], 7.1)
+    slots.add(members[1], 3.0)
+    assert slots.next_due() == pytest.approx(3.125)
+    slots.run(slots.next_due())
+    assert [member.looks for member in members] == [[], [3.125]]
+    slots.remove(members[0])
+    assert slots.next_due() is None
+
+
+def test_a_heart_that_is_held_looks_when_it_is_told_only():
+    now, looked = [0.0], []
+
+    class Member:
+        slot = None
+
+        def beat(self, at):
+            looked.append(now[0])
+            return now[0] + 1
+
+    heart = Heart(0.08, clock=lambda: now[0])  # a tick of a millisecond
+    heart.hold()
+    heart.add(Member(), 0.0)
+    now[0] = 5.0
+    heart.look()
+    assert looked == [5.0]
+    now[0] = 9.0
+    until(lambda: heart._running, 2, "it has no thread")
+    assert (looked, heart.pulse.late) == ([5.0], 0)
+    heart.release()
+    until(lambda: len(looked) > 1, 2, "released, it does not look")
+    heart.forget()
+    assert heart.pulse.late == 0

@@ -238,6 +238,23 @@ def test_said_while_a_flush_is_going_on(mux, session, sent):
     assert told and sent() == ["flushed"]
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["told before us", "told after us"])
+def test_said_by_another_who_is_told_of_the_commit(mux, session, sent, before):
+    def after_commit(session):
+        mux.publish_on_commit(session, "jobs", "told")
+
+    if before:
+        sqlalchemy.event.listen(session, "after_commit", after_commit)
+    mux.publish_on_commit(session, "jobs", "1")
+    if not before:
+        sqlalchemy.event.listen(session, "after_commit", after_commit)
+    with session.begin_nested():
+        pass
+    assert sent() == []
+    session.commit()
+    assert sorted(sent()) == ["1", "told", "told"]
+
+
 # -- what is said --------------------------------------------------------------
 
 

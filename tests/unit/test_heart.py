@@ -310,14 +310,27 @@ def test_a_heart_that_is_held_looks_when_it_is_told_only():
             looked.append(now[0])
             return now[0] + 1
 
+    class Counting:
+        """The lock around each of the thread's turns."""
+
+        count = 0
+
+        def __enter__(self):
+            self.count += 1
+
+        def __exit__(self, *_):
+            pass
+
     heart = Heart(0.08, clock=lambda: now[0])  # a tick of a millisecond
+    turns = heart._looking = Counting()
     heart.hold()
     heart.add(Member(), 0.0)
     now[0] = 5.0
     heart.look()
     assert looked == [5.0]
     now[0] = 9.0
-    until(lambda: heart._running, 2, "it has no thread")
+    before = turns.count
+    until(lambda: turns.count > before + 4, 2, "it has no turns")
     assert (looked, heart.pulse.late) == ([5.0], 0)
     heart.release()
     until(lambda: len(looked) > 1, 2, "released, it does not look")

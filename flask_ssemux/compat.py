@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
 from time import monotonic
 from typing import Any, Callable, Iterator, TypeVar
@@ -67,7 +68,7 @@ def _response(returned: Any) -> Response:
 def _wrap(response: Response, process: Process) -> Response:
     trouble = why_not(request.environ)
     if trouble:
-        log.error("a stream was refused: %s", trouble)
+        process.refused(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
     source = OldStream(response.response, process, Peer(request.environ))

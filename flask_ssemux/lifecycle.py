@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import platform
 import sys
@@ -25,6 +26,7 @@ from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
+from .quiet import Quiet
 from .slots import Slots
 from .stream import Stream
 from .transports.choice import handed_over
@@ -65,6 +67,7 @@ class Process:
         self._expected: weakref.WeakSet[Guest] = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
+        self._refused = Quiet()
         self.is_closed = False
         _processes.add(self)
 
@@ -193,6 +196,17 @@ class Process:
         with self._counting:
             self._opening -= 1
 
+    def refused(
+        self, why: str, how: str = "was sent away", level: int = logging.WARNING, error: Exception | None = None
+    ) -> None:
+        """A stream was not opened: counted, and said once a minute.
+
+        :param error: what the line says instead of why.
+        """
+        more = self._refused.count(why, time.monotonic())
+        if more is not None:
+            log.log(level, "a stream %s: %s%s", how, error or why, more)
+
     def take_guest(self, guest: Guest) -> str | None:
         """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None."""
         return self._count_in(guest)
@@ -250,6 +264,7 @@ class Process:
         self._expected = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
+        self._refused = Quiet()
         self.is_closed = False
         self._making = threading.RLock()
 
@@ -277,6 +292,8 @@ class Process:
             "streams": self.held,
             "handed_over": handed_over(),
             "delivered": mux.delivered,
+            "refused": sum(self._refused.counts.values()),
+            "refused_why": self._refused.counts,
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
         }

@@ -12,7 +12,7 @@ from typing import Any, Sequence
 from .brokers import Report
 
 #: Figures that add up over all workers.
-SUMS = ("streams", "handed_over", "delivered", "late")
+SUMS = ("streams", "handed_over", "delivered", "refused", "late")
 
 
 def totals(reports: Sequence[Report]) -> dict[str, Any]:

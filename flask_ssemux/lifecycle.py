@@ -16,17 +16,20 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from . import replay, server
 from .access import Places
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
+from .control import end
+from .elders import Elders
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
 from .quiet import Quiet
+from .recheck import Recheck
 from .slots import Slots
 from .stream import Stream
 from .transports.choice import handed_over
@@ -43,6 +46,9 @@ FIRST_REPORT = 1.0
 
 #: Seconds in which a slot may become free where streams are handed over: one that is being opened has it for a moment.
 HAND_OVER = 1.0
+
+#: Seconds that the process which has a user's oldest stream has to end it, before the new one is sent away.
+MAKE_ROOM = 2.0
 
 #: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
 DRAIN = 3.0
@@ -68,6 +74,9 @@ class Process:
         self._opening = 0
         self._counting = threading.Lock()
         self._refused = Quiet()
+        #: Asks open streams again, where that is wanted; set by the extension.
+        self.recheck: Recheck | None = None
+        self._elders: Elders | None = None
         self.is_closed = False
         _processes.add(self)
 
@@ -103,13 +112,29 @@ class Process:
         breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
-        #: What a stream calls when it is no more; one object for all.
-        self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
         #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
         self._max_in_slots = _most_in(self._slots, options.max_streams)
-        self._mux = Mux(broker, self.heart, options, breathe)
+        mux = Mux(broker, self.heart, options, breathe)
+        if options.over_user_limit == "oldest":
+            self._elders = Elders(broker, mux.control.end)
+            mux.control.replace = self._elders.replace
+        recheck, elders = self.recheck, self._elders
+
+        def left(stream: Stream) -> None:
+            places.leave(stream.user_id)
+            if elders is not None:
+                elders.left(stream)
+            if recheck is not None:
+                recheck.left(stream)
+
+        #: What a stream calls when it is no more; one object for all.
+        self.on_closed: Callable[[Stream], None] = left
+        if recheck is not None:
+            recheck.begin(lambda stream, why: end(stream, why, mux.farewell(why)), self.heart.clock, breathe)
+            self.heart.add(recheck, self.heart.clock())
+        self._mux = mux
         for work, every, first in (
             (self._watch_server, LEAVING, LEAVING),
             (self._renew_places, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
@@ -166,7 +191,7 @@ class Process:
         if trouble:
             return trouble
         try:
-            if not self.places.take(user_id):
+            if not self._take_of_users(user_id):
                 trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
             elif self.mux.is_draining:  # meanwhile: counting may have waited
                 self.places.leave(user_id)
@@ -177,6 +202,31 @@ class Process:
         if trouble:
             self.opened()
         return trouble
+
+    def _take_of_users(self, user_id: str | None) -> bool:
+        """Take one of the user's places; where that is wanted, the one of their oldest stream."""
+        if self.places.take(user_id):
+            return True
+        if self._elders is None or user_id is None:
+            return False
+        self._elders.make_room(user_id)
+        deadline = time.monotonic() + MAKE_ROOM
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            if self.places.take(user_id):
+                return True
+        return False
+
+    def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str]) -> None:
+        """A stream was opened.
+
+        :param environ: of its request.
+        :param asked: its channels that ``authorize`` was asked for.
+        """
+        if self._elders is not None:
+            self._elders.joined(stream)
+        if self.recheck is not None:
+            self.recheck.joined(stream, environ, asked)
 
     def _count_in(self, guest: Guest | None = None) -> str | None:
         """Count one more, if there is room; why not, or None."""
@@ -259,7 +309,9 @@ class Process:
         if self._mux is not None:
             self.heart.forget()
         self._pid = os.getpid()
-        self._broker = self._mux = None
+        self._broker = self._mux = self._elders = None
+        if self.recheck is not None:
+            self.recheck.forget()
         self._guests = set()
         self._expected = weakref.WeakSet()
         self._opening = 0

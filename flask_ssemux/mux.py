@@ -98,8 +98,9 @@ class Mux:
     def is_to_stay_away(self, user_id: str | None, channels: Sequence[str], last_ids: Sequence[str]) -> bool:
         """Whether this client was told so, while it was away."""
         seen = wire.newest(last_ids, self._epoch)
-        is_ours = isinstance(seen, Cursor) and seen.epoch == self._epoch
-        return is_ours and self.control.is_stopped(user_id, channels, seen.sequence)
+        if not isinstance(seen, Cursor) or seen.epoch != self._epoch:
+            return False
+        return self.control.is_stopped(user_id, channels, seen.sequence)
 
     # -- streams -----------------------------------------------------------
 

@@ -103,15 +103,16 @@ class Control:
 
     def end(self, stream: Stream, order: Order) -> None:
         """End a stream as an order says."""
-        come_back = self._farewell(order.reason)
-        if order.stop:
-            come_back += wire.stay_away("stop" if order.holder is None else "replaced", order.reason)
-        end(stream, order.reason, come_back)
+        last = self._farewell(order.reason)
+        if order.holder is not None:  # it may read what waits: nothing was forbidden
+            stream.close(order.reason, last + wire.stay_away("replaced", order.reason))
+        else:
+            end(stream, order.reason, last + (wire.stay_away("stop", order.reason) if order.stop else b""))
 
     def _note(self, record: Record) -> Order | None:
         try:
             order = Order.of(record.body)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             log.error("an order that cannot be understood is left out: %s: %r", error, record.body)
             return None
         self._recent.append(order)

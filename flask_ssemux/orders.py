@@ -45,6 +45,8 @@ class Order(NamedTuple):
         :raises ValueError: it is no order.
         """
         told = json.loads(body)
+        if not isinstance(told, dict):
+            raise ValueError("it is no object")
         order = cls(**{name: value for name, value in told.items() if name in cls._fields})
         if order.user is None and order.channel is None:
             raise ValueError("it names neither a user nor a channel")
@@ -82,15 +84,14 @@ class Ordering:
                 "one user that read one channel are revoke's" % (user_id, channel)
             )
         user = None if user_id is None else wire.check_user_id(user_id)
+        channel = None if channel is None else wire.check_channel(channel)
         return self._order(Order(user, channel, bool(stop), reason))
 
     def revoke(self, user_id: Any, channel: str, reason: str = "revoked") -> str:
         """End the streams of a user that read a channel; the client is asked anew, as by ``disconnect``."""
-        return self._order(Order(wire.check_user_id(user_id), channel, False, reason))
+        return self._order(Order(wire.check_user_id(user_id), wire.check_channel(channel), False, reason))
 
     def _order(self, order: Order) -> str:
-        if order.channel is not None:
-            wire.check_channel(order.channel)
         if not isinstance(order.reason, str):
             raise InvalidEvent("a reason is a text, not %r" % (order.reason,))
         wire.comment(order.reason)

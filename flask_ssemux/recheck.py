@@ -116,7 +116,7 @@ class Recheck:
                 if kept.due > now:
                     break
                 del self._kept[stream]
-                self._kept[stream] = kept._replace(due=self._clock() + self._every)
+                self._kept[stream] = kept._replace(due=now + self._every)
                 return stream, kept
             self._is_asking = False
         return None, None
@@ -150,8 +150,6 @@ class Recheck:
         except ClientError:
             return "its user may not read it any more"
         except HTTPException as error:
-            if _reason(error.code) is None:
-                raise
             return _reason(error.code)
         return None
 
@@ -161,6 +159,11 @@ class Recheck:
             log.error("a stream could not be asked again, and stays open: %r%s", error, more, exc_info=error)
 
 
-def _reason(status: int | None) -> str | None:
-    """Why such an answer ends a stream; None if it does not."""
-    return "the application answers %d now" % status if status in NO else None
+def _reason(status: int | None) -> str:
+    """Why such an answer ends a stream.
+
+    :raises RuntimeError: it does not.
+    """
+    if status not in NO:
+        raise RuntimeError("the application answers %s" % status)
+    return "the application answers %s now" % status

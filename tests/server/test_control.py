@@ -57,7 +57,7 @@ def of(herd, name):
 
 def wait_ended(streams, since):
     """The promise: within a second."""
-    until(lambda: all(stream.ended for stream in streams), 5, lambda: str([stream for stream in streams]))
+    until(lambda: all(stream.ended for stream in streams), 5, lambda: str(list(streams)))
     assert max(stream.ended_at for stream in streams) - since < 1
     assert {stream.ended for stream in streams} == {"clean"}
 
@@ -168,7 +168,8 @@ def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(request, serve, b
             oldest = streams[number - 3]
             assert oldest.wait_end(3) == "clean"
             (told,) = oldest.events("ssemux.replaced")
-            assert (told.own_id, oldest.last_event_id) == ("stop", "stop") and "SSEMUX_MAX_STREAMS_PER_USER" in told.data
+            assert (told.own_id, oldest.last_event_id) == ("stop", "stop")
+            assert "SSEMUX_MAX_STREAMS_PER_USER" in told.data
             assert [bool(one.ended) for one in streams] == [True] * (number - 2) + [False] * 3
     with sites[0].stream(user="7", last="stop") as back:
         back.wait_headers(3)

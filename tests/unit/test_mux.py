@@ -365,7 +365,7 @@ def wait_taken(mux, count):
 )
 def test_an_order_ends_the_streams_that_are_meant(make, named, ended):
     mux = make()
-    streams = {"7 in a": (["a", "user:7"], "7"), "7 alone": (["b"], "7"), "8 in a": (["a"], "8"), "nobody": (["b"], None)}
+    streams = {"7 in a": (["a", "user:7"], "7"), "7 alone": (["b"], "7"), "8 in a": (["a"], "8"), "any": (["b"], None)}
     clients = {name: Client(mux.open(*asked)) for name, asked in streams.items()}
     for client in clients.values():
         client.events()

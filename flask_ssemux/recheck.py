@@ -8,9 +8,11 @@ time and no session is held in between. The rules are ``access.py``'s; when to l
 from __future__ import annotations
 
 import io
+import json
 import sys
 import threading
 import time
+import zlib
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from flask import Flask
@@ -36,12 +38,12 @@ _REST = {"wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": 
 class Kept(NamedTuple):
     """What is kept of a stream's request.
 
-    :param environ: the texts of its WSGI environment.
+    :param environ: the texts of its WSGI environment, packed: as they are they would take 3 KB and more.
     :param channels: those that ``authorize`` was asked for.
     :param due: when it is asked next.
     """
 
-    environ: Mapping[str, str]
+    environ: bytes
     channels: Sequence[str]
     due: float
 
@@ -80,9 +82,8 @@ class Recheck:
         self._breathe = breathe
 
     def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str]) -> None:
-        texts = {name: value for name, value in environ.items() if isinstance(value, str)}
         with self._lock:
-            self._kept[stream] = Kept(texts, channels, self._clock() + self._every)
+            self._kept[stream] = Kept(_packed(environ), channels, self._clock() + self._every)
 
     def left(self, stream: Stream) -> None:
         with self._lock:
@@ -126,7 +127,7 @@ class Recheck:
         if stream.state is CLOSED:
             return None
         try:
-            environ = {**_REST, **kept.environ, "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
+            environ = {**_REST, **_unpacked(kept.environ), "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
             with self._app.request_context(environ):
                 # Within the context: Flask keeps one open for its debugger, if an error leaves it.
                 try:
@@ -157,6 +158,16 @@ class Recheck:
         more = self._quiet.count(type(error).__name__, time.monotonic())
         if more is not None:
             log.error("a stream could not be asked again, and stays open: %r%s", error, more, exc_info=error)
+
+
+def _packed(environ: Mapping[str, Any]) -> bytes:
+    texts = {name: value for name, value in environ.items() if isinstance(value, str)}
+    return zlib.compress(json.dumps(texts).encode("ascii"), 1)
+
+
+def _unpacked(packed: bytes) -> dict[str, str]:
+    found: dict[str, str] = json.loads(zlib.decompress(packed))
+    return found
 
 
 def _reason(status: int | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from . import server, wire
+from . import server, tickets, wire
 from .access import Pattern, Rules, check_query, named, personal, text_of
 from .errors import BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
@@ -172,8 +172,11 @@ def _stream(
     user_id, mux, seen = asked.user_id, process.mux, last_ids()
     if mux.is_to_stay_away(user_id, channels, seen):
         return stay_away()
+    ticket = tickets.presented()
 
     def opened() -> Stream:
+        if ticket is not None:
+            ticket.use(process.broker)  # only now: who is sent away comes back with it
         stream = mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
         process.joined(stream, request.environ, asked.channels)
         return stream

@@ -8,6 +8,7 @@
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
     {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
+    {p}:claim:<key>   there while it may not be claimed again
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
 
@@ -70,9 +71,9 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _SHOW_OLDEST, _OLDEST, _REPORT, _REPORTS, _FIGURES = map(
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _SHOW_OLDEST, _OLDEST, _CLAIM, _REPORT, _REPORTS, _FIGURES = map(
     _script,
-    ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "report", "reports", "figures"),
+    ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim", "report", "reports", "figures"),
 )
 
 
@@ -170,6 +171,9 @@ class RedisBroker(Broker):
     def oldest(self, key: str) -> str | None:
         holders = [holder.decode("utf-8") for holder in self.call(_OLDEST, key, line="reading")[2]]
         return next((holder for holder in holders if not base.is_dead(holder)), None)
+
+    def claim(self, key: str, seconds: float) -> bool:
+        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():

@@ -6,6 +6,7 @@
     holds     key, holder, places, until                    places taken, by process
     elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
+    claims    key, until (Unix time)                        what may be used once, and was
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
 more. ``seconds`` and ``events`` are how much is kept, as the application said last:
@@ -79,6 +80,7 @@ CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, sinc
                                    PRIMARY KEY (key, holder)) WITHOUT ROWID
 """
 _REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
+_CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID"
 
 
 class SQLiteBroker(Broker):
@@ -152,6 +154,10 @@ class SQLiteBroker(Broker):
         with self._opened() as file:
             holders = file.oldest_first(key)
         return next((holder for holder in holders if not base.is_dead(holder)), None)
+
+    def claim(self, key: str, seconds: float) -> bool:
+        with self._opened() as file, file.writing():
+            return file.claim(key, seconds)
 
     def report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)
@@ -459,6 +465,12 @@ class _File:
             if base.is_dead(holder):
                 self.release_all(holder)
 
+    def claim(self, key: str, seconds: float) -> bool:
+        now = time.time()
+        self._writer.execute("DELETE FROM claims WHERE until <= ?", (now,))
+        row = (key, now + seconds)
+        return self._writer.execute("INSERT OR IGNORE INTO claims VALUES (?, ?)", row).rowcount == 1
+
     # -- reports -----------------------------------------------------------
 
     def report(self, holder: str, text: str) -> None:
@@ -497,6 +509,7 @@ class _File:
             self._make_or_check(history, boot)
             self._writer.execute(_REPORTS)
             self._writer.execute(_ELDERS)
+            self._writer.execute(_CLAIMS)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -200,6 +201,19 @@ def test_the_oldest_is_whoever_holds_places(broker):
     assert broker.oldest("user:1") == broker.holder
     broker.release("user:1")
     until(lambda: broker.oldest("user:1") is None, 5, "it is still held")
+
+
+def test_what_was_claimed_is_claimed_until_its_time_is_over(broker, travel):
+    assert [broker.claim(key, 30) for key in ("ticket:a", "ticket:a", "ticket:b")] == [True, False, True]
+    travel(broker, 20)
+    assert not broker.claim("ticket:a", 30)
+    travel(broker, 20)
+    assert broker.claim("ticket:a", 30)
+
+
+def test_only_one_of_many_threads_claims_it(broker):
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: broker.claim("ticket:a", 30), range(64))) == 1
 
 
 # -- reports -----------------------------------------------------------------

@@ -220,11 +220,12 @@ class Process:
         if self._elders is None or user_id is None:
             return False
         self._elders.make_room(user_id)
-        deadline = time.monotonic() + MAKE_ROOM
-        while time.monotonic() < deadline:
-            time.sleep(0.02)
+        deadline, pause = time.monotonic() + MAKE_ROOM, 0.02
+        while time.monotonic() + pause < deadline:
+            time.sleep(pause)
             if self.places.take(user_id):
                 return True
+            pause *= 1.5
         return False
 
     def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str]) -> None:

@@ -17,6 +17,9 @@ from .errors import ApplicationError, InvalidEvent
 #: Where orders travel. Applications cannot publish here, and clients cannot read it.
 CHANNEL = wire.OWN_PREFIX + "control"
 
+#: Longest reason, in characters: every stream that ends is sent it.
+REASON_LENGTH = 500
+
 
 class Order(NamedTuple):
     """Which streams must end. A stream is meant if it has all that is named.
@@ -92,7 +95,7 @@ class Ordering:
         return self._order(Order(wire.check_user_id(user_id), wire.check_channel(channel), False, reason))
 
     def _order(self, order: Order) -> str:
-        if not isinstance(order.reason, str):
-            raise InvalidEvent("a reason is a text, not %r" % (order.reason,))
+        if not isinstance(order.reason, str) or len(order.reason) > REASON_LENGTH:
+            raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, order.reason))
         wire.comment(order.reason)
         return str(self._broker().append(CHANNEL, order.body()))

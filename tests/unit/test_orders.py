@@ -64,6 +64,7 @@ def test_disconnect_takes_one_of_two(app):
         (lambda: flask_ssemux.disconnect(channel="a\nb"), InvalidChannel),
         (lambda: flask_ssemux.disconnect(7, reason=None), InvalidEvent),
         (lambda: flask_ssemux.disconnect(7, reason="\ud800"), InvalidEvent),
+        (lambda: flask_ssemux.disconnect(7, reason="x" * 501), InvalidEvent),
         (lambda: flask_ssemux.revoke(None, "a"), InvalidEvent),
         (lambda: flask_ssemux.revoke(7, None), InvalidChannel),
     ],

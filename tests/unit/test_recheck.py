@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import flask
 import pytest
 from werkzeug.exceptions import ServiceUnavailable
@@ -166,3 +168,17 @@ def test_the_heart_asks(make_app, monkeypatch):
     world.process.recheck._every = 0.2
     with world.open():
         until(lambda: len(world.asked) >= 6, 5, lambda: str(world.asked))
+
+
+def test_a_stream_that_was_opened_with_a_ticket_is_its_tickets_users(world):
+    """Also when the ticket is over: it opened the stream, and who it named is who reads it."""
+    world.app.secret_key = "for tests"
+    with world.app.app_context():
+        ticket = flask_ssemux.ticket("bob", expires=1)
+    with opened(world.app, "/events?channel=room:1&ticket=" + ticket):
+        time.sleep(1.01)  # the time that it was good for
+        world.later(EVERY * 1.1)
+        assert world.asked == [("bob", "1")] * 2 and not world.stream().reason
+        world.may_read = False
+        world.later(EVERY * 2.2)
+        assert world.stream().reason == "its user may not read it any more"

@@ -26,6 +26,9 @@ SCHEME = "Ticket"
 #: Seconds that a ticket may be good for: it is there to be used at once.
 LONGEST = 3600.0
 
+#: Seconds for which a ticket stays used up after it expired: as far as the clocks of two machines may be apart.
+SKEW = 60.0
+
 #: Where a request's environment has its ticket, once it was read.
 KEY = "ssemux.ticket"
 
@@ -56,12 +59,14 @@ class Ticket(NamedTuple):
         :raises BadTicket: it was used before.
         :raises BrokerUnavailable: nobody can tell.
         """
-        if not broker.claim(PARAMETER + ":" + self.name, max(1.0, self.until - time.time())):
+        if not broker.claim(PARAMETER + ":" + self.name, max(0.0, self.until - time.time()) + SKEW):
             raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
 
 
 def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
     """A ticket of the current application; see ``flask_ssemux.ticket``."""
+    if not current_app.secret_key:
+        raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
     if user_id is not None:
         wire.check_user_id(user_id)
     is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
@@ -128,11 +133,12 @@ def _read(text: str) -> Ticket:
 
 
 def _signers() -> list[URLSafeSerializer]:
-    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read."""
-    if not current_app.secret_key:
-        raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
+    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read.
+
+    None without a SECRET_KEY: whoever shows a ticket then is a stranger, and no error of the application's.
+    """
     keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys]
+    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys if key]
 
 
 def _checked(channels: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
-    {p}:claim:<key>   there while it may not be claimed again
+    {p}:claim:<key>   there while it may not be claimed again; whose it is
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
 
@@ -157,7 +157,7 @@ class RedisBroker(Broker):
         self._places.renew()
 
     def claim(self, key: str, seconds: float) -> bool:
-        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
+        return bool(self.call(_CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():

@@ -65,8 +65,6 @@ class Ticket(NamedTuple):
 
 def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
     """A ticket of the current application; see ``flask_ssemux.ticket``."""
-    if not current_app.secret_key:
-        raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
     if user_id is not None:
         wire.check_user_id(user_id)
     is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
@@ -74,7 +72,10 @@ def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 
         raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (LONGEST, expires))
     user = ["uuid", str(user_id)] if isinstance(user_id, uuid.UUID) else user_id
     names = None if channels is None else _checked(channels)
-    return str(_signers()[0].dumps([secrets.token_urlsafe(9), round(time.time() + expires, 3), user, names]))
+    signers = _signers()
+    if not signers:
+        raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
+    return str(signers[0].dumps([secrets.token_urlsafe(9), round(time.time() + expires, 3), user, names]))
 
 
 def presented() -> Ticket | None:
@@ -133,12 +134,11 @@ def _read(text: str) -> Ticket:
 
 
 def _signers() -> list[URLSafeSerializer]:
-    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read.
-
-    None without a SECRET_KEY: whoever shows a ticket then is a stranger, and no error of the application's.
-    """
+    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read."""
+    if not current_app.secret_key:
+        return []
     keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys if key]
+    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys]
 
 
 def _checked(channels: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page's loop of docs/identity.md as it stands there, only less patient, in Chromium: native EventSource with a ticket for each stream."""
+"""The page's loop of docs/identity.md in Chromium, only less patient: native EventSource, a ticket for each stream."""
 
 from __future__ import annotations
 

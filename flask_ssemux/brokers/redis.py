@@ -8,7 +8,7 @@
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
     {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
-    {p}:claim:<key>   there while it may not be claimed again
+    {p}:claim:<key>   there while it may not be claimed again; whose it is
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
 
@@ -173,7 +173,7 @@ class RedisBroker(Broker):
         return next((holder for holder in holders if not base.is_dead(holder)), None)
 
     def claim(self, key: str, seconds: float) -> bool:
-        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
+        return bool(self.call(_CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():

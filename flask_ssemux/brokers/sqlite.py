@@ -81,6 +81,8 @@ CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, sinc
 """
 _REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID"
+#: Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
+_CLAIMS_UNTIL = "CREATE INDEX IF NOT EXISTS claims_until ON claims (until)"
 
 
 class SQLiteBroker(Broker):
@@ -510,6 +512,7 @@ class _File:
             self._writer.execute(_REPORTS)
             self._writer.execute(_ELDERS)
             self._writer.execute(_CLAIMS)
+            self._writer.execute(_CLAIMS_UNTIL)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()

@@ -19,6 +19,7 @@ class Site:
     def __init__(self, server):
         self.server = server
         self.port = server.port
+        self.broker_url = server.env.get("SSEMUX_BROKER") or "sqlite:///%s/ssemux.sqlite3" % server.env["INSTANCE_PATH"]
 
     def stream(self, path="/events", **options):
         return RawStream(self.port, path, **options)
@@ -49,9 +50,3 @@ def fortress(tmp_path_factory):
     yield start
     for server in running:
         server.kill()
-
-
-@pytest.fixture(scope="module")
-def quiet_fortress(fortress):
-    """One worker whose heartbeats do not come while a test runs: what a stream says are its events."""
-    return fortress(SSEMUX_HEARTBEAT="60", SSEMUX_QUEUE_BYTES=str(64 * 1024 * 1024), SSEMUX_QUEUE_EVENTS="100000")

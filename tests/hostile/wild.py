@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 from tests.harness.answer import Answer, Malformed
 
 #: Seconds that a server may take for an answer.
 PATIENCE = 10.0
+
+#: What no answer has.
+NEVER = b"\0never\0"
+
+Begun = Optional[Tuple[bytes, Callable[[], None]]]
 
 
 class Told(NamedTuple):
@@ -26,8 +31,11 @@ class Told(NamedTuple):
     surplus: bytes
 
 
-def send(port: int, request: bytes, until: bytes = b"\0never\0", patience: float = PATIENCE) -> Told:
-    """Send a request, and read until the answer is whole, the connection over, or ``until`` is in its body."""
+def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATIENCE, begun: Begun = None) -> Told:
+    """Send a request, and read until the answer is whole, the connection over, or ``until`` is in its body.
+
+    :param begun: bytes of the body, and what is called when they are there.
+    """
     answer, body, surplus = Answer(), b"", b""
     deadline = time.monotonic() + patience
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
@@ -51,6 +59,9 @@ def send(port: int, request: bytes, until: bytes = b"\0never\0", patience: float
                 if answer.status == 100:  # the answer proper follows
                     rest, answer = answer.surplus + body, Answer()
                     body = answer.feed(rest)
+                if begun and begun[0] in body:
+                    begun[1]()
+                    begun = None
             except Malformed:
                 raise AssertionError("not an HTTP answer to %r: %r" % (request[:200], data[:400])) from None
         surplus = answer.surplus

@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterator, TypeVar
 from flask import Response, current_app, request
 
 from . import wire
+from .aside import aside
 from .lifecycle import Process
 from .options import log
 from .routes import CONTENT_TYPE, come_back, finish, send_away
@@ -212,7 +213,7 @@ class OldStream:
         if now < due:
             return due
         if self._inside and self._turn.acquire(False):
-            threading.Thread(target=self._write_beat, name="ssemux-beat", daemon=True).start()
+            aside("ssemux-beat", self._write_beat)
             return now + self._options.heartbeat
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()

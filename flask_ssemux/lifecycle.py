@@ -19,6 +19,7 @@ from typing import Any, Callable, Protocol
 
 from . import replay, server
 from .access import Places
+from .aside import aside
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
 from .heart import Heart, Member
@@ -97,8 +98,9 @@ class Process:
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
-        breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
-        self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
+        gevent = greenlets_are_threads()
+        breathe = _breathe_greenlets if gevent else _breathe_threads
+        self.heart = Heart(options.heartbeat, breathe=_turn_loop if gevent else _breathe_threads, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
@@ -260,12 +262,11 @@ class Process:
     # In threads of their own: a store that is busy must not hold up a heartbeat.
 
     def _renew_places(self) -> None:
-        threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
+        aside("ssemux-places", self.broker.renew)
 
     def _report(self) -> None:
         if self._mux is not None and not self.is_closed:
-            figures = self.figures(self._mux)
-            threading.Thread(target=self.broker.report, args=(figures,), name="ssemux-report", daemon=True).start()
+            aside("ssemux-report", self.broker.report, self.figures(self._mux))
 
     def figures(self, mux: Mux) -> dict[str, Any]:
         """What this process says of itself to the others: totals and lines of ``status.py``."""
@@ -313,10 +314,15 @@ def _watcher(pulse: Pulse) -> Watcher:
 
 def _breathe_greenlets() -> None:
     """Let every greenlet run that is ready now, and then what has come in: requests, and clients' ends."""
+    time.sleep(0)  # the hub takes them in the order they were woken
+    _turn_loop()
+
+
+def _turn_loop() -> None:
+    """Let gevent's loop turn once. In a flood of requests thousands of greenlets are ready; not all are waited for."""
     from gevent import get_hub
 
-    time.sleep(0)  # the hub takes them in the order they were woken
-    # It takes fifty such turns before it looks at the sockets; it looks before it calls an idle watcher.
+    # It takes fifty turns of ready greenlets before it looks at the sockets; it looks before it calls an idle watcher.
     # Of the highest priority, or a busy loop would never call it.
     hub = get_hub()
     watcher = hub.loop.idle()

@@ -50,7 +50,7 @@ def judge(told, request, answers=ANSWERS):
         return
     assert told.status in answers, (shown, told)
     assert b"Traceback" not in told.body and b"File \"" not in told.body, (shown, told)
-    assert not [name for name in told.headers if name.startswith("access-control-")], "another origin's page may read it"
+    assert not [name for name in told.headers if name.startswith("access-control-")], "others may read it"
     if told.headers.get("content-type") == "text/event-stream":
         frames = parse(told.body).frames
         names = [frame.event for frame in frames]

@@ -46,4 +46,6 @@ def by_node(body: bytes) -> Events:
 
 
 IN_PYTHON = [by_the_standard, by_httpx_sse, by_sseclient]
+if not hasattr(httpx_sse._decoders, "SSELineDecoder"):  # before 0.4.2 (Python 3.8) it took U+2028 for a line's end
+    IN_PYTHON.remove(by_httpx_sse)
 ALL = [*IN_PYTHON, by_node]

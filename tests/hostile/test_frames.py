@@ -94,7 +94,7 @@ def test_every_text_in_a_channel(site):
     assert len(names) > 60
     for start in range(0, len(names), 10):
         some = names[start : start + 10]
-        arrived = follow(site, some, [[name, "to " + name, None] for name in names], judges.ALL[:3])
+        arrived = follow(site, some, [[name, "to " + name, None] for name in names], judges.IN_PYTHON)
         assert [data for _, data, _ in arrived] == ["to " + name for name in some]
 
 

@@ -13,7 +13,7 @@ from tests.hostile import corpus, wild
 from tests.hostile.corpus import get, quoted
 
 #: What a client may be told; everything else, a server's error above all, is a bug.
-ANSWERS = {200, 400, 401, 403, 404, 405, 414, 431}
+ANSWERS = {200, 304, 400, 401, 403, 404, 405, 414, 431}
 
 FIELDS = [b"channel", b"new", b"lastEventId", b"last_event_id", b"ssemux_probe", b"ticket", b"tag", b"page", b"user_id"]
 HEADERS = [b"Last-Event-ID", b"Cookie", b"Accept", b"Authorization", b"X-Forwarded-For", b"Origin", b"User-Agent"]

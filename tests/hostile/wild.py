@@ -63,6 +63,8 @@ def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATI
                     begun[1]()
                     begun = None
             except Malformed:
+                if data.startswith(b"HTTP/"):  # of a version that was asked for and is not spoken: gunicorn 20
+                    return Told(int(data.split()[1]), {}, data, b"")
                 raise AssertionError("not an HTTP answer to %r: %r" % (request[:200], data[:400])) from None
         surplus = answer.surplus
     return Told(answer.status, answer.headers or {}, body, surplus)

@@ -41,6 +41,10 @@ def create_app() -> Flask:
     def shown(name):
         yield "shown", name
 
+    @mux.allow_status
+    def may_look():
+        return False
+
     mux.add_stream("/fixed/<name>/stream", channels=["room:<name>"])
     mux.init_app(app)
     app.add_url_rule("/publish", "publish", publish, methods=["POST"])

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from flask import Flask, Response, jsonify, request
 
 import flask_ssemux
+from tests.apps.page import page
 from tests.apps.plain import accepted
 
 EVERYTHING = {"rules": ["room:<name>"], "grants": None}
@@ -47,6 +48,7 @@ def create_app() -> Flask:
 
     mux.add_stream("/fixed/<name>/stream", channels=["room:<name>"])
     mux.init_app(app)
+    app.register_blueprint(page)
     app.add_url_rule("/publish", "publish", publish, methods=["POST"])
     app.add_url_rule("/old", "old", flask_ssemux.streaming(old), methods=["GET", "POST"])
     app.add_url_rule("/ping", "ping", lambda: jsonify(pid=os.getpid()))

@@ -28,7 +28,7 @@ class Site:
         """JSON, lone surrogates included; what it answers."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.server.url + path, json.dumps(value).encode("ascii"), headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def publish(self, *events):

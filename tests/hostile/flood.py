@@ -10,6 +10,7 @@ by itself. Loopback only. Prints a JSON object a line: how many are open, were o
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import struct
@@ -82,4 +83,5 @@ class Flood:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # a flood comes from elsewhere: here it should not take the server's processor
     Flood(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])).run()

@@ -26,11 +26,12 @@ COUNT = 10_000
 #: With room for the worker's own share (SSEMUX_MAX_STREAMS is 80 % of it), and to spare.
 FILES = int(COUNT / 0.8) + 500
 
-#: Seconds of silence that are promised to clients, and that they get in a flood at most: well below their time-out.
+#: Seconds of silence that are promised to clients, and that they get in a flood at most; and what they bear. Time in
+#: which other processes of a busy machine kept the worker from running is not the flood's doing, up to what they bear.
 HEARTBEAT, AT_MOST, TIMEOUT = 2, 4, 12
 
-#: Seconds that a page may take: a listening socket has 2048 requests waiting before it.
-PAGE = 15
+#: Seconds that a page, or an event, may take on a busy machine: 2048 requests wait before it.
+PAGE = 60
 
 
 class Flooder:
@@ -79,10 +80,11 @@ def site(tmp_path_factory, room_for_files):
 def ordinary(site):
     """20 clients that were there before; whatever comes, they are served."""
     with Herd(site.port, 20, "/events?channel=room:1") as herd:
-        herd.wait_all(b"ssemux.hello", 10)
+        herd.wait_all(b"ssemux.hello", PAGE)
+        before = held_up(site)
         yield herd
         assert [stream.ended for stream in herd] == [None] * 20
-        assert herd.longest_silence() < AT_MOST
+        assert herd.longest_silence() < min(AT_MOST + held_up(site) - before, TIMEOUT)
         assert min(stream.body.count(b": heartbeat\n\n") for stream in herd) >= 2
 
 
@@ -90,19 +92,26 @@ def ordinary(site):
 def flood(site):
     flooders = []
 
-    def start(kind, seconds=30):
+    def start(kind, seconds=PAGE):
         flooders.append(Flooder(kind, site.port, seconds))
         return flooders[-1]
 
     yield start
     for flooder in flooders:
         flooder.stop()
-    until(lambda: files(site) < 100, 10, lambda: "the flood is over, and the worker has %d files" % files(site))
+    until(lambda: files(site) < 100, PAGE, lambda: "the flood is over, and the worker has %d files" % files(site))
 
 
 def files(site):
     (pid,) = site.server.worker_pids()
     return len(os.listdir("/proc/%d/fd" % pid))
+
+
+def held_up(site):
+    """Seconds in which the worker could have run, and had no processor (Documentation/scheduler/sched-stats)."""
+    (pid,) = site.server.worker_pids()
+    with open("/proc/%d/schedstat" % pid) as file:
+        return int(file.read().split()[1]) / 1e9
 
 
 def page(site):
@@ -113,23 +122,23 @@ def page(site):
 def test_half_a_request(site, ordinary, flood):
     """They have every slot of the worker; each is taken from them after gunicorn's ``keepalive``, 5 s."""
     flooder = flood("half")
-    flooder.wait("open", COUNT * 0.9, 20)
+    flooder.wait("open", COUNT * 0.9, PAGE)
     site.publish(["room:1", "in the flood", None])
     ordinary.wait_all(b"data: in the flood\n\n", PAGE)
-    flooder.wait("closed", COUNT, 20)
+    flooder.wait("closed", COUNT, PAGE)
     assert page(site) == 200
 
 
 def test_streams_that_nobody_reads(site, ordinary, flood):
     """While events are published; what waits for those who do not read costs no memory of its own."""
     flooder = flood("deaf")
-    flooder.wait("open", COUNT, 30)
+    flooder.wait("open", COUNT, PAGE)
     for number in range(3):
         site.publish(["room:1", "%d%s" % (number, "x" * 4000), None])
     assert page(site) == 200
     ordinary.wait_all(b"data: 2x", PAGE)
     seconds = ordinary[0].blocks[-1][0]
-    ordinary.wait_all(lambda stream: stream.blocks[-1][0] > seconds + HEARTBEAT, 10)
+    ordinary.wait_all(lambda stream: stream.blocks[-1][0] > seconds + HEARTBEAT, PAGE)
     with open("/proc/%d/status" % site.server.worker_pids()[0]) as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
     assert peak < 300_000, "the worker had %d MB" % (peak / 1000)
@@ -137,7 +146,7 @@ def test_streams_that_nobody_reads(site, ordinary, flood):
 
 def test_a_storm_of_connections_that_close_at_once(site, ordinary, flood):
     flooder = flood("storm")
-    flooder.wait("opened", COUNT, 60)
+    flooder.wait("opened", COUNT, PAGE)
     assert page(site) == 200
     site.publish(["room:1", "after the storm", None])
     ordinary.wait_all(b"data: after the storm\n\n", PAGE)

@@ -50,6 +50,7 @@ def create_app() -> Flask:
     mux.init_app(app)
     app.register_blueprint(page)
     app.add_url_rule("/publish", "publish", publish, methods=["POST"])
+    app.add_url_rule("/ticket", "ticket", ticket, methods=["POST"])
     app.add_url_rule("/old", "old", flask_ssemux.streaming(old), methods=["GET", "POST"])
     app.add_url_rule("/ping", "ping", lambda: jsonify(pid=os.getpid()))
     app.add_url_rule("/cursor", "cursor", lambda: jsonify(cursor=str(flask_ssemux.cursor())))
@@ -90,6 +91,11 @@ def publish():
 def accepted_one(channel, data, event):
     answer = accepted(flask_ssemux.publish, channel, data, event=event)
     return (answer[0] if isinstance(answer, tuple) else answer).get_json()
+
+
+def ticket():
+    """JSON: a list of user, channels, seconds."""
+    return jsonify(flask_ssemux.ticket(*request.get_json()))
 
 
 def old():

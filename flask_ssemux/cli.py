@@ -16,6 +16,7 @@ from flask.cli import AppGroup
 from .brokers import Broker, Record
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
+from .printable import printable
 from .redact import without_password
 from .service import Service, current
 from .status import line, shown, summary, totals
@@ -97,8 +98,9 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     broker = _shared(current())
     for channel in channels:
         check_channel(channel)
+    as_told = printable if sys.stdout.isatty() else str  # programs get it as it is
     for cursor, record in _events(broker, channels, _start(broker, after), follow):
-        click.echo("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n")))
+        click.echo(as_told("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n"))))
 
 
 @_command

@@ -21,6 +21,7 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from . import replay, server
 from .access import Places
+from .aside import aside
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
 from .census import Census, memory
@@ -116,11 +117,12 @@ class Process:
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
-        breathe = self._breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        gevent = greenlets_are_threads()
+        breathe = self._breathe = _breathe_greenlets if gevent else _breathe_threads
         #: Tells it from all that had, or will have, its process id.
         self._name = "%d-%s" % (os.getpid(), new_epoch())
         self._past: deque[tuple[int, int, int]] = deque(maxlen=PAST)
-        self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
+        self.heart = Heart(options.heartbeat, breathe=_turn_loop if gevent else breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
@@ -338,13 +340,13 @@ class Process:
     # In threads of their own: a store that is busy must not hold up a heartbeat.
 
     def _renew_places(self) -> None:
-        threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
+        aside("ssemux-places", self.broker.renew)
 
     def _report(self) -> None:
         mux = self._mux
         if mux is not None and not self.is_closed:
             self._past.append((int(time.time()), self.held, mux.delivered))
-            threading.Thread(target=self._tell, args=(mux,), name="ssemux-report", daemon=True).start()
+            aside("ssemux-report", self._tell, mux)
 
     def _tell(self, mux: Mux) -> None:
         self.broker.report(self.figures(mux))
@@ -413,10 +415,15 @@ def _watcher(pulse: Pulse) -> Watcher:
 
 def _breathe_greenlets() -> None:
     """Let every greenlet run that is ready now, and then what has come in: requests, and clients' ends."""
+    time.sleep(0)  # the hub takes them in the order they were woken
+    _turn_loop()
+
+
+def _turn_loop() -> None:
+    """Let gevent's loop turn once. In a flood of requests thousands of greenlets are ready; not all are waited for."""
     from gevent import get_hub
 
-    time.sleep(0)  # the hub takes them in the order they were woken
-    # It takes fifty such turns before it looks at the sockets; it looks before it calls an idle watcher.
+    # It takes fifty turns of ready greenlets before it looks at the sockets; it looks before it calls an idle watcher.
     # Of the highest priority, or a busy loop would never call it.
     hub = get_hub()
     watcher = hub.loop.idle()

@@ -45,6 +45,10 @@ CLIENT = Path(__file__).with_name("static") / "ssemux.js"
 COME_BACK = (10.0, 30.0)
 
 
+#: What clients hear of a history that began anew a moment ago.
+BEHIND = "the history began anew, and this worker has yet to hear of it"
+
+
 def blueprint(process: Process, rules: Rules) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
@@ -86,8 +90,9 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
             return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view(**values)
         except ClientError as error:
             return _refusal(error)
-        except BrokerBehind as error:
-            return come_back(str(error), spread(process.options.retry))
+        except BrokerBehind as error:  # which may name the store
+            log.warning("a stream was sent away: %s", error)
+            return come_back(BEHIND, spread(process.options.retry))
         except BrokerError as error:
             process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
             return come_back("the broker cannot be reached")

@@ -51,6 +51,8 @@ class Poll:
         if self._waits and wire.count(data) <= OPENING:
             self._wait()
             data += self._take()
+        if self._stream.is_over:
+            self._peer.read_no_more()  # the worker stops, and is not to wait for a next request
         self.close()  # not to count while the client reads
         return data
 

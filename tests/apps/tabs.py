@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 from flask import Flask, Response, current_app, jsonify, request
 
@@ -39,6 +39,7 @@ for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." 
 
 counts: Counter = Counter()
 asked: Counter = Counter()
+said: defaultdict = defaultdict(list)
 
 
 @plain.mux.authorize("state:<name>")
@@ -76,8 +77,8 @@ def create_app() -> Flask:
 
     @app.route("/streams")
     def streams():
-        """Who has streams now; and how often each path of `/answers` was asked for."""
-        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked)
+        """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
+        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked, said=said)
 
     @app.route("/cut", methods=["POST"])
     def cut():
@@ -92,6 +93,7 @@ def create_app() -> Flask:
         wanted = request.args["answers"].split(",")
         number = asked[key]
         asked[key] += 1
+        said[key].append(request.args.get("lastEventId"))
         if number >= len(wanted):
             return current_app.view_functions["ssemux.events"]()
         return answer(wanted[number])
@@ -110,6 +112,9 @@ def answer(kind):
         return "<p>log in</p>"
     if kind == "retry":
         return Response(wire.retry(50, "no room"), content_type="text/event-stream")
+    if kind == "stop":
+        last = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
+        return Response(wire.own_frame("hello", {"heartbeat": 1, "timeout": 3}) + last, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")

@@ -1,7 +1,8 @@
 """The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, a hand on the streams.
 
 `state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
-`name`, `channels` (by comma), `options` of the client as JSON, and `lockless`; what it sees goes to `window.report`.
+`name`, `channels` (by comma), `options` of the client as JSON, `token` (an X-User header by a function, which sends
+`window.token`), and `lockless`; what it sees goes to `window.report`.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ const who = query.get("name");
 if (query.has("lockless"))  // as a browser's settings or a sandbox do
   navigator.locks.request = async () => { throw new DOMException("no locks here", "SecurityError"); };
 const tell = (what, more) => window.report({ who, what, at: Date.now() / 1000, ...more });
-const mux = (window.mux = new SSEMux("/events", JSON.parse(query.get("options") || "{}")));
+const options = JSON.parse(query.get("options") || "{}");
+if (query.has("token")) {  // who the client is, by a header that changes
+  window.token = query.get("token");
+  options.headers = async () => ({ "X-User": window.token });
+}
+const mux = (window.mux = new SSEMux("/events", options));
 const told = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
 window.read = (name) => mux.channel(name).on("n", told).on("state", told);
 for (const name of (query.get("channels") || "").split(",").filter(Boolean)) read(name);
 mux.on("n", told);
 for (const state of ["connecting", "open", "stale", "closed"])
-  mux.on("ssemux." + state, () => tell("state", { state }));
+  mux.on("ssemux." + state, (now) => tell("state", now));
 for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." + what, (it) => tell(what, { it }));
 </script>
 """
@@ -113,8 +119,9 @@ def answer(kind):
     if kind == "retry":
         return Response(wire.retry(50, "no room"), content_type="text/event-stream")
     if kind == "stop":
-        last = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
-        return Response(wire.own_frame("hello", {"heartbeat": 1, "timeout": 3}) + last, content_type="text/event-stream")
+        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        stop = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
+        return Response(hello + stop, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")

@@ -48,7 +48,8 @@ def test_parser(tmp_path):
 def test_stream(gunicorn):
     """Both at once: they wait more than they work."""
     server = gunicorn("tests.apps.tabs:create_app()", env=ENV)
-    run(need("nodejs", "node"), "--test", "--test-concurrency=2", TESTS / "stream.test.mjs", TESTS / "poll.test.mjs", URL=server.url)
+    files = [TESTS / "stream.test.mjs", TESTS / "poll.test.mjs"]
+    run(need("nodejs", "node"), "--test", "--test-concurrency=2", *files, URL=server.url)
 
 
 def test_types():

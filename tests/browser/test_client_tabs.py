@@ -2,76 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import urllib.request
-
 import pytest
 
-from tests.browser.driver import Script
-from tests.harness.packages import need, need_npm
-from tests.harness.waiting import until
+from tests.browser.tabs import WAIT, Tabs
 
 ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
-SECONDS = 60
-WAIT = 12
-
-
-class Tabs(Script):
-    """Pages of one browser, by name; see tabs.js."""
-
-    def __init__(self, server):
-        need_npm("playwright-core")
-        self.server = server
-        self._numbers = itertools.count(1)
-        super().__init__("tabs.js", SECONDS, chromium=need("chromium", "/usr/bin/chromium"), url=server.url + "/tab")
-
-    def tell(self, do, name=None, **more):
-        """Have it done, and wait until it is."""
-        command = {"do": do, "name": name, **more}
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
-        self.wait_all("driver", "done", number=next(self._numbers), timeout=WAIT)
-
-    def open(self, name, *channels, **options):
-        self.tell("open", name, query={"channels": ",".join(channels), "options": json.dumps(options)})
-        self.wait_all(name, "state", state="open", timeout=WAIT)
-
-    def open_lockless(self, name, *channels):
-        """In a browser that has locks and grants none."""
-        self.tell("open", name, query={"channels": ",".join(channels), "lockless": ""})
-        self.wait_all(name, "state", state="open", timeout=WAIT)
-
-    def say(self, *channels, count=1):
-        """Publish the next numbers; how many there are now, by channel."""
-        query = "&".join("channel=" + channel for channel in channels)
-        return json.loads(self.ask(f"/say?count={count}&{query}", b""))
-
-    def ask(self, path, body=None):
-        with urllib.request.urlopen(self.server.url + path, body, timeout=5) as answer:
-            return answer.read()
-
-    def streams(self):
-        """The channels of each stream that the server has."""
-        return json.loads(self.ask("/streams"))["streams"]
-
-    def wait_streams(self, count, *channels):
-        wanted = {*channels, "*"}
-        until(lambda: [set(found) for found in self.streams()] == [wanted] * count, WAIT, lambda: repr(self.streams()))
-
-    def numbers(self, name, channel):
-        """What a tab heard of a channel; None is everyone's."""
-        return [json.loads(e["data"]) for e in self.all(name, "event", name="n") if e.get("channel") == channel]
-
-    def wait_number(self, number, channel, *names):
-        """Until these tabs heard it; then what they heard is whole, and each once."""
-        for name in names:
-            self.wait_for(lambda _, name=name: number in self.numbers(name, channel), WAIT)
-            heard = self.numbers(name, channel)
-            assert heard == list(range(heard[0], number + 1)), (name, self.describe())
-
-    def check(self):
-        assert not self.all(what="console") and not self.all(what="thrown"), self.describe()
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class Polls {
       await this.#poll(first, sink).catch((error) => {
         if (!this.#found) throw error;
       });
-      if (this.#found) {
+      if (this.#found && !this.#init.signal.aborted) {
         passed();
         await this.#follow(this.#found, sink);
       }

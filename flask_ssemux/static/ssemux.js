@@ -8,14 +8,14 @@ const TIMEOUT = 120_000; // ms without a byte; the server's default, as those th
 const HEARTBEAT = 20_000;
 const RETRY = 3_000;
 const LONGEST_WAIT = 60_000;
-const TICK = 5_000; // how often the silence is looked at
+const TICK = 5_000; // from one look to the next
 const PATIENCE = 1_000; // how long a stream may say nothing
 const ANSWER = 3_000; // how long a leader may take to answer
-const ALIVE = 1_000; // a leader that speaks more often need not say that it lives
-const GATHER = 50; // how long a new leader waits for what the other tabs read
+const ALIVE = 1_000; // a leader that speaks as often need not say that it lives
+const GATHER = 50; // how long a new leader waits to hear what tabs read
 const OWN = "ssemux.";
 
-/** What listeners get: `event`, `data` (text), `id`, `channel` (undefined: the user's own, or everyone's). */
+/** What listeners get: `event`, `data`, `id`, `channel` (undefined: the user's own, or everyone's). */
 class Message {
   constructor(frame) {
     Object.assign(this, frame);
@@ -66,7 +66,7 @@ class Channel extends Emitter {
 export class SSEMux extends Emitter {
   #channels = new Map();
   #fresh = new Set(); // those whose first connection is yet to come
-  #seen = new Map(); // by channel, the place of the last event that was given to the page
+  #seen = new Map(); // by channel, the place of the last event given to the page
   #epoch;
   #start; // the place that the page was rendered at
   #waiting = new Map(); // by channel, what waits for its snapshot
@@ -100,7 +100,7 @@ export class SSEMux extends Emitter {
     this.#plan();
   }
 
-  /** The channel of this name; it is read from now on. */
+  /** It is read from now on. */
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
@@ -208,15 +208,13 @@ export class SSEMux extends Emitter {
   }
 
   #become({ state, transport = this.transport }) {
-    if (this.state === "closed") return;
-    const isNew = state !== this.state || transport !== this.transport;
-    this.state = state;
-    this.transport = transport;
+    if (this.state === "closed" || (state === this.state && transport === this.transport)) return;
+    Object.assign(this, { state, transport });
     if (state === "closed") {
       this.#quit.abort();
       this.#source.close();
     }
-    if (isNew) this.emit(OWN + state, { state, transport });
+    this.emit(OWN + state, { state, transport });
   }
 
   #fail(problem) {
@@ -245,9 +243,10 @@ function isBehind(one, other) {
 /** Where channels are read, after a cursor if there is one; `fresh` are new and begin now. */
 function address(url, channels, fresh = [], cursor = undefined) {
   const made = new URL(url);
-  for (const name of channels) made.searchParams.append("channel", name);
-  if (cursor) made.searchParams.append("lastEventId", cursor);
-  for (const name of cursor ? fresh : []) made.searchParams.append("new", name);
+  const add = (key, value) => made.searchParams.append(key, value);
+  for (const name of channels) add("channel", name);
+  if (cursor) add("lastEventId", cursor);
+  for (const name of cursor ? fresh : []) add("new", name);
   return made;
 }
 
@@ -415,7 +414,8 @@ class Tabs {
     this.#say({ is: "state", it: this.#state });
   }
 
-  #receive({ is, it, welcome }) {
+  #receive({ is, it, welcome, cursor }) {
+    this.#cursor ??= cursor;
     if (welcome?.includes(this.#me)) this.#isGuest = false;
     if (is === "frame" && this.#isGuest) return;
     if (is === "frame" && it.id) this.#cursor = it.id;
@@ -455,7 +455,7 @@ class Tabs {
       settle(tab, channels);
     }
     const welcome = [...this.#tabs].filter(([, tab]) => !tab.waits).map(([name]) => name);
-    this.#pass({ is, it: channels, welcome });
+    this.#pass({ is, it: channels, welcome, cursor: this.#cursor });
   }
 }
 
@@ -470,7 +470,7 @@ export function pause(retry, failures, random = Math.random()) {
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
-/** One stream that is kept alive: when it ends, or its channels change, another takes its place. */
+/** A stream that is kept alive: when it ends, or its channels change, another takes its place. */
 class Link {
   #url;
   #options;
@@ -659,7 +659,6 @@ class Stream {
 
   constructor(url, channels, options, tell) {
     this.channels = channels;
-    this.fresh = [];
     this.#run(url, options, tell);
   }
 

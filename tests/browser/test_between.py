@@ -7,7 +7,6 @@ one browser of each kind for all: what is published is counted here, and outlive
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import time
@@ -110,12 +109,23 @@ def room(tabs, publisher):
     made.close(len(made.readers))
 
 
-def test_ten_tabs_have_one_connection_and_each_has_each_event_once(room, tabs):
-    room.open(10)
-    tabs.wait_streams(1, room.name)
+def test_ten_tabs_have_one_connection_and_each_has_each_event_once(room, tabs, publisher):
+    own = ["%s-%d" % (room.name, number) for number in range(10)]
+    for channel in own:
+        room.open(1, channel)
+    tabs.wait_streams(1, room.name, *own)
     room.say(20)
+    for channel in own:
+        publisher.publish(channel, 1, event="n")
+    publisher.broadcast(1, event="n")
     room.wait()
-    tabs.check()
+    for reader, channel in zip(room.readers, own):
+        tabs.wait_number(1, None, reader)
+        assert tabs.numbers(reader, channel) == [1]
+        assert len(tabs.all(reader, "event")) == 20 + 1 + 1, "what it does not read, or has had"
+    room.close(8)
+    tabs.wait_streams(1, room.name, *own[8:])
+    assert not tabs.all(what="thrown")
 
 
 def test_the_leading_tab_is_closed(room, tabs):
@@ -126,7 +136,7 @@ def test_the_leading_tab_is_closed(room, tabs):
         room.say(3)
         room.wait()
         tabs.wait_streams(1, room.name)
-    tabs.check()
+    assert not tabs.all(what="thrown")
 
 
 def test_the_worker_is_killed(room, tabs, server):
@@ -208,7 +218,7 @@ def test_headers_that_a_function_makes_are_those_of_the_moment(room, tabs, publi
     (reader,) = room.open(1, query={"token": "ann"})
 
     def notes():
-        return [json.loads(e["data"]) for e in tabs.all(reader, "event", name="n") if e.get("channel") is None]
+        return [e["data"] for e in tabs.all(reader, "event", name="n") if e.get("channel") is None]
 
     publisher.send_to_user("ann", "for ann", event="n")
     tabs.wait_for(lambda _: notes() == ["for ann"], WAIT)
@@ -261,7 +271,7 @@ def test_a_hop_that_holds_streams_back_until_they_end(room, tabs, server, runnin
         room.say(5)
     room.say(5)
     room.wait()
-    tabs.check()
+    assert not tabs.all(what="thrown")
 
 
 def test_the_broker_is_away_and_the_page_hears_of_it(tabs, running, instance):

@@ -174,25 +174,24 @@ export class SSEMux extends Emitter {
   #join(names) {
     if (!names.length) return;
     const [first, rest] = [[], []];
-    let id;
     for (const name of names) this.#waiting.set(name, rest);
-    const end = () => {
+    const end = (id) => {
       clearTimeout(limit);
       stream.end();
       for (const name of names) this.#waiting.delete(name);
       for (const frame of first) this.#take(frame);
-      for (const name of names) if (id && this.#channels.has(name)) this.#seen.set(name, this.#place(id));
+      for (const { channel } of first) this.#seen.set(channel, this.#place(id));
       for (const frame of rest) this.#take(frame);
     };
     const frame = (_, it) => {
       if (names.includes(it.channel)) first.push(it);
-      id = it.id ?? id;
+      if (it.id) end(it.id); // of the last of the snapshot, or of hello where there is none
     };
     const where = address(this.url, names);
     where.searchParams.set("poll", "now");
-    const stream = new Stream(where, names, this.#options, { frame, byte() {}, retry() {}, end });
+    const stream = new Stream(where, names, this.#options, { frame, byte() {}, retry() {}, end: () => end() });
     const limit = setTimeout(end, ANSWER);
-    this.#quit.signal.addEventListener("abort", end);
+    this.#quit.signal.addEventListener("abort", () => end());
   }
 
   #own(event, told) {
@@ -250,7 +249,7 @@ function address(url, channels, fresh = [], cursor = undefined) {
   return made;
 }
 
-/** Whether tabs may share, by browser and page; other headers may mean another user. */
+/** Whether tabs may share; other headers may mean another user. */
 function mayShare({ shared = true, headers, fetch, user }) {
   const isClear = user !== undefined || !(headers || fetch);
   return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
@@ -464,7 +463,7 @@ function settle(tab, channels) {
   tab.fresh = tab.fresh.filter((name) => !channels.includes(name));
 }
 
-/** How long to wait before the next try: `retry` at least, doubled with each failure after the first. */
+/** How long to wait for the next try: `retry` at least, doubled with each failure after the first. */
 export function pause(retry, failures, random = Math.random()) {
   const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
@@ -623,7 +622,7 @@ class Link {
     this.#tell.state({ state, transport: this.#fetch ? "poll" : "stream" });
   }
 
-  /** Is anything too silent? Has the clock jumped: was the laptop asleep? */
+  /** Is anything too silent? Has the laptop slept? */
   #look() {
     clearTimeout(this.#watch);
     const every = Math.min(TICK, this.#timeout / 8);

@@ -92,7 +92,7 @@ class Room:
         """Until all have heard the last number; then each has heard each once."""
         self.tabs.wait_number(self._counts[self.name], self.name, *self.readers)
         for reader in self.readers:
-            assert self.tabs.numbers(reader, self.name)[0] == 1
+            assert self.tabs.numbers(reader, self.name)[0] == 1, (reader, self.tabs.describe())
 
     def close(self, count):
         for _ in range(count):

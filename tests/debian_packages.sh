@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and this machine lacks.
+# Installs the Debian packages that the tests, and the demo, need and this machine lacks.
 # Arguments are package:program pairs; without any, all that the tests need.
 set -eu
 
 [ $# -gt 0 ] || set -- nginx-light:/usr/sbin/nginx chromium:/usr/bin/chromium nodejs:node npm:npm curl:curl \
-    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl firefox-esr:/usr/bin/firefox-esr systemd:systemd-analyze \
+    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl systemd:systemd-analyze \
+    firefox-esr:/usr/bin/firefox-esr \
     apache2:/usr/sbin/apache2 haproxy:/usr/sbin/haproxy caddy:/usr/bin/caddy varnish:/usr/sbin/varnishd \
     squid:/usr/sbin/squid
 
@@ -15,7 +16,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "==> not installed here, so their tests are skipped:$missing" >&2
+    echo "==> not installed here, so what needs them is left out:$missing" >&2
     exit 0
 fi
 echo "==> Debian packages:$missing"

@@ -1,0 +1,16 @@
+"""The lab with its status page, which everybody may see but the user `mallory`."""
+
+from __future__ import annotations
+
+from flask import Flask, request
+
+from tests.apps import lab, plain
+
+
+@plain.mux.allow_status
+def may_look():
+    return request.headers.get("X-User") != "mallory"
+
+
+def create_app() -> Flask:
+    return lab.create_app()

@@ -7,6 +7,7 @@
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
+    {p}:claim:<key>   there while it may not be claimed again
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
 
@@ -69,8 +70,8 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _REPORT, _REPORTS, _FIGURES = map(
-    _script, ("append", "head", "read", "hold", "places", "report", "reports", "figures")
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _CLAIM, _REPORT, _REPORTS, _FIGURES = map(
+    _script, ("append", "head", "read", "hold", "places", "claim", "report", "reports", "figures")
 )
 
 
@@ -154,6 +155,9 @@ class RedisBroker(Broker):
 
     def renew(self) -> None:
         self._places.renew()
+
+    def claim(self, key: str, seconds: float) -> bool:
+        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():

@@ -5,6 +5,7 @@
     life      epoch, boot, forgotten, seconds, events       one row: see below
     holds     key, holder, places, until                    places taken, by process
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
+    claims    key, until (Unix time)                        what may be used once, and was
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
 more. ``seconds`` and ``events`` are how much is kept, as the application said last:
@@ -72,8 +73,9 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
                     PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
 
-#: Came later: files of before it get it when they are opened.
+#: Came later: files of before them get them when they are opened.
 _REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
+_CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID"
 
 
 class SQLiteBroker(Broker):
@@ -135,6 +137,10 @@ class SQLiteBroker(Broker):
 
     def renew(self) -> None:
         self._quietly(lambda file: file.renew(self._holder, self._held))
+
+    def claim(self, key: str, seconds: float) -> bool:
+        with self._opened() as file, file.writing():
+            return file.claim(key, seconds)
 
     def report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)
@@ -424,6 +430,12 @@ class _File:
             if base.is_dead(holder):
                 self.release_all(holder)
 
+    def claim(self, key: str, seconds: float) -> bool:
+        now = time.time()
+        self._writer.execute("DELETE FROM claims WHERE until <= ?", (now,))
+        row = (key, now + seconds)
+        return self._writer.execute("INSERT OR IGNORE INTO claims VALUES (?, ?)", row).rowcount == 1
+
     # -- reports -----------------------------------------------------------
 
     def report(self, holder: str, text: str) -> None:
@@ -461,6 +473,7 @@ class _File:
         with self.writing():
             self._make_or_check(history, boot)
             self._writer.execute(_REPORTS)
+            self._writer.execute(_CLAIMS)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()

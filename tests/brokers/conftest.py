@@ -99,6 +99,8 @@ def age(server, url, seconds):
     for index, mark in enumerate(server.ask("LRANGE", keys + "clock", 0, -1)):
         at, sequence = mark.split()
         server.ask("LSET", keys + "clock", index, "%d %s" % (int(at) - back, sequence))
+    for claim in server.ask("KEYS", keys + "claim:*"):
+        server.ask("PEXPIRE", claim, int(server.ask("PTTL", claim)) - back)
     for holder in server.ask("HKEYS", keys + "reports"):
         at, _, figures = server.ask("HGET", keys + "reports", holder).partition(" ")
         server.ask("HSET", keys + "reports", holder, "%d %s" % (int(at) - seconds, figures))

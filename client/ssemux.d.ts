@@ -50,6 +50,8 @@ export interface OwnEvents {
   "ssemux.closed": Change;
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
+  /** The server ends it for good. */
+  "ssemux.stop": { readonly reason: string };
   "ssemux.degraded": {};
   "ssemux.restored": {};
 }

@@ -12,13 +12,13 @@ const PAUSE = 1_000; // ms: so long is waited
 /**
  * A `fetch` that polls.
  *
- * @param fetch what asks.
+ * @param options those of the client that matter here: `fetch`, and `headers`, which are asked for with each poll.
  * @param passed is called when a stream arrives again, and the body goes on with that.
  */
-export function polling(fetch, passed, times) {
+export function polling(options, passed, times) {
   const when = { next: 0, again: AGAIN, trial: TRIAL, ...times };
   return async (url, init) => {
-    const polls = new Polls(fetch, url, init, when);
+    const polls = new Polls(options, url, init, when);
     const first = await polls.ask("now");
     if (!isStream(first)) return first;
     const body = new ReadableStream({ start: (sink) => void polls.run(first, sink, passed) });
@@ -27,16 +27,17 @@ export function polling(fetch, passed, times) {
 }
 
 class Polls {
-  #fetch;
+  #options;
   #url;
   #init;
   #when;
+  #isBegun = false;
   #abort = new AbortController(); // of polls
   #trial; // of a stream
   #found; // a stream that arrives: its reader, and what was read
 
-  constructor(fetch, url, init, when) {
-    this.#fetch = fetch;
+  constructor(options, url, init, when) {
+    this.#options = options;
     this.#url = new URL(url);
     this.#init = init;
     this.#when = when;
@@ -128,9 +129,11 @@ class Polls {
     }
   }
 
-  #get(url, abort) {
-    const fetch = this.#fetch; // called on its own: a browser's refuses another `this`
-    return fetch(url.href, { ...this.#init, signal: abort.signal });
+  async #get({ href }, { signal }) {
+    const { fetch = globalThis.fetch, headers } = this.#options;
+    if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
+    this.#isBegun = true; // what it is begun with is of this moment
+    return fetch(href, { ...this.#init, signal });
   }
 
   #stop() {

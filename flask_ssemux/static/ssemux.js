@@ -548,7 +548,7 @@ class Link {
   async #poll() {
     const { polling } = await import("./ssemux-poll.js").catch(() => ({}));
     if (!polling || this.#fetch || this.#current || this.#state === "closed") return;
-    this.#fetch = polling(this.#options.fetch ?? fetch, () => {
+    this.#fetch = polling(this.#options, () => {
       this.#fetch = undefined;
       this.#become(this.#state);
     });

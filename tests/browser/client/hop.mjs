@@ -8,10 +8,11 @@ import http from "node:http";
  * the hop's first two seconds is answered 1.5 s late.
  */
 export async function hop(t, site, how) {
-  const made = { how, asked: [] };
+  const made = { how, asked: [], headers: [] };
   const start = Date.now();
   const server = http.createServer((request, response) => {
     made.asked.push(request.url);
+    made.headers.push(request.headers);
     const { how } = made;
     const began = Date.now();
     const held = [];

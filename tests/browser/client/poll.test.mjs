@@ -58,6 +58,19 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.deepEqual(heard, [2, 3, 4]);
   });
 
+  test("that holds all, each poll has headers of its own: a ticket is used once", async (t) => {
+    const between = await hop(t, SITE, "hold");
+    const name = room();
+    let turn = 0;
+    const mux = client(t, "/events", { headers: async () => ({ "X-Turn": String((turn += 1)) }) }, between.url);
+    const heard = numbers(mux, name);
+    await isOpen(mux);
+    assert.ok((await pingPong(heard, name, 5)) < LATE);
+    const turns = between.headers.map((headers) => headers["x-turn"]);
+    assert.equal(new Set(turns).size, turns.length);
+    assert.ok(turns.length > 6 && !turns.includes(undefined), JSON.stringify(turns));
+  });
+
   test("that lets only the opening pass, polls follow when two streams have fallen silent", async (t) => {
     const between = await hop(t, SITE, "opening");
     const name = room();
@@ -90,7 +103,7 @@ describe("behind a hop", { concurrency: true }, () => {
     const [name, end] = [room(), new AbortController()];
     t.after(() => end.abort());
     let passed = 0;
-    const ask = polling(fetch, () => (passed += 1), { again: 300, trial: 1500 });
+    const ask = polling({}, () => (passed += 1), { again: 300, trial: 1500 });
     const answer = await ask(`${between.url}/events?channel=${name}`, { headers: {}, signal: end.signal });
     const seen = new Map();
     const parser = new Parser({ frame: ({ id, data, event }) => event === "n" && seen.set(id, Number(data)), retry() {} });
@@ -125,7 +138,7 @@ describe("behind a hop", { concurrency: true }, () => {
 test("an answer that is no stream is given as it is, and polls end where the server sends them away", async (t) => {
   const end = new AbortController();
   t.after(() => end.abort());
-  const ask = (path) => polling(fetch, () => assert.fail("a stream"))(SITE + path, { headers: {}, signal: end.signal });
+  const ask = (path) => polling({}, () => assert.fail("a stream"))(SITE + path, { headers: {}, signal: end.signal });
   const refused = await ask("/events?channel=secret:1");
   assert.deepEqual([refused.status, (await refused.json()).channel], [401, "secret:1"]);
   const away = await ask(`/answers/${room()}?answers=retry,500`);

@@ -6,21 +6,23 @@ stream itself holds nothing of it. Rules are asked, not made, here.
 
 from __future__ import annotations
 
+import logging
 import random
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from . import server, tickets, wire
-from .access import Pattern, Rules, named, personal, text_of
-from .errors import BrokerBehind, BrokerError, ClientError
+from .access import Pattern, Rules, check_query, named, personal, text_of
+from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
-from .options import log
 from .probe import PARAMETER, Plan, Probe
 from .stream import Stream
 from .transports.choice import may_be_handed_over, open_transport
+from .transports.poll import Poll
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
 CONTENT_TYPE = "text/event-stream"
@@ -38,18 +40,30 @@ LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last
 #: Which of the channels are new to a client that comes back: no history of them, but their snapshot.
 NEW_PARAMETER = "new"
 
-#: What a page imports.
-CLIENT = Path(__file__).with_name("static") / "ssemux.js"
+#: What asks for a whole answer in place of a stream: when there is something new, or whatever there is now.
+POLL_PARAMETER = "poll"
+POLLS = ("1", "true", "now")
+
+#: Of the answer to a poll, which a cache could keep.
+POLL_CACHING = "no-store"
+
+#: What a page imports, and what that imports where streams are held back; by endpoint.
+CLIENT = {"client": "ssemux.js", "client_poll": "ssemux-poll.js"}
 
 #: Seconds after which a client that found no room comes back, spread.
 COME_BACK = (10.0, 30.0)
+
+
+#: What clients hear of a history that began anew a moment ago.
+BEHIND = "the history began anew, and this worker has yet to hear of it"
 
 
 def blueprint(process: Process, rules: Rules) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
     made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
-    made.add_url_rule(process.options.url.rstrip("/") + "/ssemux.js", "client", _client)
+    for endpoint, name in CLIENT.items():
+        made.add_url_rule("%s/%s" % (process.options.url.rstrip("/"), name), endpoint, partial(_client, name))
     return made
 
 
@@ -60,11 +74,13 @@ def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool
     """
 
     def view(**values: Any) -> Response:
+        taken = process.mux.orders_taken()
         user = rules.user()
         user_id = text_of(user)
         channels = [pattern.fill(values) for pattern in patterns]
-        rules.check(user, (channel for channel, pattern in zip(channels, patterns) if pattern.names))
-        return _stream(process, rules, user_id, channels + (personal(user_id) if own else []))
+        asked = [channel for channel, pattern in zip(channels, patterns) if pattern.names]
+        rules.check(user, asked)
+        return _stream(process, rules, Asked(user_id, asked, taken), channels + (personal(user_id) if own else []))
 
     return answering(process, view)
 
@@ -76,15 +92,19 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
         try:
             trouble = server.why_not(request.environ)
             if trouble:
-                log.error("a stream was refused: %s", trouble)
+                process.refused(trouble, "was refused", logging.ERROR)
                 return come_back(trouble)
+            check_query(request.environ.get("QUERY_STRING", ""))
+            if wire.STOP_ID in last_ids():
+                return stay_away()
             return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view(**values)
         except ClientError as error:
             return _refusal(error)
-        except BrokerBehind as error:
-            return come_back(str(error), spread(process.options.retry))
+        except BrokerBehind as error:  # which may name the store
+            process.refused(BEHIND, error=error)
+            return come_back(BEHIND, spread(process.options.retry))
         except BrokerError as error:
-            log.error("a stream was refused: %s", error)
+            process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
             return come_back("the broker cannot be reached")
 
     return answer
@@ -92,8 +112,11 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
 
 def finish(response: Response) -> Response:
     """The headers that keep every hop from holding an answer back."""
+    is_poll = response.headers.get("Cache-Control") == POLL_CACHING
     for name, value in HEADERS.items():
         response.headers[name] = value
+    if is_poll:
+        response.headers["Cache-Control"] = POLL_CACHING
     if response.is_streamed:
         # Not every compressor heeds "no-transform", and Caddy's (2.6) never flushes: what a client had missed did not
         # arrive, if it was more than 512 bytes. What names an encoding is left alone.
@@ -113,23 +136,43 @@ def come_back(why: str, milliseconds: int | None = None) -> Response:
     return finish(current_app.response_class(wire.retry(pause, why), content_type=CONTENT_TYPE))
 
 
+def stay_away() -> Response:
+    """204, after which no browser comes back by itself (WHATWG HTML 9.2.3): its user's streams were ended for good."""
+    return finish(current_app.response_class(status=204))
+
+
 def send_away(process: Process, why: str) -> Response:
     """There is no room here: come back later; or, where this worker stops, soon, to another one."""
-    log.warning("a stream was sent away: %s", why)
+    process.refused(why)
     return come_back(why, spread(process.options.retry) if process.mux.is_draining else None)
 
 
+class Asked(NamedTuple):
+    """What the application's rules were asked.
+
+    :param user_id: who ``identify`` said it is.
+    :param channels: those that ``authorize`` was asked for.
+    :param taken: how many orders had come before: what comes later is not in its answers.
+    """
+
+    user_id: str | None
+    channels: list[str]
+    taken: int
+
+
 def _events(process: Process, rules: Rules) -> Response:
+    taken = process.mux.orders_taken()
     user = rules.user()
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
     rules.check(user, channels)
-    return _stream(process, rules, user_id, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
+    asked = Asked(user_id, channels, taken)
+    return _stream(process, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
-def _client() -> Response:
-    """The module for browsers."""
-    return asset(CLIENT, "text/javascript")
+def _client(name: str) -> Response:
+    """A module for browsers."""
+    return asset(Path(__file__).with_name("static") / name, "text/javascript")
 
 
 def asset(file: Path, content_type: str) -> Response:
@@ -142,16 +185,32 @@ def asset(file: Path, content_type: str) -> Response:
 
 
 def _stream(
-    process: Process, rules: Rules, user_id: str | None, channels: Sequence[str], new: Sequence[str] = ()
+    process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()
 ) -> Response:
+    user_id, mux, seen = asked.user_id, process.mux, last_ids()
+    if mux.is_to_stay_away(user_id, channels, seen):
+        return stay_away()
     ticket = tickets.presented()
 
     def opened() -> Stream:
         if ticket is not None:
             ticket.use(process.broker)  # only now: who is sent away comes back with it
-        return process.mux.open(channels, user_id, last_ids(), rules.snapshots, process.on_closed, new)
+        stream = mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
+        process.joined(stream, request.environ, asked.channels)
+        return stream
 
-    return served(process, user_id, opened)
+    return served(process, user_id, opened, _poll())
+
+
+def _poll() -> str:
+    """How the client polls; "" if it wants a stream.
+
+    :raises BadRequest: in no way that is known here.
+    """
+    asked = request.args.get(POLL_PARAMETER, "")
+    if asked and asked not in POLLS:
+        raise BadRequest("poll=%r is no way to poll; poll=1 waits for an event, poll=now does not" % asked)
+    return asked
 
 
 def _probe(process: Process, token: str) -> Response:
@@ -168,11 +227,12 @@ def _probe(process: Process, token: str) -> Response:
     return served(process, None, opened)
 
 
-def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) -> Response:
+def served(process: Process, user_id: str | None, opened: Callable[[], Stream], poll: str = "") -> Response:
     """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
     if request.method == "HEAD":
         return streaming_response(iter(()))
-    trouble = process.take_place(user_id, may_be_handed_over(request.environ, process.options.transport))
+    is_handed_over = not poll and may_be_handed_over(request.environ, process.options.transport)
+    trouble = process.take_place(user_id, is_handed_over)
     if trouble:
         return send_away(process, trouble)
     try:
@@ -182,7 +242,15 @@ def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) 
         raise
     finally:
         process.opened()
+    if poll:
+        return _polled(Poll(stream, request.environ, waits=poll != "now"))
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
+
+
+def _polled(source: Poll) -> Response:
+    response = streaming_response(source)
+    response.headers["Cache-Control"] = POLL_CACHING
+    return response
 
 
 def last_ids() -> list[str]:

@@ -28,6 +28,9 @@ USER_PREFIX = "user:"
 #: Names of events and channels that are the extension's own begin with this.
 OWN_PREFIX = "ssemux."
 
+#: The ``id`` of an event after which its client must stay away. It is no cursor, and comes back as ``Last-Event-ID``.
+STOP_ID = "stop"
+
 #: Longest channel name, in characters; long enough for two UUIDs and a path.
 CHANNEL_LENGTH = 255
 
@@ -178,6 +181,11 @@ def own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
     return made if cursor is None else frame(made, str(cursor))
 
 
+def stay_away(event: str, reason: str) -> bytes:
+    """The last event of a client that must not come back: every client sends its ``id`` when it does."""
+    return frame(_fields({"reason": reason}, event=OWN_PREFIX + event), STOP_ID)
+
+
 def comment(text: str) -> bytes:
     """A comment, which no client shows: it only keeps the connection alive."""
     return b"".join(b": %s\n" % _utf8(line) for line in _LINE_END.split(text)) + b"\n"
@@ -193,6 +201,11 @@ def heartbeat(event: str | None = None) -> bytes:
     if event is None:
         return HEARTBEAT
     return HEARTBEAT + _fields("{}", event=check_event_name(event))
+
+
+def count(data: bytes) -> int:
+    """How many whole frames these are."""
+    return data.count(b"\n\n")
 
 
 def newest(candidates: Iterable[str], epoch: str) -> Cursor | str | None:

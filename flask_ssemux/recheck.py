@@ -24,6 +24,7 @@ from .errors import ClientError
 from .options import log
 from .quiet import Quiet
 from .stream import CLOSED, Stream
+from .visit import again
 
 #: Of the interval: so often is looked whether somebody is due; and at least every ``LOOK`` seconds.
 OFTEN = 0.1
@@ -99,6 +100,10 @@ class Recheck:
             aside("ssemux-recheck", self._ask_all, now)
         return now + min(LOOK, self._every * OFTEN)
 
+    @property
+    def is_asking(self) -> bool:
+        return self._is_asking
+
     # -- the thread ----------------------------------------------------------
 
     def _ask_all(self, now: float) -> None:
@@ -129,6 +134,7 @@ class Recheck:
             return None
         try:
             environ = {**_REST, **_unpacked(kept.environ), "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
+            environ.update(again(stream))
             with self._app.request_context(environ):
                 # Within the context: Flask keeps one open for its debugger, if an error leaves it.
                 try:

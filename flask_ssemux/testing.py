@@ -389,6 +389,9 @@ class Clock:
     def _settle(self) -> None:
         for guest in self._process.guests():
             guest.await_beat()
+        recheck, deadline = self._process.recheck, time.monotonic() + PATIENCE
+        while recheck is not None and recheck.is_asking and time.monotonic() < deadline:
+            time.sleep(0.0005)
         for one in [found for found in _open if found.process is self._process]:
             one.settle()
 

@@ -1,11 +1,12 @@
 """What a client of ``flask_ssemux.testing`` brings along in its request's WSGI environment.
 
 Who it is, and a clock. Servers put text there, whatever a client sends; this is an object, so it comes from within
-the process or not at all. Nothing else than finding it.
+the process or not at all. Nothing here but how it is found.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Callable, Mapping
 
 from .stream import Stream
@@ -27,8 +28,21 @@ class Visit:
         #: Its stream, once it is open.
         self.stream: Stream | None = None
 
+    def opened(self, stream: Stream) -> None:
+        self.stream = stream
+        _visits[stream] = self
+
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> Visit | None:
         """The visit that this request is, or None."""
         found = environ.get(KEY)
         return found if isinstance(found, cls) else None
+
+
+def again(stream: Stream) -> dict[str, Visit]:
+    """For the environment of whoever asks again who reads this stream: what its own had."""
+    visit = _visits.get(stream)
+    return {} if visit is None else {KEY: visit}
+
+
+_visits: weakref.WeakKeyDictionary[Stream, Visit] = weakref.WeakKeyDictionary()

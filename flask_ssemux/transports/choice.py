@@ -29,7 +29,7 @@ def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: st
     """
     visit = Visit.of(environ)
     if visit is not None:
-        visit.stream = stream
+        visit.opened(stream)
         return TimedTransport(stream, environ, visit.clock)
     if wanted == GENERATOR:
         return GeneratorTransport(stream, environ)

@@ -264,6 +264,30 @@ def test_a_lifetime(app):
         assert s.comments[-1] == "its lifetime is over"
 
 
+def test_a_stream_that_is_asked_again(make_app):
+    """Who it is stays; what they may read is asked again, within `advance`."""
+    banned = set()
+    mux = flask_ssemux.SSEMux()
+    mux.authorize("jobs:<id>")(lambda user_id, id: user_id not in banned)
+    app = make_app(mux, SSEMUX_RECHECK=60)
+    with frozen(app) as clock, stream(app, channels=["jobs:1"], user=7) as s, stream(app, user=8) as other:
+        clock.advance(200)
+        assert not s.closed
+        banned.add(7)
+        clock.advance(70)
+        s.wait_closed()
+        assert s.comments[-1] == "its user may not read it any more"
+        assert not other.closed
+
+
+def test_a_user_who_is_disconnected(app, mux):
+    with stream(app, user=7) as s, stream(app, user=8) as other:
+        with app.app_context():
+            flask_ssemux.disconnect(7)
+        s.wait_closed()
+        assert other.rest() == [] and not other.closed
+
+
 def test_time_goes_on_afterwards(app, publish):
     process = app.extensions["ssemux"].process
     with frozen(app) as clock:

@@ -39,8 +39,10 @@ __all__ = [
     "SSEMuxError",
     "broadcast",
     "cursor",
+    "disconnect",
     "init_app",
     "publish",
+    "revoke",
     "send_to_user",
     "streaming",
     "ticket",
@@ -70,6 +72,18 @@ def broadcast(data: Any, event: str | None = None) -> str:
 def cursor() -> str:
     """The current application's present cursor. See ``Publishing.cursor``."""
     return current().cursor()
+
+
+def disconnect(
+    user_id: Any = None, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
+) -> str:
+    """End all streams of a user, or of a channel, of the current application. See ``Ordering.disconnect``."""
+    return current().disconnect(user_id, channel, stop, reason)
+
+
+def revoke(user_id: Any, channel: str, reason: str = "revoked") -> str:
+    """End the streams of a user that read a channel, in the current application. See ``Ordering.revoke``."""
+    return current().revoke(user_id, channel, reason)
 
 
 def ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:

@@ -4,6 +4,7 @@
     channels  name, kept, floor                             events kept, newest one trimmed
     life      epoch, boot, forgotten, seconds, events       one row: see below
     holds     key, holder, places, until                    places taken, by process
+    elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
     claims    key, until (Unix time)                        what may be used once, and was
 
@@ -74,8 +75,14 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
 """
 
 #: Came later: files of before them get them when they are opened.
+_ELDERS = """
+CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, since REAL NOT NULL,
+                                   PRIMARY KEY (key, holder)) WITHOUT ROWID
+"""
 _REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID"
+#: Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
+_CLAIMS_UNTIL = "CREATE INDEX IF NOT EXISTS claims_until ON claims (until)"
 
 
 class SQLiteBroker(Broker):
@@ -137,6 +144,18 @@ class SQLiteBroker(Broker):
 
     def renew(self) -> None:
         self._quietly(lambda file: file.renew(self._holder, self._held))
+
+    @property
+    def holder(self) -> str:
+        return self._holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        self._quietly(lambda file: file.show_oldest(key, self._holder, since))
+
+    def oldest(self, key: str) -> str | None:
+        with self._opened() as file:
+            holders = file.oldest_first(key)
+        return next((holder for holder in holders if not base.is_dead(holder)), None)
 
     def claim(self, key: str, seconds: float) -> bool:
         with self._opened() as file, file.writing():
@@ -409,6 +428,7 @@ class _File:
 
     def release_all(self, holder: str) -> None:
         self._writer.execute("DELETE FROM holds WHERE holder = ?", (holder,))
+        self._writer.execute("DELETE FROM elders WHERE holder = ?", (holder,))
 
     def renew(self, holder: str, held: dict[str, int]) -> None:
         now = time.time()
@@ -417,6 +437,23 @@ class _File:
             "INSERT INTO holds VALUES (?, ?, ?, ?)",
             [(key, holder, places, now + base.HOLD_SECONDS) for key, places in held.items()],
         )
+        self._writer.execute("DELETE FROM elders WHERE holder NOT IN (SELECT holder FROM holds)")
+
+    def show_oldest(self, key: str, holder: str, since: float | None) -> None:
+        if since is None:
+            self._writer.execute("DELETE FROM elders WHERE key = ? AND holder = ?", (key, holder))
+        else:
+            self._writer.execute("INSERT OR REPLACE INTO elders VALUES (?, ?, ?)", (key, holder, since))
+
+    def oldest_first(self, key: str) -> list[str]:
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT holder FROM holds LEFT JOIN elders USING (key, holder) WHERE key = ? AND until >= ? "
+            "ORDER BY coalesce(since, 0)",
+            (key, time.time()),
+        )
+        return [holder for (holder,) in rows]
 
     def _places(self, key: str) -> int:
         (places,) = self._writer.execute(
@@ -473,7 +510,9 @@ class _File:
         with self.writing():
             self._make_or_check(history, boot)
             self._writer.execute(_REPORTS)
+            self._writer.execute(_ELDERS)
             self._writer.execute(_CLAIMS)
+            self._writer.execute(_CLAIMS_UNTIL)
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()

@@ -24,6 +24,7 @@ from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
+from .presence import Presence
 from .pulse import Pulse, Watcher
 from .slots import Slots
 from .stream import Stream
@@ -51,11 +52,13 @@ class Process:
 
     :param options: from which they are built.
     :param folder: the application's instance folder.
+    :param is_tracked: whether others may ask who is on a channel.
     """
 
-    def __init__(self, options: Options, folder: str) -> None:
+    def __init__(self, options: Options, folder: str, is_tracked: Callable[[str], bool] = lambda _: False) -> None:
         self.options = options
         self._folder = folder
+        self._is_tracked = is_tracked
         self._making = threading.RLock()
         self._pid = os.getpid()
         self._broker: Broker | None = None
@@ -100,8 +103,14 @@ class Process:
         breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
+        presence = self.presence = Presence(broker, options.heartbeat, self._is_tracked)
+
+        def on_closed(stream: Stream) -> None:
+            presence.left(stream)
+            places.leave(stream.user_id)
+
         #: What a stream calls when it is no more; one object for all.
-        self.on_closed: Callable[[Stream], None] = lambda stream: places.leave(stream.user_id)
+        self.on_closed: Callable[[Stream], None] = on_closed
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
         #: Of all applications here. A number that the option says may take all slots but one, which is for pages.

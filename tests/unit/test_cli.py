@@ -44,7 +44,7 @@ def publish(app, *events):
 
 def kept(app):
     broker = app.extensions["ssemux"].process.broker
-    return [(channel, body) for _, channel, body in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
+    return [(channel, body) for _, channel, body, _ in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
 
 
 # -- publish -----------------------------------------------------------------

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, Record
+from flask_ssemux.brokers import History, Record, Wanted
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import BrokerBehind
 from flask_ssemux.heart import Heart
@@ -289,7 +289,7 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
 
         def want(self, channels):
             self.wanted |= set(channels)
-            return self.head().sequence
+            return super().want(channels)
 
         def listen(self, listener):
             def deliver(records):
@@ -322,7 +322,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
         def want(self, channels):
             if "b" in channels:
                 self.listener.renewed(Cursor("bbbbbbbb", 0))
-            return 1000
+            return Wanted(1000, [])
 
     mux = make(Renewing(History()))
     mux.open(["a"], None)

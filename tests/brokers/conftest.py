@@ -99,6 +99,9 @@ def age(server, url, seconds):
     for index, mark in enumerate(server.ask("LRANGE", keys + "clock", 0, -1)):
         at, sequence = mark.split()
         server.ask("LSET", keys + "clock", index, "%d %s" % (int(at) - back, sequence))
+    for holder in server.ask("HKEYS", keys + "present"):
+        till, _, run = server.ask("HGET", keys + "present", holder).partition(" ")
+        server.ask("HSET", keys + "present", holder, "%d %s" % (int(till) - back, run))
     for holder in server.ask("HKEYS", keys + "reports"):
         at, _, figures = server.ask("HGET", keys + "reports", holder).partition(" ")
         server.ask("HSET", keys + "reports", holder, "%d %s" % (int(at) - seconds, figures))

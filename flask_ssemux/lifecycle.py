@@ -19,12 +19,12 @@ from typing import Any, Callable, Protocol
 
 from . import replay, server
 from .access import Places
+from .attendance import Attendance
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
-from .presence import Presence
 from .pulse import Pulse, Watcher
 from .slots import Slots
 from .stream import Stream
@@ -103,10 +103,10 @@ class Process:
         breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
         self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
-        presence = self.presence = Presence(broker, options.heartbeat, self._is_tracked)
+        attendance = self.attendance = Attendance(broker, options.heartbeat, self._is_tracked)
 
         def on_closed(stream: Stream) -> None:
-            presence.left(stream)
+            attendance.left(stream)
             places.leave(stream.user_id)
 
         #: What a stream calls when it is no more; one object for all.

@@ -173,7 +173,7 @@ def _served(process: Process, user_id: str | None, opened: Callable[[], Stream])
         raise
     finally:
         process.opened()
-    process.presence.came(stream)
+    process.attendance.came(stream)
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 

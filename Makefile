@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh Debian machine with Python, make and root:
-#   make demo    the example application on http://127.0.0.1:8000
+#   make demo    the example application on http://127.0.0.1:8000, and nginx before it on port 8001
 #   make test    all tests, against the real gunicorn, nginx, Redis and Chromium
 # Each makes its own virtual environment first. PYTHON=python3.8 chooses another interpreter.
 
@@ -18,8 +18,7 @@ help:
 	@sed -n '2,3p' Makefile | sed 's/^# *//'
 
 demo: $(VENV)/demo
-	@echo "==> the example is on http://127.0.0.1:8000 (Ctrl-C stops it)"
-	@exec $(VENV)/bin/gunicorn -c gunicorn.conf.py "legacy_app:create_app()"
+	@exec $(RUN) -m legacy_app $(ARGS)
 
 test: $(VENV)/test tests/node_modules/.package-lock.json
 	@echo "==> tests"
@@ -48,6 +47,7 @@ $(VENV)/bin/python:
 	@$(INSTALL) --upgrade pip
 
 $(VENV)/demo: $(VENV)/bin/python setup.cfg
+	@tests/debian_packages.sh nginx-light:/usr/sbin/nginx || echo "==> nginx cannot be had: the demo does without"
 	@echo "==> flask_ssemux and what it needs"
 	@$(INSTALL) --editable .
 	@touch $@

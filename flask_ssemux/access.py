@@ -78,6 +78,8 @@ class Rules:
         self.latest: list[Pattern] = []
         self.tracked: list[Pattern] = []
         self._is_everyone_tracked = False
+        #: Whether the current request may see the status page; None: there is none.
+        self.status: Callable[[], Any] | None = None
 
     def add(self, rules: list[Rule], text: str) -> Callable[[F], F]:
         """A decorator that adds a rule."""

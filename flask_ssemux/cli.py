@@ -18,7 +18,7 @@ from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
 from .redact import without_password
 from .service import Service, current
-from .status import line, totals
+from .status import line, shown, summary, totals
 from .wire import EVERYONE, Cursor, check_channel
 
 #: Seconds between two looks for news in ``tail``.
@@ -134,12 +134,12 @@ def status(as_json: bool) -> None:
     options = {key_of(name): value for name, value in vars(service.options).items()}
     options[key_of("broker")] = without_password(service.options.broker)
     if as_json:
-        workers = [{"age": report.age, **report.figures} for report in reports]
+        workers = [shown(report) for report in reports]
         told = {"broker": figures, "totals": totals(reports), "workers": workers, "options": options}
         click.echo(json.dumps(told))
         return
     defaults = {key: default for key, default, _ in table()}
-    rows = list(figures.items()) + list(totals(reports).items()) + [("worker", line(report)) for report in reports]
+    rows = list(figures.items()) + list(summary(reports).items()) + [("worker", line(report)) for report in reports]
     for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 

@@ -198,6 +198,10 @@ class OldStream:
 
     # -- the heart's side --------------------------------------------------
 
+    @property
+    def sent_at(self) -> float:
+        return self._sent_at
+
     def beat(self, now: float) -> float | None:
         """The heart's look: end a silence, or a write that hangs."""
         if self._over:

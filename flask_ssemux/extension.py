@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Sequence
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import server
+from . import server, status_page
 from .access import F, Pattern, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
@@ -74,6 +74,8 @@ class SSEMux(Publishing):
         self._apps.append(app)
         for stream in self._streams:
             _add(app, service, stream)
+        if self._rules.status is not None:
+            status_page.add(app, service)
 
     # -- the application's rules -------------------------------------------
 
@@ -141,6 +143,20 @@ class SSEMux(Publishing):
         :raises BrokerUnavailable: nobody can tell.
         """
         return current().presence(channel)
+
+    def allow_status(self, function: F) -> F:
+        """Decorate what says whether the current request may see the status page; without it there is none.
+
+        Asked, without arguments, for ``SSEMUX_URL/status``, for the same as JSON (``/status.json``) and for
+        Prometheus (``/metrics``), and for the page's stream. A no is 403; it may also raise, or ``abort(401)``::
+
+            @mux.allow_status
+            def may_look(): return current_user.is_authenticated and current_user.is_admin
+        """
+        is_first, self._rules.status = self._rules.status is None, function
+        for app in self._apps if is_first else ():
+            status_page.add(app, app.extensions[KEY])
+        return function
 
     def add_stream(
         self, url: str, channels: Sequence[str], endpoint: str | None = None, personal: bool = False

@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from typing import Any, Callable, Protocol
 
 from . import replay, server
 from .access import Places
 from .attendance import Attendance
 from .brokers import Broker, History, open_broker
-from .brokers.base import HOLD_SECONDS, REPORT_SECONDS
+from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
+from .census import Census, memory
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
@@ -39,6 +41,9 @@ LEAVING = 0.25
 
 #: Seconds from a process's first stream to its first report.
 FIRST_REPORT = 1.0
+
+#: Reports of which time, streams and deliveries are kept, for who comes to look: ten minutes of them.
+PAST = int(600 / REPORT_SECONDS)
 
 #: Seconds in which a slot may become free where streams are handed over: one that is being opened has it for a moment.
 HAND_OVER = 1.0
@@ -69,6 +74,8 @@ class Process:
         self._opening = 0
         self._counting = threading.Lock()
         self.is_closed = False
+        #: Events that this process's application published; its service knows.
+        self.published: Callable[[], int] = lambda: 0
         _processes.add(self)
 
     @property
@@ -100,7 +107,10 @@ class Process:
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
-        breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        breathe = self._breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        #: Tells it from all that had, or will have, its process id.
+        self._name = "%d-%s" % (os.getpid(), new_epoch())
+        self._past: deque[tuple[int, int, int]] = deque(maxlen=PAST)
         self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         attendance = self.attendance = Attendance(broker, options.heartbeat, self._is_tracked)
@@ -272,27 +282,47 @@ class Process:
         threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
 
     def _report(self) -> None:
-        if self._mux is not None and not self.is_closed:
-            figures = self.figures(self._mux)
-            threading.Thread(target=self.broker.report, args=(figures,), name="ssemux-report", daemon=True).start()
+        mux = self._mux
+        if mux is not None and not self.is_closed:
+            self._past.append((int(time.time()), self.held, mux.delivered))
+            threading.Thread(target=self._tell, args=(mux,), name="ssemux-report", daemon=True).start()
+
+    def _tell(self, mux: Mux) -> None:
+        self.broker.report(self.figures(mux))
 
     def figures(self, mux: Mux) -> dict[str, Any]:
-        """What this process says of itself to the others: totals and lines of ``status.py``."""
-        pulse = self.heart.pulse
+        """What this process says of itself to the others, for ``status.py``. Lets others run meanwhile."""
+        from . import __version__  # made last of all
+
+        census, pulse = Census(self.heart.clock, self._breathe), self.heart.pulse
+        census.streams(mux.streams())
+        census.others(guest.sent_at for guest in list(self._guests))
+        counted = census.figures(mux.channels())
         return {
+            **counted,
+            "name": self._name,
+            "version": __version__,
             "pid": os.getpid(),
             "host": platform.node(),
             "started": _started[0],
+            "at": round(time.time(), 3),
             "streams": self.held,
             "handed_over": handed_over(),
             "delivered": mux.delivered,
+            "published": self.published(),
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
+            "memory": memory(),
+            "past": list(self._past),
         }
 
 
 class Guest(Member, Protocol):
     """A stream that the mux does not feed: an old generator's."""
+
+    @property
+    def sent_at(self) -> float:
+        """When something last went out."""
 
     def leave(self, last: bytes) -> None:
         """Say this, and end."""

@@ -130,6 +130,19 @@ class Mux:
             self.end(stream, self._draining)
         return stream
 
+    def streams(self) -> list[Stream]:
+        """Those that are open now."""
+        return self._all()
+
+    def channels(self) -> list[str]:
+        """Those that are read now."""
+        with self._lock:
+            return list(self._channels)
+
+    def tell(self, streams: Sequence[Stream], frame: bytes) -> None:
+        """To these streams what has no place among the events."""
+        self._fan_out.tell(streams, frame)
+
     def drain(self, reason: str) -> None:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason

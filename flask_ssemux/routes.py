@@ -128,8 +128,13 @@ def _events(process: Process, rules: Rules) -> Response:
 
 
 def _client() -> Response:
-    """The module for browsers. They keep it, and ask each time whether it is still the one: a deploy is noticed."""
-    response = current_app.response_class(CLIENT.read_bytes(), content_type="text/javascript; charset=utf-8")
+    """The module for browsers."""
+    return asset(CLIENT, "text/javascript")
+
+
+def asset(file: Path, content_type: str) -> Response:
+    """A file for browsers. They keep it, and ask each time whether it is still the one: a deploy is noticed."""
+    response = current_app.response_class(file.read_bytes(), content_type=content_type + "; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
     response.make_conditional(request)
@@ -142,7 +147,7 @@ def _stream(
     def opened() -> Stream:
         return process.mux.open(channels, user_id, last_ids(), rules.snapshots, process.on_closed, new)
 
-    return _served(process, user_id, opened)
+    return served(process, user_id, opened)
 
 
 def _probe(process: Process, token: str) -> Response:
@@ -156,10 +161,10 @@ def _probe(process: Process, token: str) -> Response:
         heart.add(probe, probe.due)
         return stream
 
-    return _served(process, None, opened)
+    return served(process, None, opened)
 
 
-def _served(process: Process, user_id: str | None, opened: Callable[[], Stream]) -> Response:
+def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) -> Response:
     """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
     if request.method == "HEAD":
         return streaming_response(iter(()))

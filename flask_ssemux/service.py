@@ -27,6 +27,7 @@ class Service(Publishing):
         self.process = process
         self.max_event_bytes = options.max_event_bytes
         self.endpoints = {"ssemux.events"}
+        process.published = lambda: self._published
 
     def _broker(self) -> Broker:
         return self.process.broker

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import api, db, failures, pages, runner, settings, stream_after, stream_before, stream_wrapped, users, watch
+from . import (
+    api,
+    db,
+    demo,
+    failures,
+    pages,
+    runner,
+    settings,
+    stream_after,
+    stream_before,
+    stream_wrapped,
+    users,
+    watch,
+)
 
 
 def create_app(config=None):
@@ -27,5 +40,6 @@ def create_app(config=None):
     app.register_blueprint(stream_before.bp)
     app.register_blueprint(stream_wrapped.bp)
     stream_after.init_app(app)
+    demo.init_app(app)
     watch.init_app(app)
     return app

@@ -44,7 +44,7 @@ def answer(status, message):
 def protect_pages(response):
     """Pages only: the streams send what their own files say."""
     if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 

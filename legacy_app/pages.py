@@ -12,16 +12,24 @@ from . import jobs, runner, stream_after, uploads, users
 
 bp = Blueprint("pages", __name__)
 
+HOME = "pages.index"
+BACK = {"demo": "demo.page"}  # where a log-in leads, by the query's `back`
+
 
 @bp.route("/")
 def index():
+    cursor = stream_after.cursor()  # first: what changes while the page is rendered comes over the stream
+    client = "old" if request.args.get("client") == "old" else "new"
+    is_told = client == "old" and users.current()
     return render_template(
         "jobs.html",
+        client=client,
+        cursor=cursor,
         jobs=jobs.public_list(),
         listed=jobs.LISTED,
         extensions=",".join(uploads.KINDS),
         max_bytes=current_app.config["MAX_CONTENT_LENGTH"],
-        notices_url=stream_after.notices_url() if users.current() else None,
+        notices_url=url_for("ssemux.events", last_event_id=cursor) if is_told else None,
     )
 
 
@@ -33,7 +41,7 @@ def upload():
 
 @bp.route("/login", methods=["GET"])
 def login():
-    return render_template("login.html")
+    return render_template("login.html", back=request.args.get("back"))
 
 
 @bp.route("/login", methods=["POST"])
@@ -41,9 +49,10 @@ def log_in():
     name = request.form.get("name", "")
     user = users.check(name, request.form.get("password", ""))
     if user is None:
-        return render_template("login.html", name=name, error="No account has this name and password."), 401
+        back = request.args.get("back")
+        return render_template("login.html", back=back, name=name, error="No account has this name and password."), 401
     users.log_in(user)
-    return _home()
+    return redirect(url_for(BACK.get(request.args.get("back"), HOME)), code=303)
 
 
 @bp.route("/logout", methods=["POST"])
@@ -53,4 +62,4 @@ def log_out():
 
 
 def _home():
-    return redirect(url_for("pages.index"), code=303)
+    return redirect(url_for(HOME), code=303)

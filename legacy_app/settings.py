@@ -20,6 +20,7 @@ DEFAULTS = {
     "LEGACY_APP_JOBS_AT_ONCE": 4,  # in each worker; the others stay queued
     "LEGACY_APP_WATCH_SECONDS": 2.0,  # how often to look for jobs whose worker died; 0: only once
     "LEGACY_APP_MAX_BYTES": 16 * 1024 * 1024,  # of one upload, form and all
+    "LEGACY_APP_PROXY_PORT": None,  # where a proxy passes on to this server, for the page /demo; default: there is none
 }
 
 

@@ -7,7 +7,7 @@ is shown first, and what is published when a job changes.
 
 from __future__ import annotations
 
-from flask import current_app, url_for
+from flask import current_app
 
 import flask_ssemux
 from flask_ssemux.errors import BrokerError
@@ -46,12 +46,12 @@ def notify(row):
         _tell(flask_ssemux.send_to_user, row["user_id"], notice, event="notice")
 
 
-def notices_url():
-    """Where a page hears its user's notices, from the moment it was rendered on."""
+def cursor():
+    """The present place, at which a page is rendered; "" if nobody can tell."""
     try:
-        return url_for("ssemux.events", last_event_id=flask_ssemux.cursor())
+        return flask_ssemux.cursor()
     except BrokerError:
-        return url_for("ssemux.events")
+        return ""
 
 
 def _tell(publish, *args, **kwargs):

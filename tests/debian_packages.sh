@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and this machine lacks.
+# Installs the Debian packages that the tests, and the demo, need and this machine lacks.
 # Arguments are package:program pairs; without any, all that the tests need.
 set -eu
 
@@ -15,7 +15,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "==> not installed here, so their tests are skipped:$missing" >&2
+    echo "==> not installed here, so what needs them is left out:$missing" >&2
     exit 0
 fi
 echo "==> Debian packages:$missing"

@@ -3,18 +3,24 @@
  *
  * Data goes into the document as text only (textContent, attributes): names of
  * files are hostile input. The markup of a job is the template in the page
- * (templates/job.html); connections to the jobs are jobsApi.js's business.
+ * (templates/job.html); connections to the jobs are the business of the page's
+ * client: jobsMux.js, or with ?client=old jobsApi.js, which knows no notices.
  */
 (function () {
   "use strict";
 
-  var STATES = { connecting: "connecting …", live: "live", waiting: "connection lost, trying again …" };
+  var STATES = {
+    connecting: "connecting …",
+    live: "live",
+    waiting: "connection lost, trying again …",
+    closed: "the server closed it: reload the page"
+  };
   var TOAST_MILLISECONDS = 15000;
 
   var list = document.getElementById("jobs");
   var template = document.getElementById("job-template");
   var toasts = document.getElementById("toasts");
-  var api = new JobsApi();
+  var api = new JobsApi({ cursor: list.dataset.cursor, user: list.dataset.user });
 
   /* -- the list ------------------------------------------------------------ */
 
@@ -114,6 +120,7 @@
 
   /* -- notices --------------------------------------------------------------- */
 
+  /* For the old client only. */
   function listenForNotices(url) {
     var source = new EventSource(url);
     source.addEventListener("notice", function (event) { toast(JSON.parse(event.data)); });
@@ -176,6 +183,7 @@
   api.onState = showState;
   api.onJobs = showJobs;
   api.onJob = showJob;
+  api.onNotice = toast;
   document.getElementById("upload").addEventListener("submit", upload);
   Array.from(list.children).forEach(localTime);
   window.addEventListener("pageshow", function (event) { if (event.persisted) { start(); } });

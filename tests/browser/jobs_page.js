@@ -1,11 +1,11 @@
 // Uses the example's jobs page in Chromium as a person would, and prints what is seen, one JSON object a line.
 //
-//   node jobs_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "name": "ada",
+//   node jobs_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "name": "ada", "client": "new",
 //                       "file": "/…/numbers.csv", "screenshots": {"running": "a.png", "done": "b.png"}}'
 //
 // Two browsers with cookies of their own: `user` logs in and sends the file through the form, `visitor` only looks.
 // Lines: {who: user or visitor, what: "live" (the page says so), "job" (a card was drawn: name, state, value and max of its
-// progress bar), "toast" (text)}; {who, what: "error", text} for anything on the console or thrown. It ends by itself.
+// progress bar), "toast" (text), "stream" (a request for one: url, once logged in)}; {who, what: "error", text} for anything on the console or thrown. It ends by itself.
 "use strict";
 
 const { chromium } = require("playwright-core");
@@ -46,6 +46,15 @@ function watch() {
     document.getElementById("toasts"), { childList: true });
 }
 
+/* With this client of the page's; what streams it opens. The page that is there has opened its own by then. */
+async function visit(page, who, wish) {
+  await page.waitForSelector('#connection[data-state="live"]');
+  page.on("request", (request) => {
+    if (/\/events(\?|$)|\/stream/.test(request.url())) print({ who, what: "stream", url: request.url() });
+  });
+  await page.goto(`${wish.url}/?client=${wish.client}`, { waitUntil: "load" });
+}
+
 async function live(page, who) {
   await page.waitForSelector('#connection[data-state="live"]');
   print({ who, what: "live" });
@@ -59,6 +68,7 @@ async function main() {
   try {
     const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
     await logIn(user, wish.name);
+    await Promise.all([visit(user, "user", wish), visit(visitor, "visitor", wish)]);
     await Promise.all([live(user, "user"), live(visitor, "visitor")]);
     await user.setInputFiles("#file", wish.file);
     await user.click("#send");

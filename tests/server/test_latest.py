@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.server.test_presence import WATCHED
+from tests.server.test_presence import ATTENDED
 
 BOTH_TRANSPORTS = True
 
@@ -17,7 +17,7 @@ def bars(stream):
 
 
 def test_a_client_that_cannot_follow_keeps_its_stream_and_ends_with_the_newest(serve):
-    site = serve(WATCHED, env={"SSEMUX_QUEUE_EVENTS": "10"})
+    site = serve(ATTENDED, env={"SSEMUX_QUEUE_EVENTS": "10"})
     with site.stream(PATH) as quick, site.stream(PATH, **SMALL) as slow:
         for stream in (quick, slow):
             stream.wait_for(b"ssemux.hello", 2)
@@ -36,7 +36,7 @@ def test_a_client_that_cannot_follow_keeps_its_stream_and_ends_with_the_newest(s
 
 
 def test_who_comes_later_gets_the_newest_at_once_and_who_comes_back_only_what_it_missed(serve):
-    site = serve(WATCHED, workers=2)
+    site = serve(ATTENDED, workers=2)
     site.post("/bars?count=100&size=10")
     with site.herd(6, PATH) as herd:  # on both workers
         herd.wait_all(lambda stream: bars(stream) == [99], 5)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness.waiting import until
 
-WATCHED = "tests.apps.watched:create_app()"
+ATTENDED = "tests.apps.attended:create_app()"
 
 #: Nothing runs out by itself while a test looks.
 CALM = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
@@ -36,11 +36,11 @@ def wait(site, expected, channel="room:1", timeout=5.0):
 
 
 def test_three_workers_and_a_shell_agree_whoever_comes_goes_or_is_killed(serve, lab_env, store):
-    site = serve(WATCHED, workers=3, env={**CALM, **store})
+    site = serve(ATTENDED, workers=3, env={**CALM, **store})
     shell = [sys.executable, "-m", "flask", "ssemux", "presence", "room:1", "--json"]
 
     def from_a_shell():
-        env = {**lab_env, **CALM, **store, "FLASK_APP": WATCHED}
+        env = {**lab_env, **CALM, **store, "FLASK_APP": ATTENDED}
         return json.loads(subprocess.run(shell, check=True, env=env, stdout=subprocess.PIPE, timeout=30).stdout)
 
     def headers_of(i):
@@ -79,8 +79,8 @@ def test_three_workers_and_a_shell_agree_whoever_comes_goes_or_is_killed(serve, 
 
 def test_what_a_machine_that_died_held_is_gone_within_a_heartbeat(serve, store):
     timing = {"SSEMUX_HEARTBEAT": "3", "SSEMUX_CLIENT_TIMEOUT": "12"}
-    here = serve(WATCHED, env={**timing, **store})
-    foreign = serve(WATCHED, env={**timing, **store, "FOREIGN": "1"})
+    here = serve(ATTENDED, env={**timing, **store})
+    foreign = serve(ATTENDED, env={**timing, **store, "FOREIGN": "1"})
     path = "/events?channel=room:1"
     with here.stream(path, user="ann") as ours, foreign.stream(path, user="bob") as theirs:
         for stream in (ours, theirs):
@@ -97,7 +97,7 @@ def test_what_a_machine_that_died_held_is_gone_within_a_heartbeat(serve, store):
 
 
 def test_after_the_store_was_wiped_who_is_there_is_told_anew(serve, redis_server):
-    site = serve(WATCHED, workers=2, env={"SSEMUX_BROKER": redis_server.url})
+    site = serve(ATTENDED, workers=2, env={"SSEMUX_BROKER": redis_server.url})
     with site.herd(6, "/events?channel=room:1&user=ann") as herd:
         herd.wait_all(b"ssemux.hello", 5)
         wait(site, {"ann": 6})

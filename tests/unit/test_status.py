@@ -1,14 +1,25 @@
-"""Totals over workers, and a line for each."""
+"""Totals over workers, a line for each, and all of it for programs."""
 
 from __future__ import annotations
 
 import pytest
 
-from flask_ssemux import status
+from flask_ssemux import distinct, status
 from flask_ssemux.brokers import Report
+from flask_ssemux.census import BOUNDS
+from flask_ssemux.options import Options
 
 FIRST = {"pid": 7, "host": "a", "started": 1000.0, "streams": 3, "handed_over": 2, "delivered": 50, "late": 0}
 SECOND = {**FIRST, "pid": 8, "streams": 4, "late": 2, "longest_late": 3.25}
+SILENCE = list(range(len(BOUNDS) + 1))
+
+
+def reports(*figures):
+    return [Report("x%d" % number, 0.0, each) for number, each in enumerate(figures)]
+
+
+def sketched(**names):
+    return {"sketches": {kind: distinct.sketch(list(some)) for kind, some in names.items()}}
 
 
 @pytest.mark.parametrize(
@@ -23,7 +34,37 @@ SECOND = {**FIRST, "pid": 8, "streams": 4, "late": 2, "longest_late": 3.25}
     ],
 )
 def test_totals(figures, expected):
-    assert status.totals([Report("x", 0.0, each) for each in figures]) == expected
+    made = status.totals(reports(*figures))
+    assert {name: made[name] for name in expected} == expected
+    assert made["silence"] == [0] * (len(BOUNDS) + 1)
+    assert (made["users"], made["users_exact"], made["channels"]) == (0, True, 0)
+
+
+def test_totals_of_what_is_counted():
+    first = {"published": 5, "queued": 3, "queued_bytes": 30, "deepest": 2, "silence": SILENCE, "longest_silence": 1.5}
+    second = {**first, "published": 1, "deepest": 9, "longest_silence": 2.5, "silence_sum": 4.0}
+    made = status.totals(reports(first, second, {"silence": [1, 2]}))  # the last counts by other bounds
+    assert (made["published"], made["queued"], made["queued_bytes"], made["deepest"]) == (6, 6, 60, 9)
+    assert (made["longest_silence"], made["silence_sum"]) == (2.5, 4.0)
+    assert made["silence"] == [2 * number for number in SILENCE]
+
+
+def test_a_user_at_two_workers_is_one_user():
+    first, second = sketched(users="abc", channels="x"), sketched(users="bcd", channels="yz")
+    made = status.totals(reports({"users": 3, **first}, {"users": 3, **second}, {}))
+    assert (made["users"], made["users_exact"], made["channels"], made["channels_exact"]) == (4, True, 3, True)
+
+
+def test_of_one_worker_its_own_count_is_exact():
+    many = [str(number) for number in range(5000)]
+    made = status.totals(reports({"users": 5000, **sketched(users=many)}))
+    assert (made["users"], made["users_exact"]) == (5000, True)
+
+
+@pytest.mark.parametrize("told, expected", [(3, 3), ({"user": 2, "worker": 3}, 5), ({}, 0), (None, 0)])
+def test_a_figure_may_be_told_by_kind(told, expected):
+    assert status.number(told) == expected
+    assert status.totals(reports({"refused": told}, {"refused": 1}))["refused"] == expected + 1
 
 
 @pytest.mark.parametrize(
@@ -37,3 +78,19 @@ def test_totals(figures, expected):
 def test_a_line(figures, expected, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1100.5)
     assert status.line(Report("x", 4.2, figures)) == expected
+
+
+def test_the_whole():
+    figures = {**FIRST, "name": "7-abc", "past": [[1, 2, 3]], **sketched(users="a")}
+    broker = {"is_reachable": True, "cursor": "abcd1234-17"}
+    told = status.whole(reports(figures), broker, Options(heartbeat=5.0), past=False)
+    assert told["workers"] == [{"age": 0.0, "name": "7-abc", **FIRST}]
+    assert (told["totals"]["events"], told["totals"]["streams"]) == (17, 3)
+    assert (told["broker"], told["heartbeat"], told["client_timeout"]) == (broker, 5.0, 120.0)
+    assert status.whole(reports(figures), broker, Options(), past=True)["workers"][0]["past"] == [[1, 2, 3]]
+
+
+def test_the_whole_without_a_broker():
+    told = status.whole(reports({}), {"is_reachable": False, "trouble": "away"}, Options(), past=True)
+    assert told["totals"]["events"] is None
+    assert told["workers"] == [{"name": "x0", "age": 0.0}]

@@ -72,7 +72,9 @@ def test_a_channel_that_clients_do_not_name_is_not(channel):
     assert wire.body(channel, "x") == b"data: x\n\n"
 
 
-@pytest.mark.parametrize("channel, named", [("jobs", True), ("user", True), ("users:1", True), ("*a", True), ("ssemux.x", False)])
+@pytest.mark.parametrize(
+    "channel, named", [("jobs", True), ("user", True), ("users:1", True), ("*a", True), ("ssemux.x", False)]
+)
 def test_named_channels(channel, named):
     assert wire.is_named(channel) is named
 

@@ -1,0 +1,188 @@
+// The status page of flask_ssemux: draws what status/stream tells, and while there is no stream, what status.json says.
+//
+// Tiles, tables, and the connection. Charts are status_charts.js's, what was before is kept by status_history.js, and
+// nothing comes from elsewhere.
+
+import { SSEMux } from "./ssemux.js";
+import { LineChart, SilenceChart } from "./status_charts.js";
+import { History } from "./status_history.js";
+import { byId, bytes, count, element, fillTable, numberOf, rate, seconds, span, whole } from "./status_parts.js";
+
+const SOON = 1_000; // ms without a stream until it is asked for by question
+const ASK = 5_000; // ms between two questions
+const STALE = 15; // seconds after which a worker's report is old: it makes one every 5
+
+const here = (path) => new URL(path, import.meta.url).href;
+const history = new History();
+const charts = [
+  new LineChart("streams", history, "streams", count),
+  new LineChart("delivered", history, "delivered", rate),
+  new LineChart("published", history, "published", rate),
+  new SilenceChart("silence"),
+];
+let last;
+let mux;
+let asking;
+
+/** Silent for longer than a heartbeat, and the moment more that it may take. */
+const isSilent = (longest) => longest > last.heartbeat * 1.05;
+
+// -- tiles ------------------------------------------------------------------------
+
+function drawTiles({ totals, heartbeat }) {
+  const { delivered, published } = history.last;
+  const about = (name) => (totals[`${name}_exact`] ? "" : "≈ ") + count(totals[name]);
+  const away = totals.refused ? `, ${count(totals.refused)} sent away` : "";
+  const tiles = [
+    ["Streams", count(totals.streams), `${count(totals.workers)} worker${totals.workers === 1 ? "" : "s"}${away}`],
+    ["Users", about("users"), "with a stream"],
+    ["Channels", about("channels"), "that are read"],
+    ["Published", rate(published), "a second"],
+    ["Delivered", rate(delivered), "a second"],
+    ["Longest silence", seconds(totals.longest_silence), `heartbeat: ${heartbeat} s`, isSilent(totals.longest_silence)],
+    ["Deepest queue", count(totals.deepest), `${count(totals.queued)} wait, ${bytes(totals.queued_bytes)}`],
+    [
+      "Late hearts",
+      count(totals.late),
+      totals.late ? `by ${seconds(totals.longest_late)} at most` : "none was blocked",
+      history.hasBeenLate,
+    ],
+  ];
+  const made = tiles.map(([name, value, more, bad]) =>
+    element(
+      "div",
+      { "data-bad": bad ? "" : undefined },
+      element("dt", {}, name),
+      element("dd", {}, (bad ? "⚠ " : "") + value),
+      element("dd", {}, more),
+    ),
+  );
+  byId("tiles").replaceChildren(...made);
+}
+
+// -- tables -----------------------------------------------------------------------
+
+/** Of the table of workers: each column's name, and what it says of one. */
+const COLUMNS = {
+  Worker: ({ pid, name }) => String(pid ?? name),
+  Host: ({ host }) => host ?? "?",
+  Streams: ({ streams }) => count(streams ?? 0),
+  Users: ({ users }) => count(users ?? 0),
+  Channels: ({ channels }) => count(channels ?? 0),
+  "Delivered/s": ({ name }) => rate(history.rateOf(name)),
+  Published: ({ published }) => count(published ?? 0),
+  Queue: ({ deepest }) => count(deepest ?? 0),
+  Silence: ({ longest_silence: longest = 0 }) => ({ text: seconds(longest), bad: isSilent(longest) }),
+  Late: ({ late, longest_late: longest }) => (late ? `${count(late)} (${seconds(longest ?? 0)})` : "0"),
+  "Sent away": ({ refused }) => count(numberOf(refused)),
+  Memory: ({ memory }) => (memory ? bytes(memory) : "–"),
+  Up: ({ started }) => (started ? span(Math.max(0, last.at - started)) : "–"),
+  "Heard of": ({ age }) => ({ text: age < 1 ? "now" : `${span(age)} ago`, bad: age > STALE }),
+};
+
+function drawWorkers({ workers }) {
+  const rows = workers.map((one) => Object.values(COLUMNS).map((says) => says(one)));
+  fillTable(byId("workers"), Object.keys(COLUMNS), rows);
+}
+
+const BROKER = {
+  is_reachable: "Reachable",
+  broker: "Kind",
+  events: "Events kept",
+  channels: "Channels kept",
+  held: "Places held by users",
+  bytes: "Size",
+};
+
+function drawBroker({ broker, totals }) {
+  const said = { bytes: bytes, is_reachable: (yes) => (yes ? "yes" : "no") };
+  const rows = Object.entries({ ...broker, ...(totals.events === null ? {} : { "events in all": totals.events }) });
+  const made = rows.flatMap(([name, value]) => {
+    const text = said[name]?.(value) ?? (typeof value === "number" ? whole.format(value) : String(value));
+    return [element("dt", {}, BROKER[name] ?? name[0].toUpperCase() + name.slice(1)), element("dd", {}, text)];
+  });
+  byId("broker").replaceChildren(...made);
+  const trouble = byId("trouble");
+  trouble.hidden = broker.is_reachable;
+  const text = broker.is_reachable
+    ? ""
+    : `The broker cannot be reached (${broker.trouble}). What follows is of this worker alone.`;
+  if (trouble.textContent !== text) trouble.textContent = text;
+}
+
+// -- the connection ---------------------------------------------------------------
+
+function draw() {
+  if (!last) return;
+  document.title = `${count(last.totals.streams)} streams – ssemux status`;
+  drawTiles(last);
+  for (const chart of charts) chart.draw(last);
+  drawWorkers(last);
+  drawBroker(last);
+  document.body.dataset.drawn = String(last.at);
+}
+
+function show(told) {
+  last = told;
+  history.take(told);
+  draw();
+}
+
+function say(state, text) {
+  const place = byId("state");
+  place.dataset.state = state;
+  if (place.textContent !== text) place.textContent = text;
+}
+
+async function ask() {
+  const response = await fetch(here("status.json"), { cache: "no-store" });
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  const told = await response.json();
+  if (asking || !last) show(told); // or else there is a stream by now
+}
+
+/** While there is no stream. */
+function askNowAndThen() {
+  if (asking) return;
+  const again = async () => {
+    await ask().then(
+      () => asking && say("lost", `No stream: asked every ${ASK / 1000} s`),
+      (error) => asking && say("lost", `No answer (${error.message}); the figures are old`),
+    );
+    if (asking) asking = setTimeout(again, ASK);
+  };
+  asking = setTimeout(again, SOON);
+}
+
+function askNoMore() {
+  clearTimeout(asking);
+  asking = undefined;
+}
+
+function connect() {
+  mux = new SSEMux(here("status/stream"), { shared: false });
+  mux.on("ssemux.status", (told) => {
+    askNoMore();
+    say("live", "Live");
+    show(told);
+  });
+  for (const state of ["connecting", "stale"]) mux.on(`ssemux.${state}`, askNowAndThen);
+  mux.on("ssemux.error", ({ message, final }) => {
+    say("lost", `${message}${final ? "" : "; it is tried again"}`);
+    if (!final) askNowAndThen();
+  });
+}
+
+byId("pause").addEventListener("click", ({ currentTarget: button }) => {
+  const pauses = button.getAttribute("aria-pressed") === "false";
+  button.setAttribute("aria-pressed", String(pauses));
+  if (!pauses) return connect();
+  mux.close();
+  askNoMore();
+  return say("paused", "Paused");
+});
+
+new ResizeObserver(draw).observe(byId("charts"));
+ask()
+  .catch((error) => say("lost", `No figures: ${error.message}`))
+  .finally(connect);

@@ -1,0 +1,173 @@
+// The status page's charts: lines of what was, and how silent streams are. Drawn anew each time, by hand, as SVG.
+//
+// Each says in words what it shows, and has a table for those who would rather read.
+
+import { byId, count, element, fillTable, seconds, shape, short, span, sum } from "./status_parts.js";
+
+const SPANS = [60, 120, 240, 600]; // seconds from left to right, as far as there is a history
+const ROWS = 30; // of a line's table
+const LATE = 1.05; // of a heartbeat: silence from here on is not in order
+const HEIGHT = 170;
+const BASE = HEIGHT - 22;
+const TOP = 14;
+const LEFT = 46;
+const RIGHT = 8;
+
+/** A figure's drawing, its words, and its table. Subclasses have `heads`, `rows()` and `draw(…)`. */
+class Chart {
+  constructor(id) {
+    this.figure = byId(id);
+    this.title = this.figure.querySelector("figcaption").textContent;
+    this.svg = shape("svg", { role: "img" });
+    this.table = element("table");
+    const label = { role: "region", tabindex: "0", "aria-label": `${this.title}, as a table` };
+    const scroll = element("div", { class: "scroll", ...label }, this.table);
+    this.details = element("details", {}, element("summary", {}, "As a table"), scroll);
+    this.details.addEventListener("toggle", () => this.tabulate());
+    this.figure.append(this.svg, this.details);
+  }
+
+  /** An empty drawing of the figure's width, and what it says. */
+  begin(words) {
+    this.width = Math.max(200, this.svg.clientWidth || 400);
+    this.inner = this.width - LEFT - RIGHT;
+    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
+    this.svg.setAttribute("aria-label", `${this.title}: ${words}`);
+    this.svg.replaceChildren();
+    this.tabulate();
+  }
+
+  tabulate() {
+    if (this.details.open) fillTable(this.table, this.heads, this.rows());
+  }
+
+  add(name, attributes) {
+    this.svg.append(shape(name, attributes));
+  }
+
+  write(text, x, y, anchor = "middle", look = undefined) {
+    this.svg.append(shape("text", { x, y, "text-anchor": anchor, class: look }, text));
+  }
+
+  /** Lines at nought, half and all of a round number that is enough; gives each value its height. */
+  grid(highest) {
+    const top = roundUp(highest);
+    const y = (value) => BASE - (value / top) * (BASE - TOP);
+    for (const value of [0, top / 2, top]) {
+      this.add("line", { class: "grid", x1: LEFT, x2: this.width - RIGHT, y1: y(value), y2: y(value) });
+      this.write(short.format(value), LEFT - 6, y(value) + 4, "end");
+    }
+    return y;
+  }
+}
+
+/** 1, 2 or 5 and zeros; 2 at least, so that nothing is not a large part of it. */
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
+  return Math.max(2, [1, 2, 5, 10].find((step) => step * power >= value) * power);
+}
+
+/** One figure of a history, over time. */
+export class LineChart extends Chart {
+  /**
+   * @param key of the history's points.
+   * @param say makes a word of a value.
+   */
+  constructor(id, history, key, say) {
+    super(id);
+    this.history = history;
+    this.key = key;
+    this.say = say;
+    this.heads = ["Time", this.title];
+  }
+
+  get points() {
+    return this.history.points.filter((one) => one[this.key] !== undefined);
+  }
+
+  rows() {
+    const all = this.points.reverse();
+    const every = Math.ceil(all.length / ROWS);
+    const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
+    return all.filter((_, index) => index % every === 0).map((one) => [clock(one.at), this.say(one[this.key])]);
+  }
+
+  draw() {
+    const all = this.points;
+    const now = this.history.last.at;
+    const wide = SPANS.find((one) => one >= now - this.history.points[0].at) ?? SPANS[SPANS.length - 1];
+    const values = all.map((one) => one[this.key]);
+    const [low, high] = [Math.min(...values), Math.max(...values)].map(this.say);
+    if (!all.length) return this.begin("nothing yet");
+    this.begin(`now ${this.say(values[values.length - 1])}; in the last ${span(wide)} between ${low} and ${high}`);
+    const x = (at) => this.width - RIGHT - ((now - at) / wide) * this.inner;
+    this.line(
+      all.map((one) => x(one.at)),
+      values.map(this.grid(Math.max(...values))),
+    );
+    this.write(`${span(wide)} ago`, x(now - wide), HEIGHT - 5, "start");
+    this.write(`${span(wide / 2)} ago`, x(now - wide / 2), HEIGHT - 5);
+    return this.write("now", x(now), HEIGHT - 5, "end");
+  }
+
+  line(xs, ys) {
+    const path = xs.map((x, index) => `${x.toFixed(1)},${ys[index].toFixed(1)}`);
+    const [start, end] = [xs[0], xs[xs.length - 1]].map((x) => `${x.toFixed(1)},${BASE}`);
+    this.add("polygon", { class: "filled", points: [start, ...path, end].join(" ") });
+    this.add("polyline", { class: "drawn", points: path.join(" ") });
+  }
+}
+
+/** How many streams are silent for how long, against what is promised and what clients bear. */
+export class SilenceChart extends Chart {
+  heads = ["Silent for", "Streams"];
+  told = { totals: { silence: [] }, silence_bounds: [] };
+
+  rows() {
+    const { totals, silence_bounds: bounds } = this.told;
+    const name = (index) =>
+      index < bounds.length ? `${this.start(index)} to ${bounds[index]} s` : `over ${this.start(index)} s`;
+    return totals.silence.map((number, index) => [name(index), count(number)]);
+  }
+
+  draw(told) {
+    this.told = told;
+    const { totals, heartbeat, client_timeout: timeout } = told;
+    const late = sum(totals.silence.filter((_, index) => this.isLate(index)));
+    const longest = `the longest is ${seconds(totals.longest_silence)}; clients give up after ${timeout} s`;
+    this.begin(`${count(late)} of ${count(sum(totals.silence))} streams are silent beyond the heartbeat; ${longest}`);
+    this.each = this.inner / totals.silence.length;
+    const y = this.grid(Math.max(...totals.silence));
+    totals.silence.forEach((number, index) => this.bar(number, index, number ? Math.min(BASE - 2, y(number)) : BASE));
+    this.mark(heartbeat, "heartbeat");
+    this.mark(timeout, "clients give up");
+  }
+
+  start(index) {
+    return this.told.silence_bounds[index - 1] ?? 0;
+  }
+
+  isLate(index) {
+    return this.start(index) >= this.told.heartbeat * LATE;
+  }
+
+  bar(number, index, y) {
+    const x = LEFT + index * this.each;
+    const look = this.isLate(index) ? "bar bad" : "bar";
+    this.add("rect", { class: look, x: x + 2, y, width: Math.max(1, this.each - 4), height: BASE - y });
+    if (number) this.write(short.format(number), x + this.each / 2, y - 3);
+    const bound = this.told.silence_bounds[index];
+    if (bound) this.write(String(bound), x + this.each, HEIGHT - 5);
+  }
+
+  /** A line at this time; bounds are as far from each other as bars are. */
+  mark(time, name) {
+    const bounds = this.told.silence_bounds;
+    const index = bounds.findIndex((bound) => bound >= time);
+    if (index < 0) return;
+    const part = (time - this.start(index)) / (bounds[index] - this.start(index));
+    const x = LEFT + (index + part) * this.each;
+    this.add("line", { class: "mark", x1: x, x2: x, y1: 2, y2: BASE });
+    this.write(`${name} ${time} s`, x - 5, 11, "end", "mark-name");
+  }
+}

@@ -1,0 +1,84 @@
+"""What is shown of all workers: asked of the broker, and told to those who look.
+
+While somebody looks, a thread (or greenlet) asks every ``EVERY`` seconds and tells the streams of this worker's
+lookers. Nothing of it goes through the broker, so none of it is stored. No Flask; who may look is not asked here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from . import wire
+from .brokers import Report
+from .errors import BrokerError
+from .lifecycle import Process
+from .options import log
+from .status import whole
+from .stream import Stream
+
+#: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
+EVERY = 2.0
+
+
+class Feed:
+    """Tells what is going on in an application's workers.
+
+    :param process: of the application, here.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._streams: set[Stream] = set()
+        self._changing = threading.Lock()
+        self._running = False
+
+    def look(self, past: bool = True) -> dict[str, Any]:
+        """All there is to see now; of this worker alone, while the broker is away. Blocks for some seconds then.
+
+        :param past: also what each worker kept of the last minutes.
+        """
+        process = self._process
+        own = process.figures(process.mux)
+        try:
+            told = [report for report in process.broker.reports() if report.figures.get("name") != own["name"]]
+            broker = {"is_reachable": True, **process.broker.figures()}
+            process.broker.report(own)  # so others see at once what this one shows
+        except BrokerError as error:
+            told, broker = [], {"is_reachable": False, "trouble": str(error)}
+        told.append(Report(own["name"], 0.0, own))
+        return whole(told, broker, process.options, past, own["name"])
+
+    def open(self, user_id: str | None) -> Stream:
+        """A stream of it. No channel's: the broker need not be asked for anything."""
+        frame = self._frame()
+        stream = self._process.mux.open((), user_id, on_closed=self._left)
+        stream.offer(frame)
+        with self._changing:
+            self._streams.add(stream)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="ssemux-status", daemon=True).start()
+        return stream
+
+    def _left(self, stream: Stream) -> None:
+        self._process.on_closed(stream)
+        with self._changing:
+            self._streams.discard(stream)
+
+    def _run(self) -> None:
+        while self._is_needed():
+            time.sleep(EVERY)
+            try:
+                self._process.mux.tell(list(self._streams), self._frame())
+            except Exception:
+                log.exception("the status could not be told; it is tried again")
+
+    def _is_needed(self) -> bool:
+        with self._changing:
+            self._running = bool(self._streams)
+            return self._running
+
+    def _frame(self) -> bytes:
+        return wire.own_frame("status", self.look(past=False))

@@ -1,0 +1,87 @@
+"""The routes of the status page, of the same as JSON and for Prometheus, and of the page's stream.
+
+Each is behind the application's yes. The page itself is some files in ``static/`` and knows its neighbours by
+relative URLs, so it works wherever the application is mounted. What is shown is made elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Callable
+
+from flask import Flask, Response, abort, current_app, jsonify, request
+
+from . import metrics
+from .access import Rules, text_of
+from .lifecycle import Process
+from .routes import answering, asset, served
+from .service import Service
+from .status_feed import Feed
+
+_STATIC = Path(__file__).with_name("static")
+
+_SCRIPTS = ("status.js", "status_charts.js", "status_history.js", "status_parts.js")
+
+#: The page loads nothing from outside, runs no script but its own, and is framed by nobody else.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+
+_REFUSED = "the application's allow_status says no"
+
+
+def add(app: Flask, service: Service) -> None:
+    """Register the routes. An application that allows nobody has none of them."""
+    process, rules = service.process, service.rules
+    feed, url = Feed(process), process.options.url
+
+    def route(path: str, view: Callable[[], Response]) -> str:
+        endpoint = "ssemux_" + path.strip("/").replace("/", "_").replace(".", "_")
+        app.add_url_rule(url + path, endpoint, _allowed(rules, view))
+        return endpoint
+
+    route("/status", _page)
+    route("/status.css", lambda: asset(_STATIC / "status.css", "text/css"))
+    for script in _SCRIPTS:
+        route("/" + script, functools.partial(asset, _STATIC / script, "text/javascript"))
+    route("/status.json", lambda: _fresh(jsonify(feed.look())))
+    route("/metrics", lambda: _fresh(_metrics(feed)))
+    service.endpoints.add(route("/status/stream", answering(process, lambda: _stream(process, rules, feed))))
+
+
+def _allowed(rules: Rules, view: Callable[[], Response]) -> Callable[[], Response]:
+    def asked() -> Response:
+        if rules.status is None or not rules.status():
+            abort(403, _REFUSED)
+        return view()
+
+    return asked
+
+
+def _page() -> Response:
+    response = asset(_STATIC / "status.html", "text/html")
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def _stream(process: Process, rules: Rules, feed: Feed) -> Response:
+    """Counted among its user's streams, like any other."""
+    user_id = text_of(rules.user())
+    return served(process, user_id, lambda: feed.open(user_id))
+
+
+def _metrics(feed: Feed) -> Response:
+    try:
+        text, content_type = metrics.text(feed.look(), request.headers.get("Accept", ""))
+    except ImportError:
+        return current_app.response_class(metrics.MISSING + "\n", 501, content_type="text/plain; charset=utf-8")
+    return current_app.response_class(text, content_type=content_type)
+
+
+def _fresh(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response

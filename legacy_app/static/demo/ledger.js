@@ -1,0 +1,58 @@
+/*
+ * Which changes of jobs a stream told, against all that happened: none lost, none twice.
+ *
+ * A change is a job's id and its revision, which grows by one with each. What happened is what the page's own client
+ * heard, which nobody cuts. No connection, no clock, no document.
+ */
+
+const keyOf = (job) => `${job.id}:${job.revision}`;
+
+/** All that happened since the page was opened. */
+export class Happened {
+  #changes = new Map();
+
+  note(job) {
+    this.#changes.set(keyOf(job), job);
+  }
+
+  /** Those that this stream should have told, had it begun with that list. */
+  since(revisions) {
+    return [...this.#changes.values()].filter((job) => job.revision > (revisions.get(job.id) ?? 0));
+  }
+}
+
+/** What one stream told. */
+export class Ledger {
+  #told = new Set();
+  #began; // revisions in its first list
+  twice = 0;
+
+  constructor(happened) {
+    this.happened = happened;
+  }
+
+  /** The whole list: what a job came to is told, the changes on the way there are not. */
+  list(jobs) {
+    this.#began ??= new Map(jobs.map((job) => [job.id, job.revision]));
+    for (const job of jobs) this.#told.add(keyOf(job));
+  }
+
+  change(job) {
+    if (this.#told.has(keyOf(job))) this.twice += 1;
+    this.#told.add(keyOf(job));
+  }
+
+  /** The changes that it should have told. */
+  get due() {
+    return this.happened.since(this.#began ?? new Map());
+  }
+
+  /** Those of them that it did not. */
+  get missing() {
+    return this.due.filter((job) => !this.#told.has(keyOf(job)));
+  }
+
+  lacks(jobs) {
+    return jobs.filter((job) => !this.#told.has(keyOf(job)));
+  }
+}

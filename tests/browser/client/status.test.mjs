@@ -1,0 +1,120 @@
+// What the status page remembers, and the rates it makes of counters.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { History } from "../../../flask_ssemux/static/status_history.js";
+
+/** What is told at this time of workers `{name: [at, delivered, past]}`. */
+function told(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 } = {}) {
+  const made = Object.entries(workers).map(([name, [at, delivered, past]]) => ({ name, at, delivered, past }));
+  return {
+    at,
+    workers: made,
+    broker: { cursor: `${epoch}-${events}` },
+    totals: { streams, events, late },
+    report_seconds: 5,
+  };
+}
+
+test("a rate is made of a worker's last two reports, whenever it is told", () => {
+  const history = new History();
+  history.take(told(100, { a: [99, 0], b: [97, 500] }));
+  assert.equal(history.last.delivered, undefined);
+  history.take(told(102, { a: [102, 30], b: [97, 500] }));
+  assert.deepEqual([history.rateOf("a"), history.rateOf("b"), history.last.delivered], [10, undefined, 10]);
+  history.take(told(104, { a: [104, 30], b: [102, 600] }));
+  assert.deepEqual([history.rateOf("a"), history.rateOf("b"), history.last.delivered], [0, 20, 20]);
+  history.take(told(106, { a: [106, 60], b: [102, 600] }));
+  assert.equal(history.last.delivered, 15 + 20, "one that told nothing new goes on as before");
+});
+
+test("a worker that goes takes its rate along", () => {
+  const history = new History();
+  history.take(told(100, { a: [100, 0], b: [100, 0] }));
+  history.take(told(102, { a: [102, 20], b: [102, 40] }));
+  history.take(told(104, { a: [104, 40] }));
+  assert.equal(history.last.delivered, 10);
+  assert.equal(history.rateOf("b"), undefined);
+});
+
+test("published is the broker's count, in one life of its history", () => {
+  const history = new History();
+  history.take(told(100, {}, { events: 7 }));
+  history.take(told(102, {}, { events: 27 }));
+  history.take(told(104, {}, { events: 3, epoch: "other" }));
+  history.take(told(106, {}, { events: 5, epoch: "other" }));
+  history.take({ ...told(108, {}), totals: { streams: 0, events: null } });
+  assert.deepEqual(
+    history.points.map((one) => one.published),
+    [undefined, 10, undefined, 1, undefined],
+  );
+});
+
+test("what is told twice within a moment is one point", () => {
+  const history = new History();
+  history.take(told(100, { a: [100, 0] }, { streams: 4 }));
+  history.take(told(100.2, { a: [100.2, 9] }, { streams: 5, events: 9 }));
+  assert.deepEqual(history.points, [{ at: 100.2, streams: 5, delivered: undefined, published: undefined, late: 0 }]);
+  history.take(told(102, { a: [102, 20] }, { events: 20 }));
+  assert.deepEqual([history.points.length, history.last.delivered, history.last.published], [2, 10, 10]);
+});
+
+test("what the workers kept is one history, in steps of their reports", () => {
+  const a = [
+    [70, 1, 0],
+    [75, 3, 50],
+    [80, 3, 50],
+    [85, 3, 100],
+    [90, 3, 100],
+    [95, 3, 100],
+  ];
+  const b = [
+    [77, 10, 0],
+    [82, 10, 100],
+    [87, 10, 100],
+    [92, 10, 100],
+  ];
+  const history = new History();
+  history.take(told(97, { a: [95, 100, a], b: [97, 150, b] }, { streams: 13 }));
+  const seen = history.points.map(({ at, streams, delivered }) => [at, streams, delivered]);
+  assert.deepEqual(seen, [
+    [70, 1, 10],
+    [75, 3, 0],
+    [80, 13, 10 + 20],
+    [85, 13, 0],
+    [90, 13, 0],
+    [97, 13, 0 + 10],
+  ]);
+});
+
+test("it forgets what is older than ten minutes", () => {
+  const history = new History();
+  for (let at = 0; at <= 1000; at += 2) history.take(told(at, {}));
+  assert.deepEqual([history.points[0].at, history.points.length], [400, 301]);
+});
+
+test("a late heart is news for ten minutes, and none that was late before", () => {
+  const history = new History();
+  const seen = [];
+  for (const [at, late] of [
+    [0, 3],
+    [2, 3],
+    [4, 5],
+    [602, 5],
+    [606, 5],
+  ]) {
+    history.take(told(at, {}, { late }));
+    seen.push(history.hasBeenLate);
+  }
+  assert.deepEqual(seen, [false, false, true, true, false]);
+});
+
+test("the next machine's clock may be behind", () => {
+  const history = new History();
+  for (const at of [100, 102, 104, 106, 101, 103]) history.take(told(at, {}, { events: 8 }));
+  assert.deepEqual(
+    history.points.map((one) => one.at),
+    [100, 101, 103],
+  );
+});

@@ -1,0 +1,92 @@
+// Uses the example's demo page in Chromium as a visitor would, and prints what its lanes show, one JSON object a line.
+//
+//   node demo_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…/demo", "seconds": 40, "name": "ada",
+//                       "screenshots": "/…/build/demo"}'
+//
+// It logs in, sends the sample, cuts the connections while the next one is checked, and waits for the old stream behind
+// nginx to be given up. Lines: {what: "open", "watched", "cut", "given up", lanes: {<id>: {state, verdict, figures, news,
+// marks: {<kind>: number}}}, told}; {what: "error", text} for anything on the console or thrown. It ends by itself.
+"use strict";
+
+const { chromium } = require("playwright-core");
+
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
+const AFTER = ["#after-direct", "#after-nginx"];
+
+const PATIENCE = 20000; // ms for each thing that is waited for
+
+const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
+
+// Runs in the page.
+function look() {
+  const text = (lane, selector) => lane.querySelector(selector).textContent;
+  const lanes = {};
+  for (const lane of document.querySelectorAll(".lane")) {
+    const marks = {};
+    for (const mark of lane.querySelectorAll(".timeline [class][data-x]")) {
+      const kind = mark.getAttribute("class");
+      marks[kind] = (marks[kind] || 0) + 1;
+    }
+    const { state, verdict } = lane.dataset;
+    lanes[lane.id] = { state, verdict, figures: text(lane, ".lane-figures"), news: text(lane, ".lane-news"), marks };
+  }
+  return { lanes, told: document.getElementById("told").textContent };
+}
+
+// Runs in the page.
+function toldAll(lane) {
+  return /told (\d{2,}) of \1 changes/.test(document.querySelector(lane).textContent);
+}
+
+async function main() {
+  const wish = JSON.parse(process.argv[2]);
+  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
+  setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
+  try {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+    page.on("console", (message) => message.type() === "error" && print({ what: "error", text: message.text() }));
+    page.on("pageerror", (error) => print({ what: "error", text: String(error) }));
+    const tell = async (what) => print({ what, ...(await page.evaluate(look)) });
+    const shoot = (name) => page.screenshot({ path: `${wish.screenshots}_${name}.png`, fullPage: true });
+
+    page.setDefaultTimeout(PATIENCE);
+    await page.goto(wish.url, { waitUntil: "load" });
+    await page.click("main >> text=Log in");
+    await page.fill("#name", wish.name);
+    await page.fill("#password", wish.name);
+    await page.click("main button");
+    for (const lane of [...AFTER, "#before-direct"]) await page.waitForSelector(`${lane}[data-state="open"]`);
+    await tell("open");
+
+    await page.click("#upload button >> nth=0");
+    await page.waitForSelector('#told:text("A notice for ")');
+    for (const lane of AFTER) await page.waitForFunction(toldAll, lane);
+    await tell("watched");
+    await shoot("watched");
+
+    await page.click("#cut");
+    for (const lane of [...AFTER, "#before-direct"]) await page.waitForSelector(`${lane}[data-verdict]`);
+    await tell("cut");
+    await shoot("cut");
+
+    await page.waitForSelector('#before-nginx .lane-news:text("No activity")');
+    await tell("given up");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await shoot("dark");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await shoot("phone");
+  } catch (error) {
+    for (const page of browser.contexts().flatMap((context) => context.pages())) print(await page.evaluate(look));
+    throw error;
+  } finally {
+    await browser.close();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

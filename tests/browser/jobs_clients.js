@@ -1,0 +1,90 @@
+// The example's jobs page with each of its clients, in Chromium. Prints what is seen, one JSON object a line.
+//
+//   node jobs_clients.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "timeout": 3000,
+//                          "polyfill": "/…/eventsource.js", "clients": ["polyfill", "native", "new"]}'
+//
+// A browser context for each client: `polyfill` and `native` run jobsApi.js, on event-source-polyfill (that gives up after
+// `timeout` ms) and on the browser's EventSource; `new` runs jobsMux.js. Lines, with who: {what: "live", "waiting", …} (what
+// the page says of its connection), {what: "job", id, state, revision} (told to the page), {what: "stream", url} (a request
+// for one), {what: "error", text}. It ends after `seconds`, or when its standard input closes.
+"use strict";
+
+const fs = require("fs");
+const { chromium } = require("playwright-core");
+
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
+
+const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
+
+function toldToStop(seconds) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, seconds * 1000);
+    process.stdin.on("end", resolve).resume();
+  });
+}
+
+// Runs in the page, before its scripts: the polyfill in the browser's place, as old pages put it.
+function replace(timeout) {
+  window.EventSource = class extends EventSourcePolyfill {
+    constructor(url) {
+      super(url, { heartbeatTimeout: timeout });
+    }
+  };
+}
+
+// Runs in the page, before its scripts: reports what its client tells it.
+function listen() {
+  let made;
+  const tell = (api, name, report) => {
+    let set = () => {};
+    Object.defineProperty(api, name, {
+      get: () => (it) => { report(it); set(it); },
+      set: (listener) => { set = listener; },
+    });
+  };
+  Object.defineProperty(window, "JobsApi", {
+    set: (client) => { made = client; },
+    get: () => function (options) {
+      const api = new made(options);
+      tell(api, "onState", (state) => window.report({ what: state }));
+      tell(api, "onJob", ({ id, state, revision }) => window.report({ what: "job", id, state, revision }));
+      return api;
+    },
+  });
+}
+
+async function open(browser, who, wish) {
+  const page = await (await browser.newContext()).newPage();
+  page.on("console", (message) => message.type() === "error" && print({ who, what: "error", text: message.text() }));
+  page.on("pageerror", (error) => print({ who, what: "error", text: String(error) }));
+  page.on("request", (request) => {
+    if (/\/events\?|\/stream/.test(request.url())) print({ who, what: "stream", url: request.url() });
+  });
+  await page.exposeFunction("report", (entry) => print({ who, ...entry }));
+  if (who === "polyfill") {
+    await page.addInitScript(fs.readFileSync(wish.polyfill, "utf8"));
+    await page.addInitScript(replace, wish.timeout);
+  }
+  await page.addInitScript(listen);
+  await page.goto(`${wish.url}/?client=${who === "new" ? "new" : "old"}`, { waitUntil: "load" });
+}
+
+async function main() {
+  const wish = JSON.parse(process.argv[2]);
+  const stop = toldToStop(wish.seconds);
+  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
+  try {
+    await Promise.all(wish.clients.map((who) => open(browser, who, wish)));
+    await stop;
+  } finally {
+    await browser.close();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,172 @@
+// Looks at the status page in Chromium, in light and in dark, and prints what it finds, one JSON object a line.
+//
+//   node status_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…/events/status", "axe": "…/axe.min.js",
+//     "folder": "…/build", "until": "document.…", "seconds": 30}'
+//
+// For each scheme, as `who`: "console" and "thrown" (whatever the page complains of), "request" (each URL), then, when
+// the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "tabs" (what the tab key
+// reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says
+// without stream and broker), "axe" (violations), and "narrow" (how wide it is on a telephone). It ends when it has seen both.
+"use strict";
+
+const path = require("path");
+const { chromium } = require("playwright-core");
+
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
+
+const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
+
+const tilesOf = () =>
+  Object.fromEntries(
+    [...document.querySelectorAll("#tiles div")].map((tile) => [
+      tile.querySelector("dt").textContent,
+      tile.querySelector("dd").textContent,
+    ]),
+  );
+
+const rowsOf = () =>
+  [...document.querySelectorAll("#workers tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
+
+/** Until the expression is true. Asked by the debugger: the page's policy forbids what waitForFunction does. */
+async function until(page, expression, seconds) {
+  for (const end = Date.now() + seconds * 1000; !(await page.evaluate(expression));) {
+    if (Date.now() > end)
+      throw new Error(`never true: ${expression}\n${await page.evaluate("document.body.innerText")}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** What has the focus, and whether one can see that it has. */
+const focused = () => {
+  const it = document.activeElement;
+  const name =
+    it.getAttribute("aria-label") ??
+    document.getElementById(it.getAttribute("aria-labelledby"))?.textContent ??
+    it.textContent;
+  return { name: name.trim(), tag: it.tagName, isSeen: getComputedStyle(it).outlineStyle !== "none" };
+};
+
+/** The least contrast (WCAG 2.2, 1.4.3 and 1.4.11) of what is drawn, which axe cannot tell: of words, and of shapes. */
+const contrasts = () => {
+  const parts = (color) => color.match(/[\d.]+/g).map(Number);
+  const light = (color) => {
+    const [r, g, b] = parts(color).map((part) =>
+      part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4,
+    );
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const of = (selector, property) =>
+    [...document.querySelectorAll(selector)].map((it) => {
+      const both = [getComputedStyle(it)[property], getComputedStyle(it.closest("figure")).backgroundColor].map(light);
+      return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+    });
+  const [words, shapes] = [
+    of("svg text", "fill"),
+    [...of("svg .bar", "fill"), ...of("svg .drawn, svg .mark", "stroke")],
+  ];
+  return { words: Math.min(...words), shapes: Math.min(...shapes), count: [words.length, shapes.length] };
+};
+
+async function tabs(page) {
+  const seen = [];
+  for (let count = 0; count < 30; count += 1) {
+    await page.keyboard.press("Tab");
+    const one = await page.evaluate(focused);
+    if (one.tag === "BODY") break;
+    seen.push(one);
+  }
+  return seen;
+}
+
+/** A chart's table opens, and the page pauses and goes on, by keys alone. */
+async function keys(page, seconds) {
+  const done = {};
+  await page.focus("#streams summary");
+  await page.keyboard.press("Enter");
+  await until(page, `document.querySelectorAll("#streams tbody tr").length > 0`, seconds);
+  done.table = true;
+  await page.focus("#pause");
+  await page.keyboard.press("Space");
+  await until(page, `document.querySelector("#state").dataset.state === "paused"`, seconds);
+  done.paused = true;
+  await page.keyboard.press("Space");
+  await until(page, `document.querySelector("#state").dataset.state === "live"`, seconds);
+  done.live = true;
+  return done;
+}
+
+/** Without a stream it goes on by asking, and says so; and it says when the broker is away. */
+async function withoutStream(page, seconds) {
+  await page.route("**/status/stream", (route) => route.abort());
+  await page.route("**/status.json", async (route) => {
+    const told = await (await route.fetch()).json();
+    await route.fulfill({
+      json: { ...told, broker: { is_reachable: false, trouble: "a test" }, totals: { ...told.totals, events: null } },
+    });
+  });
+  await page.click("#pause");
+  await page.click("#pause");
+  await until(page, `document.querySelector("#state").textContent.startsWith("No stream")`, seconds);
+  return page.evaluate(`document.querySelector("#trouble").innerText`);
+}
+
+async function look(browser, wish, who) {
+  const context = await browser.newContext({
+    colorScheme: who,
+    viewport: { width: 1280, height: 1000 },
+    bypassCSP: false,
+  });
+  context.setDefaultTimeout(wish.seconds * 1000);
+  const page = await context.newPage();
+  page.on("console", (message) => print({ who, what: "console", text: message.text() }));
+  page.on("pageerror", (error) => print({ who, what: "thrown", text: String(error) }));
+  page.on("request", (request) => print({ who, what: "request", url: request.url() }));
+  await page.goto(wish.url, { waitUntil: "load" });
+  await until(page, wish.until, wish.seconds);
+  print({ who, what: "tiles", tiles: await page.evaluate(tilesOf) });
+  print({ who, what: "rows", rows: await page.evaluate(rowsOf) });
+  print({ who, what: "tabs", tabs: await tabs(page) });
+  await page.evaluate(() => document.activeElement.blur());
+  const file = path.join(wish.folder, `status-${who}.png`);
+  await page.screenshot({ path: file, fullPage: true });
+  print({ who, what: "shot", file });
+  print({ who, what: "contrasts", contrasts: await page.evaluate(contrasts) });
+  print({ who, what: "keys", keys: await keys(page, wish.seconds) });
+  print({ who, what: "trouble", trouble: await withoutStream(page, wish.seconds) });
+  // By the debugger, which no policy of the page's holds back.
+  await page.evaluate(require("fs").readFileSync(wish.axe, "utf8"));
+  const found = await page.evaluate(() =>
+    globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }),
+  );
+  const told = ({ id, nodes }) => ({ id, nodes: nodes.map((node) => `${node.html}: ${node.failureSummary}`) });
+  print({
+    who,
+    what: "axe",
+    violations: found.violations.map(told),
+    unsure: found.incomplete.map(told),
+    passes: found.passes.map(({ id }) => id),
+  });
+  await page.setViewportSize({ width: 360, height: 800 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  await page.screenshot({ path: path.join(wish.folder, `status-${who}-narrow.png`) });
+  print({ who, what: "narrow", narrow: width });
+  await context.close();
+}
+
+async function main() {
+  const wish = JSON.parse(process.argv[2]);
+  const browser = await chromium.launch({ executablePath: wish.chromium, headless: true, args: FLAGS, timeout: 20000 });
+  try {
+    for (const who of ["light", "dark"]) await look(browser, wish, who);
+  } finally {
+    await browser.close();
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

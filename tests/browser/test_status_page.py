@@ -1,0 +1,109 @@
+"""The status page in Chromium behind nginx, in light and in dark: what it shows is true, and everybody can read it.
+
+Its pictures are kept as build/status-light.png and build/status-dark.png.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from contextlib import contextmanager
+
+from tests.browser.driver import BUILD, Script
+from tests.browser.test_client_node import TESTS, run
+from tests.harness.client import Herd
+from tests.harness.packages import need, need_npm
+from tests.server.conftest import Site
+
+SECONDS = 20
+ROOMS, USERS, STREAMS = 12, 23, 90
+
+#: What the tab key reaches, in order.
+STOPS = ["Pause", *["As a table"] * 4, "Workers", "JSON", "Prometheus"]
+
+#: The figures are in, and each chart has something to show.
+READY = """
+document.querySelectorAll("#workers tbody tr").length === 3
+  && document.querySelector("#tiles dd").textContent === "%d"
+  && ["streams", "delivered", "published"].every((id) => document.querySelector(`#${id} .drawn`)?.points.length > 1)
+""" % (STREAMS + 1)
+
+
+class Look(Script):
+    """See status_page.js."""
+
+    def __init__(self, url):
+        need_npm("playwright-core")
+        axe = need_npm("axe-core") / "axe.min.js"
+        BUILD.mkdir(exist_ok=True)
+        wish = {"url": url + "/events/status", "axe": str(axe), "folder": str(BUILD), "until": READY}
+        super().__init__("status_page.js", SECONDS, chromium=need("chromium", "/usr/bin/chromium"), **wish)
+
+    def found(self, who, what):
+        return self.all(who, what)[0][what]
+
+
+@contextmanager
+def publishing(site):
+    """Some events a second, until it is left."""
+    over, chance = threading.Event(), random.Random(7)
+
+    def run():
+        while not over.wait(0.2):
+            for _ in range(chance.randrange(6)):
+                site.publish("room:%d" % chance.randrange(ROOMS), "x")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_its_memory():
+    run(need("nodejs", "node"), "--test", TESTS / "status.test.mjs")
+
+
+def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
+    server = gunicorn("tests.apps.watched:create_app()", workers=3)
+    proxy = nginx(server.port)
+    herd = Herd(
+        server.port,
+        STREAMS,
+        lambda number: "/events?channel=room:%d" % (number % ROOMS),
+        lambda number: {"X-User": "user%d" % (number % USERS)},
+    )
+    with herd, publishing(Site(server)):
+        herd.wait_all(b"ssemux.hello", 10)
+        with Look(proxy.url) as look:
+            look.finish()
+    for who in ("light", "dark"):
+        said = [entry["text"] for entry in look.all(who, "console")]
+        assert all("ERR_FAILED" in text for text in said), "more than the stream that was withheld: %s" % said
+        assert not look.all(who, "thrown"), look.describe()
+        urls = [entry["url"] for entry in look.all(who, "request")]
+        assert urls and all(url.startswith(proxy.url + "/events/") for url in urls), urls
+        tiles = look.found(who, "tiles")
+        assert (tiles["Streams"], tiles["Users"], tiles["Channels"]) == (str(STREAMS + 1), str(USERS), str(ROOMS))
+        rows = look.found(who, "rows")
+        assert sorted(int(row[0].split()[0]) for row in rows) == sorted(server.worker_pids())
+        assert sum(int(row[2]) for row in rows) == STREAMS + 1
+        tabs = look.found(who, "tabs")
+        assert [stop["name"] for stop in tabs] == STOPS and all(stop["isSeen"] for stop in tabs), tabs
+        assert look.found(who, "keys") == {"table": True, "paused": True, "live": True}
+        assert look.found(who, "narrow") == 360
+        assert look.found(who, "trouble").startswith("The broker cannot be reached (a test).")
+        accessible(look, who)
+
+
+def accessible(look, who):
+    (axe,) = look.all(who, "axe")
+    assert axe["violations"] == [] and {"color-contrast", "svg-img-alt", "scope-attr-valid"} <= {*axe["passes"]}, axe
+    # What it is not sure of is words in drawings, which lie on no element's background.
+    assert all(node.startswith("<text") for unsure in axe["unsure"] for node in unsure["nodes"]), axe["unsure"]
+    drawn = look.found(who, "contrasts")
+    assert all(count > 10 for count in drawn["count"]), drawn
+    assert drawn["words"] >= 4.5 and drawn["shapes"] >= 3, drawn
+    assert (BUILD / ("status-%s.png" % who)).stat().st_size > 20_000

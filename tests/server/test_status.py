@@ -1,0 +1,213 @@
+"""The status of three workers is what is counted from outside, in each of its forms; one that is killed is missed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+import flask_ssemux
+from tests.harness.client import Herd
+from tests.harness.waiting import until
+
+APP = "tests.apps.watched:create_app()"
+STATUS = "/events/status.json"
+
+#: A report is made every 5 s, and told every 2 s; on a busy machine later.
+SOON = 15
+
+ROOMS = ["room:%d" % number for number in range(5)]
+USERS = ["user%d" % number for number in range(7)]
+STREAMS = 41
+EVENTS = 23
+
+
+def room_of(client):
+    return ROOMS[client % len(ROOMS)]
+
+
+def user_of(client):
+    """Every fourth is nobody."""
+    return {} if client % 4 == 3 else {"X-User": USERS[client % len(USERS)]}
+
+
+def fresh(site, since, workers):
+    """What is told once each of so many workers reported after this time (of the machine's clock)."""
+
+    def told():
+        now = site.get(STATUS)
+        return now if [one["at"] > since for one in now["workers"]] == [True] * workers else None
+
+    return until(told, SOON, lambda: str(site.get(STATUS)))
+
+
+def metrics(site):
+    """The sum of each metric over its series, as Prometheus would read and sum it."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    with site.stream("/events/metrics") as answer:
+        answer.wait_end(5)
+        assert answer.status == 200
+        sums = Counter()
+        for family in parser.text_string_to_metric_families(answer.body.decode()):
+            for sample in family.samples:
+                sums[sample.name] += sample.value
+        return sums
+
+
+@pytest.fixture(params=["three workers, sqlite", "two servers, redis"])
+def sites(request, serve):
+    """Three workers in all, and the environment of a process beside them."""
+    if request.param.endswith("sqlite"):
+        return [serve(APP, workers=3)], {}
+    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")}
+    return [serve(APP, workers=2, env=env), serve(APP, workers=1, env=env)], env
+
+
+def pids(sites):
+    return {pid for site in sites for pid in site.server.worker_pids()}
+
+
+def herd_of(sites):
+    return Herd(
+        lambda number: sites[number % len(sites)].port,
+        STREAMS,
+        lambda number: "/events?channel=" + room_of(number),
+        user_of,
+    )
+
+
+def publish(sites):
+    """Events in all rooms, for everyone and for a user; how many there are in each channel."""
+    made = Counter()
+    for number in range(EVENTS):
+        channel = [*ROOMS, "*", "user:user3"][number % 7]
+        site = sites[number % len(sites)]
+        if channel == "*":
+            site.post("/broadcast", data=number)
+        elif channel in ROOMS:
+            site.publish(channel, number)
+        else:
+            site.post("/send", user="user3", data=number)
+        made[channel] += 1
+    return made
+
+
+def channels_of(client):
+    who = user_of(client)
+    return [room_of(client), "*", *("user:" + name for name in who.values())]
+
+
+def test_totals_are_what_is_counted_from_outside(sites):
+    sites, env = sites
+    with herd_of(sites) as clients:
+        clients.wait_all(b"ssemux.hello", 10)
+        made = publish(sites)
+        due = [sum(made[channel] for channel in channels_of(number)) for number in range(STREAMS)]
+        for client, events in zip(clients, due):
+            client.wait_for(lambda it, events=events: len(it.events("message")) == events, 5)
+        told = fresh(sites[0], time.time(), 3)
+        totals = told["totals"]
+        assert (totals["workers"], totals["streams"], totals["handed_over"]) == (3, STREAMS, STREAMS)
+        assert (totals["users"], totals["users_exact"]) == (len(USERS), True)
+        assert (totals["channels"], totals["channels_exact"]) == (len(ROOMS), True)
+        assert (totals["delivered"], totals["published"], totals["events"]) == (sum(due), EVENTS, EVENTS)
+        assert (sum(totals["silence"]), totals["queued"], totals["refused"], totals["late"]) == (STREAMS, 0, 0, 0)
+        assert {one["pid"] for one in told["workers"]} == pids(sites)
+        assert {one["version"] for one in told["workers"]} == {flask_ssemux.__version__}
+
+        for site in sites:
+            sums = metrics(site)
+            assert (sums["ssemux_workers"], sums["ssemux_streams"]) == (3, STREAMS)
+            assert (sums["ssemux_users"], sums["ssemux_channels"]) == (len(USERS), len(ROOMS))
+            assert (sums["ssemux_delivered_total"], sums["ssemux_published_total"]) == (sum(due), EVENTS)
+            assert (sums["ssemux_events_total"], sums["ssemux_broker_up"]) == (EVENTS, 1)
+            assert sums["ssemux_silence_seconds_gcount"] == STREAMS
+        assert by_command(sites[0], env)["totals"]["streams"] == STREAMS
+
+        live_until_one_is_killed(sites, clients)
+
+
+def by_command(site, env):
+    command = [sys.executable, "-m", "flask", "ssemux", "status", "--json"]
+    env = {**site.server.env, **env, "FLASK_APP": APP}
+    return json.loads(subprocess.run(command, check=True, env=env, timeout=30, capture_output=True, text=True).stdout)
+
+
+def frames(stream):
+    return [json.loads(event.data) for event in stream.events("ssemux.status")]
+
+
+def live_until_one_is_killed(sites, clients):
+    """The page's stream counts itself, follows who leaves, and misses a worker that was killed."""
+    with sites[0].stream("/events/status/stream", user="root") as watching:
+
+        def shows(streams, workers=3):
+            def shown(stream):
+                totals = frames(stream)[-1]["totals"]
+                return (totals["streams"], totals["workers"]) == (streams, workers)
+
+            watching.wait_for(shown, SOON)
+            return frames(watching)[-1]
+
+        watching.wait_events(1, 3, "ssemux.status")
+        shows(STREAMS + 1)
+        for client in clients[:5]:
+            client.close()
+        told = shows(STREAMS + 1 - 5)
+        others = [one for one in told["workers"] if one["name"] != told["teller"]]
+        victim = max(others, key=lambda one: one["streams"])
+        os.kill(victim["pid"], signal.SIGKILL)
+        until(lambda: sum(it.ended == "severed" for it in clients) == victim["streams"], 5, "its streams go on")
+        told = shows(STREAMS + 1 - 5 - victim["streams"], workers=2)
+        assert victim["name"] not in {one["name"] for one in told["workers"]}
+        assert not any(event.own_id for event in watching.events("ssemux.status")), "it has no place in the history"
+        assert told["totals"]["events"] == EVENTS, "none of it is published"
+
+
+def test_it_goes_on_without_its_broker(serve, redis_server):
+    site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
+    with site.stream("/events/status/stream") as watching, site.stream("/events?channel=room:1", user="ada"):
+        watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["users"] == 1, SOON)
+        redis_server.kill()
+        told = watching.wait_for(lambda it: not frames(it)[-1]["broker"]["is_reachable"] and frames(it)[-1], 15)
+        assert (told["totals"]["workers"], told["totals"]["streams"], told["totals"]["users"]) == (1, 2, 1)
+        assert told["broker"]["trouble"] and told["totals"]["events"] is None
+        assert site.get(STATUS)["totals"]["streams"] == 2
+        assert metrics(site)["ssemux_broker_up"] == 0
+        redis_server.start()
+        watching.wait_for(lambda stream: frames(stream)[-1]["broker"]["is_reachable"], 15)
+
+
+def test_who_reads_slowly_and_old_streams_are_seen(serve):
+    site = serve(APP)
+    with site.stream("/events?channel=room:1", rcvbuf=4096, mss=536) as slow, site.stream("/old/sleeper") as old:
+        slow.wait_for(b"ssemux.hello", 3)
+        old.wait_for(b"first", 3)
+        slow.pause()
+        site.post("/burst?count=300&size=2000")
+        totals = until(lambda: found(site, deepest=True), 5, lambda: str(site.get(STATUS)))
+        assert totals["deepest"] == totals["queued"] <= 300
+        assert 2000 * (totals["queued"] - 1) < totals["queued_bytes"] < 2300 * totals["queued"]
+        assert (totals["streams"], sum(totals["silence"]), totals["handed_over"]) == (2, 2, 1)
+        old.close()
+        slow.resume()
+        slow.wait_for(lambda stream: len(stream.events("n")) == 300, 5)
+        until(lambda: found(site, deepest=False), 5, lambda: str(site.get(STATUS)))
+
+
+def found(site, deepest):
+    totals = site.get(STATUS)["totals"]
+    return totals if bool(totals["deepest"]) is deepest else None
+
+
+def test_in_threads(serve_threads):
+    site = serve_threads(APP)
+    with site.stream("/events/status/stream") as watching, site.stream("/events?channel=room:1"):
+        watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["streams"] == 2, SOON)
+        assert site.get(STATUS)["totals"]["handed_over"] == 0

@@ -1,0 +1,183 @@
+"""The status page's routes through Flask's test client: who gets what, and with which headers."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import gzip
+import re
+from hmac import compare_digest
+from pathlib import Path
+
+import flask
+import pytest
+
+import flask_ssemux
+from flask_ssemux.metrics import MISSING
+from tests.unit.test_extension import first
+
+STATIC = Path(flask_ssemux.__file__).with_name("static")
+PATHS = ["/status", "/status.css", "/status.js", "/status_parts.js", "/status.json", "/metrics", "/status/stream"]
+
+
+@pytest.fixture
+def mux():
+    """Clients are who X-User says, and root may look."""
+    made = flask_ssemux.SSEMux()
+    made.identify(lambda: flask.request.headers.get("X-User"))
+    return made
+
+
+def may_look():
+    return flask.request.headers.get("X-User") == "root"
+
+
+ROOT = {"headers": {"X-User": "root"}}
+
+
+@pytest.fixture
+def client(make_app, mux):
+    mux.allow_status(may_look)
+    return make_app(mux).test_client()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_there_is_none_unless_the_application_allows_it(make_app, mux, path):
+    app = make_app(mux)
+    assert app.test_client().get("/events" + path).status_code == 404
+    assert not [rule for rule in app.url_map.iter_rules() if "status" in rule.rule or "metrics" in rule.rule]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_no_is_403(client, path):
+    assert client.get("/events" + path).status_code == 403
+    assert client.get("/events" + path, headers={"X-User": "ada"}).status_code == 403
+
+
+def test_a_yes_may_be_said_before_and_after_the_application_is_set_up(make_app, mux):
+    app = make_app(mux)
+    assert mux.allow_status(may_look) is may_look
+    mux.allow_status(lambda: True)  # in place of the one before
+    other = make_app(mux, "other")
+    assert app.test_client().get("/events/status.json").status_code == 200
+    assert other.test_client().get("/events/status.json").status_code == 200
+
+
+def test_it_may_abort_by_itself(make_app, mux):
+    mux.allow_status(lambda: flask.abort(401))
+    assert make_app(mux).test_client().get("/events/status").status_code == 401
+
+
+def test_it_is_where_the_blueprint_is(make_app, mux):
+    mux.allow_status(may_look)
+    client = make_app(mux, SSEMUX_URL="/api/live").test_client()
+    assert client.get("/api/live/status", **ROOT).status_code == 200
+    assert client.get("/events/status", **ROOT).status_code == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere(client):
+    response = client.get("/events/status", **ROOT)
+    assert response.content_type == "text/html; charset=utf-8"
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    text = response.get_data(as_text=True)
+    assert "//" not in text.replace("<!doctype", "") and "style=" not in text and "onclick" not in text
+
+
+@pytest.mark.parametrize("path, kind", [("/status.css", "text/css"), ("/status.js", "text/javascript")])
+def test_its_parts_are_kept_until_they_change(client, path, kind):
+    response = client.get("/events" + path, **ROOT)
+    assert (response.content_type, response.headers["Cache-Control"]) == (kind + "; charset=utf-8", "no-cache")
+    headers = {**ROOT["headers"], "If-None-Match": response.headers["ETag"]}
+    assert client.get("/events" + path, headers=headers).status_code == 304
+
+
+def test_json(client):
+    response = client.get("/events/status.json", **ROOT)
+    told = response.get_json()
+    assert response.headers["Cache-Control"] == "no-store"
+    assert (told["totals"]["workers"], told["totals"]["streams"], told["totals"]["events"]) == (1, 0, 0)
+    (worker,) = told["workers"]
+    assert worker["age"] < 5 and "sketches" not in worker
+    assert told["broker"]["is_reachable"] is True
+
+
+def test_the_docs_name_all_figures(client):
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    totals = client.get("/events/status.json", **ROOT).get_json()["totals"]
+    assert {name for name in totals if "`%s`" % name not in docs} == {"workers", "channels_exact", "silence_sum"}
+
+
+def test_the_password_of_the_docs(make_app, mux):
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", docs, re.S)[1]
+    app = make_app(mux, STATUS_PASSWORD="hush")
+    exec(code, {"mux": mux, "app": app, "request": flask.request, "compare_digest": compare_digest})
+
+    def status(password):
+        given = base64.b64encode(b"prometheus:" + password).decode()
+        return app.test_client().get("/events/metrics", headers={"Authorization": "Basic " + given}).status_code
+
+    assert status(b"hush") in (200, 501)
+    assert status(b"hash") == status(b"") == app.test_client().get("/events/metrics").status_code == 403
+
+
+def test_the_page_is_small():
+    sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in STATIC.glob("status*")}
+    assert len(sizes) == 6 and sum(sizes.values()) < 11_000, sizes
+
+
+def test_published_is_counted(client):
+    with client.application.app_context():
+        for _ in range(3):
+            flask_ssemux.publish("jobs:1", "x")
+    told = client.get("/events/status.json", **ROOT).get_json()
+    assert (told["totals"]["published"], told["totals"]["events"]) == (3, 3)
+
+
+def test_the_stream_begins_with_the_status(client):
+    seen = first(client.application, "/events/status/stream", **ROOT)
+    assert [event.event for event in seen.events] == ["ssemux.hello"]
+    with client.get("/events/status/stream", buffered=False, **ROOT) as response:
+        body = response.iter_encoded()
+        assert b"event: ssemux.hello" in next(body)
+        frame = next(body)
+    assert frame.startswith(b'event: ssemux.status\ndata: {"at":')
+    assert response.headers["X-Accel-Buffering"] == "no"
+
+
+def test_a_refusal_of_the_stream_is_not_held_back_either(client):
+    response = client.get("/events/status/stream")
+    assert (response.status_code, response.headers["X-Accel-Buffering"]) == (403, "no")
+
+
+def test_metrics(client):
+    pytest.importorskip("prometheus_client")
+    response = client.get("/events/metrics", **ROOT)
+    assert response.content_type.startswith("text/plain; version=0.0.4")
+    assert "\nssemux_workers 1.0\n" in response.get_data(as_text=True)
+
+
+def test_metrics_without_the_package(client, monkeypatch):
+    def load(name, *rest):
+        if name.startswith("prometheus_client"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", load)
+    response = client.get("/events/metrics", **ROOT)
+    assert (response.status_code, response.get_data(as_text=True)) == (501, MISSING + "\n")
+    assert "pip install 'flask_ssemux[metrics]'" in MISSING
+
+
+def test_a_broker_that_is_away(make_app, mux, tmp_path):
+    (tmp_path / "file").write_text("x")
+    mux.allow_status(may_look)
+    app = make_app(mux, SSEMUX_BROKER="sqlite:///%s/file/x" % tmp_path)
+    response = app.test_client().get("/events/status.json", **ROOT)
+    told = response.get_json()
+    assert response.status_code == 200
+    assert (told["broker"]["is_reachable"], told["totals"]["workers"], told["totals"]["events"]) == (False, 1, None)
+    assert told["broker"]["trouble"].startswith("the SQLite store ")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -337,3 +339,20 @@ class Roamer:
             self._connect()
         self._read()
         return sum(event[2] == "end" for event in self.seen) == 2
+
+
+def test_what_the_docs_show_runs(make_app):
+    """docs/latest.md and docs/presence.md, in an application."""
+    mux = flask_ssemux.SSEMux()
+    app = make_app(mux)
+    with app.app_context():
+        for name in ("latest", "presence"):
+            text = (Path(__file__).parents[2] / "docs" / (name + ".md")).read_text(encoding="utf-8")
+            for block in re.findall(r"```python\n(.*?)```", text, re.S):
+                exec(block, {"flask_ssemux": flask_ssemux, "mux": mux})
+        flask_ssemux.publish("weather", "sun")
+        broker = app.extensions["ssemux"].process.broker
+        assert [(r.channel, r.latest) for r in broker.read(["jobs:42", "weather"], 0, ALL, 10).records] == [
+            ("jobs:42", "progress"), ("weather", "message")
+        ]  # fmt: skip
+        assert mux.presence("*") == {}

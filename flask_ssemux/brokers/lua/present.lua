@@ -29,6 +29,7 @@ for index = 1, #known, 2 do
   if known[index] == holder then
     -- Of what it said to a server that has been restarted, some may be lost.
     there = tonumber(till) > now and server == run
+    anew = anew or tonumber(till) <= now
   elseif tonumber(till) <= now then
     forget(known[index], FORGET)
   end

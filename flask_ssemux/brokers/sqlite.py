@@ -135,8 +135,8 @@ class SQLiteBroker(Broker):
         return start
 
     def want(self, channels: Iterable[str]) -> Wanted:
-        with self._opened() as file, file.reading():
-            return Wanted(file.head().sequence, file.latest_of(channels))
+        with self._opened() as file:
+            return file.wanted(list(channels))
 
     def hold(self, key: str, limit: int) -> bool:
         with self._opened() as file:
@@ -343,9 +343,17 @@ class _File:
         found.sort()
         return found[:limit]
 
-    def latest_of(self, channels: Iterable[str]) -> list[Record]:
-        search = "SELECT " + _RECORD + " FROM events WHERE channel = ? AND latest IS NOT NULL"
-        return sorted(Record(*row) for channel in set(channels) for row in self._reader.execute(search, (channel,)))
+    def wanted(self, channels: list[str]) -> Wanted:
+        """In one statement, so that it needs no transaction: most streams that open ask for their user's channel."""
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT head, " + _RECORD + " FROM (SELECT max(sequence) AS head FROM events) "
+            "LEFT JOIN events ON channel IN (%s) AND latest IS NOT NULL" % ", ".join("?" * len(channels)),
+            tuple(channels),
+        ).fetchall()
+        found = [Record(*row) for _, *row in rows if row[0] is not None]
+        return Wanted(rows[0][0] or 0, sorted(found))
 
     def missing(self, channels: list[str], after: int) -> list[str]:
         (forgotten,) = self._reader.execute("SELECT forgotten FROM life").fetchone()

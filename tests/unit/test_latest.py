@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -356,3 +358,29 @@ def test_what_the_docs_show_runs(make_app):
             ("jobs:42", "progress"), ("weather", "message")
         ]  # fmt: skip
         assert mux.presence("*") == {}
+
+
+def test_in_threads_no_frame_is_lost_or_torn_while_others_are_superseded():
+    """One writer, one reader, and the interpreter changes between them as often as it can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3):
+            stream, took = slow(events=10**6), []
+            writing = threading.Thread(target=write_mixed, args=(stream,))
+            writing.start()
+            while writing.is_alive() or stream.queue:
+                took.append(stream.take(0.0))
+            frames = b"".join(took).split(b";")[:-1]
+            assert [frame for frame in frames if frame.isdigit()] == [b"%d" % n for n in range(20000)]
+            bars = [int(frame[1:]) for frame in frames if not frame.isdigit()]
+            assert bars == sorted(set(bars)) and bars[-1] == 19999
+            assert stream.waiting == (0, 0)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def write_mixed(stream):
+    for number in range(20000):
+        stream.offer(b"%d;" % number)
+        stream.offer(bar(number))

@@ -307,11 +307,11 @@ class _File:
             "ON CONFLICT (name) DO UPDATE SET kept = kept + 1",
             (channel,),
         )
+        if latest is not None:
+            self._supersede(channel, latest, int(sequence))
         (kept,) = write("SELECT kept FROM channels WHERE name = ?", (channel,)).fetchone()
         if kept > self._history.events + self._history.events // 10:
             self._trim_by_count(channel)
-        if latest is not None:
-            self._supersede(channel, latest, int(sequence))
         self._appended += 1
         return Cursor(self.epoch, int(sequence))
 

@@ -84,11 +84,11 @@ def test_one_that_is_trimmed_by_count_is_missing(make):
 def test_they_count_once_however_often_they_come(make):
     """Trimming by count goes by what is kept: a bar that moves does not cost the channel its other events."""
     broker = make(events=10)
-    for number in range(8):
+    for number in range(9):
         broker.append("a", b"%d" % number)
     for number in range(100):
         broker.append("a", b"p %d" % number, "progress")
-    assert [body for _, body in kept(broker, "a")] == [b"%d" % n for n in range(8)] + [b"p 99"]
+    assert [body for _, body in kept(broker, "a")] == [b"%d" % n for n in range(9)] + [b"p 99"]
 
 
 def test_one_that_is_too_old_is_missing(make, travel):
@@ -143,6 +143,23 @@ def test_a_file_of_before_is_brought_up_to_date(sqlite, sqlite_url):
     assert [broker.append("a", b"p", "progress").sequence for _ in range(3)] == [8, 9, 10]
     assert kept(broker, "a") == [(7, b"x"), (10, b"p")]
     assert broker.present({("a", ""): 1}, 10.0) is False and broker.presence("a") == {"": 1}
+
+
+def test_what_was_trimmed_leaves_no_key_behind(redis, shared_redis):
+    broker = redis(events=10)
+    broker.append("a", b"p", "progress")
+    for _ in range(40):
+        broker.append("a", b"x")
+    assert shared_redis.ask("EXISTS", "{%s}:l:a" % broker._address.prefix) == 0
+
+
+def test_a_life_that_was_lost_leaves_no_key_behind(redis, shared_redis):
+    """Its numbers come again, as those of other events."""
+    broker = redis()
+    broker.append("a", b"p", "progress")
+    shared_redis.ask("DEL", "{%s}:life" % broker._address.prefix)
+    assert broker.append("a", b"ordinary").sequence == 1
+    assert broker.want(["a"]) == Wanted(1, [])
 
 
 def test_nothing_is_missed_while_the_subscription_is_cut(redis, shared_redis, ear):

@@ -261,6 +261,7 @@ def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
     say(broker, 1)
     settled(mux)
     first.gone("left")
+    assert mux._latest.of(["a"]) == []
     say(broker, 2)
     settled(mux)
     assert Client(mux.open(["a"], None)).events() == [("p", "2")]
@@ -270,12 +271,15 @@ def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
 def test_a_new_life_has_its_own(mux, broker):
     say(broker, 1)
     mux.open(["a"], None)
-    broker._epoch, broker._latest = "bbbbbbbb", {}
-    mux._renewed(broker.head())
-    assert Client(mux.open(["a"], None)).events() == []
-    say(broker, 2)
     settled(mux)
-    assert Client(mux.open(["a"], None)).events() == [("p", "2")]
+    other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
+    with broker._changed:
+        broker._epoch, broker._latest["a"]["p"] = "bbbbbbbb", (broker._kept[0][0], other)
+    mux._renewed(broker.head())
+    assert Client(mux.open(["a"], None)).events() == [("p", "other")]
+    say(broker, 2, event="q")
+    settled(mux)
+    assert Client(mux.open(["a"], None)).events() == [("p", "other"), ("q", "2")]
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -16,17 +16,6 @@ if answered then
   end
 end
 
--- Says anew which event of a channel is its oldest.
-local function find_first(name)
-  local first = redis.call('XRANGE', stream_of(name), '-', '+', 'COUNT', 1)[1]
-  if first then
-    redis.call('ZADD', base .. 'firsts', string.match(first[1], '^%d+'), name)
-  else
-    redis.call('ZREM', base .. 'firsts', name)
-    redis.call('DEL', stream_of(name))
-  end
-end
-
 -- Drops the oldest events of a channel up to a place, a few at a time.
 local function drop(name, most, upto)
   local stream = stream_of(name)
@@ -43,16 +32,22 @@ local function drop(name, most, upto)
     redis.call('HINCRBY', KEYS[1], 'kept', -#ids)
     set_floor(name, tonumber(string.match(ids[#ids], '^%d+')))
   end
-  find_first(name)
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if first then
+    redis.call('ZADD', base .. 'firsts', string.match(first[1], '^%d+'), name)
+  else
+    redis.call('ZREM', base .. 'firsts', name)
+    redis.call('DEL', stream)
+  end
 end
 
 -- Drops the event of this channel and key that the new one takes the place of. It is not missing: no floor.
+-- `firsts` may still name it: then trimming by age looks once in vain, and finds the oldest that is there.
 local function supersede(number)
   local before = redis.call('HGET', latest_of(channel), key)
   redis.call('HSET', latest_of(channel), key, number)
   if before and redis.call('XDEL', stream_of(channel), before .. '-0') == 1 then
     redis.call('HINCRBY', KEYS[1], 'kept', -1)
-    find_first(channel)
   end
 end
 

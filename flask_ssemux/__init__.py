@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from flask import Flask
 
@@ -21,6 +21,7 @@ from .errors import (
 from .extension import SSEMux
 from .publisher import Publisher
 from .service import current
+from .tickets import issue
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "publish",
     "send_to_user",
     "streaming",
+    "ticket",
 ]
 
 
@@ -74,3 +76,19 @@ def cursor() -> str:
 def presence(channel: str) -> dict[str | None, int]:
     """Who is on a channel of the current application now. See ``SSEMux.presence``."""
     return current().presence(channel)
+
+
+def ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+    """A ticket for one stream, where no cookie reaches: ``GET /events?ticket=...``, or ``Authorization: Ticket ...``.
+
+    Its bearer is this user, whatever ``identify`` says; rules are asked as ever. Give it only to who that user is.
+
+    :param user_id: text, int or UUID, as ``identify`` returns it; None for nobody.
+    :param channels: what the stream may name, at most; None: whatever rules allow.
+    :param expires: seconds until which the stream must be opened, at most 3600; an open stream stays open.
+    :return: text of about 100 characters that need no quoting in a URL, signed with the application's SECRET_KEY.
+    :raises ApplicationError: outside of an application, without a SECRET_KEY, or with a time that cannot be.
+    :raises InvalidEvent: (or a subclass) a user's id or a channel that cannot be.
+    """
+    current()
+    return issue(user_id, channels, expires)

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
 from flask import current_app
 
-from . import wire
+from . import tickets, wire
 from .brokers import Broker
 from .errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidEvent, InvalidIdentity, Unauthorized
 
@@ -113,10 +113,14 @@ class Rules:
     # -- who ---------------------------------------------------------------
 
     def user(self) -> Any:
-        """The user of the current request, as ``identify`` says it; None for nobody.
+        """The user of the current request, as its ticket says, or else ``identify``; None for nobody.
 
         :raises InvalidIdentity: it is neither text, an int nor a UUID.
+        :raises BadTicket: there is a ticket, and it is not good.
         """
+        ticket = tickets.presented()
+        if ticket is not None:
+            return ticket.user
         found = self.identify()
         try:
             text_of(found)
@@ -133,7 +137,10 @@ class Rules:
         :raises Forbidden: no rule allows one of them.
         :raises Unauthorized: a rule may, once somebody is logged in.
         """
+        ticket = tickets.presented()
         for channel in channels:
+            if ticket is not None and ticket.channels is not None and channel not in ticket.channels:
+                raise Forbidden("the ticket is not for the channel %r" % channel, channel)
             rule, values = _first(self.authorize, channel)
             if rule is None:
                 raise Forbidden("no rule allows the channel %r" % channel, channel)

@@ -72,6 +72,12 @@ class Unauthorized(ClientError):
     code = "unauthorized"
 
 
+class BadTicket(Unauthorized):
+    """A ticket that opens no stream: not ours, too old, or used."""
+
+    code = "bad_ticket"
+
+
 class Forbidden(ClientError):
     """This client may not read this channel."""
 

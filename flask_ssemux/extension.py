@@ -7,12 +7,12 @@ shared object.
 from __future__ import annotations
 
 import re
-from typing import Callable, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import server, status_page
+from . import server, status_page, tickets
 from .access import F, Pattern, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
@@ -158,6 +158,10 @@ class SSEMux(Publishing):
             status_page.add(app, app.extensions[KEY])
         return function
 
+    def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+        """A ticket for one stream of this user; see ``flask_ssemux.ticket``."""
+        return tickets.issue(user_id, channels, expires)
+
     def add_stream(
         self, url: str, channels: Sequence[str], endpoint: str | None = None, personal: bool = False
     ) -> None:
@@ -219,10 +223,13 @@ def _endpoint_of_get() -> str | None:
 
 
 def _finisher(service: Service) -> Callable[[Response], Response]:
-    """On every answer of a stream's URL, errors too, the headers that keep hops from holding it back."""
+    """On every answer of a stream's URL, errors too: headers that keep hops from holding it back; no ticket in logs."""
 
     def after(response: Response) -> Response:
         endpoint = request.endpoint or _endpoint_of_get()
-        return finish(response) if endpoint in service.endpoints else response
+        if endpoint not in service.endpoints:
+            return response
+        tickets.hide(request.environ)
+        return finish(response)
 
     return after

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from . import server, wire
+from . import server, tickets, wire
 from .access import Pattern, Rules, named, personal, text_of
 from .errors import BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
@@ -144,7 +144,11 @@ def asset(file: Path, content_type: str) -> Response:
 def _stream(
     process: Process, rules: Rules, user_id: str | None, channels: Sequence[str], new: Sequence[str] = ()
 ) -> Response:
+    ticket = tickets.presented()
+
     def opened() -> Stream:
+        if ticket is not None:
+            ticket.use(process.broker)  # only now: who is sent away comes back with it
         return process.mux.open(channels, user_id, last_ids(), rules.snapshots, process.on_closed, new)
 
     return served(process, user_id, opened)

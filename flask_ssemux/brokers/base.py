@@ -207,6 +207,13 @@ class Broker:
     def renew(self) -> None:
         """Say that this process lives and keeps its places; every ``HOLD_SECONDS / 3``. Never raises."""
 
+    def claim(self, key: str, seconds: float) -> bool:
+        """Whether this is the first claim to the key, over all processes, in these seconds (at least 1).
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
     def report(self, figures: dict[str, Any]) -> None:
         """Show these figures of this process to all others, in place of those before; every ``REPORT_SECONDS``.
 

@@ -36,6 +36,7 @@ class MemoryBroker(Broker):
         self._counts: dict[str, int] = {}
         self._floors: dict[str, int] = {}
         self._places: dict[str, int] = {}
+        self._claims: dict[str, float] = {}
         self._holder = base.new_holder()
         self._report: list[tuple[str, float, str]] = []
         self._present: dict[tuple[str, str], int] = {}
@@ -96,6 +97,15 @@ class MemoryBroker(Broker):
             left = self._places.pop(key, 0) - 1
             if left > 0:
                 self._places[key] = left
+
+    def claim(self, key: str, seconds: float) -> bool:
+        with self._changed:
+            self._check_open()
+            now = time.monotonic()
+            self._claims = {name: until for name, until in self._claims.items() if until > now}
+            is_first = key not in self._claims
+            self._claims.setdefault(key, now + seconds)
+            return is_first
 
     def report(self, figures: dict[str, Any]) -> None:
         with self._changed:

@@ -11,6 +11,7 @@
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
     {p}:present       hash: holder -> "until run", how long what it said of who is there counts, and to which server
     {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
+    {p}:claim:<key>   there while it may not be claimed again
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
@@ -73,9 +74,9 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _REPORT, _REPORTS, _FIGURES, _PRESENT, _PRESENCE = map(
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _CLAIM, _REPORT, _REPORTS, _FIGURES, _PRESENT, _PRESENCE = map(
     _script,
-    ("append", "head", "read", "hold", "places", "report", "reports", "figures", "present", "presence"),
+    ("append", "head", "read", "hold", "places", "claim", "report", "reports", "figures", "present", "presence"),
 )
 
 
@@ -159,6 +160,9 @@ class RedisBroker(Broker):
 
     def renew(self) -> None:
         self._places.renew()
+
+    def claim(self, key: str, seconds: float) -> bool:
+        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():

@@ -8,6 +8,7 @@
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
     presence  channel, user ("" is nobody), holder, streams who is there, by process
     present   holder, until                                 how long what a process said of that counts
+    claims    key, until (Unix time)                        what may be used once, and was
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
 more. ``seconds`` and ``events`` are how much is kept, as the application said last:
@@ -75,9 +76,10 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
                     PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
 
-#: Came later: files of before it get it when they are opened.
+#: Came later: files of before them get them when they are opened.
 _LATER = """
 CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, holder TEXT NOT NULL,
                                      streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
@@ -155,6 +157,10 @@ class SQLiteBroker(Broker):
 
     def renew(self) -> None:
         self._quietly(lambda file: file.renew(self._holder, self._held))
+
+    def claim(self, key: str, seconds: float) -> bool:
+        with self._opened() as file, file.writing():
+            return file.claim(key, seconds)
 
     def report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)
@@ -475,6 +481,12 @@ class _File:
         for (holder,) in holders:
             if base.is_dead(holder):
                 self.release_all(holder)
+
+    def claim(self, key: str, seconds: float) -> bool:
+        now = time.time()
+        self._writer.execute("DELETE FROM claims WHERE until <= ?", (now,))
+        row = (key, now + seconds)
+        return self._writer.execute("INSERT OR IGNORE INTO claims VALUES (?, ?)", row).rowcount == 1
 
     # -- reports -----------------------------------------------------------
 

@@ -102,6 +102,8 @@ def age(server, url, seconds):
     for holder in server.ask("HKEYS", keys + "present"):
         till, _, run = server.ask("HGET", keys + "present", holder).partition(" ")
         server.ask("HSET", keys + "present", holder, "%d %s" % (int(till) - back, run))
+    for claim in server.ask("KEYS", keys + "claim:*"):
+        server.ask("PEXPIRE", claim, int(server.ask("PTTL", claim)) - back)
     for holder in server.ask("HKEYS", keys + "reports"):
         at, _, figures = server.ask("HGET", keys + "reports", holder).partition(" ")
         server.ask("HSET", keys + "reports", holder, "%d %s" % (int(at) - seconds, figures))

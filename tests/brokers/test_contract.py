@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -188,6 +189,19 @@ def test_places_are_limited_and_come_back(broker):
 def test_releasing_what_was_not_held_is_harmless(broker):
     broker.release("user:1")
     assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
+
+
+def test_what_was_claimed_is_claimed_until_its_time_is_over(broker, travel):
+    assert [broker.claim(key, 30) for key in ("ticket:a", "ticket:a", "ticket:b")] == [True, False, True]
+    travel(broker, 20)
+    assert not broker.claim("ticket:a", 30)
+    travel(broker, 20)
+    assert broker.claim("ticket:a", 30)
+
+
+def test_only_one_of_many_threads_claims_it(broker):
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: broker.claim("ticket:a", 30), range(64))) == 1
 
 
 # -- reports -----------------------------------------------------------------

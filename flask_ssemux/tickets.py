@@ -1,0 +1,148 @@
+"""Tickets: who a stream is for, where a cookie does not reach. Signed, short-lived, good for one stream.
+
+A ticket says who its bearer is, in place of ``identify``, and may narrow what they read; it never widens it: rules
+are asked as ever. How tickets are made, shown, read, used up, and kept out of logs. No rules and no routes here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from typing import Any, MutableMapping, NamedTuple, Sequence
+from urllib.parse import unquote_plus
+
+from flask import current_app, has_request_context, request
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from . import wire
+from .brokers import Broker
+from .errors import ApplicationError, BadTicket, InvalidChannel
+
+#: The query parameter that holds a ticket; and the scheme of an ``Authorization`` header that does.
+PARAMETER = "ticket"
+SCHEME = "Ticket"
+
+#: Seconds that a ticket may be good for: it is there to be used at once.
+LONGEST = 3600.0
+
+#: Where a request's environment has its ticket, once it was read.
+KEY = "ssemux.ticket"
+
+#: What servers make the lines of their access logs of.
+_LOGGED = ("QUERY_STRING", "RAW_URI", "REQUEST_URI")
+
+#: Characters of a ticket that may be logged: enough to tell two apart, too few to use.
+_SHOWN = 8
+
+
+class Ticket(NamedTuple):
+    """What a ticket says.
+
+    :param name: its own; no two have the same.
+    :param until: Unix time, seconds, until which it opens a stream.
+    :param user: who its bearer is, as ``identify`` would say it.
+    :param channels: those that a stream may name; None: whatever rules allow.
+    """
+
+    name: str
+    until: float
+    user: Any
+    channels: Sequence[str] | None
+
+    def use(self, broker: Broker) -> None:
+        """Use it up.
+
+        :raises BadTicket: it was used before.
+        :raises BrokerUnavailable: nobody can tell.
+        """
+        if not broker.claim(PARAMETER + ":" + self.name, max(1.0, self.until - time.time())):
+            raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
+
+
+def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+    """A ticket of the current application; see ``flask_ssemux.ticket``."""
+    if user_id is not None:
+        wire.check_user_id(user_id)
+    is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
+    if not is_number or not 0 < expires <= LONGEST:
+        raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (LONGEST, expires))
+    user = ["uuid", str(user_id)] if isinstance(user_id, uuid.UUID) else user_id
+    names = None if channels is None else _checked(channels)
+    signers = _signers()
+    if not signers:
+        raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
+    return str(signers[0].dumps([secrets.token_urlsafe(9), round(time.time() + expires, 3), user, names]))
+
+
+def presented() -> Ticket | None:
+    """The ticket of the current request; None without one.
+
+    Whoever asks again of the same environment, also later, is not told that it expired meanwhile.
+
+    :raises BadTicket: it is none of this application's, it expired, or there are several.
+    """
+    if not has_request_context():
+        return None
+    environ = request.environ
+    text = environ.get(KEY)
+    if text is not None:
+        return _read(text)
+    shown = request.args.getlist(PARAMETER) + _of_header(request.headers.get("Authorization", ""))
+    if not shown:
+        return None
+    if len(shown) > 1:
+        raise BadTicket("a request shows one ticket; this one shows %d" % len(shown))
+    ticket = _read(shown[0])
+    late = time.time() - ticket.until
+    if late > 0:
+        raise BadTicket("this ticket expired %.0f s ago: ask the application for another" % late)
+    environ[KEY] = shown[0]
+    return ticket
+
+
+def hide(environ: MutableMapping[str, Any]) -> None:
+    """Leave only the beginning of a ticket in what the server's access log is made of, after the request."""
+    for name in _LOGGED:
+        value = environ.get(name)
+        if value:
+            path, mark, query = ("", "", value) if name == "QUERY_STRING" else value.partition("?")
+            environ[name] = path + mark + "&".join(map(_hidden, query.split("&")))
+
+
+def _hidden(field: str) -> str:
+    name, mark, value = field.partition("=")
+    return name + mark + value[:_SHOWN] + "..." if unquote_plus(name) == PARAMETER else field
+
+
+def _of_header(value: str) -> list[str]:
+    scheme, _, token = value.partition(" ")
+    return [token.strip()] if scheme.lower() == SCHEME.lower() else []
+
+
+def _read(text: str) -> Ticket:
+    for signer in _signers():
+        try:
+            name, until, user, channels = signer.loads(text)
+        except BadSignature:
+            continue
+        return Ticket(name, until, uuid.UUID(user[1]) if isinstance(user, list) else user, channels)
+    raise BadTicket("this ticket was not made by this application, or with another SECRET_KEY: ask for another")
+
+
+def _signers() -> list[URLSafeSerializer]:
+    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read."""
+    if not current_app.secret_key:
+        return []
+    keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys]
+
+
+def _checked(channels: Sequence[str]) -> list[str]:
+    if isinstance(channels, str):
+        raise ApplicationError("a ticket's channels are a list of names; write [%r]" % channels)
+    for channel in channels:
+        wire.check_channel(channel)
+        if not wire.is_named(channel):
+            raise InvalidChannel("%r: the user's own channel and everyone's come anyway; leave it out" % channel)
+    return list(channels)

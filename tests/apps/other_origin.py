@@ -1,0 +1,61 @@
+"""A page on an origin of its own that reads streams of another one, in the ways of docs/identity.md.
+
+Its query: `events` (the other origin), `name` (who logs in there), `ways` (by comma): `native` and `mux` send the
+cookie, `native-ticket` and `mux-ticket` a ticket. What they hear goes to `window.report`.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+
+HTML = """<!doctype html>
+<meta charset="utf-8">
+<link rel="icon" href="data:,">
+<script type="module">
+const query = new URLSearchParams(location.search);
+const [base, name, ways] = ["events", "name", "ways"].map((key) => query.get(key));
+const tell = (who, what, more) => window.report({ who, what, at: Date.now() / 1000, ...more });
+const post = (path, more) => fetch(base + path, { method: "POST", credentials: "include", ...more });
+const login = await post("/login", { body: new URLSearchParams({ name }) }).catch((error) => tell("page", "refused"));
+const token = login?.status === 200 ? (await login.json()).token : undefined;
+const headers = { Authorization: `Bearer ${token}` };
+const newTicket = async () => (await (await post("/ticket", { headers, credentials: "omit" })).json()).ticket;
+
+function native(who, url, again) {
+  const source = new EventSource(url, { withCredentials: !again });
+  source.onopen = () => tell(who, "open");
+  source.onmessage = (event) => tell(who, "event", { data: event.data, id: (source.last = event.lastEventId) });
+  source.onerror = () => {
+    tell(who, "error", { state: source.readyState });
+    if (again && source.readyState === EventSource.CLOSED) setTimeout(again, 200, source.last);
+  };
+}
+
+async function mux(who, options) {
+  const { SSEMux } = await import(base + "/events/ssemux.js");
+  const made = new SSEMux(base + "/events", options);
+  made.on("message", (message) => tell(who, "event", { data: message.data, id: message.id }));
+  made.on("ssemux.open", () => tell(who, "open"));
+  made.on("ssemux.error", (error) => tell(who, "error", { error }));
+}
+
+const known = {
+  native: () => native("native", base + "/events"),
+  mux: () => mux("mux", { credentials: "include" }),
+  "native-ticket": async (last = "") =>
+    native("native-ticket", `${base}/events?ticket=${await newTicket()}&last_event_id=${last}`, known["native-ticket"]),
+  "mux-ticket": () => mux("mux-ticket", { headers: async () => ({ Authorization: `Ticket ${await newTicket()}` }) }),
+};
+for (const way of ways.split(",")) Promise.resolve(known[way]()).catch(() => tell(way, "refused"));
+</script>
+"""
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+
+    @app.route("/")
+    def page() -> Response:
+        return Response(HTML, content_type="text/html; charset=utf-8")
+
+    return app

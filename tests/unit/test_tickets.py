@@ -1,0 +1,166 @@
+"""Tickets: what they say, what refuses them, what is left of them in an environment."""
+
+from __future__ import annotations
+
+import uuid
+
+import flask
+import pytest
+
+import flask_ssemux
+from flask_ssemux import tickets
+from flask_ssemux.errors import ApplicationError, BadTicket, InvalidChannel, InvalidEvent
+from tests.unit.test_extension import opened
+
+UUID = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+@pytest.fixture
+def mux():
+    made = flask_ssemux.SSEMux()
+    made.identify(lambda: "whoever the cookie says")
+    made.authorize("orders:<owner>")(lambda user_id, owner: str(user_id) == owner)
+    return made
+
+
+@pytest.fixture
+def app(make_app, mux):
+    made = make_app(mux)
+    made.secret_key = "for tests"
+    return made
+
+
+def issue(app, *args, **options):
+    with app.app_context():
+        return flask_ssemux.ticket(*args, **options)
+
+
+def refused(app, url, **headers):
+    with opened(app, url, headers=headers) as (response, _):
+        assert response.status_code >= 400
+        return response.status_code, response.get_json()
+
+
+@pytest.mark.parametrize("user", ["ann", "7", 7, 0, UUID, None])
+def test_its_bearer_is_the_user_as_identify_would_say_it(app, mux, user):
+    ticket = issue(app, user)
+    with app.test_request_context("/events?ticket=" + ticket):
+        found = mux._rules.user()
+    assert (found, type(found)) == (user, type(user))
+
+
+def test_without_one_identify_says_it(app, mux):
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Ticketing x"}):
+        with app.test_request_context("/events", headers=headers):
+            assert mux._rules.user() == "whoever the cookie says"
+
+
+def test_it_opens_one_stream_by_url_or_header(app):
+    for url, headers in (
+        ("/events?channel=orders:ann&ticket=%s", {}),
+        ("/events?channel=orders:ann", {"Authorization": "ticket %s"}),
+    ):
+        ticket = issue(app, "ann")
+        url, headers = url.replace("%s", ticket), {name: value % ticket for name, value in headers.items()}
+        with opened(app, url, headers=headers) as (response, body):
+            assert response.status_code == 200
+            next(body)
+        status, told = refused(app, url, **headers)
+        assert (status, told["error"]) == (401, "bad_ticket")
+        assert told["message"] == "this ticket was used already: each opens one stream; ask the application for another"
+
+
+def test_its_channels_narrow_and_do_not_widen(app):
+    ticket = issue(app, "ann", channels=["orders:ann", "orders:bob", "elsewhere"])
+    for channel, why in (
+        ("orders:bob", "you may not read the channel 'orders:bob'"),
+        ("elsewhere", "no rule allows the channel 'elsewhere'"),
+        ("other", "the ticket is not for the channel 'other'"),
+    ):
+        assert refused(app, "/events?channel=%s&ticket=%s" % (channel, ticket))[1]["message"] == why
+    ticket = issue(app, "bob", channels=["orders:ann"])
+    assert refused(app, "/events?channel=orders:bob&ticket=" + ticket)[0] == 403
+
+
+def test_it_expires(app, monkeypatch):
+    ticket = issue(app, "ann", expires=5)
+    now = tickets.time.time()
+    monkeypatch.setattr(tickets.time, "time", lambda: now + 6)
+    status, told = refused(app, "/events?ticket=" + ticket)
+    assert (status, told["message"]) == (401, "this ticket expired 1 s ago: ask the application for another")
+
+
+def test_a_request_that_showed_a_good_one_is_not_told_later_that_it_expired(app, monkeypatch):
+    with app.test_request_context("/events?ticket=" + issue(app, "ann", expires=5)):
+        assert tickets.presented().user == "ann"
+        kept = dict(flask.request.environ)
+    now = tickets.time.time()
+    monkeypatch.setattr(tickets.time, "time", lambda: now + 6)
+    with app.request_context(kept):
+        assert tickets.presented().user == "ann"
+
+
+@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: "", lambda t: "x" + t, lambda t: "." + t])
+def test_what_is_no_ticket_of_ours(app, change):
+    status, told = refused(app, "/events?ticket=" + change(issue(app, "ann")))
+    assert (status, told["error"]) == (401, "bad_ticket")
+    assert "was not made by this application" in told["message"]
+
+
+def test_two_at_once(app):
+    ticket = issue(app, "ann")
+    _, told = refused(app, "/events?ticket=" + ticket, Authorization="Ticket " + ticket)
+    assert told["message"] == "a request shows one ticket; this one shows 2"
+
+
+def test_a_key_that_was_rotated_out_still_reads(app):
+    ticket = issue(app, "ann")
+    app.config.update(SECRET_KEY="the new one", SECRET_KEY_FALLBACKS=["for tests"])
+    with app.test_request_context("/events?ticket=" + ticket):
+        assert tickets.presented().user == "ann"
+    app.config.update(SECRET_KEY_FALLBACKS=[])
+    with app.test_request_context("/events?ticket=" + ticket), pytest.raises(BadTicket):
+        tickets.presented()
+
+
+@pytest.mark.parametrize(
+    "error, message, args",
+    [
+        (ApplicationError, "a ticket expires after 1 to 3600 s, not 0", ("ann", None, 0)),
+        (ApplicationError, "a ticket expires after 1 to 3600 s, not 86400", ("ann", None, 86400)),
+        (ApplicationError, "a ticket expires after 1 to 3600 s, not True", ("ann", None, True)),
+        (ApplicationError, r"a ticket's channels are a list of names; write \['a'\]", ("ann", "a")),
+        (InvalidChannel, "a channel is a text", ("ann", [7])),
+        (InvalidChannel, "'user:bob': the user's own channel and everyone's come anyway", ("ann", ["user:bob"])),
+        (InvalidEvent, "a user's id is a text, an int or a UUID, not 1.5", (1.5,)),
+    ],
+)
+def test_what_cannot_be_issued(app, error, message, args):
+    with pytest.raises(error, match=message):
+        issue(app, *args)
+
+
+def test_an_application_without_a_key(app):
+    ticket = issue(app, "ann")
+    app.secret_key = None
+    with pytest.raises(ApplicationError, match="SECRET_KEY, and it has none"):
+        issue(app, "ann")
+    assert refused(app, "/events?ticket=" + ticket)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("ticket=abcdefghijkl", "ticket=abcdefgh..."),
+        ("channel=a&ticket=abcdefghijkl&x=y", "channel=a&ticket=abcdefgh...&x=y"),
+        ("t%69cket=abcdefghijkl&ticket=abcdefghijkl", "t%69cket=abcdefgh...&ticket=abcdefgh..."),
+        ("ticket=abcdefghijkl&url=/a?b", "ticket=abcdefgh...&url=/a?b"),
+        ("channel=a", "channel=a"),
+        ("my_ticket=abcdefghijkl", "my_ticket=abcdefghijkl"),
+        ("", ""),
+    ],
+)
+def test_what_is_left_for_the_log(before, after):
+    environ = {"QUERY_STRING": before, "RAW_URI": "/events?" + before, "PATH_INFO": "/events"}
+    tickets.hide(environ)
+    assert environ == {"QUERY_STRING": after, "RAW_URI": "/events?" + after, "PATH_INFO": "/events"}

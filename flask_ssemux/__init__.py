@@ -39,9 +39,11 @@ __all__ = [
     "SSEMuxError",
     "broadcast",
     "cursor",
+    "disconnect",
     "init_app",
     "presence",
     "publish",
+    "revoke",
     "send_to_user",
     "streaming",
     "ticket",
@@ -76,6 +78,18 @@ def cursor() -> str:
 def presence(channel: str) -> dict[str | None, int]:
     """Who is on a channel of the current application now. See ``SSEMux.presence``."""
     return current().presence(channel)
+
+
+def disconnect(
+    user_id: Any = None, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
+) -> str:
+    """End all streams of a user, or of a channel, of the current application. See ``Ordering.disconnect``."""
+    return current().disconnect(user_id, channel, stop, reason)
+
+
+def revoke(user_id: Any, channel: str, reason: str = "revoked") -> str:
+    """End the streams of a user that read a channel, in the current application. See ``Ordering.revoke``."""
+    return current().revoke(user_id, channel, reason)
 
 
 def ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:

@@ -13,12 +13,25 @@ from flask import current_app
 
 from . import tickets, wire
 from .brokers import Broker
-from .errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidEvent, InvalidIdentity, Unauthorized
+from .errors import (
+    ApplicationError,
+    BadRequest,
+    Forbidden,
+    InvalidChannel,
+    InvalidEvent,
+    InvalidIdentity,
+    QueryTooLong,
+    Unauthorized,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Channels that one stream may name; a browser's URL has room for about as many.
 CHANNELS = 100
+
+#: Bytes of a query: what nginx takes of a request's whole line (large_client_header_buffers), and the most that
+#: gunicorn can be set to (limit_request_line, 4094 by default). Other servers let more in.
+QUERY_BYTES = 8190
 
 
 class Pattern:
@@ -182,6 +195,15 @@ def named(asked: Sequence[str], user_id: str | None) -> list[str]:
         if not wire.is_named(channel) and channel not in own:
             raise Forbidden("the channel %r is its user's alone" % channel, channel)
     return [channel for channel in channels if channel not in own]
+
+
+def check_query(query: str) -> None:
+    """Refuse a query before anything takes it apart.
+
+    :raises QueryTooLong: it is.
+    """
+    if len(query) > QUERY_BYTES:
+        raise QueryTooLong("a query has at most %d bytes; this one has %d" % (QUERY_BYTES, len(query)))
 
 
 def personal(user_id: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""``flask ssemux …``: publish, tail, presence, status and doctor, from a shell beside the application.
+"""``flask ssemux …``: publish, tail, presence, disconnect, status and doctor, from a shell beside the application.
 
 Options are parsed and things are printed here; what is done is done elsewhere.
 """
@@ -16,6 +16,7 @@ from flask.cli import AppGroup
 from .brokers import Broker, Record
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
+from .printable import printable
 from .redact import without_password
 from .service import Service, current
 from .status import line, shown, summary, totals
@@ -28,7 +29,7 @@ TAIL = 0.1
 def commands() -> AppGroup:
     """The group that ``init_app`` adds to ``app.cli``."""
     group = AppGroup("ssemux", help="Server-Sent Events: publish, look, find out.")
-    for command in (publish, tail, presence, status, doctor):
+    for command in (publish, tail, presence, disconnect, status, doctor):
         group.add_command(command)
     return group
 
@@ -104,8 +105,28 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     broker = _shared(current())
     for channel in channels:
         check_channel(channel)
+    as_told = printable if sys.stdout.isatty() else str  # programs get it as it is
     for cursor, record in _events(broker, channels, _start(broker, after), follow):
-        click.echo("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n")))
+        click.echo(as_told("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n"))))
+
+
+@_command
+@click.option("--user", help="All streams of this user.")
+@click.option("--channel", help="All streams that read this channel; with --user, those of the user.")
+@click.option("--stop", is_flag=True, help="Tell the clients to stay away.")
+@click.option("--reason", help="What the clients are told.")
+def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | None) -> None:
+    """End streams in every process and on every machine; their clients come back, and are asked anew who they are."""
+    service = current()
+    _shared(service)
+    if user is not None and channel is not None:
+        if stop:
+            raise click.UsageError("--stop goes with --user or --channel, not with both")
+        click.echo(service.revoke(user, channel, reason or "revoked"))
+    elif user is None and channel is None:
+        raise click.UsageError("say whose: --user ID, or --channel NAME, or both")
+    else:
+        click.echo(service.disconnect(user, channel, stop, reason or "disconnected"))
 
 
 @_command

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
 from time import monotonic
 from typing import Any, Callable, Iterator, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, Callable, Iterator, TypeVar
 from flask import Response, current_app, request
 
 from . import wire
+from .aside import aside
 from .lifecycle import Process
 from .options import log
 from .routes import CONTENT_TYPE, come_back, finish, send_away
@@ -27,6 +29,10 @@ from .transports.peer import Peer
 from .transports.waiting import departures, greenlets_are_threads
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What an event ends with, and a line, in the ways of WHATWG HTML 9.2.5.
+BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+LINE_ENDS = (b"\n", b"\r")
 
 
 def streaming(view: F) -> F:
@@ -67,7 +73,7 @@ def _response(returned: Any) -> Response:
 def _wrap(response: Response, process: Process) -> Response:
     trouble = why_not(request.environ)
     if trouble:
-        log.error("a stream was refused: %s", trouble)
+        process.refused(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
     source = OldStream(response.response, process, Peer(request.environ))
@@ -175,8 +181,7 @@ class OldStream:
         assert self._items is not None
         self._inside = True
         try:
-            item = next(self._items)
-            return item.encode("utf-8") if isinstance(item, str) else item
+            return _as_bytes(next(self._items))
         except StopIteration:
             self._over = True
         except GeneratorExit:  # thrown by us, or out of the generator by itself: it is over
@@ -213,7 +218,7 @@ class OldStream:
         if now < due:
             return due
         if self._inside and self._turn.acquire(False):
-            threading.Thread(target=self._write_beat, name="ssemux-beat", daemon=True).start()
+            aside("ssemux-beat", self._write_beat)
             return now + self._options.heartbeat
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()
@@ -223,8 +228,10 @@ class OldStream:
 
     def leave(self, last: bytes) -> None:
         """Its worker goes: say so, and end."""
-        if self._tail.endswith(b"\n"):
+        if self._tail.endswith(BOUNDARIES):
             self._last = last
+        elif self._tail.endswith(LINE_ENDS):  # a blank line here would make an event of half a one
+            self._last = last[:-1]
         self._end()
 
     def cut(self) -> None:
@@ -264,8 +271,10 @@ class OldStream:
 
     def _beat_frame(self) -> bytes:
         """Within an event only a bare comment line is harmless; within a line, nothing is."""
-        if self._tail.endswith((b"\n\n", b"\r\n\r\n")):
+        if self._tail.endswith(BOUNDARIES):
             return wire.heartbeat(self._options.heartbeat_event)
+        if self._tail.endswith(b"\r"):
+            return b": heartbeat\r"  # if the rest of a CRLF follows, then it is this line's
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
 
 
@@ -276,6 +285,14 @@ def _tell_of_silence(error: str) -> None:
         "old streams get no heartbeats here while their generator sleeps, the server does not let them be written "
         "beside it (%s): use gunicorn or uWSGI with gevent, or SSEMux.add_stream", error
     )  # fmt: skip
+
+
+def _as_bytes(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode("utf-8")
+    if not isinstance(item, bytes):
+        raise TypeError("an old stream's generator yields text or bytes, not %r" % (item,))
+    return item
 
 
 def _act_for(greenlet: Any) -> None:

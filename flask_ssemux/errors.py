@@ -65,6 +65,13 @@ class BadRequest(ClientError):
     """A query that cannot be understood."""
 
 
+class QueryTooLong(ClientError):
+    """A query of more bytes than any client of ours needs."""
+
+    status = 414
+    code = "query_too_long"
+
+
 class Unauthorized(ClientError):
     """The channel needs a user, and nobody is logged in."""
 

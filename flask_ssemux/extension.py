@@ -20,6 +20,7 @@ from .errors import ApplicationError
 from .lifecycle import Process
 from .options import Options
 from .publisher import Publishing
+from .recheck import Recheck
 from .routes import blueprint, finish, fixed
 from .service import KEY, Service, current
 
@@ -67,6 +68,8 @@ class SSEMux(Publishing):
         server.check_start(options.broker)
         open_broker(options.broker, folder=app.instance_path).close()
         process = Process(options, app.instance_path, self._rules.is_tracked)
+        if options.recheck is not None:
+            process.recheck = Recheck(app, self._rules, options.recheck)
         service = app.extensions[KEY] = Service(options, self._rules, process)
         app.register_blueprint(blueprint(process, self._rules))
         app.after_request(_finisher(service))
@@ -160,6 +163,7 @@ class SSEMux(Publishing):
 
     def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """A ticket for one stream of this user; see ``flask_ssemux.ticket``."""
+        current()
         return tickets.issue(user_id, channels, expires)
 
     def add_stream(

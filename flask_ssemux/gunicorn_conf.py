@@ -49,4 +49,5 @@ graceful_timeout = 20
 #: Seconds that a connection without a request stays open; a stopping worker waits for those too.
 #: Behind a balancer that keeps connections (AWS ALB: 60 s) set it above that balancer's time-out,
 #: else now and then a request meets a connection that is just being closed.
+#: It is also how long the head of a request may take: half a request loses its place then. Never 0, which is for ever.
 keepalive = 5

@@ -20,6 +20,10 @@ log = logging.getLogger("flask_ssemux")
 #: Looks between two moments in which others may run. A look may write: 2 to 3 ms of work.
 TOGETHER = 200
 
+#: Seconds of looks at most before others may run, if their last turn was as long: a flood of requests, which takes the
+#: loop 50 ms a turn, may not leave the clock 3 ms of each.
+SHARE = 0.02
+
 
 class Member(Protocol):
     """Something that wants to be looked at by the clock."""
@@ -134,6 +138,8 @@ class Heart:
         self.clock = clock
         self.pulse = pulse or Pulse()
         self._breathe = breathe
+        #: When others last had a turn, and for how long.
+        self._breathed_at = self._breath_took = 0.0
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         self._running = False
@@ -167,9 +173,14 @@ class Heart:
         self.pulse.end()
 
     def _breath(self) -> None:
-        self.pulse.turn(self.clock())  # the looks before it were work of ours; what follows is others' turn
+        now = self.clock()
+        self.pulse.turn(now)  # the looks before it were work of ours; what follows is others' turn
+        if now - self._breathed_at < min(self._breath_took, SHARE):
+            return
         self._breathe()
-        self.pulse.turn(self.clock())
+        self._breathed_at = self.clock()
+        self._breath_took = self._breathed_at - now
+        self.pulse.turn(self._breathed_at)
 
     def _is_needed(self) -> bool:
         with self._starting:

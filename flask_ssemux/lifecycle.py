@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import platform
 import sys
@@ -16,18 +17,23 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from . import replay, server
 from .access import Places
+from .aside import aside
 from .attendance import Attendance
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
 from .census import Census, memory
+from .control import end
+from .elders import Elders
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
+from .quiet import Quiet
+from .recheck import Recheck
 from .slots import Slots
 from .stream import Stream
 from .transports.choice import handed_over
@@ -47,6 +53,9 @@ PAST = int(600 / REPORT_SECONDS)
 
 #: Seconds in which a slot may become free where streams are handed over: one that is being opened has it for a moment.
 HAND_OVER = 1.0
+
+#: Seconds that the process which has a user's oldest stream has to end it, before the new one is sent away.
+MAKE_ROOM = 2.0
 
 #: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
 DRAIN = 3.0
@@ -73,6 +82,10 @@ class Process:
         self._expected: weakref.WeakSet[Guest] = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
+        self._refused = Quiet()
+        #: Asks open streams again, where that is wanted; set by the extension.
+        self.recheck: Recheck | None = None
+        self._elders: Elders | None = None
         self.is_closed = False
         #: Events that this process's application published; its service knows.
         self.published: Callable[[], int] = lambda: 0
@@ -107,25 +120,38 @@ class Process:
     def _build(self) -> None:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
-        breathe = self._breathe = _breathe_greenlets if greenlets_are_threads() else _breathe_threads
+        gevent = greenlets_are_threads()
+        breathe = self._breathe = _breathe_greenlets if gevent else _breathe_threads
         #: Tells it from all that had, or will have, its process id.
         self._name = "%d-%s" % (os.getpid(), new_epoch())
         self._past: deque[tuple[int, int, int]] = deque(maxlen=PAST)
-        self.heart = Heart(options.heartbeat, breathe=breathe, pulse=self._pulse())
+        self.heart = Heart(options.heartbeat, breathe=_turn_loop if gevent else breathe, pulse=self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
         attendance = self.attendance = Attendance(broker, options.heartbeat, self._is_tracked)
-
-        def on_closed(stream: Stream) -> None:
-            attendance.left(stream)
-            places.leave(stream.user_id)
-
-        #: What a stream calls when it is no more; one object for all.
-        self.on_closed: Callable[[Stream], None] = on_closed
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
         #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
         self._max_in_slots = _most_in(self._slots, options.max_streams)
-        self._mux = Mux(broker, self.heart, options, breathe)
+        mux = Mux(broker, self.heart, options, breathe)
+        if options.over_user_limit == "oldest":
+            self._elders = Elders(broker, mux.control.end)
+            mux.control.replace = self._elders.replace
+        recheck, elders = self.recheck, self._elders
+
+        def left(stream: Stream) -> None:
+            attendance.left(stream)
+            places.leave(stream.user_id)
+            if elders is not None:
+                elders.left(stream)
+            if recheck is not None:
+                recheck.left(stream)
+
+        #: What a stream calls when it is no more; one object for all.
+        self.on_closed: Callable[[Stream], None] = left
+        if recheck is not None:
+            recheck.begin(lambda stream, why: end(stream, why, mux.farewell(why)), self.heart.clock, breathe)
+            self.heart.add(recheck, self.heart.clock())
+        self._mux = mux
         for work, every, first in (
             (self._watch_server, LEAVING, LEAVING),
             (self._renew_places, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
@@ -182,7 +208,7 @@ class Process:
         if trouble:
             return trouble
         try:
-            if not self.places.take(user_id):
+            if not self._take_of_users(user_id):
                 trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
             elif self.mux.is_draining:  # meanwhile: counting may have waited
                 self.places.leave(user_id)
@@ -193,6 +219,33 @@ class Process:
         if trouble:
             self.opened()
         return trouble
+
+    def _take_of_users(self, user_id: str | None) -> bool:
+        """Take one of the user's places; where that is wanted, the one of their oldest stream."""
+        if self.places.take(user_id):
+            return True
+        if self._elders is None or user_id is None:
+            return False
+        self._elders.make_room(user_id)
+        deadline, pause = time.monotonic() + MAKE_ROOM, 0.02
+        while time.monotonic() + pause < deadline:
+            time.sleep(pause)
+            if self.places.take(user_id):
+                return True
+            pause *= 1.5
+        return False
+
+    def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str]) -> None:
+        """A stream was opened.
+
+        :param environ: of its request.
+        :param asked: its channels that ``authorize`` was asked for.
+        """
+        self.attendance.came(stream)
+        if self._elders is not None:
+            self._elders.joined(stream)
+        if self.recheck is not None:
+            self.recheck.joined(stream, environ, asked)
 
     def _count_in(self, guest: Guest | None = None) -> str | None:
         """Count one more, if there is room; why not, or None."""
@@ -211,6 +264,17 @@ class Process:
         """The stream whose place was taken counts for itself now, or there will be none."""
         with self._counting:
             self._opening -= 1
+
+    def refused(
+        self, why: str, how: str = "was sent away", level: int = logging.WARNING, error: Exception | None = None
+    ) -> None:
+        """A stream was not opened: counted, and said once a minute.
+
+        :param error: what the line says instead of why.
+        """
+        more = self._refused.count(why, time.monotonic())
+        if more is not None:
+            log.log(level, "a stream %s: %s%s", how, error or why, more)
 
     def take_guest(self, guest: Guest) -> str | None:
         """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None."""
@@ -264,11 +328,14 @@ class Process:
         if self._mux is not None:
             self.heart.forget()
         self._pid = os.getpid()
-        self._broker = self._mux = None
+        self._broker = self._mux = self._elders = None
+        if self.recheck is not None:
+            self.recheck.forget()
         self._guests = set()
         self._expected = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
+        self._refused = Quiet()
         self.is_closed = False
         self._making = threading.RLock()
 
@@ -279,13 +346,13 @@ class Process:
     # In threads of their own: a store that is busy must not hold up a heartbeat.
 
     def _renew_places(self) -> None:
-        threading.Thread(target=self.broker.renew, name="ssemux-places", daemon=True).start()
+        aside("ssemux-places", self.broker.renew)
 
     def _report(self) -> None:
         mux = self._mux
         if mux is not None and not self.is_closed:
             self._past.append((int(time.time()), self.held, mux.delivered))
-            threading.Thread(target=self._tell, args=(mux,), name="ssemux-report", daemon=True).start()
+            aside("ssemux-report", self._tell, mux)
 
     def _tell(self, mux: Mux) -> None:
         self.broker.report(self.figures(mux))
@@ -309,6 +376,8 @@ class Process:
             "streams": self.held,
             "handed_over": handed_over(),
             "delivered": mux.delivered,
+            "refused": sum(self._refused.counts.values()),
+            "refused_why": self._refused.counts,
             "published": self.published(),
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
@@ -352,10 +421,15 @@ def _watcher(pulse: Pulse) -> Watcher:
 
 def _breathe_greenlets() -> None:
     """Let every greenlet run that is ready now, and then what has come in: requests, and clients' ends."""
+    time.sleep(0)  # the hub takes them in the order they were woken
+    _turn_loop()
+
+
+def _turn_loop() -> None:
+    """Let gevent's loop turn once. In a flood of requests thousands of greenlets are ready; not all are waited for."""
     from gevent import get_hub
 
-    time.sleep(0)  # the hub takes them in the order they were woken
-    # It takes fifty such turns before it looks at the sockets; it looks before it calls an idle watcher.
+    # It takes fifty turns of ready greenlets before it looks at the sockets; it looks before it calls an idle watcher.
     # Of the highest priority, or a busy loop would never call it.
     hub = get_hub()
     watcher = hub.loop.idle()

@@ -14,11 +14,13 @@ from typing import Callable, Iterable, Iterator, Sequence
 from . import wire
 from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
+from .control import Control
 from .errors import BrokerBehind, BrokerUnavailable
 from .fanout import SLICE, FanOut
 from .heart import Heart
 from .latest import Latest
 from .options import Options, log
+from .orders import CHANNEL, Order
 from .replay import Replay
 from .stream import Limits, Stream
 from .wire import Cursor
@@ -72,6 +74,8 @@ class Mux:
         beat = wire.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
         self._fan_out = FanOut(self._limits, breathe)
+        self.control = Control(self._readers, self.farewell, breathe, options.history_events)
+        self._has_orders = False
 
     def __len__(self) -> int:
         """Streams that are open."""
@@ -86,6 +90,21 @@ class Mux:
     def is_draining(self) -> bool:
         return self._draining is not None
 
+    def orders_taken(self) -> int:
+        """How many orders came so far: asked before a client's rules are, and told when its stream is opened.
+
+        :raises BrokerUnavailable: orders do not come yet.
+        """
+        self._listen()
+        return self.control.taken
+
+    def is_to_stay_away(self, user_id: str | None, channels: Sequence[str], last_ids: Sequence[str]) -> bool:
+        """Whether this client was told so, while it was away."""
+        seen = wire.newest(last_ids, self._epoch)
+        if not isinstance(seen, Cursor) or seen.epoch != self._epoch:
+            return False
+        return self.control.is_stopped(user_id, channels, seen.sequence)
+
     # -- streams -----------------------------------------------------------
 
     def open(
@@ -96,6 +115,7 @@ class Mux:
         snapshots: Snapshots = lambda _: (),
         on_closed: Callable[[Stream], None] = lambda _: None,
         new: Sequence[str] = (),
+        orders_taken: int | None = None,
     ) -> Stream:
         """A stream of these channels, joined without gap or double to what its client has seen.
 
@@ -103,6 +123,7 @@ class Mux:
         :param snapshots: first events of the channels that are new to the client.
         :param on_closed: called when the stream is no more; not if this raises.
         :param new: channels that are new to a client which has seen others: they begin now, whatever its cursor.
+        :param orders_taken: before its rules were asked: orders that came since are for it, too.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) its place in the history cannot be found out.
         """
         self._listen()
@@ -128,6 +149,8 @@ class Mux:
         self._heart.add(stream, now + self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
+        if orders_taken is not None:
+            self.control.check(stream, orders_taken)
         return stream
 
     def streams(self) -> list[Stream]:
@@ -233,6 +256,11 @@ class Mux:
         with self._lock:
             return list(self._streams)
 
+    def _readers(self, channel: str | None) -> Sequence[Stream]:
+        """The streams of a channel; with None, all."""
+        with self._lock:
+            return list(self._streams) if channel is None else self._targets_of(channel)
+
     # -- what the broker tells ---------------------------------------------
 
     def _listen(self) -> None:
@@ -241,6 +269,9 @@ class Mux:
                 told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
                 self._epoch, self._position = self.broker.listen(told)
                 self._placed.set()
+            if not self._has_orders:
+                self.control.begin(self.broker, self._position)
+                self._has_orders = True
 
     def _deliver(self, records: Sequence[Record]) -> None:
         self._placed.wait()
@@ -249,7 +280,9 @@ class Mux:
                 self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
                 self._note(record)
-            if targets:
+            if record.channel == CHANNEL:
+                self.control.take(record)
+            elif targets:
                 self.delivered += len(targets)
                 frame = wire.frame(record.body, "%s-%d" % (self._epoch, record.sequence))
                 if record.latest is not None:
@@ -278,6 +311,8 @@ class Mux:
                 self._latest.forget(channel)
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
             self._fan_out.tell(targets, reset([channel], "history"))
+        if CHANNEL in channels:
+            self.control.carry_out(Order(reason="orders were lost"))
 
     def _renewed(self, head: Cursor) -> None:
         self._placed.wait()
@@ -287,6 +322,7 @@ class Mux:
             self._epoch, self._position = head
             self._wanted.clear()  # so that what is the latest in the new life is asked for
             self._latest.forget_all()
+            self.control.begin_anew()
         for stream in self._all():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")

@@ -26,6 +26,8 @@ PREFIX = "SSEMUX_"
 #: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
 BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
+OVER_USER_LIMIT = ("refuse", "oldest")
+
 TRANSPORTS = ("auto", "generator", "handoff")
 
 #: Words for "not set", as environments and old configuration files write them.
@@ -66,6 +68,12 @@ def _broker(value: Any) -> str:
 
 def _transport(value: Any) -> str:
     if value not in TRANSPORTS:
+        raise ValueError
+    return str(value)
+
+
+def _over_user_limit(value: Any) -> str:
+    if value not in OVER_USER_LIMIT:
         raise ValueError
     return str(value)
 
@@ -204,12 +212,29 @@ class Options:
         low=1,
         high=1000000,
     )
+    over_user_limit: str = _option(
+        "refuse",
+        _over_user_limit,
+        "one of " + ", ".join(OVER_USER_LIMIT),
+        "what a user who holds that many gets for one more: `refuse` tells the new client to come back, `oldest` ends "
+        "the user's oldest stream for it",
+    )
     lifetime: float | None = _option(
         None,
         _seconds,
         "seconds from 1 to 31536000, or off",
         "a stream ends cleanly after this long (spread over 80 to 100 %) and its client resumes: "
         "rebalances workers, repeats `identify`",
+        low=1,
+        high=31536000,
+        shown="off",
+    )
+    recheck: float | None = _option(
+        None,
+        _seconds,
+        "seconds from 1 to 31536000, or off",
+        "every open stream is asked again, about this often, who its user is and whether it may read its channels; a "
+        "no ends it",
         low=1,
         high=31536000,
         shown="off",

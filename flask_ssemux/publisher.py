@@ -12,20 +12,18 @@ from typing import Any
 from . import wire
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
+from .orders import Ordering
 
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.
 RUN = 50
 
 
-class Publishing:
+class Publishing(Ordering):
     """``publish``, ``send_to_user`` and ``broadcast`` onto a broker."""
 
     max_event_bytes: int
     _published = 0
-
-    def _broker(self) -> Broker:
-        raise NotImplementedError
 
     def _keeps_latest(self, channel: str) -> bool:
         """Whether all events of this channel are published as ``latest``."""

@@ -6,14 +6,15 @@ stream itself holds nothing of it. Rules are asked, not made, here.
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from . import server, tickets, wire
-from .access import Pattern, Rules, named, personal, text_of
+from .access import Pattern, Rules, check_query, named, personal, text_of
 from .errors import BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
@@ -45,6 +46,10 @@ CLIENT = Path(__file__).with_name("static") / "ssemux.js"
 COME_BACK = (10.0, 30.0)
 
 
+#: What clients hear of a history that began anew a moment ago.
+BEHIND = "the history began anew, and this worker has yet to hear of it"
+
+
 def blueprint(process: Process, rules: Rules) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
@@ -60,11 +65,13 @@ def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool
     """
 
     def view(**values: Any) -> Response:
+        taken = process.mux.orders_taken()
         user = rules.user()
         user_id = text_of(user)
         channels = [pattern.fill(values) for pattern in patterns]
-        rules.check(user, (channel for channel, pattern in zip(channels, patterns) if pattern.names))
-        return _stream(process, rules, user_id, channels + (personal(user_id) if own else []))
+        asked = [channel for channel, pattern in zip(channels, patterns) if pattern.names]
+        rules.check(user, asked)
+        return _stream(process, rules, Asked(user_id, asked, taken), channels + (personal(user_id) if own else []))
 
     return answering(process, view)
 
@@ -76,15 +83,19 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
         try:
             trouble = server.why_not(request.environ)
             if trouble:
-                log.error("a stream was refused: %s", trouble)
+                process.refused(trouble, "was refused", logging.ERROR)
                 return come_back(trouble)
+            check_query(request.environ.get("QUERY_STRING", ""))
+            if wire.STOP_ID in last_ids():
+                return stay_away()
             return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view(**values)
         except ClientError as error:
             return _refusal(error)
-        except BrokerBehind as error:
-            return come_back(str(error), spread(process.options.retry))
+        except BrokerBehind as error:  # which may name the store
+            log.warning("a stream was sent away: %s", error)
+            return come_back(BEHIND, spread(process.options.retry))
         except BrokerError as error:
-            log.error("a stream was refused: %s", error)
+            process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
             return come_back("the broker cannot be reached")
 
     return answer
@@ -113,18 +124,38 @@ def come_back(why: str, milliseconds: int | None = None) -> Response:
     return finish(current_app.response_class(wire.retry(pause, why), content_type=CONTENT_TYPE))
 
 
+def stay_away() -> Response:
+    """204, after which no browser comes back by itself (WHATWG HTML 9.2.3): its user's streams were ended for good."""
+    return finish(current_app.response_class(status=204))
+
+
 def send_away(process: Process, why: str) -> Response:
     """There is no room here: come back later; or, where this worker stops, soon, to another one."""
-    log.warning("a stream was sent away: %s", why)
+    process.refused(why)
     return come_back(why, spread(process.options.retry) if process.mux.is_draining else None)
 
 
+class Asked(NamedTuple):
+    """What the application's rules were asked.
+
+    :param user_id: who ``identify`` said it is.
+    :param channels: those that ``authorize`` was asked for.
+    :param taken: how many orders had come before: what comes later is not in its answers.
+    """
+
+    user_id: str | None
+    channels: list[str]
+    taken: int
+
+
 def _events(process: Process, rules: Rules) -> Response:
+    taken = process.mux.orders_taken()
     user = rules.user()
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
     rules.check(user, channels)
-    return _stream(process, rules, user_id, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
+    asked = Asked(user_id, channels, taken)
+    return _stream(process, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
 def _client() -> Response:
@@ -142,14 +173,19 @@ def asset(file: Path, content_type: str) -> Response:
 
 
 def _stream(
-    process: Process, rules: Rules, user_id: str | None, channels: Sequence[str], new: Sequence[str] = ()
+    process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()
 ) -> Response:
+    user_id, mux, seen = asked.user_id, process.mux, last_ids()
+    if mux.is_to_stay_away(user_id, channels, seen):
+        return stay_away()
     ticket = tickets.presented()
 
     def opened() -> Stream:
         if ticket is not None:
             ticket.use(process.broker)  # only now: who is sent away comes back with it
-        return process.mux.open(channels, user_id, last_ids(), rules.snapshots, process.on_closed, new)
+        stream = mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
+        process.joined(stream, request.environ, asked.channels)
+        return stream
 
     return served(process, user_id, opened)
 
@@ -182,7 +218,6 @@ def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) 
         raise
     finally:
         process.opened()
-    process.attendance.came(stream)
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 

@@ -17,10 +17,10 @@ from .options import Options
 from .wire import Cursor
 
 #: Figures that add up over all workers.
-SUMS = ("streams", "handed_over", "delivered", "late")
+SUMS = ("streams", "handed_over", "delivered", "refused", "late")
 
 #: More of them, which are not in each worker's line.
-MORE_SUMS = ("published", "refused", "queued", "queued_bytes", "silence_sum")
+MORE_SUMS = ("published", "queued", "queued_bytes", "silence_sum")
 
 #: Figures of which the largest of all workers is told.
 MOST = ("deepest", "longest_silence", "longest_late")

@@ -26,6 +26,9 @@ SCHEME = "Ticket"
 #: Seconds that a ticket may be good for: it is there to be used at once.
 LONGEST = 3600.0
 
+#: Seconds for which a ticket stays used up after it expired: as far as the clocks of two machines may be apart.
+SKEW = 60.0
+
 #: Where a request's environment has its ticket, once it was read.
 KEY = "ssemux.ticket"
 
@@ -56,7 +59,7 @@ class Ticket(NamedTuple):
         :raises BadTicket: it was used before.
         :raises BrokerUnavailable: nobody can tell.
         """
-        if not broker.claim(PARAMETER + ":" + self.name, max(1.0, self.until - time.time())):
+        if not broker.claim(PARAMETER + ":" + self.name, max(0.0, self.until - time.time()) + SKEW):
             raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
 
 
@@ -88,7 +91,7 @@ def presented() -> Ticket | None:
     text = environ.get(KEY)
     if text is not None:
         return _read(text)
-    shown = request.args.getlist(PARAMETER) + _of_header(request.headers.get("Authorization", ""))
+    shown = _of_query() + _of_header(request.headers.get("Authorization", ""))
     if not shown:
         return None
     if len(shown) > 1:
@@ -113,6 +116,12 @@ def hide(environ: MutableMapping[str, Any]) -> None:
 def _hidden(field: str) -> str:
     name, mark, value = field.partition("=")
     return name + mark + value[:_SHOWN] + "..." if unquote_plus(name) == PARAMETER else field
+
+
+def _of_query() -> list[str]:
+    """At an old URL (``add_stream``) the parameter may be the application's own since ever: what is not signed is."""
+    shown = request.args.getlist(PARAMETER)
+    return shown if request.endpoint == "ssemux.events" else [text for text in shown if "." in text]
 
 
 def _of_header(value: str) -> list[str]:

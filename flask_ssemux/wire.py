@@ -28,6 +28,9 @@ USER_PREFIX = "user:"
 #: Names of events and channels that are the extension's own begin with this.
 OWN_PREFIX = "ssemux."
 
+#: The ``id`` of an event after which its client must stay away. It is no cursor, and comes back as ``Last-Event-ID``.
+STOP_ID = "stop"
+
 #: Longest channel name, in characters; long enough for two UUIDs and a path.
 CHANNEL_LENGTH = 255
 
@@ -191,6 +194,11 @@ def own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
     """A frame of the extension's own, such as ``ssemux.hello``."""
     made = _fields(data, event=OWN_PREFIX + event)
     return made if cursor is None else frame(made, str(cursor))
+
+
+def stay_away(event: str, reason: str) -> bytes:
+    """The last event of a client that must not come back: every client sends its ``id`` when it does."""
+    return frame(_fields({"reason": reason}, event=OWN_PREFIX + event), STOP_ID)
 
 
 def comment(text: str) -> bytes:

@@ -18,7 +18,7 @@ import nox
 ROOT = Path(__file__).resolve().parents[1]
 
 #: What servers and versions of packages matter to, two files at a time. The rest of the suite runs on one stack.
-TESTS = ("tests/unit", "tests/brokers", "tests/server", "-n", "2", "--dist", "loadfile")
+TESTS = ("tests/unit", "tests/brokers", "tests/server", "tests/hostile", "-n", "2", "--dist", "loadfile")
 
 
 class Stack(NamedTuple):

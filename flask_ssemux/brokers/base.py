@@ -207,6 +207,25 @@ class Broker:
     def renew(self) -> None:
         """Say that this process lives and keeps its places; every ``HOLD_SECONDS / 3``. Never raises."""
 
+    @property
+    def holder(self) -> str:
+        """The name under which this process holds its places."""
+        raise NotImplementedError
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        """Show the others since when (Unix time) this process has the oldest of its places under this key; None: it
+        has none. Never raises."""
+        raise NotImplementedError
+
+    def oldest(self, key: str) -> str | None:
+        """The holder, of those alive that hold places under this key, which showed the oldest; None: nobody holds one.
+
+        Who has shown nothing comes first: nobody knows how old its places are.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
     def claim(self, key: str, seconds: float) -> bool:
         """Whether this is the first claim to the key, over all processes, in these seconds (at least 1).
 

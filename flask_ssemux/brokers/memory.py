@@ -98,6 +98,18 @@ class MemoryBroker(Broker):
             if left > 0:
                 self._places[key] = left
 
+    @property
+    def holder(self) -> str:
+        return self._holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        pass  # there is no other process
+
+    def oldest(self, key: str) -> str | None:
+        with self._changed:
+            self._check_open()
+            return self._holder if key in self._places else None
+
     def claim(self, key: str, seconds: float) -> bool:
         with self._changed:
             self._check_open()

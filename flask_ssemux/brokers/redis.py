@@ -8,10 +8,11 @@
     {p}:floors        sorted set: channel -> its newest event that was trimmed
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
+    {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
     {p}:present       hash: holder -> "until run", how long what it said of who is there counts, and to which server
     {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
-    {p}:claim:<key>   there while it may not be claimed again
+    {p}:claim:<key>   there while it may not be claimed again; whose it is
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
     {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
@@ -74,9 +75,11 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _CLAIM, _REPORT, _REPORTS, _FIGURES, _PRESENT, _PRESENCE = map(
-    _script,
-    ("append", "head", "read", "hold", "places", "claim", "report", "reports", "figures", "present", "presence"),
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _SHOW_OLDEST, _OLDEST, _CLAIM = map(
+    _script, ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim")
+)
+_REPORT, _REPORTS, _FIGURES, _PRESENT, _PRESENCE = map(
+    _script, ("report", "reports", "figures", "present", "presence")
 )
 
 
@@ -161,8 +164,22 @@ class RedisBroker(Broker):
     def renew(self) -> None:
         self._places.renew()
 
+    @property
+    def holder(self) -> str:
+        return self._places.holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        try:
+            self.call(_SHOW_OLDEST, key, self.holder, "" if since is None else "%.6f" % since)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("the oldest of %s not told: %s", key, error)
+
+    def oldest(self, key: str) -> str | None:
+        holders = [holder.decode("utf-8") for holder in self.call(_OLDEST, key, line="reading")[2]]
+        return next((holder for holder in holders if not base.is_dead(holder)), None)
+
     def claim(self, key: str, seconds: float) -> bool:
-        return bool(self.call(_CLAIM, key, int(seconds * 1000))[2])
+        return bool(self.call(_CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
     def report(self, figures: dict[str, Any]) -> None:
         if self._process != os.getpid():
@@ -294,7 +311,7 @@ class _Places:
 
     def __init__(self, broker: RedisBroker) -> None:
         self._broker = broker
-        self._holder = base.new_holder()
+        self.holder = base.new_holder()
         self._held: Counter[str] = Counter()
         self._total = 0
         self._given_back: set[str] = set()
@@ -346,7 +363,7 @@ class _Places:
 
     def _ask(self, key: str, limit: int) -> tuple[bool, list[str]]:
         counts = (self._held[key] + 1, self._total + 1)
-        answer = self._broker.call(_HOLD, key, self._holder, *counts, limit, _LASTS)
+        answer = self._broker.call(_HOLD, key, self.holder, *counts, limit, _LASTS)
         return bool(answer[2]), [name.decode("utf-8") for name in answer[3]]
 
     def _tell_given_back(self) -> None:
@@ -365,7 +382,7 @@ class _Places:
             for start in range(0, len(names), CHANNELS):
                 with base.within(self._telling, "places are counted"):
                     some = [(key, self._held[key]) for key in names[start : start + CHANNELS]]
-                    self._broker.call(_PLACES, self._holder, self._total, _LASTS, *itertools.chain.from_iterable(some))
+                    self._broker.call(_PLACES, self.holder, self._total, _LASTS, *itertools.chain.from_iterable(some))
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("places not told: %s", error)
 

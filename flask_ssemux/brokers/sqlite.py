@@ -5,6 +5,7 @@
     channels  name, kept, floor                             events kept, newest one trimmed
     life      epoch, boot, forgotten, seconds, events       one row: see below
     holds     key, holder, places, until                    places taken, by process
+    elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
     presence  channel, user ("" is nobody), holder, streams who is there, by process
     present   holder, until                                 how long what a process said of that counts
@@ -79,7 +80,11 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
 #: Came later: files of before them get them when they are opened.
 _LATER = """
 CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, since REAL NOT NULL,
+                                   PRIMARY KEY (key, holder)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+-- Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
+CREATE INDEX IF NOT EXISTS claims_until ON claims (until);
 CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, holder TEXT NOT NULL,
                                      streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
@@ -157,6 +162,18 @@ class SQLiteBroker(Broker):
 
     def renew(self) -> None:
         self._quietly(lambda file: file.renew(self._holder, self._held))
+
+    @property
+    def holder(self) -> str:
+        return self._holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        self._quietly(lambda file: file.show_oldest(key, self._holder, since))
+
+    def oldest(self, key: str) -> str | None:
+        with self._opened() as file:
+            holders = file.oldest_first(key)
+        return next((holder for holder in holders if not base.is_dead(holder)), None)
 
     def claim(self, key: str, seconds: float) -> bool:
         with self._opened() as file, file.writing():
@@ -461,6 +478,7 @@ class _File:
 
     def release_all(self, holder: str) -> None:
         self._writer.execute("DELETE FROM holds WHERE holder = ?", (holder,))
+        self._writer.execute("DELETE FROM elders WHERE holder = ?", (holder,))
 
     def renew(self, holder: str, held: dict[str, int]) -> None:
         now = time.time()
@@ -469,6 +487,23 @@ class _File:
             "INSERT INTO holds VALUES (?, ?, ?, ?)",
             [(key, holder, places, now + base.HOLD_SECONDS) for key, places in held.items()],
         )
+        self._writer.execute("DELETE FROM elders WHERE holder NOT IN (SELECT holder FROM holds)")
+
+    def show_oldest(self, key: str, holder: str, since: float | None) -> None:
+        if since is None:
+            self._writer.execute("DELETE FROM elders WHERE key = ? AND holder = ?", (key, holder))
+        else:
+            self._writer.execute("INSERT OR REPLACE INTO elders VALUES (?, ?, ?)", (key, holder, since))
+
+    def oldest_first(self, key: str) -> list[str]:
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT holder FROM holds LEFT JOIN elders USING (key, holder) WHERE key = ? AND until >= ? "
+            "ORDER BY coalesce(since, 0)",
+            (key, time.time()),
+        )
+        return [holder for (holder,) in rows]
 
     def _places(self, key: str) -> int:
         (places,) = self._writer.execute(

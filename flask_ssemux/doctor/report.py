@@ -6,6 +6,8 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 import click
 
+from ..printable import printable
+
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
 
 COLOURS = {OK: "green", WARN: "yellow", FAIL: "red", SKIPPED: "bright_black"}
@@ -71,7 +73,7 @@ class Report(NamedTuple):
 
     def lines(self) -> Iterator[str]:
         """For people. The colours are left out by ``click.echo`` where it does not write to a terminal."""
-        yield self.subject + (" (%s)" % self.hops if self.hops else "")
+        yield printable(self.subject + (" (%s)" % self.hops if self.hops else ""))
         for check in self.checks:
             yield from _lines(check)
         yield "%s, in %.1f s" % (self.summary(), self.seconds)
@@ -92,7 +94,8 @@ def _as_dict(check: Check) -> dict[str, Any]:
 
 
 def _lines(check: Check) -> Iterator[str]:
-    yield "  %s  %-13s %s" % (click.style("%-7s" % check.status, fg=COLOURS[check.status]), check.name, check.said)
+    status = click.style("%-7s" % check.status, fg=COLOURS[check.status])
+    yield "  %s  %-13s %s" % (status, check.name, printable(check.said))
     indent = " " * 25
     for advice in check.advice:
         yield from _wrapped(advice.text, indent)

@@ -231,6 +231,9 @@ def _times(settings: Settings, service: Service) -> Iterator[Check]:
     if settings["timeout"] == 0:
         text = "With 0 a worker that hangs is never replaced, and its streams hang with it:"
         fixes.append(Advice(text, ("timeout = 60",)))
+    if _is_gevent(settings) and not settings["keepalive"]:
+        text = "It also ends requests that do not come to their end; with 0 each keeps its place for ever:"
+        fixes.append(Advice(text, ("keepalive = 5",)))
     yield Check("time-outs", WARN if fixes else OK, said, tuple(fixes), measured)
 
 

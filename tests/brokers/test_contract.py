@@ -191,6 +191,18 @@ def test_releasing_what_was_not_held_is_harmless(broker):
     assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
 
 
+def test_the_oldest_is_whoever_holds_places(broker):
+    assert broker.oldest("user:1") is None
+    broker.show_oldest("user:1", 1000.0)
+    assert broker.oldest("user:1") is None  # it holds none
+    broker.hold("user:1", 5)
+    assert broker.oldest("user:1") == broker.holder and broker.oldest("user:2") is None
+    broker.show_oldest("user:1", None)
+    assert broker.oldest("user:1") == broker.holder
+    broker.release("user:1")
+    until(lambda: broker.oldest("user:1") is None, 5, "it is still held")
+
+
 def test_what_was_claimed_is_claimed_until_its_time_is_over(broker, travel):
     assert [broker.claim(key, 30) for key in ("ticket:a", "ticket:a", "ticket:b")] == [True, False, True]
     travel(broker, 20)
@@ -246,6 +258,9 @@ def test_after_close_everything_raises_and_closing_again_does_not(broker):
             call()
     with pytest.raises(BrokerClosed):
         broker.reports()
+    with pytest.raises(BrokerClosed):
+        broker.oldest("a")
     broker.release("a")
+    broker.show_oldest("a", 1.0)
     broker.renew()
     broker.report({})

@@ -74,6 +74,40 @@ def test_places_of_a_process_that_died_are_free_at_once(make_shared, shared_url)
     assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
 
 
+def test_the_oldest_of_several_processes(make_shared, shared_url, opened):
+    brokers = [make_shared() for _ in range(3)]
+    for broker, since in zip(brokers, (1000.25, 1000.125, None)):
+        assert broker.hold("user:1", 5)
+        if since:
+            broker.show_oldest("user:1", since)
+    first, second, silent = brokers
+    assert first.oldest("user:1") == silent.holder  # nobody knows how old its places are
+    silent.close()
+    assert [broker.oldest("user:1") for broker in (first, second)] == [second.holder] * 2
+    second.show_oldest("user:1", 1001.0)
+    assert second.oldest("user:1") == first.holder
+    first.renew()
+    second.renew()
+    assert second.oldest("user:1") == first.holder
+    first.release("user:1")
+    until(lambda: second.oldest("user:1") == second.holder, 5, "it is still held")
+
+
+def test_a_process_that_died_is_never_the_oldest(make_shared, shared_url):
+    script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    script += "b.hold('user:1', 2); b.show_oldest('user:1', 1.0); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, shared_url]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    broker = make_shared()
+    broker.hold("user:1", 2)
+    broker.show_oldest("user:1", 2.0)
+    assert broker.oldest("user:1") not in (None, broker.holder)
+    holder.kill()
+    holder.communicate(timeout=10)
+    assert broker.oldest("user:1") == broker.holder
+
+
 def test_reports_of_a_process_that_died_or_closed_are_gone_at_once(make_shared, shared_url):
     script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
     script += "b.report({'name': sys.argv[2]}); print('told', flush=True); sys.stdin.read(); b.close()"

@@ -454,7 +454,7 @@ def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch
     monkeypatch.setattr(engine, "_LASTS", 1)
     elsewhere = open_broker(redis_url)
     opened(elsewhere)
-    elsewhere._places._holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
+    elsewhere._places.holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
     broker = redis()
     assert elsewhere.hold("user:1", 1)
     assert not broker.hold("user:1", 1)

@@ -228,6 +228,7 @@ def test_a_configuration_of_another_name(examined, here):
             "a worker leaves after 500 requests: its streams end cleanly, their clients return and miss nothing",
         ),
         (OURS + "max_requests = 500\nmax_requests_jitter = 50", "max_requests", "ok", "a worker leaves after 500 "),
+        (OURS + "keepalive = 0", "time-outs", "warn", "timeout 60 s, graceful_timeout 20 s, keepalive 0 s"),
         (OURS + "graceful_timeout = 2", "time-outs", "warn", "timeout 60 s, graceful_timeout 2 s, keepalive 5 s"),
         (OURS + "timeout = 0", "time-outs", "warn", "timeout 0 s, "),
         (OURS + "raise SystemExit('no')", "gunicorn", "fail", "gunicorn.conf.py: no"),

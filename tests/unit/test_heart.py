@@ -168,6 +168,21 @@ def test_others_run_in_between_and_may_come_and_go():
     assert len(breaths) in (4, 5) and breaths[0] == 200
 
 
+@pytest.mark.parametrize("breath, breaths", [(0.0, 50), (0.001, 50), (1.0, 5)])
+def test_where_others_take_long_the_clock_has_more_of_each_turn(breath, breaths):
+    """A flood of requests: 10,000 looks of 10 µs each, and what others take between them."""
+    now, taken = [100.0], []
+
+    def pass_on(seconds):
+        now[0] += seconds
+
+    heart = Heart(20, clock=lambda: now[0], breathe=lambda: (taken.append(now[0]), pass_on(breath)))
+    for _ in range(10_000):
+        heart._slots.add(Clocked(Timed(1e9), then=lambda: pass_on(0.00001)), 100)
+    heart._slots.run(100, heart._breath)
+    assert abs(len(taken) - breaths) <= 1
+
+
 # -- coming and going --------------------------------------------------------
 
 

@@ -8,10 +8,13 @@ import pytest
 
 from flask_ssemux.brokers import History, Record, Wanted
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.control import RECENT
+from flask_ssemux.elders import Elders
 from flask_ssemux.errors import BrokerBehind
 from flask_ssemux.heart import Heart
 from flask_ssemux.mux import PAGE, Mux
 from flask_ssemux.options import Options
+from flask_ssemux.orders import CHANNEL, Order
 from flask_ssemux.wire import Cursor, body
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
@@ -333,3 +336,174 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
     mux._deliver([Record(1, "b", body("b", 1))])
     for client in (crossing, later):
         assert [event.own_id for event in client.wait(1)] == ["bbbbbbbb-1"]
+
+
+# -- orders ------------------------------------------------------------------
+
+
+def order(mux, **named):
+    return mux.broker.append(CHANNEL, Order(**{"reason": "told", **named}).body())
+
+
+def ends(client):
+    """The last frames of a stream that has ended cleanly."""
+    until(lambda: client.events() and client.stream.is_over, 5, lambda: "it is %s" % client.stream.state)
+    return [event.event for event in client.events()][1:], client.parser.last_event_id
+
+
+def wait_taken(mux, count):
+    until(lambda: mux.control.taken == count, 5, "the order did not come")
+
+
+@pytest.mark.parametrize(
+    "named, ended",
+    [
+        ({"user": "7"}, ["7 in a", "7 alone"]),
+        ({"channel": "a"}, ["7 in a", "8 in a"]),
+        ({"user": "7", "channel": "a"}, ["7 in a"]),
+        ({"user": "9"}, []),
+        ({"channel": "b", "user": "8"}, []),
+    ],
+)
+def test_an_order_ends_the_streams_that_are_meant(make, named, ended):
+    mux = make()
+    streams = {"7 in a": (["a", "user:7"], "7"), "7 alone": (["b"], "7"), "8 in a": (["a"], "8"), "any": (["b"], None)}
+    clients = {name: Client(mux.open(*asked)) for name, asked in streams.items()}
+    for client in clients.values():
+        client.events()
+    order(mux, **named)
+    wait_taken(mux, 1)
+    until(lambda: sorted(n for n, c in clients.items() if c.stream.reason) == sorted(ended), 5, "not those")
+    for name in ended:
+        assert clients[name].stream.reason == "told" and ends(clients[name])[0] == []
+
+
+def test_what_came_before_an_order_arrives_and_what_comes_after_does_not(make):
+    mux = make()
+    client = Client(mux.open(["a"], "7"))
+    client.events()
+    publish(mux, "a", "before")
+    client.wait(1)
+    order(mux, channel="a", stop=True)
+    publish(mux, "a", "after")
+    until(lambda: mux._position == 3, 5, "not delivered")
+    assert ends(client) == (["message", "ssemux.stop"], "stop")
+
+
+def test_who_has_not_taken_what_waits_may_not_go_on_reading_it(make):
+    mux = make()
+    client = Client(mux.open(["a"], "7"))
+    client.events()
+    publish(mux, "a", "secret")
+    until(lambda: client.stream.waiting[0] == 1, 5, "not delivered")
+    order(mux, user="7")
+    wait_taken(mux, 1)
+    until(lambda: client.stream.is_over, 5, "it goes on")
+    assert client.events("message") == []
+
+
+def test_an_order_that_comes_while_a_stream_is_opened_is_for_it_too(make):
+    """Its rules were asked before, and may have said yes: what they would say now is not known."""
+    mux = make()
+    taken = mux.orders_taken()
+    order(mux, user="7")
+    wait_taken(mux, taken + 1)
+    assert mux.open(["a"], "7", orders_taken=taken).is_over
+    assert not mux.open(["a"], "8", orders_taken=taken).is_over
+    assert not mux.open(["a"], "7", orders_taken=mux.orders_taken()).is_over
+
+
+def test_more_orders_than_are_remembered_end_a_stream_that_was_opened_meanwhile(make):
+    mux = make()
+    taken = mux.orders_taken()
+    for number in range(RECENT + 1):
+        order(mux, user="other %d" % number)
+    wait_taken(mux, RECENT + 1)
+    assert mux.open(["a"], "7", orders_taken=taken).is_over
+    assert not mux.open(["a"], "7", orders_taken=taken + 1).is_over
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before this worker listens", "live"])
+def test_who_was_away_when_told_to_stay_away_hears_of_it(make, before):
+    mux = make()
+    seen = publish(mux, "a", "seen")
+    if before:
+        order(mux, user="7", stop=True)
+        order(mux, channel="b", stop=True)
+        order(mux, user="9")
+    mux.orders_taken()
+    if not before:
+        order(mux, user="7", stop=True)
+        order(mux, channel="b", stop=True)
+        order(mux, user="9")
+    wait_taken(mux, 3)
+    later = publish(mux, "a", "later")
+    asks = mux.is_to_stay_away
+    assert asks("7", ["a"], [seen]) and asks("8", ["a", "b"], [seen]) and asks(None, ["b"], [seen])
+    assert not asks("8", ["a"], [seen]) and not asks("9", ["a"], [seen]) and not asks(None, ["a"], [seen])
+    for fresh in ([], [later], ["other-1"], ["garbage"]):
+        assert not asks("7", ["b"], fresh)
+
+
+def test_those_told_to_stay_away_are_bounded_by_the_history(make):
+    mux = make(MemoryBroker(History(events=3)), history_events=3)
+    seen = publish(mux, "a", "seen")
+    mux.orders_taken()
+    for number in range(4):
+        order(mux, user=str(number), stop=True)
+        wait_taken(mux, number + 1)
+    assert [mux.is_to_stay_away(str(number), [], [seen]) for number in range(4)] == [False, True, True, True]
+
+
+def test_an_order_that_cannot_be_understood_is_left_out(make, caplog):
+    mux = make()
+    mux.orders_taken()
+    mux.broker.append(CHANNEL, b"[]")
+    client = Client(mux.open(["a"], "7"))
+    client.events()
+    order(mux, user="7")
+    assert ends(client) == ([], client.parser.last_event_id)
+    assert "an order that cannot be understood is left out" in caplog.text
+
+
+def test_orders_that_were_lost_end_all(make):
+    """They were trimmed before this worker saw them: nobody knows whom they named."""
+    mux = make()
+    clients = [Client(mux.open(["a"], user)) for user in ("7", None)]
+    for client in clients:
+        client.events()
+    mux._gap([CHANNEL], Cursor(mux.epoch, 1))
+    assert [client.stream.reason for client in clients] == ["orders were lost"] * 2
+
+
+def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
+    mux = make()
+    elders = Elders(mux.broker, mux.control.end)
+    mux.control.replace = elders.replace
+    clients = [Client(mux.open(["a"], user, on_closed=elders.left)) for user in ("7", "8", "7", "7")]
+    for client in clients:
+        client.events()
+        mux.broker.hold("user:" + client.stream.user_id, 9)
+        elders.joined(client.stream)
+    seen = publish(mux, "a", "seen")
+    for count, oldest in ((1, 0), (2, 2)):
+        elders.make_room("7")
+        wait_taken(mux, count)
+        until(lambda oldest=oldest: clients[oldest].stream.reason, 5, "it goes on")
+        assert ends(clients[oldest]) == (["message", "ssemux.replaced"], "stop")
+    clients[3].stream.gone("its client left")
+    elders.make_room("7")
+    wait_taken(mux, 3)
+    assert not clients[1].stream.reason
+    assert not mux.is_to_stay_away("7", ["a"], [seen])  # the others of the user come and go as ever
+
+
+def test_an_order_to_make_room_is_for_one_process(make):
+    mux = make()
+    elders = Elders(mux.broker, mux.control.end)
+    mux.control.replace = elders.replace
+    stream = mux.open(["a"], "7")
+    elders.joined(stream)
+    order(mux, user="7", stop=True, holder="elsewhere/1/abcdefgh")
+    wait_taken(mux, 1)
+    assert not stream.reason

@@ -23,7 +23,9 @@ DEFAULTS = {
     "SSEMUX_MAX_EVENT_BYTES": 262144,
     "SSEMUX_MAX_STREAMS": None,
     "SSEMUX_MAX_STREAMS_PER_USER": 32,
+    "SSEMUX_OVER_USER_LIMIT": "refuse",
     "SSEMUX_LIFETIME": None,
+    "SSEMUX_RECHECK": None,
     "SSEMUX_HEARTBEAT_EVENT": None,
     "SSEMUX_TRANSPORT": "auto",
 }
@@ -49,6 +51,7 @@ BOUNDS = {
     "SSEMUX_MAX_STREAMS": (1, 10000000, "a number from 1 to 10000000"),
     "SSEMUX_MAX_STREAMS_PER_USER": (1, 1000000, "a number from 1 to 1000000"),
     "SSEMUX_LIFETIME": (1, 31536000, "seconds from 1 to 31536000, or off"),
+    "SSEMUX_RECHECK": (1, 31536000, "seconds from 1 to 31536000, or off"),
 }
 
 NUMBERS = list(BOUNDS)
@@ -141,7 +144,9 @@ def test_options_do_not_change():
         ("SSEMUX_MAX_EVENT_BYTES", "1024", 1024),
         ("SSEMUX_MAX_STREAMS", "5", 5),
         ("SSEMUX_MAX_STREAMS_PER_USER", "5", 5),
+        ("SSEMUX_OVER_USER_LIMIT", "oldest", "oldest"),
         ("SSEMUX_LIFETIME", "60.5", 60.5),
+        ("SSEMUX_RECHECK", "60", 60.0),
         ("SSEMUX_HEARTBEAT_EVENT", "beat", "beat"),
         ("SSEMUX_TRANSPORT", "generator", "generator"),
         ("SSEMUX_TRANSPORT", "handoff", "handoff"),
@@ -342,7 +347,9 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_MAX_EVENT_BYTES": "256 KiB",
         "SSEMUX_MAX_STREAMS": "80 % of the file limit, and of the server's slots (`worker_connections`, threads)",
         "SSEMUX_MAX_STREAMS_PER_USER": "32",
+        "SSEMUX_OVER_USER_LIMIT": "refuse",
         "SSEMUX_LIFETIME": "off",
+        "SSEMUX_RECHECK": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",
         "SSEMUX_TRANSPORT": "auto",
     }

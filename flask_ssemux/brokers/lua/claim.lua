@@ -1,6 +1,9 @@
 -- Claims what may be used once; says 1 to the first.
 --
--- ARGV  key, milliseconds until which nobody else may
+-- ARGV  key, milliseconds until which nobody else may, a token of this claim
+--
+-- A caller that never got its answer asks again with the same token, and gets the same answer.
 
-local first = redis.call('SET', base .. 'claim:' .. ARGV[own + 1], '', 'NX', 'PX', ARGV[own + 2])
+local key, lasts, token = base .. 'claim:' .. ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
+local first = redis.call('SET', key, token, 'NX', 'PX', lasts) or redis.call('GET', key) == token
 return {epoch, text(sequence), first and 1 or 0}

@@ -1,0 +1,26 @@
+"""Work beside the caller, who does not wait for it: in a greenlet where they are threads, else in a thread.
+
+``threading.Thread.start()`` returns when the thread has begun. Under gevent that is when all greenlets that were ready
+before have had their turn, which in a flood of requests takes seconds; the clock of heartbeats has not got those.
+Only how it is started; no locks, no results.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable
+
+from .transports.waiting import greenlets_are_threads
+
+
+def aside(name: str, work: Callable[..., None], *args: Any) -> None:
+    """Do this beside the caller.
+
+    :param name: of the thread, for whoever looks at the process.
+    """
+    if greenlets_are_threads():
+        from gevent import spawn
+
+        spawn(work, *args)
+    else:
+        threading.Thread(target=work, args=args, name=name, daemon=True).start()

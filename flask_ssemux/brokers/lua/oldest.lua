@@ -1,0 +1,16 @@
+-- Who holds places under a key, oldest first; who does not show since when comes before all.
+--
+-- ARGV     key
+-- returns  epoch, sequence, holders
+
+local key = ARGV[own + 1]
+local now = tonumber(redis.call('TIME')[1])
+local held, holders, since = redis.call('HGETALL', base .. 'h:' .. key), {}, {}
+for index = 1, #held, 2 do
+  if tonumber(string.match(held[index + 1], '%d+$')) >= now then
+    holders[#holders + 1] = held[index]
+    since[held[index]] = tonumber(redis.call('HGET', base .. 'o:' .. key, held[index]) or 0)
+  end
+end
+table.sort(holders, function(one, other) return since[one] < since[other] end)
+return {epoch, text(sequence), holders}

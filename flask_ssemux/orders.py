@@ -1,0 +1,101 @@
+"""Orders to all processes that serve streams: whose streams must end, and how they travel.
+
+An order goes through the broker as events do, on a channel that no client reads: so it comes after the events
+that were published before it, outlives an outage, and reaches every machine. What may be ordered, and its form in
+JSON; ``control.py`` carries it out. Knows neither Flask nor gevent, and no streams.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from . import wire
+from .brokers import Broker
+from .errors import ApplicationError, InvalidEvent
+
+#: Where orders travel. Applications cannot publish here, and clients cannot read it.
+CHANNEL = wire.OWN_PREFIX + "control"
+
+#: Longest reason, in characters: every stream that ends is sent it.
+REASON_LENGTH = 500
+
+
+class Order(NamedTuple):
+    """Which streams must end. A stream is meant if it has all that is named.
+
+    :param user: whose they are.
+    :param channel: what they read.
+    :param stop: whether their clients must not come back.
+    :param reason: what their clients are told.
+    :param holder: the process that ends one stream, the user's oldest, to make room for a new one; else all end.
+    """
+
+    user: str | None = None
+    channel: str | None = None
+    stop: bool = False
+    reason: str = ""
+    holder: str | None = None
+
+    def body(self) -> bytes:
+        told = {name: value for name, value in self._asdict().items() if value not in (None, False)}
+        return json.dumps(told).encode("ascii")
+
+    @classmethod
+    def of(cls, body: bytes) -> Order:
+        """What ``body`` made; what a later version adds is left out.
+
+        :raises ValueError: it is no order.
+        """
+        told = json.loads(body)
+        if not isinstance(told, dict):
+            raise ValueError("it is no object")
+        order = cls(**{name: value for name, value in told.items() if name in cls._fields})
+        if order.user is None and order.channel is None:
+            raise ValueError("it names neither a user nor a channel")
+        return order
+
+
+class Ordering:
+    """``disconnect`` and ``revoke``, onto a broker."""
+
+    def _broker(self) -> Broker:
+        raise NotImplementedError
+
+    def disconnect(
+        self, user_id: Any = None, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
+    ) -> str:
+        """End all streams of a user, or of a channel, in every process and on every machine.
+
+        Their clients come back, and are asked anew who they are and what they may read; so change what ``identify``
+        and ``authorize`` answer first. Takes one of the two::
+
+            mux.disconnect(user_id)
+            mux.disconnect(channel="jobs:42")
+
+        :param user_id: text, int or UUID, as ``identify`` returns it.
+        :param stop: tell the clients to stay away. Who begins afresh, as a page that is loaded again, is asked as ever.
+        :param reason: what the clients are told.
+        :return: the order's cursor; what is published after it does not reach these streams.
+        :raises ApplicationError: not one of the two was given.
+        :raises InvalidEvent: (or a subclass) a user's id or a channel that cannot be, or a reason that is no text.
+        :raises BrokerUnavailable: the order was not accepted; or nobody can tell, as for ``publish``.
+        """
+        if (user_id is None) == (channel is None):
+            raise ApplicationError(
+                "disconnect takes a user's id or a channel, one of them, not user_id=%r and channel=%r; the streams of "
+                "one user that read one channel are revoke's" % (user_id, channel)
+            )
+        user = None if user_id is None else wire.check_user_id(user_id)
+        channel = None if channel is None else wire.check_channel(channel)
+        return self._order(Order(user, channel, bool(stop), reason))
+
+    def revoke(self, user_id: Any, channel: str, reason: str = "revoked") -> str:
+        """End the streams of a user that read a channel; the client is asked anew, as by ``disconnect``."""
+        return self._order(Order(wire.check_user_id(user_id), wire.check_channel(channel), False, reason))
+
+    def _order(self, order: Order) -> str:
+        if not isinstance(order.reason, str) or len(order.reason) > REASON_LENGTH:
+            raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, order.reason))
+        wire.comment(order.reason)
+        return str(self._broker().append(CHANNEL, order.body()))

@@ -1,0 +1,51 @@
+"""Four parsers that share no code with flask_ssemux or with each other: what each sees in a stream's bytes.
+
+`(event, data, id)` of each event that a client of it would be given.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import List, Tuple
+
+import httpx
+import httpx_sse
+import sseclient
+
+from tests.harness.packages import need, need_npm
+from tests.harness.parser import parse
+
+Events = List[Tuple[str, str, str]]
+
+
+def by_the_standard(body: bytes) -> Events:
+    """tests/harness/parser.py, from the standard's text."""
+    return [(event.event, event.data, event.id) for event in parse(body).events]
+
+
+def by_httpx_sse(body: bytes) -> Events:
+    """It reports frames without data too, as empty events; here only the opening, which has a `retry`, is one."""
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+    found = httpx_sse.EventSource(response).iter_sse()
+    return [(event.event, event.data, event.id) for event in found if event.retry is None]
+
+
+def by_sseclient(body: bytes) -> Events:
+    return [(event.event, event.data, event.id or "") for event in sseclient.SSEClient([body]).events()]
+
+
+def by_node(body: bytes) -> Events:
+    """eventsource-parser, which the npm package eventsource is made of."""
+    need_npm("eventsource-parser")
+    script = Path(__file__).with_name("parse.mjs")
+    done = subprocess.run([need("nodejs", "node"), str(script)], input=body, stdout=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0
+    return [tuple(event) for event in json.loads(done.stdout)]
+
+
+IN_PYTHON = [by_the_standard, by_httpx_sse, by_sseclient]
+if not hasattr(httpx_sse._decoders, "SSELineDecoder"):  # before 0.4.2 (Python 3.8) it took U+2028 for a line's end
+    IN_PYTHON.remove(by_httpx_sse)
+ALL = [*IN_PYTHON, by_node]

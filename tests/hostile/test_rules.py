@@ -1,0 +1,191 @@
+"""Nobody receives what a rule denies: random users, channels, rules and publishers, on every broker, three workers.
+
+What each stream was answered and sent, and how often which rule was asked for it, is held against a small model. Rules
+change on the way: a stream is what they said when it came. The seed is `--chaos-seed`; a failure prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from urllib.parse import quote
+
+import pytest
+
+from tests.harness.client import Loop, RawStream
+from tests.hostile import model
+from tests.hostile.model import Event, Policy, Seen, Wish
+
+STEPS = 400
+
+USERS = [None, None, "7", "7", "8", "7:8", "ann", "<id>", "*", "user:7", "ssemux.x", "é %s\u2028", "0"]
+PATTERNS = [
+    "jobs:<id>", "jobs:<id>:<part>", "jobs:1", "news", "<kind>:<id>", "team:<t>:log", "a.c", "x-<a>:<b>", "use<r>:7",
+]  # fmt: skip
+CHANNELS = [
+    "jobs:1", "jobs:1", "jobs:2", "jobs:1:log", "jobs:<id>", "jobs:", "news", "news:1", "team:a:log", "team:a:log:b",
+    "a.c", "abc", "x-1:2", "x-:2", "kind:é", "jobs:%s", "JOBS:1", "user:7", "user:8", "user:7:8", "user:ann", "*",
+    "ssemux.x",
+]  # fmt: skip
+
+
+class History:
+    """One run: what is open, what was published, what was asked of the model."""
+
+    def __init__(self, site, policy_file, asked_file, seed):
+        self.site, self.policy_file, self.asked_file = site, policy_file, asked_file
+        self.chance = random.Random(seed)
+        self.policy = Policy(**json.loads(policy_file.read_text()))
+        self.events = []
+        self.cursors = []
+        self.open = []
+        self.asked = {}
+        self.answers = []
+        self.loop = Loop()
+
+    def run(self, steps):
+        actions = [self.come] * 6 + [self.publish] * 10 + [self.change] * 3 + [self.leave]
+        self.change()
+        for _ in range(steps):
+            self.chance.choice(actions)()
+        self.finish()
+
+    def change(self):
+        """The application grants, or takes back."""
+        grants = self.policy.grants
+        for _ in range(self.chance.randrange(1, 12)):
+            number, values = self.policy.rule_of(self.chance.choice(CHANNELS))
+            if number is not None:
+                grants.append([number, self.chance.choice(USERS), values])
+        while len(grants) > 40:
+            grants.pop(self.chance.randrange(len(grants)))
+        fresh = self.policy_file.with_suffix(".new")
+        fresh.write_text(json.dumps({"rules": self.policy.rules, "grants": grants}))
+        os.replace(str(fresh), str(self.policy_file))
+
+    def publish(self):
+        channels = self.chance.sample(CHANNELS[:-1], self.chance.randrange(1, 6))
+        self.publish_to(channels)
+
+    def publish_to(self, channels):
+        """One event to each; the cursor of the last."""
+        numbers = range(len(self.events), len(self.events) + len(channels))
+        answers = self.site.publish(*([channel, {"n": number}, None] for channel, number in zip(channels, numbers)))
+        for channel, number, answer in zip(channels, numbers, answers):
+            self.cursors.append(answer["cursor"])
+            self.events.append(Event(model.place(answer["cursor"]), channel, number))
+        return self.cursors[-1]
+
+    def come(self):
+        user = self.chance.choice(USERS)
+        named = self.chance.sample(CHANNELS, self.chance.choice([0, 1, 1, 1, 2, 3]))
+        if self.chance.random() < 0.6:  # mostly for what it may read
+            mine = [channel for channel in dict.fromkeys(CHANNELS) if self.policy.answer(user, [channel])[0] == 200]
+            named = self.chance.sample(mine, min(len(mine), 4))
+        new = self.chance.sample(named, 1) if named and self.chance.random() < 0.2 else []
+        last = self.chance.choice(self.cursors) if self.cursors and self.chance.random() < 0.5 else None
+        tag = str(len(self.asked))
+        status, asked = self.policy.answer(user, named)
+        self.asked[tag] = [[tag, number, user, values] for number, values in asked]
+        self.answers.append(status)
+        head = self.events[-1].sequence if self.events else 0
+        pairs = [("channel", name) for name in named] + [("new", name) for name in new] + [("tag", tag)]
+        path = "/events?" + "&".join("%s=%s" % (name, quote(value, safe="")) for name, value in pairs)
+        headers = {name: value for name, value in (("X-User", user and quote(user)), ("Last-Event-ID", last)) if value}
+        stream = RawStream(self.site.port, path, headers, loop=self.loop)
+        stream.wait_headers(10)
+        assert stream.status == status, (user, named, self.policy, stream.describe())
+        if status != 200:
+            stream.wait_end(5)
+            self.judge_refusal(stream, named)
+            stream.close()
+            return
+        stream.wait_for(b"ssemux.hello", 10)
+        channels = [*named, *model.own_channels(user)]
+        self.open.append((stream, Wish(channels, new, head), model.place(last) if last else None))
+
+    def judge_refusal(self, stream, named):
+        told = json.loads(stream.body)
+        assert set(told) == {"error", "message", "channel"} and told["channel"] in named
+        message = told["message"].replace(repr(told["channel"]), "")
+        others = [name for name in CHANNELS if name not in named and len(name) > 3]
+        assert not [name for name in others if name in message], told
+
+    def leave(self):
+        if self.open:
+            stream, wish, last = self.open.pop(self.chance.randrange(len(self.open)))
+            stream.close()
+            self.judge(stream, wish, last, is_whole=False)
+
+    def finish(self):
+        """Everyone is sent one last event; then what each has is what the model says."""
+        last = self.publish_to(["*"])
+        for stream, *rest in self.open:
+            stream.wait_for(b"id: %s\n" % last.encode(), 15)
+            self.judge(stream, *rest)
+        self.judge_questions()
+
+    def judge(self, stream, wish, last, is_whole=True):
+        """:param last: the place of the last event that its client had seen; None: it comes for the first time."""
+        frames = stream.events()
+        hello = next(frame for frame in frames if frame.event == "ssemux.hello")
+        got = [model.seen(frame) for frame in frames if frame.event == "message"]
+        begin = model.place(hello.own_id)
+        assert begin <= max(wish.head, last or 0), "a stream cannot begin in the future: %s" % stream.describe()
+        start = begin if last is None else last
+        trouble = model.judge(got, wish, self.known(got, start, is_whole), start)
+        assert not trouble, "%s; %r, after %d; %s" % (trouble, wish, start, stream.describe())
+        assert not stream.events("ssemux.reset"), stream.describe()
+
+    def known(self, got, start, is_whole):
+        """The events that a stream can have had: of one that left, up to the last that it had."""
+        upto = self.events[-1].sequence if is_whole else max([start, *(one.sequence for one in got)])
+        return [event for event in self.events if event.sequence <= upto]
+
+    def judge_questions(self):
+        """Each rule was asked once for a stream and channel, about the right user, and only as far as it mattered."""
+        asked = {tag: [] for tag in self.asked}
+        for line in self.asked_file.read_text().splitlines() if self.asked_file.exists() else ():
+            entry = json.loads(line)
+            asked[entry[0]].append(entry)
+        assert asked == self.asked
+
+    def close(self):
+        for stream, *_ in self.open:
+            stream.close()
+        self.loop.close()
+
+
+@pytest.mark.parametrize("broker, workers", [("memory", 1), ("sqlite", 3), ("redis", 3)])
+def test_nobody_receives_what_a_rule_denies(request, fortress, tmp_path, broker, workers):
+    seed = "%s %s" % (request.config.getoption("--chaos-seed"), broker)
+    rules = random.Random(seed).sample(PATTERNS, len(PATTERNS))
+    policy, asked = tmp_path / "policy.json", tmp_path / "asked"
+    policy.write_text(json.dumps({"rules": rules, "grants": []}))
+    url = {"memory": "memory:", "sqlite": "sqlite:"}.get(broker) or request.getfixturevalue("redis_url")
+    env = {"SSEMUX_BROKER": url, "SSEMUX_MAX_STREAMS_PER_USER": "1000", "POLICY": str(policy), "ASKED": str(asked)}
+    history = History(fortress(workers, **env), policy, asked, seed)
+    try:
+        history.run(STEPS)
+    except BaseException as error:
+        raise AssertionError("with --chaos-seed %s: %s" % (request.config.getoption("--chaos-seed"), error)) from error
+    finally:
+        history.close()
+    assert len(history.events) > 300 and len(history.open) > 20, "too little happened to say anything"
+    assert sum(status != 200 for status in history.answers) > 20
+
+
+def test_the_model_tells_what_is_wrong():
+    """A judge that finds nothing is no judge."""
+    events = [Event(1, "a", 0), Event(2, "user:7", 1), Event(3, "a", 2), Event(4, "b", 3)]
+    fine = [Seen(1, "a", 0), Seen(3, "a", 2)]
+    a, eight = Wish(["a", "*"]), Wish(["a", "user:8"])
+    assert model.judge(fine, a, events) is None
+    assert "may not read" in model.judge([*fine, Seen(4, "b", 3)], a, events)
+    assert "may not read" in model.judge([Seen(2, None, 1)], eight, events)
+    assert "should have" in model.judge(fine[:1], a, events)
+    assert "should have" in model.judge([*fine, fine[1]], a, events)
+    assert "should have" in model.judge(fine[::-1], a, events)
+    assert "told as" in model.judge([Seen(1, "b", 0)], a, events)
+    assert model.judge(fine[1:], Wish(["a"], ["a"], 2), events) is None

@@ -1,0 +1,116 @@
+"""Tickets that were made up, changed, stolen from elsewhere, or used by many at once."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
+
+from tests.hostile import wild
+from tests.hostile.corpus import get, quoted
+
+#: How many want to be the one that a ticket lets in.
+CROWD = 30
+
+FAR = 10**12
+SECRET = "for tests"
+"""The application's own (tests/apps/fortress.py)."""
+
+
+@pytest.fixture(scope="module")
+def site(fortress):
+    found = fortress(SSEMUX_HEARTBEAT="60", SSEMUX_CLIENT_TIMEOUT="200")
+    yield found
+    assert "Traceback" not in found.server.log
+
+
+def show(site, ticket, *headers, channel=""):
+    target = b"/events?ticket=%s%s" % (quoted(ticket), b"&channel=" + quoted(channel) if channel else b"")
+    return wild.send(site.port, get(target, *headers), until=b"ssemux.hello")
+
+
+def refused(told):
+    return told.status == 401 and json.loads(told.body)["error"] == "bad_ticket"
+
+
+FORGED = {
+    "another key": URLSafeSerializer("another", salt="flask_ssemux.ticket").dumps(["x", FAR, "root", None]),
+    "no key": URLSafeSerializer("", salt="flask_ssemux.ticket").dumps(["x", FAR, "root", None]),
+    "a session's salt": URLSafeSerializer(SECRET, salt="cookie-session").dumps(["x", FAR, "root", None]),
+    "a session": URLSafeTimedSerializer(SECRET, salt="cookie-session").dumps({"user_id": "root"}),
+    "the doctor's": URLSafeTimedSerializer(SECRET, salt="flask_ssemux.probe").dumps([20, 1.0, "x"]),
+    "no signature": "WyJ4IiwxMDAwMDAwMDAwMDAwLCJyb290IixudWxsXQ",
+    "an empty signature": "WyJ4IiwxMDAwMDAwMDAwMDAwLCJyb290IixudWxsXQ.",
+    "JSON": '["x",1000000000000,"root",null]',
+    "nothing": "",
+    "a bomb": ".eJzt" + "A" * 2000,
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_one(site, name):
+    assert refused(show(site, FORGED[name]))
+
+
+@pytest.fixture(scope="module")
+def good(site):
+    return site.post("/ticket", ["ann", None, 600])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    place=st.integers(0, 150),
+    by=st.one_of(st.just(""), st.sampled_from("Aa0_-.=~"), st.characters(categories=["L", "N", "P", "Zs"])),
+    fewer=st.integers(0, 1),
+)
+def test_a_changed_one(site, good, place, by, fewer):
+    """One character is another, or is not there, or there is one more."""
+    place %= len(good)
+    changed = good[:place] + by + good[place + fewer :]
+    told = show(site, changed)
+    assert refused(told) or changed == good or is_same_to_base64(good, changed), (good, changed, told)
+
+
+def is_same_to_base64(good, changed):
+    """The last character of a signature has bits that say nothing."""
+    return len(good) == len(changed) and good[:-1] == changed[:-1]
+
+
+def test_it_is_its_users_alone(site):
+    """Whatever else the bearer says; and it opens nothing that no rule opens."""
+    stream = site.stream("/events?ticket=" + site.post("/ticket", ["ann", ["room:1"], 60]), headers={"X-User": "root"})
+    with stream:
+        stream.wait_for(b"ssemux.hello", 5)
+        site.publish(["user:root", "for root", None], ["user:ann", "for ann", None], ["*", "the end", None])
+        stream.wait_for(b"data: the end\n\n", 5)
+        assert b"for ann" in stream.body and b"for root" not in stream.body
+    for channel in ("room:2", "closed:1", "user:root"):
+        ticket = site.post("/ticket", ["ann", ["room:1", "closed:1"], 60])
+        assert show(site, ticket, channel=channel).status == 403
+        assert show(site, ticket, channel="room:1").status == 200  # a refusal does not use it up
+
+
+def test_it_is_in_no_log(site):
+    good = site.post("/ticket", ["ann", None, 60])
+    for ticket in (good, good, good[:-3]):
+        show(site, ticket)
+    signed = good.rpartition(".")[2]
+    site.server.wait_log(r"ticket=%s\.\.\." % good[:8], 5)
+    assert signed not in site.server.log and signed[:-3] not in site.server.log
+
+
+@pytest.mark.parametrize("broker", ["sqlite", "redis"])
+def test_of_many_at_once_it_lets_in_one(request, fortress, broker):
+    """At three workers."""
+    url = "sqlite:" if broker == "sqlite" else request.getfixturevalue("redis_url")
+    site = fortress(3, SSEMUX_BROKER=url)
+    with ThreadPoolExecutor(CROWD) as crowd:
+        for _ in range(3):
+            ticket = site.post("/ticket", ["ann", None, 60])
+            answers = list(crowd.map(lambda _, ticket=ticket: show(site, ticket), range(CROWD)))
+            assert sum(b"ssemux.hello" in told.body for told in answers) == 1
+            assert sum(map(refused, answers)) == CROWD - 1

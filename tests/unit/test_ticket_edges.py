@@ -1,0 +1,83 @@
+"""Tickets at their edges: strangers, clocks that differ, a broker that is lost, no application around."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import flask_ssemux
+from flask_ssemux import tickets
+from flask_ssemux.errors import ApplicationError, BadTicket, BrokerUnavailable
+
+
+@pytest.fixture
+def app(make_app):
+    made = make_app()
+    made.secret_key = "for tests"
+    return made
+
+
+def issue(app, **options):
+    with app.app_context():
+        return flask_ssemux.ticket("ann", **options)
+
+
+def test_a_stranger_with_a_ticket_is_no_error_of_an_application_without_a_key(make_app):
+    made = make_app()
+    made.config["PROPAGATE_EXCEPTIONS"] = True
+    answer = made.test_client().get("/events?ticket=x")
+    assert answer.status_code == 401
+    assert answer.get_json() == {
+        "error": "bad_ticket",
+        "message": "this ticket was not made by this application, or with another SECRET_KEY: ask for another",
+    }
+
+
+def test_a_ticket_of_no_application():
+    with pytest.raises(ApplicationError, match="acts on the current application"):
+        flask_ssemux.SSEMux().ticket("ann")
+
+
+def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch):
+    """Its clock says 30 s less: to it the ticket is good, though the claim on it was for the time it had."""
+    broker = app.extensions["ssemux"].process.broker
+    text = issue(app, expires=10)
+    with app.test_request_context("/events?ticket=" + text):
+        tickets.presented().use(broker)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 30)  # the broker's; the ticket's time stands still
+    with app.test_request_context("/events?ticket=" + text), pytest.raises(BadTicket, match="used already"):
+        tickets.presented().use(broker)
+
+
+def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app, monkeypatch):
+    broker = app.extensions["ssemux"].process.broker
+    text = issue(app)
+
+    def lost(key, seconds):
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(broker, "claim", lost)
+    answer = app.test_client().get("/events?ticket=" + text)
+    assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
+    assert b"ssemux.hello" not in answer.data
+    monkeypatch.undo()
+    with app.test_request_context("/events?ticket=" + text):
+        tickets.presented().use(broker)
+
+
+def test_an_old_url_keeps_a_parameter_of_that_name(make_app):
+    """Its clients must not notice that it moved."""
+    mux = flask_ssemux.SSEMux()
+    mux.identify(lambda: "whoever the cookie says")
+    mux.add_stream("/api/helpdesk", ["desk"])
+    made = make_app(mux)
+    made.secret_key = "for tests"
+    with made.test_request_context("/api/helpdesk?ticket=4711"):
+        assert mux._rules.user() == "whoever the cookie says"
+    with made.test_request_context("/api/helpdesk?ticket=" + issue(made)):
+        assert mux._rules.user() == "ann"
+    for url in ("/api/helpdesk?ticket=" + issue(made)[:-1], "/events?ticket=4711"):
+        with made.test_request_context(url), pytest.raises(BadTicket):
+            mux._rules.user()

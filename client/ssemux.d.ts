@@ -16,6 +16,15 @@ export interface Message {
 
 export type State = "connecting" | "open" | "stale" | "closed";
 
+/** How events come; `poll` where something on the way holds streams back. */
+export type Transport = "stream" | "poll";
+
+/** It changed: one of the two. */
+export interface Change {
+  readonly state: State;
+  readonly transport: Transport;
+}
+
 /** The past of these channels is lost: load their state anew. */
 export interface Reset {
   readonly channels: string[];
@@ -35,12 +44,14 @@ export interface Problem {
 
 /** The client's own events. */
 export interface OwnEvents {
-  "ssemux.connecting": { readonly state: State };
-  "ssemux.open": { readonly state: State };
-  "ssemux.stale": { readonly state: State };
-  "ssemux.closed": { readonly state: State };
+  "ssemux.connecting": Change;
+  "ssemux.open": Change;
+  "ssemux.stale": Change;
+  "ssemux.closed": Change;
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
+  /** The server ends it for good. */
+  "ssemux.stop": { readonly reason: string };
   "ssemux.degraded": {};
   "ssemux.restored": {};
 }
@@ -76,6 +87,7 @@ export class SSEMux {
   constructor(url: string | URL, options?: Options);
   readonly url: string;
   readonly state: State;
+  readonly transport: Transport;
   /** The channel of this name; it is read from now on. */
   channel(name: string): Channel;
   on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
@@ -15,13 +16,14 @@ from flask import Blueprint, Response, current_app, jsonify, request
 
 from . import server, tickets, wire
 from .access import Pattern, Rules, check_query, named, personal, text_of
-from .errors import BrokerBehind, BrokerError, ClientError
+from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
 from .options import log
 from .probe import PARAMETER, Plan, Probe
 from .stream import Stream
 from .transports.choice import may_be_handed_over, open_transport
+from .transports.poll import Poll
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
 CONTENT_TYPE = "text/event-stream"
@@ -39,8 +41,15 @@ LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last
 #: Which of the channels are new to a client that comes back: no history of them, but their snapshot.
 NEW_PARAMETER = "new"
 
-#: What a page imports.
-CLIENT = Path(__file__).with_name("static") / "ssemux.js"
+#: What asks for a whole answer in place of a stream: when there is something new, or whatever there is now.
+POLL_PARAMETER = "poll"
+POLLS = ("1", "true", "now")
+
+#: Of the answer to a poll, which a cache could keep.
+POLL_CACHING = "no-store"
+
+#: What a page imports, and what that imports where streams are held back; by endpoint.
+CLIENT = {"client": "ssemux.js", "client_poll": "ssemux-poll.js"}
 
 #: Seconds after which a client that found no room comes back, spread.
 COME_BACK = (10.0, 30.0)
@@ -54,7 +63,8 @@ def blueprint(process: Process, rules: Rules) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client."""
     made = Blueprint("ssemux", __name__)
     made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
-    made.add_url_rule(process.options.url.rstrip("/") + "/ssemux.js", "client", _client)
+    for endpoint, name in CLIENT.items():
+        made.add_url_rule("%s/%s" % (process.options.url.rstrip("/"), name), endpoint, partial(_client, name))
     return made
 
 
@@ -92,7 +102,7 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
         except ClientError as error:
             return _refusal(error)
         except BrokerBehind as error:  # which may name the store
-            log.warning("a stream was sent away: %s", error)
+            process.refused(BEHIND, error=error)
             return come_back(BEHIND, spread(process.options.retry))
         except BrokerError as error:
             process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
@@ -103,8 +113,11 @@ def answering(process: Process, view: Callable[..., Response]) -> Callable[..., 
 
 def finish(response: Response) -> Response:
     """The headers that keep every hop from holding an answer back."""
+    is_poll = response.headers.get("Cache-Control") == POLL_CACHING
     for name, value in HEADERS.items():
         response.headers[name] = value
+    if is_poll:
+        response.headers["Cache-Control"] = POLL_CACHING
     if response.is_streamed:
         # Not every compressor heeds "no-transform", and Caddy's (2.6) never flushes: what a client had missed did not
         # arrive, if it was more than 512 bytes. What names an encoding is left alone.
@@ -158,9 +171,9 @@ def _events(process: Process, rules: Rules) -> Response:
     return _stream(process, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
-def _client() -> Response:
-    """The module for browsers."""
-    return asset(CLIENT, "text/javascript")
+def _client(name: str) -> Response:
+    """A module for browsers."""
+    return asset(Path(__file__).with_name("static") / name, "text/javascript")
 
 
 def asset(file: Path, content_type: str) -> Response:
@@ -187,7 +200,18 @@ def _stream(
         process.joined(stream, request.environ, asked.channels)
         return stream
 
-    return served(process, user_id, opened)
+    return served(process, user_id, opened, _poll())
+
+
+def _poll() -> str:
+    """How the client polls; "" if it wants a stream.
+
+    :raises BadRequest: in no way that is known here.
+    """
+    asked = request.args.get(POLL_PARAMETER, "")
+    if asked and asked not in POLLS:
+        raise BadRequest("poll=%r is no way to poll; poll=1 waits for an event, poll=now does not" % asked)
+    return asked
 
 
 def _probe(process: Process, token: str) -> Response:
@@ -204,11 +228,12 @@ def _probe(process: Process, token: str) -> Response:
     return served(process, None, opened)
 
 
-def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) -> Response:
+def served(process: Process, user_id: str | None, opened: Callable[[], Stream], poll: str = "") -> Response:
     """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
     if request.method == "HEAD":
         return streaming_response(iter(()))
-    trouble = process.take_place(user_id, may_be_handed_over(request.environ, process.options.transport))
+    is_handed_over = not poll and may_be_handed_over(request.environ, process.options.transport)
+    trouble = process.take_place(user_id, is_handed_over)
     if trouble:
         return send_away(process, trouble)
     try:
@@ -218,7 +243,15 @@ def served(process: Process, user_id: str | None, opened: Callable[[], Stream]) 
         raise
     finally:
         process.opened()
+    if poll:
+        return _polled(Poll(stream, request.environ, waits=poll != "now"))
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
+
+
+def _polled(source: Poll) -> Response:
+    response = streaming_response(source)
+    response.headers["Cache-Control"] = POLL_CACHING
+    return response
 
 
 def last_ids() -> list[str]:

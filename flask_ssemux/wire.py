@@ -218,6 +218,11 @@ def heartbeat(event: str | None = None) -> bytes:
     return HEARTBEAT + _fields("{}", event=check_event_name(event))
 
 
+def count(data: bytes) -> int:
+    """How many whole frames these are."""
+    return data.count(b"\n\n")
+
+
 def newest(candidates: Iterable[str], epoch: str) -> Cursor | str | None:
     """Which of several ``Last-Event-ID`` a client means.
 

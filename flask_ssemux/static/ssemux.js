@@ -1,22 +1,24 @@
 // ssemux.js: the browser's client of flask_ssemux; how to use it: docs/client.md.
 //
 // From the page inwards: SSEMux (channels and listeners, each event once), Tabs (one connection for all tabs),
-// Link (one stream that is kept alive), Stream (one request), Parser. No build step, nothing that it needs.
+// Link (one stream that is kept alive), Stream (one request), Parser. No build step; where streams are held back it loads
+// ssemux-poll.js, which lies beside it.
 
-const TIMEOUT = 120_000; // ms without a byte; ssemux.hello says what the server has
+const TIMEOUT = 120_000; // ms without a byte; the server's default, as those that follow
 const HEARTBEAT = 20_000;
-const RETRY = 3_000; // the server's default
+const RETRY = 3_000;
 const LONGEST_WAIT = 60_000;
-const TICK = 5_000; // how often the silence is looked at
-const ANSWER = 3_000; // how long a leader may take to answer, before it counts as frozen
-const ALIVE = 1_000; // a leader that speaks more often need not say that it lives
-const GATHER = 50; // how long a new leader waits for what the other tabs read
+const TICK = 5_000; // from one look to the next
+const PATIENCE = 1_000; // how long a stream may say nothing
+const ANSWER = 3_000; // how long a leader may take to answer
+const ALIVE = 1_000; // a leader that speaks as often need not say that it lives
+const GATHER = 50; // how long a new leader waits to hear what tabs read
 const OWN = "ssemux.";
 
-/** What listeners get: `event`, `data` (text), `id`, `channel` (undefined: the user's own, or everyone's). */
+/** What listeners get: `event`, `data`, `id`, `channel` (undefined: the user's own, or everyone's). */
 class Message {
-  constructor({ event, data, id, channel }) {
-    Object.assign(this, { event, data, id, channel });
+  constructor(frame) {
+    Object.assign(this, frame);
   }
 
   /** The data, read as JSON. */
@@ -52,56 +54,40 @@ class Emitter {
   }
 }
 
-/** A channel that is read until `close`. */
+/** A channel that is read until `close`, whoever in this page reads it. */
 class Channel extends Emitter {
-  #leave;
-
-  constructor(name, leave) {
+  constructor(name, close) {
     super();
-    this.name = name;
-    this.#leave = leave;
-  }
-
-  /** Read it no more, whoever in this page does. */
-  close() {
-    this.#leave();
+    Object.assign(this, { name, close });
   }
 }
 
-/**
- * Any number of channels over one connection, and each of their events once.
- *
- * Its own events begin with `ssemux.`: `connecting`, `open`, `stale`, `closed` (its state), `error`, `reset`,
- * `degraded`, `restored`. All other names are the application's.
- */
+/** Any number of channels over one connection, and each of their events once. Its own events begin with `ssemux.`. */
 export class SSEMux extends Emitter {
   #channels = new Map();
   #fresh = new Set(); // those whose first connection is yet to come
-  #seen = new Map(); // by channel, the place of the last event that was given to the page
+  #seen = new Map(); // by channel, the place of the last event given to the page
   #epoch;
   #start; // the place that the page was rendered at
   #waiting = new Map(); // by channel, what waits for its snapshot
   #source;
   #options;
   #resumes;
-  #planned = false;
+  #planned;
   #quit = new AbortController();
 
-  /**
-   * @param url where the blueprint is mounted.
-   * @param options `timeout`, `headers` (or a function that makes them), `credentials`, `fetch`, `lastEventId`,
-   *   `shared` (false: a connection of its own), `user` (tabs of different users share nothing).
-   */
+  /** @param url where the blueprint is mounted. */
   constructor(url, options = {}) {
     super();
     this.url = new URL(url, globalThis.location?.href).href;
     this.state = "connecting";
+    this.transport = "stream";
     this.#options = options;
     this.#resumes = options.lastEventId !== undefined;
     if (this.#resumes) [this.#epoch, this.#start] = split(options.lastEventId);
     const tell = {
       frame: (frame) => this.#take(frame),
-      state: (state) => this.#become(state),
+      state: (now) => this.#become(now),
       held: (channels) => channels.forEach((name) => this.#fresh.delete(name)),
       joined: (channels) => this.#join(channels.filter((name) => this.#fresh.delete(name))),
       error: (problem) => this.#fail(problem),
@@ -114,13 +100,16 @@ export class SSEMux extends Emitter {
     this.#plan();
   }
 
-  /** The channel of this name; it is read from now on. */
+  /** It is read from now on. */
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
       channel = new Channel(name, () => this.#leave(name));
       this.#channels.set(name, channel);
-      if (!this.#resumes) this.#begin(name);
+      if (!this.#resumes) {
+        this.#fresh.add(name);
+        this.#seen.set(name, -1);
+      }
       this.#plan();
     }
     return channel;
@@ -128,12 +117,7 @@ export class SSEMux extends Emitter {
 
   /** End it; for good. */
   close() {
-    this.#become("closed");
-  }
-
-  #begin(name) {
-    this.#fresh.add(name);
-    this.#seen.set(name, -1);
+    this.#become({ state: "closed" });
   }
 
   #leave(name) {
@@ -176,7 +160,7 @@ export class SSEMux extends Emitter {
 
   /** An event's place in the history; what was seen of another history says nothing about it. */
   #place(id) {
-    if (!id) return undefined;
+    if (!id?.includes("-")) return undefined; // none, or what is no cursor
     const [epoch, place] = split(id);
     if (epoch !== this.#epoch) {
       this.#seen.clear();
@@ -186,27 +170,28 @@ export class SSEMux extends Emitter {
     return place;
   }
 
-  /** Channels that another tab reads already: a short stream of our own has their snapshot; what came since follows. */
+  /** Channels that another tab reads already: one answer has their snapshot; what came since follows. */
   #join(names) {
     if (!names.length) return;
     const [first, rest] = [[], []];
     for (const name of names) this.#waiting.set(name, rest);
-    const done = (id) => {
+    const end = (id) => {
       clearTimeout(limit);
       stream.end();
       for (const name of names) this.#waiting.delete(name);
       for (const frame of first) this.#take(frame);
-      for (const name of names) if (id && this.#channels.has(name)) this.#seen.set(name, this.#place(id));
+      for (const { channel } of first) this.#seen.set(channel, this.#place(id));
       for (const frame of rest) this.#take(frame);
     };
     const frame = (_, it) => {
       if (names.includes(it.channel)) first.push(it);
-      if (it.id) done(it.id); // of the last of the snapshot, or of hello where there is none
+      if (it.id) end(it.id); // of the last of the snapshot, or of hello where there is none
     };
-    const tell = { frame, byte() {}, retry() {}, end: () => done() };
-    const stream = new Stream(address(this.url, names), names, this.#options, tell);
-    const limit = setTimeout(done, ANSWER);
-    this.#quit.signal.addEventListener("abort", () => done());
+    const where = address(this.url, names);
+    where.searchParams.set("poll", "now");
+    const stream = new Stream(where, names, this.#options, { frame, byte() {}, retry() {}, end: () => end() });
+    const limit = setTimeout(end, ANSWER);
+    this.#quit.signal.addEventListener("abort", () => end());
   }
 
   #own(event, told) {
@@ -221,15 +206,14 @@ export class SSEMux extends Emitter {
     this.emit(event, { ...told, channels });
   }
 
-  #become(state) {
-    if (this.state === "closed") return;
-    const isNew = state !== this.state;
-    this.state = state;
+  #become({ state, transport = this.transport }) {
+    if (this.state === "closed" || (state === this.state && transport === this.transport)) return;
+    Object.assign(this, { state, transport });
     if (state === "closed") {
       this.#quit.abort();
       this.#source.close();
     }
-    if (isNew) this.emit(OWN + state, { state });
+    this.emit(OWN + state, { state, transport });
   }
 
   #fail(problem) {
@@ -250,7 +234,7 @@ function split(cursor) {
 
 /** Whether one cursor is not as far as another. */
 function isBehind(one, other) {
-  if (!one || !other) return Boolean(one);
+  if (!one || !other) return one;
   const [[epoch, place], [otherEpoch, otherPlace]] = [split(one), split(other)];
   return epoch !== otherEpoch || place < otherPlace;
 }
@@ -258,23 +242,22 @@ function isBehind(one, other) {
 /** Where channels are read, after a cursor if there is one; `fresh` are new and begin now. */
 function address(url, channels, fresh = [], cursor = undefined) {
   const made = new URL(url);
-  for (const name of channels) made.searchParams.append("channel", name);
-  if (cursor) made.searchParams.append("lastEventId", cursor);
-  for (const name of cursor ? fresh : []) made.searchParams.append("new", name);
+  const add = (key, value) => made.searchParams.append(key, value);
+  for (const name of channels) add("channel", name);
+  if (cursor) add("lastEventId", cursor);
+  for (const name of cursor ? fresh : []) add("new", name);
   return made;
 }
 
-/** Whether the browser and the page's wishes let tabs share; other headers may mean another user. */
+/** Whether tabs may share; other headers may mean another user. */
 function mayShare({ shared = true, headers, fetch, user }) {
-  const isClear = user !== undefined || (!headers && !fetch);
-  return shared && isClear && Boolean(globalThis.document && navigator.locks && globalThis.BroadcastChannel);
+  const isClear = user !== undefined || !(headers || fetch);
+  return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
 }
 
 /**
  * The tabs of a browser with one connection: who holds the lock leads, has the Link, and passes on what comes.
- *
- * Every tab keeps the cursor of what was passed on, and leads on from there. A tab that is no more has lost its own
- * lock, which the leader waits for; a leader that is frozen does not answer, and its lock is taken.
+ * A tab that is no more has lost its own lock, which the leader waits for; a leader that is frozen does not answer.
  */
 class Tabs {
   #name;
@@ -286,8 +269,7 @@ class Tabs {
   #mine = { channels: [], fresh: [] };
   #tabs = new Map(); // of the leader: what each tab reads
   #link; // of the leader
-  #release = () => {};
-  #state = "connecting";
+  #state = { state: "connecting" };
   #leader;
   #alive;
   #isGuest; // the leader is to read from our cursor first
@@ -295,6 +277,7 @@ class Tabs {
   #spoke = 0;
   #timer;
   #quit = new AbortController();
+  #over = new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
 
   constructor(name, dial, tell, cursor) {
     this.#name = name;
@@ -325,7 +308,6 @@ class Tabs {
     clearInterval(this.#timer);
     this.#post.close();
     this.#retire();
-    this.#release();
   }
 
   // -- who leads ----------------------------------------------------------
@@ -337,7 +319,7 @@ class Tabs {
 
   #live(ready) {
     ready();
-    return new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
+    return this.#over;
   }
 
   #stand(options) {
@@ -356,7 +338,7 @@ class Tabs {
     this.#tabs = new Map([[this.#me, this.#mine]]);
     this.#say({ is: "who" });
     setTimeout(() => this.#connect(), GATHER);
-    return new Promise((resolve) => (this.#release = resolve));
+    return this.#over;
   }
 
   #connect() {
@@ -431,7 +413,8 @@ class Tabs {
     this.#say({ is: "state", it: this.#state });
   }
 
-  #receive({ is, it, welcome }) {
+  #receive({ is, it, welcome, cursor }) {
+    this.#cursor ??= cursor;
     if (welcome?.includes(this.#me)) this.#isGuest = false;
     if (is === "frame" && this.#isGuest) return;
     if (is === "frame" && it.id) this.#cursor = it.id;
@@ -471,7 +454,7 @@ class Tabs {
       settle(tab, channels);
     }
     const welcome = [...this.#tabs].filter(([, tab]) => !tab.waits).map(([name]) => name);
-    this.#pass({ is, it: channels, welcome });
+    this.#pass({ is, it: channels, welcome, cursor: this.#cursor });
   }
 }
 
@@ -480,13 +463,13 @@ function settle(tab, channels) {
   tab.fresh = tab.fresh.filter((name) => !channels.includes(name));
 }
 
-/** How long to wait before the next try: the server's `retry` at least, doubled with each failure after the first. */
+/** How long to wait for the next try: `retry` at least, doubled with each failure after the first. */
 export function pause(retry, failures, random = Math.random()) {
-  const doubled = retry * 2 ** Math.min(Math.max(failures - 1, 0), 16);
+  const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
-/** One stream that is kept alive: when it ends, or its channels change, another takes its place. */
+/** A stream that is kept alive: when it ends, or its channels change, another takes its place. */
 class Link {
   #url;
   #options;
@@ -499,6 +482,8 @@ class Link {
   #next; // the one that is to follow it
   #timer; // of the wait before it
   #failures = 0;
+  #silences = 0; // that streams were given up for
+  #fetch; // what polls, where streams are held back
   #retry = RETRY;
   #timeout;
   #heartbeat = HEARTBEAT;
@@ -547,13 +532,27 @@ class Link {
     this.#next?.end();
     if (!this.#current) this.#become("connecting");
     const where = address(this.#url, this.#channels, this.#fresh, this.#since ?? this.#cursor);
-    this.#next = new Stream(where, this.#channels, this.#options, {
+    const fetch = this.#fetch ?? this.#options.fetch;
+    const stream = new Stream(where, this.#channels, { ...this.#options, fetch }, {
       byte: (stream) => this.#heardOf(stream),
       frame: (stream, frame) => this.#take(stream, frame),
       retry: (milliseconds) => (this.#retry = milliseconds),
       end: (stream, problem) => this.#ended(stream, problem),
     });
-    this.#next.fresh = this.#fresh;
+    stream.fresh = this.#fresh;
+    this.#next = stream;
+    setTimeout(() => stream === this.#next && this.#poll(), PATIENCE);
+  }
+
+  /** Something on the way holds streams back, as it seems: polls are answered through everything. */
+  async #poll() {
+    const { polling } = await import("./ssemux-poll.js").catch(() => ({}));
+    if (!polling || this.#fetch || this.#current || this.#state === "closed") return;
+    this.#fetch = polling(this.#options, () => {
+      this.#fetch = undefined;
+      this.#become(this.#state);
+    });
+    this.#open();
   }
 
   #heardOf(stream) {
@@ -581,8 +580,8 @@ class Link {
   }
 
   #obey({ heartbeat, timeout }) {
-    if (heartbeat) this.#heartbeat = heartbeat * 1000;
-    if (timeout) this.#timeout = timeout * 1000;
+    this.#heartbeat = heartbeat * 1000;
+    this.#timeout = timeout * 1000;
     this.#look();
   }
 
@@ -592,8 +591,7 @@ class Link {
     else this.#current = undefined;
     if (this.#isRefused(problem)) return this.#refused(problem);
     if (problem) this.#tell.error(problem);
-    if (problem?.final) return this.#end();
-    if (this.#state === "closed") return undefined;
+    if (this.#state === "closed") return undefined; // for a problem that is final
     if (!this.#current) this.#become("connecting");
     if (isNext && !stream.isSentAway) this.#failures += 1;
     if (!this.#next) this.#wait();
@@ -619,18 +617,12 @@ class Link {
     this.#tell.error({ ...problem, final: false });
   }
 
-  #end() {
-    this.close();
-    this.#tell.state("closed");
-  }
-
   #become(state) {
-    if (state === this.#state) return;
     this.#state = state;
-    this.#tell.state(state);
+    this.#tell.state({ state, transport: this.#fetch ? "poll" : "stream" });
   }
 
-  /** Is anything too silent? Has the clock jumped: was the laptop asleep? */
+  /** Is anything too silent? Has the laptop slept? */
   #look() {
     clearTimeout(this.#watch);
     const every = Math.min(TICK, this.#timeout / 8);
@@ -645,7 +637,9 @@ class Link {
   #judge(stream) {
     if (stream?.silence > this.#timeout) {
       stream.end(); // which tells nothing
+      this.#silences += 1;
       this.#ended(stream, { message: `nothing came for ${this.#timeout / 1000} s`, final: false });
+      if (this.#silences > 1) this.#poll();
     } else if (stream && stream === this.#current && stream.silence > this.#heartbeat * 2) {
       this.#become("stale");
     }
@@ -664,7 +658,6 @@ class Stream {
 
   constructor(url, channels, options, tell) {
     this.channels = channels;
-    this.fresh = [];
     this.#run(url, options, tell);
   }
 
@@ -729,11 +722,7 @@ async function refusal(response) {
   return { message: told?.message ?? plain, status, final, channel: told?.channel };
 }
 
-/**
- * The format of the stream (WHATWG HTML 9.2.6), with one field more: `channel`.
- *
- * @param tell `frame({event, data, id, channel})`, `retry(milliseconds)`.
- */
+/** The format of the stream (WHATWG HTML 9.2.6), with one field more: `channel`. */
 export class Parser {
   #tell;
   #rest = "";

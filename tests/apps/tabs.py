@@ -1,14 +1,15 @@
 """The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, a hand on the streams.
 
 `state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
-`name`, `channels` (by comma), `options` of the client as JSON, and `lockless`; what it sees goes to `window.report`.
+`name`, `channels` (by comma), `options` of the client as JSON, `token` (an X-User header by a function, which sends
+`window.token`), and `lockless`; what it sees goes to `window.report`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 from flask import Flask, Response, current_app, jsonify, request
 
@@ -26,19 +27,25 @@ const who = query.get("name");
 if (query.has("lockless"))  // as a browser's settings or a sandbox do
   navigator.locks.request = async () => { throw new DOMException("no locks here", "SecurityError"); };
 const tell = (what, more) => window.report({ who, what, at: Date.now() / 1000, ...more });
-const mux = (window.mux = new SSEMux("/events", JSON.parse(query.get("options") || "{}")));
+const options = JSON.parse(query.get("options") || "{}");
+if (query.has("token")) {  // who the client is, by a header that changes
+  window.token = query.get("token");
+  options.headers = async () => ({ "X-User": window.token });
+}
+const mux = (window.mux = new SSEMux("/events", options));
 const told = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
 window.read = (name) => mux.channel(name).on("n", told).on("state", told);
 for (const name of (query.get("channels") || "").split(",").filter(Boolean)) read(name);
 mux.on("n", told);
 for (const state of ["connecting", "open", "stale", "closed"])
-  mux.on("ssemux." + state, () => tell("state", { state }));
+  mux.on("ssemux." + state, (now) => tell("state", now));
 for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." + what, (it) => tell(what, { it }));
 </script>
 """
 
 counts: Counter = Counter()
 asked: Counter = Counter()
+said: defaultdict = defaultdict(list)
 
 
 @plain.mux.authorize("state:<name>")
@@ -76,8 +83,8 @@ def create_app() -> Flask:
 
     @app.route("/streams")
     def streams():
-        """Who has streams now; and how often each path of `/answers` was asked for."""
-        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked)
+        """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
+        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked, said=said)
 
     @app.route("/cut", methods=["POST"])
     def cut():
@@ -92,6 +99,7 @@ def create_app() -> Flask:
         wanted = request.args["answers"].split(",")
         number = asked[key]
         asked[key] += 1
+        said[key].append(request.args.get("lastEventId"))
         if number >= len(wanted):
             return current_app.view_functions["ssemux.events"]()
         return answer(wanted[number])
@@ -110,6 +118,10 @@ def answer(kind):
         return "<p>log in</p>"
     if kind == "retry":
         return Response(wire.retry(50, "no room"), content_type="text/event-stream")
+    if kind == "stop":
+        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        stop = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
+        return Response(hello + stop, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")

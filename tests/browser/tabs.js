@@ -1,50 +1,80 @@
 // Tabs of one browser on the page of tests/apps/tabs.py. Prints what they report, one JSON object a line.
 //
-//   node tabs.js '{"chromium": "/usr/bin/chromium", "url": "http://…/tab", "seconds": 30}'
+//   node tabs.js '{"browser": "chromium", "program": "/usr/bin/chromium", "url": "http://…", "seconds": 30}'
+//
+// Chromium is driven by its own protocol (playwright-core), Firefox by WebDriver BiDi (puppeteer-core).
 //
 // Commands come on standard input, one JSON object a line, and are done one after the other: {"do": "open", "name": "a",
-// "query": {…}}, {"do": "close", "name": "a"}, {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw",
-// "name": "a"}, {"do": "offline", "yes": true}, {"do": "run", "name": "a", "code": "…"}. Each is answered by {who: "driver",
-// what: "done", number}. It ends after `seconds`, or when its standard input closes.
+// "path": "/tab" (or a whole URL), "query": {…}}, {"do": "close", "name": "a"}, {"do": "run", "name": "a", "code": "…"}; in Chromium also
+// {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw", "name": "a"}, {"do": "offline", "yes": true}.
+// Each is answered by {who: "driver", what: "done", number}. It ends after `seconds`, or when its standard input closes.
 "use strict";
 
 const readline = require("readline");
-const { chromium } = require("playwright-core");
 
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
 
 const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
 
-function commands(context, url) {
+/** What a browser is asked: a new page, its end, and what only it can do. */
+const engines = {
+  async chromium(executablePath) {
+    const { chromium } = require("playwright-core");
+    const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS, timeout: 20000 });
+    const context = await browser.newContext();
+    await context.exposeFunction("report", print);
+    const lifecycle = async (page, state) => {
+      const session = await context.newCDPSession(page);
+      await session.send("Page.setWebLifecycleState", { state });
+    };
+    return {
+      newPage: () => context.newPage(),
+      close: () => browser.close(),
+      crash: (page) => void page.goto("chrome://crash").catch(() => {}),
+      freeze: (page) => lifecycle(page, "frozen"),
+      thaw: (page) => lifecycle(page, "active"),
+      offline: (yes) => context.setOffline(yes),
+    };
+  },
+
+  async firefox(executablePath) {
+    const puppeteer = require("puppeteer-core");
+    const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true, timeout: 20000 });
+    return {
+      async newPage() {
+        const page = await browser.newPage();
+        await page.exposeFunction("report", print);
+        return page;
+      },
+      close: () => browser.close(),
+    };
+  },
+};
+
+function commands(engine, url) {
   const pages = new Map();
-  const lifecycle = async (name, state) => {
-    const session = await context.newCDPSession(pages.get(name));
-    await session.send("Page.setWebLifecycleState", { state });
-  };
   return {
-    async open({ name, query }) {
-      const page = await context.newPage();
+    async open({ name, path, query }) {
+      const page = await engine.newPage();
       pages.set(name, page);
       page.on("console", (message) => print({ who: name, what: "console", text: message.text() }));
       page.on("pageerror", (error) => print({ who: name, what: "thrown", text: String(error) }));
-      await page.goto(`${url}?${new URLSearchParams({ name, ...query })}`, { waitUntil: "load" });
+      await page.goto(`${new URL(path, url)}?${new URLSearchParams({ name, ...query })}`, { waitUntil: "load" });
     },
     close: ({ name }) => pages.get(name).close(),
-    crash: ({ name }) => void pages.get(name).goto("chrome://crash").catch(() => {}),
-    freeze: ({ name }) => lifecycle(name, "frozen"),
-    thaw: ({ name }) => lifecycle(name, "active"),
-    offline: ({ yes }) => context.setOffline(yes),
+    crash: ({ name }) => engine.crash(pages.get(name)),
+    freeze: ({ name }) => engine.freeze(pages.get(name)),
+    thaw: ({ name }) => engine.thaw(pages.get(name)),
+    offline: ({ yes }) => engine.offline(yes),
     run: ({ name, code }) => pages.get(name).evaluate(code),
   };
 }
 
 async function main() {
   const wish = JSON.parse(process.argv[2]);
-  const browser = await chromium.launch({ executablePath: wish.chromium, headless: true, args: FLAGS, timeout: 20000 });
+  const engine = await engines[wish.browser](wish.program);
   try {
-    const context = await browser.newContext();
-    await context.exposeFunction("report", print);
-    const known = commands(context, wish.url);
+    const known = commands(engine, wish.url);
     const over = setTimeout(() => process.exit(0), wish.seconds * 1000);
     let number = 0;
     for await (const line of readline.createInterface({ input: process.stdin })) {
@@ -54,7 +84,7 @@ async function main() {
     }
     clearTimeout(over);
   } finally {
-    await browser.close();
+    await engine.close();
   }
 }
 

@@ -17,7 +17,8 @@ from tests.harness.packages import NODE_MODULES, need, need_npm
 from tests.harness.servers import ROOT
 from tests.unit.cases import CASES
 
-CLIENT = ROOT / "flask_ssemux" / "static" / "ssemux.js"
+STATIC = ROOT / "flask_ssemux" / "static"
+MODULES = ["ssemux.js", "ssemux-poll.js"]
 TESTS = ROOT / "tests" / "browser" / "client"
 ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
 
@@ -44,9 +45,10 @@ def test_parser(tmp_path):
     assert "# fail 0" in said and int(said.split("# pass ")[1].split()[0]) > len(cases) * 6, said
 
 
-def test_stream(gunicorn):
+@pytest.mark.parametrize("what", ["stream", "poll"])
+def test_client(gunicorn, what):
     server = gunicorn("tests.apps.tabs:create_app()", env=ENV)
-    run(need("nodejs", "node"), "--test", TESTS / "stream.test.mjs", URL=server.url)
+    run(need("nodejs", "node"), "--test", TESTS / f"{what}.test.mjs", URL=server.url)
 
 
 def test_types():
@@ -56,19 +58,20 @@ def test_types():
 
 
 def test_size():
-    assert len(gzip.compress(CLIENT.read_bytes())) < 8 * 1024
+    """What every page loads; the module for polls is loaded where it is needed."""
+    assert len(gzip.compress((STATIC / "ssemux.js").read_bytes())) < 8 * 1024
 
 
 def test_npm_package(tmp_path):
-    """The folder holds no copy of the module: packing it takes the one that the server serves."""
+    """The folder holds no copy of the modules: packing it takes those that the server serves."""
     run(need("npm", "npm"), "pack", "--pack-destination", tmp_path, cwd=ROOT / "client")
     (packed,) = tmp_path.glob("*.tgz")
     with tarfile.open(str(packed)) as archive:
         names = set(archive.getnames())
-        packed_client = archive.extractfile("package/ssemux.js").read()
+        packed_modules = [archive.extractfile("package/" + name).read() for name in MODULES]
         described = json.loads(archive.extractfile("package/package.json").read())
-    assert names == {"package/" + name for name in ("package.json", "README.md", "LICENSE", "ssemux.js", "ssemux.d.ts")}
-    assert packed_client == CLIENT.read_bytes()
+    assert names == {"package/" + name for name in ("package.json", "README.md", "LICENSE", "ssemux.d.ts", *MODULES)}
+    assert packed_modules == [(STATIC / name).read_bytes() for name in MODULES]
     assert described["version"] == flask_ssemux.__version__
 
 
@@ -82,10 +85,11 @@ def ask(url, **headers):
 @pytest.mark.parametrize("url", ["/events", "/api/live"])
 def test_it_is_served_and_a_deploy_is_noticed(flask_run, url):
     server = flask_run("tests.apps.plain:create_app()", env={"SSEMUX_URL": url})
-    answer = ask(f"{server.url}{url}/ssemux.js")
-    assert answer.read() == CLIENT.read_bytes()
-    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-cache"
-    same = ask(f"{server.url}{url}/ssemux.js", **{"If-None-Match": answer.headers["ETag"]})
-    assert (same.status, same.read()) == (304, b"")
-    assert ask(f"{server.url}{url}/ssemux.js", **{"If-None-Match": '"older"'}).status == 200
+    for name in MODULES:
+        answer = ask(f"{server.url}{url}/{name}")
+        assert answer.read() == (STATIC / name).read_bytes()
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        same = ask(f"{server.url}{url}/{name}", **{"If-None-Match": answer.headers["ETag"]})
+        assert (same.status, same.read()) == (304, b"")
+        assert ask(f"{server.url}{url}/{name}", **{"If-None-Match": '"older"'}).status == 200

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import flask
 import pytest
 import redis
+from werkzeug.test import EnvironBuilder
 
 import flask_ssemux
 from flask_ssemux import lifecycle
@@ -212,6 +213,33 @@ def test_the_first_bytes(app):
         assert next(body).decode() == (
             'retry: 3000\n: ssemux\n\nid: %s\nevent: ssemux.hello\ndata: {"heartbeat":20.0,"timeout":120.0}\n\n' % at
         )
+
+
+def test_a_poll_waits_where_no_context_is_held(app):
+    left = []
+    app.teardown_appcontext(left.append)
+    environ = EnvironBuilder(path="/events", query_string="poll=1").get_environ()
+    answer = app.wsgi_app(environ, lambda status, headers: None)
+    assert left and len(app.extensions["ssemux"].process.mux) == 1
+    answer.close()
+    assert len(app.extensions["ssemux"].process.mux) == 0
+
+
+@pytest.mark.parametrize("how", ["now", "1", "true"])
+def test_a_poll_with_news_is_answered_at_once_and_leaves_no_stream(app, how):
+    with app.app_context():
+        start = str(flask_ssemux.cursor())
+        flask_ssemux.broadcast("all")
+    response = app.test_client().get("/events?poll=%s&lastEventId=%s" % (how, start))
+    assert names(parse(response.data)) == ["ssemux.hello", "message"]
+    assert response.headers["Cache-Control"] == "no-store" and response.headers["X-Accel-Buffering"] == "no"
+    assert len(app.extensions["ssemux"].process.mux) == 0
+
+
+def test_a_poll_that_nobody_knows_is_refused(app):
+    response = app.test_client().get("/events?poll=yes")
+    message = "poll='yes' is no way to poll; poll=1 waits for an event, poll=now does not"
+    assert (response.status_code, response.get_json()) == (400, {"error": "bad_request", "message": message})
 
 
 def test_head_is_answered_and_over(app):

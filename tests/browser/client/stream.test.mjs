@@ -4,54 +4,18 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 
-import { SSEMux } from "../../../flask_ssemux/static/ssemux.js";
+import { client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
 
-const SITE = process.env.URL;
-const STATES = ["connecting", "open", "stale", "closed"];
-const opened = [];
-
-const post = async (path, body) => {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(SITE + path, { method: "POST", headers, body: body && JSON.stringify(body) });
-  assert.ok(answer.ok, `${path}: ${answer.status}`);
-  return answer;
-};
-const say = async (count, ...channels) =>
-  (await post(`/say?count=${count}&${channels.map((name) => `channel=${name}`).join("&")}`)).json();
-const look = async () => (await fetch(`${SITE}/streams`)).json();
-
-/** A client whose events of its own are noted. Ended with its test. */
-function client(t, path = "/events", options = {}) {
-  const mux = new SSEMux(SITE + path, options);
-  t.after(() => mux.close());
-  mux.states = [mux.state];
-  for (const state of STATES) mux.on(`ssemux.${state}`, () => mux.states.push(state));
-  mux.errors = [];
-  mux.on("ssemux.error", (problem) => mux.errors.push(problem));
-  opened.push(mux);
-  return mux;
+/** Publish, and wait until the worker has passed it on: what is published and not, a reader who comes now may be given. */
+async function passed(t, publish, name, count) {
+  const witness = client(t);
+  const heard = numbers(witness, name);
+  await isOpen(witness);
+  const published = await publish();
+  await until(() => heard.length === count);
+  witness.close();
+  return published;
 }
-
-/** The numbers that a channel hears, from now on. */
-function numbers(mux, name, event = "n") {
-  const heard = [];
-  mux.channel(name).on(event, (message) => heard.push(message.json));
-  return heard;
-}
-
-async function until(check, what = check) {
-  const limit = Date.now() + 8000;
-  for (;;) {
-    const found = await check();
-    if (found) return found;
-    if (Date.now() > limit) assert.fail(`never came: ${what instanceof Function ? what() : what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-const isOpen = (mux) => until(() => mux.state === "open", () => JSON.stringify([mux.states, mux.errors]));
-const room = () => `room:${randomUUID()}`;
-const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
 test("a channel's events, the user's own, and everyone's, each where it belongs", async (t) => {
   const [name, user] = [room(), randomUUID()];
@@ -114,7 +78,7 @@ test("channels come and go while events come: each event once, a new channel fro
   const mux = client(t);
   const heard = numbers(mux, steady);
   await isOpen(mux);
-  await say(20, ...others);
+  await passed(t, () => say(20, ...others), others.at(-1), 20);
   let isOver = false;
   const publishing = (async () => {
     while (!isOver) await say(5, steady, ...others);
@@ -147,7 +111,7 @@ test("a channel that is added later begins with its snapshot; those that were th
   const mux = client(t);
   const first = numbers(mux, early, "state");
   await isOpen(mux);
-  const { counts } = await say(7, early, late);
+  const { counts } = await passed(t, () => say(7, early, late), late, 7);
   const [second, heard] = [numbers(mux, late, "state"), numbers(mux, late)];
   await until(() => second.length);
   await say(1, late);
@@ -259,4 +223,17 @@ test("a closed client has no stream, and says nothing more", async (t) => {
   await until(async () => !(await look()).streams.some((names) => names.includes(name)));
   await say(1, name);
   assert.deepEqual([heard, mux.states, mux.errors], [[], ["connecting", "open", "closed"], []]);
+});
+
+test("a server that says stop is not asked for more: the id is sent as it came, and 204 is the end", async (t) => {
+  const [key, name] = [randomUUID(), room()];
+  const mux = client(t, `/answers/${key}?answers=stop,204,204`);
+  const stops = [];
+  mux.channel(name);
+  mux.on("ssemux.stop", (told) => stops.push(told));
+  await until(() => mux.state === "closed", () => JSON.stringify([mux.states, mux.errors]));
+  assert.deepEqual(stops, [{ reason: "a test" }]);
+  assert.deepEqual(mux.states, ["connecting", "open", "connecting", "closed"]);
+  assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[204, true]]);
+  assert.deepEqual((await look()).said[key], [null, "stop"]);
 });

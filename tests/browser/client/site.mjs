@@ -1,0 +1,56 @@
+// What the tests of ssemux.js in Node share: the real server at URL (tests/apps/tabs.py), and clients of it that are noted.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+
+import { SSEMux } from "../../../flask_ssemux/static/ssemux.js";
+
+export const SITE = process.env.URL;
+const STATES = ["connecting", "open", "stale", "closed"];
+
+export const post = async (path, body) => {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(SITE + path, { method: "POST", headers, body: body && JSON.stringify(body) });
+  assert.ok(answer.ok, `${path}: ${answer.status}`);
+  return answer;
+};
+export const say = async (count, ...channels) =>
+  (await post(`/say?count=${count}&${channels.map((name) => `channel=${name}`).join("&")}`)).json();
+export const look = async () => (await fetch(`${SITE}/streams`)).json();
+
+/** A client whose events of its own are noted. Ended with its test. */
+export function client(t, path = "/events", options = {}, site = SITE) {
+  const mux = new SSEMux(site + path, options);
+  t.after(() => mux.close());
+  mux.states = [mux.state];
+  mux.transports = [mux.transport];
+  for (const name of STATES)
+    mux.on(`ssemux.${name}`, ({ state, transport }) => {
+      if (state !== mux.states.at(-1)) mux.states.push(state);
+      if (transport !== mux.transports.at(-1)) mux.transports.push(transport);
+    });
+  mux.errors = [];
+  mux.on("ssemux.error", (problem) => mux.errors.push(problem));
+  return mux;
+}
+
+/** The numbers that a channel hears, from now on. */
+export function numbers(mux, name, event = "n") {
+  const heard = [];
+  mux.channel(name).on(event, (message) => heard.push(message.json));
+  return heard;
+}
+
+export async function until(check, what = check, patience = 8000) {
+  const limit = Date.now() + patience;
+  for (;;) {
+    const found = await check();
+    if (found) return found;
+    if (Date.now() > limit) assert.fail(`never came: ${what instanceof Function ? what() : what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export const isOpen = (mux) => until(() => mux.state === "open", () => JSON.stringify([mux.states, mux.errors]));
+export const room = () => `room:${randomUUID()}`;
+export const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);

@@ -1,0 +1,114 @@
+"""Tabs of a browser (tabs.js) on the page of tests/apps/tabs.py, told what to do; what they hear is in `seen`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import urllib.request
+
+from tests.browser.driver import Script
+from tests.harness.packages import need, need_npm
+from tests.harness.servers import children
+from tests.harness.waiting import until
+
+#: By browser: its Debian package, its program, and the npm package that drives it.
+BROWSERS = {
+    "chromium": ("chromium", "/usr/bin/chromium", "playwright-core"),
+    "firefox": ("firefox-esr", "/usr/bin/firefox-esr", "puppeteer-core"),
+}
+WAIT = 12
+
+
+class Tabs(Script):
+    """Pages of one browser, by name; see tabs.js. Their `server` is asked directly, they ask it by way of `url`."""
+
+    def __init__(self, server, browser="chromium", url=None, seconds=60):
+        package, program, driver = BROWSERS[browser]
+        need_npm(driver)
+        self.server, self.browser = server, browser
+        self._numbers = itertools.count(1)
+        url = url or server.url
+        super().__init__("tabs.js", seconds, browser=browser, program=need(package, program), url=url)
+
+    def tell(self, do, name=None, **more):
+        """Have it done, and wait until it is."""
+        command = {"do": do, "name": name, **more}
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        self.wait_all("driver", "done", number=next(self._numbers), timeout=WAIT)
+
+    def open(self, name, *channels, site="", query=None, **options):
+        """A tab that reads these channels, when it does. `site` is another one than that of all tabs."""
+        query = {"channels": ",".join(channels), "options": json.dumps(options), **(query or {})}
+        self.tell("open", name, path=site + "/tab", query=query)
+        self.wait_all(name, "state", state="open", timeout=WAIT)
+
+    def again(self, *names, state="open"):
+        """A context manager: in it these tabs enter the state once more."""
+        return _Again(self, names, state)
+
+    def signal(self, number):
+        """To the browser: all its processes."""
+        for pid in _descendants(self._process.pid):
+            os.kill(pid, number)
+
+    def open_lockless(self, name, *channels):
+        """In a browser that has locks and grants none."""
+        self.tell("open", name, path="/tab", query={"channels": ",".join(channels), "lockless": ""})
+        self.wait_all(name, "state", state="open", timeout=WAIT)
+
+    def say(self, *channels, count=1):
+        """Publish the next numbers; how many there are now, by channel."""
+        query = "&".join("channel=" + channel for channel in channels)
+        return json.loads(self.ask(f"/say?count={count}&{query}", b""))
+
+    def ask(self, path, body=None):
+        with urllib.request.urlopen(self.server.url + path, body, timeout=5) as answer:
+            return answer.read()
+
+    def streams(self):
+        """The channels of each stream that the server has."""
+        return json.loads(self.ask("/streams"))["streams"]
+
+    def wait_streams(self, count, *channels):
+        wanted = {*channels, "*"}
+        until(lambda: [set(found) for found in self.streams()] == [wanted] * count, WAIT, lambda: repr(self.streams()))
+
+    def numbers(self, name, channel):
+        """What a tab heard of a channel; None is everyone's."""
+        return [json.loads(e["data"]) for e in self.all(name, "event", name="n") if e.get("channel") == channel]
+
+    def wait_number(self, number, channel, *names):
+        """Until these tabs heard it; then what they heard is whole, and each once."""
+        for name in names:
+            self.wait_for(lambda _, name=name: number in self.numbers(name, channel), WAIT)
+            heard = self.numbers(name, channel)
+            assert heard == list(range(heard[0], number + 1)), (name, self.describe())
+
+    def check(self):
+        assert not self.all(what="console") and not self.all(what="thrown"), self.describe()
+
+
+class _Again:
+    """Left when these tabs have entered the state since it began."""
+
+    def __init__(self, tabs, names, state):
+        self._tabs, self._names, self._state = tabs, names, state
+
+    def _count(self, name):
+        return len(self._tabs.all(name, "state", state=self._state))
+
+    def __enter__(self):
+        self._before = {name: self._count(name) for name in self._names}
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            for name, before in self._before.items():
+                self._tabs.wait_for(lambda _, name=name, before=before: self._count(name) > before, WAIT)
+
+
+def _descendants(pid):
+    for child in children(pid):
+        yield child
+        yield from _descendants(child)

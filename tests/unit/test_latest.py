@@ -21,7 +21,7 @@ from flask_ssemux.mux import Mux
 from flask_ssemux.options import Options
 from flask_ssemux.replay import Replay
 from flask_ssemux.stream import LIVE, Limits, Stream
-from flask_ssemux.wire import LatestFrame, body
+from flask_ssemux.wire import LatestFrame, body, is_named
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -162,7 +162,8 @@ class Asked(MemoryBroker):
         self.asked = []
 
     def want(self, channels):
-        self.asked.append(list(channels))
+        named = [channel for channel in channels if is_named(channel)]  # not that of orders
+        self.asked += [named] if named else []
         return super().want(channels)
 
 

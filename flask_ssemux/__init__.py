@@ -41,6 +41,7 @@ __all__ = [
     "cursor",
     "disconnect",
     "init_app",
+    "presence",
     "publish",
     "revoke",
     "send_to_user",
@@ -54,24 +55,29 @@ def init_app(app: Flask) -> SSEMux:
     return SSEMux(app)
 
 
-def publish(channel: str, data: Any, event: str | None = None) -> str:
+def publish(channel: str, data: Any, event: str | None = None, latest: bool = False) -> str:
     """Publish to a channel of the current application. See ``Publishing.publish``."""
-    return current().publish(channel, data, event)
+    return current().publish(channel, data, event, latest)
 
 
-def send_to_user(user_id: Any, data: Any, event: str | None = None) -> str:
+def send_to_user(user_id: Any, data: Any, event: str | None = None, latest: bool = False) -> str:
     """Send to a user of the current application. See ``Publishing.send_to_user``."""
-    return current().send_to_user(user_id, data, event)
+    return current().send_to_user(user_id, data, event, latest)
 
 
-def broadcast(data: Any, event: str | None = None) -> str:
+def broadcast(data: Any, event: str | None = None, latest: bool = False) -> str:
     """Send to everyone in the current application. See ``Publishing.broadcast``."""
-    return current().broadcast(data, event)
+    return current().broadcast(data, event, latest)
 
 
 def cursor() -> str:
     """The current application's present cursor. See ``Publishing.cursor``."""
     return current().cursor()
+
+
+def presence(channel: str) -> dict[str | None, int]:
+    """Who is on a channel of the current application now. See ``SSEMux.presence``."""
+    return current().presence(channel)
 
 
 def disconnect(

@@ -25,34 +25,41 @@ class Publishing(Ordering):
     max_event_bytes: int
     _published = 0
 
-    def publish(self, channel: str, data: Any, event: str | None = None) -> str:
+    def _keeps_latest(self, channel: str) -> bool:
+        """Whether all events of this channel are published as ``latest``."""
+        return False
+
+    def publish(self, channel: str, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to everyone who reads a channel, now or when they come back.
 
         :param channel: its name, 1 to 255 characters.
         :param data: text as it is; anything else as JSON.
         :param event: its name; None is the standard's default, ``message``.
+        :param latest: of the channel's events with this name only the newest counts: it takes the place of the one
+            before it, in the history and where it waits for a slow client, and new subscribers get it at once.
         :return: its cursor, the ``id`` that clients see.
         :raises InvalidEvent: (or a subclass) names the value and the rule; nothing was stored.
         :raises BrokerUnavailable: the event was not accepted; or, where the connection to the store broke before
             its answer, nobody can tell. It comes once at most.
         """
         body = wire.body(channel, data, event, self.max_event_bytes)
-        cursor = self._broker().append(channel, body)
+        key = (event or "message") if latest or self._keeps_latest(channel) else None
+        cursor = self._broker().append(channel, body, key)
         self._published += 1
         if self._published % RUN == 0:
             time.sleep(0)
         return str(cursor)
 
-    def send_to_user(self, user_id: Any, data: Any, event: str | None = None) -> str:
+    def send_to_user(self, user_id: Any, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to all streams of one user. As ``publish``.
 
         :param user_id: text, int or UUID, as ``identify`` returns it.
         """
-        return self.publish(wire.user_channel(user_id), data, event)
+        return self.publish(wire.user_channel(user_id), data, event, latest)
 
-    def broadcast(self, data: Any, event: str | None = None) -> str:
+    def broadcast(self, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to everyone. As ``publish``."""
-        return self.publish(wire.EVERYONE, data, event)
+        return self.publish(wire.EVERYONE, data, event, latest)
 
     def cursor(self) -> str:
         """The present cursor: a page that was rendered with it opens its stream from there.

@@ -42,6 +42,7 @@ __all__ = [
     "cursor",
     "disconnect",
     "init_app",
+    "presence",
     "publish",
     "publish_on_commit",
     "revoke",
@@ -57,39 +58,48 @@ def init_app(app: Flask) -> SSEMux:
     return SSEMux(app)
 
 
-def publish(channel: str, data: Any, event: str | None = None) -> str:
+def publish(channel: str, data: Any, event: str | None = None, latest: bool = False) -> str:
     """Publish to a channel of the current application. See ``Publishing.publish``."""
-    return current().publish(channel, data, event)
+    return current().publish(channel, data, event, latest)
 
 
-def send_to_user(user_id: Any, data: Any, event: str | None = None) -> str:
+def send_to_user(user_id: Any, data: Any, event: str | None = None, latest: bool = False) -> str:
     """Send to a user of the current application. See ``Publishing.send_to_user``."""
-    return current().send_to_user(user_id, data, event)
+    return current().send_to_user(user_id, data, event, latest)
 
 
-def broadcast(data: Any, event: str | None = None) -> str:
+def broadcast(data: Any, event: str | None = None, latest: bool = False) -> str:
     """Send to everyone in the current application. See ``Publishing.broadcast``."""
-    return current().broadcast(data, event)
+    return current().broadcast(data, event, latest)
 
 
-def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None) -> None:
+def publish_on_commit(
+    session: Any, channel: str, data: Any, event: str | None = None, latest: bool = False
+) -> None:
     """Publish when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().publish_on_commit(session, channel, data, event)
+    current().publish_on_commit(session, channel, data, event, latest)
 
 
-def send_to_user_on_commit(session: Any, user_id: Any, data: Any, event: str | None = None) -> None:
+def send_to_user_on_commit(
+    session: Any, user_id: Any, data: Any, event: str | None = None, latest: bool = False
+) -> None:
     """Send to a user when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().send_to_user_on_commit(session, user_id, data, event)
+    current().send_to_user_on_commit(session, user_id, data, event, latest)
 
 
-def broadcast_on_commit(session: Any, data: Any, event: str | None = None) -> None:
+def broadcast_on_commit(session: Any, data: Any, event: str | None = None, latest: bool = False) -> None:
     """Send to everyone when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().broadcast_on_commit(session, data, event)
+    current().broadcast_on_commit(session, data, event, latest)
 
 
 def cursor() -> str:
     """The current application's present cursor. See ``Publishing.cursor``."""
     return current().cursor()
+
+
+def presence(channel: str) -> dict[str | None, int]:
+    """Who is on a channel of the current application now. See ``SSEMux.presence``."""
+    return current().presence(channel)
 
 
 def disconnect(

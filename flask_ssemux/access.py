@@ -89,6 +89,9 @@ class Rules:
         self.identify: Callable[[], Any] = _flask_login
         self.authorize: list[Rule] = []
         self.snapshot: list[Rule] = []
+        self.latest: list[Pattern] = []
+        self.tracked: list[Pattern] = []
+        self._is_everyone_tracked = False
         #: Whether the current request may see the status page; None: there is none.
         self.status: Callable[[], Any] | None = None
 
@@ -106,6 +109,20 @@ class Rules:
             return function
 
         return register
+
+    def track(self, text: str) -> None:
+        """Know who is on the channels of this pattern, or, with ``*``, who is there at all."""
+        if text == wire.EVERYONE:
+            self._is_everyone_tracked = True
+        else:
+            self.tracked.append(Pattern(text))
+
+    def is_tracked(self, channel: str) -> bool:
+        return _any(self.tracked, channel) or (self._is_everyone_tracked and channel == wire.EVERYONE)
+
+    def keeps_latest(self, channel: str) -> bool:
+        """Whether of this channel's events only the newest of each name counts."""
+        return _any(self.latest, channel)
 
     # -- who ---------------------------------------------------------------
 
@@ -217,6 +234,10 @@ class Places:
     def leave(self, user_id: str | None) -> None:
         if user_id is not None:
             self._broker.release(wire.user_channel(user_id))
+
+
+def _any(patterns: list[Pattern], channel: str) -> bool:
+    return any(pattern.match(channel) is not None for pattern in patterns)
 
 
 def _first(rules: list[Rule], channel: str) -> tuple[Rule | None, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""``flask ssemux …``: publish, tail, disconnect, status and doctor, from a shell beside the application.
+"""``flask ssemux …``: publish, tail, presence, disconnect, status and doctor, from a shell beside the application.
 
 Options are parsed and things are printed here; what is done is done elsewhere.
 """
@@ -29,7 +29,7 @@ TAIL = 0.1
 def commands() -> AppGroup:
     """The group that ``init_app`` adds to ``app.cli``."""
     group = AppGroup("ssemux", help="Server-Sent Events: publish, look, find out.")
-    for command in (publish, tail, disconnect, status, doctor):
+    for command in (publish, tail, presence, disconnect, status, doctor):
         group.add_command(command)
     return group
 
@@ -66,8 +66,15 @@ def _command(function: Any) -> Any:
 @click.option("--everyone", is_flag=True, help="Send to every stream.")
 @click.option("--event", help="The event's name; without it clients see 'message'.")
 @click.option("--json", "as_json", is_flag=True, help="DATA is JSON: check it before it goes out.")
+@click.option("--latest", is_flag=True, help="It takes the place of the channel's event of this name before it.")
 def publish(
-    channel: str | None, data: str | None, user: str | None, everyone: bool, event: str | None, as_json: bool
+    channel: str | None,
+    data: str | None,
+    user: str | None,
+    everyone: bool,
+    event: str | None,
+    as_json: bool,
+    latest: bool,
 ) -> None:
     """Publish DATA to CHANNEL, and print the event's cursor.
 
@@ -82,9 +89,9 @@ def publish(
     text = sys.stdin.read() if data is None else data
     value = _parsed(text) if as_json else text
     if user is not None:
-        click.echo(service.send_to_user(user, value, event))
+        click.echo(service.send_to_user(user, value, event, latest))
     else:
-        click.echo(service.publish(EVERYONE if channel is None else channel, value, event))
+        click.echo(service.publish(EVERYONE if channel is None else channel, value, event, latest))
 
 
 @_command
@@ -120,6 +127,22 @@ def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | 
         raise click.UsageError("say whose: --user ID, or --channel NAME, or both")
     else:
         click.echo(service.disconnect(user, channel, stop, reason or "disconnected"))
+
+
+@_command
+@click.argument("channel")
+@click.option("--json", "as_json", is_flag=True, help="For programs: users and their streams, and visitors.")
+def presence(channel: str, as_json: bool) -> None:
+    """Show who is on CHANNEL now, and with how many streams; the application must track it."""
+    service = current()
+    _shared(service)
+    found = service.presence(channel)
+    if as_json:
+        visitors = found.pop(None, 0)
+        click.echo(json.dumps({"users": found, "visitors": visitors}))
+        return
+    for user, streams in sorted(found.items(), key=lambda item: (item[0] is None, item[0])):
+        click.echo("%-28s %d" % ("(nobody)" if user is None else user, streams))
 
 
 @_command

@@ -56,7 +56,7 @@ class Control:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        upto = max(upto, broker.want([CHANNEL]))
+        upto = max(upto, broker.want([CHANNEL]).place)
         page = broker.read([CHANNEL], 0, upto, PAGE)
         while page.records:
             for record in page.records:

@@ -67,7 +67,7 @@ class SSEMux(Publishing):
         options = Options.resolve(app.config)
         server.check_start(options.broker)
         open_broker(options.broker, folder=app.instance_path).close()
-        process = Process(options, app.instance_path)
+        process = Process(options, app.instance_path, self._rules.is_tracked)
         if options.recheck is not None:
             process.recheck = Recheck(app, self._rules, options.recheck)
         service = app.extensions[KEY] = Service(options, self._rules, process)
@@ -116,6 +116,36 @@ class SSEMux(Publishing):
         :raises InvalidChannel: no client can name such channels.
         """
         return self._rules.add(self._rules.snapshot, pattern)
+
+    def keep_latest(self, *patterns: str) -> None:
+        """Publish all events of these channels as ``latest``: only the newest of each name counts.
+
+        This is a rule for what this object publishes; a ``Publisher`` in another process says ``latest=True`` itself.
+
+        :param patterns: as for ``authorize``.
+        :raises InvalidChannel: no client can name such channels.
+        """
+        self._rules.latest.extend(map(Pattern, patterns))
+
+    def track_presence(self, *patterns: str) -> None:
+        """Know who is on these channels, over all workers: each stream that comes or goes is told to the others.
+
+        :param patterns: as for ``authorize``; or ``*``, for who is there at all.
+        :raises InvalidChannel: no client can name such channels.
+        """
+        for pattern in patterns:
+            self._rules.track(pattern)
+
+    def presence(self, channel: str) -> dict[str | None, int]:
+        """Who is on a channel now, over all workers: streams by user, as text; None are visitors who are nobody.
+
+        What a worker that was killed held is gone at once for those on its own machine, and after one heartbeat at
+        the latest for others.
+
+        :raises ApplicationError: the channel is not tracked.
+        :raises BrokerUnavailable: nobody can tell.
+        """
+        return current().presence(channel)
 
     def allow_status(self, function: F) -> F:
         """Decorate what says whether the current request may see the status page; without it there is none.
@@ -170,6 +200,12 @@ class SSEMux(Publishing):
 
     def _broker(self) -> Broker:
         return current()._broker()
+
+    def _at_commit(self) -> Service:
+        return current()
+
+    def _keeps_latest(self, channel: str) -> bool:
+        return current()._keeps_latest(channel)
 
     @property
     def max_event_bytes(self) -> int:  # type: ignore[override]

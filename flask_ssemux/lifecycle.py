@@ -22,6 +22,7 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 from . import replay, server
 from .access import Places
 from .aside import aside
+from .attendance import Attendance
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
 from .census import Census, memory
@@ -65,11 +66,13 @@ class Process:
 
     :param options: from which they are built.
     :param folder: the application's instance folder.
+    :param is_tracked: whether others may ask who is on a channel.
     """
 
-    def __init__(self, options: Options, folder: str) -> None:
+    def __init__(self, options: Options, folder: str, is_tracked: Callable[[str], bool] = lambda _: False) -> None:
         self.options = options
         self._folder = folder
+        self._is_tracked = is_tracked
         self._making = threading.RLock()
         self._pid = os.getpid()
         self._broker: Broker | None = None
@@ -126,6 +129,7 @@ class Process:
         self._past: deque[tuple[int, int, int]] = deque(maxlen=PAST)
         self.heart = Heart(options.heartbeat, lambda: self.clock(), _turn_loop if gevent else breathe, self._pulse())
         places = self.places = Places(broker, options.max_streams_per_user)
+        attendance = self.attendance = Attendance(broker, options.heartbeat, self._is_tracked)
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
         #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
@@ -137,6 +141,7 @@ class Process:
         recheck, elders = self.recheck, self._elders
 
         def left(stream: Stream) -> None:
+            attendance.left(stream)
             places.leave(stream.user_id)
             if elders is not None:
                 elders.left(stream)
@@ -238,6 +243,7 @@ class Process:
         :param environ: of its request.
         :param asked: its channels that ``authorize`` was asked for.
         """
+        self.attendance.came(stream)
         if self._elders is not None:
             self._elders.joined(stream)
         if self.recheck is not None:

@@ -12,12 +12,13 @@ import threading
 from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
-from .brokers import Broker, Listener, Record
+from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
 from .control import Control
 from .errors import BrokerBehind, BrokerUnavailable
 from .fanout import SLICE, FanOut
 from .heart import Heart
+from .latest import Latest
 from .options import Options, log
 from .orders import CHANNEL, Order
 from .replay import Replay
@@ -56,7 +57,9 @@ class Mux:
         #: is what comes next.
         self._channels: dict[str, dict[Stream, None]] = {}
         self._targets: dict[str, list[Stream]] = {}
+        #: Those that the broker delivers, and whose latest events are known here.
         self._wanted: set[str] = set()
+        self._latest = Latest()
         self._listening = threading.Lock()
         #: What is delivered waits until the place that it follows is known.
         self._placed = threading.Event()
@@ -129,10 +132,10 @@ class Mux:
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)
-            head = self._join(stream, seen if isinstance(seen, Cursor) and not reason else None)
+            head, latest = self._join(stream, seen if isinstance(seen, Cursor) and not reason else None)
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
-            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots, new).pages())
+            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots, new, latest).pages())
         except BaseException:
             self._remove(stream)
             raise
@@ -184,17 +187,23 @@ class Mux:
         """The last frame of a stream that is ended: come back, at a time of your own."""
         return wire.retry(spread(self._options.retry), reason)
 
-    def _join(self, stream: Stream, seen: Cursor | None) -> Cursor:
-        """Make the stream one of its channels'; the place after which it gets every event live."""
+    def _join(self, stream: Stream, seen: Cursor | None) -> tuple[Cursor, list[Record]]:
+        """Make the stream one of its channels'; the place after which it gets every event live, and the latest
+        events as of then."""
         with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
                     self._channels.setdefault(channel, {})[stream] = None
                     self._targets.pop(channel, None)
-                new = [channel for channel in stream.channels if channel not in self._wanted]
-            epoch, after = self._epoch, self.broker.want(new) if new else 0
+                # What a client saw elsewhere before it was delivered here is ahead of what is known here.
+                is_ahead = seen is not None and seen.epoch == self._epoch and seen.sequence > self._position
+                new = [channel for channel in stream.channels if is_ahead or channel not in self._wanted]
+            epoch, (after, latest) = self._epoch, self.broker.want(new) if new else Wanted(0, [])
             with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
-                self._wanted.update(channel for channel in new if channel in self._channels)
+                if epoch == self._epoch:
+                    self._wanted.update(channel for channel in new if channel in self._channels)
+                    for record in latest:
+                        self._note(record)
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.
@@ -206,7 +215,7 @@ class Mux:
             if seen is not None and seen.epoch == self._epoch:
                 stream.after = max(stream.after, seen.sequence)
             self._streams.add(stream)
-            return Cursor(self._epoch, stream.after)
+            return Cursor(self._epoch, stream.after), self._latest.of(stream.channels)
 
     def _why_void(self, seen: Cursor | str | None) -> str:
         """Why a client's cursor is of no use here; "" if it is, or if there is none."""
@@ -240,6 +249,7 @@ class Mux:
                 self._targets.pop(channel, None)
                 if not members and self._channels.pop(channel, None) is not None:
                     self._wanted.discard(channel)
+                    self._latest.forget(channel)
                     self.broker.drop(channel)
 
     def _all(self) -> list[Stream]:
@@ -269,12 +279,20 @@ class Mux:
             with self._lock:
                 self._position = max(self._position, record.sequence)
                 targets = self._targets_of(record.channel)
+                self._note(record)
             if record.channel == CHANNEL:
                 self.control.take(record)
             elif targets:
                 self.delivered += len(targets)
-                cursor = "%s-%d" % (self._epoch, record.sequence)
-                self._fan_out.send(targets, wire.frame(record.body, cursor), record.channel, record.sequence)
+                frame = wire.frame(record.body, "%s-%d" % (self._epoch, record.sequence))
+                if record.latest is not None:
+                    frame = wire.LatestFrame.of(frame, (record.channel, record.latest))
+                self._fan_out.send(targets, frame, record.channel, record.sequence)
+
+    def _note(self, record: Record) -> None:
+        """What new subscribers get at once. With the lock held."""
+        if record.latest is not None and record.channel in self._channels:
+            self._latest.note(record)
 
     def _targets_of(self, channel: str) -> list[Stream]:
         """The streams of a channel as they are now: the list is not changed later. With the lock held."""
@@ -289,6 +307,8 @@ class Mux:
         for channel in channels:
             with self._lock:
                 targets = self._targets_of(channel)
+                self._wanted.discard(channel)  # so that the next asks for its latest events
+                self._latest.forget(channel)
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
             self._fan_out.tell(targets, reset([channel], "history"))
         if CHANNEL in channels:
@@ -300,6 +320,8 @@ class Mux:
         with self._lock:
             self.replay.begin_anew()  # before anyone asks it for the new life
             self._epoch, self._position = head
+            self._wanted.clear()  # so that what is the latest in the new life is asked for
+            self._latest.forget_all()
             self.control.begin_anew()
         for stream in self._all():
             if stream.has_replay_left():
@@ -332,10 +354,12 @@ class _Prologue:
         reason: str,
         snapshots: Snapshots,
         new: Sequence[str],
+        latest: Sequence[Record],
     ) -> None:
         self._mux = mux
         self._stream = stream
         self._head = head
+        self._latest = latest
         self._wanted = [channel for channel in stream.channels if channel not in new]
         self._records: list[Record] = []
         self._is_whole = True
@@ -347,7 +371,7 @@ class _Prologue:
         fresh = [channel for channel in stream.channels if seen is None or channel in lost or channel in new]
         parts = [wire.retry(mux._options.retry, "ssemux")]
         parts += [reset(lost, reason or "history")] if lost else []
-        parts += _hello(mux._options, start, list(snapshots(fresh)) if fresh else [])
+        parts += _hello(mux._options, start, list(snapshots(fresh)) + self._latest_of(fresh) if fresh else [])
         self._opening = b"".join(parts)
 
     def _read_first(self, after: int) -> list[str]:
@@ -378,18 +402,22 @@ class _Prologue:
                 after = self._records[-1].sequence
                 missing = self._read(after)
                 while missing:
-                    yield reset(missing, "history")
+                    yield reset(missing, "history") + b"".join(self._latest_of(missing))
                     missing = self._read(after) if self._wanted else []
                 yield self._frames()
         except BrokerUnavailable as error:
             self._stream.abort("its replay could not be read: %s" % error)
 
+    def _latest_of(self, channels: Sequence[str]) -> list[bytes]:
+        return [record.body for record in self._latest if record.channel in channels]
+
     def _frames(self) -> bytes:
-        return b"".join(wire.frame(body, "%s-%d" % (self._head.epoch, sequence)) for sequence, _, body in self._records)
+        epoch = self._head.epoch
+        return b"".join(wire.frame(record.body, "%s-%d" % (epoch, record.sequence)) for record in self._records)
 
 
 def _hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator[bytes]:
-    """The hello, then the snapshots. The cursor comes with the last of them, so that a client
+    """The hello, then the snapshots and the latest events. The cursor comes with the last of them, so that a client
     that is cut off in between gets them again."""
     told = {"heartbeat": options.heartbeat, "timeout": options.client_timeout}
     yield wire.own_frame("hello", told, None if first else start)

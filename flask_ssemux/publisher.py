@@ -27,31 +27,40 @@ class Publishing(Ordering):
     max_event_bytes: int
     _published = 0
 
-    def publish(self, channel: str, data: Any, event: str | None = None) -> str:
+    def _keeps_latest(self, channel: str) -> bool:
+        """Whether all events of this channel are published as ``latest``."""
+        return False
+
+    def publish(self, channel: str, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to everyone who reads a channel, now or when they come back.
 
         :param channel: its name, 1 to 255 characters.
         :param data: text as it is; anything else as JSON.
         :param event: its name; None is the standard's default, ``message``.
+        :param latest: of the channel's events with this name only the newest counts: it takes the place of the one
+            before it, in the history and where it waits for a slow client, and new subscribers get it at once.
         :return: its cursor, the ``id`` that clients see.
         :raises InvalidEvent: (or a subclass) names the value and the rule; nothing was stored.
         :raises BrokerUnavailable: the event was not accepted; or, where the connection to the store broke before
             its answer, nobody can tell. It comes once at most.
         """
-        return self._append(channel, wire.body(channel, data, event, self.max_event_bytes))
+        body = wire.body(channel, data, event, self.max_event_bytes)
+        return self._append(channel, body, self._key(channel, event, latest))
 
-    def send_to_user(self, user_id: Any, data: Any, event: str | None = None) -> str:
+    def send_to_user(self, user_id: Any, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to all streams of one user. As ``publish``.
 
         :param user_id: text, int or UUID, as ``identify`` returns it.
         """
-        return self.publish(wire.user_channel(user_id), data, event)
+        return self.publish(wire.user_channel(user_id), data, event, latest)
 
-    def broadcast(self, data: Any, event: str | None = None) -> str:
+    def broadcast(self, data: Any, event: str | None = None, latest: bool = False) -> str:
         """Send an event to everyone. As ``publish``."""
-        return self.publish(wire.EVERYONE, data, event)
+        return self.publish(wire.EVERYONE, data, event, latest)
 
-    def publish_on_commit(self, session: Any, channel: str, data: Any, event: str | None = None) -> None:
+    def publish_on_commit(
+        self, session: Any, channel: str, data: Any, event: str | None = None, latest: bool = False
+    ) -> None:
         """Publish when the session's transaction is committed, and not at all when it is rolled back.
 
         Checked and encoded now, sent after the commit, in the order of the calls. What was said within a savepoint
@@ -62,15 +71,19 @@ class Publishing(Ordering):
         :raises ApplicationError: it is no session.
         """
         body = wire.body(channel, data, event, self.max_event_bytes)
-        wait_for_commit(session, Waiting(lambda: self._append(channel, body), channel, event))
+        key = self._key(channel, event, latest)
+        at_commit = self._at_commit()
+        wait_for_commit(session, Waiting(lambda: at_commit._append(channel, body, key), channel, event))
 
-    def send_to_user_on_commit(self, session: Any, user_id: Any, data: Any, event: str | None = None) -> None:
+    def send_to_user_on_commit(
+        self, session: Any, user_id: Any, data: Any, event: str | None = None, latest: bool = False
+    ) -> None:
         """``send_to_user``, when the session's transaction is committed. As ``publish_on_commit``."""
-        self.publish_on_commit(session, wire.user_channel(user_id), data, event)
+        self.publish_on_commit(session, wire.user_channel(user_id), data, event, latest)
 
-    def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None) -> None:
+    def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, latest: bool = False) -> None:
         """``broadcast``, when the session's transaction is committed. As ``publish_on_commit``."""
-        self.publish_on_commit(session, wire.EVERYONE, data, event)
+        self.publish_on_commit(session, wire.EVERYONE, data, event, latest)
 
     def cursor(self) -> str:
         """The present cursor: a page that was rendered with it opens its stream from there.
@@ -79,8 +92,16 @@ class Publishing(Ordering):
         """
         return str(self._broker().head())
 
-    def _append(self, channel: str, body: bytes) -> str:
-        cursor = self._broker().append(channel, body)
+    def _at_commit(self) -> Publishing:
+        """Who publishes then, when there may be no current application any more."""
+        return self
+
+    def _key(self, channel: str, event: str | None, latest: bool) -> str | None:
+        """What the event supersedes, where only the latest is kept."""
+        return (event or "message") if latest or self._keeps_latest(channel) else None
+
+    def _append(self, channel: str, body: bytes, key: str | None) -> str:
+        cursor = self._broker().append(channel, body, key)
         self._published += 1
         if self._published % RUN == 0:
             time.sleep(0)

@@ -32,7 +32,7 @@ SECONDS = 10.0
 
 
 class _Stretch:
-    """All events of a channel with ``after < sequence <= upto``."""
+    """All events of a channel with ``after < sequence <= upto``; of those with a key, the newest."""
 
     __slots__ = ("after", "upto", "sequences", "records", "size", "used")
 
@@ -45,9 +45,18 @@ class _Stretch:
 
     def extend(self, records: Sequence[Record], upto: int) -> None:
         self.upto = upto
+        replaced = {record.latest for record in records if record.latest is not None}
+        if replaced:
+            self._drop(replaced)
         self.records.extend(records)
         self.sequences.extend(record.sequence for record in records)
         self.size += sum(len(record.body) + OVERHEAD for record in records)
+
+    def _drop(self, latest: set[str]) -> None:
+        """Events of these keys have newer ones."""
+        self.size -= sum(len(record.body) + OVERHEAD for record in self.records if record.latest in latest)
+        self.records = [record for record in self.records if record.latest not in latest]
+        self.sequences = [record.sequence for record in self.records]
 
     def since(self, after: int) -> Iterator[Record]:
         return islice(self.records, bisect_right(self.sequences, after), None)

@@ -32,6 +32,18 @@ class Service(Publishing):
     def _broker(self) -> Broker:
         return self.process.broker
 
+    def _keeps_latest(self, channel: str) -> bool:
+        return self.rules.keeps_latest(channel)
+
+    def presence(self, channel: str) -> dict[str | None, int]:
+        """See ``SSEMux.presence``."""
+        if not self.rules.is_tracked(channel):
+            raise ApplicationError(
+                "nobody counts who is on the channel %r: call mux.track_presence(%r), or with a pattern that it "
+                "matches, where the application is set up" % (channel, channel)
+            )
+        return {user or None: streams for user, streams in self._broker().presence(channel).items()}
+
 
 def current() -> Service:
     """The extension in the current application.

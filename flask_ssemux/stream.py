@@ -19,6 +19,7 @@ import threading
 from typing import Callable, Iterator, NamedTuple, Protocol
 
 from .errors import WrongState
+from .wire import LatestFrame
 
 OPENING, REPLAYING, LIVE, CLOSING, CLOSED = "opening", "replaying", "live", "closing", "closed"
 
@@ -269,9 +270,23 @@ class Stream:
         if queue is None:
             with _ending:  # an event and an end may both come first
                 queue = self.queue = [] if self.queue is None else self.queue
+        if type(data) is LatestFrame and queue:
+            self._supersede(queue, data.key)
         queue.append(data)
         self._bytes_in += len(data)
         return len(queue)
+
+    def _supersede(self, queue: list[bytes], key: tuple[str, str]) -> None:
+        """Drop what the frame to come takes the place of; at the queue's end, for the cursors of what is before it."""
+        with _ending:  # a reader takes several under it
+            for frame in queue:
+                if type(frame) is LatestFrame and frame.key == key:
+                    try:
+                        queue.remove(frame)  # by itself, not by its place: a reader may take the first at any time
+                    except ValueError:  # at this moment
+                        return
+                    self._bytes_in -= len(frame)
+                    return
 
     def took(self, size: int) -> None:
         """So many bytes of the queue went out."""
@@ -344,13 +359,14 @@ class Stream:
             except IndexError:  # dropped
                 return b""
         count = size = 0
-        for frame in queue:
-            count += 1
-            size += len(frame)
-            if size >= JOIN_BYTES:
-                break
-        frames = queue[:count]
-        del queue[:count]
+        with _ending:  # nothing is dropped from between those that are counted
+            for frame in queue:
+                count += 1
+                size += len(frame)
+                if size >= JOIN_BYTES:
+                    break
+            frames = queue[:count]
+            del queue[:count]
         return b"".join(frames)
 
     def _stop(self, reason: str) -> None:

@@ -175,6 +175,21 @@ def frame(body: bytes, cursor: str) -> bytes:
     return b"id: %s\n%s" % (cursor.encode("ascii"), body)
 
 
+class LatestFrame(bytes):
+    """A frame of which a client needs only the newest: while it waits, the next with its key takes its place."""
+
+    key: tuple[str, str]
+
+    @classmethod
+    def of(cls, frame: bytes, key: tuple[str, str]) -> LatestFrame:
+        """
+        :param key: the channel, and the key of its events.
+        """
+        made = cls(frame)
+        made.key = key
+        return made
+
+
 def own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
     """A frame of the extension's own, such as ``ssemux.hello``."""
     made = _fields(data, event=OWN_PREFIX + event)

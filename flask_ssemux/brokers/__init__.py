@@ -9,11 +9,11 @@ import os
 
 from ..errors import ConfigurationError
 from ..redact import without_password
-from .base import Broker, History, Listener, Page, Record, Report
+from .base import Broker, History, Listener, Page, Record, Report, Wanted
 from .memory import MemoryBroker
 from .sqlite import SQLiteBroker
 
-__all__ = ["Broker", "History", "Listener", "Page", "Record", "Report", "open_broker"]
+__all__ = ["Broker", "History", "Listener", "Page", "Record", "Report", "Wanted", "open_broker"]
 
 #: What the Redis broker's URLs begin with.
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")

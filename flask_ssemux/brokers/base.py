@@ -15,7 +15,7 @@ import platform
 import random
 import threading
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ..errors import BrokerUnavailable
 from ..wire import Cursor
@@ -42,11 +42,13 @@ class Record(NamedTuple):
     :param sequence: its place in the broker's order.
     :param channel: where it was published.
     :param body: its frame without the ``id``, as ``wire.body`` made it.
+    :param latest: of the events of its channel with this key, only the newest is kept; None: it is kept beside others.
     """
 
     sequence: int
     channel: str
     body: bytes
+    latest: str | None = None
 
 
 class History(NamedTuple):
@@ -67,6 +69,21 @@ class Page(NamedTuple):
     records: list[Record]
     missing: list[str]
     is_whole: bool
+
+
+class Wanted(NamedTuple):
+    """From where on channels are delivered, and what is kept of their latest events.
+
+    :param place: all events after this one are delivered.
+    :param latest: the newest event of each key of these channels, as of that place, in order.
+    """
+
+    place: int
+    latest: list[Record]
+
+
+#: How many streams there are, by channel and user; "" is nobody.
+Streams = Mapping[Tuple[str, str], int]
 
 
 class Report(NamedTuple):
@@ -116,8 +133,11 @@ class Broker:
     #: Whether other processes see the events.
     shared = True
 
-    def append(self, channel: str, body: bytes) -> Cursor:
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         """Number, store and announce one event; trim the channel's history.
+
+        :param latest: the key of an event of which only the newest counts: the one of this channel and key before it
+            is no longer kept from this moment on, and is not missing.
 
         Blocks for ``WAIT`` seconds at most. When it returns, the event survives the crash
         of any process.
@@ -157,8 +177,8 @@ class Broker:
         """
         raise NotImplementedError
 
-    def want(self, channels: Iterable[str]) -> int:
-        """Deliver events of these channels: from the return on, all of them after the sequence returned.
+    def want(self, channels: Iterable[str]) -> Wanted:
+        """Deliver events of these channels: from the return on, all of them after the place returned.
 
         Blocks for ``2 * WAIT`` seconds at most; not while the store is known to be lost.
 
@@ -166,7 +186,7 @@ class Broker:
 
         :raises BrokerUnavailable: the store did not answer in that time.
         """
-        return 0
+        raise NotImplementedError
 
     def drop(self, channel: str) -> None:
         """Events of this channel need no longer be delivered. Returns at once."""
@@ -228,6 +248,25 @@ class Broker:
         """
         raise NotImplementedError
 
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        """Say how many streams this process has there now, in place of what it said before of the same; 0: none more.
+
+        All that it ever said counts as long as it says something, be it of nothing, every ``lasts`` seconds; and no
+        longer once the broker is closed or its process is dead.
+
+        :param anew: forget first all that this process said.
+        :return: whether what it said before was still there; if not, it says all of it anew.
+        :raises BrokerUnavailable: nobody can tell what is there now.
+        """
+        raise NotImplementedError
+
+    def presence(self, channel: str) -> dict[str, int]:
+        """Streams of this channel by user, over all processes; "" is nobody.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
     def figures(self) -> dict[str, object]:
         """What ``flask ssemux status`` shows of this broker.
 
@@ -247,6 +286,18 @@ def living(reports: Iterable[tuple[str, float, str]]) -> list[Report]:
     """Reports as an engine keeps them (holder, age, JSON), without those of processes that are surely dead."""
     found = (Report(holder, max(0.0, age), json.loads(text)) for holder, age, text in reports if not is_dead(holder))
     return sorted(found, key=lambda report: report.holder)
+
+
+def present(rows: Iterable[tuple[str, str, int]]) -> dict[str, int]:
+    """Streams by user, of rows as an engine keeps them (holder, user, streams), without those of the dead."""
+    found: dict[str, int] = {}
+    dead: dict[str, bool] = {}
+    for holder, user, streams in rows:
+        if holder not in dead:
+            dead[holder] = is_dead(holder)
+        if not dead[holder]:
+            found[user] = found.get(user, 0) + streams
+    return found
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Iterable
 from ..errors import BrokerClosed
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, Report, log, new_epoch
+from .base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log, new_epoch
 
 #: Events delivered at a time.
 BATCH = 500
@@ -32,21 +32,27 @@ class MemoryBroker(Broker):
         self._epoch = new_epoch()
         self._changed = threading.Condition()
         self._kept: deque[tuple[float, Record]] = deque()
+        self._latest: dict[str, dict[str, tuple[float, Record]]] = {}
         self._counts: dict[str, int] = {}
         self._floors: dict[str, int] = {}
         self._places: dict[str, int] = {}
         self._claims: dict[str, float] = {}
         self._holder = base.new_holder()
         self._report: list[tuple[str, float, str]] = []
+        self._present: dict[tuple[str, str], int] = {}
+        self._present_until = 0.0
         self._sequence = 0
         self._closed = False
 
-    def append(self, channel: str, body: bytes) -> Cursor:
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._changed:
             self._check_open()
             self._sequence += 1
-            self._kept.append((time.monotonic(), Record(self._sequence, channel, body)))
+            entry = (time.monotonic(), Record(self._sequence, channel, body, latest))
+            self._kept.append(entry)
             self._counts[channel] = self._counts.get(channel, 0) + 1
+            if latest is not None:
+                self._supersede(channel, latest, entry)
             self._trim(channel)
             self._changed.notify_all()
             return self._head()
@@ -71,6 +77,12 @@ class MemoryBroker(Broker):
         thread = threading.Thread(target=self._run, args=(listener, start.sequence), name="ssemux-memory", daemon=True)
         thread.start()
         return start
+
+    def want(self, channels: Iterable[str]) -> Wanted:
+        with self._changed:
+            self._check_open()
+            found = [entry[1] for name in set(channels) for entry in self._latest.get(name, {}).values()]
+            return Wanted(self._sequence, sorted(found))
 
     def hold(self, key: str, limit: int) -> bool:
         with self._changed:
@@ -118,6 +130,24 @@ class MemoryBroker(Broker):
             ages = [(holder, time.monotonic() - at, text) for holder, at, text in self._report]
         return base.living(row for row in ages if row[1] <= base.REPORT_LASTS)
 
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        with self._changed:
+            self._check_open()
+            was_there = time.monotonic() < self._present_until
+            if anew or not was_there:
+                self._present.clear()
+            self._present_until = time.monotonic() + lasts
+            self._present.update(streams)
+            self._present = {key: count for key, count in self._present.items() if count}
+            return was_there
+
+    def presence(self, channel: str) -> dict[str, int]:
+        with self._changed:
+            self._check_open()
+            if time.monotonic() >= self._present_until:
+                return {}
+            return {user: count for (name, user), count in self._present.items() if name == channel}
+
     def figures(self) -> dict[str, object]:
         with self._changed:
             self._check_open()
@@ -155,7 +185,18 @@ class MemoryBroker(Broker):
             self._kept.remove(first)
             self._forget(first[1])
 
+    def _supersede(self, channel: str, key: str, entry: tuple[float, Record]) -> None:
+        keys = self._latest.setdefault(channel, {})
+        before, keys[key] = keys.get(key), entry
+        if before is not None:
+            self._kept.remove(before)
+            self._counts[channel] -= 1
+
     def _forget(self, record: Record) -> None:
+        if record.latest is not None:
+            self._latest[record.channel].pop(record.latest)
+            if not self._latest[record.channel]:
+                del self._latest[record.channel]
         self._floors[record.channel] = record.sequence
         self._counts[record.channel] -= 1
         if not self._counts[record.channel]:

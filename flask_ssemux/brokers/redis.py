@@ -1,16 +1,20 @@
 """The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
 
     {p}:life          hash: epoch, sequence, born, run, voids, seconds, events, at, aged, kept, forgotten
-    {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body
+    {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body; l, where there is
+                      one, the key of an event that the next with it replaces
+    {p}:l:<channel>   hash: such a key -> its event's sequence
     {p}:firsts        sorted set: channel -> its oldest event that is kept
     {p}:floors        sorted set: channel -> its newest event that was trimmed
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
     {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
+    {p}:present       hash: holder -> "until run", how long what it said of who is there counts, and to which server
+    {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
     {p}:claim:<key>   there while it may not be claimed again; whose it is
     {p}:answer:<name> the last answer that a broker of ours got, for 60 s
-    {p}@<database>:<channel>   where an event is announced: "epoch sequence\\n" and the body
+    {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
 ``{p}`` is ``ssemux``, or the URL's ``?prefix=``, in braces: one slot of a cluster. What a script does
 to the keys is in ``lua/``; ``lua/life.lua``, with which each of them begins, tells how a server that
@@ -39,7 +43,7 @@ from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
 from ..errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, Report, log
+from .base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log
 from .redis_link import Address, Line, Script, driver
 
 #: Seconds without a message after which the subscribed connection is asked whether it lives, and
@@ -71,9 +75,11 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-_APPEND, _HEAD, _READ, _HOLD, _PLACES, _SHOW_OLDEST, _OLDEST, _CLAIM, _REPORT, _REPORTS, _FIGURES = map(
-    _script,
-    ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim", "report", "reports", "figures"),
+_APPEND, _HEAD, _READ, _HOLD, _PLACES, _SHOW_OLDEST, _OLDEST, _CLAIM = map(
+    _script, ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim")
+)
+_REPORT, _REPORTS, _FIGURES, _PRESENT, _PRESENCE = map(
+    _script, ("report", "reports", "figures", "present", "presence")
 )
 
 
@@ -107,13 +113,13 @@ class RedisBroker(Broker):
         self._places = _Places(self)
         self._name = base.new_holder()
         self._tokens = itertools.count(1)
-        self._has_reported = False
+        self._has_reported = self._is_present = False
         self._tail: _Tail | None = None
 
-    def append(self, channel: str, body: bytes) -> Cursor:
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         if self._process != os.getpid():
             self._be_of_this_process()
-        values = (channel, body, self._announced, self._name, next(self._tokens))
+        values = (channel, body, self._announced, self._name, next(self._tokens), latest or "")
         return self._noted(self.call(_APPEND, *values))
 
     def head(self) -> Cursor:
@@ -126,9 +132,7 @@ class RedisBroker(Broker):
         epoch = self._noted(answer).epoch
         if expected and epoch != expected:
             raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
-        rows = iter(answer[3])
-        records = [Record(int(sequence), names[channel], body) for channel, sequence, body in zip(rows, rows, rows)]
-        return Page(records, [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
+        return Page(_records(answer[3], names), [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
 
     def is_void(self, sequence: int) -> bool:
         return any(low < sequence < high for low, high in self._voids)
@@ -139,11 +143,13 @@ class RedisBroker(Broker):
         threading.Thread(target=self._tail.run, name="ssemux-redis", daemon=True).start()
         return start
 
-    def want(self, channels: Iterable[str]) -> int:
+    def want(self, channels: Iterable[str]) -> Wanted:
         self._check_open()
+        names = list(channels)
         if self._tail is not None:
-            self._tail.want(list(channels))
-        return self.head().sequence
+            self._tail.want(names)
+        answer = self.call(_HEAD, *names)
+        return Wanted(self._noted(answer).sequence, sorted(_records(answer[5], names)))
 
     def drop(self, channel: str) -> None:
         if self._tail is not None:
@@ -191,6 +197,25 @@ class RedisBroker(Broker):
         rows = iter(self.call(_REPORTS, _REPORT_LASTS, line="reading")[2])
         return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
 
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        self._is_present = True
+        said = [value for (channel, user), count in streams.items() for value in (channel, user, count)]
+        return bool(self.call(_PRESENT, self._name, int(lasts * 1000), int(anew), *said)[2])
+
+    def presence(self, channel: str) -> dict[str, int]:
+        rows = iter(self.call(_PRESENCE, channel, line="reading")[2])
+        return base.present(
+            (holder.decode("utf-8"), user.decode("utf-8"), int(count)) for holder, user, count in zip(rows, rows, rows)
+        )
+
+    def _say_absent(self) -> None:
+        try:
+            self.present({}, 0.0, anew=True)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("absence not told: %s", error)
+
     def figures(self) -> dict[str, object]:
         answer = self.call(_FIGURES, line="reading")
         events, channels, held = map(int, answer[2:])
@@ -213,6 +238,8 @@ class RedisBroker(Broker):
         self._places.give_all_back()
         if self._has_reported and self._process == os.getpid():
             self._report("")
+        if self._is_present and self._process == os.getpid():
+            self._say_absent()
         self._closed = True
         if self._tail is not None:
             self._tail.close()
@@ -260,6 +287,15 @@ class RedisBroker(Broker):
         with self._noting:
             if cursor.epoch == self._known.epoch and cursor.sequence > self._known.sequence:
                 self._known = cursor
+
+
+def _records(rows: Sequence[Any], channels: Sequence[str]) -> list[Record]:
+    """Events as scripts give them: the number of the channel, sequence, body and key of each, in one list."""
+    given = iter(rows)
+    return [
+        Record(int(sequence), channels[channel], body, key.decode("utf-8") or None)
+        for channel, sequence, body, key in zip(given, given, given, given)
+    ]
 
 
 class _Look(NamedTuple):
@@ -609,8 +645,8 @@ class _Subscription:
         channel = (answer[1] or b"")[len(self._announced) :].decode("utf-8")
         if answer[0] == b"message":
             place, _, body = answer[2].partition(b"\n")
-            epoch, _, sequence = place.decode("ascii").partition(" ")
-            news.append((epoch, Record(int(sequence), channel, body)))
+            epoch, sequence, key = place.decode("utf-8").split(" ", 2)
+            news.append((epoch, Record(int(sequence), channel, body, key or None)))
         elif answer[0] == b"subscribe":
             with self._changed:
                 self._awaited[channel] -= 1

@@ -1,11 +1,14 @@
 """The SQLite broker: all processes of one machine, and a history that outlives them.
 
-    events    sequence, channel, at (Unix time), body       the history, in its order
+    events    sequence, channel, at (Unix time), body, latest   the history, in its order; latest is the key of an
+                                                            event that the next with it replaces
     channels  name, kept, floor                             events kept, newest one trimmed
     life      epoch, boot, forgotten, seconds, events       one row: see below
     holds     key, holder, places, until                    places taken, by process
     elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
+    presence  channel, user ("" is nobody), holder, streams who is there, by process
+    present   holder, until                                 how long what a process said of that counts
     claims    key, until (Unix time)                        what may be used once, and was
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
@@ -35,7 +38,7 @@ from typing import Any, Callable, Iterable, Iterator
 from ..errors import BrokerClosed, BrokerUnavailable
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, Report, log
+from .base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log
 
 #: Seconds between two looks for what other processes appended: while there is news, and when there
 #: was none for ``CALM`` seconds. The look, one ``PRAGMA data_version``, takes some 5 µs; waking up for
@@ -75,14 +78,25 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
 """
 
 #: Came later: files of before them get them when they are opened.
-_ELDERS = """
+_LATER = """
+CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, since REAL NOT NULL,
-                                   PRIMARY KEY (key, holder)) WITHOUT ROWID
+                                   PRIMARY KEY (key, holder)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+-- Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
+CREATE INDEX IF NOT EXISTS claims_until ON claims (until);
+CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, holder TEXT NOT NULL,
+                                     streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
+CREATE TABLE IF NOT EXISTS present (holder TEXT PRIMARY KEY, until REAL NOT NULL);
 """
-_REPORTS = "CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL)"
-_CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID"
-#: Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
-_CLAIMS_UNTIL = "CREATE INDEX IF NOT EXISTS claims_until ON claims (until)"
+
+_LATEST = """
+ALTER TABLE events ADD COLUMN latest TEXT;
+CREATE INDEX latest_of_channel ON events (channel, latest) WHERE latest IS NOT NULL;
+"""
+
+_RECORD = "sequence, channel, body, latest"
 
 
 class SQLiteBroker(Broker):
@@ -103,10 +117,10 @@ class SQLiteBroker(Broker):
         self._was: tuple[Any, str] = (None, "")
         self._closed = False
 
-    def append(self, channel: str, body: bytes) -> Cursor:
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._opened() as file:
             with file.writing():
-                cursor = file.append(channel, body)
+                cursor = file.append(channel, body, latest)
             file.trim_by_age()
         self._poke.set()
         return cursor
@@ -126,6 +140,10 @@ class SQLiteBroker(Broker):
         thread = threading.Thread(target=_Tail(self, listener, start).run, name="ssemux-sqlite", daemon=True)
         thread.start()
         return start
+
+    def want(self, channels: Iterable[str]) -> Wanted:
+        with self._opened() as file:
+            return file.wanted(list(channels))
 
     def hold(self, key: str, limit: int) -> bool:
         with self._opened() as file:
@@ -169,6 +187,15 @@ class SQLiteBroker(Broker):
         with self._opened() as file:
             rows = file.reports()
         return base.living(rows)
+
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        with self._opened() as file, file.writing():
+            return file.present(self._holder, streams, lasts, anew)
+
+    def presence(self, channel: str) -> dict[str, int]:
+        with self._opened() as file:
+            rows = file.presence(channel)
+        return base.present(rows)
 
     def figures(self) -> dict[str, object]:
         with self._opened() as file:
@@ -293,21 +320,32 @@ class _File:
 
     # -- history -----------------------------------------------------------
 
-    def append(self, channel: str, body: bytes) -> Cursor:
+    def append(self, channel: str, body: bytes, latest: str | None) -> Cursor:
         write = self._writer.execute
         sequence: Any = write(
-            "INSERT INTO events (channel, at, body) VALUES (?, ?, ?)", (channel, time.time(), body)
+            "INSERT INTO events (channel, at, body, latest) VALUES (?, ?, ?, ?)", (channel, time.time(), body, latest)
         ).lastrowid
         write(
             "INSERT INTO channels SELECT ?, 1, forgotten FROM life WHERE true "
             "ON CONFLICT (name) DO UPDATE SET kept = kept + 1",
             (channel,),
         )
+        if latest is not None:
+            self._supersede(channel, latest, int(sequence))
         (kept,) = write("SELECT kept FROM channels WHERE name = ?", (channel,)).fetchone()
         if kept > self._history.events + self._history.events // 10:
             self._trim_by_count(channel)
         self._appended += 1
         return Cursor(self.epoch, int(sequence))
+
+    def _supersede(self, channel: str, latest: str, sequence: int) -> None:
+        """Drop the event that this one takes the place of; after it, or its number would be given again."""
+        write = self._writer.execute
+        gone = write(
+            "DELETE FROM events WHERE channel = ? AND latest = ? AND sequence < ?", (channel, latest, sequence)
+        ).rowcount
+        if gone:
+            write("UPDATE channels SET kept = kept - ? WHERE name = ?", (gone, channel))
 
     def head(self) -> Cursor:
         row = _patiently(self._reader, self.deadline, "SELECT max(sequence) FROM events").fetchone()
@@ -320,13 +358,25 @@ class _File:
             found.extend(
                 Record(*row)
                 for row in self._reader.execute(
-                    "SELECT sequence, channel, body FROM events WHERE channel = ? AND sequence > ? "
+                    "SELECT " + _RECORD + " FROM events WHERE channel = ? AND sequence > ? "
                     "AND sequence <= ? ORDER BY sequence LIMIT ?",
                     (channel, after, upto, limit),
                 )
             )
         found.sort()
         return found[:limit]
+
+    def wanted(self, channels: list[str]) -> Wanted:
+        """In one statement, so that it needs no transaction: most streams that open ask for their user's channel."""
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT head, " + _RECORD + " FROM (SELECT max(sequence) AS head FROM events) "
+            "LEFT JOIN events ON channel IN (%s) AND latest IS NOT NULL" % ", ".join("?" * len(channels)),
+            tuple(channels),
+        ).fetchall()
+        found = [Record(*row) for _, *row in rows if row[0] is not None]
+        return Wanted(rows[0][0] or 0, sorted(found))
 
     def missing(self, channels: list[str], after: int) -> list[str]:
         (forgotten,) = self._reader.execute("SELECT forgotten FROM life").fetchone()
@@ -345,7 +395,7 @@ class _File:
         rows = _patiently(
             self._reader,
             self.deadline,
-            "SELECT sequence, channel, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            "SELECT " + _RECORD + " FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, BATCH),
         )
         found = [Record(*row) for row in rows]
@@ -490,8 +540,43 @@ class _File:
         )
         return [(holder, age, text) for holder, age, text in rows]
 
+    # -- who is there ------------------------------------------------------
+
+    def present(self, holder: str, streams: Streams, lasts: float, anew: bool) -> bool:
+        write, now = self._writer.execute, time.time()
+        self._forget_absent(now)
+        was_there = write("SELECT 1 FROM present WHERE holder = ?", (holder,)).fetchone() is not None
+        if anew:
+            self._forget_presence(holder)
+        write("INSERT OR REPLACE INTO present VALUES (?, ?)", (holder, now + lasts))
+        for (channel, user), count in streams.items():
+            if count:
+                write("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (channel, user, holder, count))
+            else:
+                write("DELETE FROM presence WHERE channel = ? AND user = ? AND holder = ?", (channel, user, holder))
+        return was_there
+
+    def presence(self, channel: str) -> list[tuple[str, str, int]]:
+        rows = _patiently(
+            self._reader,
+            self.deadline,
+            "SELECT holder, user, streams FROM presence JOIN present USING (holder) WHERE channel = ? AND until > ?",
+            (channel, time.time()),
+        )
+        return [(holder, user, streams) for holder, user, streams in rows]
+
+    def _forget_absent(self, now: float) -> None:
+        for holder, until in self._writer.execute("SELECT holder, until FROM present").fetchall():
+            if until <= now or base.is_dead(holder):
+                self._forget_presence(holder)
+
+    def _forget_presence(self, holder: str) -> None:
+        self._writer.execute("DELETE FROM presence WHERE holder = ?", (holder,))
+        self._writer.execute("DELETE FROM present WHERE holder = ?", (holder,))
+
     def say_no_more(self, holder: str) -> None:
         self.release_all(holder)
+        self._forget_presence(holder)
         self._writer.execute("DELETE FROM reports WHERE holder = ?", (holder,))
 
     # -- the file ----------------------------------------------------------
@@ -509,10 +594,7 @@ class _File:
         boot = base.boot_id()
         with self.writing():
             self._make_or_check(history, boot)
-            self._writer.execute(_REPORTS)
-            self._writer.execute(_ELDERS)
-            self._writer.execute(_CLAIMS)
-            self._writer.execute(_CLAIMS_UNTIL)
+            self._make_what_came_later()
             epoch, last_boot, seconds, events = self._writer.execute(
                 "SELECT epoch, boot, seconds, events FROM life"
             ).fetchone()
@@ -523,6 +605,11 @@ class _File:
                 self._writer.execute("UPDATE life SET seconds = ?, events = ?", history)
         self.epoch: str = epoch
         self._history = history if said else History(seconds, events)
+
+    def _make_what_came_later(self) -> None:
+        columns = [name for _, name, *_ in self._writer.execute("PRAGMA table_info(events)")]
+        for statement in (_LATER + ("" if "latest" in columns else _LATEST)).split(";")[:-1]:
+            self._writer.execute(statement)
 
     def _make_or_check(self, history: History, boot: str) -> None:
         (owner,) = self._writer.execute("PRAGMA application_id").fetchone()

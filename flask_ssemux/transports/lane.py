@@ -16,6 +16,7 @@ from gevent import spawn
 from gevent.monkey import get_original
 
 from ..stream import Stream
+from ..wire import LatestFrame
 from .watch import LEFT, Watch
 
 # gevent's waits for the watchers of a file, and these have none.
@@ -162,6 +163,8 @@ class Lane:
         """Frame it; it is kept for the next stream, who mostly has the same."""
         self._frame = frame
         self._wire = self._framed(frame)
+        if type(frame) is LatestFrame:
+            self._wire = LatestFrame.of(self._wire, frame.key)
         self._size = len(self._wire)
         # For all who get it: a little early for the last of many, whose next heartbeat is early then.
         self._now = time.monotonic()

@@ -99,6 +99,9 @@ def age(server, url, seconds):
     for index, mark in enumerate(server.ask("LRANGE", keys + "clock", 0, -1)):
         at, sequence = mark.split()
         server.ask("LSET", keys + "clock", index, "%d %s" % (int(at) - back, sequence))
+    for holder in server.ask("HKEYS", keys + "present"):
+        till, _, run = server.ask("HGET", keys + "present", holder).partition(" ")
+        server.ask("HSET", keys + "present", holder, "%d %s" % (int(till) - back, run))
     for claim in server.ask("KEYS", keys + "claim:*"):
         server.ask("PEXPIRE", claim, int(server.ask("PTTL", claim)) - back)
     for holder in server.ask("HKEYS", keys + "reports"):

@@ -44,10 +44,41 @@ def publish(app, *events):
 
 def kept(app):
     broker = app.extensions["ssemux"].process.broker
-    return [(channel, body) for _, channel, body in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
+    return [(channel, body) for _, channel, body, _ in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
 
 
 # -- publish -----------------------------------------------------------------
+
+
+def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
+    for arguments in (["jobs", "1"], ["--user", "7", "2"], ["--everyone", "3"]):
+        for _ in range(2):
+            printed(ssemux("publish", *arguments, "--event", "p", "--latest"))
+    assert [channel for channel, _ in kept(app)] == ["jobs", "user:7", "*"]
+
+
+# -- presence ----------------------------------------------------------------
+
+
+def test_who_is_there_is_shown(app, ssemux):
+    app.extensions["ssemux"].rules.track("jobs")
+    assert printed(ssemux("presence", "jobs")) == ""
+    app.extensions["ssemux"].process.broker.present({("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0)
+    assert [line.split() for line in printed(ssemux("presence", "jobs")).splitlines()] == [
+        ["ann", "2"], ["bob", "1"], ["(nobody)", "12"]
+    ]  # fmt: skip
+    told = json.loads(printed(ssemux("presence", "jobs", "--json")))
+    assert told == {"users": {"ann": 2, "bob": 1}, "visitors": 12}
+
+
+def test_who_is_on_a_channel_that_is_not_tracked_cannot_be_said(ssemux):
+    assert refused(ssemux("presence", "jobs")) == (
+        "Error: nobody counts who is on the channel 'jobs': call mux.track_presence('jobs'), or with a pattern that it "
+        "matches, where the application is set up"
+    )
+
+
+# -- what is stored ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,35 @@ def test_what_a_client_does_not_take_waits_and_goes_out_together():
     )
 
 
+def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_kind_and_nothing_is_torn():
+    run(
+        """
+        from flask_ssemux.wire import LatestFrame
+        for lane in (plain, chunked):
+            stream, theirs = stream_on(lane, events=6)
+            for number in range(2000):
+                stream.offer(LatestFrame.of(b"p%05d" % number * 1000, ("a", "p")))
+                if number % 500 == 0:
+                    stream.offer(b"o%05d" % number * 1000)
+            assert stream.state is LIVE and stream.waiting[0] <= 6, stream.reason
+            stream.close("done")
+            seen = all_of(theirs)
+            if lane.chunked:
+                body, rest = b"", seen
+                while rest:
+                    size, _, rest = rest.partition(b"\\r\\n")
+                    body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+                seen = body
+            words = [seen[start : start + 6000] for start in range(0, len(seen), 6000)]
+            assert all(word == word[:6] * 1000 for word in words)
+            names = [word[:6].decode() for word in words]
+            assert [name for name in names if name[0] == "o"] == ["o%05d" % n for n in range(0, 2000, 500)]
+            bars = [name for name in names if name[0] == "p"]
+            assert bars == sorted(set(bars)) and bars[-1] == "p01999" and len(bars) < 200
+        """
+    )
+
+
 def test_a_clean_end_waits_for_what_waits():
     run(
         """

@@ -285,11 +285,11 @@ def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, sessio
     broker = app.extensions["ssemux"].process.broker
     whole, tried = broker.append, []
 
-    def append(channel, body):
+    def append(channel, body, key):
         tried.append(channel)
         if len(tried) == 2:
             raise BrokerUnavailable("it is away")
-        return whole(channel, body)
+        return whole(channel, body, key)
 
     broker.append = append
     add(session, "a")
@@ -316,6 +316,23 @@ def test_a_publisher(tmp_path, session):
         assert publisher.cursor() == before
         session.commit()
         assert publisher.cursor() != before
+
+
+@pytest.mark.parametrize("by", ["the module", "the object"])
+def test_a_commit_outside_of_the_applications_context(make_app, session, by):
+    mux = flask_ssemux.SSEMux()
+    app = make_app(mux)
+    with app.app_context():
+        (flask_ssemux if by == "the module" else mux).publish_on_commit(session, "jobs", "1")
+    session.commit()
+    assert app.extensions["ssemux"].process.broker.head().sequence == 1
+
+
+def test_the_latest_only(app, mux, session, sent):
+    for number in range(3):
+        mux.publish_on_commit(session, "jobs", str(number), event="progress", latest=True)
+    session.commit()
+    assert sent() == ["2"]
 
 
 def test_flask_sqlalchemy(make_app, tmp_path):

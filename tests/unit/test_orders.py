@@ -21,7 +21,7 @@ def app(make_app):
 
 def ordered(app):
     broker = app.extensions["ssemux"].process.broker
-    return [Order.of(body) for _, _, body in broker.read([orders.CHANNEL], 0, 10**9, 100).records]
+    return [Order.of(body) for _, _, body, _ in broker.read([orders.CHANNEL], 0, 10**9, 100).records]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 -- Numbers an event, stores it, trims a little, and announces it: one atomic step.
 --
--- ARGV  channel, body, where it is announced, the caller's name, a token of this append
+-- ARGV  channel, body, where it is announced, the caller's name, a token of this append, and the key of an event
+--       that takes the place of the one with it before; '' for those that are kept beside others
 --
 -- A caller that never got its answer asks again with the same token, and gets the same answer.
 
-local channel, body, announced, caller, token = unpack(ARGV, own + 1, own + 5)
+local channel, body, announced, caller, token, key = unpack(ARGV, own + 1, own + 6)
 local seconds, events = tonumber(life.seconds or 3600), tonumber(life.events or 10000)
 
 local answered = redis.call('GET', base .. 'answer:' .. caller)
@@ -23,6 +24,9 @@ local function drop(name, most, upto)
     local ids = {}
     for index, entry in ipairs(entries) do
       ids[index] = entry[1]
+      if entry[2][4] then
+        redis.call('HDEL', latest_of(name), entry[2][4])
+      end
     end
     redis.call('XDEL', stream, unpack(ids))
     redis.call('HINCRBY', KEYS[1], 'kept', -#ids)
@@ -34,6 +38,16 @@ local function drop(name, most, upto)
   else
     redis.call('ZREM', base .. 'firsts', name)
     redis.call('DEL', stream)
+  end
+end
+
+-- Drops the event of this channel and key that the new one takes the place of. It is not missing: no floor.
+-- `firsts` may still name it: then trimming by age looks once in vain, and finds the oldest that is there.
+local function supersede(number)
+  local before = redis.call('HGET', latest_of(channel), key)
+  redis.call('HSET', latest_of(channel), key, number)
+  if before and redis.call('XDEL', stream_of(channel), before .. '-0') == 1 then
+    redis.call('HINCRBY', KEYS[1], 'kept', -1)
   end
 end
 
@@ -68,13 +82,17 @@ trim_by_age(now)
 
 sequence = sequence + 1
 local number, stream = text(sequence), stream_of(channel)
-local added = redis.pcall('XADD', stream, number, 'b', body)
+local fields = {'b', body}
+if key ~= '' then
+  fields = {'b', body, 'l', key}
+end
+local added = redis.pcall('XADD', stream, number, unpack(fields))
 if type(added) == 'table' and added.err then
   if not string.find(added.err, 'equal or smaller', 1, true) then
     return added
   end
-  redis.call('DEL', stream)  -- of another life, which nobody can ask for any more
-  redis.call('XADD', stream, number, 'b', body)
+  redis.call('DEL', stream, latest_of(channel))  -- of another life, which nobody can ask for any more
+  redis.call('XADD', stream, number, unpack(fields))
 end
 redis.call('HMSET', KEYS[1], 'sequence', number, 'at', text(now))
 redis.call('HINCRBY', KEYS[1], 'kept', 1)
@@ -85,10 +103,14 @@ if not first or length == 1 then
     set_floor(channel, sequence - 1)
   end
 end
+if key ~= '' then
+  supersede(number)
+  length = redis.call('XLEN', stream)
+end
 local excess = length - events
 if excess > 0 then
   drop(channel, math.min(excess, 10), '+')
 end
 redis.call('SET', base .. 'answer:' .. caller, token .. ' ' .. epoch .. ' ' .. number, 'PX', 60000)
-redis.call('PUBLISH', announced .. channel, epoch .. ' ' .. number .. '\n' .. body)
+redis.call('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
 return {epoch, number}

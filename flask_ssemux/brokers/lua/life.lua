@@ -22,6 +22,10 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+local function latest_of(channel)
+  return base .. 'l:' .. channel
+end
+
 local function set(field, value)
   redis.call('HSET', KEYS[1], field, value)
 end
@@ -85,7 +89,7 @@ end
 if not epoch then
   -- Streams that are left of a life whose hash alone was lost have numbers that come again.
   for _, channel in ipairs(redis.call('ZRANGE', base .. 'firsts', 0, -1)) do
-    redis.call('DEL', stream_of(channel))
+    redis.call('DEL', stream_of(channel), latest_of(channel))
   end
   redis.call('DEL', base .. 'firsts', base .. 'floors', base .. 'clock')
   begin_anew()

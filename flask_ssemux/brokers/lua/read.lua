@@ -1,7 +1,7 @@
 -- The oldest events of some channels in a range, as of one moment; and channels of which some are no more.
 --
 -- ARGV     after (its events have been seen), the place behind it, upto, the most events, channels ...
--- returns  epoch, sequence, missing channels, in one list the number of the channel, sequence, body ...,
+-- returns  epoch, sequence, missing channels, in one list the number of the channel, sequence, body, key ...,
 --          and whether that is all of the range: many bytes would hold up everyone, and are left for the next call
 
 local BYTES = 1000000
@@ -16,7 +16,7 @@ local function take(number, channel)
     local entries = redis.call('XRANGE', stream_of(channel), from, upto, 'COUNT', math.min(step, room))
     for _, entry in ipairs(entries) do
       local sequence, body = tonumber(string.match(entry[1], '^%d+')), entry[2][2]
-      found[#found + 1] = {channel = number, sequence = sequence, body = body}
+      found[#found + 1] = {channel = number, sequence = sequence, body = body, key = entry[2][4] or ''}
       bytes = bytes + #body
       from = text(sequence + 1)
     end
@@ -60,9 +60,10 @@ for index, event in ipairs(found) do
   rows[#rows + 1] = event.channel
   rows[#rows + 1] = text(event.sequence)
   rows[#rows + 1] = event.body
+  rows[#rows + 1] = event.key
   bytes = bytes + #event.body
 end
-if #rows == 3 * limit then
+if #rows == 4 * limit then
   whole = 0
 end
 return {epoch, text(sequence), missing, rows, whole}

@@ -1,0 +1,105 @@
+"""Who is there, over real workers: right from each of them, after a crash at once, or within a heartbeat."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.harness.waiting import until
+
+ATTENDED = "tests.apps.attended:create_app()"
+
+#: Nothing runs out by itself while a test looks.
+CALM = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request):
+    """The environment that says which."""
+    return {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
+
+
+def presence(site, channel="room:1"):
+    found = site.get("/presence?channel=" + channel)
+    return {"": found["visitors"], **found["users"]}
+
+
+def wait(site, expected, channel="room:1", timeout=5.0):
+    expected = {"": 0, **expected}
+    until(lambda: presence(site, channel) == expected, timeout, lambda: str(presence(site, channel)))
+
+
+def test_three_workers_and_a_shell_agree_whoever_comes_goes_or_is_killed(serve, lab_env, store):
+    site = serve(ATTENDED, workers=3, env={**CALM, **store})
+    shell = [sys.executable, "-m", "flask", "ssemux", "presence", "room:1", "--json"]
+
+    def from_a_shell():
+        env = {**lab_env, **CALM, **store, "FLASK_APP": ATTENDED}
+        return json.loads(subprocess.run(shell, check=True, env=env, stdout=subprocess.PIPE, timeout=30).stdout)
+
+    def headers_of(i):
+        return {"X-User": str(i % 4)} if i % 4 else {}
+
+    with site.herd(24, lambda i: "/events?channel=room:%d" % (i % 2), headers_of=headers_of) as herd:
+        herd.wait_all(b"ssemux.hello", 5)
+        wait(site, {"1": 6, "3": 6})
+        wait(site, {"": 6, "2": 6}, "room:0")
+        wait(site, {"": 6, "1": 6, "2": 6, "3": 6}, "*")
+        streams = {}
+
+        def all_workers_answered():
+            answer = site.get("/presence?channel=room:1")
+            assert answer["users"] == {"1": 6, "3": 6} and answer["visitors"] == 0
+            streams[answer["pid"]] = answer["here"]
+            return len(streams) == 3
+
+        until(all_workers_answered, 20, "not all workers answered")
+        assert from_a_shell() == {"users": {"1": 6, "3": 6}, "visitors": 0}
+
+        for i in (1, 5, 3):
+            herd[i].close()
+        wait(site, {"1": 4, "3": 5})
+
+        victim = max(streams, key=streams.get)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: any(stream.ended and i not in (1, 5, 3) for i, stream in enumerate(herd)), 5, "none was cut")
+        site.server.wait_workers(3, 10, gone=[victim])
+        left = [str(i % 4) for i, stream in enumerate(herd) if i % 2 and not stream.ended]
+        wait(site, {user: left.count(user) for user in left})
+
+        assert site.server.stop()
+        assert from_a_shell() == {"users": {}, "visitors": 0}
+
+
+def test_what_a_machine_that_died_held_is_gone_within_a_heartbeat(serve, store):
+    timing = {"SSEMUX_HEARTBEAT": "3", "SSEMUX_CLIENT_TIMEOUT": "12"}
+    here = serve(ATTENDED, env={**timing, **store})
+    foreign = serve(ATTENDED, env={**timing, **store, "FOREIGN": "1"})
+    path = "/events?channel=room:1"
+    with here.stream(path, user="ann") as ours, foreign.stream(path, user="bob") as theirs:
+        for stream in (ours, theirs):
+            stream.wait_for(b"ssemux.hello", 2)
+        wait(here, {"ann": 1, "bob": 1})
+        later = time.monotonic() + 4  # it is renewed, not only said
+        while time.monotonic() < later:
+            assert presence(here) == {"": 0, "ann": 1, "bob": 1}
+            time.sleep(0.1)
+        foreign.server.kill()
+        started = time.monotonic()
+        wait(here, {"ann": 1})
+        assert time.monotonic() - started < 4  # a heartbeat, and the question
+
+
+def test_after_the_store_was_wiped_who_is_there_is_told_anew(serve, redis_server):
+    site = serve(ATTENDED, workers=2, env={"SSEMUX_BROKER": redis_server.url})
+    with site.herd(6, "/events?channel=room:1&user=ann") as herd:
+        herd.wait_all(b"ssemux.hello", 5)
+        wait(site, {"ann": 6})
+        redis_server.ask("FLUSHALL")
+        wait(site, {"ann": 6})

@@ -1,0 +1,390 @@
+"""Events of which only the newest counts: from publish to a client that is new, slow, or comes back."""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import flask_ssemux
+from flask_ssemux.brokers import History, Record
+from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.errors import InvalidChannel
+from flask_ssemux.heart import Heart
+from flask_ssemux.latest import Latest
+from flask_ssemux.mux import Mux
+from flask_ssemux.options import Options
+from flask_ssemux.replay import Replay
+from flask_ssemux.stream import LIVE, Limits, Stream
+from flask_ssemux.wire import LatestFrame, body, is_named
+from tests.harness.parser import Parser
+from tests.harness.waiting import until
+
+ALL = 10**9
+
+
+# -- publish -------------------------------------------------------------------
+
+
+def published(app):
+    broker = app.extensions["ssemux"].process.broker
+    return [(r.channel, r.latest) for r in broker.read(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records]
+
+
+def test_the_key_is_the_events_name(make_app):
+    app = make_app()
+    with app.app_context():
+        flask_ssemux.publish("jobs", 1)
+        flask_ssemux.publish("jobs", 1, event="p", latest=True)
+        flask_ssemux.publish("jobs", 1, latest=True)
+        flask_ssemux.send_to_user(7, 1, event="q", latest=True)
+        flask_ssemux.broadcast(1, event="r", latest=True)
+    assert published(app) == [("jobs", None), ("jobs", "p"), ("jobs", "message"), ("user:7", "q"), ("*", "r")]
+
+
+@pytest.mark.parametrize("through", ["module", "object"])
+def test_a_channels_rule_says_it_for_all_its_events(make_app, through):
+    mux = flask_ssemux.SSEMux()
+    mux.keep_latest("bar:<number>", "quiet")
+    app = make_app(mux)
+    with app.app_context():
+        publish = flask_ssemux.publish if through == "module" else mux.publish
+        publish("bar:1", 1, event="p")
+        publish("bar:1", 2, event="p")
+        publish("jobs", 1, event="p")
+    assert published(app) == [("bar:1", "p"), ("jobs", None)]
+
+
+def test_a_rule_is_for_channels_that_clients_name():
+    with pytest.raises(InvalidChannel):
+        flask_ssemux.SSEMux().keep_latest("user:<name>")
+
+
+# -- what a process remembers ---------------------------------------------------
+
+
+def test_the_newest_of_each_key_is_remembered_whatever_the_order():
+    latest = Latest()
+    newer = Record(5, "a", b"5", "p")
+    for record in (newer, Record(3, "a", b"3", "p"), Record(4, "a", b"4", "q"), Record(6, "a", b"6")):
+        latest.note(record)
+    assert latest.of(["b", "a"]) == [Record(4, "a", b"4", "q"), newer]
+    latest.forget("a")
+    assert latest.of(["a"]) == []
+
+
+def test_a_stretch_of_the_past_drops_what_is_superseded():
+    broker = MemoryBroker(History())
+    shared = Replay(broker)
+    for number in range(5):
+        broker.append("a", b"%d" % number)
+        broker.append("a", b"p", "p")
+        assert len(shared.read(["a"], 0, 2 * number + 2, 100).records) == number + 2
+    shared.forget_unused()
+    shared.forget_unused()
+    assert shared.size == 0
+
+
+# -- a queue --------------------------------------------------------------------
+
+
+def slow(events=5, size=10**6):
+    stream = Stream(("a",), None, Limits(events, size, 20.0, b": heartbeat\n\n"), 0.0)
+    stream.begin(iter(()))
+    stream.take(0.0)
+    return stream
+
+
+def bar(number, key="p"):
+    return LatestFrame.of(b"%s%d;" % (key.encode(), number), ("a", key))
+
+
+def test_one_that_waits_gives_its_place_to_the_next_which_keeps_its_order():
+    stream = slow()
+    for frame in (b"one;", bar(1), b"two;", bar(1, "q"), bar(2), b"three;"):
+        stream.offer(frame)
+    assert stream.waiting == (5, len(b"one;two;q1;p2;three;"))
+    assert stream.take(0.0) == b"one;two;q1;p2;three;"
+    stream.offer(bar(3))
+    assert stream.take(0.0) == b"p3;" and stream.waiting == (0, 0)
+
+
+def test_a_bar_never_closes_a_stream():
+    stream = slow(events=3, size=40)
+    stream.offer(b"one;")
+    for number in range(10000):
+        stream.offer(bar(number))
+        stream.offer(bar(number, "q"))
+    assert stream.state is LIVE and stream.take(0.0) == b"one;p9999;q9999;"
+
+
+def test_what_is_not_of_the_kind_still_closes_it():
+    stream = slow(events=3)
+    for number in range(4):
+        stream.offer(bar(number))
+        stream.offer(b"%d;" % number)
+    assert stream.reason == "its client reads too slowly: 4 frames, 9 bytes waited"
+
+
+# -- new subscribers --------------------------------------------------------------
+
+
+class Client:
+    def __init__(self, stream):
+        self.stream = stream
+        self.parser = Parser()
+
+    def take(self):
+        data = self.stream.take(time.monotonic())
+        self.parser.feed(data)
+        return bool(data)
+
+    def events(self):
+        while self.take():
+            pass
+        return [(event.event, event.data) for event in self.parser.events if not event.event.startswith("ssemux.")]
+
+    def ids(self):
+        return [event.own_id for event in self.parser.events]
+
+    def wait(self, expected):
+        until(lambda: self.events() == expected, 5, lambda: str(self.events()))
+
+
+class Asked(MemoryBroker):
+    def __init__(self):
+        super().__init__(History(events=1000))
+        self.asked = []
+
+    def want(self, channels):
+        named = [channel for channel in channels if is_named(channel)]  # not that of orders
+        self.asked += [named] if named else []
+        return super().want(channels)
+
+
+@pytest.fixture
+def broker():
+    made = Asked()
+    yield made
+    made.close()
+
+
+def new_mux(broker, **options):
+    return Mux(broker, Heart(20.0), Options(**options), lambda: time.sleep(0.001))
+
+
+@pytest.fixture
+def mux(broker):
+    return new_mux(broker)
+
+
+def say(broker, data, channel="a", event="p", latest=True):
+    return str(broker.append(channel, body(channel, data, event), event if latest else None))
+
+
+def settled(mux):
+    until(lambda: mux._position == mux.broker.head().sequence, 5, "not delivered")
+
+
+def test_a_new_subscriber_gets_them_at_once_and_those_after_it_too_without_a_question(mux, broker):
+    for number in range(3):
+        say(broker, number)
+        say(broker, number, event="q")
+        say(broker, "ordinary", latest=False)
+    cursor = str(broker.head())
+    client = Client(mux.open(["a", "b"], None))
+    assert client.events() == [("p", "2"), ("q", "2")]
+    assert client.ids() == [None, None, cursor]  # the hello, too: who is cut off in between gets them again
+    say(broker, 3)
+    client.wait([("p", "2"), ("q", "2"), ("p", "3")])
+    asked = list(broker.asked)
+    assert Client(mux.open(["a"], None)).events() == [("q", "2"), ("p", "3")]
+    assert Client(mux.open(["a"], None, ["nonsense"])).events() == [("q", "2"), ("p", "3")]
+    assert broker.asked == asked == [["a", "b"]]
+
+
+def test_they_follow_the_snapshot(mux, broker):
+    say(broker, 1)
+    stream = mux.open(["a"], None, (), lambda channels: [body(name, "s", "state") for name in channels])
+    assert Client(stream).events() == [("state", "s"), ("p", "1")]
+
+
+def test_a_client_that_comes_back_gets_only_what_it_missed(mux, broker):
+    seen = say(broker, 1)
+    assert Client(mux.open(["a"], None, [seen])).events() == []
+    say(broker, 2)
+    say(broker, 3)
+    settled(mux)
+    client = Client(mux.open(["a"], None, [seen]))
+    assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.head())
+
+
+def test_a_channel_that_is_new_to_a_client_begins_with_them(mux, broker):
+    say(broker, 1, "b")
+    seen = say(broker, 1)
+    assert Client(mux.open(["a", "b"], None, [seen], new=["b"])).events() == [("p", "1")]
+
+
+def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_with_the_newest(mux, broker):
+    """It came from a worker that had heard more; what lies between is not delivered to it here."""
+    say(broker, 1, "b")
+    Client(mux.open(["a", "b"], None))
+    newest = say(broker, 2, "b")
+    seen = say(broker, 1)
+    settled(mux)
+    with mux._lock:  # as if the delivery of both were still under way
+        mux._position = 1
+        mux._latest.forget_all()
+        mux._latest.note(Record(1, "b", body("b", 1, "p"), "p"))
+    assert Client(mux.open(["a", "b"], None, [seen], new=["b"])).events() == [("p", "2")], newest
+
+
+def test_a_channel_whose_past_is_lost_begins_with_them(broker):
+    broker._history = History(events=5)
+    mux = new_mux(broker)
+    seen = say(broker, "seen", latest=False)
+    for number in range(20):
+        say(broker, number, latest=False)
+    say(broker, 7, event="bar")
+    client = Client(mux.open(["a"], None, [seen]))
+    assert client.events() == [("bar", "7")]
+    assert [event.event for event in client.parser.events] == ["ssemux.reset", "ssemux.hello", "bar"]
+
+
+def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
+    Client(mux.open(["b"], None))
+    first = mux.open(["a"], None)
+    say(broker, 1)
+    settled(mux)
+    first.gone("left")
+    assert mux._latest.of(["a"]) == []
+    say(broker, 2)
+    settled(mux)
+    assert Client(mux.open(["a"], None)).events() == [("p", "2")]
+    assert broker.asked == [["b"], ["a"], ["a"]]
+
+
+def test_a_new_life_has_its_own(mux, broker):
+    say(broker, 1)
+    mux.open(["a"], None)
+    settled(mux)
+    other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
+    with broker._changed:
+        broker._epoch, broker._latest["a"]["p"] = "bbbbbbbb", (broker._kept[0][0], other)
+    mux._renewed(broker.head())
+    assert Client(mux.open(["a"], None)).events() == [("p", "other")]
+    say(broker, 2, event="q")
+    settled(mux)
+    assert Client(mux.open(["a"], None)).events() == [("p", "other"), ("q", "2")]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_client_ends_with_the_newest_of_each_key_and_all_that_is_ordinary(seed):
+    """Random histories over two workers; clients that are slow, are cut off with frames unread, and come back."""
+    chance = random.Random(seed)
+    broker = MemoryBroker(History(events=10000))
+    muxes = [new_mux(broker, queue_events=10) for _ in range(2)]
+    said, clients = [], [Roamer(muxes, chance) for _ in range(4)]
+    for number in range(150):
+        for client in clients:
+            client.act()
+        channel, event, latest = chance.choice("ab"), chance.choice("pq"), chance.random() < 0.6
+        event = event if latest else "o"
+        say(broker, number, channel, event, latest)
+        said.append((channel, event, str(number)))
+        if chance.random() < 0.1:
+            time.sleep(0.001)  # lets the delivery go on, in the midst of it or not
+    for channel in "ab":
+        say(broker, "end", channel, "o", latest=False)
+        said.append((channel, "o", "end"))
+    ordinary = [event for event in said if event[1] == "o"]
+    newest = {event[:2]: event[2] for event in said if event[1] != "o"}
+    for client in clients:
+        until(lambda client=client: client.has_both_ends(), 10, lambda client=client: str(client.seen[-5:]))
+        assert [event for event in client.seen if event[1] == "o"] == ordinary
+        assert {event[:2]: event[2] for event in client.seen if event[1] != "o"} == newest
+    broker.close()
+
+
+class Roamer:
+    """A client that has been there from the beginning, and goes from worker to worker."""
+
+    def __init__(self, muxes, chance):
+        self._muxes, self._chance = muxes, chance
+        self._last, self.seen = [], []
+        self._connect()
+
+    def _connect(self):
+        self._client = Client(self._chance.choice(self._muxes).open(["a", "b"], None, self._last))
+        self._count = 0
+        self._read()  # the opening: from now on it has a cursor
+
+    def _read(self):
+        self._client.take()
+        for event in self._client.parser.events[self._count :]:
+            self._count += 1
+            self._last = [event.own_id] if event.own_id else self._last
+            assert event.event != "ssemux.reset"
+            if not event.event.startswith("ssemux."):
+                self.seen.append((event.fields["channel"], event.event, event.data))
+
+    def act(self):
+        if self._client.stream.is_over or self._chance.random() < 0.05:
+            self._client.stream.gone("it went")
+            self._connect()
+        elif self._chance.random() < 0.2:
+            self._read()
+
+    def has_both_ends(self):
+        if self._client.stream.is_over:
+            self._client.stream.gone("it was too slow")
+            self._connect()
+        self._read()
+        return sum(event[2] == "end" for event in self.seen) == 2
+
+
+def test_what_the_docs_show_runs(make_app):
+    """docs/latest.md and docs/presence.md, in an application."""
+    mux = flask_ssemux.SSEMux()
+    app = make_app(mux)
+    with app.app_context():
+        for name in ("latest", "presence"):
+            text = (Path(__file__).parents[2] / "docs" / (name + ".md")).read_text(encoding="utf-8")
+            for block in re.findall(r"```python\n(.*?)```", text, re.S):
+                exec(block, {"flask_ssemux": flask_ssemux, "mux": mux})
+        flask_ssemux.publish("weather", "sun")
+        broker = app.extensions["ssemux"].process.broker
+        assert [(r.channel, r.latest) for r in broker.read(["jobs:42", "weather"], 0, ALL, 10).records] == [
+            ("jobs:42", "progress"), ("weather", "message")
+        ]  # fmt: skip
+        assert mux.presence("*") == {}
+
+
+def test_in_threads_no_frame_is_lost_or_torn_while_others_are_superseded():
+    """One writer, one reader, and the interpreter changes between them as often as it can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        stream, took = slow(events=10**6), []
+        writing = threading.Thread(target=write_mixed, args=(stream,))
+        writing.start()
+        while writing.is_alive() or stream.queue:
+            took.append(stream.take(0.0))
+        frames = b"".join(took).split(b";")[:-1]
+        assert [frame for frame in frames if frame.isdigit()] == [b"%d" % n for n in range(20000)]
+        bars = [int(frame[1:]) for frame in frames if not frame.isdigit()]
+        assert bars == sorted(set(bars)) and bars[-1] == 19999
+        assert stream.waiting == (0, 0)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def write_mixed(stream):
+    for number in range(20000):
+        stream.offer(b"%d;" % number)
+        stream.offer(bar(number))

@@ -19,7 +19,6 @@ from .access import Pattern, Rules, check_query, named, personal, text_of
 from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
-from .options import log
 from .probe import PARAMETER, Plan, Probe
 from .stream import Stream
 from .transports.choice import may_be_handed_over, open_transport

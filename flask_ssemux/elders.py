@@ -11,6 +11,7 @@ import time
 from typing import Callable
 
 from . import wire
+from .aside import aside
 from .brokers import Broker
 from .orders import CHANNEL, Order
 from .stream import Stream
@@ -63,7 +64,7 @@ class Elders:
             oldest = next(iter(self._of.get(order.user, ())), None)
         if oldest is not None:
             if self._take_out(oldest):  # the next order is for the next
-                threading.Thread(target=self._tell, args=(order.user,), name="ssemux-elders", daemon=True).start()
+                aside("ssemux-elders", self._tell, order.user)
             self._end(oldest, order)
 
     def _take_out(self, stream: Stream) -> bool:

@@ -132,7 +132,8 @@ class Mux:
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)
-            head, latest = self._join(stream, seen if isinstance(seen, Cursor) and not reason else None)
+            place = seen if isinstance(seen, Cursor) and not reason else None
+            head, latest = self._join(stream, place, place is None or bool(new))
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
             stream.begin(_Prologue(self, stream, head, seen, reason, snapshots, new, latest).pages())
@@ -187,9 +188,12 @@ class Mux:
         """The last frame of a stream that is ended: come back, at a time of your own."""
         return wire.retry(spread(self._options.retry), reason)
 
-    def _join(self, stream: Stream, seen: Cursor | None) -> tuple[Cursor, list[Record]]:
+    def _join(self, stream: Stream, seen: Cursor | None, begins: bool) -> tuple[Cursor, list[Record]]:
         """Make the stream one of its channels'; the place after which it gets every event live, and the latest
-        events as of then."""
+        events as of then.
+
+        :param begins: some of its channels begin now: not with what was published before, and is delivered here later.
+        """
         with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
@@ -198,7 +202,7 @@ class Mux:
                 # What a client saw elsewhere before it was delivered here is ahead of what is known here.
                 is_ahead = seen is not None and seen.epoch == self._epoch and seen.sequence > self._position
                 new = [channel for channel in stream.channels if is_ahead or channel not in self._wanted]
-            epoch, (after, latest) = self._epoch, self.broker.want(new) if new else Wanted(0, [])
+            epoch, (after, latest) = self._epoch, self._want(new, stream.channels if begins else ())
             with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
                 if epoch == self._epoch:
                     self._wanted.update(channel for channel in new if channel in self._channels)
@@ -216,6 +220,16 @@ class Mux:
                 stream.after = max(stream.after, seen.sequence)
             self._streams.add(stream)
             return Cursor(self._epoch, stream.after), self._latest.of(stream.channels)
+
+    def _want(self, new: Sequence[str], begin: Sequence[str]) -> Wanted:
+        """Ask the broker for channels: those that must be asked for, and those that had better be."""
+        try:
+            asked = begin or new
+            return self.broker.want(asked) if asked else Wanted(0, [])
+        except BrokerUnavailable:
+            if new:
+                raise
+            return Wanted(0, [])  # then what is known here is the newest that there is
 
     def _why_void(self, seen: Cursor | str | None) -> str:
         """Why a client's cursor is of no use here; "" if it is, or if there is none."""

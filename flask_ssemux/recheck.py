@@ -19,6 +19,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from .access import Rules, text_of
+from .aside import aside
 from .errors import ClientError
 from .options import log
 from .quiet import Quiet
@@ -95,7 +96,7 @@ class Recheck:
             begins = first is not None and first.due <= now and not self._is_asking
             self._is_asking |= begins
         if begins:
-            threading.Thread(target=self._ask_all, args=(now,), name="ssemux-recheck", daemon=True).start()
+            aside("ssemux-recheck", self._ask_all, now)
         return now + min(LOOK, self._every * OFTEN)
 
     # -- the thread ----------------------------------------------------------

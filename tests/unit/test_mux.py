@@ -10,7 +10,7 @@ from flask_ssemux.brokers import History, Record, Wanted
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.control import RECENT
 from flask_ssemux.elders import Elders
-from flask_ssemux.errors import BrokerBehind
+from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.heart import Heart
 from flask_ssemux.mux import PAGE, Mux
 from flask_ssemux.options import Options
@@ -119,6 +119,39 @@ def test_a_cursor_from_a_worker_that_is_ahead_is_believed(make):
     client = Client(mux.open(["a"], None, [first]))
     assert [event.event for event in client.events()] == ["ssemux.hello"]
     assert client.stream.after == 1
+
+
+def test_a_channel_begins_after_what_was_published_before_though_it_is_delivered_later(make):
+    """Its snapshot has that already; and who joins it is not to hear of the past."""
+    mux = make()
+    mux.open(["a", "b"], None)
+    publish(mux, "a", 1)
+    seen = publish(mux, "b", 2)
+    mux._position = 0  # as if their delivery were still under way
+    beginner = Client(mux.open(["a"], None))
+    mux._position = 0
+    comer = Client(mux.open(["a", "b"], None, [publish(mux, "b", 3)], new=["a"]))
+    assert (beginner.stream.after, comer.stream.after) == (2, 3)
+    assert seen.endswith("-2")
+
+
+def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make):
+    class Away(MemoryBroker):
+        is_away = False
+
+        def want(self, channels):
+            if self.is_away:
+                raise BrokerUnavailable("away")
+            return super().want(channels)
+
+    mux = make(Away(History()))
+    mux.open(["a"], None)
+    publish(mux, "a", 1)
+    until(lambda: mux._position == 1, 5, "delivered")
+    mux.broker.is_away = True
+    assert mux.open(["a"], None).after == 1
+    with pytest.raises(BrokerUnavailable):
+        mux.open(["a", "b"], None)
 
 
 def test_history_that_was_trimmed_resets_those_channels_and_replays_the_others(make):

@@ -6,17 +6,6 @@ import { test } from "node:test";
 
 import { client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
 
-/** Publish, and wait until the worker has passed it on: what is published and not, a reader who comes now may be given. */
-async function passed(t, publish, name, count) {
-  const witness = client(t);
-  const heard = numbers(witness, name);
-  await isOpen(witness);
-  const published = await publish();
-  await until(() => heard.length === count);
-  witness.close();
-  return published;
-}
-
 test("a channel's events, the user's own, and everyone's, each where it belongs", async (t) => {
   const [name, user] = [room(), randomUUID()];
   const mux = client(t, "/events", { headers: { "X-User": user } });
@@ -78,7 +67,7 @@ test("channels come and go while events come: each event once, a new channel fro
   const mux = client(t);
   const heard = numbers(mux, steady);
   await isOpen(mux);
-  await passed(t, () => say(20, ...others), others.at(-1), 20);
+  await say(20, ...others);
   let isOver = false;
   const publishing = (async () => {
     while (!isOver) await say(5, steady, ...others);
@@ -111,7 +100,7 @@ test("a channel that is added later begins with its snapshot; those that were th
   const mux = client(t);
   const first = numbers(mux, early, "state");
   await isOpen(mux);
-  const { counts } = await passed(t, () => say(7, early, late), late, 7);
+  const { counts } = await say(7, early, late);
   const [second, heard] = [numbers(mux, late, "state"), numbers(mux, late)];
   await until(() => second.length);
   await say(1, late);

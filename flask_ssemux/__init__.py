@@ -6,6 +6,7 @@ from typing import Any, Sequence
 
 from flask import Flask
 
+from .access.tickets import issue
 from .compat import streaming
 from .errors import (
     ApplicationError,
@@ -21,7 +22,6 @@ from .errors import (
 from .extension import SSEMux
 from .publisher import Publisher
 from .service import current
-from .tickets import issue
 
 __version__ = "0.1.0"
 

@@ -19,7 +19,7 @@ from .options import key_of, table
 from .printable import printable
 from .redact import without_password
 from .service import Service, current
-from .status import line, shown, summary, totals
+from .status.totals import line, shown, summary, totals
 from .wire import EVERYONE, Cursor, check_channel
 
 #: Seconds between two looks for news in ``tail``.

@@ -12,17 +12,20 @@ from typing import Any, Callable, NamedTuple, Sequence
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import server, status_page, tickets
-from .access import F, Pattern, Rules
+from . import server
+from .access import tickets
+from .access.patterns import Pattern
+from .access.recheck import Recheck
+from .access.rules import F, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
 from .errors import ApplicationError
 from .lifecycle import Process
 from .options import Options
 from .publisher import Publishing
-from .recheck import Recheck
 from .routes import blueprint, finish, fixed
 from .service import KEY, Service, current
+from .status import page as status_page
 
 #: A variable in a URL rule, with or without a converter.
 _URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")

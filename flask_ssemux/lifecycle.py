@@ -20,21 +20,21 @@ from collections import deque
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from . import replay, server
-from .access import Places
+from .access.control import end
+from .access.elders import Elders
+from .access.places import Places
+from .access.recheck import Recheck
 from .aside import aside
 from .attendance import Attendance
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
-from .census import Census, memory
-from .control import end
-from .elders import Elders
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
 from .quiet import Quiet
-from .recheck import Recheck
 from .slots import Slots
+from .status.census import Census, memory
 from .stream import Stream
 from .transports.choice import handed_over
 from .transports.waiting import THREAD_FILES, greenlets_are_threads
@@ -371,7 +371,7 @@ class Process:
         self.broker.report(self.figures(mux))
 
     def figures(self, mux: Mux) -> dict[str, Any]:
-        """What this process says of itself to the others, for ``status.py``. Lets others run meanwhile."""
+        """What this process says of itself to the others, for ``status/``. Lets others run meanwhile."""
         from . import __version__  # made last of all
 
         census, pulse = Census(self.heart.clock, self._breathe), self.heart.pulse

@@ -12,15 +12,15 @@ import threading
 from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
+from .access.control import Control
+from .access.orders import CHANNEL, Order
 from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
-from .control import Control
 from .errors import BrokerBehind, BrokerUnavailable
 from .fanout import SLICE, FanOut
 from .heart import Heart
 from .latest import Latest
 from .options import Options, log
-from .orders import CHANNEL, Order
 from .replay import Replay
 from .stream import Limits, Stream
 from .wire import Cursor

@@ -11,10 +11,10 @@ import weakref
 from typing import Any
 
 from . import wire
+from .access.orders import Ordering
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
 from .on_commit import Waiting, wait_for_commit
-from .orders import Ordering
 
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.

@@ -14,8 +14,10 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from . import server, tickets, wire
-from .access import Pattern, Rules, check_query, named, personal, text_of
+from . import server, wire
+from .access import tickets
+from .access.patterns import Pattern
+from .access.rules import Rules, check_query, named, personal, text_of
 from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread

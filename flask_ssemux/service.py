@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import current_app
 
-from .access import Rules
+from .access.rules import Rules
 from .brokers import Broker
 from .errors import ApplicationError
 from .lifecycle import Process

@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 
 from flask_ssemux.brokers import open_broker
-from flask_ssemux.status import totals
+from flask_ssemux.status.totals import totals
 from tests.harness.waiting import until
 
 STREAM = "/events?channel=room:1"

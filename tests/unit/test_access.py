@@ -9,8 +9,10 @@ import flask_login
 import pytest
 
 import flask_ssemux
-from flask_ssemux import access
-from flask_ssemux.access import Pattern, Places, Rules, text_of
+from flask_ssemux.access import rules as access
+from flask_ssemux.access.patterns import Pattern
+from flask_ssemux.access.places import Places
+from flask_ssemux.access.rules import Rules, text_of
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidIdentity, Unauthorized
 

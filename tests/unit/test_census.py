@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from flask_ssemux import census, distinct
-from flask_ssemux.census import BOUNDS, Census
+from flask_ssemux.status import census, distinct
+from flask_ssemux.status.census import BOUNDS, Census
 from flask_ssemux.stream import Limits, Stream
 
 LIMITS = Limits(10, 1000, 20.0, b": heartbeat\n\n")

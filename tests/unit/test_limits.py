@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import flask_ssemux
-from flask_ssemux.access import QUERY_BYTES
+from flask_ssemux.access.rules import QUERY_BYTES
 from tests.unit.test_extension import HEADERS, first, opened
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flask_ssemux import distinct, metrics, status
 from flask_ssemux.brokers import Report
-from flask_ssemux.census import BOUNDS
 from flask_ssemux.options import Options
+from flask_ssemux.status import distinct, metrics
+from flask_ssemux.status import totals as status
+from flask_ssemux.status.census import BOUNDS
 
 pytest.importorskip("prometheus_client")
 

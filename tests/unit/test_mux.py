@@ -6,15 +6,15 @@ import time
 
 import pytest
 
+from flask_ssemux.access.control import RECENT
+from flask_ssemux.access.elders import Elders
+from flask_ssemux.access.orders import CHANNEL, Order
 from flask_ssemux.brokers import History, Record, Wanted
 from flask_ssemux.brokers.memory import MemoryBroker
-from flask_ssemux.control import RECENT
-from flask_ssemux.elders import Elders
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.heart import Heart
 from flask_ssemux.mux import PAGE, Mux
 from flask_ssemux.options import Options
-from flask_ssemux.orders import CHANNEL, Order
 from flask_ssemux.wire import Cursor, body
 from tests.harness.parser import Parser
 from tests.harness.waiting import until

@@ -7,9 +7,9 @@ import uuid
 import pytest
 
 import flask_ssemux
-from flask_ssemux import orders
+from flask_ssemux.access import orders
+from flask_ssemux.access.orders import Order
 from flask_ssemux.errors import ApplicationError, InvalidChannel, InvalidEvent
-from flask_ssemux.orders import Order
 
 ID = uuid.UUID("12345678123456781234567812345678")
 

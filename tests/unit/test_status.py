@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux import distinct, status
 from flask_ssemux.brokers import Report
-from flask_ssemux.census import BOUNDS
 from flask_ssemux.options import Options
+from flask_ssemux.status import distinct
+from flask_ssemux.status import totals as status
+from flask_ssemux.status.census import BOUNDS
 
 FIRST = {
     "pid": 7, "host": "a", "started": 1000.0, "streams": 3, "handed_over": 2, "delivered": 50, "refused": 1, "late": 0

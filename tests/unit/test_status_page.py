@@ -13,7 +13,7 @@ import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux.metrics import MISSING
+from flask_ssemux.status.metrics import MISSING
 from tests.unit.test_extension import first
 
 STATIC = Path(flask_ssemux.__file__).with_name("static")

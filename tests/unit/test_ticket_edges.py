@@ -7,7 +7,7 @@ import time
 import pytest
 
 import flask_ssemux
-from flask_ssemux import tickets
+from flask_ssemux.access import tickets
 from flask_ssemux.errors import ApplicationError, BadTicket, BrokerUnavailable
 
 

@@ -8,7 +8,7 @@ import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux import tickets
+from flask_ssemux.access import tickets
 from flask_ssemux.errors import ApplicationError, BadTicket, InvalidChannel, InvalidEvent
 from tests.unit.test_extension import opened
 

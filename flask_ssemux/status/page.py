@@ -12,14 +12,14 @@ from typing import Callable
 
 from flask import Flask, Response, abort, current_app, jsonify, request
 
+from ..access.rules import Rules, text_of
+from ..lifecycle import Process
+from ..routes import answering, asset, served
+from ..service import Service
 from . import metrics
-from .access import Rules, text_of
-from .lifecycle import Process
-from .routes import answering, asset, served
-from .service import Service
-from .status_feed import Feed
+from .feed import Feed
 
-_STATIC = Path(__file__).with_name("static")
+_STATIC = Path(__file__).parents[1] / "static"
 
 _SCRIPTS = ("status.js", "status_charts.js", "status_history.js", "status_parts.js")
 

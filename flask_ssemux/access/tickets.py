@@ -15,9 +15,9 @@ from urllib.parse import unquote_plus
 from flask import current_app, has_request_context, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from . import wire
-from .brokers import Broker
-from .errors import ApplicationError, BadTicket, InvalidChannel
+from .. import wire
+from ..brokers import Broker
+from ..errors import ApplicationError, BadTicket, InvalidChannel
 
 #: The query parameter that holds a ticket; and the scheme of an ``Authorization`` header that does.
 PARAMETER = "ticket"

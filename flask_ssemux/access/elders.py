@@ -10,11 +10,11 @@ import threading
 import time
 from typing import Callable
 
-from . import wire
-from .aside import aside
-from .brokers import Broker
+from .. import wire
+from ..aside import aside
+from ..brokers import Broker
+from ..stream import Stream
 from .orders import CHANNEL, Order
-from .stream import Stream
 
 #: What the client of the oldest is told.
 REASON = "the user opened more streams than one may hold (SSEMUX_MAX_STREAMS_PER_USER), and this was the oldest"

@@ -1,4 +1,4 @@
-"""Who is this, which channels may they read, how many streams may they hold.
+"""Who is this, and which channels may they read.
 
 The application's rules and the decisions made by them. The answer without a
 rule is no. What an answer looks like over HTTP is not decided here.
@@ -6,14 +6,12 @@ rule is no. What an answer looks like over HTTP is not decided here.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
 from flask import current_app, has_request_context, request
 
-from . import tickets, wire
-from .brokers import Broker
-from .errors import (
+from .. import wire
+from ..errors import (
     ApplicationError,
     BadRequest,
     Forbidden,
@@ -23,7 +21,9 @@ from .errors import (
     QueryTooLong,
     Unauthorized,
 )
-from .visit import Visit
+from ..visit import Visit
+from . import tickets
+from .patterns import Pattern
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,46 +33,6 @@ CHANNELS = 100
 #: Bytes of a query: what nginx takes of a request's whole line (large_client_header_buffers), and the most that
 #: gunicorn can be set to (limit_request_line, 4094 by default). Other servers let more in.
 QUERY_BYTES = 8190
-
-
-class Pattern:
-    """Channels by a pattern such as ``jobs:<job_id>``; a name in brackets matches anything but a colon.
-
-    :raises InvalidChannel: the pattern cannot name a channel that clients may name.
-    """
-
-    _VARIABLE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
-
-    def __init__(self, text: str) -> None:
-        wire.check_channel(text)
-        if not wire.is_named(text):
-            raise InvalidChannel(
-                "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
-            )
-        parts = self._VARIABLE.split(text)
-        self.names = parts[1::2]
-        if len(set(self.names)) < len(self.names) or "<" in "".join(parts[::2]):
-            raise InvalidChannel("%r: variables are written <name>, each once" % text)
-        self.text = text
-        self._parts = parts
-        pieces = ("(?P<%s>[^:\\r\\n\\0]+)" % part if index % 2 else re.escape(part) for index, part in enumerate(parts))
-        self._expression = re.compile("".join(pieces))
-
-    def match(self, channel: str) -> dict[str, str] | None:
-        """The variables' values, if this channel is one of the pattern's; never for one that clients may not name."""
-        found = self._expression.fullmatch(channel) if wire.is_named(channel) else None
-        return found.groupdict() if found else None
-
-    def fill(self, values: dict[str, Any]) -> str:
-        """The channel with these values for its variables.
-
-        :raises BadRequest: a value has a colon or a line break in it, is empty, or makes it too long.
-        """
-        parts = [str(values[part]) if index % 2 else part for index, part in enumerate(self._parts)]
-        channel = "".join(parts)
-        if self.match(channel) is None or len(channel) > wire.CHANNEL_LENGTH:
-            raise BadRequest("%r is not a channel of %r" % (channel, self.text), channel)
-        return channel
 
 
 class Rule(NamedTuple):
@@ -212,28 +172,6 @@ def personal(user_id: str | None) -> list[str]:
     """The channels that a client has by being who it is."""
     own = [] if user_id is None else [wire.user_channel(user_id)]
     return own + [wire.EVERYONE]
-
-
-class Places:
-    """How many streams a user holds, over all workers.
-
-    :param limit: ``SSEMUX_MAX_STREAMS_PER_USER``.
-    """
-
-    def __init__(self, broker: Broker, limit: int) -> None:
-        self._broker = broker
-        self.limit = limit
-
-    def take(self, user_id: str | None) -> bool:
-        """Whether there is a place for one stream more; visitors who are nobody are not counted.
-
-        :raises BrokerUnavailable: nobody can tell.
-        """
-        return user_id is None or self._broker.hold(wire.user_channel(user_id), self.limit)
-
-    def leave(self, user_id: str | None) -> None:
-        if user_id is not None:
-            self._broker.release(wire.user_channel(user_id))
 
 
 def _any(patterns: list[Pattern], channel: str) -> bool:

@@ -2,7 +2,7 @@
 
 Only for ``SSEMUX_RECHECK``. A stream's request is long over; what ``identify`` may need of it is kept, and asked in a
 request context of its own, one stream after another in one thread, so that a database has one question of ours at a
-time and no session is held in between. The rules are ``access.py``'s; when to look is the heart's to say.
+time and no session is held in between. The rules are ``rules.py``'s; when to look is the heart's to say.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from .access import Rules, text_of
-from .aside import aside
-from .errors import ClientError
-from .options import log
-from .quiet import Quiet
-from .stream import CLOSED, Stream
-from .visit import again
+from ..aside import aside
+from ..errors import ClientError
+from ..options import log
+from ..quiet import Quiet
+from ..stream import CLOSED, Stream
+from ..visit import again
+from .rules import Rules, text_of
 
 #: Of the interval: so often is looked whether somebody is due; and at least every ``LOOK`` seconds.
 OFTEN = 0.1

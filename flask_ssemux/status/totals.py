@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping, Sequence
 
+from ..brokers import Report
+from ..brokers.base import REPORT_SECONDS
+from ..options import Options
+from ..wire import Cursor
 from . import distinct
-from .brokers import Report
-from .brokers.base import REPORT_SECONDS
 from .census import BOUNDS
-from .options import Options
-from .wire import Cursor
 
 #: Figures that add up over all workers.
 SUMS = ("streams", "handed_over", "delivered", "refused", "late")

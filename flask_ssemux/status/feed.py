@@ -10,13 +10,13 @@ import threading
 import time
 from typing import Any
 
-from . import wire
-from .brokers import Report
-from .errors import BrokerError
-from .lifecycle import Process
-from .options import log
-from .status import whole
-from .stream import Stream
+from .. import wire
+from ..brokers import Report
+from ..errors import BrokerError
+from ..lifecycle import Process
+from ..options import log
+from ..stream import Stream
+from .totals import whole
 
 #: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
 EVERY = 2.0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from . import wire
-from .brokers import Broker
-from .errors import ApplicationError, InvalidEvent
+from .. import wire
+from ..brokers import Broker
+from ..errors import ApplicationError, InvalidEvent
 
 #: Where orders travel. Applications cannot publish here, and clients cannot read it.
 CHANNEL = wire.OWN_PREFIX + "control"

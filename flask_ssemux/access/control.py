@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Callable, Iterable, Sequence
 
-from . import wire
-from .brokers import Broker, Record
-from .fanout import SLICE
-from .options import log
+from .. import wire
+from ..brokers import Broker, Record
+from ..fanout import SLICE
+from ..options import log
+from ..stream import Stream
 from .orders import CHANNEL, Order
-from .stream import Stream
 
 #: Orders remembered for streams that are being opened: their rules may have been asked before an order came.
 RECENT = 1000

@@ -10,8 +10,9 @@ import os
 from bisect import bisect_left
 from typing import Any, Callable, Iterable, Sequence
 
-from . import distinct, wire
-from .stream import CLOSED, Stream
+from .. import wire
+from ..stream import CLOSED, Stream
+from . import distinct
 
 #: Seconds of silence: how many streams had their last byte up to so long ago is counted for each, and beyond the last.
 #: 20 s are promised, and a quarter more may pass until the heart's next look; clients bear 120 s.

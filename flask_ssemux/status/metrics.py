@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, NamedTuple
 
-from .status import number
+from .totals import number
 
 #: Where the package is missing.
 MISSING = "Prometheus' text needs the package prometheus-client: pip install 'flask_ssemux[metrics]'"

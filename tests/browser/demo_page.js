@@ -8,14 +8,11 @@
 // marks: {<kind>: number}}}, told}; {what: "error", text} for anything on the console or thrown. It ends by itself.
 "use strict";
 
-const { chromium } = require("playwright-core");
+const { print, runChromium } = require("./script.js");
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
 const AFTER = ["#after-direct", "#after-nginx"];
 
 const PATIENCE = 20000; // ms for each thing that is waited for
-
-const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
 
 // Runs in the page.
 function look() {
@@ -38,9 +35,7 @@ function toldAll(lane) {
   return /told (\d{2,}) of \1 changes/.test(document.querySelector(lane).textContent);
 }
 
-async function main() {
-  const wish = JSON.parse(process.argv[2]);
-  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
+runChromium(async (wish, browser) => {
   setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
@@ -78,15 +73,5 @@ async function main() {
   } catch (error) {
     for (const page of browser.contexts().flatMap((context) => context.pages())) print(await page.evaluate(look));
     throw error;
-  } finally {
-    await browser.close();
   }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+});

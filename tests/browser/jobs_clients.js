@@ -10,18 +10,7 @@
 "use strict";
 
 const fs = require("fs");
-const { chromium } = require("playwright-core");
-
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
-
-const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
-
-function toldToStop(seconds) {
-  return new Promise((resolve) => {
-    setTimeout(resolve, seconds * 1000);
-    process.stdin.on("end", resolve).resume();
-  });
-}
+const { print, runChromium, toldToStop } = require("./script.js");
 
 // Runs in the page, before its scripts: the polyfill in the browser's place, as old pages put it.
 function replace(timeout) {
@@ -69,22 +58,8 @@ async function open(browser, who, wish) {
   await page.goto(`${wish.url}/?client=${who === "new" ? "new" : "old"}`, { waitUntil: "load" });
 }
 
-async function main() {
-  const wish = JSON.parse(process.argv[2]);
+runChromium(async (wish, browser) => {
   const stop = toldToStop(wish.seconds);
-  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
-  try {
-    await Promise.all(wish.clients.map((who) => open(browser, who, wish)));
-    await stop;
-  } finally {
-    await browser.close();
-  }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+  await Promise.all(wish.clients.map((who) => open(browser, who, wish)));
+  await stop;
+});

@@ -8,11 +8,7 @@
 // progress bar), "toast" (text), "stream" (a request for one: url, once logged in)}; {who, what: "error", text} for anything on the console or thrown. It ends by itself.
 "use strict";
 
-const { chromium } = require("playwright-core");
-
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
-
-const print = (entry) => process.stdout.write(JSON.stringify({ ...entry, at: Date.now() / 1000 }) + "\n");
+const { print, runChromium } = require("./script.js");
 
 async function open(browser, who, url) {
   const context = await browser.newContext({ viewport: { width: 900, height: 700 } });
@@ -61,31 +57,17 @@ async function live(page, who) {
   await page.evaluate(watch);
 }
 
-async function main() {
-  const wish = JSON.parse(process.argv[2]);
-  const browser = await chromium.launch({ executablePath: wish.chromium, args: FLAGS, timeout: 20000 });
+runChromium(async (wish, browser) => {
   setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
-  try {
-    const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
-    await logIn(user, wish.name);
-    await Promise.all([visit(user, "user", wish), visit(visitor, "visitor", wish)]);
-    await Promise.all([live(user, "user"), live(visitor, "visitor")]);
-    await user.setInputFiles("#file", wish.file);
-    await user.click("#send");
-    await visitor.waitForSelector('.job[data-state="running"] progress:not([value="0"])');
-    await visitor.screenshot({ path: wish.screenshots.running });
-    await Promise.all([user, visitor].map((page) => page.waitForSelector('.job[data-state="done"]')));
-    await user.waitForSelector(".toast");
-    await user.screenshot({ path: wish.screenshots.done });
-  } finally {
-    await browser.close();
-  }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+  const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
+  await logIn(user, wish.name);
+  await Promise.all([visit(user, "user", wish), visit(visitor, "visitor", wish)]);
+  await Promise.all([live(user, "user"), live(visitor, "visitor")]);
+  await user.setInputFiles("#file", wish.file);
+  await user.click("#send");
+  await visitor.waitForSelector('.job[data-state="running"] progress:not([value="0"])');
+  await visitor.screenshot({ path: wish.screenshots.running });
+  await Promise.all([user, visitor].map((page) => page.waitForSelector('.job[data-state="done"]')));
+  await user.waitForSelector(".toast");
+  await user.screenshot({ path: wish.screenshots.done });
+});

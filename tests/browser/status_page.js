@@ -10,11 +10,7 @@
 "use strict";
 
 const path = require("path");
-const { chromium } = require("playwright-core");
-
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
-
-const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
+const { print, runChromium } = require("./script.js");
 
 const tilesOf = () =>
   Object.fromEntries(
@@ -153,20 +149,6 @@ async function look(browser, wish, who) {
   await context.close();
 }
 
-async function main() {
-  const wish = JSON.parse(process.argv[2]);
-  const browser = await chromium.launch({ executablePath: wish.chromium, headless: true, args: FLAGS, timeout: 20000 });
-  try {
-    for (const who of ["light", "dark"]) await look(browser, wish, who);
-  } finally {
-    await browser.close();
-  }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+runChromium(async (wish, browser) => {
+  for (const who of ["light", "dark"]) await look(browser, wish, who);
+});

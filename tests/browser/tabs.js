@@ -11,16 +11,12 @@
 "use strict";
 
 const readline = require("readline");
-
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
-
-const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
+const { launch, print, run } = require("./script.js");
 
 /** What a browser is asked: a new page, its end, and what only it can do. */
 const engines = {
   async chromium(executablePath) {
-    const { chromium } = require("playwright-core");
-    const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS, timeout: 20000 });
+    const browser = await launch(executablePath);
     const context = await browser.newContext();
     await context.exposeFunction("report", print);
     const lifecycle = async (page, state) => {
@@ -70,8 +66,7 @@ function commands(engine, url) {
   };
 }
 
-async function main() {
-  const wish = JSON.parse(process.argv[2]);
+run(async (wish) => {
   const engine = await engines[wish.browser](wish.program);
   try {
     const known = commands(engine, wish.url);
@@ -86,12 +81,4 @@ async function main() {
   } finally {
     await engine.close();
   }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+});

@@ -201,10 +201,10 @@ def _stream(
         process.joined(stream, request.environ, asked.channels)
         return stream
 
-    return served(process, user_id, opened, _poll())
+    return served(process, user_id, opened, polling())
 
 
-def _poll() -> str:
+def polling() -> str:
     """How the client polls; "" if it wants a stream.
 
     :raises BadRequest: in no way that is known here.

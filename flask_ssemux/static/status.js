@@ -173,16 +173,18 @@ function connect() {
   });
 }
 
-byId("pause").addEventListener("click", ({ currentTarget: button }) => {
-  const pauses = button.getAttribute("aria-pressed") === "false";
-  button.setAttribute("aria-pressed", String(pauses));
-  if (!pauses) return connect();
-  mux.close();
+const button = byId("pause");
+const isPaused = () => button.getAttribute("aria-pressed") === "true";
+
+button.addEventListener("click", () => {
+  button.setAttribute("aria-pressed", String(!isPaused()));
+  if (!isPaused()) return connect();
+  mux?.close();
   askNoMore();
   return say("paused", "Paused");
 });
 
 new ResizeObserver(draw).observe(byId("charts"));
 ask()
-  .catch((error) => say("lost", `No figures: ${error.message}`))
-  .finally(connect);
+  .catch((error) => isPaused() || say("lost", `No figures: ${error.message}`))
+  .finally(() => isPaused() || mux || connect()); // a hand may have been quicker than the figures

@@ -15,7 +15,7 @@ from ..brokers import Report
 from ..errors import BrokerError
 from ..lifecycle import Process
 from ..options import log
-from ..stream import Stream
+from ..stream import CLOSED, Stream
 from .totals import whole
 
 #: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
@@ -50,17 +50,26 @@ class Feed:
         told.append(Report(own["name"], 0.0, own))
         return whole(told, broker, process.options, past, own["name"])
 
-    def open(self, user_id: str | None) -> Stream:
-        """A stream of it. No channel's: the broker need not be asked for anything."""
-        frame = self._frame()
+    def open(self, user_id: str | None, at_once: bool = True) -> Stream:
+        """A stream of it. No channel's: the broker need not be asked for anything.
+
+        :param at_once: it begins with what there is to see now, not with the next look.
+        """
+        frame = self._frame() if at_once else b""
         stream = self._process.mux.open((), user_id, on_closed=self._left)
-        stream.offer(frame)
+        if frame:
+            stream.offer(frame)
         with self._changing:
-            self._streams.add(stream)
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="ssemux-status", daemon=True).start()
+            if stream.state is not CLOSED:  # or else it has left
+                self._streams.add(stream)
+                self._begin()
         return stream
+
+    def _begin(self) -> None:
+        """While nobody else changes anything."""
+        if not self._running:
+            self._running = True
+            threading.Thread(target=self._run, name="ssemux-status", daemon=True).start()
 
     def _left(self, stream: Stream) -> None:
         self._process.on_closed(stream)

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, current_app, jsonify, request
 
 from ..access.rules import Rules, text_of
 from ..lifecycle import Process
-from ..routes import answering, asset, served
+from ..routes import answering, asset, polling, served
 from ..service import Service
 from . import metrics
 from .feed import Feed
@@ -70,8 +70,8 @@ def _page() -> Response:
 
 def _stream(process: Process, rules: Rules, feed: Feed) -> Response:
     """Counted among its user's streams, like any other."""
-    user_id = text_of(rules.user())
-    return served(process, user_id, lambda: feed.open(user_id))
+    user_id, poll = text_of(rules.user()), polling()
+    return served(process, user_id, lambda: feed.open(user_id, at_once=poll in ("", "now")), poll)
 
 
 def _metrics(feed: Feed) -> Response:

@@ -6,7 +6,9 @@
 // For each scheme, as `who`: "console" and "thrown" (whatever the page complains of), "request" (each URL), then, when
 // the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "tabs" (what the tab key
 // reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says
-// without stream and broker), "axe" (violations), and "narrow" (how wide it is on a telephone). It ends when it has seen both.
+// without stream and broker), "axe" (violations), and "narrow" (how wide it is on a telephone). Then, as "hasty", a page
+// that is paused before it has figures: "early" (what it asked for until it goes on), and, as its stream opens slowly
+// then, "late" (what it asked for until it has drawn what came). It ends when it has seen all.
 "use strict";
 
 const path = require("path");
@@ -149,6 +151,36 @@ async function look(browser, wish, who) {
   await context.close();
 }
 
+/** Paused before the first figures are there; then a stream that opens more slowly than the client waits. */
+async function haste(browser, wish, who) {
+  const page = await (await browser.newContext()).newPage();
+  page.setDefaultTimeout(wish.seconds * 1000);
+  page.on("pageerror", (error) => print({ who, what: "thrown", text: String(error) }));
+  let [asked, letGo] = [[], undefined];
+  const held = new Promise((resolve) => (letGo = resolve));
+  await page.route("**/status.json", (route) => void held.then(() => route.continue()));
+  await page.route("**/status/stream*", async (route) => {
+    const poll = new URL(route.request().url()).searchParams.get("poll");
+    asked.push(poll ?? "stream");
+    if (!poll) await new Promise((resolve) => setTimeout(resolve, 2000));
+    await route.continue().catch(() => {}); // it was given up meanwhile
+  });
+  await page.goto(wish.url, { waitUntil: "load" });
+  await page.click("#pause");
+  letGo();
+  await until(page, "document.body.dataset.drawn", wish.seconds);
+  await page.evaluate("fetch('status.json')"); // what was asked before it was seen by now
+  print({ who, what: "early", early: asked, state: await page.evaluate("document.querySelector('#state').innerText") });
+  asked = [];
+  await page.click("#pause");
+  for (let count = 0; count < 2; count += 1) {
+    const drawn = await page.evaluate("document.body.dataset.drawn");
+    await until(page, `document.body.dataset.drawn !== "${drawn}" && document.querySelector("#state").innerText === "Live"`, wish.seconds);
+  }
+  print({ who, what: "late", late: asked });
+}
+
 runChromium(async (wish, browser) => {
   for (const who of ["light", "dark"]) await look(browser, wish, who);
+  await haste(browser, wish, "hasty");
 });

@@ -98,6 +98,13 @@ def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
         accessible(look, who)
 
 
+    assert not look.all("hasty", "thrown"), look.describe()
+    (paused,) = look.all("hasty", "early")
+    assert (paused["early"], paused["state"]) == ([], "Paused")
+    late = look.found("hasty", "late")
+    assert late[:2] == ["stream", "now"] and "1" in late
+
+
 def accessible(look, who):
     (axe,) = look.all(who, "axe")
     assert axe["violations"] == [] and {"color-contrast", "svg-img-alt", "scope-attr-valid"} <= {*axe["passes"]}, axe

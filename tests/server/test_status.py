@@ -15,9 +15,11 @@ import pytest
 import flask_ssemux
 from tests.harness.client import Herd
 from tests.harness.waiting import until
+from tests.server.test_poll import whole
 
 APP = "tests.apps.watched:create_app()"
 STATUS = "/events/status.json"
+STREAM = "/events/status/stream"
 
 #: A report is made every 5 s, and told every 2 s; on a busy machine later.
 SOON = 15
@@ -143,9 +145,19 @@ def frames(stream):
     return [json.loads(event.data) for event in stream.events("ssemux.status")]
 
 
+def by_polls(site, watching):
+    """What a client gets where streams are held back: whole answers, at first what there is, then what others get."""
+    (now,) = frames(whole(site, STREAM + "?poll=now"))
+    told = []
+    while not told:  # a heartbeat may be sooner
+        told = frames(whole(site, STREAM + "?poll=1"))
+    assert now["totals"]["workers"] == told[-1]["totals"]["workers"] == 1
+    watching.wait_for(lambda stream: told[-1] in frames(stream), 5)
+
+
 def live_until_one_is_killed(sites, clients):
     """The page's stream counts itself, follows who leaves, and misses a worker that was killed."""
-    with sites[0].stream("/events/status/stream", user="root") as watching:
+    with sites[0].stream(STREAM, user="root") as watching:
 
         def shows(streams, workers=3):
             def shown(stream):
@@ -172,8 +184,9 @@ def live_until_one_is_killed(sites, clients):
 
 def test_it_goes_on_without_its_broker(serve, redis_server):
     site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
-    with site.stream("/events/status/stream") as watching, site.stream("/events?channel=room:1", user="ada"):
+    with site.stream(STREAM) as watching, site.stream("/events?channel=room:1", user="ada"):
         watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["users"] == 1, SOON)
+        by_polls(site, watching)
         redis_server.kill()
         told = watching.wait_for(lambda it: not frames(it)[-1]["broker"]["is_reachable"] and frames(it)[-1], 15)
         assert (told["totals"]["workers"], told["totals"]["streams"], told["totals"]["users"]) == (1, 2, 1)
@@ -208,6 +221,7 @@ def found(site, deepest):
 
 def test_in_threads(serve_threads):
     site = serve_threads(APP)
-    with site.stream("/events/status/stream") as watching, site.stream("/events?channel=room:1"):
+    with site.stream(STREAM) as watching, site.stream("/events?channel=room:1"):
         watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["streams"] == 2, SOON)
         assert site.get(STATUS)["totals"]["handed_over"] == 0
+        by_polls(site, watching)

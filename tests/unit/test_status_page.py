@@ -6,6 +6,7 @@ import base64
 import builtins
 import gzip
 import re
+import threading
 from hmac import compare_digest
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import flask
 import pytest
 
 import flask_ssemux
+from flask_ssemux.status.feed import Feed
 from flask_ssemux.status.metrics import MISSING
+from flask_ssemux.stream import CLOSED
 from tests.unit.test_extension import first
 
 STATIC = Path(flask_ssemux.__file__).with_name("static")
@@ -145,6 +148,21 @@ def test_the_stream_begins_with_the_status(client):
         frame = next(body)
     assert frame.startswith(b'event: ssemux.status\ndata: {"at":')
     assert response.headers["X-Accel-Buffering"] == "no"
+
+
+def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatch):
+    """Nor does the thread that tells go on for it."""
+    process = client.application.extensions["ssemux"].process
+    feed, opened = Feed(process), process.mux.open
+
+    def open_and_leave(*given, **named):
+        stream = opened(*given, **named)
+        stream.gone("its client left")
+        return stream
+
+    monkeypatch.setattr(process.mux, "open", open_and_leave)
+    assert feed.open(None).state is CLOSED
+    assert not feed._streams and "ssemux-status" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_refusal_of_the_stream_is_not_held_back_either(client):

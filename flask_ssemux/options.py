@@ -198,8 +198,8 @@ class Options:
         None,
         _whole,
         "a number from 1 to 10000000",
-        "streams of one worker, at most all of the server's slots but one; over it a client is told to come back in "
-        "10 to 30 s (streams that were handed over take no slot)",
+        "streams of one worker; one of the server's slots is always left for pages (streams that were handed over take "
+        "none). A client that finds no room is told to come back in 10 to 30 s",
         low=1,
         high=10000000,
         shown="80 % of the file limit, and of the server's slots (`worker_connections`, threads)",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from flask_ssemux import options
 from tests.harness.client import RawStream
-from tests.harness.servers import Gunicorn
+from tests.harness.packages import missing
+from tests.harness.servers import Gunicorn, environment
 from tests.server.conftest import Site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,19 +29,38 @@ def test_the_options_table_is_the_options():
     assert table[2 + len(rows())] == ""
 
 
-def test_the_quickstart_runs(tmp_path, running, instance_env):
+def test_the_quickstart_runs(tmp_path, running):
+    """To the letter, in a folder of its own beside a copy of the repository, with what PyPI has today."""
+    shop = install(tmp_path)
     source = re.search(r"```python\n(# shop\.py\n.*?)```", README, re.S).group(1)
-    (tmp_path / "shop.py").write_text(source, encoding="utf-8")
-    arguments = re.search(r"gunicorn (-k gevent -w 2) (shop:app)", README)
-    assert arguments
-    env = {"PYTHONPATH": "%s:%s" % (tmp_path, ROOT)}
-    site = Site(running(Gunicorn("shop:app", workers=2, env=env, cwd=tmp_path)))
+    (shop / "shop.py").write_text(source, encoding="utf-8")
+    assert "    gunicorn -k gevent -w 2 shop:app\n" in README
+    python, env = str(shop / ".venv" / "bin" / "python"), {"PYTHONPATH": None}
+    site = Site(running(Gunicorn("shop:app", workers=2, env=env, cwd=shop, python=python)))
     with RawStream(site.port, "/events?channel=news") as stream:
         stream.wait_for(b"ssemux.hello", 3)
         with RawStream(site.port, "/sell") as page:
             page.wait_for(b"sold", 3)
         sale = stream.wait_events(2, 3)[1]
         assert (sale.event, sale.data) == ("sale", '{"sold":1}')
+
+
+def install(folder):
+    """What the README says before there is a shop.py; the shop's folder."""
+    repository = folder / "flask_ssemux"
+    shutil.copytree(str(ROOT / "flask_ssemux"), str(repository / "flask_ssemux"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(str(ROOT / name), str(repository))
+    (commands,) = re.findall(r"^    mkdir shop .*\n(?:    .*\n)+", README, re.M)
+    env = environment({"PYTHONPATH": None})
+    done = subprocess.run(
+        ["bash", "-e"], input=commands, cwd=str(folder), env=env, timeout=120, capture_output=True, text=True
+    )
+    if "Failed to establish a new connection" in done.stderr + done.stdout:
+        missing("PyPI is missing: pip reaches no index from here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Successfully installed" in done.stdout
+    return folder / "shop"
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:docs|legacy_app|deploy)/[\w./-]*)`", README))))

@@ -93,6 +93,13 @@ def create_app() -> Flask:
             process.mux.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
         return ""
 
+    @app.route("/patience", methods=["POST"])
+    def patience():
+        """Tell all streams to wait so many `seconds` before they come back."""
+        frame = wire.retry(int(request.args["seconds"]) * 1000, "a test")
+        process.mux.tell(process.mux._all(), frame)
+        return ""
+
     @app.route("/answers/<key>")
     def answers(key):
         """The answers of the query, one after the other; then the real stream. The last one is repeated, if `last`."""

@@ -18,6 +18,7 @@ BROWSERS = {
     "firefox": ("firefox-esr", "/usr/bin/firefox-esr", "puppeteer-core"),
 }
 WAIT = 12
+LONG = 30
 
 
 class Tabs(Script):
@@ -62,6 +63,10 @@ class Tabs(Script):
         """Publish the next numbers; how many there are now, by channel."""
         query = "&".join("channel=" + channel for channel in channels)
         return json.loads(self.ask(f"/say?count={count}&{query}", b""))
+
+    def be_patient(self):
+        """All streams are told to come back long after a test has given up: only what they notice brings them back."""
+        self.ask(f"/patience?seconds={LONG}", b"")
 
     def ask(self, path, body=None):
         with urllib.request.urlopen(self.server.url + path, body, timeout=5) as answer:

@@ -1,4 +1,4 @@
-"""ssemux.js in Chromium: the tabs of a browser share one connection, whoever comes, freezes or crashes.
+"""ssemux.js in Chromium behind nginx: the tabs of a browser share one connection, whoever comes, freezes or crashes.
 
 What other browsers can be made to do as well is in test_between.py.
 """
@@ -18,8 +18,8 @@ def server(gunicorn):
 
 
 @pytest.fixture
-def tabs(running, server):
-    return running(Tabs(server))
+def tabs(running, server, nginx):
+    return running(Tabs(server, url=nginx(server.port).url))
 
 
 def test_the_leading_tab_crashes_and_another_takes_over_without_loss(tabs):
@@ -52,8 +52,10 @@ def test_the_leading_tab_is_frozen_and_another_takes_over_without_loss(tabs):
 
 
 def test_the_network_is_away_for_a_while(tabs):
+    """Nobody waits when it is back."""
     for name in ("first", "second"):
         tabs.open(name, "room:1")
+    tabs.be_patient()
     tabs.say("room:1", count=3)
     tabs.wait_number(3, "room:1", "first", "second")
     tabs.tell("offline", yes=True)

@@ -375,10 +375,14 @@ def answers(port: int, path: str = "/") -> bool:
 
 
 def children(pid: int) -> list[int]:
+    """Whichever of its threads started them: Firefox has one for that."""
+    found: list[int] = []
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += [int(child) for child in thread.read_text().split()]
+    except OSError:  # it ended, or a thread of it
+        pass
+    return found
 
 
 def accepts(pid: int, port: int) -> bool:

@@ -50,13 +50,14 @@ class Feed:
         told.append(Report(own["name"], 0.0, own))
         return whole(told, broker, process.options, past, own["name"])
 
-    def open(self, user_id: str | None, at_once: bool = True) -> Stream:
+    def open(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:
         """A stream of it. No channel's: the broker need not be asked for anything.
 
+        :param orders_taken: as for ``Mux.open``.
         :param at_once: it begins with what there is to see now, not with the next look.
         """
         frame = self._frame() if at_once else b""
-        stream = self._process.mux.open((), user_id, on_closed=self._left)
+        stream = self._process.mux.open((), user_id, on_closed=self._left, orders_taken=orders_taken)
         if frame:
             stream.offer(frame)
         with self._changing:

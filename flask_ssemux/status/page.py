@@ -70,7 +70,10 @@ def _page() -> Response:
 
 
 def _stream(process: Process, rules: Rules, feed: Feed) -> Response:
-    """Counted among its user's streams, and ended with them, like any other. A poll that waits has had what there was."""
+    """Counted among its user's streams, and ended with them, like any other.
+
+    A poll that waits is for what comes: the one before it had what there was.
+    """
     taken = process.mux.orders_taken()
     asked, at_once = Asked(text_of(rules.user()), None, taken), polling() in ("", "now")
     return joined(process, asked, lambda: feed.open(asked.user_id, asked.taken, at_once))

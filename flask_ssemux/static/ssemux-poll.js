@@ -1,7 +1,7 @@
 // ssemux-poll.js: what ssemux.js fetches with where streams are held back; its Link decides that, and loads this.
 //
 // The body that it answers with reads like that of a stream, and is made of polls: answers that end, which pass every
-// hop. Beside them it tries a stream now and then. Of the format it knows ids, where a frame ends, and which is the last.
+// hop. Beside them it tries a stream now and then. It knows of the format ids, frames' ends, and what sends it away.
 
 const AGAIN = 300_000; // ms from one try of a stream to the next
 const TRIAL = 45_000; // ms that it has: two of the server's heartbeats
@@ -99,7 +99,7 @@ class Polls {
     return isFurther;
   }
 
-  /** The poll's place may be the trial's, which is over then and says nothing about the hop; or a stream's given up before. */
+  /** The place may be a stream's that was given up a moment ago; or the trial's, which is over: it said nothing. */
   async #askAlone() {
     this.#trial?.abort();
     this.#trial = undefined;
@@ -108,7 +108,7 @@ class Polls {
     return this.#get(this.#url, this.#abort);
   }
 
-  /** A stream beside the polls. One that takes a place too many is not tried again sooner than one that is held back. */
+  /** A stream beside the polls. Where it has no place, the next is as far off as where it is held back. */
   async #try() {
     const trial = (this.#trial = new AbortController());
     const when = this.#when;
@@ -121,7 +121,7 @@ class Polls {
       this.#found = found;
       return this.#abort.abort();
     }
-    if (this.#init.signal.aborted) Object.assign(when, { next: 0, gaveUp: true });
+    if (this.#init.signal.aborted) Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
     return (this.#trial = undefined);
   }
 
@@ -136,11 +136,15 @@ class Polls {
       next.catch(() => {}); // where it is given up, and nobody waits
       if (latest.isProof && !(await Promise.race([next, wait(ALONE)]))) return { reader, read, next };
       const { done, value } = await next;
-      if (done && !isCrowdedOut(latest.text)) this.#when.next = Date.now() + this.#when.trial; // it says nothing
-      if (done) return undefined;
+      if (done) return this.#ended(await new Blob(read).text());
       read.push(value);
       latest.add(decoder.decode(value, { stream: true }));
     }
+  }
+
+  /** What ends a trial early says nothing about the hop: soon another, unless it is for want of a place. */
+  #ended(text) {
+    if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
   }
 
   /** All of it, from its beginning: whoever reads the body has had some, and knows that by the ids. */
@@ -167,12 +171,12 @@ class Polls {
 }
 
 /**
- * What came of a stream since it was last silent. It proves that nothing is held back if it is little, not of the
- * opening, whole frames, and nothing follows at once: a heartbeat, an event. A hop that gathers blocks lets nothing
- * little pass, however often its blocks are full; the last piece of a block comes with the others, or in a frame's midst.
+ * What came of a stream since it was last silent. It proves that nothing is held back if it is little, whole frames,
+ * not of the opening, and nothing follows at once: a heartbeat, an event. A hop that gathers blocks lets nothing little
+ * pass, however often its blocks are full; the last piece of a block comes with the others, or begins within a frame.
  */
 class Arrival {
-  text = "";
+  #text = "";
   #opened;
   #at = 0;
   #isNew = false;
@@ -181,15 +185,15 @@ class Arrival {
     const now = Date.now();
     this.#opened ??= now;
     if (now - this.#at > ALONE) {
-      this.#isNew = now - this.#opened > LATER && isWhole(this.text);
-      this.text = "";
+      this.#isNew = now - this.#opened > LATER && isWhole(this.#text);
+      this.#text = "";
     }
     this.#at = now;
-    this.text += text;
+    this.#text += text;
   }
 
   get isProof() {
-    return this.#isNew && this.text.length < LITTLE && isWhole(this.text);
+    return this.#isNew && this.#text.length < LITTLE && isWhole(this.#text);
   }
 }
 

@@ -23,7 +23,8 @@ export async function hop(t, site, how) {
     const held = [];
     let pieces = 0;
     const passes = () => how === "pass" || how === "late" || (how === "opening" && pieces === 1);
-    const options = { method: request.method, headers: request.headers };
+    // As nginx does by default: one that is kept may be closed by the server at the moment it is used again.
+    const options = { method: request.method, headers: { ...request.headers, connection: "close" }, agent: false };
     const upstream = http.request(site + request.url, options, async (answer) => {
       const wait = how === "late" && began - start < 2000 ? 1500 : 0;
       await new Promise((resolve) => setTimeout(resolve, wait));

@@ -122,6 +122,7 @@ class Polls {
       return this.#abort.abort();
     }
     if (this.#init.signal.aborted) Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
+    else if (this.#abort.signal.aborted) this.#ended(""); // with the polls
     return (this.#trial = undefined);
   }
 
@@ -142,7 +143,7 @@ class Polls {
     }
   }
 
-  /** What ends a trial early says nothing about the hop: soon another, unless it is for want of a place. */
+  /** An end before its time says nothing about the hop: soon another, unless it was for want of a place. */
   #ended(text) {
     if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
   }

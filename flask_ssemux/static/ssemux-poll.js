@@ -1,13 +1,16 @@
 // ssemux-poll.js: what ssemux.js fetches with where streams are held back; its Link decides that, and loads this.
 //
 // The body that it answers with reads like that of a stream, and is made of polls: answers that end, which pass every
-// hop. Beside them it tries a stream now and then. Of the format it knows ids, and which frame is the last.
+// hop. Beside them it tries a stream now and then. It knows of the format ids, frames' ends, and what sends it away.
 
 const AGAIN = 300_000; // ms from one try of a stream to the next
 const TRIAL = 45_000; // ms that it has: two of the server's heartbeats
 const LATER = 1_000; // ms after its opening; some hops let that pass, and hold what comes then
 const QUICK = 250; // ms: where answers without news come as quickly
 const PAUSE = 1_000; // ms: so long is waited
+const GONE = 500; // ms after which the server has seen that a stream was given up
+const ALONE = 250; // ms of silence before and after what arrives alone
+const LITTLE = 512; // characters; no hop has blocks as small
 
 /**
  * A `fetch` that polls.
@@ -16,7 +19,7 @@ const PAUSE = 1_000; // ms: so long is waited
  * @param passed is called when a stream arrives again, and the body goes on with that.
  */
 export function polling(options, passed, times) {
-  const when = { next: 0, again: AGAIN, trial: TRIAL, ...times };
+  const when = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
   return async (url, init) => {
     const polls = new Polls(options, url, init, when);
     const first = await polls.ask("now");
@@ -72,9 +75,14 @@ class Polls {
     let asked = 0;
     while (isStream(answer)) {
       const text = await answer.text();
+      if ((this.#trial || this.#when.gaveUp) && isCrowdedOut(text)) {
+        answer = await this.#askAlone();
+        continue;
+      }
+      this.#when.gaveUp = false;
       sink.enqueue(encoder.encode(text));
       if (isLast(text)) return;
-      if (!this.#moveTo(text) && Date.now() - asked < QUICK) await new Promise((done) => setTimeout(done, PAUSE));
+      if (!this.#moveTo(text) && Date.now() - asked < QUICK) await wait(PAUSE);
       if (!this.#trial && Date.now() >= this.#when.next) this.#try();
       asked = Date.now();
       answer = await this.ask("1");
@@ -91,39 +99,60 @@ class Polls {
     return isFurther;
   }
 
-  /** A stream beside the polls. It is found when something of it arrives that it did not say at once. */
+  /** The place may be a stream's that was given up a moment ago; or the trial's, which is over: it said nothing. */
+  async #askAlone() {
+    this.#trial?.abort();
+    this.#trial = undefined;
+    this.#when.gaveUp = false;
+    await wait(GONE);
+    return this.#get(this.#url, this.#abort);
+  }
+
+  /** A stream beside the polls. Where it has no place, the next is as far off as where it is held back. */
   async #try() {
-    this.#trial = new AbortController();
-    const limit = setTimeout(() => this.#trial?.abort(), this.#when.trial);
-    let next = this.#when.again;
-    try {
-      this.#found = await this.#listen();
-      next = this.#when.trial; // it ended, which says nothing
-    } catch {} // it was held back
+    const trial = (this.#trial = new AbortController());
+    const when = this.#when;
+    when.next = Date.now() + when.again;
+    const limit = setTimeout(() => trial.abort(), when.trial);
+    const found = await this.#listen(trial).catch(() => {}); // or it was held back
     clearTimeout(limit);
-    if (this.#found) return this.#abort.abort();
-    if (!this.#init.signal.aborted) this.#when.next = Date.now() + next;
+    if (this.#trial !== trial) return undefined;
+    if (found && !trial.signal.aborted) {
+      this.#found = found;
+      return this.#abort.abort();
+    }
+    if (this.#init.signal.aborted) Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
+    else if (this.#abort.signal.aborted) this.#ended(""); // with the polls
     return (this.#trial = undefined);
   }
 
-  async #listen() {
+  /** It arrives when some of it came alone. */
+  async #listen(trial) {
     const url = new URL(this.#url);
     url.searchParams.delete("poll");
-    const reader = (await this.#get(url, this.#trial)).body.getReader();
-    const read = [];
-    for (let opened; ; opened ??= Date.now()) {
-      const { done, value } = await reader.read();
-      if (done) return undefined;
+    const reader = (await this.#get(url, trial)).body.getReader();
+    const [read, decoder, latest] = [[], new TextDecoder(), new Arrival()];
+    for (;;) {
+      const next = reader.read();
+      next.catch(() => {}); // where it is given up, and nobody waits
+      if (latest.isProof && !(await Promise.race([next, wait(ALONE)]))) return { reader, read, next };
+      const { done, value } = await next;
+      if (done) return this.#ended(await new Blob(read).text());
       read.push(value);
-      if (Date.now() - opened > LATER) return { reader, read };
+      latest.add(decoder.decode(value, { stream: true }));
     }
   }
 
+  /** An end before its time says nothing about the hop: soon another, unless it was for want of a place. */
+  #ended(text) {
+    if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
+  }
+
   /** All of it, from its beginning: whoever reads the body has had some, and knows that by the ids. */
-  async #follow({ reader, read }, sink) {
+  async #follow({ reader, read, next }, sink) {
     for (const bytes of read) sink.enqueue(bytes);
-    for (;;) {
-      const { done, value } = await reader.read();
+    for (; ; next = reader.read()) {
+      const { done, value } = await next;
       if (done) return;
       sink.enqueue(value);
     }
@@ -142,11 +171,56 @@ class Polls {
   }
 }
 
+/**
+ * What came of a stream since it was last silent. It proves that nothing is held back if it is little, whole frames,
+ * not of the opening, and nothing follows at once: a heartbeat, an event. A hop that gathers blocks lets nothing little
+ * pass, however often its blocks are full; the last piece of a block comes with the others, or begins within a frame.
+ */
+class Arrival {
+  #text = "";
+  #opened;
+  #at = 0;
+  #isNew = false;
+
+  add(text) {
+    const now = Date.now();
+    this.#opened ??= now;
+    if (now - this.#at > ALONE) {
+      this.#isNew = now - this.#opened > LATER && isWhole(this.#text);
+      this.#text = "";
+    }
+    this.#at = now;
+    this.#text += text;
+  }
+
+  get isProof() {
+    return this.#isNew && this.#text.length < LITTLE && isWhole(this.#text);
+  }
+}
+
+function wait(milliseconds) {
+  return new Promise((done) => setTimeout(done, milliseconds));
+}
+
 function isStream({ status, headers }) {
   return status === 200 && (headers.get("Content-Type") ?? "").startsWith("text/event-stream");
 }
 
+function isWhole(text) {
+  return text.endsWith("\n\n");
+}
+
 /** Whether the server said at last when to come back. */
 function isLast(text) {
-  return text.trimEnd().split("\n\n").pop().startsWith("retry:");
+  return frames(text).pop().startsWith("retry:");
+}
+
+/** Whether there was no room at all, or another stream took the place. */
+function isCrowdedOut(text) {
+  const last = frames(text).pop();
+  return /^event: ssemux\.replaced$/m.test(last) || (isLast(text) && last === text.trimEnd());
+}
+
+function frames(text) {
+  return text.trimEnd().split("\n\n");
 }

@@ -45,10 +45,16 @@ def test_parser(tmp_path):
     assert "# fail 0" in said and int(said.split("# pass ")[1].split()[0]) > len(cases) * 6, said
 
 
-@pytest.mark.parametrize("what", ["stream", "poll"])
-def test_client(gunicorn, what):
+def test_client(gunicorn):
     server = gunicorn("tests.apps.tabs:create_app()", env=ENV)
-    run(need("nodejs", "node"), "--test", TESTS / f"{what}.test.mjs", URL=server.url)
+    run(need("nodejs", "node"), "--test", TESTS / "stream.test.mjs", URL=server.url)
+
+
+def test_client_that_polls(gunicorn):
+    env = {**ENV, "SSEMUX_MAX_STREAMS_PER_USER": "1"}
+    server = gunicorn("tests.apps.tabs:create_app()", env=env)
+    other = gunicorn("tests.apps.tabs:create_app()", env={**env, "SSEMUX_OVER_USER_LIMIT": "oldest"})
+    run(need("nodejs", "node"), "--test", TESTS / "poll.test.mjs", URL=server.url, OLDEST=other.url)
 
 
 def test_types():

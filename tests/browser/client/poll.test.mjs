@@ -1,4 +1,4 @@
-// ssemux.js behind hops that hold streams back. The server is the one of stream.test.mjs.
+// ssemux.js behind hops that hold streams back. The server is the one of stream.test.mjs; a user may have one stream.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -9,6 +9,7 @@ import { polling } from "../../../flask_ssemux/static/ssemux-poll.js";
 import { hop } from "./hop.mjs";
 import { SITE, client, isOpen, look, numbers, range, room, say, until } from "./site.mjs";
 
+const OLDEST = process.env.OLDEST; // a server with the same history, that ends a user's oldest stream for one too many
 const LATE = 2000; // ms from an event's publishing to the page, at most
 
 /** Publish numbers one by one, each when the one before was heard; how long the slowest took. */
@@ -84,6 +85,41 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.deepEqual([heard, mux.transport], [range(1, 15), "poll"]);
   });
 
+  test("that passes blocks, a burst that fills them is no proof: what comes after it is not late", async (t) => {
+    const between = await hop(t, SITE, "blocks");
+    const name = room();
+    const mux = client(t, "/events", {}, between.url);
+    const heard = numbers(mux, name);
+    await isOpen(mux);
+    while (between.blocks < 6) {
+      await say(10, name);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+    const slowest = await pingPong(heard, name, 3);
+    assert.ok(slowest < LATE, String(slowest));
+    assert.deepEqual([heard, mux.transports], [range(1, heard.length), ["stream", "poll"]]);
+  });
+
+  for (const [over, site] of [["is sent away", SITE], ["ends the oldest", OLDEST]])
+    for (const [first, lag] of [["the trial", 0], ["the poll", 200]])
+      test(`that holds all, a trial costs no poll its place: one stream too many ${over}, ${first} is first`, async (t) => {
+        const between = Object.assign(await hop(t, site, "hold"), { lag });
+        const name = room();
+        const mux = client(t, `/events?user=${randomUUID()}`, {}, between.url);
+        const replaced = [];
+        mux.on("ssemux.replaced", (told) => replaced.push(told));
+        const heard = numbers(mux, name);
+        await isOpen(mux);
+        await until(() => between.asked.filter((url) => !url.includes("poll=")).length > 1, "a trial");
+        const end = Date.now() + 3000; // longer than all of that takes
+        while (Date.now() < end) {
+          const slowest = await pingPong(heard, name, 1);
+          assert.ok(slowest < LATE, String(slowest));
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        assert.deepEqual([mux.states, mux.transport, replaced], [["connecting", "open"], "poll", []]);
+      });
+
   test("that is only slow, streams come back after a heartbeat", async (t) => {
     const between = await hop(t, SITE, "late");
     const name = room();
@@ -103,7 +139,7 @@ describe("behind a hop", { concurrency: true }, () => {
     const [name, end] = [room(), new AbortController()];
     t.after(() => end.abort());
     let passed = 0;
-    const ask = polling({}, () => (passed += 1), { again: 300, trial: 1500 });
+    const ask = polling({}, () => (passed += 1), { again: 300, trial: 3000 });
     const answer = await ask(`${between.url}/events?channel=${name}`, { headers: {}, signal: end.signal });
     const seen = new Map();
     const parser = new Parser({ frame: ({ id, data, event }) => event === "n" && seen.set(id, Number(data)), retry() {} });
@@ -115,12 +151,15 @@ describe("behind a hop", { concurrency: true }, () => {
     const tries = () => between.asked.filter((url) => !url.includes("poll=")).length;
     let isOver = false;
     const publishing = (async () => {
-      while (!isOver) await say(1, name);
+      while (!isOver) {
+        for (let burst = 0; burst < 30 && !isOver; burst += 1) await say(1, name);
+        await new Promise((resolve) => setTimeout(resolve, 1500)); // in which a heartbeat comes alone
+      }
     })();
     await until(() => tries() >= 2, () => JSON.stringify(between.asked));
     assert.equal(passed, 0);
     between.how = "pass";
-    await until(() => passed);
+    await until(() => passed, "a stream", 15000);
     isOver = true;
     await publishing;
     const { counts } = await say(5, name);
@@ -141,6 +180,6 @@ test("an answer that is no stream is given as it is, and polls end where the ser
   const ask = (path) => polling({}, () => assert.fail("a stream"))(SITE + path, { headers: {}, signal: end.signal });
   const refused = await ask("/events?channel=secret:1");
   assert.deepEqual([refused.status, (await refused.json()).channel], [401, "secret:1"]);
-  const away = await ask(`/answers/${room()}?answers=retry,500`);
+  const away = await ask(`/answers/${room()}?answers=retry,retry,500`); // the first may be for a stream's sake that was given up
   assert.equal(await away.text(), "retry: 50\n: no room\n\n");
 });

@@ -109,7 +109,7 @@ TEXT = st.one_of(
     st.text(st.characters(categories=["Cs", "Cc", "Zl", "Zp", "Zs"]), max_size=5),
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )

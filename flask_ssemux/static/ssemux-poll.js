@@ -42,6 +42,7 @@ class Polls {
     this.#init = init;
     this.#when = when;
     init.signal.addEventListener("abort", () => this.#stop());
+    if (init.signal.aborted) this.#stop(); // nobody is told of that any more
   }
 
   ask(poll) {
@@ -99,7 +100,9 @@ class Polls {
     try {
       this.#found = await this.#listen();
       next = this.#when.trial; // it ended, which says nothing
-    } catch {} // it was held back
+    } catch {
+      if (this.#abort.signal.aborted) next = this.#when.trial; // so did the polls; else it was held back
+    }
     clearTimeout(limit);
     if (this.#found) return this.#abort.abort();
     if (!this.#init.signal.aborted) this.#when.next = Date.now() + next;
@@ -133,6 +136,7 @@ class Polls {
     const { fetch = globalThis.fetch, headers } = this.#options;
     if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
     this.#isBegun = true; // what it is begun with is of this moment
+    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // while the headers were made
     return fetch(href, { ...this.#init, signal });
   }
 

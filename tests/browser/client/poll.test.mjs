@@ -7,7 +7,7 @@ import { describe, test } from "node:test";
 import { Parser } from "../../../flask_ssemux/static/ssemux.js";
 import { polling } from "../../../flask_ssemux/static/ssemux-poll.js";
 import { hop } from "./hop.mjs";
-import { SITE, client, isOpen, look, numbers, range, room, say, until } from "./site.mjs";
+import { SITE, client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
 
 const LATE = 2000; // ms from an event's publishing to the page, at most
 
@@ -69,6 +69,25 @@ describe("behind a hop", { concurrency: true }, () => {
     const turns = between.headers.map((headers) => headers["x-turn"]);
     assert.equal(new Set(turns).size, turns.length);
     assert.ok(turns.length > 6 && !turns.includes(undefined), JSON.stringify(turns));
+  });
+
+  test("that holds all, a client that is closed while headers are made asks for nothing more", async (t) => {
+    const between = await hop(t, SITE, "hold");
+    const headers = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return {};
+    };
+    const mux = client(t, "/events", { headers }, between.url);
+    await until(() => mux.transport === "poll" && mux.state === "open");
+    for (const name of [room(), room()]) {
+      mux.channel(name);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    mux.close();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const asked = between.asked.length;
+    await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than any answer waits
+    assert.equal(between.asked.length, asked, JSON.stringify(between.asked));
   });
 
   test("that lets only the opening pass, polls follow when two streams have fallen silent", async (t) => {
@@ -143,4 +162,20 @@ test("an answer that is no stream is given as it is, and polls end where the ser
   assert.deepEqual([refused.status, (await refused.json()).channel], [401, "secret:1"]);
   const away = await ask(`/answers/${room()}?answers=retry,500`);
   assert.equal(await away.text(), "retry: 50\n: no room\n\n");
+});
+
+test("a stream that was given up because the polls ended was not held back: another is tried soon", async (t) => {
+  const between = await hop(t, SITE, "hold");
+  const end = new AbortController();
+  t.after(() => end.abort());
+  const name = room();
+  const ask = polling({}, () => {}, { again: 600_000, trial: 1500 });
+  const body = async () => (await ask(`${between.url}/events?channel=${name}`, { headers: {}, signal: end.signal })).text();
+  const tries = () => between.asked.filter((url) => !url.includes("poll=")).length;
+  const polls = body();
+  await until(() => tries() === 1 && look().then(({ streams }) => streams.filter((names) => names.includes(name)).length === 2));
+  await post("/cut?how=end");
+  await polls;
+  body().catch(() => {});
+  await until(() => tries() === 2);
 });

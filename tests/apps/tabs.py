@@ -123,7 +123,8 @@ def answer(kind):
         stop = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
         return Response(hello + stop, content_type="text/event-stream")
     if kind == "hello":
-        return Response(wire.retry(50, "") + wire.own_frame("hello", {"heartbeat": 1, "timeout": 3}), content_type="text/event-stream")
+        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        return Response(wire.retry(50, "") + hello, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(flask_ssemux.cursor()), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")

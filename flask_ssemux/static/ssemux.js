@@ -64,7 +64,7 @@ class Channel extends Emitter {
 export class SSEMux extends Emitter {
   #channels = new Map();
   #places = new Map(); // by channel: what the page has of it; undefined: nothing yet
-  #joins = new Map(); // by channel: what asks for its beginning, and what came since
+  #joins = new Map(); // by channel: what asks for its beginning; what came then, and `kept`, while that failed
   #epoch;
   #start; // where the page was rendered
   #source;
@@ -84,7 +84,7 @@ export class SSEMux extends Emitter {
     const tell = {
       wanted: () => this.#wanted(),
       opening: (opening) => this.#begin(opening),
-      reads: ({ channels }) => this.#join(channels),
+      reads: ({ channels, since }) => this.#join(channels, since),
       frame: (frame) => this.#take(frame),
       state: (now) => this.#become(now),
       error: (problem) => this.#fail(problem),
@@ -181,7 +181,7 @@ export class SSEMux extends Emitter {
   }
 
   /** Others read these already: we ask for their beginning, until we have it. */
-  #join(read) {
+  #join(read, since) {
     const names = read.filter((name) => this.#isFresh(name));
     if (!names.length || this.state === "closed") return;
     const url = new URL(this.url);
@@ -190,16 +190,19 @@ export class SSEMux extends Emitter {
       const fresh = names.filter((name) => this.#joins.get(name) === join);
       join.link.close();
       for (const name of fresh) this.#joins.delete(name);
-      this.#begin({ fresh, frames: frames.filter(({ channel = "" }) => fresh.includes(channel)), id });
+      const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
+      const told = new Set(first.map(({ channel }) => channel).filter(Boolean)); // what came before is in their snapshots
+      const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
+      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.kept.filter(isNew)], id });
       for (const frame of join.rest) this.#take(frame);
     };
     const tell = {
       opening,
-      state: ({ state }) => state === "connecting" && (join.rest = []), // the answer will have it
+      state: ({ state }) => state === "connecting" && join.kept.push(...join.rest.splice(0)),
       error: (problem) => this.#fail(problem),
       isSpared: () => true,
     };
-    const join = { rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
+    const join = { kept: [], rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
     for (const name of names) this.#joins.set(name, join);
     join.link.want({ channels: names, fresh: names });
   }
@@ -436,7 +439,7 @@ class Tabs {
     if (is === "reads") this.#cursor ??= it.since;
     if (is === "state") this.#state = it;
     this.#tell[is]?.(it);
-    if (is === "opening") this.#tell.reads(it);
+    if (is === "opening") this.#tell.reads({ channels: it.channels, since: it.id });
   }
 
   /** What a tab wants. One whose cursor is behind ours waits for a stream from there. */

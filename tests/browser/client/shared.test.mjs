@@ -89,6 +89,27 @@ for (const kinds of [["retry"], ["503", "retry", "html"]]) {
   });
 }
 
+test("what comes while a tab's short request fails is not lost, where no snapshot has it", async (t) => {
+  const [url, name, user] = [answers("retry"), room(), randomUUID()];
+  const first = client(t, url, { user });
+  const heard = numbers(first, name);
+  await isOpen(first);
+  const { ask, held } = gate();
+  const second = client(t, url, { user, fetch: ask });
+  const [late, own] = [numbers(second, name), everyones(second)];
+  await until(() => held.length === 1);
+  const { counts } = await say(3, name, "*");
+  await until(() => heard.length === 3);
+  held[0]();
+  await until(() => held.length === 2);
+  assert.deepEqual([late, own], [[], []]);
+  held[1]();
+  await until(() => late.length === 3);
+  await say(1, name);
+  await until(() => late.length === 4);
+  assert.deepEqual([late, own.slice(-3)], [range(1, 4), range(counts["*"] - 2, counts["*"])]);
+});
+
 test("a tab begins with the snapshot, whatever comes while it is on its way", async (t) => {
   const url = answers();
   const [first, second] = [client(t, url), client(t, url)];

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|parts|plain|publish]``."""
+"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|limits|parts|plain|publish]``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from . import compare_report, contenders, document, install, process, redis_serv
 from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
+from . import limits as limits_
 from . import parts as parts_
 from . import plain as plain_
 from . import publish as publish_
@@ -115,6 +116,17 @@ def idle(clients: int, heartbeat: float, broker: str, transport: str, write: str
 
 
 @main.command()
+@click.option("--streams", default=100, show_default=True, help="That one user opens at once.")
+@click.option("--limit", default=32, show_default=True, help="SSEMUX_MAX_STREAMS_PER_USER.")
+@click.option("--seconds", default=6.0, show_default=True, help="Without streams, and with them.")
+@click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
+@_WRITE
+def limits(streams: int, limit: int, seconds: float, broker: str, write: str | None) -> None:
+    """How long pages take while one user opens far too many streams."""
+    _show(limits_.measure(streams, limit, seconds, broker), write, "access.md", "limits", is_pinned=False)
+
+
+@main.command()
 @click.option("--events", default=100, show_default=True, help="Events whose way is timed.")
 @click.option("--rate", default="20/s", show_default=True, help="Events a second.")
 @click.option("--appends", default=2000, show_default=True, help="Events of each round that is timed.")
@@ -168,10 +180,10 @@ def parts(clients: int, events: int, rate: str, write: str | None) -> None:
     _show(parts_.measure(clients, events, _rate(rate)), write, "performance.md", "parts")
 
 
-def _show(found: str, write: str | None, page: str, place: str) -> None:
+def _show(found: str, write: str | None, page: str, place: str, is_pinned: bool = True) -> None:
     print(found)
     if write:
-        document.fill(os.path.join(write, page), place, "\n\n".join([_machine(), found]))
+        document.fill(os.path.join(write, page), place, "\n\n".join([_machine(is_pinned), found]))
 
 
 def _rate(text: str) -> float:
@@ -184,11 +196,11 @@ def _rate(text: str) -> float:
     return found
 
 
-def _machine() -> str:
+def _machine(is_pinned: bool = True) -> str:
     told: tuple[Any, ...] = (
         os.cpu_count(), platform.system(), platform.release(), platform.python_version(),
         _version("flask", flask), _version("gevent", gevent), _version("gunicorn", gunicorn),
-        "server on core %d, client on core %d" % process.cores(),
+        "server on core %d, client on core %d" % process.cores() if is_pinned else "nothing pinned to a core",
     )  # fmt: skip
     return "%d cores, %s %s, Python %s, Flask %s, gevent %s, gunicorn %s; %s" % told
 

@@ -18,6 +18,7 @@ from . import event
 def create_app() -> Flask:
     app = Flask(__name__, instance_path=os.environ["BENCH_FOLDER"])
     mux = flask_ssemux.SSEMux(app)
+    mux.identify(lambda: request.headers.get("X-User"))
     mux.authorize(event.CHANNEL)(lambda user_id: True)
 
     @app.route("/ready")

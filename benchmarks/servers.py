@@ -18,14 +18,14 @@ _ERRORS = (OSError, http.client.HTTPException)
 
 
 class Server:
-    """A contender, pinned to a core. Leaving the ``with`` kills all of it.
+    """A contender, pinned to a core (None: on any). Leaving the ``with`` kills all of it.
 
     Its Redis and its publisher, if it has them, have the other core and are not counted.
 
     :raises RuntimeError: it did not start; with the end of what it said.
     """
 
-    def __init__(self, contender: Contender, core: int, workers: int = 1) -> None:
+    def __init__(self, contender: Contender, core: int | None, workers: int = 1) -> None:
         self.contender = contender
         self.port = self._asked = free_port()
         self.pid = 0
@@ -67,7 +67,7 @@ class Server:
         while self._all:
             self._all.pop().close()
 
-    def _start(self, core: int, workers: int) -> None:
+    def _start(self, core: int | None, workers: int) -> None:
         contender, environ, other = self.contender, dict(self.contender.environ), process.cores()[-1]
         if contender.redis:
             self._redis = RedisServer(other)

@@ -38,6 +38,10 @@ class InvalidIdentity(ApplicationError, TypeError):
     """``identify`` returned something that is not a user's id."""
 
 
+class InvalidAnswer(ApplicationError, TypeError):
+    """A rule answered neither yes nor no."""
+
+
 class WrongState(ApplicationError, RuntimeError):
     """A stream was asked to make a move its life does not have."""
 

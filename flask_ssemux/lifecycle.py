@@ -237,11 +237,11 @@ class Process:
             pause *= 1.5
         return False
 
-    def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str]) -> None:
+    def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str] | None) -> None:
         """A stream was opened.
 
         :param environ: of its request.
-        :param asked: its channels that ``authorize`` was asked for.
+        :param asked: its channels that ``authorize`` was asked for; None: ``allow_status`` was.
         """
         self.attendance.came(stream)
         if self._elders is not None:

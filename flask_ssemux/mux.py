@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from . import wire
 from .access.control import Control
-from .access.orders import CHANNEL, Order
+from .access.orders import CHANNEL
 from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
@@ -89,6 +89,11 @@ class Mux:
     @property
     def is_draining(self) -> bool:
         return self._draining is not None
+
+    @property
+    def opening(self) -> int:
+        """Frames with which every stream begins now: ``retry``, the hello, and while the broker is away, that it is."""
+        return 3 if self._outage.told else 2
 
     def orders_taken(self) -> int:
         """How many orders came so far: asked before a client's rules are, and told when its stream is opened.
@@ -295,6 +300,7 @@ class Mux:
                 targets = self._targets_of(record.channel)
                 self._note(record)
             if record.channel == CHANNEL:
+                self._fan_out.finish()  # what came before the order
                 self.control.take(record)
             elif targets:
                 self.delivered += len(targets)
@@ -326,7 +332,7 @@ class Mux:
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
             self._fan_out.tell(targets, reset([channel], "history"))
         if CHANNEL in channels:
-            self.control.carry_out(Order(reason="orders were lost"))
+            self.control.lost()
 
     def _renewed(self, head: Cursor) -> None:
         self._placed.wait()
@@ -343,6 +349,7 @@ class Mux:
             else:
                 stream.after = head.sequence
                 stream.offer(reset(stream.channels, "epoch", head))
+        self.control.renew(self.broker, head.sequence)
 
     def _lost(self, reason: str) -> None:
         log.error("the broker cannot be reached: %s", reason)

@@ -11,7 +11,7 @@ import logging
 import sys
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from .errors import ApplicationError, BrokerError
+from .errors import ApplicationError
 
 log = logging.getLogger("flask_ssemux")
 
@@ -118,7 +118,7 @@ def _publish(waiting: list[Waiting]) -> None:
     for number, one in enumerate(waiting):
         try:
             one.publish()
-        except BrokerError as error:
+        except Exception as error:  # of the broker; nothing may come out of a commit that was
             lost = ", ".join("%s on %r" % (one.event or "message", one.channel) for one in waiting[number:])
             log.error("the transaction is committed, but events were not published: %s (%s)", lost, error)
             return

@@ -153,12 +153,12 @@ class Asked(NamedTuple):
     """What the application's rules were asked.
 
     :param user_id: who ``identify`` said it is.
-    :param channels: those that ``authorize`` was asked for.
+    :param channels: those that ``authorize`` was asked for; None: ``allow_status`` was.
     :param taken: how many orders had come before: what comes later is not in its answers.
     """
 
     user_id: str | None
-    channels: list[str]
+    channels: list[str] | None
     taken: int
 
 
@@ -192,16 +192,21 @@ def _stream(
     user_id, mux, seen = asked.user_id, process.mux, last_ids()
     if mux.is_to_stay_away(user_id, channels, seen):
         return stay_away()
+    return joined(
+        process, asked, lambda: mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
+    )
+
+
+def joined(process: Process, asked: Asked, opens: Callable[[], Stream]) -> Response:
+    """A stream of whoever this is, or a poll of it, told to all who look after it."""
     ticket = tickets.presented()
 
-    def opened() -> Stream:
-        if ticket is not None:
-            ticket.use(process.broker)  # only now: who is sent away comes back with it
-        stream = mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
+    def joins(stream: Stream) -> None:
         process.joined(stream, request.environ, asked.channels)
-        return stream
+        if ticket is not None:  # only now: who is sent away comes back with it
+            ticket.use(process.broker)
 
-    return served(process, user_id, opened, _poll())
+    return served(process, asked.user_id, opens, _poll(), joins)
 
 
 def _poll() -> str:
@@ -229,8 +234,17 @@ def _probe(process: Process, token: str) -> Response:
     return served(process, None, opened)
 
 
-def served(process: Process, user_id: str | None, opened: Callable[[], Stream], poll: str = "") -> Response:
-    """A stream, if there is a place for it: its own as soon as it is open, and given back at its end."""
+def served(
+    process: Process,
+    user_id: str | None,
+    opens: Callable[[], Stream],
+    poll: str = "",
+    joins: Callable[[Stream], None] = lambda _: None,
+) -> Response:
+    """A stream, if there is a place for it: its own as soon as it is open, and given back at its end.
+
+    :param joins: takes it when it is open; it is no more if that raises.
+    """
     if request.method == "HEAD":
         return streaming_response(iter(()))
     is_handed_over = not poll and may_be_handed_over(request.environ, process.options.transport)
@@ -238,14 +252,19 @@ def served(process: Process, user_id: str | None, opened: Callable[[], Stream], 
     if trouble:
         return send_away(process, trouble)
     try:
-        stream = opened()
+        stream = opens()
     except BaseException:
         process.places.leave(user_id)
         raise
     finally:
         process.opened()
+    try:
+        joins(stream)
+    except BaseException:
+        stream.gone("it was not let in")
+        raise
     if poll:
-        return _polled(Poll(stream, request.environ, waits=poll != "now"))
+        return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))
     return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 

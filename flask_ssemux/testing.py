@@ -184,6 +184,8 @@ class OpenStream:
         """
         if self._stream is None or self._is_over:
             self._wait(lambda: self._is_over, TIMEOUT, "an old stream has no end and nothing is published to it")
+        elif not self._stream.channels:
+            raise RuntimeError("rest() asks what was published, and this stream has no channel; use next() or events")
         else:
             # After all else that was published comes this, to a channel of ours.
             mark, channel = uuid.uuid4().hex, self._stream.channels[-1]

@@ -11,6 +11,7 @@ from typing import Callable, Iterable, Sequence
 
 from .. import wire
 from ..brokers import Broker, Record
+from ..errors import BrokerUnavailable
 from ..fanout import SLICE
 from ..options import log
 from ..stream import Stream
@@ -62,6 +63,21 @@ class Control:
             for record in page.records:
                 self._note(record)
             page = broker.read([CHANNEL], page.records[-1].sequence, upto, PAGE)
+
+    def renew(self, broker: Broker, upto: int) -> None:
+        """Carry out the orders that the new life began with, before its events are delivered here."""
+        try:
+            page = broker.read([CHANNEL], 0, upto, PAGE)
+            while page.records:
+                for record in page.records:
+                    self.take(record)
+                page = broker.read([CHANNEL], page.records[-1].sequence, upto, PAGE)
+        except BrokerUnavailable:
+            self.lost()
+
+    def lost(self) -> None:
+        """Orders were lost: whoever they were for, all are asked anew."""
+        self.carry_out(Order(reason="orders were lost"))
 
     def begin_anew(self) -> None:
         """The history began anew: the places of old orders say nothing any more."""
@@ -119,8 +135,8 @@ class Control:
         self.taken += 1
         if order.stop and order.holder is None:
             name = order.user, order.channel
-            self._stops.pop(name, None)
-            self._stops[name] = record.sequence
+            # Old orders are read while new ones come.
+            self._stops[name] = max(record.sequence, self._stops.pop(name, 0))
             if len(self._stops) > self._most:
                 del self._stops[next(iter(self._stops))]
         return order

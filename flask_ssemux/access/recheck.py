@@ -41,12 +41,12 @@ class Kept(NamedTuple):
     """What is kept of a stream's request.
 
     :param environ: the texts of its WSGI environment, packed: as they are they would take 3 KB and more.
-    :param channels: those that ``authorize`` was asked for.
+    :param channels: those that ``authorize`` was asked for; None: ``allow_status`` was.
     :param due: when it is asked next.
     """
 
     environ: bytes
-    channels: Sequence[str]
+    channels: Sequence[str] | None
     due: float
 
 
@@ -83,7 +83,7 @@ class Recheck:
         self._clock = clock
         self._breathe = breathe
 
-    def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str]) -> None:
+    def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
         with self._lock:
             self._kept[stream] = Kept(_packed(environ), channels, self._clock() + self._every)
 
@@ -108,13 +108,16 @@ class Recheck:
 
     def _ask_all(self, now: float) -> None:
         """All that are due."""
-        stream, kept = self._next(now)
-        while stream is not None and kept is not None:
-            why = self._why_no_more(stream, kept)
-            if why:
-                self._end(stream, why)
-            self._breathe()
+        try:
             stream, kept = self._next(now)
+            while stream is not None and kept is not None:
+                why = self._why_no_more(stream, kept)
+                if why:
+                    self._end(stream, why)
+                self._breathe()
+                stream, kept = self._next(now)
+        finally:  # a rule may even raise what is no Exception, as gevent's Timeout: the next look goes on
+            self._is_asking = False
 
     def _next(self, now: float) -> tuple[Stream | None, Kept | None]:
         """The one that is due first, which comes last from now on."""
@@ -125,7 +128,6 @@ class Recheck:
                 del self._kept[stream]
                 self._kept[stream] = kept._replace(due=now + self._every)
                 return stream, kept
-            self._is_asking = False
         return None, None
 
     def _why_no_more(self, stream: Stream, kept: Kept) -> str | None:
@@ -154,7 +156,10 @@ class Recheck:
             user = self._rules.user()
             if text_of(user) != stream.user_id:
                 return "its user is another one now"
-            self._rules.check(user, kept.channels)
+            if kept.channels is None:
+                self._rules.check_status()
+            else:
+                self._rules.check(user, kept.channels)
         except ClientError:
             return "its user may not read it any more"
         except HTTPException as error:

@@ -6,6 +6,7 @@ rule is no. What an answer looks like over HTTP is not decided here.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
 from flask import current_app, has_request_context, request
@@ -15,6 +16,7 @@ from ..errors import (
     ApplicationError,
     BadRequest,
     Forbidden,
+    InvalidAnswer,
     InvalidChannel,
     InvalidEvent,
     InvalidIdentity,
@@ -111,6 +113,7 @@ class Rules:
         :param user_id: as ``identify`` says it, so that a rule compares it with what the application stores.
         :raises Forbidden: no rule allows one of them.
         :raises Unauthorized: a rule may, once somebody is logged in.
+        :raises InvalidAnswer: a rule answered neither yes nor no.
         """
         ticket = tickets.presented()
         for channel in channels:
@@ -119,10 +122,19 @@ class Rules:
             rule, values = _first(self.authorize, channel)
             if rule is None:
                 raise Forbidden("no rule allows the channel %r" % channel, channel)
-            if not rule.function(user_id, **values):
+            if not is_yes(rule.function(user_id, **values), "the rule for %r" % rule.pattern.text):
                 if user_id is None:
                     raise Unauthorized("the channel %r needs a user; log in first" % channel, channel)
                 raise Forbidden("you may not read the channel %r" % channel, channel)
+
+    def check_status(self) -> None:
+        """Whether the current request may see the status.
+
+        :raises Forbidden: the application says no.
+        :raises InvalidAnswer: it says neither yes nor no.
+        """
+        if self.status is None or not is_yes(self.status(), "allow_status"):
+            raise Forbidden("the application's allow_status says no")
 
     def snapshots(self, channels: Sequence[str]) -> Iterable[bytes]:
         """The first events of new subscriptions, as bodies."""
@@ -131,6 +143,19 @@ class Rules:
             if rule is not None:
                 for event, data in rule.function(**values) or ():
                     yield wire.body(channel, data, event)
+
+
+def is_yes(answer: Any, who: str) -> bool:
+    """Whether this is a yes. What only looks like one (a coroutine, a method, a query) lets nobody in.
+
+    :param who: answered.
+    :raises InvalidAnswer: it is neither True, False, a number nor None.
+    """
+    if answer is None or isinstance(answer, int):
+        return bool(answer)
+    if inspect.iscoroutine(answer):
+        answer.close()  # or Python complains that nobody awaited it
+    raise InvalidAnswer("%s answered %r; it answers True or False, and is no async function" % (who, answer))
 
 
 def text_of(user: Any) -> str | None:

@@ -50,10 +50,13 @@ class Feed:
         told.append(Report(own["name"], 0.0, own))
         return whole(told, broker, process.options, past, own["name"])
 
-    def open(self, user_id: str | None) -> Stream:
-        """A stream of it. No channel's: the broker need not be asked for anything."""
+    def open(self, user_id: str | None, orders_taken: int | None = None) -> Stream:
+        """A stream of it. No channel's: the broker need not be asked for anything.
+
+        :param orders_taken: as for ``Mux.open``.
+        """
         frame = self._frame()
-        stream = self._process.mux.open((), user_id, on_closed=self._left)
+        stream = self._process.mux.open((), user_id, on_closed=self._left, orders_taken=orders_taken)
         stream.offer(frame)
         with self._changing:
             self._streams.add(stream)

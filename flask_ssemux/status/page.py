@@ -13,8 +13,9 @@ from typing import Callable
 from flask import Flask, Response, abort, current_app, jsonify, request
 
 from ..access.rules import Rules, text_of
+from ..errors import Forbidden
 from ..lifecycle import Process
-from ..routes import answering, asset, served
+from ..routes import Asked, answering, asset, joined
 from ..service import Service
 from . import metrics
 from .feed import Feed
@@ -28,8 +29,6 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-
-_REFUSED = "the application's allow_status says no"
 
 
 def add(app: Flask, service: Service) -> None:
@@ -53,8 +52,10 @@ def add(app: Flask, service: Service) -> None:
 
 def _allowed(rules: Rules, view: Callable[[], Response]) -> Callable[[], Response]:
     def asked() -> Response:
-        if rules.status is None or not rules.status():
-            abort(403, _REFUSED)
+        try:
+            rules.check_status()
+        except Forbidden as error:
+            abort(403, str(error))
         return view()
 
     return asked
@@ -69,9 +70,10 @@ def _page() -> Response:
 
 
 def _stream(process: Process, rules: Rules, feed: Feed) -> Response:
-    """Counted among its user's streams, like any other."""
-    user_id = text_of(rules.user())
-    return served(process, user_id, lambda: feed.open(user_id))
+    """Counted among its user's streams, and ended with them, like any other."""
+    taken = process.mux.orders_taken()
+    asked = Asked(text_of(rules.user()), None, taken)
+    return joined(process, asked, lambda: feed.open(asked.user_id, asked.taken))
 
 
 def _metrics(feed: Feed) -> Response:

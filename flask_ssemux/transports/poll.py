@@ -14,9 +14,6 @@ from ..stream import Stream
 from .peer import Peer
 from .waiting import new_wait
 
-#: What every stream begins with: ``retry``, and the hello. Whatever comes after is news.
-OPENING = 2
-
 #: Seconds in which a burst becomes one answer.
 GATHER = 0.02
 
@@ -32,12 +29,14 @@ class Poll:
     :param stream: what is sent; ended with the answer.
     :param environ: the WSGI environment of the request.
     :param waits: for news, if there are none.
+    :param opening: frames with which every stream begins. Whatever comes after is news.
     """
 
-    def __init__(self, stream: Stream, environ: Mapping[str, Any], waits: bool) -> None:
+    def __init__(self, stream: Stream, environ: Mapping[str, Any], waits: bool, opening: int) -> None:
         self._stream = stream
         self._peer = Peer(environ)
         self._waits = waits
+        self._opening = opening
         self._is_answered = False
 
     def __iter__(self) -> Poll:
@@ -48,7 +47,7 @@ class Poll:
             raise StopIteration
         self._is_answered = True
         data = self._take()
-        if self._waits and wire.count(data) <= OPENING:
+        if self._waits and wire.count(data) <= self._opening:
             self._wait()
             data += self._take()
         if self._stream.is_over:

@@ -14,7 +14,15 @@ from flask_ssemux.access.patterns import Pattern
 from flask_ssemux.access.places import Places
 from flask_ssemux.access.rules import Rules, text_of
 from flask_ssemux.brokers import open_broker
-from flask_ssemux.errors import ApplicationError, BadRequest, Forbidden, InvalidChannel, InvalidIdentity, Unauthorized
+from flask_ssemux.errors import (
+    ApplicationError,
+    BadRequest,
+    Forbidden,
+    InvalidAnswer,
+    InvalidChannel,
+    InvalidIdentity,
+    Unauthorized,
+)
 
 
 def told(error, call, *args):
@@ -148,10 +156,26 @@ def test_a_rule_that_says_yes(user_id):
     assert rules(jobs=yes).check(user_id, ["jobs"]) is None
 
 
-@pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), ("", False), (1, True), ("x", True)])
-def test_answers_count_by_their_truth(answer, allowed):
+@pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), (False, False), (1, True), (True, True)])
+def test_what_is_a_yes(answer, allowed):
     check = rules(jobs=lambda user_id: answer).check
     assert check("ann", ["jobs"]) is None if allowed else told(Forbidden, check, "ann", ["jobs"])
+
+
+async def later():
+    return False
+
+
+@pytest.mark.parametrize("answer", [later, (lambda: False), ("no", 403), "no", "", [], (x for x in ()), object(), 0.0])
+def test_what_is_neither_yes_nor_no_lets_nobody_in(answer):
+    """A forgotten `await`, call or `.first()` is true in Python."""
+    with pytest.raises(InvalidAnswer) as error:
+        rules(jobs=lambda user_id: answer).check("ann", ["jobs"])
+    assert str(error.value) == (
+        "the rule for 'jobs' answered %r; it answers True or False, and is no async function" % (answer,)
+    )
+    with pytest.raises(InvalidAnswer, match="answered <coroutine"):
+        rules(jobs=lambda user_id: later()).check("ann", ["jobs"])
 
 
 def test_a_rule_is_told_the_user_and_the_variables():

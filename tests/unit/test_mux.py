@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
+from flask_ssemux import Publisher
 from flask_ssemux.access.control import RECENT
 from flask_ssemux.access.elders import Elders
 from flask_ssemux.access.orders import CHANNEL, Order
-from flask_ssemux.brokers import History, Record, Wanted
+from flask_ssemux.brokers import History, Record, Wanted, open_broker
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
+from flask_ssemux.fanout import SLICE
 from flask_ssemux.heart import Heart
 from flask_ssemux.mux import PAGE, Mux
 from flask_ssemux.options import Options
@@ -497,6 +500,37 @@ def test_an_order_that_cannot_be_understood_is_left_out(make, caplog):
     order(mux, user="7")
     assert ends(client) == ([], client.parser.last_event_id)
     assert "an order that cannot be understood is left out" in caplog.text
+
+
+def test_an_order_comes_after_what_was_published_before_it_however_many_read(make):
+    clients, reading = [], threading.Lock()
+
+    def breathe():  # then all transports take what waits
+        time.sleep(0.001)
+        with reading:
+            for client in clients:
+                client.events()
+
+    mux = Mux(make().broker, Heart(20.0), Options(), breathe)
+    clients += [Client(mux.open(["a"], "7")) for _ in range(3 * SLICE)]
+    publish(mux, "a", "before")
+    order(mux, user="7", stop=True)
+    until(lambda: all(client.stream.reason for client in clients), 5, "the order did not come")
+    assert [[e.data for e in client.events("message")] for client in clients] == [["before"]] * len(clients)
+
+
+def test_an_order_that_a_new_life_of_the_history_begins_with_is_carried_out(make, tmp_path):
+    url = "sqlite:///%s" % (tmp_path / "ssemux.sqlite3")
+    mux = make(open_broker(url, History()))
+    ended, stays = Client(mux.open(["a"], "7")), Client(mux.open(["a"], "8"))
+    assert ended.events() and stays.events()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with Publisher(url) as publisher:
+        publisher.disconnect(7)
+    until(lambda: ended.stream.reason, 5, "the order was lost")
+    until(lambda: stays.events("ssemux.reset"), 5, "the reset was lost")
+    assert (ended.stream.reason, bool(stays.stream.reason)) == ("disconnected", False)
 
 
 def test_orders_that_were_lost_end_all(make):

@@ -41,7 +41,7 @@ class World:
 
     def authorize(self, user_id, name):
         self.asked.append((user_id, name))
-        if isinstance(self.may_read, Exception):
+        if isinstance(self.may_read, BaseException):
             raise self.may_read
         return self.may_read
 
@@ -138,6 +138,20 @@ def test_trouble_is_no_no(world, change, caplog):
         assert len(lines) == 1
         world.may_read, world.before = False, None
         world.later(EVERY * 3.3)
+        assert world.stream().reason == "its user may not read it any more"
+
+
+class Timeout(BaseException):
+    """As gevent's, which applications set around what may take long."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_trouble_of_any_kind_does_not_end_the_asking(world):
+    with world.open():
+        world.may_read = Timeout()
+        world.later(EVERY * 1.1)
+        world.may_read = False
+        world.later(EVERY * 2.2)
         assert world.stream().reason == "its user may not read it any more"
 
 

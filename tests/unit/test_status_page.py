@@ -14,6 +14,7 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux.status.metrics import MISSING
+from flask_ssemux.testing import frozen, stream
 from tests.unit.test_extension import first
 
 STATIC = Path(flask_ssemux.__file__).with_name("static")
@@ -61,6 +62,38 @@ def test_a_yes_may_be_said_before_and_after_the_application_is_set_up(make_app, 
     other = make_app(mux, "other")
     assert app.test_client().get("/events/status.json").status_code == 200
     assert other.test_client().get("/events/status.json").status_code == 200
+
+
+def test_an_answer_that_is_neither_yes_nor_no_is_no_yes(make_app, mux):
+    async def no():
+        return False
+
+    mux.allow_status(no)
+    client = make_app(mux).test_client()
+    assert [client.get("/events" + path).status_code for path in ("/status", "/status.json", "/metrics")] == [500] * 3
+
+
+def test_its_stream_is_ended_as_others_are(make_app, mux):
+    may, asks = [True], {"SSEMUX_RECHECK": 60, "SSEMUX_BROKER": "memory:"}
+    mux.allow_status(lambda: may[0])
+    app = make_app(mux, **asks)
+    app.secret_key = "for tests"
+    with frozen(app) as clock, stream(app, "/events/status/stream", user=7) as s:
+        clock.advance(70)
+        assert not s.closed
+        may[0] = False
+        clock.advance(70)
+        s.wait_closed()
+    may[0] = True
+    with stream(app, "/events/status/stream", user=7) as s, app.app_context():
+        flask_ssemux.disconnect(7)
+        s.wait_closed()
+    with app.app_context():
+        ticket = flask_ssemux.ticket(7)
+    with stream(app, "/events/status/stream?ticket=" + ticket) as s:
+        assert s.hello
+    refused = app.test_client().get("/events/status/stream?ticket=" + ticket)
+    assert (refused.status_code, refused.get_json()["error"]) == (401, "bad_ticket")
 
 
 def test_it_may_abort_by_itself(make_app, mux):

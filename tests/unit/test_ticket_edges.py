@@ -8,7 +8,8 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux.access import tickets
-from flask_ssemux.errors import ApplicationError, BadTicket, BrokerUnavailable
+from flask_ssemux.errors import ApplicationError, BadTicket, BrokerBehind, BrokerUnavailable
+from tests.unit.test_extension import opened
 
 
 @pytest.fixture
@@ -65,6 +66,33 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
     monkeypatch.undo()
     with app.test_request_context("/events?ticket=" + text):
         tickets.presented().use(broker)
+
+
+def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
+    """A browser's EventSource comes back with the same one."""
+    process = app.extensions["ssemux"].process
+    text = issue(app)
+
+    def behind(*_, **__):
+        raise BrokerBehind("for a moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.mux, "open", behind)
+        answer = app.test_client().get("/events?ticket=" + text)
+        assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
+    with opened(app, "/events?ticket=" + text) as (answer, body):
+        assert b"ssemux.hello" in next(body)
+
+
+def test_a_stream_that_is_not_let_in_leaves_nothing(app):
+    process = app.extensions["ssemux"].process
+    text = issue(app)
+    with opened(app, "/events?ticket=" + text) as (_, body):
+        next(body)
+        for _ in range(3):
+            assert app.test_client().get("/events?ticket=" + text).status_code == 401
+        assert (process.held, process.broker.figures()["held"]) == (1, 1)
+    assert (process.held, process.broker.figures()["held"]) == (0, 0)
 
 
 def test_an_old_url_keeps_a_parameter_of_that_name(make_app):

@@ -64,7 +64,7 @@ class Channel extends Emitter {
 export class SSEMux extends Emitter {
   #channels = new Map();
   #places = new Map(); // by channel: what the page has of it; undefined: nothing yet
-  #joins = new Map(); // by channel: what asks for its beginning; what came then, and `kept`, while that failed
+  #joins = new Map(); // by channel: what asks for its beginning, and what came since
   #epoch;
   #start; // where the page was rendered
   #source;
@@ -193,16 +193,16 @@ export class SSEMux extends Emitter {
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
       const told = new Set(first.map(({ channel }) => channel).filter(Boolean)); // what came before is in their snapshots
       const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
-      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.kept.filter(isNew)], id });
+      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id });
       for (const frame of join.rest) this.#take(frame);
     };
     const tell = {
       opening,
-      state: ({ state }) => state === "connecting" && join.kept.push(...join.rest.splice(0)),
+      state() {},
       error: (problem) => this.#fail(problem),
       isSpared: () => true,
     };
-    const join = { kept: [], rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
+    const join = { rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
     for (const name of names) this.#joins.set(name, join);
     join.link.want({ channels: names, fresh: names });
   }

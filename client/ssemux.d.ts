@@ -52,6 +52,8 @@ export interface OwnEvents {
   "ssemux.reset": Reset;
   /** The server ends it for good. */
   "ssemux.stop": { readonly reason: string };
+  /** A newer stream of the same user took its place, for good. */
+  "ssemux.replaced": { readonly reason: string };
   "ssemux.degraded": {};
   "ssemux.restored": {};
 }

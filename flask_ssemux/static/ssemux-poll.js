@@ -45,6 +45,7 @@ class Polls {
     this.#init = init;
     this.#when = when;
     init.signal.addEventListener("abort", () => this.#stop());
+    if (init.signal.aborted) this.#stop(); // nobody is told of that any more
   }
 
   ask(poll) {
@@ -162,6 +163,7 @@ class Polls {
     const { fetch = globalThis.fetch, headers } = this.#options;
     if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
     this.#isBegun = true; // what it is begun with is of this moment
+    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // while the headers were made
     return fetch(href, { ...this.#init, signal });
   }
 

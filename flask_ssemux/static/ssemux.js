@@ -1,33 +1,32 @@
-// ssemux.js: the browser's client of flask_ssemux; how to use it: docs/client.md.
+// ssemux.js: the browser's client of flask_ssemux (docs/client.md). No build step; under 8 KB compressed.
 //
-// From the page inwards: SSEMux (channels and listeners, each event once), Tabs (one connection for all tabs),
-// Link (one stream that is kept alive), Stream (one request), Parser. No build step; where streams are held back it loads
-// ssemux-poll.js, which lies beside it.
+// From the page inwards: SSEMux (each event once), Tabs (one connection for all), Link (a stream that is kept alive),
+// Stream (one request), Parser. What is needed where streams are held back is in ssemux-poll.js.
 
-const TIMEOUT = 120_000; // ms without a byte; the server's default, as those that follow
+const TIMEOUT = 120_000; // ms without a byte
 const HEARTBEAT = 20_000;
 const RETRY = 3_000;
 const LONGEST_WAIT = 60_000;
-const TICK = 5_000; // from one look to the next
-const PATIENCE = 1_000; // how long a stream may say nothing
-const ANSWER = 3_000; // how long a leader may take to answer
-const ALIVE = 1_000; // a leader that speaks as often need not say that it lives
-const GATHER = 50; // how long a new leader waits to hear what tabs read
+const TICK = 5_000;
+const PATIENCE = 1_000; // until a stream says something
+const ANSWER = 3_000; // of a leader
+const ALIVE = 1_000; // how often a leader is heard
+const GATHER = 50; // a new leader hears what tabs read
+const VACATED = 250; // until a place that was given up is free
 const OWN = "ssemux.";
 
-/** What listeners get: `event`, `data`, `id`, `channel` (undefined: the user's own, or everyone's). */
+/** What listeners get. */
 class Message {
   constructor(frame) {
     Object.assign(this, frame);
   }
 
-  /** The data, read as JSON. */
   get json() {
     return JSON.parse(this.data);
   }
 }
 
-/** Listeners by an event's name. One that throws is reported, and costs the others nothing. */
+/** Listeners; one that throws costs the others nothing. */
 class Emitter {
   #listeners = new Map();
 
@@ -54,7 +53,6 @@ class Emitter {
   }
 }
 
-/** A channel that is read until `close`, whoever in this page reads it. */
 class Channel extends Emitter {
   constructor(name, close) {
     super();
@@ -62,84 +60,88 @@ class Channel extends Emitter {
   }
 }
 
-/** Any number of channels over one connection, and each of their events once. Its own events begin with `ssemux.`. */
+/** Any number of channels over one connection. "" is the user's own and everyone's. */
 export class SSEMux extends Emitter {
   #channels = new Map();
-  #fresh = new Set(); // those whose first connection is yet to come
-  #seen = new Map(); // by channel, the place of the last event given to the page
+  #places = new Map(); // by channel: what the page has of it; undefined: nothing yet
+  #joins = new Map(); // by channel: what asks for its beginning, and what came since
   #epoch;
-  #start; // the place that the page was rendered at
-  #waiting = new Map(); // by channel, what waits for its snapshot
+  #start; // where the page was rendered
   #source;
   #options;
-  #resumes;
   #planned;
   #quit = new AbortController();
 
-  /** @param url where the blueprint is mounted. */
   constructor(url, options = {}) {
     super();
     this.url = new URL(url, globalThis.location?.href).href;
     this.state = "connecting";
     this.transport = "stream";
     this.#options = options;
-    this.#resumes = options.lastEventId !== undefined;
-    if (this.#resumes) [this.#epoch, this.#start] = split(options.lastEventId);
+    const { lastEventId, user } = options;
+    if (lastEventId !== undefined) [this.#epoch, this.#start] = split(lastEventId);
+    this.#places.set("", this.#start);
     const tell = {
+      wanted: () => this.#wanted(),
+      opening: (opening) => this.#begin(opening),
+      reads: ({ channels, since }) => this.#join(channels, since),
       frame: (frame) => this.#take(frame),
       state: (now) => this.#become(now),
-      held: (channels) => channels.forEach((name) => this.#fresh.delete(name)),
-      joined: (channels) => this.#join(channels.filter((name) => this.#fresh.delete(name))),
       error: (problem) => this.#fail(problem),
     };
     const dial = (to, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, to);
     this.#source = mayShare(options)
-      ? new Tabs(JSON.stringify([OWN, this.url, options.user]), dial, tell, options.lastEventId)
-      : dial(tell, options.lastEventId);
+      ? new Tabs(JSON.stringify([OWN, this.url, user]), dial, tell, lastEventId)
+      : dial(tell, lastEventId);
     this.#watch();
     this.#plan();
   }
 
-  /** It is read from now on. */
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
       channel = new Channel(name, () => this.#leave(name));
       this.#channels.set(name, channel);
-      if (!this.#resumes) {
-        this.#fresh.add(name);
-        this.#seen.set(name, -1);
-      }
+      this.#places.set(name, this.#start);
       this.#plan();
     }
     return channel;
   }
 
-  /** End it; for good. */
   close() {
     this.#become({ state: "closed" });
   }
 
   #leave(name) {
     this.#channels.delete(name);
-    this.#fresh.delete(name);
-    this.#seen.delete(name);
-    this.#waiting.delete(name);
+    this.#places.delete(name);
+    const join = this.#joins.get(name);
+    this.#joins.delete(name);
+    if (![...this.#joins.values()].includes(join)) join?.link.close();
     this.#plan();
   }
 
-  /** Tell what is to be read, once for all changes of this moment. */
+  /** Once for all changes of this moment. */
   #plan() {
     if (this.#planned) return;
     this.#planned = true;
     setTimeout(() => {
       this.#planned = false;
-      this.#resumes = false;
-      if (this.state !== "closed") this.#source.want([...this.#channels.keys()], [...this.#fresh]);
+      this.#start = undefined;
+      if (this.state !== "closed") this.#source.want(this.#wanted());
     });
   }
 
-  /** The network or the laptop is back, or somebody looks: nobody should wait then. */
+  #wanted() {
+    const channels = [...this.#places.keys()];
+    return { channels, fresh: channels.filter((name) => this.#isFresh(name)) };
+  }
+
+  #isFresh(name) {
+    return this.#places.has(name) && this.#places.get(name) === undefined && !this.#joins.has(name);
+  }
+
+  /** The network is back, or somebody looks. */
   #watch() {
     const { signal } = this.#quit;
     globalThis.addEventListener?.("online", () => this.#source.wake(true), { signal });
@@ -147,51 +149,62 @@ export class SSEMux extends Emitter {
   }
 
   #take(frame) {
-    const { event, data, id, channel } = frame;
+    const { event, data, id, channel = "" } = frame;
     if (this.state === "closed") return undefined;
     const place = this.#place(id);
     if (event.startsWith(OWN)) return this.#own(event, JSON.parse(data));
-    if (this.#waiting.has(channel)) return this.#waiting.get(channel).push(frame);
-    const target = channel === undefined ? this : this.#channels.get(channel);
-    if (!target || place <= (this.#seen.get(channel) ?? this.#start)) return undefined;
-    if (id) this.#seen.set(channel, place);
-    return target.emit(event, new Message(frame));
+    if (this.#joins.has(channel)) return this.#joins.get(channel).rest.push(frame);
+    const had = this.#places.get(channel);
+    if (had === undefined || place <= had) return undefined;
+    if (place !== undefined) this.#places.set(channel, place);
+    return (this.#channels.get(channel) ?? this).emit(event, new Message(frame));
   }
 
-  /** An event's place in the history; what was seen of another history says nothing about it. */
+  /** An event's place; those of another history say nothing about it. */
   #place(id) {
-    if (!id?.includes("-")) return undefined; // none, or what is no cursor
+    if (!id?.includes("-")) return undefined;
     const [epoch, place] = split(id);
     if (epoch !== this.#epoch) {
-      this.#seen.clear();
-      this.#start = undefined;
+      for (const [name, had] of this.#places) if (had !== undefined) this.#places.set(name, -1);
       this.#epoch = epoch;
     }
     return place;
   }
 
-  /** Channels that another tab reads already: one answer has their snapshot; what came since follows. */
-  #join(names) {
-    if (!names.length) return;
-    const [first, rest] = [[], []];
-    for (const name of names) this.#waiting.set(name, rest);
-    const end = (id) => {
-      clearTimeout(limit);
-      stream.end();
-      for (const name of names) this.#waiting.delete(name);
-      for (const frame of first) this.#take(frame);
-      for (const { channel } of first) this.#seen.set(channel, this.#place(id));
-      for (const frame of rest) this.#take(frame);
+  /** What a stream says first. Channels that are new to it, and to us, begin with that. */
+  #begin({ fresh, frames, id }) {
+    const begun = fresh.filter((name) => this.#isFresh(name));
+    for (const name of begun) this.#places.set(name, -1);
+    for (const frame of frames) this.#take(frame);
+    const place = this.#place(id);
+    for (const name of begun) if (this.#places.get(name) === -1) this.#places.set(name, place);
+  }
+
+  /** Others read these already: we ask for their beginning, until we have it. */
+  #join(read, since) {
+    const names = read.filter((name) => this.#isFresh(name));
+    if (!names.length || this.state === "closed") return;
+    const url = new URL(this.url);
+    url.searchParams.set("poll", "now");
+    const opening = ({ frames, id }) => {
+      const fresh = names.filter((name) => this.#joins.get(name) === join);
+      join.link.close();
+      for (const name of fresh) this.#joins.delete(name);
+      const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
+      const told = new Set(first.map(({ channel }) => channel).filter(Boolean)); // what came before is in their snapshots
+      const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
+      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id });
+      for (const frame of join.rest) this.#take(frame);
     };
-    const frame = (_, it) => {
-      if (names.includes(it.channel)) first.push(it);
-      if (it.id) end(it.id); // of the last of the snapshot, or of hello where there is none
+    const tell = {
+      opening,
+      state() {},
+      error: (problem) => this.#fail(problem),
+      isSpared: () => true,
     };
-    const where = address(this.url, names);
-    where.searchParams.set("poll", "now");
-    const stream = new Stream(where, names, this.#options, { frame, byte() {}, retry() {}, end: () => end() });
-    const limit = setTimeout(end, ANSWER);
-    this.#quit.signal.addEventListener("abort", () => end());
+    const join = { rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
+    for (const name of names) this.#joins.set(name, join);
+    join.link.want({ channels: names, fresh: names });
   }
 
   #own(event, told) {
@@ -200,7 +213,8 @@ export class SSEMux extends Emitter {
     const channels = told.channels.filter((name) => !isNamed(name) || this.#channels.has(name));
     if (!channels.length) return;
     for (const name of channels) {
-      this.#seen.set(isNamed(name) ? name : undefined, -1);
+      const key = isNamed(name) ? name : "";
+      if (this.#places.get(key) !== undefined) this.#places.set(key, -1);
       this.#channels.get(name)?.emit(event, { ...told, channels: [name] });
     }
     this.emit(event, { ...told, channels });
@@ -212,6 +226,7 @@ export class SSEMux extends Emitter {
     if (state === "closed") {
       this.#quit.abort();
       this.#source.close();
+      for (const { link } of this.#joins.values()) link.close();
     }
     this.emit(OWN + state, { state, transport });
   }
@@ -226,7 +241,6 @@ export class SSEMux extends Emitter {
   }
 }
 
-/** A cursor's history, and its place there. */
 function split(cursor) {
   const cut = cursor.lastIndexOf("-");
   return [cursor.slice(0, cut), Number(cursor.slice(cut + 1))];
@@ -239,25 +253,24 @@ function isBehind(one, other) {
   return epoch !== otherEpoch || place < otherPlace;
 }
 
-/** Where channels are read, after a cursor if there is one; `fresh` are new and begin now. */
-function address(url, channels, fresh = [], cursor = undefined) {
+function address(url, channels, fresh, cursor) {
   const made = new URL(url);
-  const add = (key, value) => made.searchParams.append(key, value);
-  for (const name of channels) add("channel", name);
-  if (cursor) add("lastEventId", cursor);
-  for (const name of cursor ? fresh : []) add("new", name);
+  const add = (key, names) => names.forEach((name) => name && made.searchParams.append(key, name));
+  add("channel", channels);
+  add("lastEventId", [cursor]);
+  if (cursor) add("new", fresh);
   return made;
 }
 
-/** Whether tabs may share; other headers may mean another user. */
+/** Other headers may mean another user. */
 function mayShare({ shared = true, headers, fetch, user }) {
   const isClear = user !== undefined || !(headers || fetch);
   return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
 }
 
 /**
- * The tabs of a browser with one connection: who holds the lock leads, has the Link, and passes on what comes.
- * A tab that is no more has lost its own lock, which the leader waits for; a leader that is frozen does not answer.
+ * Tabs with one connection: who holds the lock leads, has the Link, and passes on what comes. The leader waits for each
+ * tab's own lock: then that tab is no more.
  */
 class Tabs {
   #name;
@@ -266,13 +279,13 @@ class Tabs {
   #post;
   #cursor;
   #me = crypto.randomUUID();
-  #mine = { channels: [], fresh: [] };
-  #tabs = new Map(); // of the leader: what each tab reads
-  #link; // of the leader
+  #tabs = new Map(); // the leader's: what each wants
+  #link;
+  #held = []; // what it reads
   #state = { state: "connecting" };
   #leader;
   #alive;
-  #isGuest; // the leader is to read from our cursor first
+  #isIn; // what is passed on follows our cursor
   #heard = Date.now();
   #spoke = 0;
   #timer;
@@ -284,7 +297,7 @@ class Tabs {
     this.#dial = dial;
     this.#tell = tell;
     this.#cursor = cursor;
-    this.#isGuest = Boolean(cursor);
+    this.#isIn = !cursor;
     this.#post = new BroadcastChannel(name);
     this.#post.onmessage = ({ data }) => this.#hear(data);
     this.#alive = new Promise((ready) => this.#hold(name + this.#me, {}, () => this.#live(ready)).catch(() => {}));
@@ -292,9 +305,8 @@ class Tabs {
     this.#timer = setInterval(() => this.#look(), TICK);
   }
 
-  want(channels, fresh) {
-    this.#mine = { channels, fresh };
-    if (this.#link) this.#gather(this.#me, this.#mine);
+  want(wanted) {
+    if (this.#link) this.#gather(this.#me, wanted);
     else this.#introduce();
   }
 
@@ -310,10 +322,8 @@ class Tabs {
     this.#retire();
   }
 
-  // -- who leads ----------------------------------------------------------
-
   #hold(name, options, held) {
-    const signal = options.steal ? undefined : this.#quit.signal; // the two do not go together
+    const signal = options.steal ? undefined : this.#quit.signal; // never both
     return navigator.locks.request(name, { ...options, signal }, held);
   }
 
@@ -335,29 +345,37 @@ class Tabs {
 
   #lead() {
     if (this.#quit.signal.aborted) return undefined;
-    this.#tabs = new Map([[this.#me, this.#mine]]);
+    this.#tabs = new Map([[this.#me, this.#tell.wanted()]]);
     this.#say({ is: "who" });
     setTimeout(() => this.#connect(), GATHER);
     return this.#over;
   }
 
   #connect() {
-    if (!this.#tabs.size) return; // it was closed meanwhile, or found frozen
-    const pass = (is) => (it) => this.#pass({ is, it });
-    const tell = { frame: pass("frame"), state: pass("state"), error: pass("error") };
-    const byte = () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" });
-    this.#isGuest = false;
-    this.#link = this.#dial({ ...tell, byte, held: (channels) => this.#settle("held", channels) }, this.#cursor);
-    this.#gather(this.#me, this.#mine);
+    if (!this.#tabs.size) return; // closed, or found frozen
+    const pass = (is) => (it) => this.#pass(is, it);
+    this.#link = this.#dial({
+      opening: (it) => {
+        this.#held = it.channels;
+        this.#pass("opening", it);
+      },
+      frame: pass("frame"),
+      state: pass("state"),
+      error: pass("error"),
+      byte: () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" }),
+      isSpared: () => this.#tabs.size > 1,
+    }, this.#cursor);
+    this.#gather(this.#me, this.#tell.wanted());
   }
 
   #retire() {
     this.#link?.close();
     this.#link = undefined;
     this.#tabs.clear();
+    this.#held = [];
   }
 
-  /** A leader that has been silent is asked; if it does not answer, its lock is taken. */
+  /** A silent leader is asked; if it does not answer, its lock is taken. */
   #look() {
     if (this.#link) this.#say({ is: "alive" });
     else if (Date.now() - this.#heard > TIMEOUT) this.#ask();
@@ -371,23 +389,21 @@ class Tabs {
     }, ANSWER);
   }
 
-  // -- what tabs say to each other ------------------------------------------
-
   #say(words) {
     this.#spoke = Date.now();
     if (!this.#quit.signal.aborted) this.#post.postMessage({ from: this.#me, ...words });
   }
 
-  /** The leader's: to all tabs, itself too. */
-  #pass(words) {
-    this.#say(words);
-    this.#receive(words);
+  /** To all tabs, and ourselves. */
+  #pass(is, it) {
+    this.#say({ is, it });
+    this.#receive({ is, it });
   }
 
   /** Not before we hold the lock that the leader waits for. */
   async #introduce() {
     await this.#alive;
-    this.#say({ is: "want", ...this.#mine, cursor: this.#cursor });
+    this.#say({ is: "want", ...this.#tell.wanted(), cursor: this.#isIn ? undefined : this.#cursor });
   }
 
   #hear(words) {
@@ -396,7 +412,7 @@ class Tabs {
     if (is === "ping") return this.#link && this.#answer();
     if (is === "who") return this.#follow(from);
     this.#leader ??= from;
-    if (this.#link || from !== this.#leader) return undefined; // from one that was frozen, and leads no more
+    if (this.#link || from !== this.#leader) return undefined; // one that was frozen
     this.#heard = Date.now();
     return this.#receive(words);
   }
@@ -404,7 +420,8 @@ class Tabs {
   #follow(leader) {
     this.#leader = leader;
     this.#heard = Date.now();
-    this.#retire(); // if we are the one that was frozen
+    this.#isIn = !this.#cursor;
+    this.#retire(); // if we were frozen
     this.#introduce();
   }
 
@@ -413,26 +430,26 @@ class Tabs {
     this.#say({ is: "state", it: this.#state });
   }
 
-  #receive({ is, it, welcome, cursor }) {
-    this.#cursor ??= cursor;
-    if (welcome?.includes(this.#me)) this.#isGuest = false;
-    if (is === "frame" && this.#isGuest) return;
-    if (is === "frame" && it.id) this.#cursor = it.id;
+  #receive({ is, it }) {
+    if (is === "opening" || is === "reads") this.#isIn ||= !isBehind(this.#cursor, it.since);
+    if (is === "opening" || is === "frame") {
+      if (!this.#isIn) return;
+      this.#cursor = it.id || this.#cursor;
+    }
+    if (is === "reads") this.#cursor ??= it.since;
     if (is === "state") this.#state = it;
-    if (is === "held" || is === "joined") settle(this.#mine, it);
     this.#tell[is]?.(it);
+    if (is === "opening") this.#tell.reads({ channels: it.channels, since: it.id });
   }
 
-  // -- the leader's -----------------------------------------------------------
-
-  /** What a tab reads. One that is new here may have seen less than we: all is read from there, which it waits for. */
+  /** What a tab wants. One whose cursor is behind ours waits for a stream from there. */
   #gather(from, { channels, fresh, cursor }) {
-    const before = this.#tabs.get(from);
-    const isBack = !before && channels.length > fresh.length && isBehind(cursor, this.#cursor);
-    this.#tabs.set(from, { channels, fresh, waits: isBack || before?.waits });
-    if (!before) this.#hold(this.#name + from, {}, () => this.#forget(from)).catch(() => {});
-    if (this.#link) this.#plan(isBack ? cursor : undefined);
-    else if (isBack) this.#cursor = cursor;
+    const isNew = !this.#tabs.has(from);
+    const since = isNew && isBehind(cursor, this.#cursor) ? cursor : undefined;
+    this.#tabs.set(from, { channels, fresh });
+    if (isNew) this.#hold(this.#name + from, {}, () => this.#forget(from)).catch(() => {});
+    if (this.#link) this.#plan(since);
+    else if (since) this.#cursor = since;
   }
 
   #forget(tab) {
@@ -440,36 +457,23 @@ class Tabs {
   }
 
   #plan(since) {
-    const all = [...this.#tabs.values()];
-    const channels = [...new Set(all.flatMap((tab) => tab.channels))];
-    const known = new Set(all.flatMap((tab) => tab.channels.filter((name) => !tab.fresh.includes(name))));
-    this.#link.want(channels, channels.filter((name) => !known.has(name)), since);
-    this.#settle("joined", [...known]);
+    const tabs = [...this.#tabs.values()];
+    const channels = [...new Set(tabs.flatMap((tab) => tab.channels))];
+    const known = tabs.flatMap((tab) => tab.channels.filter((name) => !tab.fresh.includes(name)));
+    const fresh = channels.filter((name) => !known.includes(name) && !this.#held.includes(name));
+    this.#pass("reads", { channels: this.#held, since: this.#cursor });
+    this.#link?.want({ channels, fresh, since });
     this.#say({ is: "state", it: this.#state });
   }
-
-  #settle(is, channels) {
-    for (const tab of this.#tabs.values()) {
-      tab.waits &&= is === "joined";
-      settle(tab, channels);
-    }
-    const welcome = [...this.#tabs].filter(([, tab]) => !tab.waits).map(([name]) => name);
-    this.#pass({ is, it: channels, welcome, cursor: this.#cursor });
-  }
 }
 
-/** These channels are new to a tab no more. */
-function settle(tab, channels) {
-  tab.fresh = tab.fresh.filter((name) => !channels.includes(name));
-}
-
-/** How long to wait for the next try: `retry` at least, doubled with each failure after the first. */
+/** Before the next try: `retry` at least, doubled with each failure after the first. */
 export function pause(retry, failures, random = Math.random()) {
   const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
-/** A stream that is kept alive: when it ends, or its channels change, another takes its place. */
+/** A stream that is kept alive: if it ends, or its channels change, another follows. */
 class Link {
   #url;
   #options;
@@ -477,12 +481,12 @@ class Link {
   #channels = [];
   #fresh = [];
   #cursor;
-  #since; // a cursor from which a tab is yet to read
-  #current; // the stream that said hello
-  #next; // the one that is to follow it
-  #timer; // of the wait before it
+  #since; // where a tab is yet to read from
+  #current; // the stream that has begun
+  #next; // what is to follow it
+  #timer;
   #failures = 0;
-  #silences = 0; // that streams were given up for
+  #silences = 0; // in a row
   #fetch; // what polls, where streams are held back
   #retry = RETRY;
   #timeout;
@@ -500,18 +504,18 @@ class Link {
     this.#look();
   }
 
-  /** Read these channels; `fresh` are new, and begin now; all others go on after the cursor, or after `since`. */
-  want(channels, fresh, since) {
+  /** `fresh` are new, and begin now; all others go on after the cursor, or `since`. */
+  want({ channels, fresh, since }) {
     const stream = this.#next ?? this.#current;
     const isAsWanted = stream && sameNames(stream.channels, channels) && sameNames(stream.fresh, fresh) && !since;
     this.#channels = channels;
     this.#fresh = fresh;
-    this.#since = since ?? this.#since;
+    if (isBehind(since, this.#since)) this.#since = since;
     const isWaiting = this.#timer && !this.#current;
-    if (this.#state !== "closed" && !isWaiting && !isAsWanted) this.#open();
+    if (!isWaiting && !isAsWanted) this.#open();
   }
 
-  /** Something was or is away: look at once. `isSure`: what there is may be dead, and nobody said so. */
+  /** Look at once. `isSure`: what there is may be dead. */
   wake(isSure) {
     const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
     if (this.#timer || (this.#current && !this.#next && (isSure || isSilent))) this.#open();
@@ -526,12 +530,18 @@ class Link {
     this.#current = this.#next = this.#timer = undefined;
   }
 
+  get #isOver() {
+    return this.#state === "closed";
+  }
+
   #open() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#next?.end();
     if (!this.#current) this.#become("connecting");
-    const where = address(this.#url, this.#channels, this.#fresh, this.#since ?? this.#cursor);
+    if (this.#isOver) return;
+    const after = this.#since ?? this.#cursor;
+    const where = address(this.#url, this.#channels, this.#fresh, after);
     const fetch = this.#fetch ?? this.#options.fetch;
     const stream = new Stream(where, this.#channels, { ...this.#options, fetch }, {
       byte: (stream) => this.#heardOf(stream),
@@ -539,15 +549,15 @@ class Link {
       retry: (milliseconds) => (this.#retry = milliseconds),
       end: (stream, problem) => this.#ended(stream, problem),
     });
-    stream.fresh = this.#fresh;
+    Object.assign(stream, { after, fresh: this.#fresh, opening: [] });
     this.#next = stream;
-    setTimeout(() => stream === this.#next && this.#poll(), PATIENCE);
+    setTimeout(() => stream === this.#next && !stream.isHeard && this.#poll(), PATIENCE);
   }
 
-  /** Something on the way holds streams back, as it seems: polls are answered through everything. */
+  /** Streams are held back, as it seems; polls pass everything. */
   async #poll() {
     const { polling } = await import("./ssemux-poll.js").catch(() => ({}));
-    if (!polling || this.#fetch || this.#current || this.#state === "closed") return;
+    if (!polling || this.#fetch || this.#current || this.#isOver) return;
     this.#fetch = polling(this.#options, () => {
       this.#fetch = undefined;
       this.#become(this.#state);
@@ -556,27 +566,36 @@ class Link {
   }
 
   #heardOf(stream) {
+    if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // what follows the opening passes
     if (this.#state === "stale" && stream === this.#current) this.#become("open");
     this.#tell.byte?.();
   }
 
   #take(stream, frame) {
-    if (stream === this.#next) this.#follow(stream);
-    if (frame.event === OWN + "hello") this.#obey(JSON.parse(frame.data));
-    if (frame.id) this.#cursor = frame.id;
-    this.#tell.frame(frame);
+    const { event, data, id } = frame;
+    if (event === OWN + "hello") this.#obey(JSON.parse(data));
+    if (stream === this.#next) {
+      stream.opening.push(frame);
+      if (id) this.#follow(stream, id);
+    } else if (!(this.#next && event === OWN + "replaced")) { // by our own
+      this.#cursor = id || this.#cursor;
+      this.#tell.frame(frame);
+    }
   }
 
-  /** The next stream speaks: it says all that the one before it would. */
-  #follow(stream) {
+  /** The next stream says all that the one before it would. */
+  #follow(stream, id) {
+    const { after, channels, opening } = stream;
+    const fresh = after ? stream.fresh : channels;
     this.#current?.end();
     this.#current = stream;
-    this.#next = undefined;
+    this.#cursor = id;
+    this.#next = this.#since = undefined;
     this.#failures = 0;
-    this.#since = undefined;
     this.#fresh = stream.fresh = [];
-    this.#tell.held(stream.channels);
+    stream.opened = Date.now();
     this.#become("open");
+    if (!this.#isOver) this.#tell.opening({ since: after, channels, fresh, frames: opening, id });
   }
 
   #obey({ heartbeat, timeout }) {
@@ -587,57 +606,62 @@ class Link {
 
   #ended(stream, problem) {
     const isNext = stream === this.#next;
+    const isSentAway = stream.isSentAway && !problem;
     if (isNext) this.#next = undefined;
     else this.#current = undefined;
     if (this.#isRefused(problem)) return this.#refused(problem);
     if (problem) this.#tell.error(problem);
-    if (this.#state === "closed") return undefined; // for a problem that is final
+    const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
+    if (hasNoRoom) {
+      this.#current.end(); // there is none for two
+      this.#current = undefined;
+    }
     if (!this.#current) this.#become("connecting");
-    if (isNext && !stream.isSentAway) this.#failures += 1;
-    if (!this.#next) this.#wait();
+    if (isNext && !isSentAway) this.#failures += 1;
+    if (!this.#next) this.#wait(hasNoRoom ? VACATED : pause(this.#retry, this.#failures));
     return undefined;
   }
 
-  #wait() {
+  #wait(milliseconds) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#open(), pause(this.#retry, this.#failures));
+    if (!this.#isOver) this.#timer = setTimeout(() => this.#open(), milliseconds);
   }
 
-  /** Whether it is one channel that may not be read, and others may. */
+  /** Whether one channel may not be read, and others may. */
   #isRefused(problem) {
     const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
-    return isOurs && (this.#current || this.#channels.length > 1);
+    return isOurs && (this.#current || this.#channels.length > 2 || this.#tell.isSpared?.());
   }
 
   #refused(problem) {
     const without = (names) => names.filter((name) => name !== problem.channel);
     this.#channels = without(this.#channels);
     this.#fresh = without(this.#fresh);
-    if (!this.#current || !sameNames(this.#current.channels, this.#channels)) this.#open();
     this.#tell.error({ ...problem, final: false });
+    if (!this.#current || !sameNames(this.#current.channels, this.#channels)) this.#open();
   }
 
   #become(state) {
+    if (this.#isOver) return;
     this.#state = state;
     this.#tell.state({ state, transport: this.#fetch ? "poll" : "stream" });
   }
 
-  /** Is anything too silent? Has the laptop slept? */
   #look() {
     clearTimeout(this.#watch);
     const every = Math.min(TICK, this.#timeout / 8);
     const now = Date.now();
     const hasSlept = now - this.#looked > every + TICK;
     this.#looked = now;
-    for (const stream of [this.#current, this.#next]) this.#judge(stream);
     if (hasSlept) this.wake();
-    if (this.#state !== "closed") this.#watch = setTimeout(() => this.#look(), every);
+    else for (const stream of [this.#current, this.#next]) this.#judge(stream);
+    if (!this.#isOver) this.#watch = setTimeout(() => this.#look(), every);
   }
 
   #judge(stream) {
     if (stream?.silence > this.#timeout) {
       stream.end(); // which tells nothing
-      this.#silences += 1;
+      if (!this.#next) this.#silences += 1;
       this.#ended(stream, { message: `nothing came for ${this.#timeout / 1000} s`, final: false });
       if (this.#silences > 1) this.#poll();
     } else if (stream && stream === this.#current && stream.silence > this.#heartbeat * 2) {
@@ -650,10 +674,11 @@ function sameNames(some, others) {
   return some.length === others.length && some.every((name) => others.includes(name));
 }
 
-/** One request, and what comes of it. After `end` nothing is told. */
+/** One request. After `end` nothing is told. */
 class Stream {
   #abort = new AbortController();
   #heard = Date.now();
+  isHeard = false;
   isSentAway = false; // the server said when to come back
 
   constructor(url, channels, options, tell) {
@@ -661,7 +686,6 @@ class Stream {
     this.#run(url, options, tell);
   }
 
-  /** Milliseconds since the last byte. */
   get silence() {
     return Date.now() - this.#heard;
   }
@@ -705,19 +729,21 @@ class Stream {
       const { done, value } = await reader.read();
       if (done || this.#abort.signal.aborted) return undefined;
       this.#heard = Date.now();
+      this.isHeard = true;
       tell.byte(this);
       parser.feed(decoder.decode(value, { stream: true }));
     }
   }
 }
 
-/** What is wrong with an answer, if anything; `final` where asking again would change nothing. */
+/** What is wrong with an answer; `final`: for good. */
 async function refusal(response) {
   const { status, headers } = response;
   const type = headers.get("Content-Type") ?? "";
   if (status === 200 && type.startsWith("text/event-stream")) return undefined;
   const final = status === 204 || (status >= 400 && status < 500 && ![408, 425, 429].includes(status));
   const told = type.includes("json") ? await response.json().catch(() => null) : null;
+  if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
   const plain = status === 200 ? `the answer is ${type || "of no type"}, not a stream` : `HTTP ${status}`;
   return { message: told?.message ?? plain, status, final, channel: told?.channel };
 }

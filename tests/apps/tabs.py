@@ -73,12 +73,12 @@ def create_app() -> Flask:
 
     @app.route("/say", methods=["POST"])
     def say():
-        """`count` numbers for each `channel`, which go on from those before."""
+        """`count` numbers for each `channel`, which go on from those before. `latest`: only the last one counts."""
         channels, made = request.args.getlist("channel"), []
         for _ in range(int(request.args.get("count", 1))):
             for channel in channels:
                 counts[channel] += 1
-                made.append(str(publish(channel, counts[channel])))
+                made.append(str(publish(channel, counts[channel], "latest" in request.args)))
         return jsonify(cursors=made, counts=counts)
 
     @app.route("/streams")
@@ -102,22 +102,22 @@ def create_app() -> Flask:
 
     @app.route("/answers/<key>")
     def answers(key):
-        """The answers of the query, one after the other; then the real stream. The last one is repeated, if `last`."""
+        """The answers of the query, one after the other; `real`, and what comes after them, is the real stream."""
         wanted = request.args["answers"].split(",")
         number = asked[key]
         asked[key] += 1
         said[key].append(request.args.get("lastEventId"))
-        if number >= len(wanted):
+        if number >= len(wanted) or wanted[number] == "real":
             return current_app.view_functions["ssemux.events"]()
         return answer(wanted[number])
 
     return app
 
 
-def publish(channel, number):
+def publish(channel, number, latest):
     if channel == "*":
-        return flask_ssemux.broadcast(number, event="n")
-    return flask_ssemux.publish(channel, number, event="n")
+        return flask_ssemux.broadcast(number, event="n", latest=latest)
+    return flask_ssemux.publish(channel, number, event="n", latest=latest)
 
 
 def answer(kind):
@@ -129,12 +129,15 @@ def answer(kind):
         hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
         stop = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
         return Response(hello + stop, content_type="text/event-stream")
+    if kind == "hello":
+        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        return Response(wire.retry(50, "") + hello, content_type="text/event-stream")
     if kind == "silent":
-        return Response(silent(), content_type="text/event-stream")
+        return Response(silent(flask_ssemux.cursor()), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")
 
 
-def silent():
+def silent(cursor):
     """A stream that says hello and nothing else."""
-    yield wire.retry(50, "") + wire.own_frame("hello", {"heartbeat": 0.2, "timeout": 1})
+    yield wire.retry(50, "") + wire.own_frame("hello", {"heartbeat": 0.2, "timeout": 1}, cursor)
     time.sleep(30)

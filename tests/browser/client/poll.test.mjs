@@ -7,7 +7,7 @@ import { describe, test } from "node:test";
 import { Parser } from "../../../flask_ssemux/static/ssemux.js";
 import { polling } from "../../../flask_ssemux/static/ssemux-poll.js";
 import { hop } from "./hop.mjs";
-import { SITE, client, isOpen, look, numbers, range, room, say, until } from "./site.mjs";
+import { SITE, client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
 
 const OLDEST = process.env.OLDEST; // a server with the same history, that ends a user's oldest stream for one too many
 const LATE = 2000; // ms from an event's publishing to the page, at most
@@ -70,6 +70,25 @@ describe("behind a hop", { concurrency: true }, () => {
     const turns = between.headers.map((headers) => headers["x-turn"]);
     assert.equal(new Set(turns).size, turns.length);
     assert.ok(turns.length > 6 && !turns.includes(undefined), JSON.stringify(turns));
+  });
+
+  test("that holds all, a client that is closed while headers are made asks for nothing more", async (t) => {
+    const between = await hop(t, SITE, "hold");
+    const headers = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return {};
+    };
+    const mux = client(t, "/events", { headers }, between.url);
+    await until(() => mux.transport === "poll" && mux.state === "open");
+    for (const name of [room(), room()]) {
+      mux.channel(name);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    mux.close();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const asked = between.asked.length;
+    await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than any answer waits
+    assert.equal(between.asked.length, asked, JSON.stringify(between.asked));
   });
 
   test("that lets only the opening pass, polls follow when two streams have fallen silent", async (t) => {
@@ -182,4 +201,22 @@ test("an answer that is no stream is given as it is, and polls end where the ser
   assert.deepEqual([refused.status, (await refused.json()).channel], [401, "secret:1"]);
   const away = await ask(`/answers/${room()}?answers=retry,retry,500`); // the first may be for a stream's sake that was given up
   assert.equal(await away.text(), "retry: 50\n: no room\n\n");
+});
+
+test("a stream that was given up because the polls ended was not held back: another is tried soon", async (t) => {
+  const between = await hop(t, SITE, "hold");
+  const end = new AbortController();
+  t.after(() => end.abort());
+  const name = room();
+  const ask = polling({}, () => {}, { again: 600_000, trial: 5000 });
+  const body = async () =>
+    (await ask(`${between.url}/events?channel=${name}`, { headers: {}, signal: end.signal })).text();
+  const tries = () => between.asked.filter((asked) => !asked.includes("poll=")).length;
+  const first = body();
+  await until(async () => (await look()).streams.filter((names) => names.includes(name)).length === 2, "both");
+  await post("/cut?how=end"); // as a deploy does
+  await first;
+  assert.equal(tries(), 1);
+  body().catch(() => {}); // it is ended with the test
+  await until(() => tries() === 2, "another", 12000);
 });

@@ -143,7 +143,7 @@ for (const status of [204, 400, 401, 403, 404, 410]) {
     await new Promise((resolve) => setTimeout(resolve, 500));
     assert.deepEqual(mux.states, ["connecting", "closed"]);
     assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[status, true]]);
-    assert.equal(mux.errors[0].message, status === 204 ? "HTTP 204" : "told so");
+    assert.equal(mux.errors[0].message, status === 204 ? "the server ended it for good (HTTP 204)" : "told so");
     assert.equal((await look()).asked[key], 1);
   });
 }
@@ -225,4 +225,36 @@ test("a server that says stop is not asked for more: the id is sent as it came, 
   assert.deepEqual(mux.states, ["connecting", "open", "connecting", "closed"]);
   assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[204, true]]);
   assert.deepEqual((await look()).said[key], [null, "stop"]);
+});
+
+test("a client that is closed when it says `connecting` asks for nothing more", async (t) => {
+  const key = randomUUID();
+  const mux = client(t, `/answers/${key}?answers=real`);
+  await isOpen(mux);
+  mux.on("ssemux.connecting", () => mux.close());
+  await post("/cut?how=end");
+  await until(() => mux.state === "closed");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.equal((await look()).asked[key], 1);
+});
+
+test("a stream that is cut between its hello and a snapshot is asked for the snapshot again", async (t) => {
+  const mux = client(t, `/answers/${randomUUID()}?answers=real,hello`);
+  await isOpen(mux);
+  const name = `state:${randomUUID()}`;
+  const snapshot = numbers(mux, name, "state");
+  await until(() => snapshot.length);
+  assert.deepEqual([snapshot, mux.states, mux.errors], [[0], ["connecting", "open"], []]);
+});
+
+test("streams that fell silent once in a while are no reason to poll", async (t) => {
+  const mux = client(t, `/answers/${randomUUID()}?answers=silent,real,silent`);
+  await until(() => mux.errors.length === 1);
+  await isOpen(mux);
+  await new Promise((resolve) => setTimeout(resolve, 2200)); // in which heartbeats come
+  await post("/cut?how=end");
+  await until(() => mux.errors.length === 2);
+  await isOpen(mux);
+  assert.deepEqual(mux.errors.map(({ message }) => message), ["nothing came for 1 s", "nothing came for 1 s"]);
+  assert.deepEqual(mux.transports, ["stream"]);
 });

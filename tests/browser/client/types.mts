@@ -8,6 +8,7 @@ const told = (message: Message): number => message.json.done + message.data.leng
 mux.channel("jobs:42").on("progress", told).on("ssemux.reset", (reset: Reset) => reset.channels.join()).off("progress", told).close();
 mux.on("notice", (message) => message.channel?.length).on("ssemux.error", (problem: Problem) => problem.final);
 mux.on("ssemux.open", ({ state }) => { const now: State = state; return now; });
+mux.on("ssemux.replaced", ({ reason }) => reason.length).on("ssemux.stop", ({ reason }) => reason.length);
 mux.on("ssemux.open", ({ transport }) => transport === "poll" && mux.transport !== "stream");
 
 // @ts-expect-error: a state cannot be set

@@ -1,0 +1,214 @@
+// Tabs that share a connection, in one process: what each of them has of a channel, wherever it begins. The server is
+// the one of stream.test.mjs. What browsers do to tabs is in test_client_tabs.py.
+
+import "./shims.mjs";
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+
+import { client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
+
+const pass = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const answers = (...kinds) => `/answers/${randomUUID()}?answers=${["real", ...kinds]}`;
+const state = () => `state:${randomUUID()}`;
+
+/** What a tab hears of everyone's. */
+function everyones(mux) {
+  const heard = [];
+  mux.on("n", (message) => heard.push(message.json));
+  return heard;
+}
+
+/** A `fetch` whose short requests wait until they are let go. */
+function gate() {
+  const held = [];
+  const ask = async (url, init) => {
+    if (String(url).includes("poll=now")) await new Promise((resolve) => held.push(resolve));
+    return fetch(url, init);
+  };
+  return { ask, held };
+}
+
+const oneStream = (name) =>
+  until(async () => (await look()).streams.filter((names) => names.includes(name)).length === 1, "one stream");
+
+test("a tab that was rendered at a cursor and names no channel has all that fell in between", async (t) => {
+  const url = answers();
+  const first = client(t, url);
+  await isOpen(first);
+  const { cursors, counts } = await say(3, "*");
+  const heard = everyones(client(t, url, { lastEventId: cursors[0] }));
+  await until(() => heard.length === 2, () => JSON.stringify(heard));
+  const { counts: later } = await say(1, "*");
+  await until(() => heard.at(-1) === later["*"]);
+  assert.deepEqual(heard, range(counts["*"] - 1, later["*"]));
+});
+
+test("tabs that were rendered at different cursors each go on from their own, and who was there has nothing twice", async (t) => {
+  const [url, name] = [answers(), room()];
+  const first = client(t, url);
+  await isOpen(first);
+  const { cursors } = await say(5, name);
+  const one = numbers(client(t, url, { lastEventId: cursors[0] }), name);
+  const other = numbers(client(t, url, { lastEventId: cursors[2] }), name);
+  const late = numbers(first, name);
+  await until(() => one.length === 4 && other.length === 2, () => JSON.stringify([one, other]));
+  await say(1, name);
+  await until(() => [one, other, late].every((heard) => heard.at(-1) === 6), () => JSON.stringify([one, other, late]));
+  assert.deepEqual([one, other, late], [range(2, 6), range(4, 6), range(late[0], 6)]); // it may have what others read again
+  await oneStream(name);
+});
+
+test("a tab that comes later gets the latest of everyone's events, and what follows", async (t) => {
+  const url = answers();
+  const { counts } = await say(1, "*&latest");
+  const heard = everyones(client(t, url));
+  await until(() => heard.length === 1);
+  const late = everyones(client(t, url));
+  await until(() => late.length === 1);
+  const { counts: now } = await say(1, "*");
+  await until(() => late.length === 2 && heard.length === 2);
+  assert.deepEqual([heard, late], [[counts["*"], now["*"]], [counts["*"], now["*"]]]);
+});
+
+for (const kinds of [["retry"], ["503", "retry", "html"]]) {
+  test(`a snapshot that is not had at once (${kinds}) is asked for again`, async (t) => {
+    const [url, name] = [answers(...kinds), state()];
+    const first = client(t, url);
+    first.channel(name);
+    await isOpen(first);
+    await say(3, name);
+    const second = client(t, url);
+    const [snapshot, heard] = [numbers(second, name, "state"), numbers(second, name)];
+    await until(() => snapshot.length, () => JSON.stringify(second.errors));
+    await say(1, name);
+    await until(() => heard.length);
+    assert.deepEqual([snapshot, heard], [[3], [4]]);
+    assert.ok(second.errors.every(({ final }) => !final) && second.errors.length === kinds.filter((kind) => kind !== "retry").length);
+  });
+}
+
+test("what comes while a tab's short request fails is not lost, where no snapshot has it", async (t) => {
+  const [url, name, user] = [answers("retry"), room(), randomUUID()];
+  const first = client(t, url, { user });
+  const heard = numbers(first, name);
+  await isOpen(first);
+  const { ask, held } = gate();
+  const second = client(t, url, { user, fetch: ask });
+  const [late, own] = [numbers(second, name), everyones(second)];
+  await until(() => held.length === 1);
+  const { counts } = await say(3, name, "*");
+  await until(() => heard.length === 3);
+  held[0]();
+  await until(() => held.length === 2);
+  assert.deepEqual([late, own], [[], []]);
+  held[1]();
+  await until(() => late.length === 3);
+  await say(1, name);
+  await until(() => late.length === 4);
+  assert.deepEqual([late, own.slice(-3)], [range(1, 4), range(counts["*"] - 2, counts["*"])]);
+});
+
+test("a tab begins with the snapshot, whatever comes while it is on its way", async (t) => {
+  const url = answers();
+  const [first, second] = [client(t, url), client(t, url)];
+  await isOpen(second);
+  for (let round = 0; round < 30; round += 1) {
+    const name = state();
+    const heard = numbers(first, name);
+    await until(async () => (await look()).streams.some((names) => names.includes(name)));
+    await say(1, name);
+    await until(() => heard.length === 1);
+    const saying = say(1, name);
+    await pass(round / 5);
+    const seen = [];
+    second.channel(name).on("state", ({ json }) => seen.push(["state", json])).on("n", ({ json }) => seen.push(["n", json]));
+    await saying;
+    await say(1, name);
+    await until(() => seen.at(-1)?.[1] === 3, () => JSON.stringify([round, seen]));
+    assert.equal(seen[0][0], "state", JSON.stringify([round, seen]));
+    assert.deepEqual(seen.map(([, number]) => number), range(seen[0][1], 3));
+    first.channel(name).close();
+    second.channel(name).close();
+  }
+});
+
+test("a channel that is closed and opened again while its snapshot is on its way has one", async (t) => {
+  const [url, name, user] = [answers(), state(), randomUUID()];
+  const first = client(t, url, { user });
+  first.channel(name);
+  await isOpen(first);
+  const { ask, held } = gate();
+  const second = client(t, url, { user, fetch: ask });
+  const old = numbers(second, name, "state");
+  await until(() => held.length === 1);
+  second.channel(name).close();
+  const [snapshot, heard] = [numbers(second, name, "state"), numbers(second, name)];
+  await until(() => held.length === 2);
+  held[0]();
+  await pass(200);
+  await say(1, name);
+  held[1]();
+  await until(() => snapshot.length);
+  await say(1, name);
+  await until(() => heard.length);
+  assert.deepEqual([old, snapshot, heard], [[], [1], [2]]);
+});
+
+test("a channel that one tab may not read costs the others nothing, even while there is no stream", async (t) => {
+  const key = randomUUID();
+  const url = `/answers/${key}?answers=real,real,503,503,503`;
+  const first = client(t, url);
+  await isOpen(first);
+  const second = client(t, url);
+  await until(async () => second.state === "open" && (await look()).asked[key] === 2);
+  await post("/cut");
+  await until(() => first.states.at(-1) === "connecting");
+  const refused = [];
+  second.channel("secret:1").on("ssemux.error", (problem) => refused.push(problem));
+  await until(() => refused.length, () => JSON.stringify([first.errors, second.errors]));
+  assert.deepEqual(refused.map(({ status, channel, final }) => [status, channel, final]), [[401, "secret:1", false]]);
+  await isOpen(first);
+  await isOpen(second);
+});
+
+test("joins leave nothing behind", async (t) => {
+  const [url, name] = [answers(), room()];
+  const signals = new Map();
+  const { addEventListener, removeEventListener } = AbortSignal.prototype;
+  const note = (signal, change) => signals.set(signal, (signals.get(signal) ?? 0) + change);
+  t.mock.method(AbortSignal.prototype, "addEventListener", function add(kind, ...more) {
+    note(this, 1);
+    return addEventListener.call(this, kind, ...more);
+  });
+  t.mock.method(AbortSignal.prototype, "removeEventListener", function remove(kind, ...more) {
+    note(this, -1);
+    return removeEventListener.call(this, kind, ...more);
+  });
+  const first = client(t, url);
+  numbers(first, name);
+  await isOpen(first);
+  const second = client(t, url);
+  for (let round = 1; round <= 12; round += 1) {
+    const heard = numbers(second, name);
+    await until(async () => (await say(1, name)) && heard.length);
+    second.channel(name).close();
+  }
+  assert.ok(Math.max(...signals.values()) < 12, JSON.stringify([...signals.values()]));
+});
+
+test("a server that says stop ends all tabs", async (t) => {
+  const key = randomUUID();
+  const url = `/answers/${key}?answers=real,real,stop,204,204`;
+  const tabs = [client(t, url)];
+  await isOpen(tabs[0]);
+  tabs.push(client(t, url));
+  await until(async () => (await look()).asked[key] === 2);
+  const stops = [];
+  for (const mux of tabs) mux.on("ssemux.stop", (told) => stops.push(told.reason));
+  await post("/cut?how=end");
+  await until(() => tabs.every((mux) => mux.state === "closed"), () => JSON.stringify(tabs.map((mux) => mux.states)));
+  assert.deepEqual(stops, ["a test", "a test"]);
+  assert.deepEqual(tabs.map((mux) => mux.errors.map(({ status, final }) => [status, final])), [[[204, true]], [[204, true]]]);
+});

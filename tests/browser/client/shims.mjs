@@ -1,0 +1,40 @@
+// Several tabs in one Node process: the Web Locks and the document of a browser, as far as ssemux.js uses them. What
+// browsers themselves do with locks, freezes and crashes is tried in test_client_tabs.py.
+
+const locks = new Map(); // by name: who holds it, and who waits
+
+/** Locks as the standard has them: one holder, those who wait in order, stealing, signals. */
+function request(name, { steal = false, signal } = {}, callback) {
+  if (!locks.has(name)) locks.set(name, { waiting: [] });
+  const lock = locks.get(name);
+  return new Promise((resolve, reject) => {
+    const one = { callback, resolve, reject };
+    const abort = () => reject(new DOMException("aborted", "AbortError"));
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", () => {
+      if (!lock.waiting.includes(one)) return;
+      lock.waiting = lock.waiting.filter((other) => other !== one);
+      abort();
+    });
+    if (steal && lock.holder) {
+      lock.holder.reject(new DOMException("stolen", "AbortError"));
+      lock.holder = undefined;
+      lock.waiting.unshift(one);
+    } else lock.waiting.push(one);
+    return grant(lock);
+  });
+}
+
+function grant(lock) {
+  if (lock.holder || !lock.waiting.length) return;
+  const one = (lock.holder = lock.waiting.shift());
+  setTimeout(async () => {
+    await Promise.resolve(one.callback({})).then(one.resolve, one.reject);
+    if (lock.holder !== one) return; // stolen
+    lock.holder = undefined;
+    grant(lock);
+  });
+}
+
+globalThis.document = Object.assign(new EventTarget(), { hidden: false });
+Object.defineProperty(globalThis, "navigator", { value: { locks: { request } }, configurable: true });

@@ -193,7 +193,9 @@ export class SSEMux extends Emitter {
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
       const told = new Set(first.map(({ channel }) => channel).filter(Boolean)); // what came before is in their snapshots
       const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
-      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id });
+      const from = isBehind(since, id) ? since : id; // a cut leader has yet to pass on the rest
+      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id: from });
+      for (const name of told) this.#places.set(name, this.#place(id));
       for (const frame of join.rest) this.#take(frame);
     };
     const tell = {
@@ -286,6 +288,7 @@ class Tabs {
   #leader;
   #alive;
   #isIn; // what is passed on follows our cursor
+  #isMet; // the leader said what it reads: what comes later is for us, too
   #heard = Date.now();
   #spoke = 0;
   #timer;
@@ -431,14 +434,17 @@ class Tabs {
   }
 
   #receive({ is, it }) {
-    if (is === "opening" || is === "reads") this.#isIn ||= !isBehind(this.#cursor, it.since);
+    if (is === "opening" || is === "reads") {
+      this.#isMet = true;
+      this.#isIn ||= !isBehind(this.#cursor, it.since);
+    }
     if (is === "opening" || is === "frame") {
       if (!this.#isIn) return;
       this.#cursor = it.id || this.#cursor;
     }
     if (is === "reads") this.#cursor ??= it.since;
     if (is === "state") this.#state = it;
-    this.#tell[is]?.(it);
+    if (is !== "state" || this.#isMet) this.#tell[is]?.(it); 
     if (is === "opening") this.#tell.reads({ channels: it.channels, since: it.id });
   }
 

@@ -243,7 +243,7 @@ class Mux:
         if not isinstance(seen, Cursor):
             return "unknown"
         if seen.epoch == self._epoch and seen.sequence <= self._position:
-            return "history" if self.broker.is_void(seen.sequence) else ""
+            return "history" if self.broker.is_void(seen) else ""
         # Another worker may have heard more than was delivered here; only the store knows what was given out.
         head = self.broker.head()
         if head.epoch != self._epoch:
@@ -252,7 +252,7 @@ class Mux:
             return "epoch"
         if seen.sequence > head.sequence:
             return "future"
-        return "history" if self.broker.is_void(seen.sequence) else ""
+        return "history" if self.broker.is_void(seen) else ""
 
     def _closed(self, stream: Stream) -> None:
         self._remove(stream)

@@ -161,10 +161,10 @@ class Broker:
         """
         raise NotImplementedError
 
-    def is_void(self, sequence: int) -> bool:
+    def is_void(self, cursor: Cursor) -> bool:
         """Whether this place was given out, in this life of the history, to an event that the store lost since.
 
-        Asks nobody: as of the last answer of the store.
+        Asks nobody: as of the last answer of the store. Of another life than that answer's nothing is known: no.
         """
         return False
 

@@ -98,7 +98,7 @@ class RedisBroker(Broker):
         self._history = ("%r" % history.seconds, str(history.events)) if history else ("", "")
         self._known = Cursor("", 0)
         self._candidate = base.new_epoch()
-        self._voids: list[tuple[int, int]] = []
+        self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
         self._closed = False
         self._process = 0
         self._lines: list[tuple[Line, Line]] = []
@@ -134,8 +134,9 @@ class RedisBroker(Broker):
             raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
         return Page(_records(answer[3], names), [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
 
-    def is_void(self, sequence: int) -> bool:
-        return any(low < sequence < high for low, high in self._voids)
+    def is_void(self, cursor: Cursor) -> bool:
+        epoch, voids = self._voids
+        return cursor.epoch == epoch and any(low < cursor.sequence < high for low, high in voids)
 
     def listen(self, listener: Listener) -> Cursor:
         start = self.head()
@@ -252,7 +253,7 @@ class RedisBroker(Broker):
         answer = self.call(_HEAD)
         head = self._noted(answer)
         pairs = (pair.split(":") for pair in answer[4].decode("ascii").split())
-        self._voids = [(int(low), int(high)) for low, high in pairs]
+        self._voids = head.epoch, [(int(low), int(high)) for low, high in pairs]
         return _Look(head, Cursor(head.epoch, int(answer[3])), answer[2].decode("ascii"))
 
     def call(self, script: Script, *values: Any, line: str = "writing") -> Any:

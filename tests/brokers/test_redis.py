@@ -272,6 +272,19 @@ def test_a_restart_without_loss_is_no_new_life(own, redis_server):
     assert [record.body for record in broker.read(["a"], 0, 10**17, 10).records] == [b"x", b"y"]
 
 
+def test_what_a_new_life_lost_says_nothing_about_the_one_before(own, redis_server):
+    """A worker that has yet to hear of the new life is asked about cursors of the old one."""
+    broker, other = own(), own()
+    old = [broker.append("a", b"old") for _ in range(3)][-1]
+    redis_server.ask("DEL", "{ssemux}:life")
+    first = other.append("a", b"new")
+    redis_server.ask("HSET", "{ssemux}:life", "run", "another")
+    head = broker.head()
+    assert (head.epoch, first.sequence) == (first.epoch, 1) != (old.epoch, 1)
+    assert broker.is_void(Cursor(first.epoch, 3)) and not broker.is_void(first)
+    assert not broker.is_void(old)
+
+
 def test_many_restarts_are_remembered_within_bounds(own, redis_server):
     """Each that follows an append leaves a void; the oldest voids become the floor of all channels."""
     broker = own()

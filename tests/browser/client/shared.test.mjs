@@ -110,6 +110,24 @@ test("what comes while a tab's short request fails is not lost, where no snapsho
   assert.deepEqual([late, own.slice(-3)], [range(1, 4), range(counts["*"] - 2, counts["*"])]);
 });
 
+test("what comes while a tab's short request is on its way and the leader is cut off is not lost", async (t) => {
+  const [user, name] = [randomUUID(), room()];
+  const { ask, held } = gate();
+  const url = "/events";
+  const early = numbers(client(t, url, { user, fetch: ask }), name);
+  await until(async () => (await look()).streams.some((names) => names.includes(name)), "a stream");
+  await say(1, name);
+  await until(() => early.length === 1);
+  await post("/patience?seconds=2");
+  await post("/cut");
+  const late = numbers(client(t, url, { user, fetch: ask }), name);
+  await until(() => held.length === 1, "its short request");
+  await say(5, name); // which the leader is told of later than the short request
+  held[0]();
+  await until(() => early.length === 6 && late.length === 5, () => JSON.stringify([early, late]));
+  assert.deepEqual([early, late], [range(1, 6), range(2, 6)]);
+});
+
 test("a tab begins with the snapshot, whatever comes while it is on its way", async (t) => {
   const url = answers();
   const [first, second] = [client(t, url), client(t, url)];

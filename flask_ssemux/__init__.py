@@ -6,7 +6,6 @@ from typing import Any, Sequence
 
 from flask import Flask
 
-from .access.tickets import issue
 from .compat import streaming
 from .errors import (
     ApplicationError,
@@ -126,5 +125,4 @@ def ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float =
     :raises ApplicationError: outside of an application, without a SECRET_KEY, or with a time that cannot be.
     :raises InvalidEvent: (or a subclass) a user's id or a channel that cannot be.
     """
-    current()
-    return issue(user_id, channels, expires)
+    return current().ticket(user_id, channels, expires)

@@ -166,8 +166,7 @@ class SSEMux(Publishing):
 
     def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """A ticket for one stream of this user; see ``flask_ssemux.ticket``."""
-        current()
-        return tickets.issue(user_id, channels, expires)
+        return current().ticket(user_id, channels, expires)
 
     def add_stream(
         self, url: str, channels: Sequence[str], endpoint: str | None = None, personal: bool = False

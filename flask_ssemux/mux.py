@@ -161,7 +161,8 @@ class Mux:
 
     def streams(self) -> list[Stream]:
         """Those that are open now."""
-        return self._all()
+        with self._lock:
+            return list(self._streams)
 
     def channels(self) -> list[str]:
         """Those that are read now."""
@@ -175,14 +176,14 @@ class Mux:
     def drain(self, reason: str) -> None:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason
-        for number, stream in enumerate(self._all(), 1):
+        for number, stream in enumerate(self.streams(), 1):
             self.end(stream, reason)
             if number % SLICE == 0:
                 self._breathe()
 
     def cut(self, reason: str) -> None:
         """End at once the streams that are left: their clients did not take their end."""
-        for stream in self._all():
+        for stream in self.streams():
             stream.abort(reason)
 
     def end(self, stream: Stream, reason: str) -> None:
@@ -271,14 +272,12 @@ class Mux:
                     self._latest.forget(channel)
                     self.broker.drop(channel)
 
-    def _all(self) -> list[Stream]:
-        with self._lock:
-            return list(self._streams)
-
     def _readers(self, channel: str | None) -> Sequence[Stream]:
         """The streams of a channel; with None, all."""
+        if channel is None:
+            return self.streams()
         with self._lock:
-            return list(self._streams) if channel is None else self._targets_of(channel)
+            return self._targets_of(channel)
 
     # -- what the broker tells ---------------------------------------------
 
@@ -343,7 +342,7 @@ class Mux:
             self._wanted.clear()  # so that what is the latest in the new life is asked for
             self._latest.forget_all()
             self.control.begin_anew()
-        for stream in self._all():
+        for stream in self.streams():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
             else:
@@ -360,7 +359,7 @@ class Mux:
         self._heart.remove(self._outage)
         if self._outage.told:
             self._outage.told = False
-            self._fan_out.tell(self._all(), RESTORED)
+            self._fan_out.tell(self.streams(), RESTORED)
 
 
 class _Prologue:
@@ -456,7 +455,7 @@ class _Outage:
 
     def beat(self, now: float) -> None:
         self.told = True
-        self._mux._fan_out.tell(self._mux._all(), DEGRADED)
+        self._mux._fan_out.tell(self._mux.streams(), DEGRADED)
 
 
 def reset(channels: Sequence[str], reason: str, cursor: Cursor | None = None) -> bytes:

@@ -66,16 +66,13 @@ def _broker(value: Any) -> str:
     return value
 
 
-def _transport(value: Any) -> str:
-    if value not in TRANSPORTS:
-        raise ValueError
-    return str(value)
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
 
-
-def _over_user_limit(value: Any) -> str:
-    if value not in OVER_USER_LIMIT:
-        raise ValueError
-    return str(value)
+    return parse
 
 
 def _event(value: Any) -> str:
@@ -214,7 +211,7 @@ class Options:
     )
     over_user_limit: str = _option(
         "refuse",
-        _over_user_limit,
+        _one_of(OVER_USER_LIMIT),
         "one of " + ", ".join(OVER_USER_LIMIT),
         "what a user who holds that many gets for one more: `refuse` tells the new client to come back, `oldest` ends "
         "the user's oldest stream for it",
@@ -249,7 +246,7 @@ class Options:
     )
     transport: str = _option(
         "auto",
-        _transport,
+        _one_of(TRANSPORTS),
         "one of " + ", ".join(TRANSPORTS),
         "how frames get onto the socket: `handoff` (gunicorn's gevent worker and plain HTTP/1.x: no greenlet for a "
         "stream), `generator` (everywhere); `auto` is handoff where it is safe",

@@ -5,8 +5,11 @@ No routes and no decorators: those use it.
 
 from __future__ import annotations
 
+from typing import Any, Sequence
+
 from flask import current_app
 
+from .access import tickets
 from .access.rules import Rules
 from .brokers import Broker
 from .errors import ApplicationError
@@ -34,6 +37,10 @@ class Service(Publishing):
 
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
+
+    def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+        """See ``flask_ssemux.ticket``."""
+        return tickets.issue(user_id, channels, expires)
 
     def presence(self, channel: str) -> dict[str | None, int]:
         """See ``SSEMux.presence``."""

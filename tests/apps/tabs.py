@@ -84,12 +84,12 @@ def create_app() -> Flask:
     @app.route("/streams")
     def streams():
         """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
-        return jsonify(streams=[list(stream.channels) for stream in process.mux._all()], asked=asked, said=said)
+        return jsonify(streams=[list(stream.channels) for stream in process.mux.streams()], asked=asked, said=said)
 
     @app.route("/cut", methods=["POST"])
     def cut():
         """End all streams: at once, or with `how=end` as a deploy does."""
-        for stream in process.mux._all():
+        for stream in process.mux.streams():
             process.mux.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
         return ""
 
@@ -97,7 +97,7 @@ def create_app() -> Flask:
     def patience():
         """Tell all streams to wait so many `seconds` before they come back."""
         frame = wire.retry(int(request.args["seconds"]) * 1000, "a test")
-        process.mux.tell(process.mux._all(), frame)
+        process.mux.tell(process.mux.streams(), frame)
         return ""
 
     @app.route("/answers/<key>")

@@ -52,7 +52,7 @@ class World:
         return opened(self.app, url, headers={"X-Key": "key"})
 
     def stream(self):
-        (stream,) = self.process.mux._all()
+        (stream,) = self.process.mux.streams()
         return stream
 
     def later(self, seconds):

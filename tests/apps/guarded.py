@@ -11,9 +11,9 @@ import os
 
 from flask import Flask, g, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.pool import QueuePool
 
 import flask_ssemux
+from tests.apps import database
 
 db = SQLAlchemy()
 asked = {"identify": 0, "authorize": 0}
@@ -29,19 +29,8 @@ class Right(db.Model):
 
 
 def create_app() -> Flask:
-    folder = os.environ["INSTANCE_PATH"]
-    app = Flask(__name__, instance_path=folder)
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///%s/users.sqlite3" % folder
-    app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-        "poolclass": QueuePool,
-        "pool_size": 1,
-        "max_overflow": 0,
-        "pool_timeout": 2.0,
-    }
-    db.init_app(app)
-    with app.app_context():
-        db.create_all()
+    app = Flask(__name__, instance_path=os.environ["INSTANCE_PATH"])
+    database.connect(app, db, pool_size=1)
     mux = flask_ssemux.SSEMux(app)
 
     @app.before_request

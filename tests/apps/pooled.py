@@ -7,9 +7,9 @@ import os
 from flask import Flask, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import text
-from sqlalchemy.pool import QueuePool
 
 import flask_ssemux
+from tests.apps import database
 
 db = SQLAlchemy()
 contexts = [0]
@@ -21,19 +21,9 @@ class User(db.Model):
 
 
 def create_app() -> Flask:
-    folder = os.environ["INSTANCE_PATH"]
-    app = Flask(__name__, instance_path=folder)
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///%s/users.sqlite3" % folder
-    app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-        "poolclass": QueuePool,
-        "pool_size": 2,
-        "max_overflow": 0,
-        "pool_timeout": 2.0,
-    }
-    db.init_app(app)
+    app = Flask(__name__, instance_path=os.environ["INSTANCE_PATH"])
+    database.connect(app, db, pool_size=2)
     with app.app_context():
-        db.create_all()
         if not db.session.query(User).count():
             db.session.add_all(User(id=number, name="user %d" % number) for number in range(5))
             db.session.commit()

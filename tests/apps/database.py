@@ -1,0 +1,22 @@
+"""SQLite by Flask-SQLAlchemy for applications here; its pool is so small that a kept connection is missed."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.pool import QueuePool
+
+
+def connect(app: Flask, db: SQLAlchemy, pool_size: int) -> None:
+    """Set it up in the application's instance folder, with its tables."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///%s/users.sqlite3" % app.instance_path
+    app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "poolclass": QueuePool,
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 2.0,
+    }
+    db.init_app(app)
+    with app.app_context():
+        db.create_all()

@@ -1,6 +1,6 @@
 """The page /demo: the stream of jobs before and after, side by side, as its bytes arrive.
 
-What the page needs of the server, and nothing of what it shows: static/demo.js reads the very streams that
+What the page needs of the server, and nothing of what it shows: static/demo/ reads the very streams that
 clients read. Where a proxy stands before this server (__main__.py starts one), it reads them through that too, at
 another port: the browser has to be told that it may.
 """

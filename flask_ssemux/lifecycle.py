@@ -100,7 +100,7 @@ class Process:
             with self._making:
                 if self._broker is None:
                     options = self.options
-                    history = History(options.history_seconds, options.history_events)
+                    history = History(options.history_seconds, options.history_events, options.history_bytes)
                     self._broker = open_broker(options.broker, history, self._folder)
         return self._broker
 

@@ -164,6 +164,16 @@ class Options:
         low=1,
         high=10000000,
     )
+    # A disk or a Redis of 1 GB holds it with the keys and indexes around it; 256 bytes an event are a million events.
+    history_bytes: int = _option(
+        256 * 1024**2,
+        _whole,
+        "bytes from 65536 to 549755813888",
+        "how far back replay reaches, in bytes of all events of the store; the oldest go first",
+        low=65536,
+        high=512 * 1024**3,
+        shown="256 MiB",
+    )
     queue_events: int = _option(
         1000,
         _whole,

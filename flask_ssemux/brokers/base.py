@@ -52,10 +52,16 @@ class Record(NamedTuple):
 
 
 class History(NamedTuple):
-    """How much an engine keeps: seconds of age, and events of each channel."""
+    """How much an engine keeps; the limit that is reached first counts.
+
+    :param seconds: the age of an event.
+    :param events: the events of each channel.
+    :param size: the bytes of the bodies of all events of the store; the oldest go first.
+    """
 
     seconds: float = 3600.0
     events: int = 10000
+    size: int = 256 * 1024 * 1024
 
 
 class Page(NamedTuple):

@@ -3,7 +3,7 @@
     events    sequence, channel, at (Unix time), body, latest   the history, in its order; latest is the key of an
                                                             event that the next with it replaces
     channels  name, kept, floor                             events kept, newest one trimmed
-    life      epoch, boot, forgotten, seconds, events       one row: see below
+    life      epoch, boot, forgotten, seconds, events, size one row: see below
     holds     key, holder, places, until                    places taken, by process
     elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
@@ -12,7 +12,7 @@
     claims    key, until (Unix time)                        what may be used once, and was
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
-more. ``seconds`` and ``events`` are how much is kept, as the application said last:
+more. ``seconds``, ``events`` and ``size`` are how much is kept, as the application said last:
 a publisher beside it keeps to that. The newest event is never trimmed, so that
 ``max(sequence)`` is the head.
 
@@ -95,6 +95,10 @@ _LATEST = """
 ALTER TABLE events ADD COLUMN latest TEXT;
 CREATE INDEX latest_of_channel ON events (channel, latest) WHERE latest IS NOT NULL;
 """
+
+_SIZE = """
+ALTER TABLE life ADD COLUMN size INTEGER NOT NULL DEFAULT %d;
+""" % History().size
 
 _RECORD = "sequence, channel, body, latest"
 
@@ -595,21 +599,25 @@ class _File:
         with self.writing():
             self._make_or_check(history, boot)
             self._make_what_came_later()
-            epoch, last_boot, seconds, events = self._writer.execute(
-                "SELECT epoch, boot, seconds, events FROM life"
+            epoch, last_boot, *kept = self._writer.execute(
+                "SELECT epoch, boot, seconds, events, size FROM life"
             ).fetchone()
             if (last_boot != boot and crashed) or epoch == copied:
                 epoch = base.new_epoch()
             self._writer.execute("UPDATE life SET epoch = ?, boot = ?", (epoch, boot))
-            if said and (seconds, events) != history:
-                self._writer.execute("UPDATE life SET seconds = ?, events = ?", history)
+            if said and History(*kept) != history:
+                self._writer.execute("UPDATE life SET seconds = ?, events = ?, size = ?", history)
         self.epoch: str = epoch
-        self._history = history if said else History(seconds, events)
+        self._history = history if said else History(*kept)
 
     def _make_what_came_later(self) -> None:
-        columns = [name for _, name, *_ in self._writer.execute("PRAGMA table_info(events)")]
-        for statement in (_LATER + ("" if "latest" in columns else _LATEST)).split(";")[:-1]:
+        missing = "" if self._has_column("events", "latest") else _LATEST
+        missing += "" if self._has_column("life", "size") else _SIZE
+        for statement in (_LATER + missing).split(";")[:-1]:
             self._writer.execute(statement)
+
+    def _has_column(self, table: str, column: str) -> bool:
+        return column in [name for _, name, *_ in self._writer.execute("PRAGMA table_info(%s)" % table)]
 
     def _make_or_check(self, history: History, boot: str) -> None:
         (owner,) = self._writer.execute("PRAGMA application_id").fetchone()
@@ -623,7 +631,7 @@ class _File:
             )
         for statement in _SCHEMA.split(";")[:-1]:
             self._writer.execute(statement)
-        self._writer.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (base.new_epoch(), boot) + history)
+        self._writer.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (base.new_epoch(), boot) + history[:2])
         self._writer.execute("PRAGMA application_id = %d" % _APPLICATION_ID)
         self._writer.execute("PRAGMA user_version = %d" % _VERSION)
 

@@ -75,7 +75,7 @@ def _wrap(response: Response, process: Process) -> Response:
         process.refused(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
-    source = OldStream(response.response, process, Peer(request.environ))
+    source = OldStream(response.response, process, Peer(request.environ), str(request.endpoint))
     trouble = process.take_guest(source)
     if trouble:
         response.close()
@@ -85,6 +85,7 @@ def _wrap(response: Response, process: Process) -> Response:
     response.response = source
     kind: Any = type(response)
     response.__class__ = _heard(kind)
+    response._ssemux_source = source  # type: ignore[attr-defined]
     return finish(response)
 
 
@@ -92,14 +93,15 @@ def _wrap(response: Response, process: Process) -> Response:
 def _heard(kind: Any) -> Any:
     """The application's kind of response, which also tells its stream the server's ``write``.
 
-    WSGI's ``write`` (PEP 3333) is the one way to send bytes while an iterator does not return.
+    The response keeps the stream beside its body, since an ``after_request`` function may wrap the body. WSGI's
+    ``write`` (PEP 3333) is the one way to send bytes while an iterator does not return.
     Changing the class of a response is what Werkzeug's ``Response.force_type`` does.
     """
 
     def call(self: Response, environ: Any, start_response: Any) -> Any:
         def start(*args: Any) -> Any:
             write = start_response(*args)
-            self.response.write = write  # type: ignore[union-attr]
+            self._ssemux_source.write = write  # type: ignore[attr-defined]
             return write
 
         return kind.__call__(self, environ, start)
@@ -114,7 +116,8 @@ class OldStream:
     generator works, and only then, holding ``_turn``, may a heartbeat be written.
     """
 
-    def __init__(self, source: Any, process: Process, peer: Peer) -> None:
+    def __init__(self, source: Any, process: Process, peer: Peer, name: str = "") -> None:
+        self._name = name
         self.slot: int | None = None
         self.write: Callable[[bytes], Any] | None = None
         self._source = source
@@ -174,6 +177,8 @@ class OldStream:
             self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
+        if self.write is None:
+            _warn_of_replacement(self._name)
 
     def _draw(self) -> bytes:
         """The generator's next item; b"" when it has ended."""
@@ -279,6 +284,16 @@ class OldStream:
         if self._tail.endswith(b"\r"):
             return b": heartbeat\r"  # if the rest of a CRLF follows, then it is this line's
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+
+
+@functools.lru_cache(maxsize=100)
+def _warn_of_replacement(name: str) -> None:
+    """Warn once for each view."""
+    log.warning(
+        "the old stream %r gets no heartbeats while its generator sleeps: something (an after_request function, for "
+        "example) put its body into a response of its own, and flask_ssemux cannot write beside that one; change the "
+        "response that @streaming made instead of replacing it", name
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=None)

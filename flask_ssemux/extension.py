@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import server
+from . import hosts, server
 from .access import tickets
 from .access.patterns import Pattern
 from .access.recheck import Recheck
@@ -23,7 +23,7 @@ from .errors import ApplicationError
 from .lifecycle import Process
 from .options import Options
 from .publisher import Publishing
-from .routes import blueprint, finish, fixed
+from .routes import blueprint, finish, fixed, name_view
 from .service import KEY, Service, current
 from .status import page as status_page
 
@@ -74,7 +74,8 @@ class SSEMux(Publishing):
         if options.recheck is not None:
             process.recheck = Recheck(app, self._rules, options.recheck)
         service = app.extensions[KEY] = Service(options, self._rules, process)
-        app.register_blueprint(blueprint(process, self._rules))
+        app.register_blueprint(blueprint(process, self._rules, hosts.rule_options(app)))
+        hosts.hide_variables(app)
         app.after_request(_finisher(service))
         app.cli.add_command(commands())
         self._apps.append(app)
@@ -216,7 +217,9 @@ class SSEMux(Publishing):
 
 def _add(app: Flask, service: Service, stream: FixedStream) -> None:
     view = fixed(service.process, service.rules, stream.patterns, stream.personal)
-    app.add_url_rule(stream.url, stream.endpoint, view)
+    name_view(view, stream.endpoint)
+    for more in hosts.rule_options(app):
+        app.add_url_rule(stream.url, stream.endpoint, view, **more)
     service.endpoints.add(stream.endpoint)
 
 

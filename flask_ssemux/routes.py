@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import random
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
@@ -60,13 +59,32 @@ COME_BACK = (10.0, 30.0)
 BEHIND = "the history began anew, and this worker has yet to hear of it"
 
 
-def blueprint(process: Process, rules: Rules) -> Blueprint:
-    """``GET /events``: the client's own channels and those that it names; and the browser's client."""
+def blueprint(process: Process, rules: Rules, options: Sequence[Mapping[str, Any]] = ({},)) -> Blueprint:
+    """``GET /events``: the client's own channels and those that it names; and the browser's client.
+
+    :param options: of each rule that a URL needs; see ``hosts.rule_options``.
+    """
     made = Blueprint("ssemux", __name__)
-    made.add_url_rule(process.options.url, "events", answering(process, lambda: _events(process, rules)))
+    url = process.options.url
+
+    def add_view(path: str, endpoint: str, view: Callable[..., Response]) -> None:
+        name_view(view, "ssemux_" + endpoint)
+        for more in options:
+            made.add_url_rule(path, endpoint, view, **more)
+
+    add_view(url, "events", answering(process, lambda: _events(process, rules)))
     for endpoint, name in CLIENT.items():
-        made.add_url_rule("%s/%s" % (process.options.url.rstrip("/"), name), endpoint, partial(_client, name))
+        add_view("%s/%s" % (url.rstrip("/"), name), endpoint, _client(name))
     return made
+
+
+def name_view(view: Callable[..., Response], name: str) -> None:
+    """Give a view a name of its own.
+
+    Other extensions know a view by its module and its name: Flask-WTF and Flask-Limiter read both, and what exempts
+    one view would exempt all that share them.
+    """
+    view.__name__ = view.__qualname__ = name.replace(".", "_")
 
 
 def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool) -> Callable[..., Response]:
@@ -172,9 +190,13 @@ def _events(process: Process, rules: Rules) -> Response:
     return _stream(process, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
-def _client(name: str) -> Response:
-    """A module for browsers."""
-    return asset(Path(__file__).with_name("static") / name, "text/javascript")
+def _client(name: str) -> Callable[[], Response]:
+    """The view of a module for browsers."""
+
+    def view() -> Response:
+        return asset(Path(__file__).with_name("static") / name, "text/javascript")
+
+    return view
 
 
 def asset(file: Path, content_type: str) -> Response:

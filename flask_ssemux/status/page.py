@@ -6,7 +6,6 @@ relative URLs, so it works wherever the application is mounted. What is shown is
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Callable
 
@@ -14,8 +13,9 @@ from flask import Flask, Response, abort, current_app, jsonify, request
 
 from ..access.rules import Rules, text_of
 from ..errors import Forbidden
+from ..hosts import rule_options
 from ..lifecycle import Process
-from ..routes import Asked, answering, asset, joined, polling
+from ..routes import Asked, answering, asset, joined, name_view, polling
 from ..service import Service
 from . import metrics
 from .feed import Feed
@@ -38,13 +38,16 @@ def add(app: Flask, service: Service) -> None:
 
     def route(path: str, view: Callable[[], Response]) -> str:
         endpoint = "ssemux_" + path.strip("/").replace("/", "_").replace(".", "_")
-        app.add_url_rule(url + path, endpoint, _allowed(rules, view))
+        allowed = _allowed(rules, view)
+        name_view(allowed, endpoint)
+        for more in rule_options(app):
+            app.add_url_rule(url + path, endpoint, allowed, **more)
         return endpoint
 
     route("/status", _page)
     route("/status.css", lambda: asset(_STATIC / "status.css", "text/css"))
     for script in _SCRIPTS:
-        route("/" + script, functools.partial(asset, _STATIC / script, "text/javascript"))
+        route("/" + script, _script(script))
     route("/status.json", lambda: _fresh(jsonify(feed.look())))
     route("/metrics", lambda: _fresh(_metrics(feed)))
     service.endpoints.add(route("/status/stream", answering(process, lambda: _stream(process, rules, feed))))
@@ -59,6 +62,10 @@ def _allowed(rules: Rules, view: Callable[[], Response]) -> Callable[[], Respons
         return view()
 
     return asked
+
+
+def _script(name: str) -> Callable[[], Response]:
+    return lambda: asset(_STATIC / name, "text/javascript")
 
 
 def _page() -> Response:

@@ -37,14 +37,15 @@ class Departures:
     """All clients whose leaving somebody wants to hear of, in this process; gevent's loop tells."""
 
     def __init__(self) -> None:
-        from .watch import Watch
+        from .watch import Watch, has_epoll
 
         self._heard: dict[int, Watching] = {}
-        self._watch = Watch(self._told)
+        #: None where the system has no epoll (macOS, BSD): there a write notices that its client has left.
+        self._watch = Watch(self._told) if has_epoll() else None
 
     def add(self, file: int, who: Watching) -> int:
         """The file to ``remove`` before the server closes it: -1 if its leaving is noticed by a write only."""
-        if file < 0 or not self._watch.is_here:
+        if file < 0 or self._watch is None or not self._watch.is_here:
             return -1
         try:
             self._watch.add(file)
@@ -54,7 +55,7 @@ class Departures:
         return file
 
     def remove(self, file: int) -> None:
-        if self._heard.pop(file, None) is not None:
+        if self._heard.pop(file, None) is not None and self._watch is not None:
             self._watch.remove(file)
 
     def _told(self, file: int, events: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import weakref
-from typing import Callable
+from typing import Any, Callable
 
 from gevent import get_hub
 from gevent.monkey import get_original
@@ -26,6 +26,19 @@ _EDGE = getattr(select, "EPOLLET", 0)
 _READ = 1
 
 
+def has_epoll() -> bool:
+    """Whether this system has ``epoll``; macOS and BSD have not."""
+    return bool(_real_select("epoll"))
+
+
+def _real_select(name: str) -> Any:
+    """Something of the system's ``select`` module, which gevent hides; None where the system has it not."""
+    try:
+        return get_original("select", name)
+    except AttributeError:
+        return None
+
+
 class Watch:
     """A set of files.
 
@@ -35,7 +48,7 @@ class Watch:
     def __init__(self, tell: Callable[[int, int], None]) -> None:
         self._hub = get_hub()
         self._tell = tell
-        self._epoll = get_original("select", "epoll")()  # the system's, which gevent hides
+        self._epoll = _real_select("epoll")()
         self._watcher = self._hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._look)
         _all.add(self)

@@ -217,7 +217,7 @@ class Gunicorn(Server):
         return [self.python, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", *self.options, self.app]
 
     def ready(self) -> bool:
-        if "sync" in self.options:
+        if "sync" in self.options or "LIBEV_FLAGS" in self.env:  # the kernel lists what an epoll watches, no more
             return answers(self.port)
         workers = self.worker_pids()
         return len(workers) >= (self.workers or 1) and all(accepts(pid, self.port) for pid in workers)

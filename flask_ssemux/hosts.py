@@ -1,0 +1,49 @@
+"""On which hosts of an application its streams are served: on all of them.
+
+An application that was made with ``host_matching=True`` finds no rule without a host, and one with
+``subdomain_matching=True`` finds no rule without a subdomain on its tenants' subdomains. The rules of the
+extension get a variable for the host or the subdomain there, which no view is given. No views and no URLs here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, current_app, has_request_context, request
+
+#: The variables, named so that no application has them.
+HOST, SUBDOMAIN = "ssemux_host", "ssemux_subdomain"
+
+
+def rule_options(app: Flask) -> list[dict[str, Any]]:
+    """Return, for each rule that a URL of the extension needs in this application, its options for ``add_url_rule``."""
+    if app.url_map.host_matching:
+        return [{"host": "<%s>" % HOST}]
+    if getattr(app, "subdomain_matching", False):
+        return [{}, {"subdomain": "<%s>" % SUBDOMAIN}]
+    return [{}]
+
+
+def hide_variables(app: Flask) -> None:
+    """Keep the variables from views, and fill them in where ``url_for`` builds a URL of the extension."""
+    if app.url_map.host_matching or getattr(app, "subdomain_matching", False):
+        app.url_value_preprocessor(_drop_variables)
+        app.url_defaults(_fill_variables)
+
+
+def _drop_variables(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    if values:
+        values.pop(HOST, None)
+        values.pop(SUBDOMAIN, None)
+
+
+def _fill_variables(endpoint: str, values: dict[str, Any]) -> None:
+    """The URL is one of the host that the current request came to."""
+    if not has_request_context():
+        return
+    if current_app.url_map.is_endpoint_expecting(endpoint, HOST):
+        values.setdefault(HOST, request.host)
+    elif current_app.url_map.is_endpoint_expecting(endpoint, SUBDOMAIN):
+        adapter = current_app.create_url_adapter(request)
+        if adapter is not None and adapter.subdomain:
+            values.setdefault(SUBDOMAIN, adapter.subdomain)

@@ -1,0 +1,40 @@
+"""An old view under ``streaming``, and an ``after_request`` function that wraps or replaces what it answers.
+
+HOW, in the environment, says in which way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from flask import Flask, Response
+from werkzeug.wsgi import ClosingIterator
+
+import flask_ssemux
+
+app = Flask(__name__)
+app.config.update(SSEMUX_BROKER="memory:", SSEMUX_HEARTBEAT=0.5, SSEMUX_CLIENT_TIMEOUT=10)
+flask_ssemux.init_app(app)
+
+
+@app.route("/old")
+@flask_ssemux.streaming
+def old():
+    def jobs():
+        yield "data: 1\n\n"
+        time.sleep(30)
+
+    return Response(jobs(), mimetype="text/event-stream")
+
+
+@app.after_request
+def wrap(response):
+    body, how = response.response, os.environ["HOW"]
+    if how == "generator":
+        response.response = (item for item in body)
+    if how == "iterator":
+        response.response = ClosingIterator(body, [lambda: None])
+    if how == "response":
+        response = app.response_class(body, headers=response.headers)
+    return response

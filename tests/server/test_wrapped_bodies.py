@@ -1,0 +1,41 @@
+"""Old streams whose bodies the application wraps after the view, and systems without epoll."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness.client import RawStream
+
+pytestmark = pytest.mark.any_transport
+
+
+@pytest.mark.parametrize("how", ["generator", "iterator"])
+def test_a_body_that_is_wrapped_gets_heartbeats(gunicorn, how):
+    server = gunicorn("tests.apps.wrapping:app", env={"HOW": how})
+    with RawStream(server.port, "/old") as stream:
+        stream.wait_for(b"data: 1\n\n: heartbeat\n\n: heartbeat\n\n", 4)
+        assert stream.status == 200
+
+
+def test_a_response_that_is_replaced_streams_and_the_log_says_why_it_has_no_heartbeats(gunicorn):
+    server = gunicorn("tests.apps.wrapping:app", env={"HOW": "response"})
+    with RawStream(server.port, "/old") as stream:
+        stream.wait_for(b"data: 1\n\n", 4)
+        server.wait_log("the old stream 'old' gets no heartbeats while its generator sleeps: something", 3)
+
+
+#: What macOS has not: gunicorn runs on what is left.
+WITHOUT_EPOLL = """
+import select
+for name in [name for name in dir(select) if name.startswith("EPOLL") or name in ("epoll", "POLLRDHUP")]:
+    delattr(select, name)
+"""
+
+
+def test_a_system_without_epoll_streams_by_the_generator(gunicorn, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_EPOLL)
+    env = {"PYTHONPATH": str(tmp_path), "LIBEV_FLAGS": "1", "GEVENT_BACKEND": "select", "SSEMUX_HEARTBEAT": "0.5"}
+    server = gunicorn("tests.apps.plain:create_app()", env=env)
+    with RawStream(server.port, "/events") as stream:
+        stream.wait_for(b": heartbeat\n\n: heartbeat\n\n", 4)
+    assert "Traceback" not in server.log

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from flask_ssemux.brokers import Record, Wanted
-from flask_ssemux.brokers import sqlite as engine
+from flask_ssemux.brokers.sqlite import schema
 
 ALL = 10**9
 
@@ -131,12 +131,12 @@ def page_of(broker):
 
 def test_a_file_of_before_is_brought_up_to_date(sqlite, sqlite_url):
     old = sqlite3.connect(sqlite_url[len("sqlite:///") :], isolation_level=None)
-    old.executescript(engine._SCHEMA)
+    old.executescript(schema._SCHEMA)
     old.execute("INSERT INTO life VALUES ('aaaaaaaa', '', 0, 3600, 10000)")
     old.execute("INSERT INTO events VALUES (7, 'a', 4102444800, x'78')")
     old.execute("INSERT INTO channels VALUES ('a', 1, 0)")
-    old.execute("PRAGMA application_id = %d" % engine._APPLICATION_ID)
-    old.execute("PRAGMA user_version = %d" % engine._VERSION)
+    old.execute("PRAGMA application_id = %d" % schema._APPLICATION_ID)
+    old.execute("PRAGMA user_version = %d" % schema._VERSION)
     old.close()
     broker = sqlite()
     assert broker.read(["a"], 0, ALL, 10).records == [Record(7, "a", b"x")]

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from flask_ssemux.brokers import History, Record, base, open_broker
-from flask_ssemux.brokers import sqlite as engine
+from flask_ssemux.brokers.sqlite import events as engine
+from flask_ssemux.brokers.sqlite import file as open_file
 from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.test_processes import process
 from tests.harness.waiting import until
@@ -88,7 +89,7 @@ def test_reading_goes_on_while_somebody_writes(sqlite, path):
 
 
 def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypatch):
-    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     start = broker.listen(ear.listener)
     broker.append("a", b"x")
@@ -102,7 +103,7 @@ def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypat
 
 
 def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, ear, monkeypatch):
-    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.append("a", b"old")
     with other_writer(path) as other:
@@ -134,7 +135,7 @@ def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
 
 
 def test_a_store_that_is_lost_and_found_is_told(sqlite, path, ear, monkeypatch):
-    monkeypatch.setattr(engine, "FILE_CHECK", 0.0)
+    monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.append("a", b"x")
     broker.listen(ear.listener)

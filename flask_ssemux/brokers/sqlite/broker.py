@@ -1,0 +1,178 @@
+"""The broker itself: the contract's methods, and the one lock under which the file is used. No SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import Any, Callable, Iterable, Iterator
+
+from ...errors import BrokerClosed, BrokerUnavailable
+from ...wire import Cursor
+from .. import base
+from ..base import Broker, History, Listener, Page, Report, Streams, Wanted, log
+from .connection import is_busy
+from .file import File
+from .tail import Tail
+
+
+class SQLiteBroker(Broker):
+    """Appends in one short transaction; one thread asks whether others did.
+
+    :param path: the file; its folder is made when it is first opened.
+    :param history: how much is kept; None takes what the file says.
+    """
+
+    def __init__(self, path: str, history: History | None = None) -> None:
+        self.path = path
+        self._history = history
+        self._holder = base.new_holder()
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._poke = threading.Event()
+        self._file: File | None = None
+        self._was: tuple[Any, str] = (None, "")
+        self._closed = False
+
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        with self._opened() as file:
+            with file.writing():
+                cursor = file.events.append(channel, body, latest)
+            file.events.trim_by_age()
+        self._poke.set()
+        return cursor
+
+    def head(self) -> Cursor:
+        with self._opened() as file:
+            return file.events.head()
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        with self._opened() as file, file.reading():
+            names = list(channels)
+            found = file.events.events_of(names, after, upto, limit)
+            return Page(found, file.events.missing(names, after), len(found) < limit)
+
+    def listen(self, listener: Listener) -> Cursor:
+        start = self.head()
+        thread = threading.Thread(target=Tail(self, listener, start).run, name="ssemux-sqlite", daemon=True)
+        thread.start()
+        return start
+
+    def want(self, channels: Iterable[str]) -> Wanted:
+        with self._opened() as file:
+            return file.events.wanted(list(channels))
+
+    def hold(self, key: str, limit: int) -> bool:
+        with self._opened() as file:
+            with file.writing():
+                taken = file.places.hold(key, self._holder, limit)
+            if taken:
+                self._held[key] += 1
+            return taken
+
+    def release(self, key: str) -> None:
+        # Ours is the truth: what cannot be written now is written when places are renewed.
+        self._held[key] -= 1
+        if self._held[key] <= 0:
+            del self._held[key]
+        self._quietly(lambda file: file.places.set_places(key, self._holder, self._held[key]))
+
+    def renew(self) -> None:
+        self._quietly(lambda file: file.places.renew(self._holder, self._held))
+
+    @property
+    def holder(self) -> str:
+        return self._holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        self._quietly(lambda file: file.places.show_oldest(key, self._holder, since))
+
+    def oldest(self, key: str) -> str | None:
+        with self._opened() as file:
+            holders = file.places.oldest_first(key)
+        return next((holder for holder in holders if not base.is_dead(holder)), None)
+
+    def claim(self, key: str, seconds: float) -> bool:
+        with self._opened() as file, file.writing():
+            return file.places.claim(key, seconds)
+
+    def report(self, figures: dict[str, Any]) -> None:
+        text = json.dumps(figures)
+        self._quietly(lambda file: file.presence.report(self._holder, text))
+
+    def reports(self) -> list[Report]:
+        with self._opened() as file:
+            rows = file.presence.reports()
+        return base.living(rows)
+
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        with self._opened() as file, file.writing():
+            return file.presence.present(self._holder, streams, lasts, anew)
+
+    def presence(self, channel: str) -> dict[str, int]:
+        with self._opened() as file:
+            rows = file.presence.presence(channel)
+        return base.present(rows)
+
+    def figures(self) -> dict[str, object]:
+        with self._opened() as file:
+            return {"broker": "sqlite", "file": self.path, "cursor": str(file.events.head()), **file.figures()}
+
+    def close(self) -> None:
+        if not self._closed:
+            if self._file is not None:
+                self._quietly(lambda file: file.say_no_more(self._holder))
+            self._closed = True
+            with self._lock:
+                self._forget_file()
+            self._poke.set()
+
+    @contextmanager
+    def _opened(self) -> Iterator[File]:
+        """The open file, with the lock held; a driver's error leaves as one of ours, after ``WAIT`` at most."""
+        deadline = time.monotonic() + base.WAIT
+        if not self._lock.acquire(timeout=base.WAIT):
+            raise BrokerUnavailable("the SQLite store %s: busy for %g s" % (self.path, base.WAIT))
+        try:
+            if self._closed:
+                raise BrokerClosed("the broker on %s is closed" % self.path)
+            try:
+                yield self._ready(deadline)
+            except (sqlite3.Error, OSError) as error:
+                if not is_busy(error):  # then it is fine, and only somebody else's for now
+                    self._forget_file()
+                raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, error)) from error
+        finally:
+            self._lock.release()
+
+    def _ready(self, deadline: float) -> File:
+        if self._file is not None and not self._file.is_in_place():
+            log.warning("%s was replaced or removed: its history begins anew", self.path)
+            self._forget_file()
+        if self._file is None:
+            self._file = File(self.path, self._history, deadline, self._was)
+            self._was = self._file.place, self._file.epoch
+        self._file.deadline = deadline
+        return self._file
+
+    def rest(self) -> None:
+        if self._lock.acquire(timeout=base.WAIT):
+            try:
+                self._forget_file()
+            finally:
+                self._lock.release()
+
+    def _forget_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _quietly(self, change: Callable[[File], None]) -> None:
+        try:
+            with self._opened() as file, file.writing():
+                change(file)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("places or figures not written: %s", error)

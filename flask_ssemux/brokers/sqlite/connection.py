@@ -1,0 +1,64 @@
+"""Connections to the file, and what waits for others without stopping the worker. No table is named here."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from typing import Any, Sequence
+
+
+def create_file(path: str) -> None:
+    """An empty file that only its owner reads: events are nobody else's."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+
+
+def connect(path: str, deadline: float) -> sqlite3.Connection:
+    # timeout=0: SQLite's own wait would stop every greenlet of the worker; we wait in Python.
+    made = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        run_patiently(made, deadline, "PRAGMA journal_mode = WAL")
+        made.execute("PRAGMA synchronous = NORMAL")
+        made.execute("PRAGMA journal_size_limit = 16777216")
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def run_patiently(
+    connection: sqlite3.Connection, deadline: float, statement: str, values: Sequence[Any] = ()
+) -> sqlite3.Cursor:
+    """Run a statement that may find the store busy, until the deadline."""
+    pause = 0.0005
+    while True:
+        try:
+            return connection.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
+
+
+def is_busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+def find_place(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def measure_size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

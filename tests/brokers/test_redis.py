@@ -12,7 +12,7 @@ import time
 import pytest
 
 from flask_ssemux.brokers import History, Record, base, open_broker
-from flask_ssemux.brokers import redis as engine
+from flask_ssemux.brokers.redis import address, places, scripts, tail
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
 from flask_ssemux.redact import without_password
 from flask_ssemux.wire import Cursor
@@ -387,7 +387,7 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
 
 
 def test_what_was_trimmed_while_nobody_heard_is_told(own, redis_server, ear, monkeypatch):
-    monkeypatch.setattr(engine, "BACK_OFF", 60.0)
+    monkeypatch.setattr(tail, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
     worker.listen(ear.listener)
     worker.want(["a", "b"])
@@ -442,9 +442,9 @@ def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_red
 
 
 def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, redis_url, travel, monkeypatch):
-    for name in ("_APPEND", "_READ"):
-        text = getattr(engine, name).text.replace("FLOORS = 100000", "FLOORS = 100")
-        monkeypatch.setattr(engine, name, engine.Script(text))
+    for name in ("APPEND", "READ"):
+        text = getattr(scripts, name).text.replace("FLOORS = 100000", "FLOORS = 100")
+        monkeypatch.setattr(scripts, name, scripts.Script(text))
     broker = redis(seconds=100.0)
     for number in range(400):
         broker.append("once:%d" % number, b"x")
@@ -464,7 +464,7 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
 
 
 def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch):
-    monkeypatch.setattr(engine, "_LASTS", 1)
+    monkeypatch.setattr(places, "LASTS", 1)
     elsewhere = open_broker(redis_url)
     opened(elsewhere)
     elsewhere._places.holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
@@ -602,9 +602,7 @@ def test_a_url_that_cannot_be_understood(url, message):
 
 
 def test_without_redis_py_the_extra_is_named(monkeypatch):
-    from flask_ssemux.brokers import redis_link
-
-    monkeypatch.setattr(redis_link, "driver", None)
+    monkeypatch.setattr(address, "driver", None)
     with pytest.raises(ConfigurationError, match=r"needs the package redis: pip install 'flask_ssemux\[redis\]'"):
         open_broker("redis://localhost")
 

@@ -1,0 +1,275 @@
+"""The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
+
+    {p}:life          hash: epoch, sequence, born, run, voids, seconds, events, at, aged, kept, forgotten
+    {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body; l, where there is
+                      one, the key of an event that the next with it replaces
+    {p}:l:<channel>   hash: such a key -> its event's sequence
+    {p}:firsts        sorted set: channel -> its oldest event that is kept
+    {p}:floors        sorted set: channel -> its newest event that was trimmed
+    {p}:clock         list of "time sequence": what was newest when; for trimming by age
+    {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
+    {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
+    {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
+    {p}:present       hash: holder -> "until run", how long what it said of who is there counts, and to which server
+    {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
+    {p}:claim:<key>   there while it may not be claimed again; whose it is
+    {p}:answer:<name> the last answer that a broker of ours got, for 60 s
+    {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
+
+``{p}`` is ``ssemux``, or the URL's ``?prefix=``, in braces: one slot of a cluster. What a script does
+to the keys is in ``lua/``; ``lua/life.lua``, with which each of them begins, tells how a server that
+restarted, or a replica that took over, is seen to have lost events.
+
+A process has three connections, whatever its clients: one to write, one to read history, and
+one that is subscribed to the channels that are wanted. What was announced while the last one was
+broken is read from the streams. No key expires that holds history, so a server that evicts keys
+must be one of ``maxmemory-policy noeviction`` or ``volatile-*``.
+
+Only the methods of the contract; the thread is in ``tail.py``, places in ``places.py``, connections in ``line.py`` and
+``subscription.py``. No other engine, no streams.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+from typing import Any, Iterable, NamedTuple, Sequence
+
+from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
+from ...wire import Cursor
+from .. import base
+from ..base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log
+from . import scripts
+from .address import Address
+from .line import Line
+from .places import Places
+from .scripts import Script
+from .tail import Tail
+
+_REPORT_LASTS = int(base.REPORT_LASTS)
+
+
+class Look(NamedTuple):
+    """The head of the store, where its life began, and which server says so."""
+
+    head: Cursor
+    born: Cursor
+    run: str
+
+
+class RedisBroker(Broker):
+    """Appends by one script; one thread hears what was announced.
+
+    :param url: see ``redis_link``.
+    :param history: how much is kept; None takes what the store says.
+    :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.
+    """
+
+    def __init__(self, url: str, history: History | None = None) -> None:
+        self._address = Address(url)
+        self._life = "{%s}:life" % self._address.prefix
+        self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
+        self._history = ("%r" % history.seconds, str(history.events)) if history else ("", "")
+        self._known = Cursor("", 0)
+        self._candidate = base.new_epoch()
+        self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
+        self._closed = False
+        self._process = 0
+        self._lines: list[tuple[Line, Line]] = []
+        self._be_of_this_process()
+
+    def _be_of_this_process(self) -> None:
+        """A child of a fork has connections, and a name, of its own: what it inherited is its parent's."""
+        self._process = os.getpid()
+        self._writing, self._reading = lines = Line(self._address), Line(self._address)
+        self._lines.append(lines)  # also the parent's: letting go of them here would be felt there
+        self._noting = threading.Lock()
+        self._places = Places(self)
+        self._name = base.new_holder()
+        self._tokens = itertools.count(1)
+        self._has_reported = self._is_present = False
+        self._tail: Tail | None = None
+
+    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        values = (channel, body, self._announced, self._name, next(self._tokens), latest or "")
+        return self._noted(self.call(scripts.APPEND, *values))
+
+    def head(self) -> Cursor:
+        return self.look().head
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        names = list(channels)
+        expected = self._tail.at.epoch if self._tail else self._known.epoch
+        answer = self.call(scripts.READ, after, after + 1, upto, limit, *names, line="reading")
+        epoch = self._noted(answer).epoch
+        if expected and epoch != expected:
+            raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
+        return Page(_records(answer[3], names), [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
+
+    def is_void(self, cursor: Cursor) -> bool:
+        epoch, voids = self._voids
+        return cursor.epoch == epoch and any(low < cursor.sequence < high for low, high in voids)
+
+    def listen(self, listener: Listener) -> Cursor:
+        start = self.head()
+        self._tail = Tail(self, listener, start)
+        threading.Thread(target=self._tail.run, name="ssemux-redis", daemon=True).start()
+        return start
+
+    def want(self, channels: Iterable[str]) -> Wanted:
+        self._check_open()
+        names = list(channels)
+        if self._tail is not None:
+            self._tail.want(names)
+        answer = self.call(scripts.HEAD, *names)
+        return Wanted(self._noted(answer).sequence, sorted(_records(answer[5], names)))
+
+    def drop(self, channel: str) -> None:
+        if self._tail is not None:
+            self._tail.drop(channel)
+
+    def hold(self, key: str, limit: int) -> bool:
+        return self._places.take(key, limit)
+
+    def release(self, key: str) -> None:
+        self._places.give_back(key)
+
+    def renew(self) -> None:
+        self._places.renew()
+
+    @property
+    def holder(self) -> str:
+        return self._places.holder
+
+    def show_oldest(self, key: str, since: float | None) -> None:
+        try:
+            self.call(scripts.SHOW_OLDEST, key, self.holder, "" if since is None else "%.6f" % since)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("the oldest of %s not told: %s", key, error)
+
+    def oldest(self, key: str) -> str | None:
+        holders = [holder.decode("utf-8") for holder in self.call(scripts.OLDEST, key, line="reading")[2]]
+        return next((holder for holder in holders if not base.is_dead(holder)), None)
+
+    def claim(self, key: str, seconds: float) -> bool:
+        return bool(self.call(scripts.CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
+
+    def report(self, figures: dict[str, Any]) -> None:
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        self._has_reported = True
+        self._report(json.dumps(figures))
+
+    def _report(self, text: str) -> None:
+        try:
+            self.call(scripts.REPORT, self._name, _REPORT_LASTS, text)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("figures not told: %s", error)
+
+    def reports(self) -> list[Report]:
+        rows = iter(self.call(scripts.REPORTS, _REPORT_LASTS, line="reading")[2])
+        return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
+
+    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        self._is_present = True
+        said = [value for (channel, user), count in streams.items() for value in (channel, user, count)]
+        return bool(self.call(scripts.PRESENT, self._name, int(lasts * 1000), int(anew), *said)[2])
+
+    def presence(self, channel: str) -> dict[str, int]:
+        rows = iter(self.call(scripts.PRESENCE, channel, line="reading")[2])
+        return base.present(
+            (holder.decode("utf-8"), user.decode("utf-8"), int(count)) for holder, user, count in zip(rows, rows, rows)
+        )
+
+    def _say_absent(self) -> None:
+        try:
+            self.present({}, 0.0, anew=True)
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("absence not told: %s", error)
+
+    def figures(self) -> dict[str, object]:
+        answer = self.call(scripts.FIGURES, line="reading")
+        events, channels, held = map(int, answer[2:])
+        return {
+            "broker": "redis",
+            "server": self._address.shown,
+            "cursor": str(self._noted(answer)),
+            "events": events,
+            "channels": channels,
+            "held": held,
+        }
+
+    def rest(self) -> None:
+        self._writing.close()
+        self._reading.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._places.give_all_back()
+        if self._has_reported and self._process == os.getpid():
+            self._report("")
+        if self._is_present and self._process == os.getpid():
+            self._say_absent()
+        self._closed = True
+        if self._tail is not None:
+            self._tail.close()
+        self.rest()
+
+    # ----------------------------------------------------------------------
+
+    def look(self) -> Look:
+        """The head, where its life began, and which server says so."""
+        answer = self.call(scripts.HEAD)
+        head = self._noted(answer)
+        pairs = (pair.split(":") for pair in answer[4].decode("ascii").split())
+        self._voids = head.epoch, [(int(low), int(high)) for low, high in pairs]
+        return Look(head, Cursor(head.epoch, int(answer[3])), answer[2].decode("ascii"))
+
+    def call(self, script: Script, *values: Any, line: str = "writing") -> Any:
+        """A script's answer.
+
+        :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
+        """
+        self._check_open()
+        if self._process != os.getpid():
+            self._be_of_this_process()
+        told = self._known + (self._candidate,) + self._history
+        using = self._reading if line == "reading" else self._writing
+        return using.call(script, self._life, *(told + values))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerClosed("the broker on %s is closed" % self._address.shown)
+
+    def _noted(self, answer: Sequence[Any]) -> Cursor:
+        """The place that an answer tells."""
+        cursor = Cursor(answer[0].decode("ascii"), int(answer[1]))
+        with self._noting:
+            if cursor.epoch != self._known.epoch:
+                self._known = cursor
+            if cursor.epoch == self._candidate:
+                self._candidate = base.new_epoch()
+        self.know(cursor)
+        return cursor
+
+    def know(self, cursor: Cursor) -> None:
+        """The newest place that we have seen is the proof, should the store lose it."""
+        with self._noting:
+            if cursor.epoch == self._known.epoch and cursor.sequence > self._known.sequence:
+                self._known = cursor
+
+
+def _records(rows: Sequence[Any], channels: Sequence[str]) -> list[Record]:
+    """Events as scripts give them: the number of the channel, sequence, body and key of each, in one list."""
+    given = iter(rows)
+    return [
+        Record(int(sequence), channels[channel], body, key.decode("utf-8") or None)
+        for channel, sequence, body, key in zip(given, given, given, given)
+    ]

@@ -1,0 +1,28 @@
+"""The scripts of ``lua/``, which do everything that is done to the keys. ``life.lua`` is the beginning of each."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+class Script:
+    """A script by its text, known to the server by its hash after the first call."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.hash = hashlib.sha1(text.encode()).hexdigest()  # EVALSHA's; nothing secret
+
+
+def _script(name: str) -> Script:
+    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
+
+
+APPEND, HEAD, READ, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM = map(
+    _script, ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim")
+)
+REPORT, REPORTS, FIGURES, PRESENT, PRESENCE = map(
+    _script, ("report", "reports", "figures", "present", "presence")
+)

@@ -1,0 +1,136 @@
+"""One connection that is subscribed to channels: what was asked for, what was confirmed, what came."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Iterable, List, Sequence, Tuple
+
+from ...errors import BrokerUnavailable
+from .. import base
+from ..base import Record
+from .address import Address, driver
+
+#: Seconds without a message after which the subscribed connection is asked whether it lives, and
+#: the server who it is; half of it is the time to answer.
+CHECK = 4.0
+
+#: Seconds between two looks at what is no longer wanted, while nothing comes.
+TICK = 1.0
+
+#: Events that are handed over at a time.
+BATCH = 500
+
+#: Channels in one command.
+CHANNELS = 500
+
+#: The epoch that an announcement says, and the event.
+News = List[Tuple[str, Record]]
+
+
+class Subscription:
+    """One connection that is subscribed.
+
+    :param changed: guards what is asked for and confirmed, and tells of it. ``want``, ``has`` and ``keep``
+        are called with it held.
+    """
+
+    def __init__(self, address: Address, announced: str, changed: threading.Condition) -> None:
+        self._address = address
+        self._changed = changed
+        self._announced = announced.encode("utf-8")
+        self._connection = address.connect(time.monotonic() + base.WAIT)
+        self._sent: set[str] = set()
+        self._awaited: Counter[str] = Counter()
+        self._is_broken = False
+        self._heard_at = time.monotonic()
+        self._asked_at: float | None = None
+        self._kept_at = 0.0
+
+    def want(self, channels: Iterable[str]) -> None:
+        """Ask for what was not asked for yet.
+
+        :raises BrokerUnavailable: it cannot be sent.
+        """
+        new = [channel for channel in channels if channel not in self._sent]
+        if new:
+            self._sent.update(new)
+            self._awaited.update(new)
+            self._send("SUBSCRIBE", new)
+
+    def has(self, channels: Iterable[str]) -> bool:
+        return all(channel in self._sent and not self._awaited[channel] for channel in channels)
+
+    def keep(self, wanted: set[str]) -> None:
+        """Unsubscribe from what is no longer wanted, now and then."""
+        now = time.monotonic()
+        if now - self._kept_at >= TICK:
+            self._kept_at = now
+            unwanted = self._sent - wanted
+            self._sent -= unwanted
+            self._awaited = +self._awaited
+            self._send("UNSUBSCRIBE", list(unwanted))
+
+    def _has(self, channels: Iterable[str]) -> bool:
+        with self._changed:
+            return self.has(channels)
+
+    def wait_for(self, channels: Sequence[str]) -> None:
+        """Until all of these are subscribed to. What is announced meanwhile is in the streams too."""
+        deadline = time.monotonic() + base.WAIT
+        while not self._has(channels):
+            self.take(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, base.WAIT))
+
+    def take(self, patience: float) -> News:
+        """What has been announced; waits for the first."""
+        news: News = []
+        if self._is_broken:  # redis-py would connect anew, to no channel
+            raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
+        while len(news) < BATCH and self._connection.can_read(0 if news else patience):
+            self._heard_at, self._asked_at = time.monotonic(), None
+            patience = 0
+            self._understand(self._connection.read_response(), news)
+        return news
+
+    def is_due(self) -> bool:
+        """Whether it was silent for so long that it should be asked if it lives.
+
+        :raises BrokerUnavailable: it was asked, and did not answer.
+        """
+        now = time.monotonic()
+        if self._asked_at is not None and now - self._asked_at > CHECK / 2:
+            raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, CHECK / 2))
+        return self._asked_at is None and now - self._heard_at > CHECK
+
+    def ask(self) -> None:
+        self._asked_at = time.monotonic()
+        with self._changed:  # not amid another command
+            self._connection.send_command("PING")
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def _send(self, command: str, channels: list[str]) -> None:
+        names = [self._announced + channel.encode("utf-8") for channel in channels]
+        try:
+            for start in range(0, len(names), CHANNELS):
+                self._connection.send_command(command, *names[start : start + CHANNELS])
+        except (driver.RedisError, OSError) as error:
+            self._is_broken = True
+            raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
+
+    def _understand(self, answer: Any, news: News) -> None:
+        if not isinstance(answer, list) or answer[0] == b"pong":
+            return
+        channel = (answer[1] or b"")[len(self._announced) :].decode("utf-8")
+        if answer[0] == b"message":
+            place, _, body = answer[2].partition(b"\n")
+            epoch, sequence, key = place.decode("utf-8").split(" ", 2)
+            news.append((epoch, Record(int(sequence), channel, body, key or None)))
+        elif answer[0] == b"subscribe":
+            with self._changed:
+                self._awaited[channel] -= 1
+                self._changed.notify_all()

@@ -1,0 +1,180 @@
+"""The one thread of a process that hears what is announced, and tells the listener. No connection's details."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+from ...errors import BrokerClosed, BrokerUnavailable
+from ...wire import Cursor
+from .. import base
+from ..base import Listener, Record, log
+from .address import driver
+from .subscription import BATCH, CHECK, TICK, News, Subscription
+
+if TYPE_CHECKING:
+    from .broker import RedisBroker
+
+#: Seconds after which a lost server is looked for again, doubled up to this, spread.
+BACK_OFF = 1.0
+
+
+class Tail:
+    """The one thread that hears what is announced and tells the listener; it survives every error.
+
+    :param start: what was announced after this is told.
+    """
+
+    def __init__(self, broker: RedisBroker, listener: Listener, start: Cursor) -> None:
+        self.at = start
+        self._broker = broker
+        self._listener = listener
+        self._changed = threading.Condition()
+        self._wanted: set[str] = set()
+        self._subscription: Subscription | None = None
+        self._lost = ""
+        self._closed = False
+
+    # -- what others ask of it ---------------------------------------------
+
+    def want(self, channels: Sequence[str]) -> None:
+        """Return when these channels are subscribed to.
+
+        :raises BrokerUnavailable: they are not, within ``WAIT`` seconds; at once if the server is lost.
+        """
+        deadline = time.monotonic() + base.WAIT
+        with self._changed:
+            self._wanted.update(channels)
+            while not self._is_subscribed(channels):
+                if self._lost or self._closed:
+                    raise BrokerUnavailable(self._lost or "the broker was closed")
+                if time.monotonic() >= deadline:
+                    raise BrokerUnavailable("the Redis store did not confirm a subscription in %g s" % base.WAIT)
+                self._changed.wait(max(0.0, deadline - time.monotonic()))
+
+    def _is_subscribed(self, channels: Sequence[str]) -> bool:
+        subscription = self._subscription
+        if subscription is None:
+            return False
+        subscription.want(channels)
+        return subscription.has(channels)
+
+    def drop(self, channel: str) -> None:
+        # It stays subscribed until the next look: a client that comes right back asks for nothing.
+        with self._changed:
+            self._wanted.discard(channel)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    # -- the thread --------------------------------------------------------
+
+    def run(self) -> None:
+        pause = BACK_OFF / 16
+        while not self._closed:
+            began = time.monotonic()
+            try:
+                self._session()
+            except BrokerClosed:
+                return
+            except (BrokerUnavailable, driver.RedisError, OSError) as error:
+                self._tell_lost(str(error))
+            except Exception as error:
+                log.exception("delivery from the Redis broker failed")
+                self._tell_lost(repr(error))
+            if time.monotonic() - began > CHECK:
+                pause = BACK_OFF / 16
+            with self._changed:
+                if not self._closed:
+                    self._changed.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, BACK_OFF)
+
+    def _session(self) -> None:
+        """Hear, from one connection, until it breaks: subscribe, read what was missed, then live."""
+        subscription = Subscription(self._broker._address, self._broker._announced, self._changed)
+        try:
+            with self._changed:
+                self._subscription = subscription
+                subscription.want(self._wanted)
+            run = self._broker.look().run
+            subscription.wait_for(self._wanted_now())
+            self._catch_up()
+            while not self._closed:
+                self._hear(subscription, run)
+        finally:
+            with self._changed:
+                self._subscription = None
+                subscription.close()
+                self._changed.notify_all()
+
+    def _hear(self, subscription: Subscription, run: str) -> None:
+        """One batch, or one look while nothing comes."""
+        self._take(subscription.take(TICK))
+        if subscription.is_due():
+            subscription.ask()
+            look = self._broker.look()
+            if look.run != run:
+                raise BrokerUnavailable("another server answers: the old one restarted, or a replica took over")
+            if look.head.epoch != self.at.epoch:
+                self._catch_up()
+        with self._changed:
+            subscription.keep(self._wanted)
+
+    def _take(self, news: News) -> None:
+        records: list[Record] = []
+        for epoch, record in news:
+            if epoch != self.at.epoch:
+                self._deliver(records)
+                records = []
+                self._catch_up()
+            if epoch == self.at.epoch and record.sequence > self.at.sequence:
+                self.at = Cursor(epoch, record.sequence)
+                records.append(record)
+        self._broker.know(self.at)
+        self._deliver(records)
+
+    def _catch_up(self) -> None:
+        """What was announced while nobody heard it is in the streams."""
+        look = self._broker.look()
+        self._tell_found()
+        if look.head.epoch != self.at.epoch:
+            self.at = look.born
+            self._tell(self._listener.renewed, look.born)
+        wanted, head = self._wanted_now(), look.head
+        while wanted and self.at.sequence < head.sequence:
+            page = self._broker.read(wanted, self.at.sequence, head.sequence, BATCH)
+            if page.missing:
+                self._tell(self._listener.gap, page.missing, head)
+            self.at = head if page.is_whole else Cursor(head.epoch, page.records[-1].sequence)
+            self._deliver(page.records)
+        self.at = head
+
+    def _wanted_now(self) -> list[str]:
+        with self._changed:
+            return list(self._wanted)
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        if records:
+            self._tell(self._listener.deliver, records)
+
+    def _tell_lost(self, reason: str) -> None:
+        with self._changed:
+            was, self._lost = self._lost, reason or "lost"
+            self._changed.notify_all()
+        if not was:
+            self._tell(self._listener.lost, self._lost)
+
+    def _tell_found(self) -> None:
+        if self._lost:
+            self._lost = ""
+            self._tell(self._listener.found)
+
+    def _tell(self, function: Callable[..., None], *values: Any) -> None:
+        try:
+            function(*values)
+        except Exception:
+            log.exception("delivery from the Redis broker failed")

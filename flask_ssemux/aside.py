@@ -2,7 +2,7 @@
 
 ``threading.Thread.start()`` returns when the thread has begun. Under gevent that is when all greenlets that were ready
 before have had their turn, which in a flood of requests takes seconds; the clock of heartbeats has not got those.
-Only how it is started; no locks, no results.
+Only how it is started; no locks, no results. What it raises is logged.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
+from .supervise import attempt
 from .transports.waiting import greenlets_are_threads
 
 
@@ -18,9 +19,10 @@ def aside(name: str, work: Callable[..., None], *args: Any) -> None:
 
     :param name: of the thread, for whoever looks at the process.
     """
+    failure = "%s had an error" % name
     if greenlets_are_threads():
         from gevent import spawn
 
-        spawn(work, *args)
+        spawn(attempt, failure, work, *args)
     else:
-        threading.Thread(target=work, args=args, name=name, daemon=True).start()
+        threading.Thread(target=attempt, args=(failure, work, *args), name=name, daemon=True).start()

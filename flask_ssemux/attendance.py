@@ -6,7 +6,6 @@ and together: a storm of clients is a few writes. Nothing is read here of what o
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Callable
@@ -15,6 +14,7 @@ from .brokers import Broker
 from .errors import BrokerClosed, BrokerUnavailable
 from .options import log
 from .stream import Stream
+from .supervise import Loop
 
 #: Seconds in which changes are gathered.
 GATHER = 0.15
@@ -47,8 +47,8 @@ class Attendance:
         self._untold: set[tuple[str, str]] = set()
         #: Whether the broker has what was told before; if not, all is told anew.
         self._is_known = False
-        self._is_running = False
-        self._process = os.getpid()
+        self._is_over = False
+        self._loop = Loop("ssemux-presence", self._changed, self._is_needed, self._turn, GATHER)
 
     def came(self, stream: Stream) -> None:
         self._count(stream, 1)
@@ -68,36 +68,29 @@ class Attendance:
                     del self._streams[key]
             self._untold.update(keys)
             self._changed.notify_all()
-            if not self._is_running:
-                self._is_running = True
-                threading.Thread(target=self._run, name="ssemux-presence", daemon=True).start()
+            if not self._is_over:
+                self._loop.start()
 
-    def _run(self) -> None:
-        while self._is_needed():
-            time.sleep(GATHER)
-            if self._process != os.getpid():
-                return
-            try:
-                self._is_known = self._tell()
-            except BrokerClosed:
-                return
-            except BrokerUnavailable as error:
-                log.debug("who is here could not be told: %s", error)
-                self._fail()
-            except Exception:
-                log.exception("who is here could not be told")
-                self._fail()
+    def _turn(self) -> None:
+        try:
+            self._is_known = self._tell()
+        except BrokerClosed:
+            self._is_over = True
+        except BrokerUnavailable as error:
+            log.debug("who is here could not be told: %s", error)
+            self._is_known = False
+            time.sleep(AGAIN)
+        except BaseException:
+            self._is_known = False
+            raise
 
     def _is_needed(self) -> bool:
         """Wait until there is something to tell, if only that we live; False when nobody is here any more."""
-        with self._changed:
-            if self._is_known and not self._untold:
-                if self._streams:
-                    self._changed.wait(self._lasts / RENEWALS)
-                else:
-                    self._is_running = False
-            # In a child of a fork greenlets live on; what they tell of is the parent's.
-            return self._is_running and self._process == os.getpid()
+        if self._is_known and not self._untold:
+            if not self._streams:
+                return False
+            self._changed.wait(self._lasts / RENEWALS)
+        return not self._is_over
 
     def _tell(self) -> bool:
         """Tell what changed, or all; whether the broker then has all of it."""
@@ -112,7 +105,3 @@ class Attendance:
             time.sleep(0)  # others' turn
             is_known = self._broker.present(part, self._lasts) and is_known
         return is_known
-
-    def _fail(self) -> None:
-        self._is_known = False
-        time.sleep(AGAIN)

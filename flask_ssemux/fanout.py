@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 from typing import Callable, Iterator, Sequence
 
-from .options import log
 from .stream import Limits, Stream
+from .supervise import Loop, attempt, survive
 
 #: Deliveries between two moments in which others may run: 3 to 8 ms of work.
 SLICE = 400
@@ -40,7 +40,7 @@ class FanOut:
         self._turn = threading.Condition()
         #: By channel, oldest first; of each channel the first is being handed out.
         self._on_their_way: dict[str, list[_Large]] = {}
-        self._running = False
+        self._loop = Loop("ssemux-fan-out", self._turn, self._is_needed, self._hand_next)
 
     def send(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
         """An event to these streams, all of which read its channel. When they are many, this returns before it is out.
@@ -53,11 +53,9 @@ class FanOut:
         with self._turn:
             while self._is_full_with(frame):
                 self._turn.wait()
+            self._loop.start()
             self._on_their_way.setdefault(channel, []).append(_Large(targets, frame, channel, sequence))
             self._turn.notify_all()
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="ssemux-fan-out", daemon=True).start()
 
     def tell(self, targets: Sequence[Stream], frame: bytes) -> None:
         """To these streams what has no place among the events."""
@@ -70,22 +68,20 @@ class FanOut:
             while self._on_their_way:
                 self._turn.wait()
 
-    def _run(self) -> None:
-        while self._is_needed():
-            for channel in list(self._on_their_way):
-                large = self._on_their_way[channel][0]
-                part = next(large.parts, None)
-                if part is None:
-                    self._is_out(channel)
-                else:
-                    self._hand(part, large.frame, large.sequence)
+    def _hand_next(self) -> None:
+        """Hand the next slice of each channel over."""
+        for channel in list(self._on_their_way):
+            large = self._on_their_way[channel][0]
+            part = next(large.parts, None)
+            if part is None:
+                self._is_out(channel)
+            else:
+                self._hand(part, large.frame, large.sequence)
 
     def _is_needed(self) -> bool:
-        with self._turn:
-            if not self._on_their_way:
-                self._turn.wait(LINGER)
-            self._running = bool(self._on_their_way)
-            return self._running
+        if not self._on_their_way:
+            self._turn.wait(LINGER)
+        return bool(self._on_their_way)
 
     def _is_out(self, channel: str) -> None:
         with self._turn:
@@ -101,6 +97,14 @@ class FanOut:
         return bool(waiting) and (too_many or sum(waiting) + len(frame) > self._most_bytes)
 
     def _hand(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
+        """Hand it to these streams; if that raises, they are ended, and their clients come back and read it."""
+        if not attempt(
+            "an event could not be handed over, and its streams are ended", self._offer, part, frame, sequence
+        ):
+            for stream in part:
+                _end(stream)
+
+    def _offer(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
         earlier = self._before(sequence) if sequence is not None and self._on_their_way else []
         self._pace(len(part) * (1 + len(earlier)), len(frame) + sum(len(large.frame) for large in earlier))
         with self._turn:
@@ -110,9 +114,9 @@ class FanOut:
                         if large.channel in stream.channels:
                             stream.offer(large.frame, large.sequence)  # refused, if it has had it
                     stream.offer(frame, sequence)
-                except Exception:  # one stream's fault must not cost the others an event
-                    log.exception("a stream could not take an event, and is ended")
-                    stream.abort("it could not take an event")
+                except Exception as error:  # one stream's fault must not cost the others an event
+                    survive("a stream could not take an event, and is ended", error)
+                    _end(stream)
 
     def _before(self, sequence: int) -> list[_Large]:
         """What is on its way and comes before this place, oldest first."""
@@ -129,6 +133,10 @@ class FanOut:
             self._breathe()
         self._deliveries += deliveries
         self._bytes += size
+
+
+def _end(stream: Stream) -> None:
+    attempt("a stream could not be ended", stream.abort, "it could not take an event")
 
 
 class _Large:

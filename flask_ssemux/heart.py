@@ -8,14 +8,12 @@ its members and does not grow with the number of all. No frames, no sockets.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Callable, Protocol
 
 from .pulse import Pulse
-
-log = logging.getLogger("flask_ssemux")
+from .supervise import Loop, attempt, survive
 
 #: Looks between two moments in which others may run. A look may write: 2 to 3 ms of work.
 TOGETHER = 200
@@ -24,9 +22,15 @@ TOGETHER = 200
 #: loop 50 ms a turn, may not leave the clock 3 ms of each.
 SHARE = 0.02
 
+#: Seconds until a member whose look raised is looked at again.
+AGAIN = 1.0
+
 
 class Member(Protocol):
-    """Something that wants to be looked at by the clock."""
+    """Something that wants to be looked at by the clock.
+
+    If a look raises, there is another one soon. Before that, a member that can be aborted (a stream) is.
+    """
 
     #: Where the heart keeps it; None when it does not.
     slot: int | None
@@ -102,11 +106,18 @@ class Slots:
             return member
 
     def _look(self, member: Member, last: int) -> None:
-        due: float | None = None
+        now = (last + 1) * self.tick
+        due: float | None = now + AGAIN
         try:
-            due = member.beat((last + 1) * self.tick)
-        except Exception:
-            log.exception("a look at %r failed; it is not looked at again", member)
+            due = member.beat(now)
+        except BaseException as error:
+            survive("a look at a %s failed" % type(member).__name__, error)
+            _abort(member)
+        finally:
+            self._put_back(member, due, last)
+
+    def _put_back(self, member: Member, due: float | None, last: int) -> None:
+        """Keep a member for its next look, unless it was removed, or added, during this one."""
         with self._lock:
             was_removed = member not in self._looked_at
             self._looked_at.discard(member)
@@ -121,6 +132,13 @@ class Slots:
     def _out(self, member: Member) -> None:
         member.slot = None
         self._count -= 1
+
+
+def _abort(member: Member) -> None:
+    """End a stream whose look raised: nobody knows whether its client had its heartbeat."""
+    abort = getattr(member, "abort", None)
+    if abort is not None:
+        attempt("a stream could not be ended", abort, "an error was raised while the stream was looked at")
 
 
 class Heart:
@@ -148,7 +166,10 @@ class Heart:
         self._breathed_at = self._breath_took = 0.0
         self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
-        self._running = False
+        tick = self._slots.tick
+        self._loop = Loop(
+            "ssemux-heart", self._starting, self._is_needed, self._turn, tick, self._begin, self.pulse.end
+        )
         self._is_over = False
         self._is_held = False
         self._looking = threading.Lock()
@@ -157,9 +178,7 @@ class Heart:
         """Look at a member for the first time at ``due``, in seconds of ``clock``."""
         self._slots.add(member, due)
         with self._starting:
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="ssemux-heart", daemon=True).start()
+            self._loop.start()
 
     def remove(self, member: Member) -> None:
         self._slots.remove(member)
@@ -186,20 +205,22 @@ class Heart:
         """When somebody is due, to half a tick; None if nobody is."""
         return self._slots.next_due()
 
-    def _run(self) -> None:
-        tick, turn, clock = self._slots.tick, self.pulse.turn, self.clock
+    def _begin(self) -> None:
         self.pulse.begin()
-        while self._is_needed():
-            with self._looking:
-                if not self._is_held:
-                    turn(clock(), tick)
-            time.sleep(tick)
-            with self._looking:
-                if not self._is_held:
-                    now = clock()
-                    turn(now)
-                    self._slots.run(now, self._breath)
-        self.pulse.end()
+        with self._looking:
+            if not self._is_held:
+                self.pulse.turn(self.clock(), self._slots.tick)
+
+    def _turn(self) -> None:
+        with self._looking:
+            if self._is_held:
+                return
+            now = self.clock()
+            self.pulse.turn(now)
+            try:
+                self._slots.run(now, self._breath)
+            finally:
+                self.pulse.turn(self.clock(), self._slots.tick)
 
     def _breath(self) -> None:
         now = self.clock()
@@ -212,7 +233,4 @@ class Heart:
         self.pulse.turn(self._breathed_at)
 
     def _is_needed(self) -> bool:
-        with self._starting:
-            self._running = len(self._slots) > 0 and not self._is_over
-            return self._running
-
+        return len(self._slots) > 0 and not self._is_over

@@ -7,15 +7,14 @@ lookers. Nothing of it goes through the broker, so none of it is stored. No Flas
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from .. import wire
 from ..brokers import Report
 from ..errors import BrokerError
 from ..lifecycle import Process
-from ..options import log
 from ..stream import CLOSED, Stream
+from ..supervise import Loop
 from .totals import whole
 
 #: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
@@ -32,7 +31,7 @@ class Feed:
         self._process = process
         self._streams: set[Stream] = set()
         self._changing = threading.Lock()
-        self._running = False
+        self._loop = Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._tell, EVERY)
 
     def look(self, past: bool = True) -> dict[str, Any]:
         """All there is to see now; of this worker alone, while the broker is away. Blocks for some seconds then.
@@ -63,32 +62,16 @@ class Feed:
         with self._changing:
             if stream.state is not CLOSED:  # or else it has left
                 self._streams.add(stream)
-                self._begin()
+                self._loop.start()
         return stream
-
-    def _begin(self) -> None:
-        """While nobody else changes anything."""
-        if not self._running:
-            self._running = True
-            threading.Thread(target=self._run, name="ssemux-status", daemon=True).start()
 
     def _left(self, stream: Stream) -> None:
         self._process.on_closed(stream)
         with self._changing:
             self._streams.discard(stream)
 
-    def _run(self) -> None:
-        while self._is_needed():
-            time.sleep(EVERY)
-            try:
-                self._process.mux.tell(list(self._streams), self._frame())
-            except Exception:
-                log.exception("the status could not be told; it is tried again")
-
-    def _is_needed(self) -> bool:
-        with self._changing:
-            self._running = bool(self._streams)
-            return self._running
+    def _tell(self) -> None:
+        self._process.mux.tell(list(self._streams), self._frame())
 
     def _frame(self) -> bytes:
         return wire.own_frame("status", self.look(past=False))

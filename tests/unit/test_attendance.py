@@ -66,7 +66,7 @@ def test_streams_are_counted_by_channel_and_user(broker, attendance):
 
 def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
     attendance.came(stream("ann", "c", "*"))
-    assert broker.told == [] and not attendance._is_running
+    assert broker.told == [] and not attendance._loop.is_running
 
 
 def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
@@ -85,7 +85,7 @@ def test_nobody_is_there_when_all_have_left_and_the_thread_ends(broker, attendan
     for one in streams:
         attendance.left(one)
     wait(broker, {})
-    until(lambda: not attendance._is_running, 5, "a thread waits for nobody")
+    until(lambda: not attendance._loop.is_running, 5, "a thread waits for nobody")
     attendance.came(streams[0])
     wait(broker, {"": 1})
 

@@ -252,17 +252,40 @@ def test_members_that_are_added_during_a_look_get_theirs():
     assert len(second.looks) == 1
 
 
-def test_a_member_that_raises_does_not_stop_the_others(caplog):
+def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(caplog):
     slots = Timed(0.25)
     good, bad = [Clocked(slots, 1) for _ in range(5)], Clocked(slots, 1, then=fail)
     for member in [bad] + good:
         slots.add(member, 1)
-    run(slots, 3)
-    assert [member.looks for member in good] == [[1.0, 2.0, 3.0]] * 5
-    assert (bad.looks, len(slots)) == ([1.0], 5)
+    run(slots, 4)
+    assert [member.looks for member in good] == [[1.0, 2.0, 3.0, 4.0]] * 5
+    assert (bad.looks, len(slots)) == ([1.0, 2.25, 3.5], 6)
     assert [record.getMessage() for record in caplog.records] == [
-        "a look at %r failed; it is not looked at again" % bad
+        "a look at a Clocked failed: ValueError('a bad look')"
     ]
+
+
+def test_a_stream_whose_look_raises_is_ended():
+    slots = Slots(0.25)
+    stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
+    stream.park(fail)  # a transport that cannot be woken
+    slots.add(stream, 20.0)
+    slots.run(20.0)
+    assert stream.reason == "an error was raised while the stream was looked at"
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_what_ends_a_thread_ends_the_heart_and_loses_no_member(error):
+    def end():
+        raise error
+
+    slots = Slots(0.25)
+    member = Clocked(slots, 1, then=end)
+    slots.now = 1.0
+    slots.add(member, 1)
+    with pytest.raises(error):
+        slots.run(1.0)
+    assert len(slots) == 1
 
 
 # -- cost --------------------------------------------------------------------
@@ -299,7 +322,7 @@ def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
 
 def test_there_is_no_thread_before_the_first_member(monkeypatch):
     monkeypatch.setattr("threading.Thread", fail)
-    assert Heart(20)._running is False
+    assert Heart(20)._loop.is_running is False
 
 
 def test_who_is_due_next():

@@ -194,7 +194,7 @@ def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatc
 
     monkeypatch.setattr(process.mux, "open", open_and_leave)
     assert feed.open(None).state is CLOSED
-    assert not feed._streams and not feed._running
+    assert not feed._streams and not feed._loop.is_running
 
 
 def test_a_refusal_of_the_stream_is_not_held_back_either(client):

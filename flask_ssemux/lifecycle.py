@@ -36,7 +36,7 @@ from .quiet import Quiet
 from .slots import Slots
 from .status.census import Census, memory
 from .stream import Stream
-from .transports.choice import handed_over
+from .transports.choice import handed_over, prepare
 from .transports.waiting import THREAD_FILES, greenlets_are_threads
 
 #: What streams, and clients that ask for one, are told when the worker goes.
@@ -123,6 +123,8 @@ class Process:
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         gevent = greenlets_are_threads()
+        if gevent:
+            prepare()
         breathe = self._breathe = _breathe_greenlets if gevent else _breathe_threads
         #: Tells it from all that had, or will have, its process id.
         self._name = "%d-%s" % (os.getpid(), new_epoch())

@@ -152,7 +152,8 @@ class Mux:
             stream.farewell = self.farewell("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
-        self._heart.add(stream, now + self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
+        first = now + self._options.heartbeat * random.uniform(0.5, 1.0)  # no two in one burst
+        self._heart.add(stream, first if stream.ends_at is None else min(first, stream.ends_at))
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
         if orders_taken is not None:

@@ -231,7 +231,7 @@ class Options:
         _seconds,
         "seconds from 1 to 31536000, or off",
         "a stream ends cleanly after this long (spread over 80 to 100 %) and its client resumes: "
-        "rebalances workers, repeats `identify`",
+        "rebalances workers, repeats `identify`; not a view's that `streaming` wraps, which could not resume",
         low=1,
         high=31536000,
         shown="off",

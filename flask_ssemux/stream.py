@@ -212,7 +212,7 @@ class Stream:
             if self._writer is not None and not self.queue:
                 self.sent_at = now  # the writer goes by when the frame was new, which a beat never is
             due = self._next_beat(now, heartbeat)
-        return due if self.ends_at is None else min(due, max(self.ends_at, now))
+        return self._in_time(due, now)
 
     @property
     def is_parked(self) -> bool:
@@ -333,7 +333,11 @@ class Stream:
         elif now >= self._busy_since + WRITE_TIMEOUT:
             self.abort("its client has taken nothing for %g s" % WRITE_TIMEOUT)
             return None
-        return now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4
+        return self._in_time(now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4, now)
+
+    def _in_time(self, due: float, now: float) -> float:
+        """Return when to look next: when it is due, or when the stream's lifetime ends, if that is earlier."""
+        return due if self.ends_at is None else min(due, max(self.ends_at, now))
 
     def _page(self, prologue: Iterator[bytes]) -> bytes:
         """The next page of the prologue, b"" at its end. A page is one read; its frames are not kept."""

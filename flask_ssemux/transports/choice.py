@@ -14,7 +14,7 @@ from ..options import log
 from ..stream import Stream
 from ..visit import Visit
 from .generator import GeneratorTransport, TimedTransport
-from .waiting import greenlets_are_threads
+from .waiting import departures, greenlets_are_threads
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
 
@@ -62,6 +62,16 @@ def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
     if not can_be_taken(environ.get("gunicorn.socket")):
         return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
     return None
+
+
+def prepare() -> None:
+    """Load what streams may need under gevent, and open what watches their clients.
+
+    Once streams run, the process may have no file left, and an import would fail.
+    """
+    from . import handoff  # noqa: F401
+
+    departures()
 
 
 def handed_over() -> int:

@@ -33,8 +33,13 @@ class StreamSocket(socket):
 def send_at_once(connection: Any) -> None:
     """Make a client's connection a ``StreamSocket``, if it is gevent's plain one: not under TLS.
 
-    The object is the server's, and its class is changed in place: it stays the same connection,
-    and a stream is the last that goes over it.
+    The object is the server's, and its class is changed in place: it stays the same connection. Other requests
+    may follow on it, as after a poll.
     """
     if type(connection) is socket:
         connection.__class__ = StreamSocket
+
+
+def is_plain(connection: Any) -> bool:
+    """Return whether this is a connection of gevent's without TLS."""
+    return type(connection) in (socket, StreamSocket)

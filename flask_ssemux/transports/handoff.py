@@ -15,10 +15,9 @@ import sys
 from time import monotonic
 from typing import Any, Callable, Mapping, MutableMapping
 
-from gevent.socket import socket
-
 from ..stream import Stream
 from .generator import GeneratorTransport
+from .gevent_socket import is_plain
 from .lane import Lane, lane
 
 #: Headers of a body that goes out otherwise than it was made here, unless they say "identity".
@@ -79,7 +78,7 @@ class HandoffTransport(GeneratorTransport):
 
 def can_be_taken(connection: Any) -> bool:
     """Whether it is gevent's plain socket, and a loop that a file may leave: not TLS, not libuv."""
-    return type(connection) is socket and getattr(connection.hub.loop, "backend", None) == "epoll"
+    return is_plain(connection) and getattr(connection.hub.loop, "backend", None) == "epoll"
 
 
 def take(connection: Any, stream: Stream, lane: Lane | None) -> Any:

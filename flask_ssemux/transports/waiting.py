@@ -37,18 +37,28 @@ class Departures:
     """All clients whose leaving somebody wants to hear of, in this process; gevent's loop tells."""
 
     def __init__(self) -> None:
+        self._heard: dict[int, Watching] = {}
+        self._watch: Any = None
+        self.open_watch()
+
+    def open_watch(self) -> Any:
+        """Return the ``Watch``; None where the system has no epoll (macOS, BSD), or has no file left for it."""
         from .watch import Watch, has_epoll
 
-        self._heard: dict[int, Watching] = {}
-        #: None where the system has no epoll (macOS, BSD): there a write notices that its client has left.
-        self._watch = Watch(self._told) if has_epoll() else None
+        if self._watch is None and has_epoll():
+            try:
+                self._watch = Watch(self._told)
+            except OSError:
+                return None
+        return self._watch
 
     def add(self, file: int, who: Watching) -> int:
         """The file to ``remove`` before the server closes it: -1 if its leaving is noticed by a write only."""
-        if file < 0 or self._watch is None or not self._watch.is_here:
+        watch = self.open_watch()
+        if file < 0 or watch is None or not watch.is_here:
             return -1
         try:
-            self._watch.add(file)
+            watch.add(file)
         except OSError:
             return -1  # the kernel watches no more
         self._heard[file] = who

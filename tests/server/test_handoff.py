@@ -5,6 +5,8 @@ What every stream does is tested over both transports, in the other files.
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import socket
 import ssl
@@ -271,3 +273,51 @@ def test_a_child_of_the_worker_keeps_no_clients_connection(serve):
             site.publish("room:1", "unharmed")
             other.wait_for(b"unharmed", 2)
     site.wait_figure("streams", 0, 2)
+
+
+def read_answer(client):
+    """The bytes of one answer in chunks."""
+    seen = b""
+    while not seen.endswith(b"0\r\n\r\n"):
+        came = client.recv(65536)
+        assert came, "cut off: %r" % seen[-100:]
+        seen += came
+    return seen
+
+
+def test_a_stream_that_follows_a_waiting_poll_on_its_connection_is_handed_over(serve):
+    site = serve(args=("--keep-alive", "5"), env=QUIET)
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        for _ in range(2):
+            client.sendall(b"GET /events?channel=room:1&poll=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            site.wait_figure("streams", 1, 2)
+            site.publish("room:1", "news")
+            assert b"data: news\n\n" in read_answer(client)
+        client.sendall(REQUEST)
+        wait_handed(site, 1)
+
+
+def limit_files(pid, spare):
+    """Let a process open so many files more, and no more than those."""
+    taken = {int(file) for file in os.listdir("/proc/%d/fd" % pid)}
+    limit = next(limit for limit in range(10000) if limit - len(taken & set(range(limit))) > spare) - 1
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def test_out_of_files_a_stream_goes_by_the_generator(serve):
+    """The connection is the last file that the worker can open: a pair for handing it over is too many."""
+    site = serve(env={"SSEMUX_MAX_STREAMS": "100"})
+    (worker,) = site.server.worker_pids()
+    with site.stream("/events?channel=room:1") as first:
+        first.wait_for(b"ssemux.hello", 2)
+        wait_handed(site, 1)
+        limit_files(worker, 1)
+        with site.stream("/events?channel=room:1") as second:
+            second.wait_for(b": heartbeat\n\n", 3)
+            limit_files(worker, 20)
+            wait_handed(site, 1)
+            site.publish("room:1", "live")
+            second.wait_for(b"data: live\n\n", 2)
+    assert site.wait_figure("streams", 0, 2) < 1
+    assert "/flask_ssemux/" not in site.server.log  # gevent itself logs that it cannot accept another connection

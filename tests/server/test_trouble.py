@@ -121,6 +121,16 @@ def alive(pid):
         return False
 
 
+def test_a_lifetime_is_kept_that_is_shorter_than_a_heartbeat(serve):
+    site = serve(env={"SSEMUX_LIFETIME": "2", "SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"})
+    with site.herd(5) as streams, site.herd(3, "/events?poll=1") as polls:
+        everyone = [*streams, *polls]
+        for stream in everyone:
+            stream.wait_end(4)
+        assert all(1.3 < stream.ended_at - stream.opened_at < 2.5 for stream in everyone)
+        assert {stream.frames()[-1].comments for stream in everyone} == {(" its lifetime is over",)}
+
+
 def test_a_stream_that_has_lived_long_enough_ends_cleanly_and_resumes(serve):
     site = serve(env={"SSEMUX_LIFETIME": "2"})
     with site.stream("/events?channel=room:1") as stream:

@@ -649,6 +649,13 @@ def test_the_end_is_looked_for_in_time():
     assert 8.0 <= mortal(70.0)[0].beat(5.0) <= 20.0
 
 
+def test_the_end_is_looked_for_in_time_while_a_write_hangs():
+    stream = live()
+    stream.ends_at, stream.farewell = 7.0, b"bye"
+    stream.offer(b"a")
+    assert (stream.beat(5.0), stream.beat(6.0)) == (7.0, 7.0)
+
+
 def test_a_life_ends_cleanly():
     stream, wake = mortal(7.0)
     stream.beat(7.0)

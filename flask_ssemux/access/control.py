@@ -7,10 +7,11 @@ What may be ordered, and how it travels, is ``orders.py``'s; no HTTP, no broker 
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
 from .. import wire
-from ..brokers import Broker, Record
+from ..brokers import Broker, Merge, Range, Record
+from ..brokers.base import PAGE_BYTES
 from ..errors import BrokerUnavailable
 from ..fanout import SLICE
 from ..options import log
@@ -58,20 +59,14 @@ class Control:
         :raises BrokerUnavailable: the store did not answer.
         """
         upto = max(upto, broker.want([CHANNEL]).place)
-        page = broker.read([CHANNEL], 0, upto, PAGE)
-        while page.records:
-            for record in page.records:
-                self._note(record)
-            page = broker.read([CHANNEL], page.records[-1].sequence, upto, PAGE)
+        for record in _orders(broker, upto):
+            self._note(record)
 
     def renew(self, broker: Broker, upto: int) -> None:
         """Carry out the orders that the new life began with, before its events are delivered here."""
         try:
-            page = broker.read([CHANNEL], 0, upto, PAGE)
-            while page.records:
-                for record in page.records:
-                    self.take(record)
-                page = broker.read([CHANNEL], page.records[-1].sequence, upto, PAGE)
+            for record in _orders(broker, upto):
+                self.take(record)
         except BrokerUnavailable:
             self.lost()
 
@@ -140,6 +135,14 @@ class Control:
             if len(self._stops) > self._most:
                 del self._stops[next(iter(self._stops))]
         return order
+
+
+def _orders(broker: Broker, upto: int) -> Iterator[Record]:
+    """The orders that are kept, up to a place, oldest first."""
+    merge, is_whole = Merge(broker.read_channels, {CHANNEL: Range(0, upto)}), False
+    while not is_whole:
+        records, _, is_whole = merge.page(PAGE, PAGE_BYTES)
+        yield from records
 
 
 def end(stream: Stream, reason: str, last: bytes) -> None:

@@ -9,11 +9,15 @@ import os
 
 from ..errors import ConfigurationError
 from ..redact import without_password
-from .base import Broker, History, Listener, Page, Record, Report, Wanted
+from .base import Broker, Listener, Report
 from .memory import MemoryBroker
+from .merge import Merge
+from .records import History, Page, Part, Range, Record, Wanted
 from .sqlite import SQLiteBroker
 
-__all__ = ["Broker", "History", "Listener", "Page", "Record", "Report", "Wanted", "open_broker"]
+__all__ = [
+    "Broker", "History", "Listener", "Merge", "Page", "Part", "Range", "Record", "Report", "Wanted", "open_broker",
+]  # fmt: skip
 
 #: What the Redis broker's URLs begin with.
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")

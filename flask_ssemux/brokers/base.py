@@ -19,11 +19,18 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 
 from ..errors import BrokerUnavailable
 from ..wire import Cursor
+from .merge import Merge
+from .records import Floors, History, Page, Part, Range, Record, Wanted
+
+__all__ = ["Floors", "History", "Page", "Part", "Range", "Record", "Wanted"]
 
 log = logging.getLogger("flask_ssemux")
 
 #: Seconds that ``append`` and ``read`` wait for a busy store before ``BrokerUnavailable``.
 WAIT = 2.0
+
+#: Bytes of bodies after which a page of ``read`` ends.
+PAGE_BYTES = 1024 * 1024
 
 #: Seconds after which a hold that its process did not renew no longer counts.
 HOLD_SECONDS = 60.0
@@ -34,58 +41,6 @@ REPORT_SECONDS = 5.0
 #: Seconds after which a report that was not made anew no longer counts: what gunicorn, by default, lets a worker be
 #: blocked. One that was killed is missed sooner by those on its own host.
 REPORT_LASTS = 30.0
-
-
-class Record(NamedTuple):
-    """An event as a broker keeps it.
-
-    :param sequence: its place in the broker's order.
-    :param channel: where it was published.
-    :param body: its frame without the ``id``, as ``wire.body`` made it.
-    :param latest: of the events of its channel with this key, only the newest is kept; None: it is kept beside others.
-    """
-
-    sequence: int
-    channel: str
-    body: bytes
-    latest: str | None = None
-
-
-class History(NamedTuple):
-    """How much an engine keeps; the limit that is reached first counts.
-
-    :param seconds: the age of an event.
-    :param events: the events of each channel.
-    :param size: the bytes of the bodies of all events of the store; the oldest go first.
-    """
-
-    seconds: float = 3600.0
-    events: int = 10000
-    size: int = 256 * 1024 * 1024
-
-
-class Page(NamedTuple):
-    """What ``read`` found, as of one moment.
-
-    :param records: the oldest events of the range asked for, in order.
-    :param missing: the channels of which an event of that range is no longer kept.
-    :param is_whole: whether there are surely no more in the range; else read on after the last.
-    """
-
-    records: list[Record]
-    missing: list[str]
-    is_whole: bool
-
-
-class Wanted(NamedTuple):
-    """From where on channels are delivered, and what is kept of their latest events.
-
-    :param place: all events after this one are delivered.
-    :param latest: the newest event of each key of these channels, as of that place, in order.
-    """
-
-    place: int
-    latest: list[Record]
 
 
 #: How many streams there are, by channel and user; "" is nobody.
@@ -160,12 +115,40 @@ class Broker:
         """
         raise NotImplementedError
 
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
-        """The oldest events of these channels with ``after < sequence <= upto``: ``limit`` of them at most.
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+        """The oldest events of each channel in its range: ``limit`` of each at most, about ``size`` bytes in all.
+
+        Costs what it gives: one search for each channel. The first channel gets one event at least, if it has one. Of
+        a channel for which there is no room left, the part has no events, and ends where the next one begins or before.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
+
+    def floors(self, channels: Iterable[str]) -> Floors:
+        """Up to which place the events of each of these channels are over a limit of the history, now.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        raise NotImplementedError
+
+    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        """The oldest events of these channels with ``after < sequence <= upto``, in order: ``limit`` of them at most.
+
+        For whoever reads once. Whoever reads on keeps a ``Merge``.
+
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        merge = Merge(self.read_channels, dict.fromkeys(channels, Range(after, upto)))
+        records: list[Record] = []
+        missing: list[str] = []
+        left, is_whole = PAGE_BYTES, False
+        while left > 0 and len(records) < limit and not is_whole:
+            more, gone, is_whole = merge.page(limit - len(records), left)
+            records += more
+            missing += gone
+            left -= sum(len(record.body) for record in more)
+        return Page(records, missing, is_whole)
 
     def is_void(self, cursor: Cursor) -> bool:
         """Whether this place was given out, in this life of the history, to an event that the store lost since.

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from itertools import takewhile
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 from ..errors import BrokerClosed
 from ..wire import Cursor
 from . import base
-from .base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log, new_epoch
+from .base import Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log, new_epoch
 
 #: Events delivered at a time.
 BATCH = 500
@@ -32,6 +33,8 @@ class MemoryBroker(Broker):
         self._epoch = new_epoch()
         self._changed = threading.Condition()
         self._kept: deque[tuple[float, Record]] = deque()
+        #: The same, by channel.
+        self._of: dict[str, list[Record]] = {}
         self._latest: dict[str, dict[str, tuple[float, Record]]] = {}
         self._counts: dict[str, int] = {}
         self._floors: dict[str, int] = {}
@@ -50,6 +53,7 @@ class MemoryBroker(Broker):
             self._sequence += 1
             entry = (time.monotonic(), Record(self._sequence, channel, body, latest))
             self._kept.append(entry)
+            self._of.setdefault(channel, []).append(entry[1])
             self._counts[channel] = self._counts.get(channel, 0) + 1
             if latest is not None:
                 self._supersede(channel, latest, entry)
@@ -62,13 +66,21 @@ class MemoryBroker(Broker):
             self._check_open()
             return self._head()
 
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
-        wanted = set(channels)
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+        parts: dict[str, Part] = {}
         with self._changed:
             self._check_open()
-            found = [record for _, record in self._kept if after < record.sequence <= upto and record.channel in wanted]
-            gone = [name for name in wanted if self._floors.get(name, 0) > after]
-            return Page(found[:limit], gone, len(found) < limit)
+            for channel, (after, upto) in ranges.items():
+                floor = self._floors.get(channel, 0)
+                part = _part(self._of.get(channel, []), max(after, floor), upto, limit, size, not parts)
+                size -= sum(len(record.body) for record in part.records)
+                parts[channel] = part._replace(is_missing=floor > after)
+        return parts
+
+    def floors(self, channels: Iterable[str]) -> Floors:
+        with self._changed:
+            self._check_open()
+            return Floors(self._head(), {channel: self._floors.get(channel, 0) for channel in channels})
 
     def listen(self, listener: Listener) -> Cursor:
         with self._changed:
@@ -190,6 +202,7 @@ class MemoryBroker(Broker):
         before, keys[key] = keys.get(key), entry
         if before is not None:
             self._kept.remove(before)
+            self._of[channel].remove(before[1])
             self._counts[channel] -= 1
 
     def _forget(self, record: Record) -> None:
@@ -198,6 +211,9 @@ class MemoryBroker(Broker):
             if not self._latest[record.channel]:
                 del self._latest[record.channel]
         self._floors[record.channel] = record.sequence
+        del self._of[record.channel][0]
+        if not self._of[record.channel]:
+            del self._of[record.channel]
         self._counts[record.channel] -= 1
         if not self._counts[record.channel]:
             del self._counts[record.channel]
@@ -218,3 +234,17 @@ class MemoryBroker(Broker):
                     listener.deliver(news)
             except Exception:
                 log.exception("delivery from the memory broker failed")
+
+
+def _part(kept: list[Record], after: int, upto: int, limit: int, size: int, is_first: bool) -> Part:
+    """The oldest events of one channel in a range, as ``read_channels`` gives them."""
+    records: list[Record] = []
+    for index in range(bisect_right(kept, (after, chr(0x10FFFF))), len(kept)):
+        record = kept[index]
+        if record.sequence > upto:
+            break
+        if len(records) == limit or (size <= 0 and not (is_first and not records)):
+            return Part(records, records[-1].sequence if records else record.sequence - 1, False)
+        records.append(record)
+        size -= len(record.body)
+    return Part(records, max(upto, after), False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_ssemux.brokers import Record
+from flask_ssemux.brokers import Merge, Page, Range, Record
 from flask_ssemux.errors import BrokerClosed
 from flask_ssemux.wire import Cursor
 from tests.harness.waiting import until
@@ -82,6 +83,58 @@ def test_bodies_are_kept_to_the_byte(broker):
     body = bytes(range(256)) * 40
     broker.append("é:\U0001f600", body)
     assert broker.read(["é:\U0001f600"], 0, ALL, 10).records == [Record(1, "é:\U0001f600", body)]
+
+
+def test_each_channel_is_read_from_its_own_place(broker):
+    fill(broker, ["a", "b"] * 10)
+    parts = broker.read_channels({"a": Range(4, 20), "b": Range(13, 17), "never": Range(0, 20)}, 3, 10**6)
+    assert {name: ([r.sequence for r in part.records], *part[1:]) for name, part in parts.items()} == {
+        "a": ([5, 7, 9], 9, False), "b": ([14, 16], 17, False), "never": ([], 20, False),
+    }  # fmt: skip
+
+
+def test_reading_costs_what_it_gives(broker):
+    """Bytes are bounded over all channels: the first has one event at least; of the others, the next place is told."""
+    for number in range(30):
+        broker.append("abc"[number % 3], b"%02d" % number + b"x" * 100_000)
+    ranges = {"b": Range(4, 30), "c": Range(0, 30), "a": Range(9, 30), "never": Range(0, 30)}
+    parts = broker.read_channels(ranges, 100, 250_000)
+    assert [r.sequence for r in parts["b"].records] == [5, 8, 11] and parts["b"].upto in (11, 13)
+    assert [(part.records, part.upto) for part in list(parts.values())[1:]] == [([], 2), ([], 9), ([], 30)]
+    parts = broker.read_channels(ranges, 100, 1)
+    assert [len(part.records) for part in parts.values()] == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("limit, size", [(1, 10**6), (7, 40), (1000, 3000), (1000, 10**6)])
+def test_a_merge_gives_all_in_order_once_and_reads_nothing_twice(broker, limit, size):
+    chance, asked = random.Random(limit), []
+    names = ["c%d" % number for number in range(30)]
+    cursors = [
+        broker.append(chance.choice(names[: 1 + number // 10]), b"x" * chance.randrange(60)) for number in range(400)
+    ]
+    top = cursors[-1].sequence
+
+    def fetch(*question):
+        parts = broker.read_channels(*question)
+        asked.extend(record.sequence for part in parts.values() for record in part.records)
+        return parts
+
+    merge, found, page = Merge(fetch, dict.fromkeys([*names, "never"], Range(50, top))), [], Page([], [], False)
+    while not page.is_whole:
+        page = merge.page(limit, size)
+        assert len(page.records) <= limit and page.missing == []
+        found += [record.sequence for record in page.records]
+    assert found == list(range(51, 401)) == sorted(asked)
+
+
+def test_floors_say_what_is_over_a_limit(make):
+    broker = make(events=10)
+    assert broker.floors(["a"]) == (broker.head(), {"a": 0})
+    fill(broker, ["quiet"] + ["busy"] * 100)
+    head, floors = broker.floors(["quiet", "busy", "never"])
+    assert head == broker.head() and floors["quiet"] == floors["never"] == 0
+    assert broker.read(["busy"], floors["busy"], ALL, 100).missing == []
+    assert broker.read(["busy"], floors["busy"] - 1, ALL, 100).missing == ["busy"]
 
 
 # -- trimming ----------------------------------------------------------------
@@ -253,7 +306,12 @@ def test_after_close_everything_raises_and_closing_again_does_not(broker):
     broker.head()
     broker.close()
     broker.close()
-    for call in (broker.head, lambda: broker.append("a", b""), lambda: broker.read(["a"], 0, 1, 1)):
+    for call in (
+        broker.head,
+        lambda: broker.append("a", b""),
+        lambda: broker.read(["a"], 0, 1, 1),
+        lambda: broker.floors(["a"]),
+    ):
         with pytest.raises(BrokerClosed):
             call()
     with pytest.raises(BrokerClosed):

@@ -84,7 +84,7 @@ def test_is_as_the_broker_whatever_is_asked_in_whatever_order(monkeypatch):
                 chance.sample(channels, chance.randrange(1, 5)), chance.randrange(top + 1), chance.randrange(top + 1),
                 chance.choice([1, 3, 5, 7]),
             )  # fmt: skip
-            assert shared.read(*question) == broker.real.read(*question), (seed, question)
+            assert shared.read(*question)[:2] == broker.real.read(*question)[:2], (seed, question)
 
 
 def test_pages_of_a_long_replay_are_read_as_they_are_needed(broker, shared):

@@ -35,12 +35,12 @@ import itertools
 import json
 import os
 import threading
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
-from ..base import Broker, History, Listener, Page, Record, Report, Streams, Wanted, log
+from ..base import Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log
 from . import scripts
 from .address import Address
 from .line import Line
@@ -101,14 +101,29 @@ class RedisBroker(Broker):
     def head(self) -> Cursor:
         return self.look().head
 
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
-        names = list(channels)
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
         expected = self._tail.at.epoch if self._tail else self._known.epoch
-        answer = self.call(scripts.READ, after, after + 1, upto, limit, *names, line="reading")
-        epoch = self._noted(answer).epoch
-        if expected and epoch != expected:
+        names = list(ranges)
+        asked = itertools.chain.from_iterable((name, *ranges[name]) for name in names)
+        answer = self.call(scripts.READ, limit, size, *asked, line="reading")
+        self._expect(expected, self._noted(answer))
+        records: dict[str, list[Record]] = {name: [] for name in names}
+        for record in _records(answer[2], names):
+            records[record.channel].append(record)
+        told = iter(answer[3])
+        return {name: Part(records[name], int(upto), bool(gone)) for name, upto, gone in zip(names, told, told)}
+
+    def floors(self, channels: Iterable[str]) -> Floors:
+        names = list(channels)
+        answer = self.call(scripts.FLOORS, *names, line="reading")
+        return Floors(self._noted(answer), dict(zip(names, map(int, answer[2]))))
+
+    def _expect(self, epoch: str, cursor: Cursor) -> None:
+        """
+        :raises BrokerBehind: what was answered is of another life.
+        """
+        if epoch and cursor.epoch != epoch:
             raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
-        return Page(_records(answer[3], names), [name.decode("utf-8") for name in answer[2]], bool(answer[4]))
 
     def is_void(self, cursor: Cursor) -> bool:
         epoch, voids = self._voids

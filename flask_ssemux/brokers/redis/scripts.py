@@ -20,8 +20,8 @@ def _script(name: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
 
 
-APPEND, HEAD, READ, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM = map(
-    _script, ("append", "head", "read", "hold", "places", "show_oldest", "oldest", "claim")
+APPEND, HEAD, READ, FLOORS, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM = map(
+    _script, ("append", "head", "read", "floors", "hold", "places", "show_oldest", "oldest", "claim")
 )
 REPORT, REPORTS, FIGURES, PRESENT, PRESENCE = map(
     _script, ("report", "reports", "figures", "present", "presence")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
-from ..base import Listener, Record, log
+from ..base import Listener, Range, Record, log
+from ..merge import Merge
 from .address import driver
 from .subscription import BATCH, CHECK, TICK, News, Subscription
 
@@ -144,13 +145,16 @@ class Tail:
         if look.head.epoch != self.at.epoch:
             self.at = look.born
             self._tell(self._listener.renewed, look.born)
-        wanted, head = self._wanted_now(), look.head
-        while wanted and self.at.sequence < head.sequence:
-            page = self._broker.read(wanted, self.at.sequence, head.sequence, BATCH)
-            if page.missing:
-                self._tell(self._listener.gap, page.missing, head)
-            self.at = head if page.is_whole else Cursor(head.epoch, page.records[-1].sequence)
-            self._deliver(page.records)
+        head, missed = look.head, Range(self.at.sequence, look.head.sequence)
+        merge = Merge(self._broker.read_channels, dict.fromkeys(self._wanted_now(), missed))
+        is_whole = missed.after >= missed.upto
+        while not is_whole:
+            records, gone, is_whole = merge.page(BATCH, base.PAGE_BYTES)
+            if records:
+                self.at = Cursor(head.epoch, records[-1].sequence)
+            self._deliver(records)
+            if gone:
+                self._tell(self._listener.gap, gone, head)
         self.at = head
 
     def _wanted_now(self) -> list[str]:

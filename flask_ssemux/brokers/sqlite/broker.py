@@ -8,12 +8,12 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
-from ..base import Broker, History, Listener, Page, Report, Streams, Wanted, log
+from ..base import Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
 from .connection import is_busy
 from .file import File
 from .tail import Tail
@@ -49,11 +49,13 @@ class SQLiteBroker(Broker):
         with self._opened() as file:
             return file.events.head()
 
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
         with self._opened() as file, file.reading():
-            names = list(channels)
-            found = file.events.events_of(names, after, upto, limit)
-            return Page(found, file.events.missing(names, after), len(found) < limit)
+            return file.past.read_channels(ranges, limit, size)
+
+    def floors(self, channels: Iterable[str]) -> Floors:
+        with self._opened() as file, file.reading():
+            return Floors(file.events.head(), file.past.floors(channels))
 
     def listen(self, listener: Listener) -> Cursor:
         start = self.head()

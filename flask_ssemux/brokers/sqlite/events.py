@@ -1,4 +1,7 @@
-"""Events in their order: appended, read, looked for, trimmed. No places, no presence; no threads."""
+"""Events in their order: appended, looked for, trimmed. Reading them again is ``reading.py``'s.
+
+No places, no presence; no threads.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ FLOORS = 100_000
 #: Seconds between two counts of them.
 FLOORS_SECONDS = 60.0
 
-_RECORD = "sequence, channel, body, latest"
+RECORD = "sequence, channel, body, latest"
 
 
 class Events:
@@ -69,36 +72,15 @@ class Events:
         row = self._file.read("SELECT max(sequence) FROM events").fetchone()
         return Cursor(self._file.epoch, row[0] or 0)
 
-    def events_of(self, channels: list[str], after: int, upto: int, limit: int) -> list[Record]:
-        """One indexed search for each channel, merged: cost grows with what is found."""
-        found: list[Record] = []
-        for channel in channels:
-            found.extend(
-                Record(*row)
-                for row in self._file.read(
-                    "SELECT " + _RECORD + " FROM events WHERE channel = ? AND sequence > ? "
-                    "AND sequence <= ? ORDER BY sequence LIMIT ?",
-                    (channel, after, upto, limit),
-                )
-            )
-        found.sort()
-        return found[:limit]
-
     def wanted(self, channels: list[str]) -> Wanted:
         """In one statement, so that it needs no transaction: most streams that open ask for their user's channel."""
         rows = self._file.read(
-            "SELECT head, " + _RECORD + " FROM (SELECT max(sequence) AS head FROM events) "
+            "SELECT head, " + RECORD + " FROM (SELECT max(sequence) AS head FROM events) "
             "LEFT JOIN events ON channel IN (%s) AND latest IS NOT NULL" % ", ".join("?" * len(channels)),
             tuple(channels),
         ).fetchall()
         found = [Record(*row) for _, *row in rows if row[0] is not None]
         return Wanted(rows[0][0] or 0, sorted(found))
-
-    def missing(self, channels: list[str], after: int) -> list[str]:
-        (forgotten,) = self._file.read("SELECT forgotten FROM life").fetchone()
-        floor_of = "SELECT floor FROM channels WHERE name = ?"
-        floors = ((name, self._file.read(floor_of, (name,)).fetchone()) for name in channels)
-        return [name for name, row in floors if (row[0] if row else forgotten) > after]
 
     def is_changed(self) -> bool:
         """Whether any other connection, of this process or not, committed since the last call."""
@@ -109,7 +91,7 @@ class Events:
     def news(self, after: int) -> tuple[list[Record], list[str]]:
         """What was appended after a place; and channels of which a part of it is already trimmed."""
         rows = self._file.read(
-            "SELECT " + _RECORD + " FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            "SELECT " + RECORD + " FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, BATCH),
         )
         found = [Record(*row) for row in rows]

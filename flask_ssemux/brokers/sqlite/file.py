@@ -13,6 +13,7 @@ from .connection import connect, create_file, find_place, measure_size, run_pati
 from .events import Events
 from .places import Places
 from .presence import Presence
+from .reading import Reading
 from .schema import prepare_tables
 
 #: Seconds between two looks at whether the file is still the one that is open.
@@ -39,7 +40,8 @@ class File:
             copied = was[1] if was[0] != self.place else ""
             self._prepare(history or History(), history is not None, crashed, copied)
             self._checked_at = time.monotonic()
-            self.events, self.places, self.presence = Events(self), Places(self), Presence(self)
+            self.events, self.past = Events(self), Reading(self)
+            self.places, self.presence = Places(self), Presence(self)
         except BaseException:
             self.close()
             raise

@@ -1,69 +1,74 @@
--- The oldest events of some channels in a range, as of one moment; and channels of which some are no more.
+-- The oldest events of some channels, of each in a range of its own, as of one moment.
 --
--- ARGV     after (its events have been seen), the place behind it, upto, the most events, channels ...
--- returns  epoch, sequence, missing channels, in one list the number of the channel, sequence, body, key ...,
---          and whether that is all of the range: many bytes would hold up everyone, and are left for the next call
+-- ARGV     the most events of a channel, bytes in all, then channel, after (its events have been seen), upto ...
+-- returns  epoch, sequence, in one list the number of the channel, sequence, body, key of each event; in another, of
+--          each channel up to where these are all of its events, and whether some of the range are missing (1 or 0)
+--
+-- Everyone waits for a script. It looks at SCANNED bytes more at most than it gives: a stream cannot say where its next
+-- event is without reading that event.
 
-local BYTES = 1000000
+local SCANNED = 1000000
 
-local after, first, upto, limit = tonumber(ARGV[own + 1]), ARGV[own + 2], ARGV[own + 3], tonumber(ARGV[own + 4])
-local void, missing, found, whole = is_void(after), {}, {}, 1
+local limit, room = tonumber(ARGV[own + 1]), tonumber(ARGV[own + 2])
+local rows, parts, scanned, bytes, events = {}, {}, 0, 0, 0
 
--- A channel's events into `found`; what lies behind the last that there was room for need not be read of others.
-local function take(number, channel)
-  local from, room, bytes, step = first, limit, 0, 10
+-- How many of a channel's entries to ask for: what there is room for, by the mean of what was found so far.
+local function step(most)
+  local mean = bytes / math.max(events, 1)
+  return math.max(1, math.min(most, events == 0 and 1 or math.floor(room / math.max(mean, 1))))
+end
+
+-- A channel's events into `rows`; up to where that is all of them.
+local function take(number, channel, from, upto)
+  local count = 0
   while true do
-    local entries = redis.call('XRANGE', stream_of(channel), from, upto, 'COUNT', math.min(step, room))
+    local asked = step(limit - count)
+    local entries = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', asked)
     for _, entry in ipairs(entries) do
-      local sequence, body = tonumber(string.match(entry[1], '^%d+')), entry[2][2]
-      found[#found + 1] = {channel = number, sequence = sequence, body = body, key = entry[2][4] or ''}
-      bytes = bytes + #body
-      from = text(sequence + 1)
+      local at, body = string.match(entry[1], '^%d+'), entry[2][2]
+      rows[#rows + 1] = number
+      rows[#rows + 1] = at
+      rows[#rows + 1] = body
+      rows[#rows + 1] = entry[2][4] or ''
+      from, room, bytes, events, count = tonumber(at) + 1, room - #body, bytes + #body, events + 1, count + 1
     end
-    room = room - #entries
-    if #entries < math.min(step, room + #entries) then
-      return
-    end
-    if room == 0 or bytes > BYTES then
-      upto, whole = text(found[#found].sequence), 0
-      return
-    end
-    if bytes < BYTES / 20 then
-      step = step * 4
+    if #entries < asked then
+      return upto, count
+    elseif count >= limit or room <= 0 then
+      return from - 1, count
     end
   end
 end
 
-for index = own + 5, #ARGV do
-  local channel, before = ARGV[index], #found
-  take(index - own - 5, channel)
-  local kept = redis.call('ZSCORE', base .. 'firsts', channel)
-  if kept and #found == before and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
-    redis.call('ZREM', base .. 'firsts', channel)
-    set_floor(channel, sequence)
+-- Where a channel's next event is: all up to the place before it is known.
+local function find(channel, from, upto)
+  if scanned > SCANNED then
+    return from - 1
   end
-  if void or floor_of(channel) > after then
-    missing[#missing + 1] = channel
+  local entry = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', 1)[1]
+  if not entry then
+    return upto
   end
+  scanned = scanned + #entry[2][2]
+  return tonumber(string.match(entry[1], '^%d+')) - 1
 end
 
-table.sort(found, function(one, other) return one.sequence < other.sequence end)
-local rows, bytes, last = {}, 0, tonumber(upto)
-for index, event in ipairs(found) do
-  if event.sequence > last then
-    break
+for index = own + 3, #ARGV, 3 do
+  local channel, after, upto = ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
+  local first, whole, count = math.max(after, floor_of(channel)) + 1, upto, 0
+  if first <= upto then
+    if room > 0 then
+      whole, count = take((index - own - 3) / 3, channel, first, upto)
+    else
+      whole = find(channel, first, upto)
+    end
+    local kept = count == 0 and whole == upto and redis.call('ZSCORE', base .. 'firsts', channel)
+    if kept and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
+      redis.call('ZREM', base .. 'firsts', channel)
+      set_floor(channel, sequence)
+    end
   end
-  if index > limit or bytes > BYTES then
-    whole = 0
-    break
-  end
-  rows[#rows + 1] = event.channel
-  rows[#rows + 1] = text(event.sequence)
-  rows[#rows + 1] = event.body
-  rows[#rows + 1] = event.key
-  bytes = bytes + #event.body
+  parts[#parts + 1] = text(whole)
+  parts[#parts + 1] = (is_void(after) or floor_of(channel) > after) and 1 or 0
 end
-if #rows == 4 * limit then
-  whole = 0
-end
-return {epoch, text(sequence), missing, rows, whole}
+return {epoch, text(sequence), rows, parts}

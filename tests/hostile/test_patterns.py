@@ -1,6 +1,6 @@
 """Patterns of channels under attack: matching takes linear time, and each channel has one reading.
 
-The CPU time of whole requests is measured too: what a client sends is at most 8 KB, whatever the application's rules are.
+The CPU time of whole requests is measured too: a client sends at most 8 KB, whatever the rules of the application are.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("query", ATTACKS, ids=lambda query: query[:20])
-@pytest.mark.parametrize("path", ["/events", "/events/", "/fixed/a/b", "/fixed/%s/b" % ("-" * 4000)], ids=lambda p: p[:12])
+@pytest.mark.parametrize("path", ["/events", "/events/", "/fixed/a/b", "/fixed/%s/b" % ("-" * 4000)], ids=range(4))
 def test_a_request_of_8_kb_costs_little(app, path, query):
     set_rules(app, ["room:<a>-<b>-<c>-<d>-<e>"] + ["<x%d>-<y>-<z>%d" % (number, number) for number in range(100)])
     assert cost(serve, app, path, query[:QUERY], "0" * 4000) < BOUND

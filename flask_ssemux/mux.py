@@ -7,13 +7,12 @@ who may read what is not asked here, and no byte is written to a socket. No Flas
 from __future__ import annotations
 
 import random
-import sys
 import threading
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 from . import wire
 from .access.control import Control
-from .access.orders import CHANNEL
+from .access.orders import CHANNEL, ROOM_CHANNEL
 from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
@@ -23,6 +22,7 @@ from .latest import Latest
 from .options import Options, log
 from .replay import Replay
 from .stream import Limits, Stream
+from .supervise import attempt
 from .wire import Cursor
 
 #: History events read at a time.
@@ -57,6 +57,8 @@ class Mux:
         #: is what comes next.
         self._channels: dict[str, dict[Stream, None]] = {}
         self._targets: dict[str, list[Stream]] = {}
+        #: The text of each channel, one object for all its streams.
+        self._names: dict[str, str] = {}
         #: Those that the broker delivers, and whose latest events are known here.
         self._wanted: set[str] = set()
         self._latest = Latest()
@@ -74,7 +76,7 @@ class Mux:
         beat = wire.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
         self._fan_out = FanOut(self._limits, breathe)
-        self.control = Control(self._readers, self.farewell, breathe, options.history_events)
+        self.control = Control(self._readers, self.farewell, breathe)
         self._has_orders = False
 
     def __len__(self) -> int:
@@ -133,7 +135,7 @@ class Mux:
         """
         self._listen()
         now = self._heart.clock()
-        stream = Stream(tuple(map(sys.intern, channels)), user_id, self._limits, now)  # one copy for all its readers
+        stream = Stream(tuple(self._names.get(name, name) for name in channels), user_id, self._limits, now)
         seen = wire.newest(last_ids, self._epoch)
         try:
             reason = self._why_void(seen)
@@ -178,14 +180,14 @@ class Mux:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason
         for number, stream in enumerate(self.streams(), 1):
-            self.end(stream, reason)
+            attempt("a stream could not be ended", self.end, stream, reason)
             if number % SLICE == 0:
                 self._breathe()
 
     def cut(self, reason: str) -> None:
         """End at once the streams that are left: their clients did not take their end."""
         for stream in self.streams():
-            stream.abort(reason)
+            attempt("a stream could not be ended", stream.abort, reason)
 
     def end(self, stream: Stream, reason: str) -> None:
         """End one stream cleanly; its client comes back within ±50 % of ``SSEMUX_RETRY``."""
@@ -204,7 +206,7 @@ class Mux:
         with within(self._joining, "streams are opened"):
             with self._lock:
                 for channel in stream.channels:
-                    self._channels.setdefault(channel, {})[stream] = None
+                    self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
                     self._targets.pop(channel, None)
                 # What a client saw elsewhere before it was delivered here is ahead of what is known here.
                 is_ahead = seen is not None and seen.epoch == self._epoch and seen.sequence > self._position
@@ -269,6 +271,7 @@ class Mux:
                 members.pop(stream, None)
                 self._targets.pop(channel, None)
                 if not members and self._channels.pop(channel, None) is not None:
+                    del self._names[channel]
                     self._wanted.discard(channel)
                     self._latest.forget(channel)
                     self.broker.drop(channel)
@@ -285,7 +288,13 @@ class Mux:
     def _listen(self) -> None:
         with within(self._listening, "the broker is asked"):
             if not self._epoch:
-                told = Listener(self._deliver, self._gap, self._renewed, self._lost, self._found)
+                told = Listener(
+                    self._deliver,
+                    lambda channels, head: self._survive(self._gap, channels, head),
+                    lambda head: self._survive(self._renewed, head),
+                    lambda reason: self._survive(self._lost, reason),
+                    lambda: self._survive(self._found),
+                )
                 self._epoch, self._position = self.broker.listen(told)
                 self._placed.set()
             if not self._has_orders:
@@ -293,21 +302,31 @@ class Mux:
                 self._has_orders = True
 
     def _deliver(self, records: Sequence[Record]) -> None:
+        """Give each record to its readers; one that fails costs the others nothing, and its readers hear of a gap."""
         self._placed.wait()
         for record in records:
-            with self._lock:
-                self._position = max(self._position, record.sequence)
-                targets = self._targets_of(record.channel)
-                self._note(record)
-            if record.channel == CHANNEL:
-                self._fan_out.finish()  # what came before the order
-                self.control.take(record)
-            elif targets:
-                self.delivered += len(targets)
-                frame = wire.frame(record.body, "%s-%d" % (self._epoch, record.sequence))
-                if record.latest is not None:
-                    frame = wire.LatestFrame.of(frame, (record.channel, record.latest))
-                self._fan_out.send(targets, frame, record.channel, record.sequence)
+            if not attempt("an event could not be delivered, and its readers are told so", self._give, record):
+                self._survive(self._tell_gap, record.channel)
+
+    def _give(self, record: Record) -> None:
+        with self._lock:
+            self._position = max(self._position, record.sequence)
+            targets = self._targets_of(record.channel)
+            self._note(record)
+        if record.channel in (CHANNEL, ROOM_CHANNEL):
+            self._fan_out.finish()  # what came before the order
+            self.control.take(record)
+        elif targets:
+            self.delivered += len(targets)
+            frame = wire.frame(record.body, "%s-%d" % (self._epoch, record.sequence))
+            if record.latest is not None:
+                frame = wire.LatestFrame.of(frame, (record.channel, record.latest))
+            self._fan_out.send(targets, frame, record.channel, record.sequence)
+
+    def _survive(self, work: Callable[..., None], *args: Any) -> None:
+        """Do what the broker's word asks for; if that raises, all clients come back, and read what they missed."""
+        if not attempt("what the broker said was not done, and all streams end", work, *args):
+            self.cut("an error was raised when the broker said something")
 
     def _note(self, record: Record) -> None:
         """What new subscribers get at once. With the lock held."""
@@ -325,13 +344,17 @@ class Mux:
         self._placed.wait()
         self._fan_out.finish()  # what came before the gap
         for channel in channels:
-            with self._lock:
-                targets = self._targets_of(channel)
-                self._wanted.discard(channel)  # so that the next asks for its latest events
-                self._latest.forget(channel)
             log.warning("events of channel %r were trimmed before this worker saw them", channel)
-            self._fan_out.tell(targets, reset([channel], "history"))
-        if CHANNEL in channels:
+            self._tell_gap(channel)
+
+    def _tell_gap(self, channel: str) -> None:
+        """Its readers missed something; if it is the orders' channel, all clients are asked anew."""
+        with self._lock:
+            targets = self._targets_of(channel)
+            self._wanted.discard(channel)  # so that the next asks for its latest events
+            self._latest.forget(channel)
+        self._fan_out.tell(targets, reset([channel], "history"))
+        if channel == CHANNEL:
             self.control.lost()
 
     def _renewed(self, head: Cursor) -> None:

@@ -6,20 +6,25 @@ What may be ordered, and how it travels, is ``orders.py``'s; no HTTP, no broker 
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 from .. import wire
 from ..brokers import Broker, Merge, Range, Record
 from ..brokers.base import PAGE_BYTES
 from ..errors import BrokerUnavailable
 from ..fanout import SLICE
-from ..options import log
 from ..stream import Stream
-from .orders import CHANNEL, Order
+from ..supervise import attempt
+from .orders import CHANNEL, ROOM_CHANNEL, Order
 
-#: Orders remembered for streams that are being opened: their rules may have been asked before an order came.
-RECENT = 1000
+#: Whom an order is for: a user, a channel, or a user on a channel.
+Target = Tuple[Optional[str], Optional[str]]
+
+#: Targets remembered for streams that are being opened: their rules may have been asked before an order came.
+RECENT = 10_000
+
+#: Targets that are remembered as told to stay away.
+STOPS = 10_000
 
 #: Old orders read at a time.
 PAGE = 500
@@ -31,7 +36,6 @@ class Control:
     :param readers: the streams of a channel, or with None all.
     :param farewell: the last frame of a stream that ends for this reason, and whose client may come back.
     :param breathe: lets the transports take what waits.
-    :param most: users and channels that are remembered as told to stay away.
     """
 
     def __init__(
@@ -39,17 +43,18 @@ class Control:
         readers: Callable[[str | None], Sequence[Stream]],
         farewell: Callable[[str], bytes],
         breathe: Callable[[], None],
-        most: int,
     ) -> None:
         self._readers = readers
         self._farewell = farewell
         self._breathe = breathe
-        self._most = most
         #: Orders that have come.
         self.taken = 0
-        self._recent: deque[Order] = deque(maxlen=RECENT)
-        #: By user and channel, the place of the last order to stay away; oldest first.
-        self._stops: dict[tuple[str | None, str | None], int] = {}
+        #: The last order for each target, and how many had come then; oldest first.
+        self._recent: dict[Target, tuple[int, Order]] = {}
+        #: How many orders had come when the newest was forgotten.
+        self._forgotten = 0
+        #: The place of the last order to stay away for each target; oldest first.
+        self._stops: dict[Target, int] = {}
         #: Ends the oldest stream of a user, if the order is for this process; set where there can be such orders.
         self.replace: Callable[[Order], None] = lambda order: None
 
@@ -58,9 +63,9 @@ class Control:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        upto = max(upto, broker.want([CHANNEL]).place)
+        upto = max(upto, broker.want([CHANNEL, ROOM_CHANNEL]).place)
         for record in _orders(broker, upto):
-            self._note(record)
+            attempt("an old order cannot be understood and is left out", self._note, record)
 
     def renew(self, broker: Broker, upto: int) -> None:
         """Carry out the orders that the new life began with, before its events are delivered here."""
@@ -79,11 +84,21 @@ class Control:
         self._stops.clear()
 
     def take(self, record: Record) -> None:
-        """An order has come."""
+        """An order has come. One that fails may have been for anyone: all are asked anew."""
+        if record.channel == ROOM_CHANNEL:
+            attempt("a user's oldest stream could not be ended", self._make_room, record)
+        elif not attempt("an order failed, and all clients are asked anew", self._obey, record):
+            self.lost()
+
+    def _make_room(self, record: Record) -> None:
+        self.taken += 1
+        self.replace(Order.of(record.body))
+
+    def _obey(self, record: Record) -> None:
         order = self._note(record)
-        if order is not None and order.holder is not None:
+        if order.holder is not None:  # from a version that sent these here
             self.replace(order)
-        elif order is not None:
+        else:
             self.carry_out(order)
 
     def carry_out(self, order: Order) -> None:
@@ -97,17 +112,19 @@ class Control:
 
     def check(self, stream: Stream, taken: int) -> None:
         """Carry out, on a stream that has just joined, what came since ``taken`` was so many."""
-        missed = self.taken - taken
-        recent = list(self._recent)
-        if missed > len(recent):
+        if self.taken == taken:
+            return
+        if taken < self._forgotten:
             self.end(stream, Order(reason="it was opened too slowly"))
-        for order in recent[max(0, len(recent) - missed) :]:
-            if order.holder is None and _is_meant(stream, order):
+        for number, order in reversed(list(self._recent.values())):
+            if number <= taken:
+                break
+            if _is_meant(stream, order):
                 self.end(stream, order)
 
     def is_stopped(self, user_id: str | None, channels: Iterable[str], seen: int) -> bool:
         """Whether a client that saw what came up to this place was told since to stay away."""
-        names: list[tuple[str | None, str | None]] = [(None, channel) for channel in channels]
+        names: list[Target] = [(None, channel) for channel in channels]
         if user_id is not None:
             names.append((user_id, None))
         return any(self._stops.get(name, -1) > seen for name in names)
@@ -120,19 +137,20 @@ class Control:
         else:
             end(stream, order.reason, last + (wire.stay_away("stop", order.reason) if order.stop else b""))
 
-    def _note(self, record: Record) -> Order | None:
-        try:
-            order = Order.of(record.body)
-        except ValueError as error:
-            log.error("an order that cannot be understood is left out: %s: %r", error, record.body)
-            return None
-        self._recent.append(order)
+    def _note(self, record: Record) -> Order:
+        order = Order.of(record.body)
         self.taken += 1
-        if order.stop and order.holder is None:
-            name = order.user, order.channel
+        if order.holder is not None:
+            return order
+        target = order.user, order.channel
+        self._recent.pop(target, None)
+        self._recent[target] = self.taken, order
+        if len(self._recent) > RECENT:
+            self._forgotten, _ = self._recent.pop(next(iter(self._recent)))
+        if order.stop:
             # Old orders are read while new ones come.
-            self._stops[name] = max(record.sequence, self._stops.pop(name, 0))
-            if len(self._stops) > self._most:
+            self._stops[target] = max(record.sequence, self._stops.pop(target, 0))
+            if len(self._stops) > STOPS:
                 del self._stops[next(iter(self._stops))]
         return order
 

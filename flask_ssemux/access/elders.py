@@ -14,7 +14,7 @@ from .. import wire
 from ..aside import aside
 from ..brokers import Broker
 from ..stream import Stream
-from .orders import CHANNEL, Order
+from .orders import ROOM_CHANNEL, Order
 
 #: What the client of the oldest is told.
 REASON = "the user opened more streams than one may hold (SSEMUX_MAX_STREAMS_PER_USER), and this was the oldest"
@@ -54,7 +54,7 @@ class Elders:
         """
         holder = self._broker.oldest(wire.user_channel(user_id))
         if holder is not None:
-            self._broker.append(CHANNEL, Order(user_id, None, True, REASON, holder).body())
+            self._broker.append(ROOM_CHANNEL, Order(user_id, None, True, REASON, holder).body())
 
     def replace(self, order: Order) -> None:
         """Carry such an order out, if it is for this process."""

@@ -17,6 +17,10 @@ from ..errors import ApplicationError, InvalidEvent
 #: Where orders travel. Applications cannot publish here, and clients cannot read it.
 CHANNEL = wire.OWN_PREFIX + "control"
 
+#: Where orders to make room for a user's next stream travel: one user can cause so many that older ones are
+#: trimmed, and those on the other channel must not be among them.
+ROOM_CHANNEL = wire.OWN_PREFIX + "room"
+
 #: Longest reason, in characters: every stream that ends is sent it.
 REASON_LENGTH = 500
 
@@ -49,11 +53,17 @@ class Order(NamedTuple):
         """
         told = json.loads(body)
         if not isinstance(told, dict):
-            raise ValueError("it is no object")
+            raise ValueError("%.200r is no object" % body)
         order = cls(**{name: value for name, value in told.items() if name in cls._fields})
+        if not order._is_well_typed():
+            raise ValueError("%.200r has a value of the wrong type" % body)
         if order.user is None and order.channel is None:
-            raise ValueError("it names neither a user nor a channel")
+            raise ValueError("%.200r names neither a user nor a channel" % body)
         return order
+
+    def _is_well_typed(self) -> bool:
+        names = (self.user, self.channel, self.holder)
+        return all(name is None or isinstance(name, str) for name in names) and isinstance(self.reason, str)
 
 
 class Ordering:

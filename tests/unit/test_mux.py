@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
 import pytest
 
 from flask_ssemux import Publisher
-from flask_ssemux.access.control import RECENT
+from flask_ssemux.access import control
 from flask_ssemux.access.elders import Elders
 from flask_ssemux.access.orders import CHANNEL, Order
 from flask_ssemux.brokers import History, Record, Wanted, open_broker
@@ -449,14 +450,26 @@ def test_an_order_that_comes_while_a_stream_is_opened_is_for_it_too(make):
     assert not mux.open(["a"], "7", orders_taken=mux.orders_taken()).is_over
 
 
-def test_more_orders_than_are_remembered_end_a_stream_that_was_opened_meanwhile(make):
+def test_more_orders_than_are_remembered_end_a_stream_that_was_opened_meanwhile(make, monkeypatch):
+    monkeypatch.setattr(control, "RECENT", 20)
     mux = make()
     taken = mux.orders_taken()
-    for number in range(RECENT + 1):
+    for number in range(21):
         order(mux, user="other %d" % number)
-    wait_taken(mux, RECENT + 1)
+    wait_taken(mux, 21)
     assert mux.open(["a"], "7", orders_taken=taken).is_over
     assert not mux.open(["a"], "7", orders_taken=taken + 1).is_over
+
+
+def test_many_orders_for_the_same_users_end_no_stream_of_others_that_was_opened_meanwhile(make, monkeypatch):
+    monkeypatch.setattr(control, "RECENT", 20)
+    mux = make()
+    taken = mux.orders_taken()
+    for number in range(100):
+        order(mux, user="other %d" % (number % 20))
+    wait_taken(mux, 100)
+    assert not mux.open(["a"], "7", orders_taken=taken).is_over
+    assert mux.open(["a"], "other 3", orders_taken=taken).is_over
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before this worker listens", "live"])
@@ -481,8 +494,9 @@ def test_who_was_away_when_told_to_stay_away_hears_of_it(make, before):
         assert not asks("7", ["b"], fresh)
 
 
-def test_those_told_to_stay_away_are_bounded_by_the_history(make):
-    mux = make(MemoryBroker(History(events=3)), history_events=3)
+def test_those_told_to_stay_away_are_bounded_but_not_by_the_applications_history(make, monkeypatch):
+    monkeypatch.setattr(control, "STOPS", 3)
+    mux = make(MemoryBroker(History(events=1)), history_events=1)
     seen = publish(mux, "a", "seen")
     mux.orders_taken()
     for number in range(4):
@@ -491,15 +505,109 @@ def test_those_told_to_stay_away_are_bounded_by_the_history(make):
     assert [mux.is_to_stay_away(str(number), [], [seen]) for number in range(4)] == [False, True, True, True]
 
 
-def test_an_order_that_cannot_be_understood_is_left_out(make, caplog):
+#: Orders that no version makes; all but the first two were no error, or one that lost the rest of its batch.
+MALFORMED = [
+    b"[]",
+    b"{",
+    b'{"user": [1]}',
+    b'{"user": 7}',
+    b'{"channel": {"a": 1}}',
+    b'{"user": "7", "reason": 5}',
+    b'{"user": "7", "holder": []}',
+    b"[" * 100_000,
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
+def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event(make, caplog, body):
     mux = make()
-    mux.orders_taken()
-    mux.broker.append(CHANNEL, b"[]")
+    clients = [Client(mux.open(["a"], user)) for user in ("7", None)]
+    for client in clients:
+        client.events()
+    mux.broker.append(CHANNEL, body)
+    seen = publish(mux, "a", "in the same batch")
+    for client in clients:
+        assert ends(client) == ([], client.parser.last_event_id)
+        assert client.stream.reason == "orders were lost"
+    back = Client(mux.open(["a"], "7", [clients[0].parser.last_event_id]))
+    assert [event.own_id for event in back.wait(1)] == [seen]
+    publish(mux, "a", "live")
+    assert back.wait(2)[-1].data == "live" and not back.stream.reason
+    assert "an order failed, and all clients are asked anew" in caplog.text
+
+
+@pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
+def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(make, body):
+    broker = MemoryBroker(History())
+    broker.append(CHANNEL, body)
+    mux = make(broker)
+    order(mux, user="8", stop=True)
+    assert not mux.open(["a"], "7").is_over and mux.control.taken == 1
+
+
+# -- errors while something is delivered ----------------------------------------
+
+
+def test_an_event_that_cannot_be_delivered_is_a_gap_that_its_readers_hear_of(make, caplog):
+    """And nobody misses anything else of its batch."""
+    mux = make()
+    reads, others = Client(mux.open(["a"], "7")), Client(mux.open(["b"], "7"))
+    broker = mux.broker
+    with broker._changed:  # one batch
+        publish(mux, "a", "before")
+        broker.append("a", "no bytes")  # whoever has it cannot make a frame of it
+        publish(mux, "a", "after")
+        publish(mux, "b", "after")
+    assert [event.data for event in reads.wait(2)] == ["before", "after"]
+    assert [event.event for event in reads.events()][-3:] == ["message", "ssemux.reset", "message"]
+    assert json.loads(reads.events("ssemux.reset")[0].data) == {"channels": ["a"], "reason": "history"}
+    assert [event.data for event in others.wait(1)] == ["after"] and not others.events("ssemux.reset")
+    [line] = [line for line in caplog.records if line.exc_info]
+    assert "an event could not be delivered" in line.getMessage()
+
+
+def test_where_a_slice_cannot_be_handed_over_its_streams_end_and_read_the_event_when_they_come_back(make):
+    mux = make()
     client = Client(mux.open(["a"], "7"))
     client.events()
-    order(mux, user="7")
-    assert ends(client) == ([], client.parser.last_event_id)
-    assert "an order that cannot be understood is left out" in caplog.text
+    breaths = [OSError("no breath")]
+    mux._fan_out._breathe = lambda: breaths and raises(breaths.pop())
+    mux._fan_out._most = 0
+    seen = publish(mux, "a", "lost at first")
+    until(lambda: client.stream.is_over, 5, "it goes on without its event")
+    back = Client(mux.open(["a"], "7", [client.parser.last_event_id]))
+    assert [event.own_id for event in back.wait(1)] == [seen]
+
+
+@pytest.mark.parametrize("many", [1, SLICE + 1])
+def test_a_broken_stream_costs_no_other_its_event(make, many, monkeypatch):
+    """Its wake-up raises, and so does its end."""
+    mux = make()
+    broken = mux.open(["a"], "7")
+    clients = [Client(mux.open(["a"], "7")) for _ in range(many)]
+    for client in [Client(broken)] + clients:
+        client.events()
+    broken.park(lambda: raises(OSError("it cannot be woken")))
+    broken.sever = lambda: raises(OSError("it cannot be severed"))
+    publish(mux, "a", "first")
+    publish(mux, "a", "second")
+    for client in clients:
+        assert [event.data for event in client.wait(2)] == ["first", "second"]
+    assert broken.is_over
+
+
+def test_where_a_gap_cannot_be_told_all_streams_end(make, monkeypatch):
+    mux = make()
+    client = Client(mux.open(["a"], "7"))
+    client.events()
+    monkeypatch.setattr(mux._fan_out, "tell", lambda *_: raises(OSError("nothing can be told")))
+    mux._survive(mux._gap, ["a"], Cursor(mux.epoch, 1))
+    assert client.stream.is_over
+
+
+def raises(error):
+    raise error
 
 
 def test_an_order_comes_after_what_was_published_before_it_however_many_read(make):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from ..errors import BrokerUnavailable
-from ..wire import Cursor
+from ..wire import OWN_PREFIX, Cursor
 from .merge import Merge
 from .records import Floors, History, Page, Part, Range, Record, Wanted
 
@@ -37,6 +37,17 @@ HOLD_SECONDS = 60.0
 
 #: Seconds between two reports of a process.
 REPORT_SECONDS = 5.0
+
+#: What engines keep for delivery to connected clients, whatever the limits of the history say: events so young, and so
+#: many of the newest; but not more bytes.
+LIVE_SECONDS = 5.0
+LIVE_EVENTS = 500
+LIVE_BYTES = 16 * 1024 * 1024
+
+#: The limits of the extension's own channels, whatever those of the application are: events of each, and seconds of age
+#: at least. Their bytes do not count.
+OWN_EVENTS = 10_000
+OWN_SECONDS = 3600.0
 
 #: Seconds after which a report that was not made anew no longer counts: what gunicorn, by default, lets a worker be
 #: blocked. One that was killed is missed sooner by those on its own host.
@@ -269,6 +280,11 @@ class Broker:
     def close(self) -> None:
         """Stop delivering and let go of everything that is open."""
         raise NotImplementedError
+
+
+def is_own(channel: str) -> bool:
+    """Whether it is one of the extension's own channels, which have limits of their own."""
+    return channel.startswith(OWN_PREFIX)
 
 
 def living(reports: Iterable[tuple[str, float, str]]) -> list[Report]:

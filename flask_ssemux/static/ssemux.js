@@ -1,7 +1,7 @@
-// ssemux.js: the browser's client of flask_ssemux (docs/client.md). No build step; under 8 KB compressed.
+// ssemux.js: the browser's client (docs/client.md), under 8 KB compressed.
 //
-// From the page inwards: SSEMux (each event once), Tabs (one connection for all), Link (a stream that is kept alive),
-// Stream (one request), Parser. What is needed where streams are held back is in ssemux-poll.js.
+// SSEMux gives the page each event once, Tabs share a connection, a Link keeps a stream alive, a Stream is one request.
+// What is needed where streams are held back is in ssemux-poll.js.
 
 const TIMEOUT = 120_000; // ms without a byte
 const HEARTBEAT = 20_000;
@@ -9,13 +9,12 @@ const RETRY = 3_000;
 const LONGEST_WAIT = 60_000;
 const TICK = 5_000;
 const PATIENCE = 1_000; // until a stream says something
-const ANSWER = 3_000; // of a leader
+const ANSWER = 3_000; // what a silent leader has at most
 const ALIVE = 1_000; // how often a leader is heard
 const GATHER = 50; // a new leader hears what tabs read
 const VACATED = 250; // until a place that was given up is free
 const OWN = "ssemux.";
 
-/** What listeners get. */
 class Message {
   constructor(frame) {
     Object.assign(this, frame);
@@ -26,26 +25,23 @@ class Message {
   }
 }
 
-/** Listeners; one that throws costs the others nothing. */
 class Emitter {
-  #listeners = new Map();
+  #listeners = [];
 
   on(event, listener) {
-    this.#listeners.set(event, new Set(this.#listeners.get(event)).add(listener));
+    this.#listeners = [...this.off(event, listener).#listeners, [event, listener]];
     return this;
   }
 
   off(event, listener) {
-    const kept = new Set(this.#listeners.get(event));
-    kept.delete(listener);
-    this.#listeners.set(event, kept);
+    this.#listeners = this.#listeners.filter(([name, other]) => name !== event || other !== listener);
     return this;
   }
 
   emit(event, detail) {
-    for (const listener of this.#listeners.get(event) ?? []) {
+    for (const [name, listener] of this.#listeners) {
       try {
-        listener(detail);
+        if (name === event) listener(detail);
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }
@@ -60,7 +56,7 @@ class Channel extends Emitter {
   }
 }
 
-/** Any number of channels over one connection. "" is the user's own and everyone's. */
+/** Channel "" is the user's own and everyone's. */
 export class SSEMux extends Emitter {
   #channels = new Map();
   #places = new Map(); // by channel: what the page has of it; undefined: nothing yet
@@ -70,17 +66,26 @@ export class SSEMux extends Emitter {
   #source;
   #options;
   #planned;
+  #isAway;
   #quit = new AbortController();
 
   constructor(url, options = {}) {
     super();
-    this.url = new URL(url, globalThis.location?.href).href;
+    this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
     this.state = "connecting";
     this.transport = "stream";
     this.#options = options;
-    const { lastEventId, user } = options;
+    const { lastEventId } = options;
     if (lastEventId !== undefined) [this.#epoch, this.#start] = split(lastEventId);
     this.#places.set("", this.#start);
+    this.#connect(lastEventId);
+    this.#watch();
+    this.#plan();
+  }
+
+  /** Begin after a cursor, with the other tabs or alone. */
+  #connect(lastEventId) {
+    const options = this.#options;
     const tell = {
       wanted: () => this.#wanted(),
       opening: (opening) => this.#begin(opening),
@@ -90,11 +95,11 @@ export class SSEMux extends Emitter {
       error: (problem) => this.#fail(problem),
     };
     const dial = (to, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, to);
-    this.#source = mayShare(options)
-      ? new Tabs(JSON.stringify([OWN, this.url, user]), dial, tell, lastEventId)
-      : dial(tell, lastEventId);
-    this.#watch();
-    this.#plan();
+    let tabs;
+    try {
+      if (mayShare(options)) tabs = new Tabs(JSON.stringify([OWN, this.url, options.user]), dial, tell, lastEventId);
+    } catch {} // the browser forbids it: cookies are blocked, or the page is in a sandbox
+    this.#source = tabs ?? dial(tell, lastEventId);
   }
 
   channel(name) {
@@ -121,7 +126,6 @@ export class SSEMux extends Emitter {
     this.#plan();
   }
 
-  /** Once for all changes of this moment. */
   #plan() {
     if (this.#planned) return;
     this.#planned = true;
@@ -141,28 +145,49 @@ export class SSEMux extends Emitter {
     return this.#places.has(name) && this.#places.get(name) === undefined && !this.#joins.has(name);
   }
 
-  /** The network is back, or somebody looks. */
   #watch() {
-    const { signal } = this.#quit;
-    globalThis.addEventListener?.("online", () => this.#source.wake(true), { signal });
-    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#source.wake(), { signal });
+    const { document } = globalThis;
+    const on = (where, event, act) => where?.addEventListener?.(event, act, { signal: this.#quit.signal });
+    on(globalThis, "online", () => this.#source.wake(true));
+    on(document, "visibilitychange", () => document.hidden || this.#return() || this.#source.wake());
+    on(globalThis, "pagehide", () => this.#leavePage());
+    on(document, "freeze", () => this.#leavePage());
+    on(globalThis, "pageshow", () => this.#return());
+    on(document, "resume", () => this.#return());
+  }
+
+  /** A page that the browser puts away keeps nothing that others wait for. */
+  #leavePage() {
+    this.#isAway = true;
+    this.#source.close();
+    for (const { link } of this.#joins.values()) link.close();
+    this.#become({ state: "connecting" });
+  }
+
+  /** It goes on from where it was. */
+  #return() {
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    this.#connect(this.#source.cursor);
+    for (const { ask } of new Set(this.#joins.values())) ask();
+    this.#plan();
   }
 
   #take(frame) {
     const { event, data, id, channel = "" } = frame;
-    if (this.state === "closed") return undefined;
+    if (this.state === "closed") return;
     const place = this.#place(id);
     if (event.startsWith(OWN)) return this.#own(event, JSON.parse(data));
     if (this.#joins.has(channel)) return this.#joins.get(channel).rest.push(frame);
     const had = this.#places.get(channel);
-    if (had === undefined || place <= had) return undefined;
+    if (had === undefined || place <= had) return;
     if (place !== undefined) this.#places.set(channel, place);
     return (this.#channels.get(channel) ?? this).emit(event, new Message(frame));
   }
 
   /** An event's place; those of another history say nothing about it. */
   #place(id) {
-    if (!id?.includes("-")) return undefined;
+    if (!id?.includes("-")) return;
     const [epoch, place] = split(id);
     if (epoch !== this.#epoch) {
       for (const [name, had] of this.#places) if (had !== undefined) this.#places.set(name, -1);
@@ -171,7 +196,7 @@ export class SSEMux extends Emitter {
     return place;
   }
 
-  /** What a stream says first. Channels that are new to it, and to us, begin with that. */
+  /** What a stream says first: channels that are new begin with that. */
   #begin({ fresh, frames, id }) {
     const begun = fresh.filter((name) => this.#isFresh(name));
     for (const name of begun) this.#places.set(name, -1);
@@ -180,7 +205,7 @@ export class SSEMux extends Emitter {
     for (const name of begun) if (this.#places.get(name) === -1) this.#places.set(name, place);
   }
 
-  /** Others read these already: we ask for their beginning, until we have it. */
+  /** Others read these: we ask for their beginning, until we have it. */
   #join(read, since) {
     const names = read.filter((name) => this.#isFresh(name));
     if (!names.length || this.state === "closed") return;
@@ -191,7 +216,7 @@ export class SSEMux extends Emitter {
       join.link.close();
       for (const name of fresh) this.#joins.delete(name);
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
-      const told = new Set(first.map(({ channel }) => channel).filter(Boolean)); // what came before is in their snapshots
+      const told = new Set(first.map(({ channel }) => channel).filter(Boolean));
       const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
       const from = isBehind(since, id) ? since : id; // a cut leader has yet to pass on the rest
       this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id: from });
@@ -204,9 +229,13 @@ export class SSEMux extends Emitter {
       error: (problem) => this.#fail(problem),
       isSpared: () => true,
     };
-    const join = { rest: [], link: new Link(url, { ...this.#options, lastEventId: undefined }, tell) };
+    const ask = () => {
+      join.link = new Link(url, { ...this.#options, lastEventId: undefined }, tell);
+      join.link.want({ channels: names, fresh: names });
+    };
+    const join = { rest: [], ask };
     for (const name of names) this.#joins.set(name, join);
-    join.link.want({ channels: names, fresh: names });
+    ask();
   }
 
   #own(event, told) {
@@ -248,7 +277,6 @@ function split(cursor) {
   return [cursor.slice(0, cut), Number(cursor.slice(cut + 1))];
 }
 
-/** Whether one cursor is not as far as another. */
 function isBehind(one, other) {
   if (!one || !other) return one;
   const [[epoch, place], [otherEpoch, otherPlace]] = [split(one), split(other)];
@@ -270,16 +298,9 @@ function mayShare({ shared = true, headers, fetch, user }) {
   return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
 }
 
-/**
- * Tabs with one connection: who holds the lock leads, has the Link, and passes on what comes. The leader waits for each
- * tab's own lock: then that tab is no more.
- */
+/** Who holds the lock leads: it has the Link, and passes on what comes. It waits for each tab's own lock: its end. */
 class Tabs {
-  #name;
-  #dial;
-  #tell;
   #post;
-  #cursor;
   #me = crypto.randomUUID();
   #tabs = new Map(); // the leader's: what each wants
   #link;
@@ -288,24 +309,25 @@ class Tabs {
   #leader;
   #alive;
   #isIn; // what is passed on follows our cursor
-  #isMet; // the leader said what it reads: what comes later is for us, too
-  #heard = Date.now();
+  #isMet; // the leader said what it reads
+  #heard = 0;
   #spoke = 0;
   #timer;
   #quit = new AbortController();
   #over = new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
 
   constructor(name, dial, tell, cursor) {
-    this.#name = name;
-    this.#dial = dial;
-    this.#tell = tell;
-    this.#cursor = cursor;
+    Object.assign(this, { name, dial, tell, cursor });
     this.#isIn = !cursor;
     this.#post = new BroadcastChannel(name);
     this.#post.onmessage = ({ data }) => this.#hear(data);
     this.#alive = new Promise((ready) => this.#hold(name + this.#me, {}, () => this.#live(ready)).catch(() => {}));
     this.#stand({});
-    this.#timer = setInterval(() => this.#look(), TICK);
+    this.#look();
+  }
+
+  get #heartbeat() {
+    return this.#state.heartbeat ?? HEARTBEAT;
   }
 
   want(wanted) {
@@ -320,12 +342,12 @@ class Tabs {
 
   close() {
     this.#quit.abort();
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#post.close();
     this.#retire();
   }
 
-  #hold(name, options, held) {
+  async #hold(name, options, held) {
     const signal = options.steal ? undefined : this.#quit.signal; // never both
     return navigator.locks.request(name, { ...options, signal }, held);
   }
@@ -338,26 +360,26 @@ class Tabs {
   #stand(options) {
     const lost = ({ name }) => {
       this.#retire(); // somebody found us frozen
-      if (this.#quit.signal.aborted) return undefined;
-      if (name === "AbortError") return this.#stand({});
+      if (this.#quit.signal.aborted) return;
+      if (name === "AbortError") return options.steal || this.#stand({}); // a thief is in line already
       this.#post.onmessage = null; // no locks for this page: each tab for itself
       return this.#lead();
     };
-    this.#hold(this.#name, options, () => this.#lead()).catch(lost);
+    this.#hold(this.name, options, () => this.#lead()).catch(lost);
   }
 
   #lead() {
-    if (this.#quit.signal.aborted) return undefined;
-    this.#tabs = new Map([[this.#me, this.#tell.wanted()]]);
+    if (this.#quit.signal.aborted) return;
+    this.#tabs = new Map([[this.#me, this.tell.wanted()]]);
     this.#say({ is: "who" });
     setTimeout(() => this.#connect(), GATHER);
     return this.#over;
   }
 
   #connect() {
-    if (!this.#tabs.size) return; // closed, or found frozen
+    if (!this.#tabs.size || this.#link) return; // closed, or found frozen
     const pass = (is) => (it) => this.#pass(is, it);
-    this.#link = this.#dial({
+    this.#link = this.dial({
       opening: (it) => {
         this.#held = it.channels;
         this.#pass("opening", it);
@@ -367,8 +389,8 @@ class Tabs {
       error: pass("error"),
       byte: () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" }),
       isSpared: () => this.#tabs.size > 1,
-    }, this.#cursor);
-    this.#gather(this.#me, this.#tell.wanted());
+    }, this.cursor);
+    this.#gather(this.#me, this.tell.wanted());
   }
 
   #retire() {
@@ -378,18 +400,19 @@ class Tabs {
     this.#held = [];
   }
 
-  /** A silent leader is asked; if it does not answer, its lock is taken. */
+  /** Within a heartbeat a silent leader is asked, and its lock taken if it does not answer. */
   #look() {
     if (this.#link) this.#say({ is: "alive" });
-    else if (Date.now() - this.#heard > TIMEOUT) this.#ask();
+    else if (Date.now() - this.#heard > this.#heartbeat / 2) this.#ask();
+    this.#timer = setTimeout(() => this.#look(), Math.min(TICK, this.#heartbeat / 8));
   }
 
   #ask() {
     const asked = Date.now();
     this.#say({ is: "ping" });
     setTimeout(() => {
-      if (this.#heard < asked && !this.#link && !this.#quit.signal.aborted) this.#stand({ steal: true });
-    }, ANSWER);
+      if (this.#heard < asked && !this.#tabs.size && !this.#quit.signal.aborted) this.#stand({ steal: true });
+    }, Math.min(ANSWER, this.#heartbeat));
   }
 
   #say(words) {
@@ -397,16 +420,14 @@ class Tabs {
     if (!this.#quit.signal.aborted) this.#post.postMessage({ from: this.#me, ...words });
   }
 
-  /** To all tabs, and ourselves. */
   #pass(is, it) {
     this.#say({ is, it });
     this.#receive({ is, it });
   }
 
-  /** Not before we hold the lock that the leader waits for. */
   async #introduce() {
     await this.#alive;
-    this.#say({ is: "want", ...this.#tell.wanted(), cursor: this.#isIn ? undefined : this.#cursor });
+    this.#say({ is: "want", ...this.tell.wanted(), cursor: this.#isIn ? undefined : this.cursor });
   }
 
   #hear(words) {
@@ -415,7 +436,7 @@ class Tabs {
     if (is === "ping") return this.#link && this.#answer();
     if (is === "who") return this.#follow(from);
     this.#leader ??= from;
-    if (this.#link || from !== this.#leader) return undefined; // one that was frozen
+    if (this.#link || from !== this.#leader) return; // one that was frozen
     this.#heard = Date.now();
     return this.#receive(words);
   }
@@ -423,7 +444,7 @@ class Tabs {
   #follow(leader) {
     this.#leader = leader;
     this.#heard = Date.now();
-    this.#isIn = !this.#cursor;
+    this.#isIn = !this.cursor;
     this.#retire(); // if we were frozen
     this.#introduce();
   }
@@ -436,26 +457,26 @@ class Tabs {
   #receive({ is, it }) {
     if (is === "opening" || is === "reads") {
       this.#isMet = true;
-      this.#isIn ||= !isBehind(this.#cursor, it.since);
+      this.#isIn ||= !isBehind(this.cursor, it.since);
     }
     if (is === "opening" || is === "frame") {
       if (!this.#isIn) return;
-      this.#cursor = it.id || this.#cursor;
+      this.cursor = it.id || this.cursor;
     }
-    if (is === "reads") this.#cursor ??= it.since;
+    if (is === "reads") this.cursor ??= it.since;
     if (is === "state") this.#state = it;
-    if (is !== "state" || this.#isMet) this.#tell[is]?.(it); 
-    if (is === "opening") this.#tell.reads({ channels: it.channels, since: it.id });
+    if (is !== "state" || this.#isMet) this.tell[is]?.(it); 
+    if (is === "opening") this.tell.reads({ channels: it.channels, since: it.id });
   }
 
-  /** What a tab wants. One whose cursor is behind ours waits for a stream from there. */
+  /** One whose cursor is behind ours waits for a stream from there. */
   #gather(from, { channels, fresh, cursor }) {
     const isNew = !this.#tabs.has(from);
-    const since = isNew && isBehind(cursor, this.#cursor) ? cursor : undefined;
+    const since = isNew && isBehind(cursor, this.cursor) ? cursor : undefined;
     this.#tabs.set(from, { channels, fresh });
-    if (isNew) this.#hold(this.#name + from, {}, () => this.#forget(from)).catch(() => {});
+    if (isNew) this.#hold(this.name + from, {}, () => this.#forget(from)).catch(() => {});
     if (this.#link) this.#plan(since);
-    else if (since) this.#cursor = since;
+    else if (since) this.cursor = since;
   }
 
   #forget(tab) {
@@ -467,26 +488,22 @@ class Tabs {
     const channels = [...new Set(tabs.flatMap((tab) => tab.channels))];
     const known = tabs.flatMap((tab) => tab.channels.filter((name) => !tab.fresh.includes(name)));
     const fresh = channels.filter((name) => !known.includes(name) && !this.#held.includes(name));
-    this.#pass("reads", { channels: this.#held, since: this.#cursor });
+    this.#pass("reads", { channels: this.#held, since: this.cursor });
     this.#link?.want({ channels, fresh, since });
     this.#say({ is: "state", it: this.#state });
   }
 }
 
-/** Before the next try: `retry` at least, doubled with each failure after the first. */
+/** Before the next try: doubled with each failure after the first. */
 export function pause(retry, failures, random = Math.random()) {
   const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
-/** A stream that is kept alive: if it ends, or its channels change, another follows. */
+/** If its stream ends, or its channels change, another follows. */
 class Link {
-  #url;
-  #options;
-  #tell;
   #channels = [];
   #fresh = [];
-  #cursor;
   #since; // where a tab is yet to read from
   #current; // the stream that has begun
   #next; // what is to follow it
@@ -502,15 +519,12 @@ class Link {
   #watch;
 
   constructor(url, options, tell) {
-    this.#url = url;
-    this.#options = options;
-    this.#tell = tell;
-    this.#cursor = options.lastEventId;
+    Object.assign(this, { url, options, tell, cursor: options.lastEventId });
     this.#timeout = options.timeout ?? TIMEOUT;
     this.#look();
   }
 
-  /** `fresh` are new, and begin now; all others go on after the cursor, or `since`. */
+  /** `fresh` begin now; all others go on after the cursor, or `since`. */
   want({ channels, fresh, since }) {
     const stream = this.#next ?? this.#current;
     const isAsWanted = stream && sameNames(stream.channels, channels) && sameNames(stream.fresh, fresh) && !since;
@@ -521,7 +535,7 @@ class Link {
     if (!isWaiting && !isAsWanted) this.#open();
   }
 
-  /** Look at once. `isSure`: what there is may be dead. */
+  /** `isSure`: what there is may be dead. */
   wake(isSure) {
     const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
     if (this.#timer || (this.#current && !this.#next && (isSure || isSilent))) this.#open();
@@ -546,10 +560,10 @@ class Link {
     this.#next?.end();
     if (!this.#current) this.#become("connecting");
     if (this.#isOver) return;
-    const after = this.#since ?? this.#cursor;
-    const where = address(this.#url, this.#channels, this.#fresh, after);
-    const fetch = this.#fetch ?? this.#options.fetch;
-    const stream = new Stream(where, this.#channels, { ...this.#options, fetch }, {
+    const after = this.#since ?? this.cursor;
+    const where = address(this.url, this.#channels, this.#fresh, after);
+    const fetch = this.#fetch ?? this.options.fetch;
+    const stream = new Stream(where, this.#channels, { ...this.options, fetch }, {
       byte: (stream) => this.#heardOf(stream),
       frame: (stream, frame) => this.#take(stream, frame),
       retry: (milliseconds) => (this.#retry = milliseconds),
@@ -560,11 +574,10 @@ class Link {
     setTimeout(() => stream === this.#next && !stream.isHeard && this.#poll(), PATIENCE);
   }
 
-  /** Streams are held back, as it seems; polls pass everything. */
   async #poll() {
     const { polling } = await import("./ssemux-poll.js").catch(() => ({}));
     if (!polling || this.#fetch || this.#current || this.#isOver) return;
-    this.#fetch = polling(this.#options, () => {
+    this.#fetch = polling(this.options, () => {
       this.#fetch = undefined;
       this.#become(this.#state);
     });
@@ -574,7 +587,7 @@ class Link {
   #heardOf(stream) {
     if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // what follows the opening passes
     if (this.#state === "stale" && stream === this.#current) this.#become("open");
-    this.#tell.byte?.();
+    this.tell.byte?.();
   }
 
   #take(stream, frame) {
@@ -584,24 +597,24 @@ class Link {
       stream.opening.push(frame);
       if (id) this.#follow(stream, id);
     } else if (!(this.#next && event === OWN + "replaced")) { // by our own
-      this.#cursor = id || this.#cursor;
-      this.#tell.frame(frame);
+      this.cursor = id || this.cursor;
+      this.tell.frame(frame);
     }
   }
 
-  /** The next stream says all that the one before it would. */
+  /** It says all that the one before it would. */
   #follow(stream, id) {
     const { after, channels, opening } = stream;
     const fresh = after ? stream.fresh : channels;
     this.#current?.end();
     this.#current = stream;
-    this.#cursor = id;
+    this.cursor = id;
     this.#next = this.#since = undefined;
     this.#failures = 0;
     this.#fresh = stream.fresh = [];
     stream.opened = Date.now();
     this.#become("open");
-    if (!this.#isOver) this.#tell.opening({ since: after, channels, fresh, frames: opening, id });
+    if (!this.#isOver) this.tell.opening({ since: after, channels, fresh, frames: opening, id });
   }
 
   #obey({ heartbeat, timeout }) {
@@ -616,7 +629,7 @@ class Link {
     if (isNext) this.#next = undefined;
     else this.#current = undefined;
     if (this.#isRefused(problem)) return this.#refused(problem);
-    if (problem) this.#tell.error(problem);
+    if (problem) this.tell.error(problem);
     const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
     if (hasNoRoom) {
       this.#current.end(); // there is none for two
@@ -625,7 +638,6 @@ class Link {
     if (!this.#current) this.#become("connecting");
     if (isNext && !isSentAway) this.#failures += 1;
     if (!this.#next) this.#wait(hasNoRoom ? VACATED : pause(this.#retry, this.#failures));
-    return undefined;
   }
 
   #wait(milliseconds) {
@@ -636,21 +648,21 @@ class Link {
   /** Whether one channel may not be read, and others may. */
   #isRefused(problem) {
     const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
-    return isOurs && (this.#current || this.#channels.length > 2 || this.#tell.isSpared?.());
+    return isOurs && (this.#current || this.#channels.length > 2 || this.tell.isSpared?.());
   }
 
   #refused(problem) {
     const without = (names) => names.filter((name) => name !== problem.channel);
     this.#channels = without(this.#channels);
     this.#fresh = without(this.#fresh);
-    this.#tell.error({ ...problem, final: false });
+    this.tell.error({ ...problem, final: false });
     if (!this.#current || !sameNames(this.#current.channels, this.#channels)) this.#open();
   }
 
   #become(state) {
     if (this.#isOver) return;
     this.#state = state;
-    this.#tell.state({ state, transport: this.#fetch ? "poll" : "stream" });
+    this.tell.state({ state, transport: this.#fetch ? "poll" : "stream", heartbeat: this.#heartbeat });
   }
 
   #look() {
@@ -666,7 +678,7 @@ class Link {
 
   #judge(stream) {
     if (stream?.silence > this.#timeout) {
-      stream.end(); // which tells nothing
+      stream.end();
       if (!this.#next) this.#silences += 1;
       this.#ended(stream, { message: `nothing came for ${this.#timeout / 1000} s`, final: false });
       if (this.#silences > 1) this.#poll();
@@ -685,7 +697,7 @@ class Stream {
   #abort = new AbortController();
   #heard = Date.now();
   isHeard = false;
-  isSentAway = false; // the server said when to come back
+  isSentAway; // the server said when to come back
 
   constructor(url, channels, options, tell) {
     this.channels = channels;
@@ -733,7 +745,7 @@ class Stream {
     const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
     for (;;) {
       const { done, value } = await reader.read();
-      if (done || this.#abort.signal.aborted) return undefined;
+      if (done || this.#abort.signal.aborted) return;
       this.#heard = Date.now();
       this.isHeard = true;
       tell.byte(this);
@@ -742,11 +754,11 @@ class Stream {
   }
 }
 
-/** What is wrong with an answer; `final`: for good. */
+/** What is wrong with an answer. */
 async function refusal(response) {
   const { status, headers } = response;
   const type = headers.get("Content-Type") ?? "";
-  if (status === 200 && type.startsWith("text/event-stream")) return undefined;
+  if (status === 200 && type.startsWith("text/event-stream")) return;
   const final = status === 204 || (status >= 400 && status < 500 && ![408, 425, 429].includes(status));
   const told = type.includes("json") ? await response.json().catch(() => null) : null;
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
@@ -754,7 +766,7 @@ async function refusal(response) {
   return { message: told?.message ?? plain, status, final, channel: told?.channel };
 }
 
-/** The format of the stream (WHATWG HTML 9.2.6), with one field more: `channel`. */
+/** WHATWG HTML 9.2.6, with one field more: `channel`. */
 export class Parser {
   #tell;
   #rest = "";
@@ -784,7 +796,6 @@ export class Parser {
     else if (name === "event" || name === "channel") fields[name] = value;
     else if (name === "id" && !value.includes("\0")) fields.id = value;
     else if (name === "retry" && /^[0-9]+$/.test(value)) this.#tell.retry(Number(value));
-    return undefined;
   }
 
   #dispatch() {

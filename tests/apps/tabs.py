@@ -2,7 +2,8 @@
 
 `state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
 `name`, `channels` (by comma), `options` of the client as JSON, `token` (an X-User header by a function, which sends
-`window.token`), and `lockless`; what it sees goes to `window.report`.
+`window.token`), `lockless`, and `sandbox` (an origin of its own, which shares nothing); what it sees goes to
+`window.report`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ for (const name of (query.get("channels") || "").split(",").filter(Boolean)) rea
 mux.on("n", told);
 for (const state of ["connecting", "open", "stale", "closed"])
   mux.on("ssemux." + state, (now) => tell("state", now));
+addEventListener("pageshow", ({ persisted }) => tell("pageshow", { persisted, state: mux.state }));
 for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." + what, (it) => tell(what, { it }));
 </script>
 """
@@ -69,7 +71,14 @@ def create_app() -> Flask:
 
     @app.route("/tab")
     def tab():
-        return Response(TAB, content_type="text/html; charset=utf-8")
+        headers = {"Content-Security-Policy": "sandbox allow-scripts"} if "sandbox" in request.args else {}
+        return Response(TAB, content_type="text/html; charset=utf-8", headers=headers)
+
+    @app.after_request
+    def let_sandboxes_read(response):
+        if request.headers.get("Origin") == "null":
+            response.headers["Access-Control-Allow-Origin"] = "null"
+        return response
 
     @app.route("/say", methods=["POST"])
     def say():

@@ -14,9 +14,13 @@ const FLAGS = [
 /** Prints a line, one JSON object; `at` is now, in seconds since 1970, where the entry does not say. */
 const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
 
+/** What playwright-core passes by default, and a browser of real people does not have. */
+const UNREAL = ["--disable-back-forward-cache"];
+
 function launch(executablePath) {
   const { chromium } = require("playwright-core");
-  return chromium.launch({ executablePath, headless: true, args: FLAGS, timeout: 20000 });
+  const options = { args: FLAGS, ignoreDefaultArgs: UNREAL, headless: true, timeout: 20000 };
+  return chromium.launch({ executablePath, ...options });
 }
 
 /** Does the work with the wish of the command line, and ends the process. */

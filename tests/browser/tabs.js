@@ -2,11 +2,12 @@
 //
 //   node tabs.js '{"browser": "chromium", "program": "/usr/bin/chromium", "url": "http://…", "seconds": 30}'
 //
-// Chromium is driven by its own protocol (playwright-core), Firefox by WebDriver BiDi (puppeteer-core).
+// Chromium is driven by its own protocol (playwright-core), Firefox by WebDriver BiDi (puppeteer-core); `settings` are
+// Firefox's, as in about:config.
 //
 // Commands come on standard input, one JSON object a line, and are done one after the other: {"do": "open", "name": "a",
 // "path": "/tab" (or a whole URL), "query": {…}}, {"do": "close", "name": "a"}, {"do": "run", "name": "a", "code": "…"}; in Chromium also
-// {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw", "name": "a"}, {"do": "offline", "yes": true}.
+// {"do": "block", "name": "a", "seconds": 3} (its main thread), {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw", "name": "a"}, {"do": "offline", "yes": true}.
 // Each is answered by {who: "driver", what: "done", number}. It ends after `seconds`, or when its standard input closes.
 "use strict";
 
@@ -33,9 +34,10 @@ const engines = {
     };
   },
 
-  async firefox(executablePath) {
+  async firefox(executablePath, extraPrefsFirefox) {
     const puppeteer = require("puppeteer-core");
-    const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true, timeout: 20000 });
+    const options = { browser: "firefox", executablePath, extraPrefsFirefox, headless: true, timeout: 20000 };
+    const browser = await puppeteer.launch(options);
     return {
       async newPage() {
         const page = await browser.newPage();
@@ -46,6 +48,13 @@ const engines = {
     };
   },
 };
+
+/** In a page, after this answer. */
+function block(milliseconds) {
+  setTimeout(() => {
+    for (const end = Date.now() + milliseconds; Date.now() < end; );
+  });
+}
 
 function commands(engine, url) {
   const pages = new Map();
@@ -63,11 +72,14 @@ function commands(engine, url) {
     thaw: ({ name }) => engine.thaw(pages.get(name)),
     offline: ({ yes }) => engine.offline(yes),
     run: ({ name, code }) => pages.get(name).evaluate(code),
+    async block({ name, seconds }) {
+      await pages.get(name).evaluate(block, seconds * 1000);
+    },
   };
 }
 
 run(async (wish) => {
-  const engine = await engines[wish.browser](wish.program);
+  const engine = await engines[wish.browser](wish.program, wish.settings);
   try {
     const known = commands(engine, wish.url);
     const over = setTimeout(() => process.exit(0), wish.seconds * 1000);

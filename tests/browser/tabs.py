@@ -24,13 +24,14 @@ LONG = 30
 class Tabs(Script):
     """Pages of one browser, by name; see tabs.js. Their `server` is asked directly, they ask it by way of `url`."""
 
-    def __init__(self, server, browser="chromium", url=None, seconds=60):
+    def __init__(self, server, browser="chromium", url=None, seconds=60, settings=None):
         package, program, driver = BROWSERS[browser]
         need_npm(driver)
         self.server, self.browser = server, browser
         self._numbers = itertools.count(1)
         url = url or server.url
-        super().__init__("tabs.js", seconds, browser=browser, program=need(package, program), url=url)
+        program = need(package, program)
+        super().__init__("tabs.js", seconds, browser=browser, program=program, url=url, settings=settings or {})
 
     def tell(self, do, name=None, **more):
         """Have it done, and wait until it is."""
@@ -44,6 +45,12 @@ class Tabs(Script):
         query = {"channels": ",".join(channels), "options": json.dumps(options), **(query or {})}
         self.tell("open", name, path=site + "/tab", query=query)
         self.wait_all(name, "state", state="open", timeout=WAIT)
+
+    def go(self, name, code, what, **more):
+        """Have a tab's page go elsewhere by its own script, and wait for what is reported there."""
+        before = len(self.all(what=what, **more))
+        self.tell("run", name, code="void setTimeout(() => { %s })" % code)
+        self.wait_for(lambda _: len(self.all(what=what, **more)) > before, WAIT)
 
     def again(self, *names, state="open"):
         """A context manager: in it these tabs enter the state once more."""

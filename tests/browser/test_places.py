@@ -1,0 +1,72 @@
+"""ssemux.js where a page is not an ordinary one: cookies are blocked, `<base href>`, frames and windows without a URL.
+
+The browser's own EventSource works there, and so does this.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.tabs import BROWSERS, WAIT, Tabs
+
+#: Of Firefox: all cookies are blocked, and with them everything that tabs could share.
+BLOCKED = {"network.cookie.cookieBehavior": 2}
+
+#: By place: how a page makes it, with `text` a module's and `base` its base element. All resolve URLs by that.
+PLACES = {
+    "base": "document.head.append(module(document))",
+    "srcdoc": "Object.assign(frame(), {srcdoc: module(document).outerHTML})",
+    "frame": "const {contentDocument: it} = frame(); it.head.append(module(it))",
+    "window": "const it = open('').document; it.head.append(module(it))",
+}
+
+CODE = """
+const base = Object.assign(document.createElement("base"), {href: "/events"});
+document.head.append(base);
+const module = (it) => Object.assign(it.createElement("script"), {type: "module", text: `
+    import {SSEMux} from "/events/ssemux.js";
+    const told = ({data}) => (window.opener ?? top).report({who: "PLACE", what: "event", name: "n", channel: "room:1", data});
+    const mux = new SSEMux("?at=PLACE");
+    mux.channel("room:1").on("n", told);
+    mux.on("ssemux.open", ({state}) => (window.opener ?? top).report({who: "PLACE", what: "state", state}));
+`});
+const frame = () => document.body.appendChild(document.createElement("iframe"));
+MAKE;
+"""
+
+
+@pytest.fixture
+def server(gunicorn):
+    return gunicorn("tests.apps.tabs:create_app()")
+
+
+def test_firefox_that_blocks_cookies(running, server):
+    tabs = running(Tabs(server, "firefox", settings=BLOCKED))
+    for name in ("first", "second"):
+        tabs.open(name, "room:1")
+    tabs.wait_streams(2, "room:1")
+    tabs.say("room:1", count=3)
+    tabs.wait_number(3, "room:1", "first", "second")
+    tabs.check()
+
+
+def test_a_sandbox(running, server):
+    tabs = running(Tabs(server))
+    for name in ("first", "second"):
+        tabs.open(name, "room:1", query={"sandbox": ""})
+    tabs.wait_streams(2, "room:1")
+    tabs.say("room:1", count=3)
+    tabs.wait_number(3, "room:1", "first", "second")
+    tabs.check()
+
+
+@pytest.mark.parametrize("browser", list(BROWSERS))
+def test_urls_are_resolved_as_those_of_event_source(running, server, browser):
+    tabs = running(Tabs(server, browser))
+    for place, make in PLACES.items():
+        tabs.open("page of " + place)
+        tabs.tell("run", "page of " + place, code="{%s}" % CODE.replace("PLACE", place).replace("MAKE", make))
+        tabs.wait_all(place, "state", state="open", timeout=WAIT)
+    tabs.say("room:1", count=3)
+    tabs.wait_number(3, "room:1", *PLACES)
+    tabs.check()

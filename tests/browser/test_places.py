@@ -25,10 +25,10 @@ const base = Object.assign(document.createElement("base"), {href: "/events"});
 document.head.append(base);
 const module = (it) => Object.assign(it.createElement("script"), {type: "module", text: `
     import {SSEMux} from "/events/ssemux.js";
-    const told = ({data}) => (window.opener ?? top).report({who: "PLACE", what: "event", name: "n", channel: "room:1", data});
+    const tell = (what, more) => (window.opener ?? top).report({who: "PLACE", what, ...more});
     const mux = new SSEMux("?at=PLACE");
-    mux.channel("room:1").on("n", told);
-    mux.on("ssemux.open", ({state}) => (window.opener ?? top).report({who: "PLACE", what: "state", state}));
+    mux.channel("room:1").on("n", ({event: name, channel, data}) => tell("event", {name, channel, data}));
+    mux.on("ssemux.open", ({state}) => tell("state", {state}));
 `});
 const frame = () => document.body.appendChild(document.createElement("iframe"));
 MAKE;

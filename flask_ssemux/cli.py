@@ -35,6 +35,8 @@ def commands() -> AppGroup:
 
 
 def _shared(service: Service) -> Broker:
+    for trouble in service.troubles():
+        click.echo("Warning: " + trouble, err=True)
     broker = service._broker()
     if not broker.shared:
         raise ConfigurationError(

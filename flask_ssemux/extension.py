@@ -7,9 +7,9 @@ shared object.
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
-from flask import Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from . import hosts, server
@@ -19,25 +19,14 @@ from .access.recheck import Recheck
 from .access.rules import F, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
-from .errors import ApplicationError
+from .errors import ApplicationError, ConfigurationError
+from .fixed import Decorator, FixedStream, Wish
 from .lifecycle import Process
-from .options import Options
+from .options import Options, log
 from .publisher import Publishing
-from .routes import blueprint, finish, fixed, name_view
+from .routes import blueprint, finish
 from .service import KEY, Service, current
 from .status import page as status_page
-
-#: A variable in a URL rule, with or without a converter.
-_URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
-
-
-class FixedStream(NamedTuple):
-    """A stream whose channels the application names."""
-
-    url: str
-    patterns: list[Pattern]
-    endpoint: str
-    personal: bool
 
 
 class SSEMux(Publishing):
@@ -77,10 +66,13 @@ class SSEMux(Publishing):
         app.register_blueprint(blueprint(process, self._rules, hosts.rule_options(app)))
         hosts.hide_variables(app)
         app.after_request(_finisher(service))
+        app.teardown_request(_hide_ticket(service))
         app.cli.add_command(commands())
         self._apps.append(app)
+        service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.troubles(app)]
+        server.call_when_loaded(lambda: _refuse_start(service))
         for stream in self._streams:
-            _add(app, service, stream)
+            self._add(app, stream)
         if self._rules.status is not None:
             status_page.add(app, service)
 
@@ -170,30 +162,46 @@ class SSEMux(Publishing):
         return current().ticket(user_id, channels, expires)
 
     def add_stream(
-        self, url: str, channels: Sequence[str], endpoint: str | None = None, personal: bool = False
+        self,
+        url: str,
+        channels: Sequence[str],
+        endpoint: str | None = None,
+        personal: bool = False,
+        *,
+        public: bool = False,
+        decorators: Sequence[Decorator] = (),
+        blueprint: Blueprint | None = None,
     ) -> None:
         """Serve a stream of these channels at a URL of its own: an old endpoint, moved over.
 
-        Channels that are named here are open to all who reach the URL; one with variables, which
-        the URL's fill in (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``), asks its rule.
+        The rule for each channel is asked, as at ``SSEMUX_URL``. A channel that no rule is for is refused, unless
+        the stream is public. The rules may be registered later than the stream, but before the first request: with
+        a stream whose channel has no rule then, gunicorn does not start; under other servers the log says so at the
+        first request, and the stream answers 500.
 
         :param url: as for ``app.route``.
-        :param channels: channels, or patterns with the URL's variables.
+        :param channels: channels, or patterns with the URL's variables
+            (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``).
         :param endpoint: as for ``app.route``; None makes one of the URL.
         :param personal: also send the client its own channel's events and everyone's.
+        :param public: everyone may read the channels that no rule is for. Rules that there are, are asked all the same.
+        :param decorators: for the view, such as ``login_required``; applied in their order, as those of a
+            ``flask.views.MethodView``: the last one runs first.
+        :param blueprint: register the stream with this one: below its URL prefix, and its ``before_request``,
+            ``after_request`` and error handlers hold.
         :raises InvalidChannel: a channel that clients may not name.
-        :raises ApplicationError: a variable that the URL does not have.
+        :raises ApplicationError: a variable that the URL does not have; or the blueprint is registered already.
         """
-        if isinstance(channels, str):
-            raise ApplicationError("channels is a list of names; write [%r]" % channels)
-        patterns = [Pattern(channel) for channel in channels]
-        for pattern in patterns:
-            if not set(pattern.names) <= set(_URL_VARIABLE.findall(url)):
-                raise ApplicationError("%r has a variable that the URL %r does not have" % (pattern.text, url))
-        stream = FixedStream(url, patterns, endpoint or self._free_endpoint(url), personal)
+        wish = Wish(url, channels, endpoint or self._free_endpoint(url), personal, public, decorators, blueprint)
+        stream = FixedStream(wish, self._rules)
+        stream.register_on_blueprint()
         self._streams.append(stream)
         for app in self._apps:
-            _add(app, app.extensions[KEY], stream)
+            self._add(app, stream)
+
+    def _add(self, app: Flask, stream: FixedStream) -> None:
+        stream.register(app)
+        app.extensions[KEY].views.add(stream.view)
 
     def _free_endpoint(self, url: str) -> str:
         """A name made of the URL; URLs that differ only in what a name cannot have get a number."""
@@ -215,14 +223,6 @@ class SSEMux(Publishing):
         return current().max_event_bytes
 
 
-def _add(app: Flask, service: Service, stream: FixedStream) -> None:
-    view = fixed(service.process, service.rules, stream.patterns, stream.personal)
-    name_view(view, stream.endpoint)
-    for more in hosts.rule_options(app):
-        app.add_url_rule(stream.url, stream.endpoint, view, **more)
-    service.endpoints.add(stream.endpoint)
-
-
 def _endpoint_of_get() -> str | None:
     """Where a GET of this URL would go: the answer to another method is its stream's answer too."""
     if not isinstance(request.routing_exception, MethodNotAllowed):
@@ -234,14 +234,51 @@ def _endpoint_of_get() -> str | None:
         return None
 
 
+def _is_stream(service: Service) -> bool:
+    """Whether the current request asks for a stream, or for its URL in another way."""
+    endpoint = request.endpoint or _endpoint_of_get()
+    return endpoint in service.endpoints or current_app.view_functions.get(str(endpoint)) in service.views
+
+
 def _finisher(service: Service) -> Callable[[Response], Response]:
-    """On every answer of a stream's URL, errors too: headers that keep hops from holding it back; no ticket in logs."""
+    """On every answer of a stream's URL, errors too: headers that keep hops from holding it back.
+
+    The first answer of the application is the moment when all its rules are known.
+    """
 
     def after(response: Response) -> Response:
-        endpoint = request.endpoint or _endpoint_of_get()
-        if endpoint not in service.endpoints:
-            return response
-        tickets.hide(request.environ)
-        return finish(response)
+        if not service.is_checked:
+            _check(service)
+        return finish(response) if _is_stream(service) else response
 
     return after
+
+
+def _refuse_start(service: Service) -> None:
+    """
+    :raises ConfigurationError: a stream must not be served.
+    """
+    for trouble in service.troubles():
+        raise ConfigurationError(trouble)
+
+
+def _check(service: Service) -> None:
+    """Say what must be mended of the application's streams: in the log, once; to its developers and tests, by an error.
+
+    :raises ConfigurationError: in an application that is debugged or tested.
+    """
+    if current_app.debug or current_app.testing:
+        _refuse_start(service)
+    service.is_checked = True
+    for trouble in service.troubles():
+        log.error("%s", trouble)
+
+
+def _hide_ticket(service: Service) -> Callable[[BaseException | None], None]:
+    """At the end of every request, also of one that failed: no ticket is left for the server's access log."""
+
+    def teardown(error: BaseException | None) -> None:
+        is_ours = request.routing_exception is not None or _is_stream(service)
+        tickets.hide(request.environ, is_ours)
+
+    return teardown

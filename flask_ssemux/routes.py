@@ -21,6 +21,7 @@ from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
 from .lifecycle import Process
 from .mux import spread
 from .probe import PARAMETER, Plan, Probe
+from .service import Service, current
 from .stream import Stream
 from .transports.choice import may_be_handed_over, open_transport
 from .transports.poll import Poll
@@ -87,47 +88,55 @@ def name_view(view: Callable[..., Response], name: str) -> None:
     view.__name__ = view.__qualname__ = name.replace(".", "_")
 
 
-def fixed(process: Process, rules: Rules, patterns: Sequence[Pattern], own: bool) -> Callable[..., Response]:
-    """The view of a stream whose channels the application names.
+def fixed(patterns: Sequence[Pattern], own: bool, public: bool, check: Callable[[], None]) -> Callable[..., Response]:
+    """The view of a stream whose channels the application names. It serves whatever application is the current one.
 
     :param own: whether it also has the client's own channel and everyone's.
+    :param public: whether everyone may read the channels that no rule is for.
+    :param check: raises where the stream must not be served.
     """
 
     def view(**values: Any) -> Response:
+        check()
+        service = current()
+        return answer(service.process, lambda: _fixed(service, [pattern.fill(values) for pattern in patterns]))
+
+    def _fixed(service: Service, channels: list[str]) -> Response:
+        process, rules = service.process, service.rules
         taken = process.mux.orders_taken()
         user = rules.user()
         user_id = text_of(user)
-        channels = [pattern.fill(values) for pattern in patterns]
-        asked = [channel for channel, pattern in zip(channels, patterns) if pattern.names]
+        asked = [channel for channel in channels if rules.has_rule(channel)] if public else channels
         rules.check(user, asked)
         return _stream(process, rules, Asked(user_id, asked, taken), channels + (personal(user_id) if own else []))
 
-    return answering(process, view)
+    return view
 
 
 def answering(process: Process, view: Callable[..., Response]) -> Callable[..., Response]:
     """A view whose refusals are answers that a client understands."""
+    return lambda **values: answer(process, lambda: view(**values))
 
-    def answer(**values: Any) -> Response:
-        try:
-            trouble = server.why_not(request.environ)
-            if trouble:
-                process.refused(trouble, "was refused", logging.ERROR)
-                return come_back(trouble)
-            check_query(request.environ.get("QUERY_STRING", ""))
-            if wire.STOP_ID in last_ids():
-                return stay_away()
-            return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view(**values)
-        except ClientError as error:
-            return _refusal(error)
-        except BrokerBehind as error:  # which may name the store
-            process.refused(BEHIND, error=error)
-            return come_back(BEHIND, spread(process.options.retry))
-        except BrokerError as error:
-            process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
-            return come_back("the broker cannot be reached")
 
-    return answer
+def answer(process: Process, view: Callable[[], Response]) -> Response:
+    """What a view answers, or its refusal as an answer that a client understands."""
+    try:
+        trouble = server.why_not(request.environ)
+        if trouble:
+            process.refused(trouble, "was refused", logging.ERROR)
+            return come_back(trouble)
+        check_query(request.environ.get("QUERY_STRING", ""))
+        if wire.STOP_ID in last_ids():
+            return stay_away()
+        return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view()
+    except ClientError as error:
+        return _refusal(error)
+    except BrokerBehind as error:  # which may name the store
+        process.refused(BEHIND, error=error)
+        return come_back(BEHIND, spread(process.options.retry))
+    except BrokerError as error:
+        process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
+        return come_back("the broker cannot be reached")
 
 
 def finish(response: Response) -> Response:
@@ -208,9 +217,7 @@ def asset(file: Path, content_type: str) -> Response:
     return response
 
 
-def _stream(
-    process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()
-) -> Response:
+def _stream(process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()) -> Response:
     user_id, mux, seen = asked.user_id, process.mux, last_ids()
     if mux.is_to_stay_away(user_id, channels, seen):
         return stay_away()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from .errors import ConfigurationError
 from .slots import SHARE, Slots, caller, of_gunicorn, of_others
@@ -70,6 +70,23 @@ def check_start(broker_url: str) -> None:
         log.error("%s", trouble)
     elif kind == "gthread":
         log.warning("%s", of_gunicorn(found, kind).told)
+
+
+def call_when_loaded(work: Callable[[], None]) -> None:
+    """Have gunicorn call this in each worker, once the whole application is loaded and before it serves a request.
+
+    gunicorn does not start if it raises. No other server says when that is, and nothing is called there.
+    """
+    found = settings()
+    if found is None:
+        return
+    known = found.post_worker_init
+
+    def post_worker_init(worker: Any) -> None:
+        known(worker)
+        work()
+
+    found.set("post_worker_init", post_worker_init)
 
 
 def why_not(environ: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ No routes and no decorators: those use it.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from flask import current_app
 
@@ -29,7 +29,13 @@ class Service(Publishing):
         self.rules = rules
         self.process = process
         self.max_event_bytes = options.max_event_bytes
+        #: Whose answers are streams: endpoints; and views, which have an endpoint of their own in each blueprint.
         self.endpoints = {"ssemux.events"}
+        self.views: set[Callable[..., Any]] = set()
+        #: Find out what of the application's streams must be mended before they are served; set by the extension.
+        self.troubles: Callable[[], list[str]] = list
+        #: Whether they were told.
+        self.is_checked = False
         process.published = lambda: self._published
 
     def _broker(self) -> Broker:

@@ -127,6 +127,10 @@ class Rules:
                     raise Unauthorized("the channel %r needs a user; log in first" % channel, channel)
                 raise Forbidden("you may not read the channel %r" % channel, channel)
 
+    def has_rule(self, channel: str) -> bool:
+        """Whether a rule says who may read this channel."""
+        return _first(self.authorize, channel)[0] is not None
+
     def check_status(self) -> None:
         """Whether the current request may see the status.
 

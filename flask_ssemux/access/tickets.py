@@ -6,6 +6,7 @@ are asked as ever. How tickets are made, shown, read, used up, and kept out of l
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import uuid
@@ -33,7 +34,14 @@ SKEW = 60.0
 KEY = "ssemux.ticket"
 
 #: What servers make the lines of their access logs of.
-_LOGGED = ("QUERY_STRING", "RAW_URI", "REQUEST_URI")
+_LOGGED = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "PATH_INFO", "HTTP_REFERER")
+
+#: What stands between the parts of a URL, also where a client encoded it by mistake; and between name and value.
+_BETWEEN = re.compile("([?&;#]|%3[fFbB]|%26|%23)")
+_EQUALS = re.compile("=|%3[dD]")
+
+#: Characters of a signature, at least.
+_SIGNATURE = 20
 
 #: Characters of a ticket that may be logged: enough to tell two apart, too few to use.
 _SHOWN = 8
@@ -104,18 +112,32 @@ def presented() -> Ticket | None:
     return ticket
 
 
-def hide(environ: MutableMapping[str, Any]) -> None:
-    """Leave only the beginning of a ticket in what the server's access log is made of, after the request."""
+def hide(environ: MutableMapping[str, Any], is_ours: bool = True) -> None:
+    """Leave only the beginning of a ticket in what the server's access log is made of, after the request.
+
+    :param is_ours: the URL is a stream's, or nobody's: whatever it calls a ticket is one. Elsewhere the parameter may
+        be the application's own, and only what has a ticket's form is shortened.
+    """
     for name in _LOGGED:
         value = environ.get(name)
-        if value:
-            path, mark, query = ("", "", value) if name == "QUERY_STRING" else value.partition("?")
-            environ[name] = path + mark + "&".join(map(_hidden, query.split("&")))
+        if value and ("=" in value or "%3" in value):
+            fields = _BETWEEN.split(value)
+            hidden = [_hidden(field, is_ours and name != "HTTP_REFERER") for field in fields]
+            if hidden != fields:
+                environ[name] = "".join(hidden)
 
 
-def _hidden(field: str) -> str:
-    name, mark, value = field.partition("=")
-    return name + mark + value[:_SHOWN] + "..." if unquote_plus(name) == PARAMETER else field
+def _hidden(field: str, is_ours: bool) -> str:
+    name, mark, value = _EQUALS.sub("=", field, 1).partition("=")
+    if len(value) <= _SHOWN or unquote_plus(name) != PARAMETER or not (is_ours or _is_like_one(value)):
+        return field
+    return name + mark + value[:_SHOWN] + "..."
+
+
+def _is_like_one(value: str) -> bool:
+    """Whether a parameter's value has the form of a ticket: what is said, a dot, a signature."""
+    said, dot, signature = unquote_plus(value).rpartition(".")
+    return len(said) >= _SIGNATURE <= len(signature)
 
 
 def _of_query() -> list[str]:

@@ -36,7 +36,7 @@ def server_checks(app: Flask, service: Service, config: str | None) -> list[Chec
 
     :param config: gunicorn's configuration file; None is the one that gunicorn would take.
     """
-    checks = [_broker(service), *_heartbeat(service), *_secret(app), *_compress(app)]
+    checks = [_broker(service), *_heartbeat(service), *_secret(app), *_compress(app), *_streams(service)]
     if not config and not os.path.exists(DEFAULT_FILE) and not os.environ.get("GUNICORN_CMD_ARGS"):
         text = "Say where it is by --config FILE; what is on gunicorn's command line goes into GUNICORN_CMD_ARGS."
         said = "no %s in this folder" % DEFAULT_FILE
@@ -52,6 +52,12 @@ def server_checks(app: Flask, service: Service, config: str | None) -> list[Chec
 
 
 # -- the application -----------------------------------------------------------
+
+
+def _streams(service: Service) -> Iterator[Check]:
+    """Of streams at URLs of their own: whether somebody said who may read them."""
+    for trouble in service.troubles():
+        yield Check("streams", FAIL, trouble.split(": ", 1)[0], (Advice(trouble.split(": ", 1)[-1]),))
 
 
 def _broker(service: Service) -> Check:

@@ -47,14 +47,24 @@ def create_app() -> Flask:
         return False
 
     mux.add_stream("/fixed/<name>/stream", channels=["room:<name>"])
+    mux.add_stream("/slashed/", channels=["room:1"], personal=True)
     mux.init_app(app)
     app.register_blueprint(page)
+    app.add_url_rule("/broken", "broken", lambda: 1 // 0)
+    app.after_request(fail_if_undone)
     app.add_url_rule("/publish", "publish", publish, methods=["POST"])
     app.add_url_rule("/ticket", "ticket", ticket, methods=["POST"])
     app.add_url_rule("/old", "old", flask_ssemux.streaming(old), methods=["GET", "POST"])
     app.add_url_rule("/ping", "ping", lambda: jsonify(pid=os.getpid()))
     app.add_url_rule("/cursor", "cursor", lambda: jsonify(cursor=str(flask_ssemux.cursor())))
     return app
+
+
+def fail_if_undone(response):
+    """What the extension does after a request comes after this, and here does not come."""
+    if request.path == "/undone":
+        raise RuntimeError("an after_request function fails")
+    return response
 
 
 def policy():

@@ -28,6 +28,12 @@ def site(fortress):
     assert "Traceback" not in found.server.log
 
 
+@pytest.fixture(scope="module")
+def broken(fortress):
+    """Asked for what fails, too."""
+    return fortress(SSEMUX_HEARTBEAT="60", SSEMUX_CLIENT_TIMEOUT="200")
+
+
 def show(site, ticket, *headers, channel=""):
     target = b"/events?ticket=%s%s" % (quoted(ticket), b"&channel=" + quoted(channel) if channel else b"")
     return wild.send(site.port, get(target, *headers), until=b"ssemux.hello")
@@ -101,6 +107,47 @@ def test_it_is_in_no_log(site):
     signed = good.rpartition(".")[2]
     site.server.wait_log(r"ticket=%s\.\.\." % good[:8], 5)
     assert signed not in site.server.log and signed[:-3] not in site.server.log
+
+
+#: Requests of URLs that are no stream's, or a stream's in another way. ``%s`` is the ticket.
+NEAR = [
+    b"GET /events/?ticket=%s",
+    b"GET /events/x?channel=a&ticket=%s",
+    b"GET /event?ticket=%s",
+    b"GET /?ticket=%s",
+    b"GET /ping?ticket=%s",
+    b"GET /events%%3Fticket=%s",
+    b"GET /events%%3fchannel%%3Da%%26ticket%%3D%s",
+    b"GET /events;ticket=%s",
+    b"GET /events?x=1;ticket=%s",
+    b"GET /events?t%%69cket=%s",
+    b"GET http://127.0.0.1/events/?ticket=%s",
+    b"GET //events?ticket=%s",
+    b"HEAD /events?ticket=%s",
+    b"POST /events?ticket=%s",
+    b"BREW /events/?ticket=%s",
+    b"OPTIONS /events?ticket=%s",
+    b"GET /slashed?ticket=%s",
+    b"GET /slashed/?ticket=%s",
+    b"GET /fixed/a/stream?ticket=%s",
+    b"GET /fixed/a:b/stream?ticket=%s",
+    b"GET /events/ssemux.js?ticket=%s",
+    b"GET /events/status?ticket=%s",
+    b"GET /broken?ticket=%s",
+    b"GET /undone?ticket=%s",
+    b"GET /events?ssemux_probe=x&ticket=%s",
+    b"GET /events?poll=1&channel=closed:1&ticket=%s",
+]
+
+
+@pytest.mark.parametrize("line", NEAR, ids=lambda line: line.decode().replace("%s", "T"))
+def test_it_is_in_no_log_whatever_the_url(broken, line):
+    good = broken.post("/ticket", ["ann", None, 60])
+    referer = b"Referer: http://127.0.0.1/page?a=b&ticket=%s" % good.encode()
+    request = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n" % (line % good.encode(), referer)
+    wild.send(broken.port, request, until=b"ssemux.hello", patience=5)
+    broken.server.wait_log(r"page\?a=b&ticket=%s\.\.\." % good[:8], 5)
+    assert good.rpartition(".")[2] not in broken.server.log
 
 
 @pytest.mark.parametrize("broker", ["sqlite", "redis"])

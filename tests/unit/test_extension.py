@@ -557,21 +557,21 @@ def test_a_snapshot_is_made_inside_the_request(make_app, mux):
 
 
 def test_a_stream_of_a_literal_channel(app, mux):
-    mux.add_stream("/api/jobs/stream", ["jobs", "news"])
+    mux.add_stream("/api/jobs/stream", ["jobs", "news"], public=True)
     with stream(app, "/api/jobs/stream", user="ann") as seen:
         publish(app, ("jobs", "a"), ("*", "b"), ("user:ann", "b"), ("news", "c"))
         assert [event.data for event in seen.rest()] == ["a", "c"]
 
 
 def test_a_client_cannot_add_channels_to_it(app, mux):
-    mux.add_stream("/api/jobs/stream", ["jobs"])
+    mux.add_stream("/api/jobs/stream", ["jobs"], public=True)
     with stream(app, "/api/jobs/stream", channels=["secret"]) as seen:
         publish(app, ("secret", "a"))
         assert seen.rest() == []
 
 
 def test_a_stream_with_what_is_the_clients_own(app, mux):
-    mux.add_stream("/mine", ["jobs"], personal=True)
+    mux.add_stream("/mine", ["jobs"], public=True, personal=True)
     with stream(app, "/mine", user="ann") as seen:
         publish(app, ("user:ann", "a"), ("user:bob", "b"), ("*", "c"))
         assert [event.data for event in seen.rest()] == ["a", "c"]
@@ -606,9 +606,9 @@ def test_a_url_cannot_fill_in_somebodys_own_channel(app, mux):
 
 
 def test_streams_reach_applications_that_are_set_up_later(make_app, mux):
-    mux.add_stream("/one", ["jobs"])
+    mux.add_stream("/one", ["jobs"], public=True)
     one = make_app(mux, "one")
-    mux.add_stream("/two", ["jobs"])
+    mux.add_stream("/two", ["jobs"], public=True)
     other = make_app(mux, "other")
     for app in (one, other):
         for url in ("/one", "/two"):
@@ -616,8 +616,8 @@ def test_streams_reach_applications_that_are_set_up_later(make_app, mux):
 
 
 def test_an_endpoint_for_url_for(app, mux):
-    mux.add_stream("/one", ["jobs"], endpoint="jobs_stream")
-    mux.add_stream("/two", ["jobs"])
+    mux.add_stream("/one", ["jobs"], public=True, endpoint="jobs_stream")
+    mux.add_stream("/two", ["jobs"], public=True)
     with app.test_request_context():
         assert flask.url_for("jobs_stream") == "/one"
         assert flask.url_for("ssemux_two") == "/two"
@@ -626,7 +626,7 @@ def test_an_endpoint_for_url_for(app, mux):
 
 def test_urls_that_are_alike_do_not_collide(app, mux):
     for url in ("/a/b", "/a_b", "/<a>/x", "/a/x"):
-        mux.add_stream(url, ["jobs"])
+        mux.add_stream(url, ["jobs"], public=True)
     for url in ("/a/b", "/a_b", "/z/x", "/a/x"):
         assert names(first(app, url)) == ["ssemux.hello"]
 

@@ -13,7 +13,7 @@ from tests.unit.test_extension import HEADERS, first, opened
 def mux():
     made = flask_ssemux.SSEMux()
     made.authorize("room:<name>")(lambda user_id, name: True)
-    made.add_stream("/fixed", ["news"])
+    made.add_stream("/fixed", ["news"], public=True)
     return made
 
 

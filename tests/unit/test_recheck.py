@@ -28,7 +28,7 @@ class World:
         mux = flask_ssemux.SSEMux()
         mux.identify(self.identify)
         mux.authorize("room:<name>")(self.authorize)
-        mux.add_stream("/fixed/<name>", ["room:<name>", "open"])
+        mux.add_stream("/fixed/<name>", ["room:<name>", "open"], public=True)
         self.app = make_app(mux, SSEMUX_RECHECK=EVERY)
         self.app.before_request(lambda: self.before() if self.before else None)
         self.app.teardown_request(self.torn_down)

@@ -22,7 +22,7 @@ def mux():
     made.authorize("chat")(lambda user_id: user_id is not None)
     made.authorize("own:<owner>")(lambda user_id, owner: str(user_id) == owner)
     made.snapshot("own:<owner>")(lambda owner: [("state", {"of": owner})])
-    made.add_stream("/jobs/stream", channels=["jobs"])
+    made.add_stream("/jobs/stream", channels=["jobs"], public=True)
     return made
 
 

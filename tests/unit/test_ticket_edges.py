@@ -99,7 +99,7 @@ def test_an_old_url_keeps_a_parameter_of_that_name(make_app):
     """Its clients must not notice that it moved."""
     mux = flask_ssemux.SSEMux()
     mux.identify(lambda: "whoever the cookie says")
-    mux.add_stream("/api/helpdesk", ["desk"])
+    mux.add_stream("/api/helpdesk", ["desk"], public=True)
     made = make_app(mux)
     made.secret_key = "for tests"
     with made.test_request_context("/api/helpdesk?ticket=4711"):

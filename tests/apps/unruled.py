@@ -1,0 +1,19 @@
+"""An application with a stream of its own that no rule is for. With RULE=1 a rule comes after the stream."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask
+
+import flask_ssemux
+
+
+def create_app() -> Flask:
+    app = Flask(__name__, instance_path=os.environ.get("INSTANCE_PATH"))
+    mux = flask_ssemux.SSEMux(app)
+    mux.add_stream("/payroll", channels=["payroll"])
+    app.add_url_rule("/page", "page", lambda: "page")
+    if os.environ.get("RULE"):
+        mux.authorize("payroll")(lambda user_id: True)
+    return app

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from typing import Any, Callable, Sequence
 
 from . import wire
 from .access.control import Control
@@ -19,21 +19,16 @@ from .errors import BrokerBehind, BrokerUnavailable
 from .fanout import SLICE, FanOut
 from .heart import Heart
 from .latest import Latest
+from .opening import Joined, Opening, Snapshots, reset
 from .options import Options, log
 from .replay import Replay
 from .stream import Limits, Stream
 from .supervise import attempt
 from .wire import Cursor
 
-#: History events read at a time.
-PAGE = 200
-
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = wire.own_frame("degraded", {})
 RESTORED = wire.own_frame("restored", {})
-
-#: Makes the first events of new subscriptions: bodies, for these channels.
-Snapshots = Callable[[Sequence[str]], Iterable[bytes]]
 
 
 class Mux:
@@ -47,7 +42,7 @@ class Mux:
 
     def __init__(self, broker: Broker, heart: Heart, options: Options, breathe: Callable[[], None]) -> None:
         self.broker = broker
-        self.replay = Replay(broker)
+        self.replay = Replay(broker, breathe, options.replay_bytes)
         self._heart = heart
         self._options = options
         self._breathe = breathe
@@ -143,7 +138,8 @@ class Mux:
             head, latest = self._join(stream, place, place is None or bool(new))
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
-            stream.begin(_Prologue(self, stream, head, seen, reason, snapshots, new, latest).pages())
+            joined = Joined(head, seen, reason, new, latest)
+            stream.begin(Opening(self.replay, self._options, stream, joined, snapshots).pages())
         except BaseException:
             self._remove(stream)
             raise
@@ -296,6 +292,7 @@ class Mux:
                     lambda: self._survive(self._found),
                 )
                 self._epoch, self._position = self.broker.listen(told)
+                self.replay.begin_anew(self._epoch)
                 self._placed.set()
             if not self._has_orders:
                 self.control.begin(self.broker, self._position)
@@ -361,7 +358,7 @@ class Mux:
         self._placed.wait()
         self._fan_out.finish()  # what was delivered has places of the life before
         with self._lock:
-            self.replay.begin_anew()  # before anyone asks it for the new life
+            self.replay.begin_anew(head.epoch)  # before anyone asks it for the new life
             self._epoch, self._position = head
             self._wanted.clear()  # so that what is the latest in the new life is asked for
             self._latest.forget_all()
@@ -386,89 +383,6 @@ class Mux:
             self._fan_out.tell(self.streams(), RESTORED)
 
 
-class _Prologue:
-    """What a stream says before anything live: what its client lost, who it is, what is new, what it missed."""
-
-    def __init__(
-        self,
-        mux: Mux,
-        stream: Stream,
-        head: Cursor,
-        seen: Cursor | str | None,
-        reason: str,
-        snapshots: Snapshots,
-        new: Sequence[str],
-        latest: Sequence[Record],
-    ) -> None:
-        self._mux = mux
-        self._stream = stream
-        self._head = head
-        self._latest = latest
-        self._wanted = [channel for channel in stream.channels if channel not in new]
-        self._records: list[Record] = []
-        self._is_whole = True
-        start, lost = head, list(stream.channels if reason else ())
-        if isinstance(seen, Cursor) and not reason:
-            lost = self._read_first(seen.sequence)
-            # With nothing to replay the client is up to date: its cursor moves on to the head.
-            start = seen if self._records else head
-        fresh = [channel for channel in stream.channels if seen is None or channel in lost or channel in new]
-        parts = [wire.retry(mux._options.retry, "ssemux")]
-        parts += [reset(lost, reason or "history")] if lost else []
-        parts += _hello(mux._options, start, list(snapshots(fresh)) + self._latest_of(fresh) if fresh else [])
-        self._opening = b"".join(parts)
-
-    def _read_first(self, after: int) -> list[str]:
-        """Read the first page; the channels whose past is lost to this client."""
-        lost: list[str] = []
-        missing = self._read(after)
-        while missing:
-            lost += missing
-            missing = self._read(after) if self._wanted else []
-        return [channel for channel in self._stream.channels if channel in lost]
-
-    def _read(self, after: int) -> list[str]:
-        """Read the next page; the channels that have a gap in it are no longer wanted, and returned."""
-        page = self._mux.replay.read(self._wanted, after, self._head.sequence, PAGE)
-        if self._mux.epoch != self._head.epoch:  # then the page may be of another life
-            raise BrokerBehind("the history began anew while it was read")
-        self._wanted = [channel for channel in self._wanted if channel not in page.missing]
-        self._records = [] if page.missing else page.records
-        self._is_whole = page.is_whole
-        return page.missing
-
-    def pages(self) -> Iterator[bytes]:
-        """Pages of bytes; a page of history is read when the client has taken the one before."""
-        yield self._opening + self._frames()
-        self._opening = b""
-        try:
-            while not self._is_whole:
-                after = self._records[-1].sequence
-                missing = self._read(after)
-                while missing:
-                    yield reset(missing, "history") + b"".join(self._latest_of(missing))
-                    missing = self._read(after) if self._wanted else []
-                yield self._frames()
-        except BrokerUnavailable as error:
-            self._stream.abort("its replay could not be read: %s" % error)
-
-    def _latest_of(self, channels: Sequence[str]) -> list[bytes]:
-        return [record.body for record in self._latest if record.channel in channels]
-
-    def _frames(self) -> bytes:
-        epoch = self._head.epoch
-        return b"".join(wire.frame(record.body, "%s-%d" % (epoch, record.sequence)) for record in self._records)
-
-
-def _hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator[bytes]:
-    """The hello, then the snapshots and the latest events. The cursor comes with the last of them, so that a client
-    that is cut off in between gets them again."""
-    told = {"heartbeat": options.heartbeat, "timeout": options.client_timeout}
-    yield wire.own_frame("hello", told, None if first else start)
-    yield from first[:-1]
-    yield from (wire.frame(body, str(start)) for body in first[-1:])
-
-
 class _Outage:
     """Tells the clients when the broker has been away for longer than a heartbeat."""
 
@@ -480,15 +394,6 @@ class _Outage:
     def beat(self, now: float) -> None:
         self.told = True
         self._mux._fan_out.tell(self._mux.streams(), DEGRADED)
-
-
-def reset(channels: Sequence[str], reason: str, cursor: Cursor | None = None) -> bytes:
-    """``ssemux.reset``: these channels' past is lost to the client, and why.
-
-    :param reason: ``history`` (it no longer reaches back), ``epoch`` (it began anew),
-        ``future`` (the cursor is ahead of it), ``unknown`` (the cursor is none of ours).
-    """
-    return wire.own_frame("reset", {"channels": list(channels), "reason": reason}, cursor)
 
 
 def spread(milliseconds: int) -> int:

@@ -191,6 +191,16 @@ class Options:
         high=1024**3,
         shown="1 MiB",
     )
+    replay_bytes: int = _option(
+        64 * 1024 * 1024,
+        _whole,
+        "bytes from 1048576 to 549755813888",
+        "what all replays of a worker hold together: half of it history that clients share, half pages that they have "
+        "yet to take. A client for whose page there is no room waits for its turn, with heartbeats",
+        low=1024 * 1024,
+        high=512 * 1024**3,
+        shown="64 MiB",
+    )
     max_event_bytes: int = _option(
         256 * 1024,
         _whole,

@@ -1,202 +1,197 @@
-"""The past that streams share: what one of them read of a channel's history, others do not read again.
+"""Replay: what clients missed, read from the history and made into pages, within bounds for all of a worker.
 
-After a deploy all clients of a worker come back at once, and ask for about the same. Of each channel
-stretches of its history are kept for a short while, whole from one place to another, and only what lies
-between them is asked of the broker, by one caller at a time. Bounded in bytes and in age. No streams, no clock.
+After a deploy all clients of a worker come back at once, and ask for about the same. What one of them reads is kept for
+a while in ``past.py``; one replay works at a time, and what all hold together is bounded (``turns.py``). What is over a
+limit of the history when a client comes is not sent to it, whatever is still kept, here or in the store. No streams.
 """
 
 from __future__ import annotations
 
-import heapq
-import sys
-import threading
-from bisect import bisect_right
-from itertools import islice
-from typing import Iterable, Iterator, NamedTuple, Sequence
+import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, Mapping, NamedTuple
 
-from .brokers import Broker, Page, Record
-from .brokers.base import within
+from . import wire
+from .brokers import Broker, Merge, Part, Range, Record
+from .errors import BrokerBehind, BrokerUnavailable
+from .past import Past
+from .turns import Allowance, Turns
 
-#: Events asked of the broker at a time.
-CHUNK = 200
+#: Bytes after which a page ends; and events.
+PAGE_BYTES, PAGE_EVENTS = 64 * 1024, 1000
 
-#: Bytes after which a page ends, whatever it was asked for.
-PAGE_BYTES = 1024 * 1024
-
-#: Bytes that are kept, about: with more, all is forgotten; and what an event takes besides its body.
-BYTES = 32 * 1024 * 1024
-OVERHEAD = 250
+#: The server holds a page too while it writes it, with its framing.
+COPIES = 2
 
 #: Seconds after which what was of no use meanwhile is forgotten.
 SECONDS = 10.0
 
-
-class _Stretch:
-    """All events of a channel with ``after < sequence <= upto``; of those with a key, the newest."""
-
-    __slots__ = ("after", "upto", "sequences", "records", "size", "used")
-
-    def __init__(self, after: int) -> None:
-        self.after = self.upto = after
-        self.sequences: list[int] = []
-        self.records: list[Record] = []
-        self.size = OVERHEAD
-        self.used = True
-
-    def extend(self, records: Sequence[Record], upto: int) -> None:
-        self.upto = upto
-        replaced = {record.latest for record in records if record.latest is not None}
-        if replaced:
-            self._drop(replaced)
-        self.records.extend(records)
-        self.sequences.extend(record.sequence for record in records)
-        self.size += sum(len(record.body) + OVERHEAD for record in records)
-
-    def _drop(self, latest: set[str]) -> None:
-        """Events of these keys have newer ones."""
-        self.size -= sum(len(record.body) + OVERHEAD for record in self.records if record.latest in latest)
-        self.records = [record for record in self.records if record.latest not in latest]
-        self.sequences = [record.sequence for record in self.records]
-
-    def since(self, after: int) -> Iterator[Record]:
-        return islice(self.records, bisect_right(self.sequences, after), None)
+#: Seconds for which a floor is believed: events grow old where no event comes, too.
+FLOOR_SECONDS = 0.1
 
 
-class _Need(NamedTuple):
-    """What is not here: events of these channels with ``after < sequence <= upto``."""
+class Page(NamedTuple):
+    """A part of what a client missed.
 
-    channels: list[str]
-    after: int
-    upto: int
+    :param data: frames, in their order.
+    :param missing: channels of which events that would come next are over a limit; the rest of them is left out.
+    :param left: where each channel goes on.
+    """
+
+    data: bytes
+    missing: list[str]
+    left: dict[str, Range]
+
+
+class _Floor(NamedTuple):
+    """Up to where a channel's events were over a limit, when ``head`` was the newest event of all."""
+
+    floor: int
+    head: int
+    asked_at: float
 
 
 class Replay:
-    """``read`` as a broker's, of one life of its history. For any number of threads or greenlets."""
+    """The history of one life, for all replays of a worker. For any number of threads or greenlets.
 
-    def __init__(self, broker: Broker) -> None:
+    :param broker: where it is read.
+    :param breathe: lets others run.
+    :param size: bytes that it may hold: half of them what is shared, half the pages that clients have yet to take.
+    """
+
+    def __init__(self, broker: Broker, breathe: Callable[[], None], size: int) -> None:
         self._broker = broker
-        self._lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._stretches: dict[str, list[_Stretch]] = {}
+        self._most = size // 2
+        self._turns = Turns(breathe)
+        self.allowance = Allowance(size - self._most)
+        self._failed: tuple[float, str] = (0.0, "")
+        self._mean = self._largest = 0
+        self.begin_anew("")
+
+    def begin_anew(self, epoch: str) -> None:
+        """A life of the history begins."""
+        self._epoch = epoch
+        self._past = Past(self._most)
+        #: Of channels of which events are missing, from which place on they are not.
         self._gone: dict[str, int] = {}
-        self._size = 0
-        self._life = 0
-
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
-        """See ``Broker.read``; ``upto`` is a place that was given out, not one yet to come.
-
-        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
-        """
-        names = list(channels)
-        while True:
-            found = self._found(names, after, upto, limit)
-            if isinstance(found, Page):
-                return found
-            with within(self._reading, "history is read"):
-                found = self._found(names, after, upto, limit)  # somebody may have read it meanwhile
-                if isinstance(found, Page):
-                    return found
-                if self._size > BYTES:
-                    self._forget_all()
-                    return self._broker.read(names, after, upto, limit)
-                life = self._life
-                self._keep(found, self._broker.read(found.channels, found.after, found.upto, CHUNK), life)
-
-    def begin_anew(self) -> None:
-        """The history's life ended."""
-        self._life += 1
-        self._forget_all()
+        self._floors: dict[str, _Floor] = {}
 
     def forget_unused(self) -> None:
-        """Forget what was of no use since the last call."""
-        with self._lock:
-            self._gone.clear()
-            for channel, stretches in list(self._stretches.items()):
-                kept = [stretch for stretch in stretches if stretch.used]
-                self._size -= sum(stretch.size for stretch in stretches if not stretch.used)
-                for stretch in kept:
-                    stretch.used = False
-                if kept:
-                    self._stretches[channel] = kept
-                else:
-                    del self._stretches[channel]
-
-    def _forget_all(self) -> None:
-        with self._lock:
-            self._stretches.clear()
-            self._gone.clear()
-            self._size = 0
+        """Forget what was of no use since the last call; if nobody works at this moment."""
+        with self._turns.free_turn() as is_free:
+            if is_free:
+                self._gone.clear()
+                self._floors.clear()
+                self._past.forget_unused()
+                self._largest = 0
 
     @property
     def size(self) -> int:
-        """Bytes that are kept, about."""
-        return self._size
+        """Bytes that are shared, about."""
+        return self._past.size
+
+    @property
+    def page_bytes(self) -> int:
+        """What the next page will hold, about: as much as the largest that there was lately."""
+        return COPIES * max(PAGE_BYTES, self._largest)
+
+    def find_lost(self, ranges: Mapping[str, Range], epoch: str) -> list[str]:
+        """The channels whose events here are over a limit by now. Of those that are not here, ``read`` tells.
+
+        :param epoch: whose places these are.
+        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) its history began anew.
+        """
+        with self._turn(epoch):
+            gone = [name for name, places in ranges.items() if self._gone.get(name, -1) >= places.after]
+            here = {name: it for name, it in ranges.items() if self._past.begins_at(name, it.after)}
+            floors = self._find_floors(here)
+        return gone + [name for name, it in here.items() if floors[name].floor > it.after and name not in gone]
+
+    def read(self, ranges: Mapping[str, Range], epoch: str) -> Page:
+        """The next page of these channels.
+
+        :param epoch: whose places these are.
+        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) its history began anew.
+        """
+        with self._turn(epoch):
+            merge = Merge(self._fetch, ranges, self._mean)
+            records, missing, _ = merge.page(PAGE_EVENTS, PAGE_BYTES)
+            merge.drop(missing)
+            self._mean = merge.mean
+            data = b"".join([record.body for record in _drop_superseded(records)])
+            self._largest = max(self._largest, len(data))
+            return Page(data, missing, merge.places())
 
     # ----------------------------------------------------------------------
 
-    def _found(self, names: list[str], after: int, upto: int, limit: int) -> Page | _Need:
-        """The page, if all of it is here; else what to read first."""
-        with self._lock:
-            missing = [name for name in names if self._gone.get(name, -1) >= after]
-            if missing:
-                return Page([], missing, True)
-            stretches = [self._stretch(name, after) for name in names]
-            known = min((after if stretch is None else min(stretch.upto, upto) for stretch in stretches), default=upto)
-            merged = heapq.merge(*(stretch.since(after) for stretch in stretches if stretch is not None))
-            records, is_cut = _page(merged, known, limit)
-            if known >= upto or is_cut:
-                return Page(records, [], not is_cut)
-            short = [n for n, s in zip(names, stretches) if s is None or s.upto <= known]
-            return _Need(short, known, min([upto] + [self._next_start(name, known) for name in short]))
+    @contextmanager
+    def _turn(self, epoch: str) -> Iterator[None]:
+        """Work on the history of this life. What fails while others wait fails for them too."""
+        waits_since = time.monotonic()
+        with self._turns.turn():
+            failed_at, reason = self._failed
+            if failed_at > waits_since:
+                raise BrokerUnavailable(reason)
+            self._expect(epoch)
+            try:
+                yield
+            except BrokerBehind:
+                raise
+            except BrokerUnavailable as error:
+                self._failed = time.monotonic(), str(error)
+                raise
+            self._expect(epoch)
 
-    def _stretch(self, name: str, after: int) -> _Stretch | None:
-        for stretch in self._stretches.get(name, ()):
-            if stretch.after <= after <= stretch.upto:
-                stretch.used = True
-                return stretch
-        return None
+    def _expect(self, epoch: str) -> None:
+        if epoch != self._epoch:
+            raise BrokerBehind("the history began anew while it was read")
 
-    def _next_start(self, name: str, known: int) -> int:
-        starts = [stretch.after for stretch in self._stretches.get(name, ()) if stretch.after > known]
-        return min(starts, default=sys.maxsize)
+    def _find_floors(self, ranges: Mapping[str, Range]) -> dict[str, _Floor]:
+        """The floors of these channels, not older than their ranges; what was asked a moment ago is not asked again."""
+        floors, now = self._floors, time.monotonic()
+        asked = [name for name, places in ranges.items() if not _is_valid(floors.get(name), places.upto, now)]
+        if asked:
+            head, found = self._broker.floors(asked)
+            self._expect(head.epoch)
+            floors.update((name, _Floor(floor, head.sequence, now)) for name, floor in found.items())
+        return {name: floors[name] for name in ranges}
 
-    def _keep(self, need: _Need, page: Page, life: int) -> None:
-        with self._lock:
-            if life != self._life:
-                return
-            upto = need.upto if page.is_whole else page.records[-1].sequence
-            for name in need.channels:
-                if name in page.missing:
-                    self._gone[name] = max(need.after, self._gone.get(name, -1))
+    def _fetch(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+        """As ``Broker.read_channels``, with frames in place of bodies: what is here, and the rest from the broker."""
+        past, gone = self._past, self._gone  # of one life, whatever begins meanwhile
+        parts: dict[str, Part] = {}
+        unread: dict[str, Range] = {}
+        for name, places in ranges.items():
+            part = past.find(name, places, limit)
+            if part is None:
+                unread[name] = Range(places.after, past.next_start(name, *places))
+            else:
+                parts[name] = part
+        if unread:
+            for name, part in self._broker.read_channels(unread, limit, size).items():
+                parts[name] = part = part._replace(records=self._frame(part.records))
+                if part.is_missing:
+                    gone[name] = max(unread[name].after, gone.get(name, -1))
                 else:
-                    self._extend(name, need.after, [record for record in page.records if record.channel == name], upto)
+                    past.add(name, unread[name].after, part)
+        return parts
 
-    def _extend(self, name: str, after: int, records: list[Record], upto: int) -> None:
-        stretches = self._stretches.setdefault(name, [])
-        stretch = next((found for found in stretches if found.upto == after), None)
-        if stretch is None:
-            stretch = _Stretch(after)
-            stretches.append(stretch)
-            self._size += stretch.size
-        before = stretch.size
-        stretch.extend(records, upto)
-        follower = next((found for found in stretches if found.after == upto and found is not stretch), None)
-        if follower is not None:
-            stretch.extend(follower.records, follower.upto)
-            stretches.remove(follower)
-            before += follower.size
-        self._size += stretch.size - before
+    def _frame(self, records: list[Record]) -> list[Record]:
+        """Events as they go out."""
+        return [
+            Record(sequence, channel, wire.frame(body, "%s-%d" % (self._epoch, sequence)), latest)
+            for sequence, channel, body, latest in records
+        ]
 
 
-def _page(records: Iterator[Record], upto: int, limit: int) -> tuple[list[Record], bool]:
-    """The events of one page, and whether it ended before they did."""
-    page: list[Record] = []
-    size = 0
-    for record in records:
-        if record.sequence > upto:
-            return page, False
-        page.append(record)
-        size += len(record.body)
-        if len(page) == limit or size > PAGE_BYTES:
-            return page, True
-    return page, False
+def _drop_superseded(records: list[Record]) -> list[Record]:
+    """Of those with a key, the newest: some may have been read before the next with their key came."""
+    newest = {(record.channel, record.latest): record for record in records if record.latest is not None}
+    if not newest:
+        return records
+    return [it for it in records if it.latest is None or newest[it.channel, it.latest] is it]
+
+
+def _is_valid(floor: _Floor | None, upto: int, now: float) -> bool:
+    """Whether it was asked when the event at this place was there, and a moment ago."""
+    return floor is not None and floor.head >= upto and now - floor.asked_at < FLOOR_SECONDS

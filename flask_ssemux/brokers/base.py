@@ -32,6 +32,9 @@ WAIT = 2.0
 #: Bytes of bodies after which a page of ``read`` ends.
 PAGE_BYTES = 1024 * 1024
 
+#: Bytes of a body from which on the place of the next event is looked for rather than read.
+LARGE = 4096
+
 #: Seconds after which a hold that its process did not renew no longer counts.
 HOLD_SECONDS = 60.0
 
@@ -129,8 +132,8 @@ class Broker:
     def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
         """The oldest events of each channel in its range: ``limit`` of each at most, about ``size`` bytes in all.
 
-        Costs what it gives: one search for each channel. The first channel gets one event at least, if it has one. Of
-        a channel for which there is no room left, the part has no events, and ends where the next one begins or before.
+        Costs what it gives: a search or two for each channel. The first channel gets one event at least, if it has one.
+        A part for which there is no more room ends before the next event of its channel, where that is cheap to find.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """

@@ -244,7 +244,7 @@ def _part(kept: list[Record], after: int, upto: int, limit: int, size: int, is_f
         if record.sequence > upto:
             break
         if len(records) == limit or (size <= 0 and not (is_first and not records)):
-            return Part(records, records[-1].sequence if records else record.sequence - 1, False)
+            return Part(records, record.sequence - 1, False)
         records.append(record)
         size -= len(record.body)
     return Part(records, max(upto, after), False)

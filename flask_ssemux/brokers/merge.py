@@ -79,8 +79,9 @@ class Merge:
 
     def _read_on(self) -> list[str]:
         """Read more of the channels that need it; those of which events are missing."""
+        number_of_channels = len(self._heap)
+        limit = max(1, min(max(LEAST, CHUNK // number_of_channels), self._room() // number_of_channels))
         asked = self._take_short()
-        limit = max(1, min(max(LEAST, CHUNK // len(self._heap or asked)), self._room() // len(asked)))
         question = {branch.name: Range(branch.upto, branch.end) for branch, _ in asked}
         waiting = [(branch, number) for branch, number in asked if branch.index == len(branch.records)]
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import flask_ssemux
-from flask_ssemux.brokers import History, Record
+from flask_ssemux.brokers import History, Range, Record
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import InvalidChannel
 from flask_ssemux.heart import Heart
@@ -80,11 +80,13 @@ def test_the_newest_of_each_key_is_remembered_whatever_the_order():
 
 def test_a_stretch_of_the_past_drops_what_is_superseded():
     broker = MemoryBroker(History())
-    shared = Replay(broker)
+    shared = Replay(broker, lambda: None, 1024**2)
+    epoch = broker.head().epoch
+    shared.begin_anew(epoch)
     for number in range(5):
         broker.append("a", b"%d" % number)
         broker.append("a", b"p", "p")
-        assert len(shared.read(["a"], 0, 2 * number + 2, 100).records) == number + 2
+        assert shared.read({"a": Range(0, 2 * number + 2)}, epoch).data.count(b"id: ") == number + 2
     shared.forget_unused()
     shared.forget_unused()
     assert shared.size == 0

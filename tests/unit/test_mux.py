@@ -17,8 +17,9 @@ from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.fanout import SLICE
 from flask_ssemux.heart import Heart
-from flask_ssemux.mux import PAGE, Mux
+from flask_ssemux.mux import Mux
 from flask_ssemux.options import Options
+from flask_ssemux.replay import PAGE_EVENTS as PAGE
 from flask_ssemux.wire import Cursor, body
 from tests.harness.parser import Parser
 from tests.harness.waiting import until

@@ -1,36 +1,56 @@
-"""What streams share of the past: right as the broker is, and asked of it once."""
+"""What streams share of the past: right as the broker is, asked of it once, and bounded."""
 
 from __future__ import annotations
 
 import random
 import threading
+import time
 
 import pytest
 
+from flask_ssemux import past as past_
 from flask_ssemux import replay as replay_
-from flask_ssemux.brokers import History, Page, Record, open_broker
-from flask_ssemux.replay import Replay
+from flask_ssemux.brokers import History, Range, open_broker
+from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
+from flask_ssemux.past import OVERHEAD
+from flask_ssemux.replay import PAGE_BYTES, PAGE_EVENTS, Replay
 from tests.harness.waiting import until
+
+MIB = 1024 * 1024
 
 
 class Counting:
-    """A memory broker that counts what it is asked, and may be held up."""
+    """A memory broker that counts what it is asked, and may be held up or fail."""
 
     def __init__(self, events=10**6):
         self.real = open_broker("memory:", History(events=events))
-        self.asked = []
+        self.read = []
+        self.floors_asked = []
+        self.calls = 0
         self.go = threading.Event()
         self.go.set()
+        self.is_away = False
+
+    @property
+    def epoch(self):
+        return self.real.head().epoch
 
     def fill(self, channels, count, size=4):
         for number in range(count):
-            self.real.append(channels[number % len(channels)], b"%0*d" % (size, number))
+            self.real.append(channels[number % len(channels)], b"%0*d\n\n" % (size, number))
 
-    def read(self, channels, after, upto, limit):
+    def read_channels(self, ranges, limit, size):
+        self.calls += 1
         assert self.go.wait(10)
-        page = self.real.read(channels, after, upto, limit)
-        self.asked.append((sorted(channels), after, upto, len(page.records)))
-        return page
+        if self.is_away:
+            raise BrokerUnavailable("away")
+        parts = self.real.read_channels(ranges, limit, size)
+        self.read += [record.sequence for part in parts.values() for record in part.records]
+        return parts
+
+    def floors(self, channels):
+        self.floors_asked.append(list(channels))
+        return self.real.floors(channels)
 
 
 @pytest.fixture
@@ -39,19 +59,46 @@ def broker():
 
 
 @pytest.fixture
-def shared(broker):
-    return Replay(broker)
+def make(broker):
+    def make(size=64 * MIB):
+        made = Replay(broker, lambda: time.sleep(0), size)
+        made.begin_anew(broker.epoch)
+        return made
+
+    return make
 
 
-def sequences(page):
-    return [record.sequence for record in page.records]
+@pytest.fixture
+def shared(make):
+    return make()
 
 
-def test_the_same_question_is_asked_once(broker, shared):
+def sequences(data):
+    return [int(line.split(b"-")[1]) for line in data.split(b"\n") if line.startswith(b"id: ")]
+
+
+def ranges(channels, after, upto):
+    return dict.fromkeys(channels, Range(after, upto))
+
+
+def read_all(shared, broker, channels, after, upto):
+    """What a client is sent, and what it is told is lost."""
+    left = ranges(channels, after, upto)
+    lost = shared.find_lost(left, broker.epoch)
+    left = {name: places for name, places in left.items() if name not in lost}
+    found = []
+    while left:
+        data, missing, left = shared.read(left, broker.epoch)
+        found += sequences(data)
+        lost += missing
+    return found, lost
+
+
+def test_the_same_is_read_once(broker, shared):
     broker.fill(["a"], 100)
     for _ in range(50):
-        assert sequences(shared.read(["a"], 40, 100, 20)) == list(range(41, 61))
-    assert len(broker.asked) == 1
+        assert read_all(shared, broker, ["a"], 40, 100) == (list(range(41, 101)), [])
+    assert broker.calls == 1
 
 
 def test_ten_thousand_clients_with_their_own_places_read_each_event_once(broker, shared):
@@ -59,116 +106,187 @@ def test_ten_thousand_clients_with_their_own_places_read_each_event_once(broker,
     chance = random.Random(7)
     for _ in range(10000):
         after = chance.randrange(300, 401)
-        page = shared.read(["jobs", "*"], after, 400, 200)
-        assert sequences(page) == list(range(after + 1, 401))
-    assert sum(count for *_, count in broker.asked) <= 100
-    assert len(broker.asked) < 20
+        assert read_all(shared, broker, ["jobs", "*"], after, 400) == (list(range(after + 1, 401)), [])
+    assert len(broker.read) == len(set(broker.read)) <= 100
 
 
-def test_is_as_the_broker_whatever_is_asked_in_whatever_order(monkeypatch):
-    monkeypatch.setattr(replay_, "CHUNK", 7)
-    for seed in range(60):
+def test_ten_thousand_clients_that_come_at_once_ask_little_of_what_is_over_a_limit(broker, shared):
+    broker.fill(["jobs", "*"], 400)
+    began = time.monotonic()
+    for _ in range(10000):
+        shared.find_lost(ranges(["jobs", "*"], 100, 400), broker.epoch)
+        shared.read(ranges(["jobs", "*"], 100, 400), broker.epoch)
+    assert len(broker.floors_asked) <= 2 + (time.monotonic() - began) / replay_.FLOOR_SECONDS
+
+
+@pytest.mark.parametrize("bytes_kept", [64 * MIB, MIB])
+def test_is_as_the_broker_whatever_is_asked_in_whatever_order(make, broker, bytes_kept, monkeypatch):
+    monkeypatch.setattr(past_, "STRETCH_BYTES", 3000)
+    for seed in range(40):
         chance = random.Random(seed)
-        broker = Counting()
-        shared = Replay(broker)
-        channels = ["a", "b", "c", "never"]
+        shared = make(bytes_kept // 100)
+        channels = ["%d%s" % (seed, name) for name in ("a", "b", "c", "never")]
+        begin = broker.real.head().sequence
         for number in range(chance.randrange(80)):
-            broker.real.append(chance.choice(channels[:3]), b"%d" % number)
-        for _ in range(60):
+            broker.real.append(chance.choice(channels[:3]), b"%d\n\n" % number)
+        for _ in range(40):
             if chance.random() < 0.2:
-                broker.real.append(chance.choice(channels[:3]), b"later")
+                broker.real.append(chance.choice(channels[:3]), b"later\n\n")
             if chance.random() < 0.1:
                 shared.forget_unused()
             top = broker.real.head().sequence
-            question = (
-                chance.sample(channels, chance.randrange(1, 5)), chance.randrange(top + 1), chance.randrange(top + 1),
-                chance.choice([1, 3, 5, 7]),
-            )  # fmt: skip
-            assert shared.read(*question)[:2] == broker.real.read(*question)[:2], (seed, question)
+            asked = chance.sample(channels, chance.randrange(1, 5))
+            after, upto = sorted((chance.randrange(begin, top + 1), chance.randrange(begin, top + 1)))
+            expected = [record.sequence for record in broker.real.read(asked, after, upto, 1000).records]
+            assert read_all(shared, broker, asked, after, upto) == (expected, []), seed
 
 
-def test_pages_of_a_long_replay_are_read_as_they_are_needed(broker, shared):
+def test_a_long_replay_is_read_as_it_is_needed(broker, shared):
     broker.fill(["a"], 3000)
-    after, pages = 0, 0
-    while after < 3000:
-        found = sequences(shared.read(["a"], after, 3000, 200))
-        assert found == list(range(after + 1, min(after + 200, 3000) + 1))
-        after, pages = found[-1], pages + 1
-        assert sum(count for *_, count in broker.asked) <= after + replay_.CHUNK
-    assert pages == 15 == len(broker.asked)
+    left, found = ranges(["a"], 0, 3000), []
+    while left:
+        data, missing, left = shared.read(left, broker.epoch)
+        assert len(data) <= PAGE_BYTES + 100 and len(sequences(data)) <= PAGE_EVENTS and not missing
+        found += sequences(data)
+        assert len(broker.read) <= len(found) + 400
+    assert found == list(range(1, 3001)) == broker.read
 
 
-def test_what_is_missing_is_said_and_not_asked_again(shared, broker):
+def test_a_page_costs_what_it_gives_however_many_channels_there_are(broker, shared):
+    names = ["c%d" % number for number in range(100)]
+    broker.fill(names, 20000)
+    found, lost = read_all(shared, broker, names, 0, 20000)
+    assert found == list(range(1, 20001)) == sorted(broker.read) and not lost
+    assert broker.calls < 150
+
+
+def test_large_events_of_many_channels_are_not_read_for_their_places(broker, make):
+    """A merge knows of each channel where the next event is; what is read is sent."""
+    shared, names = make(MIB), ["c%d" % number for number in range(50)]
+    broker.fill(names, 200, size=100_000)
+    left = ranges(names, 0, 200)
+    for number in range(1, 200):
+        data, _, left = shared.read(left, broker.epoch)
+        assert sequences(data) == [number] and len(broker.read) <= number + 8
+
+
+def test_what_is_over_a_limit_is_not_sent_though_others_read_it_a_moment_ago(broker, shared):
+    broker.real._history = History(events=10)
+    broker.fill(["a"], 10)
+    assert read_all(shared, broker, ["a"], 0, 10)[0] == list(range(1, 11))
+    broker.fill(["a"], 5)
+    assert read_all(shared, broker, ["a", "b"], 0, 15) == ([], ["a"])
+    assert read_all(shared, broker, ["a"], 4, 15) == ([], ["a"])
+    assert read_all(shared, broker, ["a"], 5, 15) == (list(range(6, 16)), [])
+
+
+def test_what_is_missing_is_not_asked_again(shared, broker):
     broker.real._history = History(events=10)
     broker.fill(["a"], 100)
     for _ in range(5):
-        assert shared.read(["a", "b"], 20, 100, 5) == Page([], ["a"], True)
-    assert len(broker.asked) == 1
-    assert sequences(shared.read(["b"], 20, 100, 5)) == []
-    assert sequences(shared.read(["a"], 95, 100, 5)) == [96, 97, 98, 99, 100]
-
-
-def test_what_was_read_before_it_was_trimmed_is_still_there(shared, broker):
-    broker.fill(["a"], 10)
-    shared.read(["a"], 0, 10, 10)
-    broker.real._history = History(events=3)
-    broker.fill(["a"], 10)
-    assert sequences(shared.read(["a"], 4, 10, 10)) == [5, 6, 7, 8, 9, 10]
+        assert read_all(shared, broker, ["a", "b"], 20, 100) == ([], ["a"])
+    assert broker.calls == 1
+    assert read_all(shared, broker, ["a"], 95, 100) == ([96, 97, 98, 99, 100], [])
 
 
 def test_many_at_once_wait_for_one_answer(broker, shared):
     broker.fill(["a"], 50)
     broker.go.clear()
     found = []
-    threads = [threading.Thread(target=lambda: found.append(shared.read(["a"], 0, 50, 50))) for _ in range(40)]
+    threads = [
+        threading.Thread(target=lambda: found.append(shared.read(ranges(["a"], 0, 50), broker.epoch)))
+        for _ in range(40)
+    ]
     for thread in threads:
         thread.start()
     broker.go.set()
     for thread in threads:
         thread.join()
-    assert len(found) == 40 and all(len(page.records) == 50 for page in found)
-    assert len(broker.asked) == 1
+    assert len(found) == 40 and all(len(sequences(page.data)) == 50 for page in found)
+    assert broker.calls == 1
+
+
+def test_those_who_waited_for_one_that_failed_fail_at_once(broker, shared):
+    broker.fill(["a"], 50)
+    broker.go.clear()
+    broker.is_away = True
+    failed = []
+
+    def read():
+        with pytest.raises(BrokerUnavailable):
+            shared.read(ranges(["a"], 0, 50), broker.epoch)
+        failed.append(1)
+
+    threads = [threading.Thread(target=read) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    until(lambda: broker.calls == 1, 5, "nobody reads")
+    time.sleep(0.05)  # the others wait for their turn
+    broker.go.set()
+    for thread in threads:
+        thread.join()
+    assert len(failed) == 20 and broker.calls < 10
+    broker.is_away = False
+    assert read_all(shared, broker, ["a"], 0, 50)[0] == list(range(1, 51))
 
 
 def test_what_is_of_no_use_is_forgotten(broker, shared):
     broker.fill(["a"], 50)
-    shared.read(["a"], 0, 50, 50)
+    read_all(shared, broker, ["a"], 0, 50)
     shared.forget_unused()
-    shared.read(["a"], 0, 50, 50)
-    assert len(broker.asked) == 1 and shared.size > 50 * replay_.OVERHEAD
+    read_all(shared, broker, ["a"], 0, 50)
+    assert broker.calls == 1 and shared.size > 50 * OVERHEAD
     shared.forget_unused()
     shared.forget_unused()
-    assert shared.size == 0 and not shared._stretches
+    assert shared.size == 0 and not shared._past._stretches
 
 
-def test_bytes_are_bounded_and_all_is_read(broker, shared, monkeypatch):
-    monkeypatch.setattr(replay_, "BYTES", 300_000)
-    broker.fill(["a", "b"], 3000, size=500)
-    after = 0
-    while after < 3000:
-        found = sequences(shared.read(["a", "b"], after, 3000, 200))
-        assert found == list(range(after + 1, min(after + 200, 3000) + 1))
-        after = found[-1]
-        assert shared.size <= 300_000 + 2 * replay_.CHUNK * (500 + replay_.OVERHEAD)
+def test_what_is_shared_is_bounded_in_bytes_and_all_is_read(broker, make):
+    shared = make(MIB)
+    broker.fill(["a", "b"], 6000, size=500)
+    left, found = ranges(["a", "b"], 0, 6000), []
+    while left:
+        data, _, left = shared.read(left, broker.epoch)
+        found += sequences(data)
+        assert shared.size <= MIB // 2
+    assert found == list(range(1, 6001)) == sorted(broker.read)
+
+
+def test_what_was_used_longest_ago_goes_first(broker, make):
+    shared = make(MIB)
+    broker.fill(["a", "b"], 2000, size=100)
+    for _ in range(20):
+        read_all(shared, broker, ["a"], 1800, 2000)
+        read_all(shared, broker, ["b"], 0, 1990)
+    assert broker.read.count(1999) == 1
 
 
 def test_another_life_has_another_past(broker, shared):
     broker.fill(["a"], 5)
-    shared.read(["a"], 0, 5, 10)
+    old = broker.epoch
+    read_all(shared, broker, ["a"], 0, 5)
     broker.real = open_broker("memory:", History())
-    broker.real.append("a", b"new")
-    shared.begin_anew()
-    assert shared.read(["a"], 0, 5, 10).records == [Record(1, "a", b"new")]
+    broker.real.append("a", b"new\n\n")
+    shared.begin_anew(broker.epoch)
+    assert b"new" in shared.read(ranges(["a"], 0, 5), broker.epoch).data
+    with pytest.raises(BrokerBehind):
+        shared.read(ranges(["a"], 0, 5), old)
 
 
 def test_what_is_being_read_when_another_life_begins_is_not_kept(broker, shared):
     broker.fill(["a"], 5)
     broker.go.clear()
-    found = []
-    reader = threading.Thread(target=lambda: found.append(shared.read(["a"], 0, 5, 10)))
+    failed = []
+
+    def read():
+        with pytest.raises(BrokerBehind):
+            shared.read(ranges(["a"], 0, 5), broker.epoch)
+        failed.append(1)
+
+    reader = threading.Thread(target=read)
     reader.start()
-    until(shared._reading.locked, 5, "nobody reads")
-    shared.begin_anew()
+    until(lambda: broker.calls == 1, 5, "nobody reads")
+    shared.begin_anew("another1")
     broker.go.set()
     reader.join()
-    assert len(broker.asked) == 2
+    assert failed and shared.size == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Mapping
 
-from ..base import Part, Range, Record
+from ..base import LARGE, Part, Range, Record
 from .events import RECORD
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class Reading:
             records.append(Record(*row))
             size -= len(records[-1].body)
             if size <= 0 or len(records) == limit:
-                return Part(records, records[-1].sequence, False)
+                last, body = records[-1].sequence, records[-1].body
+                known = self._find(channel, last, upto).upto if len(body) > LARGE else last
+                return Part(records, known, False)
         return Part(records, upto, False)
 
     def _find(self, channel: str, after: int, upto: int) -> Part:

@@ -8,6 +8,7 @@
 -- event is without reading that event.
 
 local SCANNED = 1000000
+local LARGE = 4096  -- bytes of an event from which on the place of the next one is looked for
 
 local limit, room = tonumber(ARGV[own + 1]), tonumber(ARGV[own + 2])
 local rows, parts, scanned, bytes, events = {}, {}, 0, 0, 0
@@ -16,28 +17,6 @@ local rows, parts, scanned, bytes, events = {}, {}, 0, 0, 0
 local function step(most)
   local mean = bytes / math.max(events, 1)
   return math.max(1, math.min(most, events == 0 and 1 or math.floor(room / math.max(mean, 1))))
-end
-
--- A channel's events into `rows`; up to where that is all of them.
-local function take(number, channel, from, upto)
-  local count = 0
-  while true do
-    local asked = step(limit - count)
-    local entries = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', asked)
-    for _, entry in ipairs(entries) do
-      local at, body = string.match(entry[1], '^%d+'), entry[2][2]
-      rows[#rows + 1] = number
-      rows[#rows + 1] = at
-      rows[#rows + 1] = body
-      rows[#rows + 1] = entry[2][4] or ''
-      from, room, bytes, events, count = tonumber(at) + 1, room - #body, bytes + #body, events + 1, count + 1
-    end
-    if #entries < asked then
-      return upto, count
-    elseif count >= limit or room <= 0 then
-      return from - 1, count
-    end
-  end
 end
 
 -- Where a channel's next event is: all up to the place before it is known.
@@ -51,6 +30,29 @@ local function find(channel, from, upto)
   end
   scanned = scanned + #entry[2][2]
   return tonumber(string.match(entry[1], '^%d+')) - 1
+end
+
+-- A channel's events into `rows`; up to where that is all of them.
+local function take(number, channel, from, upto)
+  local count, size = 0, 0
+  while true do
+    local asked = step(limit - count)
+    local entries = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', asked)
+    for _, entry in ipairs(entries) do
+      local at, body = string.match(entry[1], '^%d+'), entry[2][2]
+      rows[#rows + 1] = number
+      rows[#rows + 1] = at
+      rows[#rows + 1] = body
+      rows[#rows + 1] = entry[2][4] or ''
+      from, size, count = tonumber(at) + 1, #body, count + 1
+      room, bytes, events = room - size, bytes + size, events + 1
+    end
+    if #entries < asked then
+      return upto, count
+    elseif count >= limit or room <= 0 then
+      return size > LARGE and find(channel, from, upto) or from - 1, count
+    end
+  end
 end
 
 for index = own + 3, #ARGV, 3 do

@@ -1,0 +1,151 @@
+"""Replays wait for one another: for a turn to work, and for bytes to hold.
+
+A replay's work is the loop's, and what clients have yet to take is the worker's memory. One works at a time, and lets
+others run; what all hold together is bounded. Whoever came first is served first. No history, no streams.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import Callable, Iterator
+
+from .errors import BrokerUnavailable
+
+#: Seconds of work after which others run: requests, heartbeats, events.
+SLICE = 0.005
+
+#: Seconds that one waits for its turn, at most: 10,000 clients that come back at once each take some 0.3 ms.
+PATIENCE = 20.0
+
+
+class Turns:
+    """One works at a time.
+
+    :param breathe: lets others run.
+    """
+
+    def __init__(self, breathe: Callable[[], None]) -> None:
+        self._breathe = breathe
+        self._lock = threading.Lock()
+        self._worked = 0.0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Work, when the others have; after the turn others run, if the work since they last did was long.
+
+        :raises BrokerUnavailable: it did not come within ``PATIENCE`` seconds.
+        """
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise BrokerUnavailable("history is read by others, for %g s" % PATIENCE)
+        with self._working():
+            yield
+
+    @contextmanager
+    def free_turn(self) -> Iterator[bool]:
+        """Whether nobody works now; then this is a turn."""
+        if not self._lock.acquire(False):
+            yield False
+            return
+        with self._working():
+            yield True
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._worked += time.monotonic() - began
+            is_long = self._worked > SLICE
+            if is_long:
+                self._worked = 0.0
+            self._lock.release()
+            if is_long:
+                self._breathe()
+
+
+class Allowance:
+    """Bytes that may be held together.
+
+    :param size: of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        # A share may be given back by the garbage collector, which may come by while the lock is held here.
+        self._lock = threading.RLock()
+        self._waiting: deque[Share] = deque()
+        #: Bytes that are held now.
+        self.held = 0
+
+    def ask(self, size: int) -> Share:
+        """A share of so many bytes, which is granted when those who came before have theirs and there is room."""
+        share = Share(self, size)
+        with self._lock:
+            self._waiting.append(share)
+            self._grant()
+        return share
+
+    def ask_now(self, size: int) -> Share | None:
+        """A share of so many bytes, if there is room for it and nobody waits; else None."""
+        share = self.ask(size)
+        if share.is_granted:
+            return share
+        share.give_back()
+        return None
+
+    def settle(self, share: Share, size: int) -> None:
+        """Let a share hold so many bytes from here on; 0 gives it back. One that still waits waits no more."""
+        with self._lock:
+            if share.is_granted:
+                self.held += size - share.size
+                share.size = size
+            elif share in self._waiting:
+                self._waiting.remove(share)
+            self._grant()
+
+    def _grant(self) -> None:
+        """Grant those that wait, while there is room; one of any size where nothing else is held."""
+        while self._waiting and (not self.held or self.held + self._waiting[0].size <= self._size):
+            share = self._waiting.popleft()
+            self.held += share.size
+            share.grant()
+
+
+class Share:
+    """Bytes that one may hold, as soon as they are granted."""
+
+    __slots__ = ("size", "is_granted", "_allowance", "_granted")
+
+    def __init__(self, allowance: Allowance, size: int) -> None:
+        self.size = size
+        self.is_granted = False
+        self._allowance = allowance
+        self._granted: threading.Event | None = None
+
+    def grant(self) -> None:
+        self.is_granted = True
+        if self._granted is not None:
+            self._granted.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is granted by then."""
+        if not self.is_granted:
+            self._granted = self._granted or threading.Event()
+            if not self.is_granted:  # it may have been meanwhile
+                self._granted.wait(seconds)
+        return self.is_granted
+
+    def settle(self, size: int) -> None:
+        """Hold so many bytes; no more than that from here on."""
+        self._allowance.settle(self, size)
+
+    def give_back(self) -> None:
+        """Hold nothing. More than once is fine."""
+        self._allowance.settle(self, 0)
+
+    #: A stream may end before anything of it is drawn.
+    __del__ = give_back

@@ -23,7 +23,7 @@ from .options import log
 from .routes import CONTENT_TYPE, come_back, finish, send_away
 from .server import why_not
 from .service import current
-from .stream import WRITE_TIMEOUT
+from .stream import REPEAT, WRITE_TIMEOUT
 from .transports.peer import Peer
 from .transports.waiting import departures, greenlets_are_threads
 
@@ -75,6 +75,8 @@ def _wrap(response: Response, process: Process) -> Response:
         process.refused(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
+    if isinstance(response.response, OldStream):  # two decorators: one place, one set of heartbeats
+        return response
     source = OldStream(response.response, process, Peer(request.environ), str(request.endpoint))
     trouble = process.take_guest(source)
     if trouble:
@@ -89,7 +91,7 @@ def _wrap(response: Response, process: Process) -> Response:
     return finish(response)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=100)
 def _heard(kind: Any) -> Any:
     """The application's kind of response, which also tells its stream the server's ``write``.
 
@@ -131,6 +133,8 @@ class OldStream:
         self._turn = threading.Lock()
         self._inside = False
         self._over = False
+        #: When the heart first saw that it is over.
+        self._ended_at: float | None = None
         self._thrown = False
         self._last = b""
         self._tail = b""
@@ -142,6 +146,19 @@ class OldStream:
         return self
 
     def __next__(self) -> bytes:
+        try:
+            data = self._next_data()
+        except BaseException:
+            self.close()
+            raise
+        if not data:
+            self._peer.read_no_more()
+            self.close()  # not every middleware passes the server's call on
+            raise StopIteration
+        return data
+
+    def _next_data(self) -> bytes:
+        """What goes out next; b"" when there is nothing more."""
         if self._items is None:
             self._begin()
             return self._sent(wire.retry(self._options.retry, "ssemux") + wire.HEARTBEAT)
@@ -150,10 +167,7 @@ class OldStream:
             if item:
                 return self._sent(item)
         last, self._last = self._last, b""
-        if last:
-            return last
-        self._peer.read_no_more()
-        raise StopIteration
+        return last
 
     def close(self) -> None:
         """The server is done with it (PEP 3333): the generator's ``finally`` runs."""
@@ -212,11 +226,8 @@ class OldStream:
 
     def beat(self, now: float) -> float | None:
         """The heart's look: end a silence, or a write that hangs."""
-        if self._over:
-            return None
-        if self._peer.has_left():
-            self._end()
-            return None
+        if self._over or self._peer.has_left():
+            return self._watch_server(now)
         due = self._sent_at + self._options.heartbeat
         if now < due:
             return due
@@ -225,9 +236,17 @@ class OldStream:
             return now + self._options.heartbeat
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()
-            self._end()
-            return None
+            return self._watch_server(now)
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
+
+    def _watch_server(self, now: float) -> float:
+        """It is over: does its server see that, and close it? A generator that works cannot be closed by others."""
+        self._end()
+        if self._ended_at is None:
+            self._ended_at = now
+        elif not self._inside:
+            aside("ssemux-end", self.close)
+        return now + REPEAT
 
     def await_beat(self) -> None:
         """A heartbeat that is being written is finished first."""
@@ -296,7 +315,7 @@ def _warn_of_replacement(name: str) -> None:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=100)
 def _tell_of_silence(error: str) -> None:
     """Once."""
     log.warning(

@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
 from . import replay, server
@@ -35,7 +36,8 @@ from .pulse import Pulse, Watcher
 from .quiet import Quiet
 from .slots import Slots
 from .status.census import Census, memory
-from .stream import Stream
+from .stream import BEGIN, Stream
+from .supervise import attempt
 from .transports.choice import handed_over, prepare
 from .transports.waiting import THREAD_FILES, greenlets_are_threads
 
@@ -143,12 +145,10 @@ class Process:
         recheck, elders = self.recheck, self._elders
 
         def left(stream: Stream) -> None:
-            attendance.left(stream)
-            places.leave(stream.user_id)
-            if elders is not None:
-                elders.left(stream)
-            if recheck is not None:
-                recheck.left(stream)
+            attempt("a stream's place could not be given back", places.leave, stream.user_id)
+            for keeper in (attendance, elders, recheck):
+                if keeper is not None:
+                    attempt("a stream that has ended could not be forgotten", keeper.left, stream)
 
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = left
@@ -281,8 +281,19 @@ class Process:
             log.log(level, "a stream %s: %s%s", how, error or why, more)
 
     def take_guest(self, guest: Guest) -> str | None:
-        """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None."""
-        return self._count_in(guest)
+        """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None.
+
+        One that does not begin within ``BEGIN`` seconds has no place: what ran after its view failed.
+        """
+        trouble = self._count_in(guest)
+        if trouble is None:
+            self.heart.add(_Chore(partial(self._expect_no_more, weakref.ref(guest))), self.heart.clock() + BEGIN)
+        return trouble
+
+    def _expect_no_more(self, reference: weakref.ref[Guest]) -> None:
+        guest = reference()
+        if guest is not None:
+            self._expected.discard(guest)
 
     def guest_came(self, guest: Guest, due: float) -> None:
         """It begins: give it the heart's looks."""
@@ -307,13 +318,13 @@ class Process:
         log.info("the worker stops: %d streams are sent elsewhere", self.held)
         self._mux.drain(STOPPING)
         for guest in list(self._guests):
-            guest.leave(self._mux.farewell(STOPPING))
+            attempt("an old stream could not be ended", guest.leave, self._mux.farewell(STOPPING))
         self.heart.add(_Chore(self._cut), self.heart.clock() + DRAIN)
 
     def _cut(self, why: str = "its client did not take its end") -> None:
         self.mux.cut(why)
         for guest in list(self._guests):
-            guest.cut()
+            attempt("an old stream could not be ended", guest.cut)
 
     def close(self) -> None:
         """Let go of everything; the store is left tidy."""
@@ -507,13 +518,13 @@ def _at_exit() -> None:
     # server waits for the last bytes of what was handed over.
     processes = [process for process in list(_processes) if not process.is_closed]
     for process in processes:
-        process.drain()
+        attempt("the streams of an application could not be ended", process.drain)
     # Elsewhere a stream may be one that nobody sends or ends, as a test client's that was not read.
     deadline = time.monotonic() + (DRAIN + 1.0 if server.worker() is not None else 0.5)
     while (any(process.held for process in processes) or handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
     for process in processes:
-        process.close()
+        attempt("the broker of an application could not be closed", process.close)
 
 
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

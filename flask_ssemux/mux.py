@@ -13,6 +13,7 @@ from typing import Any, Callable, Sequence
 from . import wire
 from .access.control import Control
 from .access.orders import CHANNEL, ROOM_CHANNEL
+from .aside import aside
 from .brokers import Broker, Listener, Record, Wanted
 from .brokers.base import within
 from .errors import BrokerBehind, BrokerUnavailable
@@ -21,8 +22,9 @@ from .heart import Heart
 from .latest import Latest
 from .opening import Joined, Opening, Snapshots, reset
 from .options import Options, log
+from .quiet import Quiet
 from .replay import Replay
-from .stream import Limits, Stream
+from .stream import BEGIN, Limits, Stream
 from .supervise import attempt
 from .wire import Cursor
 
@@ -69,7 +71,8 @@ class Mux:
         self._draining: str | None = None
         self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = wire.heartbeat(options.heartbeat_event)
-        self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat)
+        self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat, self._abandon)
+        self._throttle = Quiet()
         self._fan_out = FanOut(self._limits, breathe)
         self.control = Control(self._readers, self.farewell, breathe)
         self._has_orders = False
@@ -140,23 +143,34 @@ class Mux:
                 reason = "epoch"  # it began anew between the two lines above
             joined = Joined(head, seen, reason, new, latest)
             stream.begin(Opening(self.replay, self._options, stream, joined, snapshots).pages())
+            stream.on_closed, stream.account = self._on_closed, on_closed
+            self._begin(stream, orders_taken)
         except BaseException:
             self._remove(stream)
             raise
+        return stream
 
-        stream.on_closed, stream.account = self._on_closed, on_closed
+    def _begin(self, stream: Stream, orders_taken: int | None) -> None:
+        """It has joined: what is due by the clock, and what came while it was being opened."""
+        now = stream.sent_at = self._heart.clock()
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
             stream.farewell = self.farewell("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
-        first = now + self._options.heartbeat * random.uniform(0.5, 1.0)  # no two in one burst
-        self._heart.add(stream, first if stream.ends_at is None else min(first, stream.ends_at))
+        first = min(BEGIN, self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
+        self._heart.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
         if orders_taken is not None:
             self.control.check(stream, orders_taken)
-        return stream
+
+    def _abandon(self, stream: Stream, reason: str) -> None:
+        """Give back what a stream has that its server forgot; beside the heart, since stores are asked."""
+        more = self._throttle.count(reason, self._heart.clock())
+        if more is not None:
+            log.warning("a stream had an open place and no response any more (%s); the place is free%s", reason, more)
+        aside("ssemux-end", stream.gone, reason)
 
     def streams(self) -> list[Stream]:
         """Those that are open now."""

@@ -93,7 +93,7 @@ class Probe:
             return None
         if self._is_over:
             self._stream.abort("its client did not take the probe's end")
-            return None
+            return self._stream.beat(now)
         self._sent += 1
         told = {"n": self._sent, "at": round(self._clock() - self._began, 3), "run": self._run}
         self._stream.offer(wire.own_frame(EVENT, told))

@@ -289,12 +289,13 @@ def served(
         process.opened()
     try:
         joins(stream)
+        stream.sent_at = process.heart.clock()  # from here on it is awaited that the server begins to send it
+        if poll:
+            return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))
+        return streaming_response(open_transport(stream, request.environ, process.options.transport))
     except BaseException:
         stream.gone("it was not let in")
         raise
-    if poll:
-        return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))
-    return streaming_response(open_transport(stream, request.environ, process.options.transport))
 
 
 def _polled(source: Poll) -> Response:

@@ -35,6 +35,13 @@ MOVES = {
 #: Seconds that one write may take before its client counts as vanished.
 WRITE_TIMEOUT = 30.0
 
+#: Seconds in which a transport begins to take. A stream has none if what runs after its view failed: the session could
+#: not be saved, or an ``after_request`` function raised.
+BEGIN = 3.0
+
+#: Seconds until a look that found no transport is repeated: a loop that was blocked gave the transport no turn.
+REPEAT = 1.0
+
 #: Frames that wait are joined up to about so many bytes into one write.
 JOIN_BYTES = 64 * 1024
 
@@ -62,12 +69,14 @@ class Limits(NamedTuple):
     :param size: their bytes.
     :param heartbeat: longest silence, in seconds.
     :param beat: the frame that ends a silence.
+    :param abandon: calls ``gone`` of a stream that has no transport to do it, beside the caller.
     """
 
     events: int
     size: int
     heartbeat: float
     beat: bytes
+    abandon: Callable[[Stream, str], None] = lambda stream, reason: stream.gone(reason)
 
 
 class Writer(Protocol):
@@ -198,6 +207,8 @@ class Stream:
         """
         if self.state is CLOSED:
             return None
+        if self._dropped or self.state is OPENING:
+            return self._watch_transport(now)
         if self.ends_at is not None and now >= self.ends_at:
             self.close("its lifetime is over", self.farewell)
             self.ends_at = None
@@ -332,8 +343,18 @@ class Stream:
             self._busy_since = now
         elif now >= self._busy_since + WRITE_TIMEOUT:
             self.abort("its client has taken nothing for %g s" % WRITE_TIMEOUT)
-            return None
+            return now + REPEAT
         return self._in_time(now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4, now)
+
+    def _watch_transport(self, now: float) -> float | None:
+        """Nobody has begun to take, or it was cut off: is there a transport that will do so, or call ``gone``?"""
+        if self.state is OPENING and now < self.sent_at + BEGIN:
+            return self.sent_at + BEGIN
+        if self._busy_since is None:
+            self._busy_since = now
+            return now + REPEAT
+        self._limits.abandon(self, "nobody began to send it" if self.state is OPENING else "its server forgot it")
+        return None
 
     def _in_time(self, due: float, now: float) -> float:
         """Return when to look next: when it is due, or when the stream's lifetime ends, if that is earlier."""
@@ -386,7 +407,8 @@ class Stream:
     def _drop(self) -> None:
         # An event that is offered at this very moment may still be queued, and is not sent:
         # its cursor would hide those that are dropped.
-        self._dropped = True
+        if not self._dropped:
+            self._dropped, self._busy_since = True, None
         if self.queue is not None:
             self.queue.clear()
         self._bytes_out = self._bytes_in

@@ -39,18 +39,24 @@ class GeneratorTransport:
 
     def __next__(self) -> bytes:
         stream, waiting = self._stream, self._waiting
-        if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
-            waiting.wait()
-        while True:
-            data = stream.take(self._now())
-            if data:
-                return data
-            if stream.is_over:
-                self._peer.read_no_more()
-                raise StopIteration
-            waiting = waiting or self._begin()
-            if stream.park(waiting.wake):
+        try:
+            if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
                 waiting.wait()
+            while True:
+                data = stream.take(self._now())
+                if data:
+                    return data
+                if stream.is_over:
+                    break
+                waiting = waiting or self._begin()
+                if stream.park(waiting.wake):
+                    waiting.wait()
+        except BaseException:
+            self.close()
+            raise
+        self._peer.read_no_more()
+        self.close()  # not every middleware passes the server's call on
+        raise StopIteration
 
     def close(self) -> None:
         """The server is done with it (PEP 3333); more than once is fine."""

@@ -46,7 +46,11 @@ class HandoffTransport(GeneratorTransport):
 
     def __next__(self) -> bytes:
         if self._begins:
-            data = self._stream.take(monotonic())
+            try:
+                data = self._stream.take(monotonic())
+            except BaseException:
+                self.close()
+                raise
             if data:
                 self._last = data
                 self._sent += len(data)

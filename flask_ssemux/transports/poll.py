@@ -46,13 +46,18 @@ class Poll:
         if self._is_answered:
             raise StopIteration
         self._is_answered = True
+        try:
+            return self._answer()
+        finally:
+            self.close()  # not to count while the client reads
+
+    def _answer(self) -> bytes:
         data = self._take()
         if self._waits and wire.count(data) <= self._opening:
             self._wait()
             data += self._take()
         if self._stream.is_over:
             self._peer.read_no_more()  # the worker stops, and is not to wait for a next request
-        self.close()  # not to count while the client reads
         return data
 
     def close(self) -> None:

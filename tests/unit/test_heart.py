@@ -268,6 +268,8 @@ def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(ca
 def test_a_stream_whose_look_raises_is_ended():
     slots = Slots(0.25)
     stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
+    stream.begin(iter(()))
+    stream.take(0.0)
     stream.park(fail)  # a transport that cannot be woken
     slots.add(stream, 20.0)
     slots.run(20.0)

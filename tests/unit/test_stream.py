@@ -9,12 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from flask_ssemux import stream as module
 from flask_ssemux.errors import WrongState
 from flask_ssemux.stream import (
+    BEGIN,
     CLOSED,
     CLOSING,
     JOIN_BYTES,
     LIVE,
     MOVES,
     OPENING,
+    REPEAT,
     REPLAYING,
     WRITE_TIMEOUT,
     Limits,
@@ -471,7 +473,7 @@ def test_a_write_that_does_not_end_is_cut():
     stream.beat(100.0)
     stream.beat(100.0 + WRITE_TIMEOUT - 0.1)
     assert (stream.state, stream.sever) == (LIVE, [])
-    assert stream.beat(100.0 + WRITE_TIMEOUT) is None
+    assert stream.beat(100.0 + WRITE_TIMEOUT) == 131.0
     assert (stream.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
 
 
@@ -485,8 +487,10 @@ def test_a_write_that_ended_begins_the_limit_anew():
     stream.offer(b"a")
     stream.take(120.0)
     stream.beat(125.0)
-    assert stream.beat(154.9) is not None
-    assert stream.beat(155.0) is None
+    stream.beat(154.9)
+    assert stream.state is LIVE
+    stream.beat(155.0)
+    assert stream.is_over
 
 
 def test_waiting_is_not_writing():
@@ -510,14 +514,42 @@ def test_a_clean_end_that_nobody_takes_is_cut():
     stream = live()
     stream.close("drain", b"last")
     stream.beat(0.0)
-    assert (stream.beat(30.0), stream.sever) == (None, [()])
+    stream.beat(30.0)
+    assert stream.sever == [()]
 
 
-def test_a_stream_that_nobody_ever_reads_is_cut():
+def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
+    """A look that comes late is not the last: the loop was blocked, and the transport had no turn."""
     stream = new()
     stream.begin(iter([b"1"]))
-    stream.beat(5.0)
-    assert (stream.beat(35.0), stream.is_over) == (None, True)
+    assert stream.beat(2.0) == BEGIN == 3.0
+    assert stream.beat(9.0) == 9.0 + REPEAT == 10.0
+    assert stream.state is OPENING
+    assert (stream.beat(10.0), stream.state, stream.reason) == (None, CLOSED, "nobody began to send it")
+    assert drained(stream) == b"" and stream.on_closed == [(stream,)]
+
+
+def test_a_stream_that_is_begun_late_goes_on():
+    stream = new()
+    stream.begin(iter([b"1"]))
+    stream.beat(9.0)
+    assert stream.take(9.5) == b"1"
+    stream.beat(10.0)
+    assert stream.state is REPLAYING
+
+
+@pytest.mark.parametrize("state", [OPENING, REPLAYING, LIVE])
+def test_a_stream_that_was_cut_off_and_is_closed_by_nobody_is_gone_within_seconds(state):
+    stream = live() if state is LIVE else new()
+    stream.begin(iter([b"1", b"2"]))
+    if state is REPLAYING:
+        stream.take(0.0)
+    stream.abort("its client left")
+    stream.abort("again")
+    assert stream.beat(20.0) == 21.0
+    stream.abort("and again")
+    assert (stream.beat(21.0), stream.state, stream.reason) == (None, CLOSED, "its client left")
+    assert stream.on_closed == [(stream,)]
 
 
 # -- written to at once --------------------------------------------------------
@@ -631,7 +663,7 @@ def test_a_client_that_takes_nothing_of_what_waits_is_cut():
     pipe.room = 1
     assert stream.beat(100.0 + WRITE_TIMEOUT - 0.1) is not None
     assert (pipe.out, pipe.cuts) == (b"a", 0)  # no heartbeat into what waits already
-    assert stream.beat(100.0 + WRITE_TIMEOUT) is None
+    stream.beat(100.0 + WRITE_TIMEOUT)
     assert (pipe.cuts, stream.reason) == (1, "its client has taken nothing for 30 s")
 
 

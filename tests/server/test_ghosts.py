@@ -1,0 +1,55 @@
+"""Streams that nobody sends or closes: what fails after a view, middleware that passes no ``close()`` on.
+
+Each gives back its place, its user's place and its presence within seconds, without the garbage collector, and
+whoever is there stays (tests/apps/ghostly.py).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_ssemux.stream import BEGIN, REPEAT
+from tests.harness.waiting import until
+
+APP = "tests.apps.ghostly:create_app()"
+
+#: How what comes after the view fails.
+FAILURES = ["session", "after_request", "middleware", "replace"]
+
+#: What has a place.
+PATHS = ["/events?user=ann", "/events?user=ann&poll=1", "/old?user=ann"]
+
+#: What ends by itself, or with an error, and is closed by nobody.
+ENDS = ["/old?fail=unclosed", "/old/halt?fail=unclosed", "/events?user=ann&poll=now&fail=unclosed"]
+
+#: Bob's two streams, one of them an old one.
+BACK = {"streams": 2, "held": 1, "presence": {"bob": 1}}
+
+#: Seconds, with some for a busy machine.
+SOON = BEGIN + REPEAT + 2.0
+
+
+@pytest.fixture(params=["generator", "handoff", "threads"])
+def site(request):
+    if request.param == "threads":
+        return request.getfixturevalue("serve_threads")(APP)
+    return request.getfixturevalue("serve")(APP, transport=request.param)
+
+
+def test_what_nobody_sends_or_closes_gives_its_places_back(site):
+    with site.stream("/events?user=bob") as bob, site.stream("/old/ticks?user=bob") as ticks:
+        bob.wait_for(b"ssemux.hello", 3)
+        ticks.wait_for(b"data: tick", 3)
+        ghosts = [site.stream("%s&fail=%s" % (path, failure)) for path in PATHS for failure in FAILURES]
+        unclosed = [site.stream(path) for path in ENDS]
+        cut = [site.stream(path + "&fail=unclosed") for path in ("/events?user=cut", "/old/ticks?user=cut")]
+        for stream in cut:
+            stream.wait_for(b"data: ", 3)
+            stream.close()
+        ended = site.stream("/events?user=ended&fail=unclosed")
+        ended.wait_for(b"ssemux.hello", 3)
+        site.stream("/disconnect?user=ended").wait_end(3)
+        for stream in [*ghosts, *unclosed, ended]:
+            stream.wait_end(10)
+        until(lambda: site.get("/figures") == BACK, SOON, lambda: site.get("/figures"))
+        assert not bob.ended and not ticks.ended

@@ -7,6 +7,7 @@ without its pool, which would connect anew without a word: whoever is behind mus
 from __future__ import annotations
 
 import inspect
+import socket
 import time
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -89,7 +90,16 @@ def _settings(timeout: float, kind: Any = None) -> dict[str, Any]:
         settings["retry"] = Retry(NoBackoff(), 0)
     if "protocol" in known:
         settings["protocol"] = 2
+    if "socket_keepalive_options" in known:
+        settings["socket_keepalive"] = True
+        settings["socket_keepalive_options"] = _keepalive()
     return settings
+
+
+def _keepalive() -> dict[int, int]:
+    """What keeps a NAT or a load balancer from forgetting an idle connection, as far as this system has it."""
+    seconds = {"TCP_KEEPIDLE": 15, "TCP_KEEPALIVE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+    return {getattr(socket, name): value for name, value in seconds.items() if hasattr(socket, name)}
 
 
 def _parameters(kind: Any) -> set[str]:
@@ -114,6 +124,8 @@ def _pool(url: str) -> Any:
         if name not in known:
             raise ValueError("redis-py %s knows no option %r" % (driver.__version__, name))
     # Answers are bytes, and whoever is behind must know of a connection that is made anew.
+    for name in [name for name in made.connection_kwargs if name.startswith("socket_keepalive")]:
+        options[name] = made.connection_kwargs[name]  # the URL's own
     made.connection_kwargs.update(options, decode_responses=False, health_check_interval=0)
     made.connection_kwargs.pop("decode_components", None)
     return made

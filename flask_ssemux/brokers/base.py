@@ -277,6 +277,11 @@ class Broker:
         """
         raise NotImplementedError
 
+    @property
+    def waiting(self) -> int:
+        """Calls of this process that wait for the store's answer now, where the engine has such."""
+        return 0
+
     def rest(self) -> None:
         """Let go of what is open until the next call; before a fork, which the open things would not survive."""
 

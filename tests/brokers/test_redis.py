@@ -386,22 +386,39 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
 # -- history -----------------------------------------------------------------
 
 
-def test_what_was_trimmed_while_nobody_heard_is_told(own, redis_server, ear, monkeypatch):
+@pytest.fixture
+def cut_off(own, redis_server, ear, monkeypatch):
+    """cut_off(many): a worker with a short history whose subscription broke while so many events were published."""
     monkeypatch.setattr(tail, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
     worker.listen(ear.listener)
     worker.want(["a", "b"])
     publisher.append("a", b"x")
     ear.wait(1)
-    with worker._tail._changed:  # holds the thread up where it would connect again
-        redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
-        for _ in range(50):
-            publisher.append("a", b"x")
-        publisher.append("b", b"y")
-        worker._tail._changed.notify_all()
-    until(lambda: ear.sequences[-1] == 52, 10, lambda: str(ear.sequences))
+
+    def make(many):
+        with worker._tail._changed:  # holds the thread up where it would connect again
+            redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            for _ in range(many):
+                publisher.append("a", b"x")
+            publisher.append("b", b"y")
+            worker._tail._changed.notify_all()
+        until(lambda: ear.sequences[-1] == many + 2, 10, lambda: str(ear.sequences[-5:]))
+        return worker
+
+    return make
+
+
+def test_what_was_published_while_nobody_heard_needs_no_history(cut_off, ear):
+    worker = cut_off(50)
+    assert ear.gaps == [] and ear.sequences == list(range(1, 53))
+    assert [record.sequence for record in worker.read(["a"], 0, ALL, 100).records] == list(range(42, 52))
+
+
+def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, ear):
+    cut_off(700)
     assert [channels for channels, _ in ear.gaps] == [["a"]]
-    assert ear.sequences == [1, *range(42, 53)]
+    assert ear.sequences == [1, *range(202, 703)]
 
 
 def test_trimming_by_age_keeps_up_with_any_rate(redis, travel):

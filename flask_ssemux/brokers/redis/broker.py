@@ -1,19 +1,26 @@
 """The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
 
-    {p}:life          hash: epoch, sequence, born, run, voids, seconds, events, at, aged, kept, forgotten
+    {p}:life          hash: epoch, sequence, born, run, voids, forgotten: see ``lua/life.lua``; seconds, events, size:
+                      how much is kept; at: when the newest event came; kept, bytes: how many there are, and of how
+                      many bytes those after ``weighed`` are; live: what is kept for delivery; listed, unlisted:
+                      from where on ``lasts`` has every channel
     {p}:c:<channel>   stream: the channel's events, numbered <sequence>-0; field b is the body; l, where there is
                       one, the key of an event that the next with it replaces
     {p}:l:<channel>   hash: such a key -> its event's sequence
     {p}:firsts        sorted set: channel -> its oldest event that is kept
+    {p}:lasts         sorted set: channel -> its newest event
     {p}:floors        sorted set: channel -> its newest event that was trimmed
     {p}:clock         list of "time sequence": what was newest when; for trimming by age
+    {p}:own:firsts, {p}:own:clock   the same of the extension's own channels
     {p}:h:<key>       hash: holder -> "places until"; {p}:holders the same of all keys together
-    {p}:o:<key>           hash: holder -> Unix time of its oldest place, where it shows it
+    {p}:o:<key>       hash: holder -> Unix time of its oldest place, where it shows it
     {p}:reports       hash: holder -> "time figures", what processes say of themselves, in JSON
-    {p}:present       hash: holder -> "until run", how long what it said of who is there counts, and to which server
+    {p}:present       hash: holder -> "until run token answer", how long what it said of who is there counts, to
+                      which server, and what that answered
     {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
     {p}:claim:<key>   there while it may not be claimed again; whose it is
-    {p}:answer:<name> the last answer that a broker of ours got, for 60 s
+    {p}:answers:<name>  hash: slot -> "token epoch sequence", the last answers that a broker of ours got, for 60 s;
+                      it has as many slots as it had appends at a time
     {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
 ``{p}`` is ``ssemux``, or the URL's ``?prefix=``, in braces: one slot of a cluster. What a script does
@@ -35,7 +42,8 @@ import itertools
 import json
 import os
 import threading
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
@@ -47,6 +55,12 @@ from .line import Line
 from .places import Places
 from .scripts import Script
 from .tail import Tail
+
+#: Calls that read, sent and not answered at a time: their answers may be large.
+READS = 8
+
+#: Channels in one answer to which have news.
+NEWS = 1000
 
 _REPORT_LASTS = int(base.REPORT_LASTS)
 
@@ -71,7 +85,7 @@ class RedisBroker(Broker):
         self._address = Address(url)
         self._life = "{%s}:life" % self._address.prefix
         self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
-        self._history = ("%r" % history.seconds, str(history.events)) if history else ("", "")
+        self._history = ("%r" % history.seconds, str(history.events), str(history.size)) if history else ("", "", "")
         self._known = Cursor("", 0)
         self._candidate = base.new_epoch()
         self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
@@ -83,29 +97,51 @@ class RedisBroker(Broker):
     def _be_of_this_process(self) -> None:
         """A child of a fork has connections, and a name, of its own: what it inherited is its parent's."""
         self._process = os.getpid()
-        self._writing, self._reading = lines = Line(self._address), Line(self._address)
+        self._writing, self._reading = lines = Line(self._address), Line(self._address, READS)
         self._lines.append(lines)  # also the parent's: letting go of them here would be felt there
         self._noting = threading.Lock()
         self._places = Places(self)
         self._name = base.new_holder()
         self._tokens = itertools.count(1)
+        self._slots, self._free_slots = itertools.count(1), [0]
+        self._has_rights = False
         self._has_reported = self._is_present = False
         self._tail: Tail | None = None
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
-        if self._process != os.getpid():
-            self._be_of_this_process()
-        values = (channel, body, self._announced, self._name, next(self._tokens), latest or "")
-        return self._noted(self.call(scripts.APPEND, *values))
+        self._look_where()
+        slot = self._take_slot()
+        try:
+            tries = int(not self._has_rights)
+            values = (channel, body, self._announced, self._name, slot, next(self._tokens), tries, latest or "")
+            cursor = self._noted(self.call(scripts.APPEND, *values))
+            self._has_rights = True
+            return cursor
+        finally:
+            self._free_slots.append(slot)
+
+    def _take_slot(self) -> int:
+        """Where the store keeps the answer: no two calls at a time have the same."""
+        try:
+            return self._free_slots.pop()
+        except IndexError:
+            return next(self._slots)
 
     def head(self) -> Cursor:
         return self.look().head
 
     def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+        return self._read(scripts.READ, ranges, limit, size)
+
+    def read_live(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+        """As ``read_channels``, with what is over a limit and still kept: for delivery."""
+        return self._read(scripts.READ_LIVE, ranges, limit, size)
+
+    def _read(self, script: Script, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
         expected = self._tail.at.epoch if self._tail else self._known.epoch
         names = list(ranges)
         asked = itertools.chain.from_iterable((name, *ranges[name]) for name in names)
-        answer = self.call(scripts.READ, limit, size, *asked, line="reading")
+        answer = self.call(script, limit, size, *asked, line="reading")
         self._expect(expected, self._noted(answer))
         records: dict[str, list[Record]] = {name: [] for name in names}
         for record in _records(answer[2], names):
@@ -174,8 +210,7 @@ class RedisBroker(Broker):
         return bool(self.call(scripts.CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
     def report(self, figures: dict[str, Any]) -> None:
-        if self._process != os.getpid():
-            self._be_of_this_process()
+        self._look_where()
         self._has_reported = True
         self._report(json.dumps(figures))
 
@@ -190,11 +225,10 @@ class RedisBroker(Broker):
         return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
 
     def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
-        if self._process != os.getpid():
-            self._be_of_this_process()
+        self._look_where()
         self._is_present = True
         said = [value for (channel, user), count in streams.items() for value in (channel, user, count)]
-        return bool(self.call(scripts.PRESENT, self._name, int(lasts * 1000), int(anew), *said)[2])
+        return bool(self.call(scripts.PRESENT, self._name, int(lasts * 1000), int(anew), next(self._tokens), *said)[2])
 
     def presence(self, channel: str) -> dict[str, int]:
         rows = iter(self.call(scripts.PRESENCE, channel, line="reading")[2])
@@ -210,7 +244,7 @@ class RedisBroker(Broker):
 
     def figures(self) -> dict[str, object]:
         answer = self.call(scripts.FIGURES, line="reading")
-        events, channels, held = map(int, answer[2:])
+        events, channels, held, size = map(int, answer[2:])
         return {
             "broker": "redis",
             "server": self._address.shown,
@@ -218,7 +252,12 @@ class RedisBroker(Broker):
             "events": events,
             "channels": channels,
             "held": held,
+            "bytes": size,
         }
+
+    @property
+    def waiting(self) -> int:
+        return self._writing.waiting + self._reading.waiting
 
     def rest(self) -> None:
         self._writing.close()
@@ -247,17 +286,40 @@ class RedisBroker(Broker):
         self._voids = head.epoch, [(int(low), int(high)) for low, high in pairs]
         return Look(head, Cursor(head.epoch, int(answer[3])), answer[2].decode("ascii"))
 
+    def has_news(self, after: int) -> set[str] | None:
+        """The channels that have events after a place; None where the store cannot tell.
+
+        :raises BrokerUnavailable: the store did not answer in time.
+        """
+        found: set[str] = set()
+        begins = after
+        while True:
+            answer = self.call(scripts.NEWS, after, begins, NEWS, line="reading")
+            if not answer[2]:
+                return None
+            found.update(name.decode("utf-8") for name in answer[3][::2])
+            if len(answer[3]) < 2 * NEWS:
+                return found
+            begins = int(answer[3][-1])
+
     def call(self, script: Script, *values: Any, line: str = "writing") -> Any:
         """A script's answer.
 
         :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
         """
+        return self.ask(script, *values, line=line)()
+
+    def ask(self, script: Script, *values: Any, line: str = "writing") -> Callable[[], Any]:
+        """Put a call behind those that were asked before, at once; what is returned waits for its answer."""
         self._check_open()
-        if self._process != os.getpid():
-            self._be_of_this_process()
+        self._look_where()
         told = self._known + (self._candidate,) + self._history
         using = self._reading if line == "reading" else self._writing
-        return using.call(script, self._life, *(told + values))
+        return partial(using.result, using.submit(script, self._life, *(told + values)))
+
+    def _look_where(self) -> None:
+        if self._process != os.getpid():
+            self._be_of_this_process()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -16,13 +16,17 @@ class Script:
         self.hash = hashlib.sha1(text.encode()).hexdigest()  # EVALSHA's; nothing secret
 
 
-def _script(name: str) -> Script:
-    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", name)))
+def _script(*parts: str) -> Script:
+    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", *parts)))
 
 
-APPEND, HEAD, READ, FLOORS, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM = map(
-    _script, ("append", "head", "read", "floors", "hold", "places", "show_oldest", "oldest", "claim")
+APPEND, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM, NEWS = map(
+    _script, ("append", "hold", "places", "show_oldest", "oldest", "claim", "news")
 )
 REPORT, REPORTS, FIGURES, PRESENT, PRESENCE = map(
     _script, ("report", "reports", "figures", "present", "presence")
 )
+#: For those who return: what is over a limit of the history is not for them.
+HEAD, READ, FLOORS = (_script("limits", name) for name in ("head", "read", "floors"))
+#: For those who were connected all the while.
+READ_LIVE = _script("live", "read")

@@ -146,8 +146,8 @@ class Tail:
             self.at = look.born
             self._tell(self._listener.renewed, look.born)
         head, missed = look.head, Range(self.at.sequence, look.head.sequence)
-        merge = Merge(self._broker.read_channels, dict.fromkeys(self._wanted_now(), missed))
         is_whole = missed.after >= missed.upto
+        merge = Merge(self._broker.read_live, dict.fromkeys(() if is_whole else self._missed(missed.after), missed))
         while not is_whole:
             records, gone, is_whole = merge.page(BATCH, base.PAGE_BYTES)
             if records:
@@ -156,6 +156,11 @@ class Tail:
             if gone:
                 self._tell(self._listener.gap, gone, head)
         self.at = head
+
+    def _missed(self, after: int) -> list[str]:
+        """The wanted channels that may have events after a place."""
+        names = self._broker.has_news(after)
+        return [name for name in self._wanted_now() if names is None or name in names]
 
     def _wanted_now(self) -> list[str]:
         with self._changed:

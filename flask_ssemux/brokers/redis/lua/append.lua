@@ -1,116 +1,303 @@
--- Numbers an event, stores it, trims a little, and announces it: one atomic step.
+-- Numbers an event, stores it, and announces it: one atomic step. Frees before, so that a full server is one no more.
 --
--- ARGV  channel, body, where it is announced, the caller's name, a token of this append, and the key of an event
---       that takes the place of the one with it before; '' for those that are kept beside others
+-- ARGV  channel, body, where it is announced, the caller's name, which of its answers this will be (a slot), a token of
+--       this append, whether the user's rights are to be tried first ('1'), and the key of an event that takes the
+--       place of the one with it before; '' for those that are kept beside others
 --
--- A caller that never got its answer asks again with the same token, and gets the same answer.
+-- A caller that never got its answer asks again with the same slot and token, and gets the same answer.
+--
+-- Nothing may fail after the event was announced. What a user has no right to is found before, and if the announcement
+-- itself is forbidden, what was stored is taken back.
 
-local channel, body, announced, caller, token, key = unpack(ARGV, own + 1, own + 6)
-local seconds, events = tonumber(life.seconds or 3600), tonumber(life.events or 10000)
+local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the limits say
+local MARKS = 1000   -- in the span of the history
+local STEP = 20      -- events that are trimmed at a time
+local MOST = 500     -- events that are trimmed for their bytes, in one append
 
-local answered = redis.call('GET', base .. 'answer:' .. caller)
-if answered then
-  local known_token, known_epoch, known_sequence = string.match(answered, '^(%S+) (%S+) (%S+)$')
-  if known_token == token and known_epoch == epoch then
-    return {epoch, known_sequence}
+local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
+local answers = base .. 'answers:' .. caller
+
+-- Each command of this script, so that it changes nothing.
+local function try_rights()
+  local stream, none = stream_of(channel), base .. 'nothing'
+  for _, command in ipairs({
+    {'DEL', none}, {'XLEN', stream}, {'XRANGE', stream, '-', '+', 'COUNT', 1}, {'XREVRANGE', stream, '+', '-', 'COUNT', 1},
+    {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest_of(channel), ''},
+    {'HGET', latest_of(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'HINCRBY', none, 'b', 1},
+    {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
+    {'ZADD', none, 1, 'a'}, {'ZSCORE', none, 'a'}, {'ZCARD', none}, {'ZPOPMIN', none}, {'ZRANGE', none, 0, 0},
+    {'ZRANGEBYSCORE', none, 1, 2}, {'ZREM', base .. 'floors', ''}, {'ZREM', base .. 'lasts', ''}, {'DEL', none},
+    {'RPUSH', none, 'a'}, {'LINDEX', none, 0}, {'LPOP', none}, {'RPOP', none}, {'DEL', none},
+    {'EXISTS', stream}, {'LINDEX', base .. 'clock', 0},
+  }) do
+    local done = redis.pcall(unpack(command))
+    if is_error(done) and not string.find(done.err, 'OOM', 1, true) then
+      return {err = done.err .. ': ' .. command[1]}
+    end
   end
 end
 
--- Drops the oldest events of a channel up to a place, a few at a time.
-local function drop(name, most, upto)
-  local stream = stream_of(name)
-  local entries = redis.call('XRANGE', stream, '-', upto, 'COUNT', most)
+local function weigh(bytes)
+  life.bytes = math.max(0, tonumber(life.bytes or 0) + bytes)
+end
+
+-- Takes these events away: for good, so below the channel's floor.
+local function remove(name, kind, entries)
+  local ids, last = {}, 0
+  for index, entry in ipairs(entries) do
+    ids[index] = entry[1]
+    last = tonumber(string.match(entry[1], '^%d+'))
+  end
+  make_way()
+  set_floor(name, last)
+  for _, entry in ipairs(entries) do
+    if entry[2][4] then
+      redis.call('HDEL', latest_of(name), entry[2][4])
+    end
+    if not kind.is_own and tonumber(string.match(entry[1], '^%d+')) > tonumber(life.weighed) then
+      weigh(-#entry[2][2])
+    end
+  end
+  redis.call('XDEL', stream_of(name), unpack(ids))
+  redis.call('HINCRBY', KEYS[1], 'kept', -#ids)
+end
+
+-- Says anew which event of a channel is its first.
+local function list_first(name, kind)
+  local first = redis.call('XRANGE', stream_of(name), '-', '+', 'COUNT', 1)[1]
+  if first then
+    redis.call('ZADD', kind.firsts, string.match(first[1], '^%d+'), name)
+  else
+    redis.call('ZREM', kind.firsts, name)
+    redis.call('DEL', stream_of(name), latest_of(name))
+  end
+end
+
+-- An earlier version listed the extension's own channels among all others.
+local function is_elsewhere(name, kind)
+  local rightly = kind_of(name)
+  if rightly.firsts == kind.firsts then
+    return false
+  end
+  make_way()
+  redis.call('ZREM', kind.firsts, name)
+  list_first(name, rightly)
+  return true
+end
+
+-- Drops the oldest events of a channel up to a place, a few at a time. How many there were.
+local function drop(name, kind, most, upto)
+  local entries = redis.call('XRANGE', stream_of(name), '-', upto, 'COUNT', most)
   if #entries > 0 then
-    local ids = {}
-    for index, entry in ipairs(entries) do
-      ids[index] = entry[1]
-      if entry[2][4] then
-        redis.call('HDEL', latest_of(name), entry[2][4])
+    remove(name, kind, entries)
+  else
+    make_way()
+  end
+  list_first(name, kind)
+  return #entries
+end
+
+-- The list `clock` has, about a thousand times in the span of the history, the time and number of an event; what is
+-- at or below a number whose time is over is too old. Marks of a clock that was ahead count from now on.
+local function mark_time(kind)
+  local newest, ahead = redis.call('LINDEX', kind.clock, -1), nil
+  while newest and tonumber(string.match(newest, '^%d+')) > now do
+    ahead = ahead or string.match(newest, '%d+$')
+    redis.call('RPOP', kind.clock)
+    newest = redis.call('LINDEX', kind.clock, -1)
+  end
+  if ahead then
+    redis.call('RPUSH', kind.clock, text(now) .. ' ' .. ahead)
+  elseif sequence > 0 and life.at then
+    local marked = newest and tonumber(string.match(newest, '^%d+')) or 0
+    if now - marked >= math.max(20, kind.seconds * 1000 / MARKS) then
+      make_way()
+      redis.call('RPUSH', kind.clock, text(math.min(now, tonumber(life.at))) .. ' ' .. text(sequence))
+    end
+  end
+end
+
+local function trim_by_age(kind)
+  mark_time(kind)
+  local oldest = now - math.max(LIVE_SECONDS, kind.seconds) * 1000
+  local aged
+  for _ = 1, STEP do
+    local mark, later = redis.call('LINDEX', kind.clock, 0), redis.call('LINDEX', kind.clock, 1)
+    if not mark or tonumber(string.match(mark, '^%d+')) > oldest then break end
+    aged = string.match(mark, '%d+$')
+    if not later or tonumber(string.match(later, '^%d+')) > oldest then break end
+    redis.call('LPOP', kind.clock)  -- the newest of those that are old enough stays: it says what is too old
+  end
+  if aged then
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', kind.firsts, '-inf', aged, 'LIMIT', 0, 2)) do
+      if not is_elsewhere(name, kind) then
+        drop(name, kind, STEP, aged)
       end
     end
-    redis.call('XDEL', stream, unpack(ids))
-    redis.call('HINCRBY', KEYS[1], 'kept', -#ids)
-    set_floor(name, tonumber(string.match(ids[#ids], '^%d+')))
   end
-  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  if first then
-    redis.call('ZADD', base .. 'firsts', string.match(first[1], '^%d+'), name)
-  else
-    redis.call('ZREM', base .. 'firsts', name)
-    redis.call('DEL', stream)
+end
+
+-- What was newest five to ten seconds ago: what is younger is kept for delivery.
+local function live_since()
+  local at, place, older = string.match(life.live or '0 0 0', '^(%d+) (%d+) (%d+)$')
+  if math.abs(now - tonumber(at)) >= LIVE_SECONDS * 1000 then
+    older = place
+    life.live = text(now) .. ' ' .. text(sequence) .. ' ' .. older
   end
+  return older
+end
+
+-- More than may be kept, and more than delivery needs. Of a history that was made shorter, a part at a time.
+local function trim_by_count(kind, length)
+  local excess, older = length + 1 - kind.events, live_since()
+  if excess > 0 and tonumber(redis.call('ZSCORE', kind.firsts, channel) or 0) <= tonumber(older) then
+    local dropped = drop(channel, kind, math.min(excess, 5 * STEP), older)
+    length = length - dropped
+  end
+  excess = length + 1 - math.max(kind.events, LIVE_EVENTS)
+  if excess > 0 then
+    drop(channel, kind, math.min(excess, 5 * STEP), '+')
+  end
+end
+
+-- The oldest events of a channel: as many as have so many bytes, and at most up to a place.
+local function oldest_of(name, upto, bytes)
+  local found = {}
+  for _, entry in ipairs(redis.call('XRANGE', stream_of(name), '-', upto, 'COUNT', STEP)) do
+    if bytes > 0 then
+      found[#found + 1] = entry
+      bytes = bytes - #entry[2][2]
+    end
+  end
+  return found
+end
+
+-- The oldest events of all, while there are more bytes than may be kept.
+local function trim_by_bytes(kind)
+  local size, left = tonumber(life.size or math.huge), MOST
+  while not kind.is_own and left > 0 and tonumber(life.bytes or 0) + #body > size do
+    local oldest = redis.call('ZRANGE', kind.firsts, 0, 1, 'WITHSCORES')
+    if not oldest[1] then
+      life.bytes = 0  -- what an earlier version added was not counted
+    elseif not is_elsewhere(oldest[1], kind) then
+      local upto = oldest[4] and text(tonumber(oldest[4]) - 1) or '+'
+      local gone = oldest_of(oldest[1], upto, tonumber(life.bytes) + #body - size)
+      make_way()
+      if #gone > 0 then
+        remove(oldest[1], kind, gone)
+      end
+      list_first(oldest[1], kind)
+      left = left - #gone
+    end
+    left = left - (oldest[1] and 1 or MOST)
+  end
+end
+
+-- Adds the event to its stream. Why it cannot, or nil.
+local function add(stream, number)
+  local fields = {'b', body}
+  if key ~= '' then
+    fields = {'b', body, 'l', key}
+  end
+  local added = redis.pcall('XADD', stream, number, unpack(fields))
+  if is_error(added) and string.find(added.err, 'equal or smaller', 1, true) then
+    redis.call('DEL', stream, latest_of(channel))  -- of another life, which nobody can ask for any more
+    added = redis.pcall('XADD', stream, number, unpack(fields))
+  end
+  return is_error(added) and added or nil
 end
 
 -- Drops the event of this channel and key that the new one takes the place of. It is not missing: no floor.
 -- `firsts` may still name it: then trimming by age looks once in vain, and finds the oldest that is there.
-local function supersede(number)
+local function supersede(kind, number)
   local before = redis.call('HGET', latest_of(channel), key)
   redis.call('HSET', latest_of(channel), key, number)
-  if before and redis.call('XDEL', stream_of(channel), before .. '-0') == 1 then
+  local entry = before and redis.call('XRANGE', stream_of(channel), before .. '-0', before .. '-0')[1]
+  if entry then
+    redis.call('XDEL', stream_of(channel), entry[1])
     redis.call('HINCRBY', KEYS[1], 'kept', -1)
-  end
-end
-
--- By age: the list `clock` has, about a thousand times in the span of the history, the time and
--- number of an event; what is at or below a number whose time is over is too old.
-local function trim_by_age(now)
-  local clock = base .. 'clock'
-  local newest = redis.call('LINDEX', clock, -1)
-  local marked = newest and tonumber(string.match(newest, '^%d+')) or 0
-  if sequence > 0 and life.at and now - marked >= math.max(1000, seconds) then
-    redis.call('RPUSH', clock, life.at .. ' ' .. text(sequence))
-  end
-  local oldest = now - seconds * 1000
-  for _ = 1, 10 do
-    local mark = redis.call('LINDEX', clock, 0)
-    if not mark or tonumber(string.match(mark, '^%d+')) > oldest then break end
-    redis.call('LPOP', clock)
-    life.aged = string.match(mark, '%d+$')
-    set('aged', life.aged)
-  end
-  local aged = life.aged or redis.call('HGET', KEYS[1], 'aged')
-  if aged then
-    for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. 'firsts', '-inf', aged, 'LIMIT', 0, 2)) do
-      drop(name, 10, aged)
+    if not kind.is_own and tonumber(before) > tonumber(life.weighed) then
+      weigh(-#entry[2][2])
     end
   end
 end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-trim_by_age(now)
+-- What `life` knows of the event that is stored.
+local function keep(number, ...)
+  redis.call('HMSET', KEYS[1], 'sequence', number, 'listed', number, 'unlisted', life.unlisted or '0',
+    'bytes', text(tonumber(life.bytes or 0)), 'weighed', life.weighed, 'live', life.live or '0 0 0', ...)
+end
 
+if refused then
+  return refused
+end
+local answered = redis.call('HGET', answers, slot)
+local known_token = answered and string.match(answered, '^%d+')
+if known_token == token then
+  local _, known_epoch, known_sequence = string.match(answered, '^(%S+) (%S+) (%S+)$')
+  if known_epoch == epoch then
+    return {epoch, known_sequence}
+  end
+end
+local missing = tries == '1' and try_rights()
+if missing then
+  return missing
+end
+
+local kind = kind_of(channel)
+if kind.is_own then
+  make_way()  -- orders are few, and let nobody wait
+end
+if not life.weighed then
+  life.weighed = text(sequence)  -- by an earlier version no bytes were counted
+end
+local stream, counted = stream_of(channel), life.bytes
+local length = redis.call('XLEN', stream)
+trim_by_age(kind)
+trim_by_bytes(kind)
+trim_by_count(kind, length)
+
+-- An earlier version does not list what is newest in each channel.
+if sequence ~= tonumber(life.listed or 0) and sequence > 0 then
+  life.unlisted = text(sequence)
+end
+local first = redis.call('ZSCORE', kind.firsts, channel)
+local was_evicted = first and redis.call('EXISTS', stream) == 0
+
+local before = text(sequence)
 sequence = sequence + 1
-local number, stream = text(sequence), stream_of(channel)
-local fields = {'b', body}
-if key ~= '' then
-  fields = {'b', body, 'l', key}
-end
-local added = redis.pcall('XADD', stream, number, unpack(fields))
-if type(added) == 'table' and added.err then
-  if not string.find(added.err, 'equal or smaller', 1, true) then
-    return added
+local number = text(sequence)
+local trouble = add(stream, number)
+if trouble then
+  if life.bytes ~= counted then
+    set('bytes', text(tonumber(life.bytes)))
   end
-  redis.call('DEL', stream, latest_of(channel))  -- of another life, which nobody can ask for any more
-  redis.call('XADD', stream, number, unpack(fields))
+  return trouble
 end
-redis.call('HMSET', KEYS[1], 'sequence', number, 'at', text(now))
+local told = redis.pcall('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
+if is_error(told) then
+  redis.call('XDEL', stream, number .. '-0')
+  list_first(channel, kind)
+  keep(number)
+  return {err = told.err .. ': PUBLISH'}
+end
+if not kind.is_own then
+  weigh(#body)
+end
+if not first or was_evicted then
+  redis.call('ZADD', kind.firsts, number, channel)
+end
+if was_evicted then
+  set_floor(channel, tonumber(before))
+end
+redis.call('ZADD', base .. 'lasts', number, channel)
 redis.call('HINCRBY', KEYS[1], 'kept', 1)
-local length, first = redis.call('XLEN', stream), redis.call('ZSCORE', base .. 'firsts', channel)
-if not first or length == 1 then
-  redis.call('ZADD', base .. 'firsts', number, channel)
-  if first then  -- it had events, and the server evicted them
-    set_floor(channel, sequence - 1)
-  end
-end
 if key ~= '' then
-  supersede(number)
-  length = redis.call('XLEN', stream)
+  supersede(kind, number)
 end
-local excess = length - events
-if excess > 0 then
-  drop(channel, math.min(excess, 10), '+')
+keep(number, 'at', text(now))
+if not known_token or tonumber(known_token) < tonumber(token) then
+  redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number)
+  redis.call('PEXPIRE', answers, 60000)
 end
-redis.call('SET', base .. 'answer:' .. caller, token .. ' ' .. epoch .. ' ' .. number, 'PX', 60000)
-redis.call('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
 return {epoch, number}

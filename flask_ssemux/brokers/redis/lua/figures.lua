@@ -1,4 +1,4 @@
--- What is kept. Returns epoch, sequence, events, channels, places held.
+-- What is kept. Returns epoch, sequence, events, channels, places held, and bytes of events.
 
 local now, held = tonumber(redis.call('TIME')[1]), 0
 for _, value in ipairs(redis.call('HVALS', base .. 'holders')) do
@@ -8,4 +8,5 @@ for _, value in ipairs(redis.call('HVALS', base .. 'holders')) do
   end
 end
 local kept = tonumber(redis.call('HGET', KEYS[1], 'kept') or 0)
-return {epoch, text(sequence), kept, redis.call('ZCARD', base .. 'firsts'), held}
+return {epoch, text(sequence), kept, redis.call('ZCARD', base .. 'firsts') + redis.call('ZCARD', base .. 'own:firsts'), held,
+  text(tonumber(life.bytes or 0))}

@@ -9,7 +9,7 @@ for index = own + 1, #ARGV do
   for at = 1, #kept, 2 do
     local id = kept[at + 1] .. '-0'
     local entry = redis.call('XRANGE', stream_of(ARGV[index]), id, id)[1]
-    if entry then
+    if entry and tonumber(kept[at + 1]) > floor_of(ARGV[index]) then
       rows[#rows + 1] = index - own - 1
       rows[#rows + 1] = kept[at + 1]
       rows[#rows + 1] = entry[2][2]

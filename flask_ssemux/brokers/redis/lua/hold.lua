@@ -9,9 +9,13 @@ local hash = base .. 'h:' .. key
 local now = tonumber(redis.call('TIME')[1])
 local taken, holders = 0, {}
 
+make_way()
 local held = redis.call('HGETALL', hash)
 for index = 1, #held, 2 do
   local count, till = string.match(held[index + 1], '^(%d+) (%d+)$')
+  if tonumber(till) > now + 2 * lasts then  -- by a clock that was ahead
+    redis.call('HSET', hash, held[index], count .. ' ' .. text(now + lasts))
+  end
   if tonumber(till) < now then
     redis.call('HDEL', hash, held[index])
   elseif held[index] ~= holder then

@@ -2,9 +2,6 @@
 --
 -- ARGV  channel
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-
 local counts = {}
 local known = redis.call('HGETALL', base .. 'present')
 for index = 1, #known, 2 do

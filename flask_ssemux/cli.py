@@ -35,7 +35,7 @@ def commands() -> AppGroup:
 
 
 def _shared(service: Service) -> Broker:
-    for trouble in service.troubles():
+    for trouble in service.troubles() + service.doubts():
         click.echo("Warning: " + trouble, err=True)
     broker = service._broker()
     if not broker.shared:

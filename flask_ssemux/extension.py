@@ -70,6 +70,7 @@ class SSEMux(Publishing):
         app.cli.add_command(commands())
         self._apps.append(app)
         service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.troubles(app)]
+        service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.doubts()]
         server.call_when_loaded(lambda: _refuse_start(service))
         for stream in self._streams:
             self._add(app, stream)
@@ -272,6 +273,8 @@ def _check(service: Service) -> None:
     service.is_checked = True
     for trouble in service.troubles():
         log.error("%s", trouble)
+    for doubt in service.doubts():
+        log.warning("%s", doubt)
 
 
 def _hide_ticket(service: Service) -> Callable[[BaseException | None], None]:

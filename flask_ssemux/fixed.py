@@ -96,18 +96,23 @@ class FixedStream:
 
     # -- who may read it -----------------------------------------------------
 
+    # All rules and blueprints must be known when these are asked.
+
     def troubles(self, app: Flask) -> Iterator[str]:
-        """Yield what must be mended before this stream works. All rules and blueprints must be known by now."""
+        """Yield why this stream must not, or cannot, be served as it stands."""
         yield from self._why_refused(app)
-        for pattern in self._patterns:
-            may_meet = (rule.pattern.may_meet(pattern) for rule in self._rules.authorize)
-            if pattern.names and not (self._wish.public or any(may_meet)):
-                yield self._unruled(pattern)
         names = {name for pattern in self._patterns for name in pattern.names}
         for rule in app.url_map.iter_rules():
             if app.view_functions.get(rule.endpoint) is self.view:
                 for name in names - set(rule.arguments) - set(rule.defaults or ()):
                     yield "the stream %s is not served: its URL has no variable <%s>" % (rule.rule, name)
+
+    def doubts(self) -> Iterator[str]:
+        """Yield what is probably a mistake: channels that the URL fills in, and that no rule can match."""
+        for pattern in [] if self._wish.public else self._patterns:
+            may_meet = (rule.pattern.may_meet(pattern) for rule in self._rules.authorize)
+            if pattern.names and not any(may_meet):
+                yield self._unruled(pattern, "answers 403 to everyone")
 
     def _why_refused(self, app: Flask) -> Iterator[str]:
         """Yield why no request of this stream is answered. A channel that a URL fills in has its own answer: 403."""
@@ -120,14 +125,14 @@ class FixedStream:
             )
         for pattern in self._patterns:
             if not (wish.public or pattern.names or self._rules.has_rule(pattern.text)):
-                yield self._unruled(pattern)
+                yield self._unruled(pattern, "is not served")
 
-    def _unruled(self, pattern: Pattern) -> str:
+    def _unruled(self, pattern: Pattern, what: str) -> str:
         wish = self._wish
         return (
-            "the stream %s is not served: no rule says who may read its channel %r; either add a rule, "
+            "the stream %s %s: no rule says who may read its channel %r; either add a rule, "
             "@mux.authorize(%r), or say that everyone may read it, add_stream(%r, channels=%r, public=True)"
-            % (wish.url, pattern.text, pattern.text, wish.url, list(wish.channels))
+            % (wish.url, what, pattern.text, pattern.text, wish.url, list(wish.channels))
         )
 
     def _refuse(self) -> None:

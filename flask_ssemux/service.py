@@ -32,9 +32,11 @@ class Service(Publishing):
         #: Whose answers are streams: endpoints; and views, which have an endpoint of their own in each blueprint.
         self.endpoints = {"ssemux.events"}
         self.views: set[Callable[..., Any]] = set()
-        #: Find out what of the application's streams must be mended before they are served; set by the extension.
+        #: Find out which of the application's streams must not be served, and which are probably a mistake, and why.
+        #: Set by the extension.
         self.troubles: Callable[[], list[str]] = list
-        #: Whether they were told.
+        self.doubts: Callable[[], list[str]] = list
+        #: Whether they were logged.
         self.is_checked = False
         process.published = lambda: self._published
 

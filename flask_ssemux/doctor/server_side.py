@@ -56,8 +56,10 @@ def server_checks(app: Flask, service: Service, config: str | None) -> list[Chec
 
 def _streams(service: Service) -> Iterator[Check]:
     """Of streams at URLs of their own: whether somebody said who may read them."""
-    for trouble in service.troubles():
-        yield Check("streams", FAIL, trouble.split(": ", 1)[0], (Advice(trouble.split(": ", 1)[-1]),))
+    for level, texts in ((FAIL, service.troubles()), (WARN, service.doubts())):
+        for text in texts:
+            said, _, advice = text.partition(": ")
+            yield Check("streams", level, said, (Advice(advice),))
 
 
 def _broker(service: Service) -> Check:

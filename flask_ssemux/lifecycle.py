@@ -56,9 +56,6 @@ PAST = int(600 / REPORT_SECONDS)
 #: Seconds in which a slot may become free where streams are handed over: one that is being opened has it for a moment.
 HAND_OVER = 1.0
 
-#: Seconds that the process which has a user's oldest stream has to end it, before the new one is sent away.
-MAKE_ROOM = 2.0
-
 #: Seconds that clients have to take the end of their stream; then the worker waits for them no longer.
 DRAIN = 3.0
 
@@ -140,7 +137,7 @@ class Process:
         self._max_in_slots = _most_in(self._slots, options.max_streams)
         mux = Mux(broker, self.heart, options, breathe)
         if options.over_user_limit == "oldest":
-            self._elders = Elders(broker, mux.control.end)
+            self._elders = Elders(broker, mux.control.end, options.max_streams_per_user)
             mux.control.replace = self._elders.replace
         recheck, elders = self.recheck, self._elders
 
@@ -230,14 +227,7 @@ class Process:
             return True
         if self._elders is None or user_id is None:
             return False
-        self._elders.make_room(user_id)
-        deadline, pause = time.monotonic() + MAKE_ROOM, 0.02
-        while time.monotonic() + pause < deadline:
-            time.sleep(pause)
-            if self.places.take(user_id):
-                return True
-            pause *= 1.5
-        return False
+        return self._elders.take_over(user_id, lambda: self.places.take(user_id))
 
     def joined(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str] | None) -> None:
         """A stream was opened.

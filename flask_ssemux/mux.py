@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from typing import Any, Callable, Sequence
 
 from . import wire
@@ -109,6 +110,13 @@ class Mux:
         if not isinstance(seen, Cursor) or seen.epoch != self._epoch:
             return False
         return self.control.is_stopped(user_id, channels, seen.sequence)
+
+    def is_held_off(self, user_id: str | None, channels: Sequence[str], last_ids: Sequence[str]) -> bool:
+        """Whether this client says no cursor, and its user or a channel was told to stay away just now."""
+        seen = wire.newest(last_ids, self._epoch)
+        if isinstance(seen, Cursor) and seen.epoch == self._epoch:
+            return False  # the cursor says whether it was away when that was told
+        return self.control.holds.is_held(user_id, channels, time.monotonic())
 
     # -- streams -----------------------------------------------------------
 

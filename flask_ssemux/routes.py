@@ -219,7 +219,7 @@ def asset(file: Path, content_type: str) -> Response:
 
 def _stream(process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()) -> Response:
     user_id, mux, seen = asked.user_id, process.mux, last_ids()
-    if mux.is_to_stay_away(user_id, channels, seen):
+    if mux.is_to_stay_away(user_id, channels, seen) or mux.is_held_off(user_id, channels, seen):
         return stay_away()
     return joined(
         process, asked, lambda: mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)

@@ -6,7 +6,8 @@ What may be ordered, and how it travels, is ``orders.py``'s; no HTTP, no broker 
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, Optional, Sequence, Tuple
+import time
+from typing import Callable, Iterable, Iterator, Sequence
 
 from .. import wire
 from ..brokers import Broker, Merge, Range, Record
@@ -15,10 +16,8 @@ from ..errors import BrokerUnavailable
 from ..fanout import SLICE
 from ..stream import Stream
 from ..supervise import attempt
-from .orders import CHANNEL, ROOM_CHANNEL, Order
-
-#: Whom an order is for: a user, a channel, or a user on a channel.
-Target = Tuple[Optional[str], Optional[str]]
+from .holds import Holds, Target
+from .orders import CHANNEL, ROOM_CHANNEL, Order, age_of
 
 #: Targets remembered for streams that are being opened: their rules may have been asked before an order came.
 RECENT = 10_000
@@ -55,6 +54,8 @@ class Control:
         self._forgotten = 0
         #: The place of the last order to stay away for each target; oldest first.
         self._stops: dict[Target, int] = {}
+        #: Those that were told so a moment ago.
+        self.holds = Holds()
         #: Ends the oldest stream of a user, if the order is for this process; set where there can be such orders.
         self.replace: Callable[[Order], None] = lambda order: None
 
@@ -65,7 +66,7 @@ class Control:
         """
         upto = max(upto, broker.want([CHANNEL, ROOM_CHANNEL]).place)
         for record in _orders(broker, upto):
-            attempt("an old order cannot be understood and is left out", self._note, record)
+            attempt("an old order cannot be understood and is left out", self._note_old, record)
 
     def renew(self, broker: Broker, upto: int) -> None:
         """Carry out the orders that the new life began with, before its events are delivered here."""
@@ -137,7 +138,13 @@ class Control:
         else:
             end(stream, order.reason, last + (wire.stay_away("stop", order.reason) if order.stop else b""))
 
-    def _note(self, record: Record) -> Order:
+    def _note_old(self, record: Record) -> None:
+        self._note(record, age_of(record.body))
+
+    def _note(self, record: Record, age: float = 0.0) -> Order:
+        """
+        :param age: of an old order, in seconds. Of one that has just come it is not asked: clocks may differ.
+        """
         order = Order.of(record.body)
         self.taken += 1
         if order.holder is not None:
@@ -148,6 +155,7 @@ class Control:
         if len(self._recent) > RECENT:
             self._forgotten, _ = self._recent.pop(next(iter(self._recent)))
         if order.stop:
+            self.holds.add(target, time.monotonic(), age)
             # Old orders are read while new ones come.
             self._stops[target] = max(record.sequence, self._stops.pop(target, 0))
             if len(self._stops) > STOPS:

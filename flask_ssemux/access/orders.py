@@ -8,6 +8,7 @@ JSON; ``control.py`` carries it out. Knows neither Flask nor gevent, and no stre
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, NamedTuple
 
 from .. import wire
@@ -43,6 +44,8 @@ class Order(NamedTuple):
 
     def body(self) -> bytes:
         told = {name: value for name, value in self._asdict().items() if value not in (None, False)}
+        if self.stop:
+            told["at"] = round(time.time(), 3)
         return json.dumps(told).encode("ascii")
 
     @classmethod
@@ -66,6 +69,15 @@ class Order(NamedTuple):
         return all(name is None or isinstance(name, str) for name in names) and isinstance(self.reason, str)
 
 
+def age_of(body: bytes) -> float:
+    """Seconds since an order to stay away was given, by the clocks of two machines; of one that does not say, many.
+
+    :raises ValueError: it is no order.
+    """
+    at = json.loads(body).get("at")
+    return time.time() - at if isinstance(at, (int, float)) else float("inf")
+
+
 class Ordering:
     """``disconnect`` and ``revoke``, onto a broker."""
 
@@ -84,7 +96,8 @@ class Ordering:
             mux.disconnect(channel="jobs:42")
 
         :param user_id: text, int or UUID, as ``identify`` returns it.
-        :param stop: tell the clients to stay away. Who begins afresh, as a page that is loaded again, is asked as ever.
+        :param stop: tell the clients to stay away. For a minute no client of them is let in, unless it says a cursor
+            that is newer than the order; then a page that is loaded again is asked as ever.
         :param reason: what the clients are told.
         :return: the order's cursor; what is published after it does not reach these streams.
         :raises ApplicationError: not one of the two was given.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -93,7 +94,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
             assert [event.data for event in stream.events("message")] == ["before"]
 
 
-def test_who_is_told_to_stay_away_stays_away_until_it_begins_afresh(hosts):
+def test_who_is_told_to_stay_away_stays_away_until_a_page_is_rendered_anew(hosts):
     first, second = hosts
     with first.request(STREAM, {"X-Key": "a"}) as away:
         cursor = away.wait_events(1, 3)[0].own_id
@@ -109,7 +110,10 @@ def test_who_is_told_to_stay_away_stays_away_until_it_begins_afresh(hosts):
             assert answer(site, "b", Last_Event_ID="stop") == 204
             assert answer(site, "a", Last_Event_ID=cursor) == 204
             assert answer(site, "b", Last_Event_ID=cursor) == 200
-            assert answer(site, "a") == 200
+            assert answer(site, "a") == 204, "for a while it stays away whatever it says"
+            assert answer(site, "b") == 200
+        later = first.publish("room:1", "later")
+        assert answer(first, "a", Last_Event_ID=later) == 200, "a page that was rendered since is let in"
         assert not any(stream.ended for stream in of(herd, "b"))
         began = time.monotonic()
         second.post("/disconnect", channel="room:1", stop=True)
@@ -177,6 +181,41 @@ def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(request, serve, b
     assert not other.ended
     for stream in [other, *streams]:
         stream.close()
+
+
+class Tab(threading.Thread):
+    """A page whose script opens a new stream at once after each end, and names no cursor, as htmx's extension does."""
+
+    def __init__(self, site):
+        super().__init__(daemon=True)
+        self.site = site
+        self.streams = []
+        self.is_over = False
+
+    def run(self):
+        while not self.is_over:
+            with self.site.stream(user="7") as stream:
+                self.streams.append(stream)
+                while not stream.ended and not self.is_over:
+                    time.sleep(0.02)
+
+    def has_stream(self):
+        return b"ssemux.hello" in self.streams[-1].body and not self.streams[-1].ended
+
+
+def test_tabs_that_open_a_new_stream_after_each_end_settle(serve):
+    """One place, and two tabs that want it: it was 28 requests in 20 s, without an end."""
+    site = serve(workers=2, env={"SSEMUX_MAX_STREAMS_PER_USER": "1", "SSEMUX_OVER_USER_LIMIT": "oldest"})
+    crowd = [Tab(site) for _ in range(2)]
+    for tab in crowd:
+        tab.start()
+    time.sleep(6)  # for this long they may ask
+    assert sum(tab.has_stream() for tab in crowd) == 1
+    asked = sum(len(tab.streams) for tab in crowd)
+    for tab in crowd:
+        tab.is_over = True
+        tab.join(5)
+    assert asked <= 8
 
 
 def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):

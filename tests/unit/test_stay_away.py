@@ -1,0 +1,128 @@
+"""Who is held off after an order to stay away, and how soon a user's streams may end each other. No clock runs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from flask_ssemux.access import holds, orders, turns
+from flask_ssemux.access.elders import Elders
+from flask_ssemux.access.holds import HOLD, Holds
+from flask_ssemux.access.orders import Order
+from flask_ssemux.access.turns import FORGOTTEN, FREE, LONGEST, PAUSE, Turns
+from flask_ssemux.brokers import open_broker
+
+# -- held off --------------------------------------------------------------------
+
+
+def test_a_user_and_a_channel_are_held_for_a_while():
+    made = Holds()
+    made.add(("ann", None), 100.0)
+    made.add((None, "auction"), 100.0)
+    for now, held in ((100.0, True), (100.0 + HOLD - 1, True), (100.0 + HOLD, False)):
+        assert made.is_held("ann", ["news"], now) is held
+        assert made.is_held(None, ["news", "auction"], now) is held
+        assert not made.is_held("bob", ["news"], now) and not made.is_held(None, ["ann"], now)
+
+
+def test_an_old_order_holds_for_what_is_left():
+    made = Holds()
+    made.add(("ann", None), 100.0, age=HOLD - 10)
+    assert made.is_held("ann", [], 109.0) and not made.is_held("ann", [], 110.0)
+    made.add(("bob", None), 100.0, age=float("inf"))
+    made.add(("cid", None), 100.0, age=-3600.0)  # a clock that is ahead
+    assert not made.is_held("bob", [], 100.0)
+    assert made.is_held("cid", [], 159.0) and not made.is_held("cid", [], 160.0)
+
+
+def test_an_older_order_shortens_nothing():
+    made = Holds()
+    made.add(("ann", None), 100.0)
+    made.add(("ann", None), 101.0, age=50)
+    assert made.is_held("ann", [], 159.0)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(holds, "TARGETS", 3)
+    monkeypatch.setattr(turns, "USERS", 3)
+    made, other = Holds(), Turns(1)
+    for number in range(10):
+        made.add((str(number), None), 1.0)
+        other.take(str(number), 1.0)
+    assert [made.is_held(str(number), [], 2.0) for number in range(10)] == [False] * 7 + [True] * 3
+    assert len(other._of) == 3
+
+
+def test_an_order_to_stay_away_says_when_it_was_given():
+    body = Order("ann", stop=True).body()
+    assert 0 <= orders.age_of(body) < 5 and Order.of(body) == Order("ann", stop=True)
+    assert "at" not in json.loads(Order("ann").body())
+    assert orders.age_of(b'{"user": "ann", "stop": true}') == float("inf")
+
+
+@pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
+def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held):
+    app = make_app(SSEMUX_BROKER="sqlite:")
+    process, now = app.extensions["ssemux"].process, time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(orders.time, "time", lambda: now - age)
+        process.broker.append(orders.CHANNEL, Order("ann", stop=True, reason="bye").body())
+    process.mux.orders_taken()
+    assert process.mux.is_held_off("ann", [], []) is held
+    for cursor in ("garbage", "other-1", ""):
+        assert process.mux.is_held_off("ann", [], [cursor]) is held
+    assert not process.mux.is_held_off("ann", [], [str(process.broker.head())]), "a page that was rendered since"
+    assert not process.mux.is_held_off("bob", [], [])
+
+
+def test_a_history_that_begins_anew_forgets_nobody(make_app):
+    process = make_app().extensions["ssemux"].process
+    process.mux.orders_taken()
+    process.mux.control.holds.add(("ann", None), time.monotonic())
+    process.mux.control.begin_anew()
+    assert process.mux.is_held_off("ann", [], [])
+
+
+# -- turns -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3, 32])
+def test_the_first_turns_are_free_and_each_next_pause_is_twice_as_long(limit):
+    made, now = Turns(limit), 100.0
+    for _ in range(limit + FREE):
+        assert made.due_in("ann", now) == 0
+        made.take("ann", now)
+    pauses = []
+    for _ in range(8):
+        pauses.append(made.due_in("ann", now))
+        now += pauses[-1]
+        assert made.due_in("ann", now) == 0 and made.due_in("bob", now) == 0
+        made.take("ann", now)
+    assert pauses == [min(LONGEST, PAUSE * 2**number) for number in range(8)]
+
+
+def test_who_pauses_long_enough_begins_afresh():
+    made, now = Turns(1), 100.0
+    for _ in range(1 + FREE):
+        made.take("ann", now)
+    now += PAUSE + FORGOTTEN + 1
+    for _ in range(1 + FREE):
+        assert made.due_in("ann", now) == 0
+        made.take("ann", now)
+    assert made.due_in("ann", now) == PAUSE
+
+
+def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
+    broker = open_broker("memory:")
+    elders = Elders(broker, lambda stream, order: None, 1)
+    for _ in range(1 + FREE):
+        elders.replace(Order("ann", holder="elsewhere"))
+    answers = iter([False, False, True])
+    assert elders.take_over("ann", lambda: next(answers))
+    monkeypatch.setattr("flask_ssemux.access.elders.WAIT", 0.1)
+    began = time.monotonic()
+    assert not elders.take_over("ann", lambda: False)
+    assert 0.1 <= time.monotonic() - began < 2
+    assert elders._waiting == {} and broker.head().sequence == 0, "nobody was ordered to end"

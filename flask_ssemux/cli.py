@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import click
 from flask.cli import AppGroup
 
-from .brokers import Broker, Record
+from .brokers import Broker, Record, absolute_url
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
 from .printable import printable
@@ -156,13 +156,15 @@ def status(as_json: bool) -> None:
     figures, reports = broker.figures(), broker.reports()
     options = {key_of(name): value for name, value in vars(service.options).items()}
     options[key_of("broker")] = without_password(service.options.broker)
+    publisher = _publisher(service)
     if as_json:
         workers = [shown(report) for report in reports]
-        told = {"broker": figures, "totals": totals(reports), "workers": workers, "options": options}
-        click.echo(json.dumps(told))
+        told = {"broker": figures, "publisher": publisher, "totals": totals(reports), "workers": workers}
+        click.echo(json.dumps({**told, "options": options}))
         return
     defaults = {key: default for key, default, _ in table()}
-    rows = list(figures.items()) + list(summary(reports).items()) + [("worker", line(report)) for report in reports]
+    rows = [*figures.items(), ("publisher", publisher), *summary(reports).items()]
+    rows += [("worker", line(report)) for report in reports]
     for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 
@@ -185,6 +187,13 @@ def doctor(**asked: Any) -> None:
     from .doctor.command import run  # no part of a running application
 
     run(**asked)
+
+
+def _publisher(service: Service) -> str:
+    """Return how a process without the application publishes here."""
+    url = without_password(absolute_url(service.options.broker, service.process.folder))
+    namespace = service.options.namespace
+    return "flask_ssemux.Publisher(%r%s)" % (url, ", namespace=%r" % namespace if namespace else "")
 
 
 def _parsed(text: str) -> Any:

@@ -27,6 +27,7 @@ from .publisher import Publishing
 from .routes import blueprint, finish
 from .service import KEY, Service, current
 from .status import page as status_page
+from .tenancy import Tenancy
 
 
 class SSEMux(Publishing):
@@ -58,8 +59,12 @@ class SSEMux(Publishing):
             )
         options = Options.resolve(app.config)
         server.check_start(options.broker)
-        open_broker(options.broker, folder=app.instance_path).close()
+        broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
+        broker.close()
         process = Process(options, app.instance_path, self._rules.is_tracked)
+        store = "" if options.namespace else broker.store
+        process.tenancy = Tenancy(app, store, lambda: process.broker)
+        process.tenancy.begin()
         if options.recheck is not None:
             process.recheck = Recheck(app, self._rules, options.recheck)
         service = app.extensions[KEY] = Service(options, self._rules, process)
@@ -213,6 +218,9 @@ class SSEMux(Publishing):
     def _broker(self) -> Broker:
         return current()._broker()
 
+    def _store(self) -> Broker:
+        return current()._store()
+
     def _at_commit(self) -> Service:
         return current()
 
@@ -250,6 +258,8 @@ def _finisher(service: Service) -> Callable[[Response], Response]:
     def after(response: Response) -> Response:
         if not service.is_checked:
             _check(service)
+        if service.process.tenancy is not None:
+            service.process.tenancy.note_request(request.environ)
         return finish(response) if _is_stream(service) else response
 
     return after

@@ -38,6 +38,7 @@ from .slots import Slots
 from .status.census import Census, memory
 from .stream import BEGIN, Stream
 from .supervise import attempt
+from .tenancy import SHORT, Tenancy
 from .transports.choice import handed_over, prepare
 from .transports.waiting import THREAD_FILES, greenlets_are_threads
 
@@ -70,7 +71,7 @@ class Process:
 
     def __init__(self, options: Options, folder: str, is_tracked: Callable[[str], bool] = lambda _: False) -> None:
         self.options = options
-        self._folder = folder
+        self.folder = folder
         self._is_tracked = is_tracked
         self._making = threading.RLock()
         self._pid = os.getpid()
@@ -84,6 +85,8 @@ class Process:
         self._refused = Quiet()
         #: Asks open streams again, where that is wanted; set by the extension.
         self.recheck: Recheck | None = None
+        #: Whether the application may use its store; set by the extension.
+        self.tenancy: Tenancy | None = None
         self._elders: Elders | None = None
         self.is_closed = False
         #: Of all its streams; a test's may stand still.
@@ -100,7 +103,7 @@ class Process:
                 if self._broker is None:
                     options = self.options
                     history = History(options.history_seconds, options.history_events, options.history_bytes)
-                    self._broker = open_broker(options.broker, history, self._folder)
+                    self._broker = open_broker(options.broker, history, self.folder, options.namespace)
         return self._broker
 
     @property
@@ -319,6 +322,8 @@ class Process:
     def close(self) -> None:
         """Let go of everything; the store is left tidy."""
         self.is_closed = True
+        if self.tenancy is not None:
+            self.tenancy.leave()
         if self._broker is not None:
             self._broker.close()
 
@@ -347,6 +352,8 @@ class Process:
         self._broker = self._mux = self._elders = None
         if self.recheck is not None:
             self.recheck.forget()
+        if self.tenancy is not None:
+            self.tenancy.forget()
         self._guests = set()
         self._expected = weakref.WeakSet()
         self._opening = 0
@@ -363,6 +370,15 @@ class Process:
 
     def _renew_places(self) -> None:
         aside("ssemux-places", self.broker.renew)
+        aside("ssemux-store", self._keep_store)
+
+    def _keep_store(self) -> None:
+        """Register the application again; end all streams if another application has the store now."""
+        trouble = self.tenancy.renew() if self.tenancy is not None else ""
+        if trouble and self._mux is not None:
+            log.error("%d streams are ended: %s", self.held, trouble)
+            for stream in self._mux.streams():
+                self._mux.end(stream, SHORT)
 
     def _report(self) -> None:
         mux = self._mux

@@ -2,7 +2,7 @@
 
 ``resolve`` reads them (``app.config``, then the environment, then the default)
 and refuses what cannot work. Nothing else in the package reads ``SSEMUX_*``, but
-``Publisher`` its broker, where there is no application.
+``Publisher`` its broker and its namespace, where there is no application.
 Knows neither Flask nor gevent.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Mapping
 
 from . import wire
+from .brokers.namespace import ALLOWED, check_namespace
 from .errors import ConfigurationError, InvalidEvent
 from .redact import without_password
 
@@ -66,6 +67,10 @@ def _broker(value: Any) -> str:
     return value
 
 
+def _namespace(value: Any) -> str:
+    return check_namespace(value)
+
+
 def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in words:
@@ -114,6 +119,14 @@ class Options:
         "one of " + ", ".join(BROKERS),
         "what keeps the history and carries events between processes; `sqlite:` is a file in "
         "the application's instance folder, `redis://host:6379/0` serves many machines",
+    )
+    namespace: str | None = _option(
+        None,
+        _namespace,
+        ALLOWED,
+        "the name of the application's events in the store: applications with different namespaces are separate, those "
+        "with the same share; without one a second application on the same store is refused",
+        shown="off",
     )
     # Half of 40 s and under: the shortest idle limits of common hops are 30 s (HAProxy's
     # sample configurations), 55 s (Heroku) and 60 s (nginx's proxy_read_timeout, AWS ALB).
@@ -302,6 +315,16 @@ def key_of(name: str) -> str:
 def table() -> list[tuple[str, str, str]]:
     """Rows of (key, default as shown, what it is), for the README and its test."""
     return [(key_of(o.name), o.metadata["shown"] or "%s" % o.default, o.metadata["about"]) for o in fields(Options)]
+
+
+def read_namespace(environ: Mapping[str, str]) -> str | None:
+    """Return the environment's ``SSEMUX_NAMESPACE``, for a process without an application.
+
+    :raises ConfigurationError: it cannot be a namespace.
+    """
+    (option,) = [option for option in fields(Options) if option.name == "namespace"]
+    namespace: str | None = _convert(key_of("namespace"), environ.get(key_of("namespace")), option)
+    return namespace
 
 
 def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> None:

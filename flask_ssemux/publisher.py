@@ -15,6 +15,7 @@ from .access.orders import Ordering
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
 from .on_commit import Waiting, wait_for_commit
+from .options import read_namespace
 
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.
@@ -101,7 +102,7 @@ class Publishing(Ordering):
         return (event or "message") if latest or self._keeps_latest(channel) else None
 
     def _append(self, channel: str, body: bytes, key: str | None) -> str:
-        cursor = self._broker().append(channel, body, key)
+        cursor = self._store().append(channel, body, key)
         self._published += 1
         if self._published % RUN == 0:
             time.sleep(0)
@@ -118,17 +119,21 @@ class Publisher(Publishing):
 
     :param url: the broker's, as ``SSEMUX_BROKER``, with an absolute path; None takes the environment's.
     :param max_event_bytes: as ``SSEMUX_MAX_EVENT_BYTES``.
+    :param namespace: as ``SSEMUX_NAMESPACE``; None takes the environment's.
     :raises ConfigurationError: the URL names no broker that other processes read.
     """
 
-    def __init__(self, url: str | None = None, max_event_bytes: int = 256 * 1024) -> None:
+    def __init__(
+        self, url: str | None = None, max_event_bytes: int = 256 * 1024, namespace: str | None = None
+    ) -> None:
         url = url or os.environ.get("SSEMUX_BROKER")
         if not url:
             raise ConfigurationError(
                 "Publisher needs the broker's URL, or SSEMUX_BROKER in the environment; `flask ssemux status` shows it"
             )
         self._url = url
-        self._opened = open_broker(url)
+        self._namespace = namespace or read_namespace(os.environ)
+        self._opened = open_broker(url, namespace=self._namespace)
         self._is_closed = False
         self.max_event_bytes = max_event_bytes
         if not self._opened.shared:
@@ -150,7 +155,7 @@ class Publisher(Publishing):
         """After a fork, in the child: what the parent opened, and locks that its threads hold, are the parent's."""
         if not self._is_closed:
             _inherited.append(self._opened)  # letting go of it here would close what the parent uses
-            self._opened = open_broker(self._url)
+            self._opened = open_broker(self._url, namespace=self._namespace)
 
     def __enter__(self) -> Publisher:
         return self

@@ -17,12 +17,13 @@ from . import server, wire
 from .access import tickets
 from .access.patterns import Pattern
 from .access.rules import Rules, check_query, named, personal, text_of
-from .errors import BadRequest, BrokerBehind, BrokerError, ClientError
+from .errors import BadRequest, BrokerBehind, BrokerError, ClientError, ConfigurationError
 from .lifecycle import Process
 from .mux import spread
 from .probe import PARAMETER, Plan, Probe
 from .service import Service, current
 from .stream import Stream
+from .tenancy import SHORT
 from .transports.choice import may_be_handed_over, open_transport
 from .transports.poll import Poll
 
@@ -128,7 +129,9 @@ def answer(process: Process, view: Callable[[], Response]) -> Response:
         check_query(request.environ.get("QUERY_STRING", ""))
         if wire.STOP_ID in last_ids():
             return stay_away()
-        return _probe(process, request.args[PARAMETER]) if PARAMETER in request.args else view()
+        if PARAMETER in request.args:
+            return _probe(process, request.args[PARAMETER])
+        return _refuse_rival(process) or view()
     except ClientError as error:
         return _refusal(error)
     except BrokerBehind as error:  # which may name the store
@@ -137,6 +140,15 @@ def answer(process: Process, view: Callable[[], Response]) -> Response:
     except BrokerError as error:
         process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
         return come_back("the broker cannot be reached")
+
+
+def _refuse_rival(process: Process) -> Response | None:
+    """Tell the client to come back if another application has the store; return None if none has."""
+    trouble = "" if process.tenancy is None else process.tenancy.why_not(request.environ)
+    if not trouble:
+        return None
+    process.refused(SHORT, "was refused", logging.ERROR, ConfigurationError(trouble))
+    return come_back(SHORT)
 
 
 def finish(response: Response) -> Response:

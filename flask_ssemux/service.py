@@ -43,6 +43,11 @@ class Service(Publishing):
     def _broker(self) -> Broker:
         return self.process.broker
 
+    def _store(self) -> Broker:
+        if self.process.tenancy is not None:
+            self.process.tenancy.check_publishing()
+        return self.process.broker
+
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
 

@@ -84,6 +84,13 @@ class Ordering:
     def _broker(self) -> Broker:
         raise NotImplementedError
 
+    def _store(self) -> Broker:
+        """Return the broker that takes what is published.
+
+        :raises ConfigurationError: another application would get it too.
+        """
+        return self._broker()
+
     def disconnect(
         self, user_id: Any = None, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
     ) -> str:
@@ -121,4 +128,4 @@ class Ordering:
         if not isinstance(order.reason, str) or len(order.reason) > REASON_LENGTH:
             raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, order.reason))
         wire.comment(order.reason)
-        return str(self._broker().append(CHANNEL, order.body()))
+        return str(self._store().append(CHANNEL, order.body()))

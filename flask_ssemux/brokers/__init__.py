@@ -12,11 +12,13 @@ from ..redact import without_password
 from .base import Broker, Listener, Report
 from .memory import MemoryBroker
 from .merge import Merge
+from .namespace import add_to_path, add_to_url, check_namespace
 from .records import History, Page, Part, Range, Record, Wanted
 from .sqlite import SQLiteBroker
 
 __all__ = [
-    "Broker", "History", "Listener", "Merge", "Page", "Part", "Range", "Record", "Report", "Wanted", "open_broker",
+    "Broker", "History", "Listener", "Merge", "Page", "Part", "Range", "Record", "Report", "Wanted", "absolute_url",
+    "open_broker",
 ]  # fmt: skip
 
 #: What the Redis broker's URLs begin with.
@@ -26,28 +28,40 @@ REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentin
 DEFAULT_FILE = "ssemux.sqlite3"
 
 
-def open_broker(url: str, history: History | None = None, folder: str | None = None) -> Broker:
+def open_broker(
+    url: str, history: History | None = None, folder: str | None = None, namespace: str | None = None
+) -> Broker:
     """The broker that a URL names. Opens no file and no connection yet.
 
     :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``, ``redis://host:6379/0``,
         ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``.
     :param history: how much it keeps; None takes what the store was last told.
     :param folder: where relative files are; None where there is no such folder.
-    :raises ConfigurationError: the URL names no broker that this version has.
+    :param namespace: of several stores that the URL names, which one.
+    :raises ConfigurationError: the URL names no broker that this version has, or the namespace cannot be one.
     """
+    try:
+        namespace = check_namespace(namespace) if namespace else None
+    except ValueError as error:
+        raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
     if url in ("memory:", "memory://"):
         return MemoryBroker(history or History())
     if url.startswith("sqlite:"):
-        return SQLiteBroker(_sqlite_path(url, folder), history)
+        return SQLiteBroker(add_to_path(_sqlite_path(url, folder), namespace), history)
     if url.startswith(REDIS):
         # Not before it is asked for: redis-py imports ssl, which gevent must patch first.
         from .redis import RedisBroker
 
-        return RedisBroker(url, history)
+        return RedisBroker(add_to_url(url, namespace), history)
     raise ConfigurationError(
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
         "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(REDIS))
     )
+
+
+def absolute_url(url: str, folder: str | None) -> str:
+    """Return the URL by which a process without the application names the same broker."""
+    return "sqlite:///" + os.path.abspath(_sqlite_path(url, folder)) if url.startswith("sqlite:") else url
 
 
 def _sqlite_path(url: str, folder: str | None) -> str:

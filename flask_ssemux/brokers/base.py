@@ -38,6 +38,9 @@ LARGE = 4096
 #: Seconds after which a hold that its process did not renew no longer counts.
 HOLD_SECONDS = 60.0
 
+#: Seconds after which an application whose process did not enroll again no longer counts as using the store.
+APPLICATION_LASTS = 60.0
+
 #: Seconds between two reports of a process.
 REPORT_SECONDS = 5.0
 
@@ -74,6 +77,31 @@ class Report(NamedTuple):
     figures: dict[str, Any]
 
 
+class Application(NamedTuple):
+    """A process that uses the store without a namespace, for one application.
+
+    :param holder: its broker's name.
+    :param name: the application's.
+    :param key: a fingerprint of its SECRET_KEY; "" where it has none.
+    :param script_name: where the application is mounted; "" where that need not be known.
+    """
+
+    holder: str
+    name: str
+    key: str
+    script_name: str
+
+    def is_rival(self, name: str, script_name: str) -> bool:
+        """Whether this is surely another application than the one of this name, mounted there."""
+        is_elsewhere = bool(script_name and self.script_name and script_name != self.script_name)
+        return is_elsewhere or not is_same_name(self.name, name)
+
+
+def is_same_name(first: str, second: str) -> bool:
+    """Whether two names are of one application: it may have been imported as ``shop``, and as ``services.shop``."""
+    return first == second or first.endswith("." + second) or second.endswith("." + first)
+
+
 class Listener(NamedTuple):
     """Whom a broker tells, from a thread (or greenlet) of its own, one call at a time.
 
@@ -107,6 +135,9 @@ class Broker:
 
     #: Whether other processes see the events.
     shared = True
+
+    #: Where the events are, in words: two brokers with the same have the same events. "" where no other can have them.
+    store = ""
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         """Number, store and announce one event; trim the channel's history.
@@ -235,6 +266,18 @@ class Broker:
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
+
+    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+        """Register this process as one of an application that uses the store, unless a rival's is registered.
+
+        It counts for ``APPLICATION_LASTS`` seconds, and no longer once the broker is closed or its process is dead.
+
+        The parameters are those of ``Application``.
+
+        :return: all other processes that are registered.
+        :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
+        """
+        return []
 
     def report(self, figures: dict[str, Any]) -> None:
         """Show these figures of this process to all others, in place of those before; every ``REPORT_SECONDS``.

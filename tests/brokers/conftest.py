@@ -102,6 +102,9 @@ def age(server, url, seconds):
     for holder in server.ask("HKEYS", keys + "present"):
         till, _, run = server.ask("HGET", keys + "present", holder).partition(" ")
         server.ask("HSET", keys + "present", holder, "%d %s" % (int(till) - back, run))
+    for holder in server.ask("HKEYS", keys + "applications"):
+        at, _, rest = server.ask("HGET", keys + "applications", holder).partition("\n")
+        server.ask("HSET", keys + "applications", holder, "%d\n%s" % (int(at) - seconds, rest))
     for claim in server.ask("KEYS", keys + "claim:*"):
         server.ask("PEXPIRE", claim, int(server.ask("PTTL", claim)) - back)
     for holder in server.ask("HKEYS", keys + "reports"):

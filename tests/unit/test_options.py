@@ -13,6 +13,7 @@ from flask_ssemux.options import Options, key_of, table
 DEFAULTS = {
     "SSEMUX_URL": "/events",
     "SSEMUX_BROKER": "sqlite:",
+    "SSEMUX_NAMESPACE": None,
     "SSEMUX_HEARTBEAT": 20.0,
     "SSEMUX_CLIENT_TIMEOUT": 120.0,
     "SSEMUX_RETRY": 3000,
@@ -156,6 +157,7 @@ def test_options_do_not_change():
         ("SSEMUX_HEARTBEAT_EVENT", "beat", "beat"),
         ("SSEMUX_TRANSPORT", "generator", "generator"),
         ("SSEMUX_TRANSPORT", "handoff", "handoff"),
+        ("SSEMUX_NAMESPACE", "shop.v2_b-c", "shop.v2_b-c"),
     ],
 )
 def test_text_of_the_environment(key, text, made):
@@ -271,6 +273,14 @@ def test_a_typo_gets_a_suggestion(typo, meant):
     assert refusal({typo: 1}) == "there is no option %s; did you mean %s?" % (typo, meant)
 
 
+@pytest.mark.parametrize("bad", ["a b", "a/b", "../x", "a:b", "-a", ".a", "x" * 65, "é", 1, b"a"], ids=repr)
+def test_what_is_no_namespace(bad):
+    assert refused("SSEMUX_NAMESPACE", bad) == (
+        "SSEMUX_NAMESPACE=%r: must be 1 to 64 letters, digits, dots, hyphens and underscores, the first of them a "
+        "letter or a digit" % (bad,)
+    )
+
+
 def test_what_is_like_nothing_gets_the_list():
     assert refusal({"SSEMUX_QQQQQQQQQQQQQQ": 1}) == "there is no option SSEMUX_QQQQQQQQQQQQQQ; known are " + ", ".join(
         DEFAULTS
@@ -343,6 +353,7 @@ def test_defaults_as_the_table_shows_them():
     assert shown == {
         "SSEMUX_URL": "/events",
         "SSEMUX_BROKER": "sqlite:",
+        "SSEMUX_NAMESPACE": "off",
         "SSEMUX_HEARTBEAT": "20 s",
         "SSEMUX_CLIENT_TIMEOUT": "120 s",
         "SSEMUX_RETRY": "3000 ms",

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from ...errors import ConfigurationError
 from ...redact import without_password
 from ..base import WAIT
+from ..namespace import PREFIX
 
 driver: Any = None
 try:
@@ -23,9 +24,6 @@ try:
     driver = redis
 except ImportError:  # an extra; where a URL asks for it, that is said
     pass
-
-#: What the URL's ``?prefix=`` is by default: applications that share a database have each their own.
-PREFIX = "ssemux"
 
 #: Seconds that a new connection may take at least.
 LEAST = 0.5

@@ -18,12 +18,14 @@
     {p}:present       hash: holder -> "until run token answer", how long what it said of who is there counts, to
                       which server, and what that answered
     {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
+    {p}:applications  hash: holder -> lines: time, key, script name, name of who uses the store without a namespace
     {p}:claim:<key>   there while it may not be claimed again; whose it is
     {p}:answers:<name>  hash: slot -> "token epoch sequence", the last answers that a broker of ours got, for 60 s;
                       it has as many slots as it had appends at a time
     {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
-``{p}`` is ``ssemux``, or the URL's ``?prefix=``, in braces: one slot of a cluster. What a script does
+``{p}`` is ``ssemux``, or the URL's ``?prefix=``, with ``:<namespace>`` where there is one, in braces: one slot of a
+cluster. What a script does
 to the keys is in ``lua/``; ``lua/life.lua``, with which each of them begins, tells how a server that
 restarted, or a replica that took over, is seen to have lost events.
 
@@ -48,7 +50,7 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
-from ..base import Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log
+from ..base import Application, Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log
 from . import scripts
 from .address import Address
 from .line import Line
@@ -63,6 +65,7 @@ READS = 8
 NEWS = 1000
 
 _REPORT_LASTS = int(base.REPORT_LASTS)
+_APPLICATION_LASTS = int(base.APPLICATION_LASTS)
 
 
 class Look(NamedTuple):
@@ -83,6 +86,7 @@ class RedisBroker(Broker):
 
     def __init__(self, url: str, history: History | None = None) -> None:
         self._address = Address(url)
+        self.store = "%s (prefix %s)" % (self._address.shown, self._address.prefix)
         self._life = "{%s}:life" % self._address.prefix
         self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
         self._history = ("%r" % history.seconds, str(history.events), str(history.size)) if history else ("", "", "")
@@ -105,7 +109,7 @@ class RedisBroker(Broker):
         self._tokens = itertools.count(1)
         self._slots, self._free_slots = itertools.count(1), [0]
         self._has_rights = False
-        self._has_reported = self._is_present = False
+        self._has_reported = self._is_present = self._is_enrolled = False
         self._tail: Tail | None = None
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
@@ -209,6 +213,24 @@ class RedisBroker(Broker):
     def claim(self, key: str, seconds: float) -> bool:
         return bool(self.call(scripts.CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
+    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+        self._look_where()
+        self._is_enrolled = True
+        others = self._enroll(name, key, script_name)
+        dead = [other.holder for other in others if base.is_dead(other.holder)]
+        return self._enroll(name, key, script_name, *dead) if dead else others
+
+    def _enroll(self, name: str, key: str, script_name: str, *dead: str) -> list[Application]:
+        answer = self.call(scripts.ENROLL, self._name, _APPLICATION_LASTS, key, script_name, name, *dead)
+        rows = iter([value.decode("utf-8") for value in answer[2]])
+        return [_application(holder, row) for holder, row in zip(rows, rows)]
+
+    def _unenroll(self) -> None:
+        try:
+            self._enroll("", "", "")
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("the application's end not told: %s", error)
+
     def report(self, figures: dict[str, Any]) -> None:
         self._look_where()
         self._has_reported = True
@@ -248,6 +270,7 @@ class RedisBroker(Broker):
         return {
             "broker": "redis",
             "server": self._address.shown,
+            "prefix": self._address.prefix,
             "cursor": str(self._noted(answer)),
             "events": events,
             "channels": channels,
@@ -271,6 +294,8 @@ class RedisBroker(Broker):
             self._report("")
         if self._is_present and self._process == os.getpid():
             self._say_absent()
+        if self._is_enrolled and self._process == os.getpid():
+            self._unenroll()
         self._closed = True
         if self._tail is not None:
             self._tail.close()
@@ -341,6 +366,11 @@ class RedisBroker(Broker):
         with self._noting:
             if cursor.epoch == self._known.epoch and cursor.sequence > self._known.sequence:
                 self._known = cursor
+
+
+def _application(holder: str, told: str) -> Application:
+    key, script_name, name = told.split("\n", 2)
+    return Application(holder, name, key, script_name)
 
 
 def _records(rows: Sequence[Any], channels: Sequence[str]) -> list[Record]:

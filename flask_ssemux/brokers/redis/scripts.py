@@ -23,8 +23,8 @@ def _script(*parts: str) -> Script:
 APPEND, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM, NEWS = map(
     _script, ("append", "hold", "places", "show_oldest", "oldest", "claim", "news")
 )
-REPORT, REPORTS, FIGURES, PRESENT, PRESENCE = map(
-    _script, ("report", "reports", "figures", "present", "presence")
+REPORT, REPORTS, FIGURES, PRESENT, PRESENCE, ENROLL = map(
+    _script, ("report", "reports", "figures", "present", "presence", "enroll")
 )
 #: For those who return: what is over a limit of the history is not for them.
 HEAD, READ, FLOORS = (_script("limits", name) for name in ("head", "read", "floors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
-from ..base import Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
+from ..base import Application, Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
 from .connection import is_busy
 from .file import File
 from .tail import Tail
@@ -28,6 +29,7 @@ class SQLiteBroker(Broker):
 
     def __init__(self, path: str, history: History | None = None) -> None:
         self.path = path
+        self.store = "sqlite:///" + os.path.realpath(path)
         self._history = history
         self._holder = base.new_holder()
         self._held: Counter[str] = Counter()
@@ -100,6 +102,10 @@ class SQLiteBroker(Broker):
     def claim(self, key: str, seconds: float) -> bool:
         with self._opened() as file, file.writing():
             return file.places.claim(key, seconds)
+
+    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+        with self._opened() as file, file.writing():
+            return file.applications.enroll(Application(self._holder, name, key, script_name))
 
     def report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)

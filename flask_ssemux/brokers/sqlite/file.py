@@ -9,6 +9,7 @@ from typing import Any, Iterable, Iterator, Sequence
 
 from .. import base
 from ..base import History
+from .applications import Applications
 from .connection import connect, create_file, find_place, measure_size, run_patiently
 from .events import Events
 from .places import Places
@@ -42,6 +43,7 @@ class File:
             self._checked_at = time.monotonic()
             self.events, self.past = Events(self), Reading(self)
             self.places, self.presence = Places(self), Presence(self)
+            self.applications = Applications(self)
         except BaseException:
             self.close()
             raise
@@ -95,6 +97,7 @@ class File:
     def say_no_more(self, holder: str) -> None:
         self.places.release_all(holder)
         self.presence.forget(holder)
+        self.applications.forget(holder)
         self.write("DELETE FROM reports WHERE holder = ?", (holder,))
 
     def figures(self) -> dict[str, object]:

@@ -10,6 +10,7 @@
     presence  channel, user ("" is nobody), holder, streams who is there, by process
     present   holder, until                                 how long what a process said of that counts
     claims    key, until (Unix time)                        what may be used once, and was
+    applications  holder, name, key, script_name, at        who uses the store without a namespace, by process
 
 ``life.forgotten`` is the floor of every channel that has no row of its own any
 more. ``seconds``, ``events`` and ``size`` are how much is kept, as the application said last:
@@ -56,6 +57,8 @@ CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, 
                                      streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
 CREATE TABLE IF NOT EXISTS present (holder TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS applications (holder TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL,
+                                         script_name TEXT NOT NULL, at REAL NOT NULL);
 """
 
 _LATEST = """

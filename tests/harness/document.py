@@ -9,7 +9,7 @@ from tests.harness.servers import ROOT
 
 
 def block(document: str, language: str, begins: str = "") -> str:
-    """The first block of docs/<document> in this language that begins so."""
+    """The first block of docs/<document> (or ../README.md) in this language that begins so."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     found = re.search(r"^( *)```%s\n(\1%s.*?)^\1```" % (language, re.escape(begins)), text, re.S | re.M)
     assert found, "docs/%s has no %s that begins %r" % (document, language, begins)

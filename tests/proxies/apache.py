@@ -7,7 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from tests.proxies.proxy import CERTIFICATE, TIMEOUT, UPSTREAM, Proxy, Setup, sample
+from tests.proxies.proxy import CERTIFICATE, TIMEOUT, UPSTREAM, Proxy, Setup, make_away_file, sample
 
 #: What Debian enables in a new installation, and what it takes to proxy.
 MODULES = [
@@ -17,7 +17,10 @@ MODULES = [
 ]
 
 #: What deploy/apache.conf needs beside them.
-SAMPLE_MODULES = ("ssl", "socache_shmcb", "http2", "headers")
+SAMPLE_MODULES = ("ssl", "socache_shmcb", "http2", "headers", "asis")
+
+#: What it says of a stream while gunicorn is away.
+AWAY = "/etc/apache2/away.asis"
 
 BARE = """
 Timeout %g
@@ -70,14 +73,23 @@ def bare(conf: str = ""):
     return lambda upstream, pem: Apache(upstream, pem, BARE % conf)
 
 
+class DeployedApache(Apache):
+    """With the file that the sample's first lines say how to make."""
+
+    def __init__(self, upstream_port: int, pem: Path, text: str) -> None:
+        super().__init__(upstream_port, pem, text, SAMPLE_MODULES)
+        make_away_file(self.config)
+
+
 def deployed(upstream: int, pem: Path) -> Apache:
     changes = {
+        AWAY: "FOLDER/away.asis",
         CERTIFICATE: "PEM",
         UPSTREAM: "127.0.0.1:UPSTREAM_PORT",
         "*:443": "*:LISTEN_PORT",
         " timeout=120 ": f" timeout={TIMEOUT:g} ",
     }
-    return Apache(upstream, pem, sample("apache.conf", changes), SAMPLE_MODULES)
+    return DeployedApache(upstream, pem, sample("apache.conf", changes))
 
 
 DEFLATE = "SetOutputFilter DEFLATE"

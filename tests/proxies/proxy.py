@@ -6,6 +6,7 @@ What is one proxy's own is in the file of its name.
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -40,6 +41,12 @@ def fill(text: str, words: dict[str, object]) -> str:
     for word, value in words.items():
         text = re.sub(rf"\b{word}\b", str(value), text)
     return text
+
+
+def make_away_file(config: Path) -> None:
+    """Run the command in a sample's first lines that makes the file with the answer of while gunicorn is away."""
+    (command,) = re.findall(r"^#\s+(printf .*)$", config.read_text(encoding="utf-8"), re.M)
+    subprocess.run(["sh", "-c", command], check=True)
 
 
 class Proxy(Server):

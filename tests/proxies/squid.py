@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.harness.waiting import until
-from tests.proxies.proxy import TIMEOUT, Proxy, Setup, sample
+from tests.proxies.proxy import TIMEOUT, Proxy, Setup, make_away_file, sample
 
 OWN = """
 pid_filename FOLDER/squid.pid
@@ -21,6 +21,10 @@ http_port 127.0.0.1:LISTEN_PORT accel defaultsite=app.example.com
 cache_peer 127.0.0.1 parent UPSTREAM_PORT 0 no-query originserver
 http_access allow all
 """
+
+
+#: What the sample says of a stream while gunicorn is away.
+AWAY = "/etc/squid/away"
 
 
 class Squid(Proxy):
@@ -43,6 +47,14 @@ class Squid(Proxy):
         until(lambda: self.squid_log.count("Reconfiguring Squid Cache") > before, 10, lambda: self.squid_log[-2000:])
 
 
+class DeployedSquid(Squid):
+    """With the file that the sample's first lines say how to make."""
+
+    def __init__(self, upstream_port: int, pem: Path, text: str) -> None:
+        super().__init__(upstream_port, pem, text)
+        make_away_file(self.config)
+
+
 def bare(upstream: int, pem: Path) -> Squid:
     return Squid(upstream, pem, BARE + OWN)
 
@@ -52,8 +64,9 @@ def deployed(upstream: int, pem: Path) -> Squid:
         "http_port 80 ": "http_port 127.0.0.1:LISTEN_PORT ",
         "parent 8000 ": "parent UPSTREAM_PORT ",
         "read_timeout 120 seconds": OWN,
+        AWAY: "FOLDER/away",
     }
-    return Squid(upstream, pem, sample("squid.conf", changes))
+    return DeployedSquid(upstream, pem, sample("squid.conf", changes))
 
 
 SETUPS = [

@@ -1,0 +1,34 @@
+"""What the documents' pages with a native EventSource read: `news` and `jobs:<id>`; and those pages.
+
+Options come from the environment, as SSEMUX_*; INSTANCE_PATH moves the instance folder.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask, Response, jsonify
+
+import flask_ssemux
+from tests.apps.page import page
+from tests.harness.document import block
+
+#: Where a page is, by its document.
+PAGES = {"/readme": "../README.md", "/client": "client.md"}
+
+
+def create_app() -> Flask:
+    app = Flask(__name__, instance_path=os.environ.get("INSTANCE_PATH"))
+    app.register_blueprint(page)
+    mux = flask_ssemux.init_app(app)
+    mux.authorize("news")(lambda user_id: True)
+    mux.authorize("jobs:<job_id>")(lambda user_id, job_id: True)
+    for url, document in PAGES.items():
+        html = "<!doctype html>" + block(document, "html", "<script>\n  let last")
+        app.add_url_rule(url, url, lambda html=html: Response(html, content_type="text/html; charset=utf-8"))
+
+    @app.route("/streams")
+    def count_streams():
+        return jsonify(len(list(app.extensions["ssemux"].process.mux.streams())))
+
+    return app

@@ -55,11 +55,20 @@ class Lookout:
 
     def _run(self) -> None:
         while self._is_on:
-            due = self._pulse.due
-            left = due + SUSPECT - monotonic()
-            if left <= 0 and due != self._noted[0]:
-                self._noted = due, calls_of(sys._current_frames().get(self._watched))
+            left = LATE
+            try:
+                left = self._look()
+            except Exception:  # nothing may be logged here; without memory, for one, the next look may succeed
+                pass
             _sleep(min(left, LATE) if left > 0 else SUSPECT / 4)
+
+    def _look(self) -> float:
+        """Note what runs if a turn is overdue; the seconds until one may be."""
+        due = self._pulse.due
+        left = due + SUSPECT - monotonic()
+        if left <= 0 and due != self._noted[0]:
+            self._noted = due, calls_of(sys._current_frames().get(self._watched))
+        return left
 
 
 def calls_of(frame: FrameType | None) -> list[Call]:

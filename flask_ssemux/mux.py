@@ -59,7 +59,7 @@ class Mux:
         self._names: dict[str, str] = {}
         #: Those that the broker delivers, and whose latest events are known here.
         self._wanted: set[str] = set()
-        self._latest = Latest()
+        self._latest = Latest(options.history_events, options.history_seconds)
         self._listening = threading.Lock()
         #: What is delivered waits until the place that it follows is known.
         self._placed = threading.Event()

@@ -10,6 +10,10 @@ import threading
 #: Seconds between two lines about the same thing.
 QUIET = 60.0
 
+#: Names that are told apart, and that of all others.
+NAMES = 200
+OTHERS = "others"
+
 
 class Quiet:
     """Counts what happens, by its name, and says when it is time for a line."""
@@ -22,6 +26,8 @@ class Quiet:
     def count(self, what: str, now: float) -> str | None:
         """It happened: what to add to the line that says so ("" to the first), or None for no line."""
         with self._lock:
+            if what not in self._counts and len(self._counts) >= NAMES:
+                what = OTHERS
             count = self._counts[what] = self._counts.get(what, 0) + 1
             said_at, said = self._said.get(what, (float("-inf"), count - 1))
             if now - said_at < QUIET:

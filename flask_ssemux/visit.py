@@ -25,11 +25,16 @@ class Visit:
     def __init__(self, clock: Callable[[], float], who: tuple[()] | tuple[Any]) -> None:
         self.clock = clock
         self.who = who
-        #: Its stream, once it is open.
-        self.stream: Stream | None = None
+        #: Weak, since a strong one would keep the stream's entry in ``_visits`` for ever.
+        self._stream: weakref.ref[Stream] | None = None
+
+    @property
+    def stream(self) -> Stream | None:
+        """Its stream, once it is open."""
+        return None if self._stream is None else self._stream()
 
     def opened(self, stream: Stream) -> None:
-        self.stream = stream
+        self._stream = weakref.ref(stream)
         _visits[stream] = self
 
     @classmethod

@@ -86,7 +86,7 @@ _warning = threading.Lock()
 
 def _warn(obstacle: str) -> None:
     with _warning:
-        is_new = obstacle not in _warned
+        is_new = obstacle not in _warned and len(_warned) < 100
         _warned.add(obstacle)
     if is_new:
         log.warning("SSEMUX_TRANSPORT='handoff' is not possible here, streams go by the generator: %s", obstacle)

@@ -14,6 +14,8 @@ from typing import Any, Callable
 from gevent import get_hub
 from gevent.monkey import get_original
 
+from ..supervise import attempt
+
 #: The client's end was closed, or is no more. Told once, and never for bytes that it sends.
 LEFT = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 
@@ -83,7 +85,8 @@ class Watch:
 
     def _look(self) -> None:
         for file, events in self._epoll.poll(0):
-            self._tell(file, events)
+            # gevent stops a watcher whose callback raises, and the kernel tells of each departure once.
+            attempt("what happened to a client's connection was not dealt with", self._tell, file, events)
 
 
 _all: weakref.WeakSet[Watch] = weakref.WeakSet()

@@ -297,3 +297,30 @@ def test_a_child_has_none_of_the_connections_and_harms_none():
         assert module.count() == 0
         """
     )
+
+
+def test_an_error_about_one_connection_costs_the_others_nothing():
+    """gevent would stop the watcher of all, and the kernel tells of each departure once."""
+    run(
+        """
+        import logging
+        logging.disable(logging.CRITICAL)
+        told, abort = [], Stream.abort
+
+        def fail_first(stream, reason):
+            told.append(stream)
+            if len(told) == 1:
+                raise OSError("it cannot be ended")
+            abort(stream, reason)
+
+        Stream.abort = fail_first
+        streams = [stream_on(chunked) for _ in range(4)]
+        for _, theirs in streams[:3]:
+            theirs.close()
+        turn()
+        assert len(told) == 3 and sum(stream.state is CLOSED for stream, _ in streams) == 2
+        streams[3][1].close()
+        turn()
+        assert streams[3][0].state is CLOSED
+        """
+    )

@@ -78,6 +78,19 @@ def test_the_newest_of_each_key_is_remembered_whatever_the_order():
     assert latest.of(["a"]) == []
 
 
+def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
+    now = [0.0]
+    latest = Latest(events=2, seconds=10.0, clock=lambda: now[0])
+    for sequence, key in enumerate("abca", 1):
+        latest.note(Record(sequence, "bar", b"", key))
+    assert [record.latest for record in latest.of(["bar"])] == ["c", "a"]
+    now[0] = 11.0
+    latest.note(Record(9, "bar", b"", "d"))
+    assert [record.latest for record in latest.of(["bar"])] == ["d"]
+    now[0] = 22.0
+    assert latest.of(["bar"]) == []
+
+
 def test_a_stretch_of_the_past_drops_what_is_superseded():
     broker = MemoryBroker(History())
     shared = Replay(broker, lambda: None, 1024**2)

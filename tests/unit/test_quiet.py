@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_ssemux.quiet import QUIET, Quiet
+from flask_ssemux.quiet import NAMES, OTHERS, QUIET, Quiet
 
 
 def test_once_a_minute_with_how_many_there_were():
@@ -20,3 +20,10 @@ def test_each_thing_for_itself():
     quiet = Quiet()
     assert [quiet.count(what, 0.0) for what in ("full", "stopping", "full")] == ["", "", None]
     assert quiet.counts == {"full": 2, "stopping": 1}
+
+
+def test_what_has_too_many_names_is_counted_together():
+    quiet = Quiet()
+    lines = [quiet.count("no such file: %d" % number, 0.0) for number in range(10 * NAMES)]
+    assert lines.count("") == NAMES + 1 and len(quiet.counts) == NAMES + 1
+    assert quiet.counts[OTHERS] == 9 * NAMES

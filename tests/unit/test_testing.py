@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux import testing
+from flask_ssemux import testing, visit
 from flask_ssemux.errors import ApplicationError
 from flask_ssemux.testing import Event, frozen, stream
 from tests.harness.waiting import until
@@ -373,3 +374,14 @@ def test_an_error_is_told(app):
     with stream(app, "/broken") as s:
         assert s.next().data == "a"
         assert "it has ended by ZeroDivisionError" in failure(s.next)
+
+
+def test_nothing_of_a_stream_is_kept_when_its_test_is_over(app):
+    gc.collect()
+    before = len(visit._visits)
+    for _ in range(3):
+        with stream(app) as s:
+            assert len(visit._visits) == before + 1
+        del s
+    gc.collect()
+    assert len(visit._visits) == before

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|limits|parts|plain|publish]``."""
+"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|limits|parts|plain|publish|replay]``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from . import limits as limits_
 from . import parts as parts_
 from . import plain as plain_
 from . import publish as publish_
+from . import replay as replay_
 
 
 @click.group(invoke_without_command=True)
@@ -156,6 +157,17 @@ def history(events: int, seconds: float, limit: int, engine: str, write: str | N
         history_.draw(found, os.path.join(write, "history.svg"))
         text.append("![events kept, disk and memory, over the events published](history.svg)")
         document.fill(os.path.join(write, "history.md"), "history", "\n\n".join(text))
+
+
+@main.command()
+@click.option("--engine", type=click.Choice([*replay_.ENGINES, "all"]), default="all", show_default=True)
+@click.option("--case", "number", type=click.IntRange(1, len(replay_.CASES)), help="One of the cases, by its number.")
+@_WRITE
+def replay(engine: str, number: int | None, write: str | None) -> None:
+    """Clients that return to a long history, and what that costs all others. Some 3 minutes for each engine."""
+    engines = replay_.ENGINES if engine == "all" else (engine,)
+    cases = replay_.CASES if number is None else (replay_.CASES[number - 1],)
+    _show(replay_.measure(engines, cases), write, "performance.md", "replay", is_pinned=False)
 
 
 @main.command()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 from flask import Flask, Response, jsonify, request
 
 import flask_ssemux
+from flask_ssemux import wire
 
 from . import event
 
@@ -20,6 +22,7 @@ def create_app() -> Flask:
     mux = flask_ssemux.SSEMux(app)
     mux.identify(lambda: request.headers.get("X-User"))
     mux.authorize(event.CHANNEL)(lambda user_id: True)
+    mux.authorize("many:<number>")(lambda user_id, number: True)
 
     @app.route("/ready")
     def ready() -> Response:
@@ -30,6 +33,18 @@ def create_app() -> Flask:
         asked = int(request.args["events"]), float(request.args["rate"]), int(request.args["size"])
         threading.Thread(target=_publish, args=(app, mux, *asked), daemon=True).start()
         return jsonify(pid=os.getpid())
+
+    @app.route("/fill")
+    def fill() -> Response:
+        channels, events, size = (int(request.args[name]) for name in ("channels", "events", "size"))
+        broker = app.extensions["ssemux"]._broker()
+        before = broker.head()
+        for number in range(channels * events):
+            channel = "many:%d" % (number % channels)
+            broker.append(channel, wire.body(channel, "x" * size))
+            if number % 100 == 0:
+                time.sleep(0)
+        return jsonify(cursor=str(before))
 
     @app.after_request
     def name_worker(response: Response) -> Response:

@@ -46,6 +46,16 @@ class Server:
         """Begin to publish; the id of the process that does."""
         return int(self._ask("/publish?events=%d&rate=%g&size=%d" % (events, rate, size))["pid"])
 
+    def fill(self, channels: int, events: int, size: int) -> str:
+        """Publish so many events to each of so many channels, before anybody listens; the cursor before them."""
+        path = "/fill?channels=%d&events=%d&size=%d" % (channels, events, size)
+        return str(self._ask(path, 300)["cursor"])
+
+    @property
+    def folder(self) -> str:
+        """Its scratch folder."""
+        return self._child.folder
+
     def streams(self) -> int:
         """How many there are, of a contender whose clients cannot know."""
         return self._redis.subscribers(event.CHANNEL)
@@ -86,8 +96,8 @@ class Server:
     def _ready(self) -> None:
         self.pid = int(self._ask("/ready")["pid"])
 
-    def _ask(self, path: str) -> Any:
-        asked = http.client.HTTPConnection("127.0.0.1", self._asked, timeout=5)
+    def _ask(self, path: str, timeout: float = 5) -> Any:
+        asked = http.client.HTTPConnection("127.0.0.1", self._asked, timeout=timeout)
         try:
             asked.request("GET", path)
             return json.loads(asked.getresponse().read())

@@ -22,7 +22,7 @@ PATIENCE = 20.0
 
 
 class Turns:
-    """One works at a time.
+    """One works at a time, in the order in which they came.
 
     :param breathe: lets others run.
     """
@@ -30,23 +30,26 @@ class Turns:
     def __init__(self, breathe: Callable[[], None]) -> None:
         self._breathe = breathe
         self._lock = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[threading.Event] = deque()
         self._worked = 0.0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Work, when the others have; after the turn others run, if the work since they last did was long.
+        """Work, when those who came before have; after work that was long, others run before the next turn.
 
-        :raises BrokerUnavailable: it did not come within ``PATIENCE`` seconds.
+        :raises BrokerUnavailable: the turn did not come within ``PATIENCE`` seconds.
         """
-        if not self._lock.acquire(timeout=PATIENCE):
-            raise BrokerUnavailable("history is read by others, for %g s" % PATIENCE)
+        self._take()
         with self._working():
             yield
 
     @contextmanager
     def free_turn(self) -> Iterator[bool]:
         """Whether nobody works now; then this is a turn."""
-        if not self._lock.acquire(False):
+        with self._lock:
+            is_free, self._is_taken = not self._is_taken, True
+        if not is_free:
             yield False
             return
         with self._working():
@@ -58,13 +61,46 @@ class Turns:
         try:
             yield
         finally:
-            self._worked += time.monotonic() - began
-            is_long = self._worked > SLICE
-            if is_long:
-                self._worked = 0.0
-            self._lock.release()
-            if is_long:
-                self._breathe()
+            try:
+                self._worked += time.monotonic() - began
+                if self._worked > SLICE:
+                    # Before the next has its turn: gevent's loop would look at the sockets after fifty of them only.
+                    self._breathe()
+                    self._worked = 0.0
+            finally:
+                self._give_on()
+
+    def _take(self) -> None:
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        has_come = False
+        try:
+            has_come = turn.wait(PATIENCE)
+        finally:  # what waits may also be ended by its server
+            if not has_come:
+                self._leave(turn)
+        if not has_come:
+            raise BrokerUnavailable("history is read by others, for %g s" % PATIENCE)
+
+    def _leave(self, turn: threading.Event) -> None:
+        """Wait no more; a turn that has come at this moment is given on."""
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return
+        self._give_on()
+
+    def _give_on(self) -> None:
+        """The turn is the next one's."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_taken = False
 
 
 class Allowance:

@@ -93,7 +93,7 @@ def travel(monkeypatch, request):
 
 def age(server, url, seconds):
     """Make all that is kept older: the server's clock is not ours."""
-    keys = "{%s}:" % url.partition("?prefix=")[2]
+    keys = "{%s}:" % (url.partition("?prefix=")[2] or "ssemux")
     back = int(seconds * 1000)
     server.ask("HINCRBY", keys + "life", "at", -back)
     for index, mark in enumerate(server.ask("LRANGE", keys + "clock", 0, -1)):

@@ -20,7 +20,7 @@
     {p}:p:<channel>   hash: "holder user" -> streams, who is there; {p}:q:<holder> set: "channel\\nuser", the same
     {p}:applications  hash: holder -> lines: time, key, script name, name of who uses the store without a namespace
     {p}:claim:<key>   there while it may not be claimed again; whose it is
-    {p}:answers:<name>  hash: slot -> "token epoch sequence", the last answers that a broker of ours got, for 60 s;
+    {p}:answers:<name>  hash: slot -> "token epoch sequence time", the last answers that a broker of ours got, for 60 s;
                       it has as many slots as it had appends at a time
     {p}@<database>:<channel>   where an event is announced: "epoch sequence key\\n" and the body
 
@@ -332,15 +332,21 @@ class RedisBroker(Broker):
 
         :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
         """
-        return self.ask(script, *values, line=line)()
+        self._check_open()
+        self._look_where()
+        using = self._reading if line == "reading" else self._writing
+        return using.result(using.submit(script, self._told() + values))
 
-    def ask(self, script: Script, *values: Any, line: str = "writing") -> Callable[[], Any]:
+    def ask(self, script: Script, *values: Any) -> Callable[[], Any]:
         """Put a call behind those that were asked before, at once; what is returned waits for its answer."""
         self._check_open()
         self._look_where()
-        told = self._known + (self._candidate,) + self._history
-        using = self._reading if line == "reading" else self._writing
-        return partial(using.result, using.submit(script, self._life, *(told + values)))
+        line = self._writing
+        return partial(line.result, line.submit(script, self._told() + values))
+
+    def _told(self) -> tuple[Any, ...]:
+        """What every script is told."""
+        return (1, self._life, *self._known, self._candidate, *self._history)
 
     def _look_where(self) -> None:
         if self._process != os.getpid():

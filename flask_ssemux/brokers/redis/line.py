@@ -98,19 +98,13 @@ class Line:
         """Calls that have no answer yet."""
         return len(self._unsent) + len(self._sent)
 
-    def call(self, script: Script, key: str, *values: Any) -> Any:
-        """The script's answer.
-
-        :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
-        """
-        return self.result(self.submit(script, key, *values))
-
-    def submit(self, script: Script, key: str, *values: Any) -> Call:
+    def submit(self, script: Script, values: tuple[Any, ...]) -> Call:
         """Put a call in the queue, behind those that were submitted before; returns at once. ``result`` sends it.
 
+        :param values: the number of its keys, these, and its arguments.
         :raises BrokerUnavailable: too many wait already.
         """
-        call = Call(script, (1, key) + values, time.monotonic() + WAIT)
+        call = Call(script, values, time.monotonic() + WAIT)
         with self._lock:
             if self.waiting >= MOST:
                 raise Refused(self._address.shown, "%d calls wait for it already" % MOST)
@@ -266,7 +260,7 @@ class Line:
         except driver.ResponseError as error:
             if _is_of_connection(error):
                 raise
-            return Refused(self._address.shown, str(error))
+            return Refused(self._address.shown, error)
 
     def _recover(self, error: Exception) -> None:
         """The connection failed: what has time left is asked again on a new one, after a pause where that may help."""
@@ -290,7 +284,7 @@ class Line:
         """End the first calls that are not sent."""
         with self._lock:
             for _ in range(min(count, len(self._unsent))):
-                self._unsent.popleft().finish(Refused(self._address.shown, str(error)))
+                self._unsent.popleft().finish(Refused(self._address.shown, error))
 
     def _break_off(self) -> None:
         """Hang up; what was sent and not answered is sent again, in its order and before all else."""

@@ -24,18 +24,29 @@ _MENDS = {
 #: First words of answers of a server that takes no writes for now, and still answers reads.
 _UNWRITABLE = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 
+_CODES = (*_UNWRITABLE, "NOPERM")
+
+#: How Redis 6 and 7 say in a script that a right is missing.
+_NO_RIGHT = re.compile(r"can't (run this|access at least|publish to)|no permissions")
+
+#: redis-py's classes for some of them.
+_CLASSES = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}
+
 
 class Refused(BrokerUnavailable):
     """The server answered that it does not do what was asked.
 
     :param shown: the server's URL, without passwords.
-    :param answer: its words.
+    :param answer: its words, or redis-py's error, which may lack the first of them.
     """
 
-    def __init__(self, shown: str, answer: str) -> None:
-        text = _QUOTED.sub("", answer.strip().split("\n")[0])[:SHOWN]
-        #: ``OOM``, ``NOPERM``, ...; "ERR" or any other word where it has no code.
-        self.code = next((code for code in (*_MENDS, *_UNWRITABLE) if re.search(r"\b%s\b" % code, answer)), "ERR")
+    def __init__(self, shown: str, answer: object) -> None:
+        words = str(answer).strip()
+        text = _QUOTED.sub("", words.split("\n")[0])[:SHOWN]
+        #: ``OOM``, ``NOPERM``, ...; "ERR" where it has none of those that are known here.
+        self.code = _CLASSES.get(type(answer).__name__) or next((code for code in _CODES if code in words), "ERR")
+        if _NO_RIGHT.search(words):
+            self.code = "NOPERM"
         mend = _MENDS.get(self.code)
         super().__init__("the Redis store %s: %s%s" % (shown, text, " (%s)" % mend if mend else ""))
 

@@ -10,9 +10,10 @@
 -- itself is forbidden, what was stored is taken back.
 
 local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the limits say
+local LASTS = 120000 -- milliseconds for which answers are kept, at least a half of it after the last
 local MARKS = 1000   -- in the span of the history
 local STEP = 20      -- events that are trimmed at a time
-local MOST = 500     -- events that are trimmed for their bytes, in one append
+local MOST = 1000    -- events that are trimmed for their bytes, in one append
 
 local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
 local answers = base .. 'answers:' .. caller
@@ -23,12 +24,11 @@ local function try_rights()
   for _, command in ipairs({
     {'DEL', none}, {'XLEN', stream}, {'XRANGE', stream, '-', '+', 'COUNT', 1}, {'XREVRANGE', stream, '+', '-', 'COUNT', 1},
     {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest_of(channel), ''},
-    {'HGET', latest_of(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'HINCRBY', none, 'b', 1},
-    {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
+    {'HGET', latest_of(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
     {'ZADD', none, 1, 'a'}, {'ZSCORE', none, 'a'}, {'ZCARD', none}, {'ZPOPMIN', none}, {'ZRANGE', none, 0, 0},
     {'ZRANGEBYSCORE', none, 1, 2}, {'ZREM', base .. 'floors', ''}, {'ZREM', base .. 'lasts', ''}, {'DEL', none},
     {'RPUSH', none, 'a'}, {'LINDEX', none, 0}, {'LPOP', none}, {'RPOP', none}, {'DEL', none},
-    {'EXISTS', stream}, {'LINDEX', base .. 'clock', 0},
+    {'LINDEX', base .. 'clock', 0}, {'LRANGE', base .. 'clock', 0, 1},
   }) do
     local done = redis.pcall(unpack(command))
     if is_error(done) and not string.find(done.err, 'OOM', 1, true) then
@@ -59,7 +59,7 @@ local function remove(name, kind, entries)
     end
   end
   redis.call('XDEL', stream_of(name), unpack(ids))
-  redis.call('HINCRBY', KEYS[1], 'kept', -#ids)
+  life.kept = (life.kept or 0) - #ids
 end
 
 -- Says anew which event of a channel is its first.
@@ -122,7 +122,7 @@ local function trim_by_age(kind)
   local oldest = now - math.max(LIVE_SECONDS, kind.seconds) * 1000
   local aged
   for _ = 1, STEP do
-    local mark, later = redis.call('LINDEX', kind.clock, 0), redis.call('LINDEX', kind.clock, 1)
+    local mark, later = unpack(redis.call('LRANGE', kind.clock, 0, 1))
     if not mark or tonumber(string.match(mark, '^%d+')) > oldest then break end
     aged = string.match(mark, '%d+$')
     if not later or tonumber(string.match(later, '^%d+')) > oldest then break end
@@ -187,9 +187,8 @@ local function trim_by_bytes(kind)
         remove(oldest[1], kind, gone)
       end
       list_first(oldest[1], kind)
-      left = left - #gone
+      left = left - math.max(1, #gone)
     end
-    left = left - (oldest[1] and 1 or MOST)
   end
 end
 
@@ -215,62 +214,53 @@ local function supersede(kind, number)
   local entry = before and redis.call('XRANGE', stream_of(channel), before .. '-0', before .. '-0')[1]
   if entry then
     redis.call('XDEL', stream_of(channel), entry[1])
-    redis.call('HINCRBY', KEYS[1], 'kept', -1)
+    life.kept = life.kept - 1
     if not kind.is_own and tonumber(before) > tonumber(life.weighed) then
       weigh(-#entry[2][2])
     end
   end
 end
 
--- What `life` knows of the event that is stored.
-local function keep(number, ...)
-  redis.call('HMSET', KEYS[1], 'sequence', number, 'listed', number, 'unlisted', life.unlisted or '0',
-    'bytes', text(tonumber(life.bytes or 0)), 'weighed', life.weighed, 'live', life.live or '0 0 0', ...)
+-- What `life` knows now.
+local function keep(...)
+  redis.call('HMSET', KEYS[1], 'bytes', text(tonumber(life.bytes or 0)), 'kept', text(tonumber(life.kept or 0)), ...)
 end
 
 if refused then
   return refused
 end
-local answered = redis.call('HGET', answers, slot)
-local known_token = answered and string.match(answered, '^%d+')
-if known_token == token then
-  local _, known_epoch, known_sequence = string.match(answered, '^(%S+) (%S+) (%S+)$')
-  if known_epoch == epoch then
-    return {epoch, known_sequence}
-  end
-end
 local missing = tries == '1' and try_rights()
 if missing then
   return missing
 end
-
+local answered = redis.call('HGET', answers, slot)
+local known_token, known_epoch, known_sequence, answered_at = string.match(answered or '', '^(%d+) (%S+) (%d+) (%d+)$')
+if known_token == token and known_epoch == epoch then
+  return {epoch, known_sequence}
+end
 local kind = kind_of(channel)
 if kind.is_own then
   make_way()  -- orders are few, and let nobody wait
 end
-if not life.weighed then
-  life.weighed = text(sequence)  -- by an earlier version no bytes were counted
-end
-local stream, counted = stream_of(channel), life.bytes
+local stream, counted = stream_of(channel), life.kept
+life.weighed = life.weighed or text(sequence)  -- by an earlier version no bytes were counted
 local length = redis.call('XLEN', stream)
 trim_by_age(kind)
 trim_by_bytes(kind)
 trim_by_count(kind, length)
 
--- An earlier version does not list what is newest in each channel.
-if sequence ~= tonumber(life.listed or 0) and sequence > 0 then
-  life.unlisted = text(sequence)
+local before = text(sequence)
+if life.listed ~= before then  -- an earlier version does not list what is newest in each channel
+  set('unlisted', before, 'weighed', life.weighed)
 end
 local first = redis.call('ZSCORE', kind.firsts, channel)
-local was_evicted = first and redis.call('EXISTS', stream) == 0
-
-local before = text(sequence)
+local was_evicted = first and redis.call('XLEN', stream) == 0
 sequence = sequence + 1
 local number = text(sequence)
 local trouble = add(stream, number)
 if trouble then
-  if life.bytes ~= counted then
-    set('bytes', text(tonumber(life.bytes)))
+  if life.kept ~= counted then
+    keep('weighed', life.weighed)
   end
   return trouble
 end
@@ -278,7 +268,7 @@ local told = redis.pcall('PUBLISH', announced .. channel, epoch .. ' ' .. number
 if is_error(told) then
   redis.call('XDEL', stream, number .. '-0')
   list_first(channel, kind)
-  keep(number)
+  keep('sequence', number, 'listed', number)
   return {err = told.err .. ': PUBLISH'}
 end
 if not kind.is_own then
@@ -291,13 +281,15 @@ if was_evicted then
   set_floor(channel, tonumber(before))
 end
 redis.call('ZADD', base .. 'lasts', number, channel)
-redis.call('HINCRBY', KEYS[1], 'kept', 1)
+life.kept = (life.kept or 0) + 1
 if key ~= '' then
   supersede(kind, number)
 end
-keep(number, 'at', text(now))
+keep('sequence', number, 'listed', number, 'at', text(now), 'live', life.live or '0 0 0')
 if not known_token or tonumber(known_token) < tonumber(token) then
-  redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number)
-  redis.call('PEXPIRE', answers, 60000)
+  redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number .. ' ' .. text(now))
+  if not answered_at or math.abs(now - tonumber(answered_at)) > LASTS / 4 then
+    redis.call('PEXPIRE', answers, LASTS)
+  end
 end
 return {epoch, number}

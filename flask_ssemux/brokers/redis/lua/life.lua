@@ -63,14 +63,20 @@ end
 local life = {}
 do
   local names = {'epoch', 'sequence', 'run', 'voids', 'seconds', 'events', 'size', 'forgotten', 'at', 'bytes', 'weighed',
-    'listed', 'unlisted', 'live'}
-  local values = redis.call('HMGET', KEYS[1], unpack(names))
+    'listed', 'unlisted', 'live', 'kept'}
+  local values = redis.pcall('HMGET', KEYS[1], unpack(names))
+  if is_error(values) then
+    return {err = values.err .. ': HMGET'}
+  end
   for index, name in ipairs(names) do
     life[name] = values[index] or nil
   end
 end
 
-local time = redis.call('TIME')
+local time = redis.pcall('TIME')
+if is_error(time) then
+  return {err = time.err .. ': TIME'}
+end
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local epoch, sequence = life.epoch, tonumber(life.sequence or 0)
 local run, voids = run_id(), life.voids or ''

@@ -1,0 +1,177 @@
+"""Redis far away: behind a hop that takes its time, or that forgets idle connections."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flask_ssemux.brokers import base, open_broker
+from flask_ssemux.brokers.redis import line
+from flask_ssemux.errors import BrokerUnavailable
+from tests.harness.far import Far
+from tests.harness.waiting import until
+
+ALL = 10**9
+HOP = 0.005  # seconds each way
+
+
+@pytest.fixture
+def hops():
+    made = []
+    yield made
+    for hop in made:
+        hop.close()
+
+
+@pytest.fixture
+def far(hops, opened, shared_redis, redis_url):
+    """far(…): a broker behind a hop of its own; as `Far` takes them."""
+
+    def make(**how):
+        hop = Far(shared_redis.port, **how)
+        broker = open_broker(redis_url.replace(str(shared_redis.port), str(hop.port)))
+        broker.hop = hop
+        hops.append(hop)
+        opened(broker)
+        return broker
+
+    return make
+
+
+def at_once(count, work):
+    """What each of so many threads got or raised, and how long all took."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(count) as pool:
+        found = list(pool.map(work, range(count)))
+    return found, time.monotonic() - began
+
+
+def test_a_thousand_publish_at_once(far, redis):
+    broker = far(delay=HOP)
+    cursors, took = at_once(1000, lambda number: broker.append("a", b"%d" % number))
+    assert took < 10
+    assert sorted(cursor.sequence for cursor in cursors) == list(range(1, 1001))
+    kept = redis().read(["a"], 0, ALL, 2000).records
+    assert [record.body for record in kept] == [
+        b"%d" % number for _, number in sorted((cursor.sequence, number) for number, cursor in enumerate(cursors))
+    ]
+    assert broker.hop.carried == 1 and broker.waiting == 0
+
+
+def test_a_thousand_users_at_once(far, redis):
+    broker = far(delay=HOP)
+    taken, took = at_once(1000, lambda number: broker.hold("user:%d" % (number % 500), 1))
+    assert took < 10 and sum(taken) == 500
+    until(lambda: redis().figures()["held"] == 500, 5, lambda: str(redis().figures()))
+
+
+def test_places_of_one_user_that_are_asked_for_at_once_are_counted_once(far, redis):
+    broker = far(delay=HOP)
+    taken, _ = at_once(50, lambda number: broker.hold("user:1", 7))
+    assert sum(taken) == 7
+    until(lambda: redis().figures()["held"] == 7, 5, lambda: str(redis().figures()))
+    assert not redis().hold("user:1", 7)
+    broker.release("user:1")
+    until(lambda: redis().hold("user:1", 7), 5, "it was not given back")
+
+
+def test_publishes_of_one_caller_keep_their_order(far, redis):
+    broker = far(delay=HOP)
+
+    def several(number):
+        for part in range(5):
+            broker.append("a", b"%d %d" % (number, part))
+
+    at_once(20, several)
+    bodies = [record.body.split() for record in redis().read(["a"], 0, ALL, 2000).records]
+    for number in range(20):
+        assert [part for own, part in bodies if own == b"%d" % number] == [b"%d" % part for part in range(5)]
+
+
+def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shared_redis):
+    """The connection breaks with calls under way: what was done is not done again."""
+    broker = far(delay=HOP)
+    broker.head()
+    stop = threading.Event()
+
+    def cut():
+        for _ in range(8):
+            stop.wait(0.02)
+            shared_redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    cursors, _ = at_once(60, lambda number: [broker.append("a", b"%d %d" % (number, part)) for part in range(8)])
+    cutter.join()
+    given = [cursor.sequence for mine in cursors for cursor in mine]
+    bodies = [record.body for record in redis().read(["a"], 0, ALL, 2000).records]
+    assert len(given) == len(set(given)) == len(bodies) == len(set(bodies)) == 480
+
+
+def test_a_server_that_hangs_refuses_all_who_wait_within_bounds(own_hanging):
+    found, took = at_once(200, own_hanging)
+    assert took < 2 * base.WAIT + 1.5
+    assert all(isinstance(error, BrokerUnavailable) for error in found)
+
+
+@pytest.fixture
+def own_hanging(opened, redis_server):
+    broker = open_broker(redis_server.url)
+    opened(broker)
+    broker.head()
+    redis_server.pause()
+
+    def work(number):
+        try:
+            return broker.append("a", b"x")
+        except BrokerUnavailable as error:
+            return error
+
+    yield work
+    redis_server.resume()
+
+
+def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
+    monkeypatch.setattr(line, "MOST", 3)
+    broker = redis()
+    for _ in range(3):
+        broker.ask(line_script())
+    with pytest.raises(BrokerUnavailable, match="3 calls wait for it already"):
+        broker.append("a", b"x")
+
+
+def line_script():
+    from flask_ssemux.brokers.redis import scripts
+
+    return scripts.FIGURES
+
+
+# -- a hop that forgets ------------------------------------------------------
+
+
+def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
+    """As a quiet Publisher behind a NAT, with connections that the hop forgets at once rather than after minutes."""
+    monkeypatch.setattr(line, "IDLE", 0.2)
+    broker = far(forgets=0.2)
+    for number in range(3):
+        began = time.monotonic()
+        broker.append("a", b"%d" % number)
+        broker.read(["a"], 0, ALL, 10)
+        assert broker.hold("user:%d" % number, 1) and broker.claim("ticket:%d" % number, 30)
+        assert time.monotonic() - began < base.WAIT
+        time.sleep(0.3)  # longer than the hop remembers
+    assert [record.body for record in redis().read(["a"], 0, ALL, 10).records] == [b"0", b"1", b"2"]
+    assert broker.hop.carried > 3
+
+
+def test_connections_are_kept_alive(redis, redis_url):
+    import socket
+
+    broker = redis()
+    broker.head()
+    open_socket = broker._writing._connection._sock
+    assert open_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30

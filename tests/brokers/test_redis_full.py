@@ -1,0 +1,219 @@
+"""Redis that takes no writes for now, as one at its maxmemory; and the bounds within which its memory stays."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.errors import BrokerUnavailable
+from tests.brokers.conftest import age
+from tests.harness.redis import RedisServer
+from tests.harness.waiting import until
+
+ALL = 10**9
+BODY = b"x" * 10_000
+
+
+@pytest.fixture
+def full(running, opened):
+    """full(): a broker on a server that is at its maxmemory, all of it our young history."""
+
+    def make(**history):
+        server = running(RedisServer(aof=False, args=["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]))
+        broker = open_broker(server.url, History(**history))
+        opened(broker)
+        broker.server = server
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            for _ in range(3000):
+                broker.append("a", BODY)
+        return broker
+
+    return make
+
+
+def test_a_full_server_says_what_to_do(full):
+    broker = full()
+    with pytest.raises(BrokerUnavailable) as raised:
+        broker.append("a", b"secret" * 2000)
+    assert "raise maxmemory, or lower SSEMUX_HISTORY_BYTES or SSEMUX_HISTORY_SECONDS" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_full_server_takes_events_again_once_its_history_is_old(full):
+    broker = full(seconds=100.0)
+    head = broker.head().sequence
+    broker.server.ask("CONFIG", "SET", "maxmemory", "0")
+    age(broker.server, broker.server.url, 1000)
+    broker.server.ask("CONFIG", "SET", "maxmemory", "12mb")
+    for number in range(50):
+        assert broker.append("b", BODY).sequence == head + 1 + number
+    assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
+
+
+def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened):
+    broker = full()
+    smaller = open_broker(broker.server.url, History(size=1_000_000))
+    opened(smaller)
+    for _ in range(50):
+        smaller.append("b", BODY)
+    assert smaller.figures()["bytes"] <= 1_000_000
+
+
+def test_a_full_server_takes_orders_places_and_reports(full):
+    broker = full()
+    broker.append("ssemux.control", b"{}")
+    assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
+    assert broker.claim("ticket:1", 30) and not broker.claim("ticket:1", 30)
+    broker.report({"streams": 1})
+    assert len(broker.reports()) == 1
+    broker.present({("a", "1"): 1}, 60.0)
+    assert broker.presence("a") == {"1": 1}
+
+
+def test_a_full_server_that_restarts_still_answers(running, opened):
+    server = running(RedisServer(args=["--maxmemory", "12mb"]))
+    broker = open_broker(server.url)
+    opened(broker)
+    with pytest.raises(BrokerUnavailable, match="maxmemory"):
+        for _ in range(3000):
+            broker.append("a", BODY)
+    before = broker.head()
+    server.restart()
+    after = broker.head()
+    assert after.epoch == before.epoch and after.sequence > before.sequence
+    assert broker.read(["a"], 0, 10**17, 10).records
+
+
+@pytest.fixture(params=["MISCONF", "NOREPLICAS"])
+def unwritable(request, running, opened, tmp_path):
+    """A broker on a server that takes no writes, and how it takes them again."""
+    server = running(RedisServer(aof=False, args=["--dbfilename", "none.rdb"]))
+    broker = open_broker(server.url)
+    opened(broker)
+    broker.append("a", b"x")
+    if request.param == "NOREPLICAS":
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        mend = ["CONFIG", "SET", "min-replicas-to-write", "0"]
+    else:
+        server.ask("CONFIG", "SET", "save", "3600 1")
+        (server.folder / "none.rdb").mkdir()  # so a snapshot fails
+        server.ask("BGSAVE")
+        until(lambda: "err" in server.info("persistence")["rdb_last_bgsave_status"], 5, "the snapshot did not fail")
+        mend = ["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]
+    broker.server, broker.mend = server, lambda: server.ask(*mend)
+    return broker
+
+
+def test_streams_are_let_in_while_the_server_takes_no_writes(unwritable, opened, caplog):
+    broker = unwritable
+    with pytest.raises(BrokerUnavailable):
+        broker.append("a", b"y")
+    with caplog.at_level(logging.WARNING, "flask_ssemux"):
+        assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+    assert caplog.text.count("within what this worker knows") == 1
+    assert [record.body for record in broker.read(["a"], 0, ALL, 10).records] == [b"x"]
+    broker.want(["a"])
+    broker.mend()
+    broker.renew()
+    other = open_broker(broker.server.url)
+    opened(other)
+    assert not other.hold("user:1", 2)
+
+
+# -- bytes -------------------------------------------------------------------
+
+
+def test_the_bytes_of_all_channels_are_bounded_and_the_oldest_go_first(redis):
+    broker = redis(size=100_000)
+    for number in range(40):
+        broker.append("ab"[number % 2], BODY)
+        assert broker.figures()["bytes"] <= 100_000
+    page = broker.read(["a", "b"], 0, ALL, 100)
+    assert [record.sequence for record in page.records] == list(range(31, 41))
+    assert sorted(page.missing) == ["a", "b"]
+    assert broker.read(["a", "b"], 30, ALL, 100).missing == []
+
+
+def test_a_large_event_takes_the_place_of_many_small_ones(redis):
+    broker = redis(size=100_000)
+    for number in range(300):
+        broker.append("c%d" % (number % 7), b"x" * 300)
+    broker.append("large", b"x" * 90_000)
+    assert broker.figures()["bytes"] <= 100_000
+    assert len(broker.read(["large"], 0, ALL, 10).records) == 1
+
+
+def test_latest_events_are_counted_once(redis):
+    broker = redis()
+    for _ in range(20):
+        broker.append("a", BODY, "key")
+    assert (broker.figures()["bytes"], broker.figures()["events"]) == (len(BODY), 1)
+
+
+def test_own_channels_have_limits_of_their_own(redis):
+    broker = redis(events=5, size=50_000, seconds=0.1)
+    for _ in range(30):
+        broker.append("ssemux.control", b"order")
+        broker.append("a", BODY)
+    time.sleep(0.2)
+    broker.append("a", BODY)
+    own = broker.read(["ssemux.control"], 0, ALL, 100)
+    assert len(own.records) == 30 and own.missing == []
+
+
+@pytest.mark.parametrize("events", [5, 40])
+def test_what_is_over_the_number_of_events_is_never_read(redis, events):
+    broker = redis(events=events)
+    for number in range(1, 101):
+        broker.append("a", b"x")
+        kept = broker.read(["a"], 0, ALL, 1000)
+        assert [record.sequence for record in kept.records] == list(range(max(1, number - events + 1), number + 1))
+        assert kept.missing == (["a"] if number > events else [])
+
+
+def test_what_is_too_old_is_never_read(redis):
+    broker = redis(seconds=0.5)
+    broker.append("a", b"old")
+    time.sleep(0.6)  # the age
+    broker.append("b", b"new")
+    assert broker.read(["a", "b"], 0, ALL, 10) == (broker.read(["b"], 0, ALL, 10).records, ["a"], True)
+    time.sleep(1.6)  # the age, and the second that the newest event is kept
+    assert broker.read(["a", "b"], 0, ALL, 10) == ([], ["a", "b"], True)
+
+
+# -- a day's worth -----------------------------------------------------------
+
+
+def test_memory_levels_whatever_channels_and_users_come(redis, shared_redis, redis_url):
+    """Thirty rounds of new channels, users and processes, each as if an hour had passed."""
+    prefix = "{%s}:" % redis_url.partition("prefix=")[2]
+    broker = redis(seconds=3600.0)
+    counts = []
+    for hour in range(30):
+        gone = open_broker(redis_url)
+        for number in range(20):
+            name = "%d:%d" % (hour, number)
+            broker.append("c" + name, b"x")
+            broker.append("c" + name, b"x", "key")
+            for each in (broker, gone):
+                assert each.hold("user:" + name, 1) or each is gone
+            broker.show_oldest("user:" + name, 1.0)
+            broker.claim("ticket:" + name, 30)
+            broker.present({("c" + name, "1"): 1}, 60.0)
+            broker.release("user:" + name)
+            broker.show_oldest("user:" + name, None)
+            broker.present({("c" + name, "1"): 0}, 60.0)
+        gone.report({})
+        gone.present({("c%d" % hour, "1"): 1}, 60.0)
+        gone.close()
+        until(lambda: broker.figures()["held"] == 0, 5, lambda: str(broker.figures()))
+        age(shared_redis, redis_url, 3700)
+        counts.append(len(shared_redis.ask("KEYS", prefix + "*")))
+    assert max(counts[20:]) <= max(counts[3:10]), counts
+    left = [key[len(prefix) :] for key in shared_redis.ask("KEYS", prefix + "*")]
+    kinds = {kind: len(list(names)) for kind, names in itertools.groupby(sorted(left), lambda key: key[:2])}
+    assert kinds.get("h:", 0) + kinds.get("o:", 0) + kinds.get("p:", 0) + kinds.get("q:", 0) == 0, kinds

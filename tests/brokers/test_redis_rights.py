@@ -1,0 +1,137 @@
+"""Redis users who may not do everything: publishing works as a whole or not at all, and says which right is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.errors import BrokerUnavailable
+from tests.harness.redis import RedisServer
+
+ALL = 10**17
+
+#: Every command of the script that appends, be it for what is trimmed only.
+COMMANDS = [
+    "eval", "hmget", "time", "hget", "hset", "hmset", "hdel", "del", "xadd", "xdel", "xlen", "xrange",
+    "zadd", "zrem", "zscore", "zcard", "zpopmin", "zrange", "zrangebyscore", "rpush", "lindex", "lrange",
+    "lpop", "rpop", "pexpire", "publish",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server():
+    with RedisServer(aof=False) as made:
+        yield made
+
+
+@pytest.fixture
+def user(server, opened):
+    """user(rights): a broker of a user who has these, on an empty server."""
+    server.ask("FLUSHALL")
+
+    def make(rights, **history):
+        server.ask("ACL", "SETUSER", "shop", "reset", "on", ">s3cret", *rights.split())
+        broker = open_broker("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, History(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+@pytest.fixture
+def root(server, opened):
+    def make(**history):
+        broker = open_broker(server.url, History(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("latest", [None, "key"])
+def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, root, ear, command, latest):
+    watching = root(events=10)
+    watching.listen(ear.listener)
+    watching.want(["a"])
+    watching.append("a", b"first", latest)
+    broker = user("~* &* +@all -%s" % command, events=10)
+    with pytest.raises(BrokerUnavailable) as raised:
+        broker.append("a", b"s3cret words", latest)
+    assert command in str(raised.value).lower() and "docs/redis.md" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    watching.append("a", b"last")
+    until_last = [record.body for record in ear.wait(2)]
+    assert until_last == [b"first", b"last"]
+    kept = [record.body for record in watching.read(["a"], 0, ALL, 10).records]
+    assert kept == [b"first", b"last"]
+
+
+def test_without_the_right_to_a_channel_nothing_is_stored(user, root):
+    """As Redis 7 has it for new users: no channels at all; or those of some events only."""
+    for rights in ("~* resetchannels +@all", "~* resetchannels &{ssemux}@0:b +@all"):
+        broker = user(rights)
+        for latest in (None, "key"):
+            with pytest.raises(BrokerUnavailable, match="(?i)publish.*docs/redis.md"):
+                broker.append("a", b"x", latest)
+        assert broker.read(["a"], 0, ALL, 10).records == []
+        assert broker.figures()["events"] == 0
+    before = broker.append("b", b"y")
+    assert [record.body for record in broker.read(["a", "b"], 0, ALL, 10).records] == [b"y"]
+    assert root().append("a", b"z").sequence > before.sequence
+
+
+def test_a_right_that_is_taken_away_later(user, server, root):
+    broker = user("~* &* +@all")
+    broker.append("a", b"x")
+    server.ask("ACL", "SETUSER", "shop", "-publish")
+    with pytest.raises(BrokerUnavailable):
+        broker.append("a", b"y")
+    assert [record.body for record in root().read(["a"], 0, ALL, 10).records] == [b"x"]
+
+
+def test_just_the_rights_that_docs_name(user, ear):
+    broker = user("~{ssemux}:* resetchannels &{ssemux}@* +@all -@admin -@dangerous +info", events=600)
+    broker.listen(ear.listener)
+    broker.want(["a"])
+    for number in range(700):
+        broker.append("a", b"%d" % number, "key" if number % 3 == 0 else None)
+    ear.wait(700)
+    assert broker.hold("user:1", 1) and broker.claim("t", 1)
+    broker.show_oldest("user:1", 1.0)
+    broker.report({})
+    broker.present({("a", "1"): 1}, 60.0)
+    assert broker.presence("a") == {"1": 1} and broker.reports() and broker.oldest("user:1")
+
+
+def test_two_users_one_of_whom_may_not_ask_who_the_server_is(user, root):
+    """Whoever cannot tell that a server is another one believes that it is the same."""
+    blind, seeing = user("~* &* +@all -info"), root()
+    for number in range(50):
+        broker = (blind, seeing)[number % 2]
+        assert broker.append("a", b"x").sequence == number + 1
+    assert seeing.read(["a"], 0, ALL, 100).missing == []
+
+
+def test_a_restart_is_seen_by_whoever_may_ask(running, opened):
+    server = running(RedisServer())
+    server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
+    blind = open_broker("redis://shop:s3cret@127.0.0.1:%d/0" % server.port)
+    seeing = open_broker(server.url)
+    for broker in (blind, seeing):
+        opened(broker)
+        broker.append("a", b"x")
+    server.restart()
+    server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
+    assert blind.append("a", b"x").sequence == 3
+    assert seeing.append("a", b"x").sequence > 1000
+
+
+def test_an_old_server_that_quotes_a_command_is_not_quoted(opened, running):
+    server = running(RedisServer(aof=False, args=["--rename-command", "EVAL", ""]))
+    broker = open_broker(server.url)
+    opened(broker)
+    with pytest.raises(BrokerUnavailable) as raised:
+        broker.append("secret", b"secret")
+    assert "unknown command" in str(raised.value)
+    assert "secret" not in str(raised.value) and "args" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [churn|compare|delivery|history|idle|limits|parts|plain|publish|replay]``."""
+"""The command line: ``python -m benchmarks``, then what to measure; ``--help`` says what there is."""
 
 from __future__ import annotations
 

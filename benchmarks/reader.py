@@ -1,4 +1,6 @@
-"""Clients that replay, in a process of their own: ``python -m benchmarks.reader read|deaf PORT CLIENTS PATH CURSOR EVENTS``.
+"""Clients that replay, in a process of their own::
+
+    python -m benchmarks.reader read|deaf PORT CLIENTS PATH CURSOR EVENTS
 
 ``read`` reads as fast as it can, until each client has so many events; ``deaf`` asks, and reads nothing, until it is
 killed. Prints one line: the seconds that it took, or that all have asked.

@@ -34,11 +34,15 @@ end
 
 -- A channel's event after which there are just as many as may be kept; 0 if there are no more than that.
 local function last_over(channel, events)
-  if redis.call('XLEN', stream_of(channel)) <= events then
+  local excess, entries = redis.call('XLEN', stream_of(channel)) - events
+  if excess <= 0 then
     return 0
+  elseif excess <= events then  -- from the nearer end: an entry cannot be counted without its event
+    entries = redis.call('XRANGE', stream_of(channel), '-', '+', 'COUNT', excess)
+  else
+    entries = redis.call('XREVRANGE', stream_of(channel), '+', '-', 'COUNT', events + 1)
   end
-  local kept = redis.call('XREVRANGE', stream_of(channel), '+', '-', 'COUNT', events + 1)
-  return tonumber(string.match(kept[#kept][1], '^%d+'))
+  return tonumber(string.match(entries[#entries][1], '^%d+'))
 end
 
 local aged = {}

@@ -57,7 +57,8 @@ end
 
 for index = own + 3, #ARGV, 3 do
   local channel, after, upto = ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
-  local first, whole, count = math.max(after, floor_of(channel)) + 1, upto, 0
+  local floor = floor_of(channel)
+  local first, whole, count = math.max(after, floor) + 1, upto, 0
   if first <= upto then
     if room > 0 then
       whole, count = take((index - own - 3) / 3, channel, first, upto)
@@ -68,9 +69,10 @@ for index = own + 3, #ARGV, 3 do
     if kept and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
       redis.call('ZREM', base .. 'firsts', channel)
       set_floor(channel, sequence)
+      floor = sequence
     end
   end
   parts[#parts + 1] = text(whole)
-  parts[#parts + 1] = (is_void(after) or floor_of(channel) > after) and 1 or 0
+  parts[#parts + 1] = (is_void(after) or floor > after) and 1 or 0
 end
 return {epoch, text(sequence), rows, parts}

@@ -11,7 +11,7 @@ import pytest
 from flask_ssemux.brokers import base, open_broker
 from flask_ssemux.brokers.redis import line
 from flask_ssemux.errors import BrokerUnavailable
-from tests.harness.far import Far
+from tests.harness.hop import Hop
 from tests.harness.waiting import until
 
 ALL = 10**9
@@ -28,10 +28,10 @@ def hops():
 
 @pytest.fixture
 def far(hops, opened, shared_redis, redis_url):
-    """far(…): a broker behind a hop of its own; as `Far` takes them."""
+    """far(…): a broker behind a hop of its own; as `Hop` takes them."""
 
     def make(**how):
-        hop = Far(shared_redis.port, **how)
+        hop = Hop(shared_redis.port, **how)
         broker = open_broker(redis_url.replace(str(shared_redis.port), str(hop.port)))
         broker.hop = hop
         hops.append(hop)

@@ -1,90 +1,109 @@
-"""A hop to a server on this machine that makes it far away: each byte takes a time, and idle connections are forgotten.
+"""Clients on a network of their own, which can be cut: what a laptop whose lid closes looks like to a server.
 
-It carries bytes in both directions without holding one up for another. What it forgot it swallows without a word, as
-a NAT does: no end, no reset. Nothing about what the bytes mean.
+A network namespace that lives as long as the process in it, so that it ends with the tests however they end, joined
+to this machine by a pair of virtual interfaces. Takes Linux, iproute2 and root; without them the test is skipped, or
+fails in CI.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import socket
-import threading
-import time
+import os
+import subprocess
+import sys
+
+from tests.harness.packages import missing, need
+from tests.harness.servers import Server
+
+#: The network of tests between networks (RFC 2544, 198.18.0.0/15), a piece for each process of tests.
+PREFIX = "198.18.%d.%d"
+
+CLIENT = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+connection.settimeout(None)
+connection.sendall("GET {} HTTP/1.1\\r\\nHost: x\\r\\nX-User: {}\\r\\n\\r\\n".format(*sys.argv[3:]).encode())
+while True:
+    data = connection.recv(65536)
+    sys.stdout.buffer.write(data or b"the server ended it")
+    sys.stdout.buffer.flush()
+    if not data:
+        break
+"""
 
 
-class Far:
-    """A hop in front of a port of 127.0.0.1.
+class FarNetwork(Server):
+    """A namespace; `address` is this machine as it is seen from there."""
 
-    :param port: of the server.
-    :param delay: seconds from one end to the other.
-    :param forgets: seconds without a byte after which a connection is forgotten; None: never.
-    """
+    name = "far-network"
 
-    def __init__(self, port: int, delay: float = 0.0, forgets: float | None = None) -> None:
-        self._upstream, self._delay, self._forgets = port, delay, forgets
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port: int = self._listener.getsockname()[1]
-        self.carried = 0
-        """Connections."""
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self) -> None:
+        self._ip_program, self._unshare = need("iproute2", "ip"), need("util-linux", "unshare")
+        refused = subprocess.run([self._unshare, "--net", "true"], stderr=subprocess.PIPE)
+        if refused.returncode:
+            missing(f"no network namespace can be made here, which takes root: {refused.stderr.decode().strip()}")
+        super().__init__()
+        piece = os.getpid() % 256, self.port % 64 * 4
+        self.address = PREFIX % (piece[0], piece[1] + 1)
+        self._far_address = PREFIX % (piece[0], piece[1] + 2)
+        self._near, self._far = f"sse{self.port}n", f"sse{self.port}f"
 
-    def close(self) -> None:
-        """All connections are cut."""
-        self._listener.close()
-        for end in self._sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # wakes who waits for it
-            end.close()
+    def command(self) -> list[str]:
+        return [self._unshare, "--net", "sleep", "infinity"]
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.carried += 1
-            server = socket.create_connection(("127.0.0.1", self._upstream))
-            self._sockets += [client, server]
-            _Connection(client, server, self._delay, self._forgets)
+    def ready(self) -> bool:
+        return os.readlink(f"/proc/{self.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+    def start(self) -> FarNetwork:
+        super().start()
+        try:
+            self._join()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def inside(self, *command: str) -> list[str]:
+        """The command that runs a command there."""
+        return [need("util-linux", "nsenter"), "--target", str(self.pid), "--net", *command]
+
+    def cut(self) -> None:
+        """Its link is down: nothing arrives any more on either side, and nobody is told."""
+        self._run(*self.inside(self._ip_program, "link", "set", self._far, "down"))
+
+    def kill(self) -> None:
+        """The interfaces too: a connection whose last words cannot be sent would keep them for some minutes."""
+        subprocess.run([self._ip_program, "link", "delete", self._near], stderr=subprocess.DEVNULL)
+        super().kill()
+
+    def _join(self) -> None:
+        def ip(*words: str) -> tuple[str, ...]:
+            return (self._ip_program, *words)
+
+        self._run(*ip("link", "add", self._near, "type", "veth", "peer", "name", self._far))
+        self._run(*ip("link", "set", self._far, "netns", str(self.pid)))
+        self._run(*ip("address", "add", self.address + "/30", "dev", self._near))
+        self._run(*ip("link", "set", self._near, "up"))
+        self._run(*self.inside(*ip("address", "add", self._far_address + "/30", "dev", self._far)))
+        self._run(*self.inside(*ip("link", "set", self._far, "up")))
+
+    @staticmethod
+    def _run(*command: str) -> None:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout.decode()}"
 
 
-class _Connection:
-    """One connection through the hop: two threads for each direction, one that reads and one that writes later."""
+class FarClient(Server):
+    """One stream that is read from there. What comes is its log; it is ready when it was greeted."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, delay: float, forgets: float | None) -> None:
-        self._delay, self._forgets = delay, forgets
-        self._used_at = time.monotonic()
-        self._is_forgotten = False
-        for source, target in ((client, server), (server, client)):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            way: queue.Queue[tuple[float, bytes]] = queue.Queue()
-            threading.Thread(target=self._read, args=(source, way), daemon=True).start()
-            threading.Thread(target=self._write, args=(target, way), daemon=True).start()
+    name = "far-client"
 
-    def _read(self, source: socket.socket, way: queue.Queue[tuple[float, bytes]]) -> None:
-        data = b"-"
-        while data:
-            try:
-                data = source.recv(65536)
-            except OSError:
-                data = b""
-            now = time.monotonic()
-            if self._forgets is not None and now - self._used_at > self._forgets:
-                self._is_forgotten = True
-            self._used_at = now
-            if not self._is_forgotten:
-                way.put((now + self._delay, data))
+    def __init__(self, network: FarNetwork, port: int, path: str, user: str) -> None:
+        super().__init__()
+        program = [sys.executable, "-c", CLIENT, network.address, str(port), path, user]
+        self._command = network.inside(*program)
 
-    def _write(self, target: socket.socket, way: queue.Queue[tuple[float, bytes]]) -> None:
-        while True:
-            due, data = way.get()
-            time.sleep(max(0.0, due - time.monotonic()))
-            try:
-                if not data:
-                    target.shutdown(socket.SHUT_WR)
-                    return
-                target.sendall(data)
-            except OSError:
-                return
+    def command(self) -> list[str]:
+        return self._command
+
+    def ready(self) -> bool:
+        return "ssemux.hello" in self.log

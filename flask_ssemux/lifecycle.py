@@ -410,6 +410,7 @@ class Process:
             "delivered": mux.delivered,
             "refused": sum(self._refused.counts.values()),
             "refused_why": self._refused.counts,
+            "recheck_failed": self.recheck.failed if self.recheck is not None else 0,
             "published": self.published(),
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),

@@ -1,53 +1,93 @@
 """A second look at streams that are open: who is their user now, and may they still read what they read?
 
-Only for ``SSEMUX_RECHECK``. A stream's request is long over; what ``identify`` may need of it is kept, and asked in a
-request context of its own, one stream after another in one thread, so that a database has one question of ours at a
-time and no session is held in between. The rules are ``rules.py``'s; when to look is the heart's to say.
+Only for ``SSEMUX_RECHECK``. Streams are asked about one after another in one thread (or greenlet), so that a database
+has one question of ours at a time and no session is held in between. A look that takes long is left behind, and
+another thread goes on with the other streams; how many looks may be left behind is bounded. A look that gives no answer
+counts as not made, and a stream of which several looks in a row were not made ends. The heart says when it is time to
+look; how the application is asked is ``asking.py``'s.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import sys
 import threading
 import time
-import zlib
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from collections import deque
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException
 
 from ..aside import aside
-from ..errors import ClientError
 from ..options import log
 from ..quiet import Quiet
 from ..stream import CLOSED, Stream
-from ..visit import again
-from .rules import Rules, text_of
+from ..transports.waiting import greenlets_are_threads
+from .asking import Answer, Asker, Question
+from .rules import Rules
 
 #: Of the interval: so often is looked whether somebody is due; and at least every ``LOOK`` seconds.
 OFTEN = 0.1
 LOOK = 1.0
 
-#: Answers of an application that would not have let the stream begin; others, such as 429 and 503, say nothing of it.
-NO = (301, 302, 303, 307, 308, 401, 403, 404)
+#: Seconds that a look may take, at most; and at most the interval.
+LONGEST = 10.0
 
-#: What a WSGI environment has besides text (PEP 3333).
-_REST = {"wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False}
+#: Looks in a row that were not made, after which the stream ends.
+MISSES = 3
+
+#: Looks that may run at one moment, nearly all of them because they hang. Those that may hang have fewer places: half
+#: for streams of a rule that hangs, a quarter for streams whose own last look hung. So others find a place.
+PLACES = 64
+
+#: Of a look's patience: so long a look that may hang has before the next one of these begins.
+SHORT = 0.2
 
 
 class Kept(NamedTuple):
-    """What is kept of a stream's request.
+    """What is known of a stream.
 
-    :param environ: the texts of its WSGI environment, packed: as they are they would take 3 KB and more.
-    :param channels: those that ``authorize`` was asked for; None: ``allow_status`` was.
-    :param due: when it is asked next.
+    :param due: when it is asked about next.
+    :param misses: how many looks in a row were not made.
+    :param hung: whether the last one gave no answer in time.
+    :param with_before: whether its user is found in ``before_request``.
     """
 
-    environ: bytes
-    channels: Sequence[str] | None
+    question: Question
     due: float
+    misses: int = 0
+    hung: bool = False
+    with_before: bool = False
+
+
+class Look:
+    """A look that runs."""
+
+    def __init__(self, stream: Stream, kept: Kept) -> None:
+        self.stream = stream
+        self.kept = kept
+        self.since = time.monotonic()
+        #: What is being asked.
+        self.at = ""
+        #: Whether others go on without it; and whether it counts as not made.
+        self.is_left = False
+        self.is_overdue = False
+        self.ended = threading.Event()
+        self._greenlet: Any = None
+
+    def begin(self) -> None:
+        """It is made by the current thread, or greenlet."""
+        self.since = time.monotonic()
+        if greenlets_are_threads():
+            from gevent import getcurrent
+
+            self._greenlet = getcurrent()
+
+    def reach(self, what: str) -> None:
+        self.at = what
+
+    def interrupt(self) -> None:
+        """End it, where that is possible: a thread cannot be ended from outside."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
 
 
 class Recheck:
@@ -58,17 +98,26 @@ class Recheck:
 
     def __init__(self, app: Flask, rules: Rules, every: float) -> None:
         self.slot: int | None = None
-        self._app = app
-        self._rules = rules
         self._every = every
+        self._asker = Asker(app, rules, self._tell_teardown)
         self._quiet = Quiet()
+        #: Looks that were not made.
+        self.failed = 0
         self.forget()
 
     def forget(self) -> None:
         """In a forked child: these streams are the parent's."""
         self._lock = threading.Lock()
         self._kept: dict[Stream, Kept] = {}  # in the order in which they are due
-        self._is_asking = False
+        #: Streams that are due and of a rule that hangs, or whose last look hung.
+        self._suspects: deque[tuple[Stream, Kept]] = deque()
+        self._looks: set[Look] = set()
+        #: Of the thread that asks about one stream after another; another one does when it is not this any more.
+        self._turn: object | None = None
+        #: The look that it makes.
+        self._look: Look | None = None
+        self._asks_suspects = False
+        self._now = 0.0
 
     def begin(
         self, end: Callable[[Stream, str], None], clock: Callable[[], float], breathe: Callable[[], None]
@@ -85,108 +134,180 @@ class Recheck:
 
     def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
         with self._lock:
-            self._kept[stream] = Kept(_packed(environ), channels, self._clock() + self._every)
+            self._kept[stream] = Kept(Question.of(environ, channels), self._clock() + self._every)
 
     def left(self, stream: Stream) -> None:
         with self._lock:
             self._kept.pop(stream, None)
 
     def beat(self, now: float) -> float:
+        self._mind_looks()
         with self._lock:
             first = next(iter(self._kept.values()), None)
-            begins = first is not None and first.due <= now and not self._is_asking
-            self._is_asking |= begins
+            begins = first is not None and first.due <= now and self._turn is None
+            if begins:
+                self._now, self._turn = now, object()
         if begins:
-            aside("ssemux-recheck", self._ask_all, now)
-        return now + min(LOOK, self._every * OFTEN)
+            aside("ssemux-recheck", self._ask_all, self._turn)
+        return now + self._patience
+
+    @property
+    def _patience(self) -> float:
+        return min(LOOK, self._every * OFTEN)
 
     @property
     def is_asking(self) -> bool:
-        return self._is_asking
+        """Whether streams are asked about that may give an answer soon."""
+        return self._turn is not None or self._asks_suspects
 
-    # -- the thread ----------------------------------------------------------
+    _is_asking = is_asking
 
-    def _ask_all(self, now: float) -> None:
-        """All that are due."""
+    # -- the threads ---------------------------------------------------------
+
+    def _ask_all(self, turn: object) -> None:
+        """Ask about all streams that are due, for as long as it is this thread's turn."""
         try:
-            stream, kept = self._next(now)
-            while stream is not None and kept is not None:
-                why = self._why_no_more(stream, kept)
-                if why:
-                    self._end(stream, why)
+            found = self._next()
+            while found is not None:
+                self._ask(*found)
                 self._breathe()
-                stream, kept = self._next(now)
-        finally:  # a rule may even raise what is no Exception, as gevent's Timeout: the next look goes on
-            self._is_asking = False
+                found = self._next() if self._turn is turn else None
+        finally:
+            with self._lock:
+                if self._turn is turn:
+                    self._turn = None
 
-    def _next(self, now: float) -> tuple[Stream | None, Kept | None]:
-        """The one that is due first, which comes last from now on."""
+    def _ask(self, stream: Stream, kept: Kept) -> None:
+        if stream.state is CLOSED or self._is_asked_about(stream):
+            return
+        if kept.hung or self._is_of_hanging_rule(kept):
+            self._suspect(stream, kept)
+        elif self._has_room(stream, PLACES):
+            self._look = look = Look(stream, kept)
+            self._make(look)
+
+    def _suspect(self, stream: Stream, kept: Kept) -> None:
+        """Have it asked about beside the others."""
+        with self._lock:
+            self._suspects.append((stream, kept))
+            begins, self._asks_suspects = not self._asks_suspects, True
+        if begins:
+            aside("ssemux-recheck", self._ask_suspects)
+
+    def _ask_suspects(self) -> None:
+        """Begin one look after another, each of them in a thread of its own, since it may hang."""
+        found = self._next_suspect()
+        while found is not None:
+            stream, kept = found
+            if self._has_room(stream, PLACES // 4 if kept.hung else PLACES // 2):
+                look = Look(stream, kept)
+                aside("ssemux-recheck", self._make, look)
+                look.ended.wait(self._patience * SHORT)
+                look.is_left = not look.ended.is_set()
+            self._breathe()
+            found = self._next_suspect()
+
+    def _next(self) -> tuple[Stream, Kept] | None:
+        """The stream that is due first, which comes last from now on."""
         with self._lock:
             for stream, kept in self._kept.items():
-                if kept.due > now:
+                if kept.due > self._now:
                     break
                 del self._kept[stream]
-                self._kept[stream] = kept._replace(due=now + self._every)
+                self._kept[stream] = kept._replace(due=self._now + self._every)
                 return stream, kept
-        return None, None
-
-    def _why_no_more(self, stream: Stream, kept: Kept) -> str | None:
-        """Why this stream must end; None if it may go on, or if nobody can tell."""
-        if stream.state is CLOSED:
-            return None
-        try:
-            environ = {**_REST, **_unpacked(kept.environ), "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
-            environ.update(again(stream))
-            with self._app.request_context(environ):
-                # Within the context: Flask keeps one open for its debugger, if an error leaves it.
-                try:
-                    return self._answer(stream, kept)
-                except Exception as error:
-                    self._tell(error)
-        except Exception as error:  # of what tears the context down
-            self._tell(error)
         return None
 
-    def _answer(self, stream: Stream, kept: Kept) -> str | None:
-        try:
-            # What runs before a request may be what finds its user: flask.g.user, as in Flask's tutorial.
-            answer = self._app.preprocess_request()
-            if answer is not None:
-                return _reason(self._app.make_response(answer).status_code)
-            user = self._rules.user()
-            if text_of(user) != stream.user_id:
-                return "its user is another one now"
-            if kept.channels is None:
-                self._rules.check_status()
-            else:
-                self._rules.check(user, kept.channels)
-        except ClientError:
-            return "its user may not read it any more"
-        except HTTPException as error:
-            return _reason(error.code)
-        return None
+    def _next_suspect(self) -> tuple[Stream, Kept] | None:
+        with self._lock:
+            self._asks_suspects = bool(self._suspects)
+            return self._suspects.popleft() if self._suspects else None
 
-    def _tell(self, error: Exception) -> None:
-        more = self._quiet.count(type(error).__name__, time.monotonic())
+    def _has_room(self, stream: Stream, places: int) -> bool:
+        """Whether a look may begin; if not, it counts as not made."""
+        running = len(self._looks)
+        if running >= places:
+            self._miss(stream, TimeoutError("%d looks at other streams give no answer" % running), True)
+        return running < places
+
+    def _is_asked_about(self, stream: Stream) -> bool:
+        """Whether a look at this stream has begun and not ended; one that was late before is late again."""
+        look = next((look for look in list(self._looks) if look.stream is stream), None)
+        if look is not None and look.is_overdue:
+            self._miss(stream, TimeoutError("%s still gives no answer" % look.at), True)
+        return look is not None
+
+    def _is_of_hanging_rule(self, kept: Kept) -> bool:
+        hanging = {look.at for look in list(self._looks) if look.is_left}
+        if not hanging:
+            return False
+        asked = [self._asker.rule_of(channel) for channel in kept.question.channels or ()]
+        return not hanging.isdisjoint(["before_request", "identify", "allow_status", *asked])
+
+    def _make(self, look: Look) -> None:
+        self._looks.add(look)
+        look.begin()
+        try:
+            answer = self._asker.ask(look.stream, look.kept.question, look.kept.with_before, look.reach)
+        except BaseException as error:  # also gevent's Timeout, which is no Exception
+            if not look.is_overdue:
+                self._miss(look.stream, error, False)
+        else:
+            self._take(look, answer)
+        finally:
+            self._looks.discard(look)
+            look.ended.set()
+
+    # -- what follows ----------------------------------------------------------
+
+    def _mind_looks(self) -> None:
+        """Leave behind the look that takes long; count those that take too long as not made."""
+        now = time.monotonic()
+        look = self._look
+        if look in self._looks and now - look.since >= self._patience:
+            look.is_left = True
+            self._look = self._turn = None  # its thread ends with it
+        for look in self._overdue(now):
+            look.is_overdue = look.is_left = True
+            look.interrupt()
+            error = TimeoutError("%s has not answered for %.1f s" % (look.at, now - look.since))
+            self._miss(look.stream, error, True)
+
+    def _overdue(self, now: float) -> Iterator[Look]:
+        longest = min(LONGEST, self._every)
+        return (look for look in list(self._looks) if not look.is_overdue and now - look.since >= longest)
+
+    def _take(self, look: Look, answer: Answer) -> None:
+        """An answer counts, however late it comes."""
+        if answer.why is not None:
+            self._end(look.stream, answer.why)
+        else:
+            self._note(look.stream, with_before=answer.with_before)
+
+    def _miss(self, stream: Stream, error: BaseException, hung: bool) -> None:
+        """A look was not made: the stream stays for now."""
+        self.failed += 1
+        misses = self._note(stream, hung=hung, is_miss=True)
+        if misses < MISSES:
+            self._tell("a stream could not be asked again, and stays open", error)
+        else:
+            self._tell("a stream ends, since it could not be asked again %d times in a row" % misses, error)
+            self._end(stream, "nobody could tell whether its user may still read it")
+
+    def _note(self, stream: Stream, hung: bool = False, is_miss: bool = False, **known: Any) -> int:
+        """Keep what is known of a stream now; how many looks in a row were not made."""
+        with self._lock:
+            kept = self._kept.get(stream)
+            if kept is None:
+                return 0
+            misses = kept.misses + 1 if is_miss else 0
+            self._kept[stream] = kept._replace(misses=misses, hung=hung, **known)
+        return misses
+
+    def _tell(self, what: str, error: BaseException) -> None:
+        more = self._quiet.count("%s: %s" % (what, type(error).__name__), time.monotonic())
         if more is not None:
-            log.error("a stream could not be asked again, and stays open: %r%s", error, more, exc_info=error)
+            log.error("%s: %r%s", what, error, more, exc_info=error)
 
-
-def _packed(environ: Mapping[str, Any]) -> bytes:
-    texts = {name: value for name, value in environ.items() if isinstance(value, str)}
-    return zlib.compress(json.dumps(texts).encode("ascii"), 1)
-
-
-def _unpacked(packed: bytes) -> dict[str, str]:
-    found: dict[str, str] = json.loads(zlib.decompress(packed))
-    return found
-
-
-def _reason(status: int | None) -> str:
-    """Why such an answer ends a stream.
-
-    :raises RuntimeError: it does not.
-    """
-    if status not in NO:
-        raise RuntimeError("the application answers %s" % status)
-    return "the application answers %s now" % status
+    def _tell_teardown(self, error: BaseException) -> None:
+        self._tell("a stream was asked again, and a teardown function failed then", error)

@@ -131,6 +131,11 @@ class Rules:
         """Whether a rule says who may read this channel."""
         return _first(self.authorize, channel)[0] is not None
 
+    def rule_of(self, channel: str) -> str | None:
+        """The pattern of the rule that says who may read this channel; None without one."""
+        rule, _ = _first(self.authorize, channel)
+        return None if rule is None else rule.pattern.text
+
     def check_status(self) -> None:
         """Whether the current request may see the status.
 

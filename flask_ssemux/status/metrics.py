@@ -30,6 +30,7 @@ _OF_WORKERS = (
     _Metric("handed_over", "streams_handed_over", "Open streams that take no greenlet"),
     _Metric("delivered", "delivered", "Events given to streams, one for each stream", True),
     _Metric("published", "published", "Events that this worker's application published", True),
+    _Metric("recheck_failed", "recheck_failed", "Streams that could not be asked again (SSEMUX_RECHECK)", True),
     _Metric("refused", "refused", "Streams that were sent away because a limit was reached", True),
     _Metric("queued", "queue_frames", "Frames that wait for slow clients"),
     _Metric("queued_bytes", "queue_bytes", "Bytes that wait for slow clients"),

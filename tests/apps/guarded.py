@@ -1,13 +1,14 @@
 """An application whose users and their rights lie in a database, and change: Flask-SQLAlchemy with a pool of one.
 
 A client is who its session key says (the header X-Key, or `key`), looked up before each request into `g.user`, as in
-Flask's tutorial. A user may read `room:<name>` if there is a right that says so. `SHAKY=1` in the environment
-lets the rule fail while the right's name is "broken".
+Flask's tutorial. A user may read `room:<name>` if there is a right that says so. The rule fails
+while there is a right "broken", and hangs while there is one "room:<name> hangs".
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from flask import Flask, g, jsonify, request
 from flask_sqlalchemy import SQLAlchemy
@@ -49,6 +50,9 @@ def create_app() -> Flask:
         asked["authorize"] += 1
         if db.session.get(Right, "broken") is not None:
             raise RuntimeError("the rule's database is away")
+        if db.session.get(Right, "room:%s hangs" % name) is not None:
+            db.session.remove()
+            time.sleep(3600)
         return db.session.get(Right, "%s in room:%s" % (user_id, name)) is not None
 
     @app.route("/change", methods=["POST"])

@@ -237,3 +237,26 @@ def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):
         until(lambda: all(stream.ended for stream in of(herd, "a")), 5, "ann goes on")
         assert site.get("/ping")["checked_out"] == 0
         assert site.server.log.count("could not be asked again") == 1
+
+
+def test_a_rule_that_hangs_keeps_nobody_from_being_asked_again(serve):
+    site = serve(GUARDED, env={"SSEMUX_RECHECK": "1"})
+    site.post("/change", keys={"a": "ann", "b": "bob"}, give=["ann in room:1", "bob in room:2"])
+    with site.request("/events?channel=room:1", {"X-Key": "a"}) as hangs, open_all([site], 20, "/events") as herd:
+        hangs.wait_for(b"ssemux.hello", 5)
+        streams = [site.request("/events?channel=room:2", {"X-Key": "b"}) for _ in range(10)]
+        for stream in streams:
+            stream.wait_for(b"ssemux.hello", 5)
+        site.post("/change", give=["room:1 hangs"])
+        site.server.wait_log("has not answered for", 5)
+        site.post("/change", take=["bob in room:2"])
+        began = time.monotonic()
+        until(lambda: all(stream.ended for stream in streams), 5, "bob goes on")
+        assert max(stream.ended_at for stream in streams) - began < 2 * 1 + 0.5
+        hangs.wait_end(5)
+        assert hangs.frames()[-1].comments == (" nobody could tell whether its user may still read it",)
+        assert not any(stream.ended for stream in herd)
+        assert "ends, since it could not be asked again 3 times in a row" in site.server.log
+        assert site.get("/ping")["checked_out"] == 0
+        for stream in streams:
+            stream.close()

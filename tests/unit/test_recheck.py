@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import ExitStack
+from itertools import zip_longest
 
 import flask
 import pytest
 from werkzeug.exceptions import ServiceUnavailable
 
 import flask_ssemux
+from flask_ssemux.access.recheck import PLACES
 from flask_ssemux.heart import Heart
 from tests.harness.waiting import until
 from tests.unit.test_extension import opened
@@ -19,23 +23,39 @@ EVERY = 100.0
 class World:
     """An application whose answers change; its streams are asked when `later` says that time has passed."""
 
-    def __init__(self, make_app):
+    def __init__(self, make_app, **config):
         self.users = {"key": "ann"}
         self.may_read = True
         self.before = None
+        self.needs_before = False
+        self.befores = self.afters = 0
         self.asked = []
         self.contexts = 0
         mux = flask_ssemux.SSEMux()
         mux.identify(self.identify)
         mux.authorize("room:<name>")(self.authorize)
         mux.add_stream("/fixed/<name>", ["room:<name>", "open"], public=True)
-        self.app = make_app(mux, SSEMUX_RECHECK=EVERY)
-        self.app.before_request(lambda: self.before() if self.before else None)
+        self.app = make_app(mux, SSEMUX_RECHECK=EVERY, **config)
+        self.app.before_request(self.run_before)
+        self.app.after_request(self.run_after)
         self.app.teardown_request(self.torn_down)
         self.process = self.app.extensions["ssemux"].process
 
+    def run_before(self):
+        self.befores += 1
+        flask.g.is_prepared = True
+        return self.before() if self.before else None
+
+    def run_after(self, response):
+        self.afters += 1
+        return response
+
     def identify(self):
         self.contexts += 1
+        if self.needs_before == "raises":
+            assert flask.g.is_prepared
+        elif self.needs_before and not flask.g.get("is_prepared"):
+            return None
         self.asked.append((flask.request.path, flask.request.args.getlist("channel"), flask.request.remote_addr))
         return self.users.get(flask.request.headers.get("X-Key"))
 
@@ -106,8 +126,8 @@ def answer_with(status):
         ({"users": {}}, "its user is another one now"),
         ({"users": {"key": "bob"}}, "its user is another one now"),
         ({"may_read": False}, "its user may not read it any more"),
-        ({"before": abort_with(401)}, "the application answers 401 now"),
-        ({"before": answer_with(302)}, "the application answers 302 now"),
+        ({"before": abort_with(401), "needs_before": "raises"}, "the application answers 401 now"),
+        ({"before": answer_with(302), "needs_before": "is nobody"}, "the application answers 302 now"),
     ],
 )
 def test_a_no_ends_the_stream_and_its_client_is_asked_anew(world, change, reason):
@@ -124,8 +144,8 @@ def test_a_no_ends_the_stream_and_its_client_is_asked_anew(world, change, reason
     [
         {"may_read": RuntimeError("the database is away")},
         {"may_read": ServiceUnavailable()},
-        {"before": abort_with(429)},
-        {"before": answer_with(503)},
+        {"before": abort_with(429), "needs_before": "raises"},
+        {"before": answer_with(503), "needs_before": "is nobody"},
     ],
 )
 def test_trouble_is_no_no(world, change, caplog):
@@ -136,7 +156,7 @@ def test_trouble_is_no_no(world, change, caplog):
             assert not world.stream().reason
         lines = [line for line in caplog.messages if "could not be asked again" in line]
         assert len(lines) == 1
-        world.may_read, world.before = False, None
+        world.may_read, world.before, world.needs_before = False, None, False
         world.later(EVERY * 3.3)
         assert world.stream().reason == "its user may not read it any more"
 
@@ -145,14 +165,147 @@ class Timeout(BaseException):
     """As gevent's, which applications set around what may take long."""
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_trouble_of_any_kind_does_not_end_the_asking(world):
+FAILED = "nobody could tell whether its user may still read it"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("away"), Timeout(), SystemExit(1), ServiceUnavailable()])
+def test_trouble_of_any_kind_ends_a_stream_after_three_looks_in_a_row(world, error, caplog):
     with world.open():
-        world.may_read = Timeout()
+        world.may_read = error
+        for turn in (1, 2):
+            world.later(EVERY * 1.1 * turn)
+            assert not world.stream().reason
+        world.may_read = True
+        world.later(EVERY * 3.3)
+        world.may_read = error
+        for turn in (4, 5, 6):
+            assert not world.stream().reason
+            world.later(EVERY * 1.1 * turn)
+        assert world.stream().reason == FAILED
+        assert world.process.recheck.failed == 5
+        assert any("could not be asked again 3 times in a row" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("change", [{}, {"users": {}}, {"may_read": False}])
+def test_hit_counters_and_limits_are_not_used_up(world, change):
+    """What runs before a request runs only where the stream would end, and nothing runs after one."""
+    with world.open() as (_, body):
+        next(body)
+        world.befores = world.afters = 0
         world.later(EVERY * 1.1)
+        world.later(EVERY * 2.2)
+        assert (world.befores, world.afters) == (0, 0)
+        vars(world).update(change)
+        world.later(EVERY * 3.3)
+        assert (world.befores, world.afters) == (1 if change else 0, 0)
+        assert bool(world.stream().reason) == bool(change)
+
+
+@pytest.mark.parametrize("how", ["raises", "is nobody"])
+def test_an_application_that_finds_its_user_before_the_request(world, how, caplog):
+    world.needs_before = how
+    with world.open() as (_, body):
+        next(body)
+        world.befores, world.asked = 0, []
+        for turn in (1, 2, 3, 4):
+            world.later(EVERY * 1.1 * turn)
+        assert not world.stream().reason and not caplog.messages
+        assert world.befores == 4
+        assert world.asked.count(("ann", "1")) == 4
+        assert world.asked[0] == world.asked[2] and len(world.asked) == 8, "it is asked the right way from then on"
+        world.users = {"key": "bob"}
+        world.later(EVERY * 5.5)
+        assert world.stream().reason == "its user is another one now"
+
+
+def test_a_clear_no_counts_where_the_request_cannot_be_rebuilt_whole(world):
+    """An object of WSGI middleware is missing then, and what runs before a request fails."""
+
+    def need_object():
+        assert "app.session" in flask.request.environ
+
+    with world.open() as (_, body):
+        next(body)
+        world.before = need_object
+        world.later(EVERY * 1.1)
+        assert not world.stream().reason
         world.may_read = False
         world.later(EVERY * 2.2)
         assert world.stream().reason == "its user may not read it any more"
+
+
+def test_a_user_that_cannot_be_found_again_keeps_no_stream(world):
+    def identify():
+        return flask.request.environ["app.session"].user
+
+    with world.open() as (_, body):
+        next(body)
+        world.app.extensions["ssemux"].rules.identify = identify
+        for turn in (1, 2, 3):
+            assert not world.stream().reason
+            world.later(EVERY * 1.1 * turn)
+        assert world.stream().reason == FAILED
+
+
+def test_a_teardown_function_that_needs_more_harms_nobody(world, caplog):
+    with world.open() as (_, body):
+        next(body)
+        world.app.teardown_request_funcs.setdefault(None, []).append(lambda error: flask.g.began)
+        for turn in (1, 2, 3, 4):
+            world.later(EVERY * 1.1 * turn)
+        assert not world.stream().reason and world.process.recheck.failed == 0
+        assert sum("a teardown function failed" in line for line in caplog.messages) == 1
+
+
+def test_the_application_can_tell_such_a_request(world):
+    told = []
+    world.before = lambda: told.append(flask.request.environ.get("flask_ssemux.recheck"))
+    world.needs_before = "raises"
+    with world.open() as (_, body):
+        next(body)
+        world.later(EVERY * 1.1)
+        assert told == [None, True]
+
+
+# -- rules that hang -------------------------------------------------------------
+
+
+@pytest.fixture
+def hanging(make_app, monkeypatch):
+    """A world in which the rule hangs for some rooms, until the test ends. Looks are left behind after 0.1 s."""
+    monkeypatch.setattr(Heart, "FINENESS", 800)
+    made, over = World(make_app, SSEMUX_MAX_STREAMS_PER_USER=100), threading.Event()
+    made.hangs = ()
+
+    def authorize(user_id, name):
+        if name in made.hangs:
+            over.wait(20)
+        return made.authorize(user_id, name)
+
+    rules = made.app.extensions["ssemux"].rules
+    rules.authorize[0] = rules.authorize[0]._replace(function=authorize)
+    made.process.recheck._every = 1.0
+    yield made
+    over.set()
+
+
+@pytest.mark.parametrize("hang", [30])
+def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
+    """Of one rule; the clients of those that hang are sent to be asked anew, and at most PLACES threads hang."""
+    good = ["good %d" % number for number in range(10)]
+    bad = ["bad %d" % number for number in range(hang)]
+    with ExitStack() as streams:
+        for pair in zip_longest(bad, good):
+            for name in filter(None, pair):
+                streams.enter_context(hanging.open("/events?channel=room:" + name))
+        hanging.hangs, hanging.asked = bad, []
+        began = time.monotonic()
+        until(lambda: all(("ann", name) in hanging.asked for name in good), 2 + 1.5, lambda: str(hanging.asked))
+        others = time.monotonic() - began
+        mux = hanging.process.mux
+        until(lambda: sum(stream.reason is None for stream in mux.streams()) == len(good), 6, "those that hang go on")
+        print("all others after %.1f s, the last end after %.1f s" % (others, time.monotonic() - began))
+        assert sum(thread.name == "ssemux-recheck" for thread in threading.enumerate()) <= PLACES + 2
 
 
 def test_no_context_is_left_open(world):

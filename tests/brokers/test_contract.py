@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_ssemux.brokers import Merge, Page, Range, Record
+from flask_ssemux.brokers import Merge, Page, Range, Record, base
 from flask_ssemux.errors import BrokerClosed
 from flask_ssemux.wire import Cursor
 from tests.harness.waiting import until
@@ -211,8 +211,10 @@ def test_a_listener_that_raises_does_not_stop_delivery(broker, ear, caplog):
     assert "delivery from the" in caplog.text
 
 
-def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear):
-    """A listener that is held up while its history is trimmed hears of the gap, in its place."""
+def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear, monkeypatch):
+    """A listener that is held up for longer than events are kept for it hears of the gap, in its place."""
+    monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(base, "LIVE_EVENTS", 20)
     broker = make_tailing(events=10)
     held = threading.Event()
     slow = ear.listener._replace(deliver=lambda records: (held.wait(10), ear.records.extend(records)))

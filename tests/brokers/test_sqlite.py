@@ -10,8 +10,8 @@ import time
 import pytest
 
 from flask_ssemux.brokers import History, Record, base, open_broker
-from flask_ssemux.brokers.sqlite import events as engine
 from flask_ssemux.brokers.sqlite import file as open_file
+from flask_ssemux.brokers.sqlite import trimming
 from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.test_processes import process
 from tests.harness.waiting import until
@@ -205,9 +205,11 @@ def test_a_crash_of_processes_alone_does_not(sqlite, sqlite_url):
 
 
 def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypatch):
-    monkeypatch.setattr(engine, "FLOORS", 100)
-    monkeypatch.setattr(engine, "FLOORS_SECONDS", 0.0)
-    monkeypatch.setattr(engine, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(trimming, "FLOORS", 100)
+    monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
+    monkeypatch.setattr(trimming, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(base, "LIVE_EVENTS", 0)
     broker = sqlite(seconds=0.0)
     for number in range(400):
         broker.append("once:%d" % number, b"x")
@@ -226,7 +228,7 @@ def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
     for number in range(3000):
         monkeypatch.setattr(time, "time", lambda number=number: now + number / 100)  # 100 events a second
         broker.append("a", b"x")
-    assert broker.figures()["events"] < 5 * 100 + engine.TRIM_APPENDS + 2
+    assert broker.figures()["events"] < 5 * 100 + trimming.TRIM_APPENDS + 2
 
 
 def killed_while_appending(url):

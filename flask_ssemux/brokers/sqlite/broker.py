@@ -9,14 +9,17 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
 from ..base import Application, Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
-from .connection import is_busy
-from .file import File
+from .connection import is_busy, is_full
+from .file import File, Known
+from .leap import Voids
+from .reserve import Reserve
 from .tail import Tail
 
 
@@ -36,14 +39,16 @@ class SQLiteBroker(Broker):
         self._lock = threading.Lock()
         self._poke = threading.Event()
         self._file: File | None = None
-        self._was: tuple[Any, str] = (None, "")
+        self._was = Known()
+        self._voids = Voids()
+        self._reserve: Reserve | None = None
         self._closed = False
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._opened() as file:
-            with file.writing():
-                cursor = file.events.append(channel, body, latest)
-            file.events.trim_by_age()
+            cursor = file.change(lambda: file.events.append(channel, body, latest), len(body) or 1)
+            file.events.notice(cursor.sequence)
+            file.trimming.trim_if_due(len(body))
         self._poke.set()
         return cursor
 
@@ -59,6 +64,9 @@ class SQLiteBroker(Broker):
         with self._opened() as file, file.reading():
             return Floors(file.events.head(), file.past.floors(channels))
 
+    def is_void(self, cursor: Cursor) -> bool:
+        return self._voids.has(cursor)
+
     def listen(self, listener: Listener) -> Cursor:
         start = self.head()
         thread = threading.Thread(target=Tail(self, listener, start).run, name="ssemux-sqlite", daemon=True)
@@ -71,8 +79,7 @@ class SQLiteBroker(Broker):
 
     def hold(self, key: str, limit: int) -> bool:
         with self._opened() as file:
-            with file.writing():
-                taken = file.places.hold(key, self._holder, limit)
+            taken = file.change(lambda: file.places.hold(key, self._holder, limit))
             if taken:
                 self._held[key] += 1
             return taken
@@ -100,12 +107,13 @@ class SQLiteBroker(Broker):
         return next((holder for holder in holders if not base.is_dead(holder)), None)
 
     def claim(self, key: str, seconds: float) -> bool:
-        with self._opened() as file, file.writing():
-            return file.places.claim(key, seconds)
+        with self._opened() as file:
+            return file.change(lambda: file.places.claim(key, seconds))
 
     def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
-        with self._opened() as file, file.writing():
-            return file.applications.enroll(Application(self._holder, name, key, script_name))
+        application = Application(self._holder, name, key, script_name)
+        with self._opened() as file:
+            return file.change(lambda: file.applications.enroll(application))
 
     def report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)
@@ -117,8 +125,8 @@ class SQLiteBroker(Broker):
         return base.living(rows)
 
     def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
-        with self._opened() as file, file.writing():
-            return file.presence.present(self._holder, streams, lasts, anew)
+        with self._opened() as file:
+            return file.change(lambda: file.presence.present(self._holder, streams, lasts, anew))
 
     def presence(self, channel: str) -> dict[str, int]:
         with self._opened() as file:
@@ -150,7 +158,7 @@ class SQLiteBroker(Broker):
             try:
                 yield self._ready(deadline)
             except (sqlite3.Error, OSError) as error:
-                if not is_busy(error):  # then it is fine, and only somebody else's for now
+                if not is_busy(error) and not is_full(error):  # then the file is fine
                     self._forget_file()
                 raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, error)) from error
         finally:
@@ -161,26 +169,49 @@ class SQLiteBroker(Broker):
             log.warning("%s was replaced or removed: its history begins anew", self.path)
             self._forget_file()
         if self._file is None:
-            self._file = File(self.path, self._history, deadline, self._was)
-            self._was = self._file.place, self._file.epoch
+            try:
+                self._file = self._open(deadline)
+            except BaseException:
+                self._forget_file()
+                raise
         self._file.deadline = deadline
         return self._file
 
     def rest(self) -> None:
         if self._lock.acquire(timeout=base.WAIT):
             try:
-                self._forget_file()
+                self._close_file()
             finally:
                 self._lock.release()
 
+    def _open(self, deadline: float) -> File:
+        if self._reserve is None:
+            # What SQLite puts beside the file is beside the one that a link names.
+            self._reserve = Reserve(os.path.realpath(self.path))
+        file = partial(File, self._reserve, self._history, deadline, self._was, self._voids)
+        try:
+            return file()
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+        self._reserve.release()
+        return file()
+
     def _forget_file(self) -> None:
+        self._close_file()
+        if self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+
+    def _close_file(self) -> None:
         if self._file is not None:
+            self._was = self._file.known
             self._file.close()
             self._file = None
 
     def _quietly(self, change: Callable[[File], None]) -> None:
         try:
-            with self._opened() as file, file.writing():
-                change(file)
+            with self._opened() as file:
+                file.change(lambda: change(file))
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("places or figures not written: %s", error)

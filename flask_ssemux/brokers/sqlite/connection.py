@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from typing import Any, Sequence
 
+from ..base import log
 
-def create_file(path: str) -> None:
-    """An empty file that only its owner reads: events are nobody else's."""
+#: What belongs to a database beside its file.
+SUFFIXES = ("-wal", "-shm", "-reserve")
+
+
+def create_file(path: str) -> int:
+    """Make an empty file that only its owner reads, if there is none: events are nobody else's; the file's mode."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
+        for name in [path] + [path + suffix for suffix in SUFFIXES]:
+            _close_to_others(name)
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def _close_to_others(path: str) -> None:
+    """A file that everyone may read becomes its owner's alone. One that is shared with its group stays shared."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if mode & 0o007:
+            os.chmod(path, 0o600)
+    except FileNotFoundError:
         pass
+    except OSError:
+        log.warning(
+            "%s has mode %o: every user of this machine reads the events in it, and it belongs to another user, so its "
+            "mode cannot be changed here; let its owner run: chmod 600 %s",
+            path,
+            mode,
+            path,
+        )
 
 
 def connect(path: str, deadline: float) -> sqlite3.Connection:
@@ -23,6 +49,8 @@ def connect(path: str, deadline: float) -> sqlite3.Connection:
     try:
         run_patiently(made, deadline, "PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = NORMAL")
+        # Debian's SQLite overwrites all that is deleted: a delete would need as much room in the log as it gives back.
+        made.execute("PRAGMA secure_delete = FAST")
         made.execute("PRAGMA journal_size_limit = 16777216")
     except BaseException:
         made.close()
@@ -47,6 +75,11 @@ def run_patiently(
 
 def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there was no room on the disk; a quota, and some file systems, say so as an input/output error."""
+    return isinstance(error, sqlite3.OperationalError) and ("is full" in str(error) or "disk I/O" in str(error))
 
 
 def find_place(path: str) -> tuple[int, int] | None:

@@ -5,59 +5,99 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence, TypeVar
 
 from .. import base
-from ..base import History
+from ..base import History, log
 from .applications import Applications
-from .connection import connect, create_file, find_place, measure_size, run_patiently
+from .connection import connect, find_place, is_full, measure_size, run_patiently
 from .events import Events
+from .leap import Voids, prepare_leap
+from .limits import Limits
 from .places import Places
 from .presence import Presence
 from .reading import Reading
-from .schema import prepare_tables
+from .reserve import PAGE, Reserve
+from .schema import NEWEST, prepare_tables
+from .trimming import Trimming
 
 #: Seconds between two looks at whether the file is still the one that is open.
 FILE_CHECK = 1.0
+
+#: Pages that an event takes besides its body's, at most: of tables and indexes.
+PAGES = 16
+
+T = TypeVar("T")
+
+
+class Known(NamedTuple):
+    """What a broker knows of the file that it had open before.
+
+    :param place: its device and inode.
+    :param epoch: the life of its history.
+    :param sequence: the newest number that was seen in it.
+    """
+
+    place: tuple[int, int] | None = None
+    epoch: str = ""
+    sequence: int = 0
 
 
 class File:
     """One open database file. Used with the broker's lock held.
 
     :param deadline: until when it may wait for others.
-    :param was: place and epoch of the file that was open before.
+    :param reserve: beside it; it stays open.
+    :param was: the file that was open before.
+    :param voids: the broker's.
     """
 
-    def __init__(self, path: str, history: History | None, deadline: float, was: tuple[Any, str]) -> None:
-        self._path = path
+    def __init__(self, reserve: Reserve, history: History | None, deadline: float, was: Known, voids: Voids) -> None:
+        self.path = reserve.path
         self.deadline = deadline
-        create_file(path)
-        crashed = measure_size(path + "-wal") > 0
-        self._writer = connect(path, deadline)
-        self._reader = connect(path, deadline)
+        self.voids = voids
+        self.reserve = reserve
+        self._connections: list[sqlite3.Connection] = []
         try:
-            self.place = find_place(path)
-            # Another file with the epoch that we know is a copy of older days: its numbers would come twice.
-            copied = was[1] if was[0] != self.place else ""
-            self._prepare(history or History(), history is not None, crashed, copied)
-            self._checked_at = time.monotonic()
-            self.events, self.past = Events(self), Reading(self)
-            self.places, self.presence = Places(self), Presence(self)
-            self.applications = Applications(self)
+            self._open(history, was)
         except BaseException:
             self.close()
             raise
 
+    def _open(self, history: History | None, was: Known) -> None:
+        is_alone = self.reserve.lock_alone()
+        if not is_alone:
+            self.reserve.share(self.deadline)
+        self.place = find_place(self.path)
+        is_crashed = measure_size(self.path + "-wal") > 0
+        self._writer, self._reader = self._connect(), self._connect()
+        self.limits, self.trimming, self.events, self.past = Limits(self), Trimming(self), Events(self), Reading(self)
+        self.places, self.presence, self.applications = Places(self), Presence(self), Applications(self)
+        self._prepare(history, is_crashed, is_alone, was)
+        self.reserve.share(self.deadline)
+        self.reserve.restore()
+        self._checked_at = time.monotonic()
+
+    def _connect(self) -> sqlite3.Connection:
+        made = connect(self.path, self.deadline)
+        self._connections.append(made)
+        made.execute("PRAGMA wal_autocheckpoint = %d" % self.reserve.checkpoint)
+        return made
+
     def close(self) -> None:
-        self._reader.close()
-        self._writer.close()  # the last one to close moves the log into the file
+        for connection in reversed(self._connections):
+            connection.close()  # the last one to close moves the log into the file
+
+    @property
+    def known(self) -> Known:
+        return Known(self.place, self.epoch, self.events.newest)
 
     def is_in_place(self) -> bool:
         now = time.monotonic()
         if now - self._checked_at < FILE_CHECK:
             return True
         self._checked_at = now
-        return find_place(self._path) == self.place
+        return find_place(self.path) == self.place
 
     # -- transactions ------------------------------------------------------
 
@@ -92,6 +132,47 @@ class File:
         """Run a statement that only reads, in a transaction of ``reading`` or alone."""
         return run_patiently(self._reader, self.deadline, statement, values)
 
+    # -- room on the disk ----------------------------------------------------
+
+    def change(self, statements: Callable[[], T], size: int = 0) -> T:
+        """Run statements in one transaction; on a full disk once more, with the room that is kept for it.
+
+        :param size: bytes that they add, about.
+        """
+        try:
+            return self._change(statements, size)
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+        self.reserve.release()
+        self.checkpoint()
+        return self._change(statements, size)
+
+    def _change(self, statements: Callable[[], T], size: int) -> T:
+        if size and not self.reserve.is_whole and not self.reserve.restore():
+            self._use_free_pages(size)
+        with self.writing():
+            return statements()
+
+    def _use_free_pages(self, size: int) -> None:
+        """The file must not grow into the room that is needed to delete from it."""
+        if not self.trimming.free_pages(size // PAGE + PAGES):
+            raise sqlite3.OperationalError(
+                "database or disk is full, and no event is over a limit of the history; make room on the disk, or "
+                "lower SSEMUX_HISTORY_BYTES=%d or SSEMUX_HISTORY_SECONDS=%g" % (self.history.size, self.history.seconds)
+            )
+
+    def free_pages(self) -> int:
+        """Pages of the file that hold nothing."""
+        return int(self._writer.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def checkpoint(self) -> None:
+        """Move SQLite's log into the file, so that the log's room is used again."""
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.OperationalError as error:
+            log.debug("%s: the log was not moved into the file: %s", self.path, error)
+
     # -- the file ----------------------------------------------------------
 
     def say_no_more(self, holder: str) -> None:
@@ -106,20 +187,42 @@ class File:
             "events": read("SELECT count(*) FROM events").fetchone()[0],
             "channels": read("SELECT count(*) FROM channels WHERE kept > 0").fetchone()[0],
             "held": read("SELECT coalesce(sum(places), 0) FROM holds WHERE until >= ?", (time.time(),)).fetchone()[0],
-            "bytes": measure_size(self._path) + measure_size(self._path + "-wal"),
+            "bytes": measure_size(self.path) + measure_size(self.path + "-wal"),
         }
 
-    def _prepare(self, history: History, said: bool, crashed: bool, copied: str) -> None:
+    def _prepare(self, history: History | None, is_crashed: bool, is_alone: bool, was: Known) -> None:
         boot = base.boot_id()
         with self.writing():
-            prepare_tables(self._writer, history, boot)
-            epoch, last_boot, *kept = self._writer.execute(
-                "SELECT epoch, boot, seconds, events, size FROM life"
-            ).fetchone()
-            if (last_boot != boot and crashed) or epoch == copied:
+            is_new = prepare_tables(self._writer, history or History(), boot)
+            epoch, last_boot, *kept = self.write("SELECT epoch, boot, seconds, events, size FROM life").fetchone()
+            self.history = History(*kept) if history is None else history
+            newest = self.write("SELECT sequence, at FROM events ORDER BY sequence DESC LIMIT 1").fetchone() or (0, 0.0)
+            is_lost = (last_boot != boot and is_crashed) or self._is_older(epoch, newest[0], was)
+            is_same = (was.place, was.epoch) == (self.place, epoch)
+            if is_lost or (is_alone and not is_new and not is_same and not prepare_leap(self)):
                 epoch = base.new_epoch()
-            self._writer.execute("UPDATE life SET epoch = ?, boot = ?", (epoch, boot))
-            if said and History(*kept) != history:
-                self._writer.execute("UPDATE life SET seconds = ?, events = ?, size = ?", history)
+            self.write("UPDATE life SET epoch = ?, boot = ? WHERE (epoch, boot) != (?, ?)", (epoch, boot) * 2)
+            self.limits.check_clock()
+            if is_alone and self.write("SELECT recount FROM life").fetchone()[0]:
+                self.write("UPDATE life SET recount = 0")
+                self._set_total(self.limits.sum_up(is_anew=True))
+            if self.history != History(*kept):
+                self._change_history()
         self.epoch: str = epoch
-        self.history = history if said else History(*kept)
+        self.events.newest = newest[0]
+        self.leap = self.voids.load(self)
+
+    def _is_older(self, epoch: str, newest: int, was: Known) -> bool:
+        """Whether this is a copy of older days of the file that was open before: its numbers would come twice."""
+        return epoch == was.epoch and (was.place != self.place or newest < was.sequence)
+
+    def _change_history(self) -> None:
+        self.write("UPDATE life SET seconds = ?, events = ?, size = ?", self.history)
+        (floor,) = self.write("SELECT floor FROM life").fetchone()
+        total = self.limits.sum_up()
+        if total > self.history.size:
+            (newest,) = self.write(NEWEST).fetchone()
+            self._set_total(self.limits.raise_floor_of_store(total, floor, newest - 1))
+
+    def _set_total(self, total: int) -> None:
+        self.write("UPDATE events SET total = ? WHERE sequence = (%s)" % NEWEST, (total,))

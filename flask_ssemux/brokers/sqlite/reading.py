@@ -35,9 +35,7 @@ class Reading:
 
     def floors(self, channels: Iterable[str]) -> dict[str, int]:
         """See ``Broker.floors``."""
-        (forgotten,) = self._file.read("SELECT forgotten FROM life").fetchone()
-        found = ((name, self._file.read("SELECT floor FROM channels WHERE name = ?", (name,))) for name in channels)
-        return {name: row[0] if row else forgotten for name, row in ((name, rows.fetchone()) for name, rows in found)}
+        return self._file.limits.floors(channels)
 
     def _read_part(self, channel: str, after: int, upto: int, limit: int, size: int) -> Part:
         """The oldest events of the range, one at least; their rows are fetched one by one, up to the size."""

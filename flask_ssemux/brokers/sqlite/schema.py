@@ -1,9 +1,13 @@
 """The tables of the SQLite broker, and how a file of an older version gets what it lacks.
 
-    events    sequence, channel, at (Unix time), body, latest   the history, in its order; latest is the key of an
-                                                            event that the next with it replaces
-    channels  name, kept, floor                             events kept, newest one trimmed
-    life      epoch, boot, forgotten, seconds, events, size one row: see below
+    events    sequence, channel, at (Unix time), body,      the history, in its order; latest is the key of an event
+              latest, total                                 that the next with it replaces, total see below
+    channels  name, kept, floor                             the channel's newest event that is over a limit of events,
+                                                            or was deleted; how many events it has after that one
+    life      epoch, boot, forgotten, gone, leap, floor,    one row: see below
+              recount, seconds, events, size
+    voids     low, high                                     numbers that are not given out: see ``leap.py``
+    clocks    upto, at                                      up to this number, events are no younger than this time
     holds     key, holder, places, until                    places taken, by process
     elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
     reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
@@ -12,15 +16,23 @@
     claims    key, until (Unix time)                        what may be used once, and was
     applications  holder, name, key, script_name, at        who uses the store without a namespace, by process
 
-``life.forgotten`` is the floor of every channel that has no row of its own any
-more. ``seconds``, ``events`` and ``size`` are how much is kept, as the application said last:
-a publisher beside it keeps to that. The newest event is never trimmed, so that
-``max(sequence)`` is the head.
+An event is in the history as long as its number is greater than three floors: its channel's, ``life.floor``, which
+the bytes of all events set, and the one that their age sets, which is searched for. The newest event's ``total`` is the
+sum of the bodies above the first two; it stands there since that page is written anyway. The table keeps events a
+little longer, for workers that have yet to deliver them; ``life.gone`` is the newest one that was deleted. The
+extension's own channels have limits of their own.
 
-WAL mode with ``synchronous=NORMAL``: what is appended survives the crash of any
-process. A power failure may take the last events; that is seen at the next start
-(another boot, and a log that nobody closed) and begins a new epoch, so that no
-client takes a number that was given twice for one that it has seen.
+``life.forgotten`` is the floor of every channel that has no row of its own any more. ``seconds``, ``events`` and
+``size`` are how much is kept, as the application said last: a publisher beside it keeps to that. The newest event is
+never deleted, so that ``max(sequence)`` is the head. ``leap`` is the number that the next event gets, if it is set.
+
+Processes of an older version may have the file open at the same time: the tables that they know keep their columns.
+What they delete is still in the sum of bytes: all is counted once more when a process of this version has the file open
+alone (``life.recount``).
+
+WAL mode with ``synchronous=NORMAL``: what is appended survives the crash of any process. A power failure may take the
+last events; that is seen at the next start (another boot, and a log that nobody closed) and begins a new epoch, so
+that no client takes a number that was given twice for one that it has seen.
 
 Only statements that make tables.
 """
@@ -29,11 +41,15 @@ from __future__ import annotations
 
 import sqlite3
 
+from ...wire import OWN_PREFIX
 from .. import base
 from ..base import History
 
 _APPLICATION_ID = 0x53534D58  # "SSMX": this file is ours
 _VERSION = 1
+
+#: The number of the newest event.
+NEWEST = "SELECT max(sequence) FROM events"
 
 _SCHEMA = """
 CREATE TABLE events (sequence INTEGER PRIMARY KEY, channel TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL);
@@ -59,6 +75,10 @@ CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
 CREATE TABLE IF NOT EXISTS present (holder TEXT PRIMARY KEY, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS applications (holder TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL,
                                          script_name TEXT NOT NULL, at REAL NOT NULL);
+-- Channels without an event, of which too many are forgotten: without this all channels are looked at.
+CREATE INDEX IF NOT EXISTS channels_without_events ON channels (floor) WHERE kept = 0;
+CREATE TABLE IF NOT EXISTS voids (low INTEGER PRIMARY KEY, high INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS clocks (upto INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
 
 _LATEST = """
@@ -66,46 +86,59 @@ ALTER TABLE events ADD COLUMN latest TEXT;
 CREATE INDEX latest_of_channel ON events (channel, latest) WHERE latest IS NOT NULL;
 """
 
-_SIZE = (
-    """
+#: The condition that an event is of the extension's own channels.
+IS_OWN = "channel >= '%s' AND channel < '%s/'" % (OWN_PREFIX, OWN_PREFIX[:-1])
+
+_LIMITS = """
+ALTER TABLE events ADD COLUMN total INTEGER;
 ALTER TABLE life ADD COLUMN size INTEGER NOT NULL DEFAULT %d;
-"""
-    % History().size
-)
+ALTER TABLE life ADD COLUMN recount INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE life ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE life ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE life ADD COLUMN leap INTEGER;
+-- A process of an older version deletes what is below a floor, and must not lower the floor to it.
+CREATE TRIGGER floor_lowered BEFORE UPDATE OF floor ON channels WHEN NEW.floor < OLD.floor
+BEGIN SELECT raise(IGNORE)|
+END;
+""" % History().size
 
 
-def prepare_tables(connection: sqlite3.Connection, history: History, boot: str) -> None:
-    """Make the tables that are not there yet, in the transaction that is open.
+def prepare_tables(connection: sqlite3.Connection, history: History, boot: str) -> bool:
+    """Make the tables that are not there yet, in the transaction that is open; whether there were none.
 
     :raises sqlite3.DatabaseError: the file belongs to another program.
     """
-    _make_or_check(connection, history, boot)
-    _add_missing(connection)
+    is_new = _make_or_check(connection, history, boot)
+    _run_all(connection, _LATER)
+    if not _has_column(connection, "events", "latest"):
+        _run_all(connection, _LATEST)
+    if not _has_column(connection, "life", "size"):
+        _run_all(connection, _LIMITS)
+        connection.execute("UPDATE life SET recount = ?", (not is_new,))
+    return is_new
 
 
-def _add_missing(connection: sqlite3.Connection) -> None:
-    missing = "" if _has_column(connection, "events", "latest") else _LATEST
-    missing += "" if _has_column(connection, "life", "size") else _SIZE
-    for statement in (_LATER + missing).split(";")[:-1]:
-        connection.execute(statement)
+def _run_all(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";")[:-1]:
+        connection.execute(statement.replace("|", ";"))
 
 
 def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     return column in [name for _, name, *_ in connection.execute("PRAGMA table_info(%s)" % table)]
 
 
-def _make_or_check(connection: sqlite3.Connection, history: History, boot: str) -> None:
+def _make_or_check(connection: sqlite3.Connection, history: History, boot: str) -> bool:
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (owner, version) == (_APPLICATION_ID, _VERSION):
-        return
+        return False
     if owner or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise sqlite3.DatabaseError(
             "is a database of something else, or of another version of flask_ssemux; "
             "give the broker a file of its own in SSEMUX_BROKER"
         )
-    for statement in _SCHEMA.split(";")[:-1]:
-        connection.execute(statement)
+    _run_all(connection, _SCHEMA)
     connection.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (base.new_epoch(), boot) + history[:2])
     connection.execute("PRAGMA application_id = %d" % _APPLICATION_ID)
     connection.execute("PRAGMA user_version = %d" % _VERSION)
+    return True

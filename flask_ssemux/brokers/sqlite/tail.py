@@ -63,6 +63,11 @@ class Tail:
     def _take_batch(self) -> None:
         with self._broker._opened() as file, file.reading():
             records, gone = file.events.news(self._at.sequence)
+            head = file.events.head()
+        if gone is None:
+            self._at = head
+            self._listener.renewed(head)
+            return
         self._behind = len(records) == BATCH
         if records:
             self._at = Cursor(self._at.epoch, records[-1].sequence)

@@ -1,0 +1,187 @@
+"""The limits of the history: up to which number the events of each channel are over one of them, exact at each append.
+
+What is over a limit is never read again. When its rows are deleted is ``trimming.py``'s.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Iterable
+
+from .. import base
+from ..base import is_own
+from .schema import IS_OWN
+
+if TYPE_CHECKING:
+    from .file import File
+
+#: Seconds for which the floor that age sets is believed; at most this part of the history's seconds.
+AGE_CHECK = 0.1
+AGE_PART = 0.01
+
+#: Seconds by which the clock may be behind the newest event. With more, the clock was wrong when the event came.
+CLOCK_BACK = 1.0
+
+#: Events that are looked at for this.
+NEWEST = 200
+
+#: The greatest number that there can be.
+MOST = 2**63 - 1
+
+_BEFORE = (
+    "SELECT life.floor, forgotten, kept, channels.floor, (SELECT total FROM events ORDER BY sequence DESC LIMIT 1) "
+    "FROM life LEFT JOIN channels ON name = ?"
+)
+_SET_KEPT = "UPDATE channels SET kept = ?1 WHERE name = ?3"
+_SET_FLOOR = "UPDATE channels SET kept = ?1, floor = ?2 WHERE name = ?3"
+_ADD_CHANNEL = "INSERT INTO channels VALUES (?3, ?1, ?2)"
+_OLDER = "SELECT sequence, length(body) FROM events WHERE channel = ? AND latest = ?"
+_OVER = (
+    "SELECT sequence, length(body) FROM events WHERE channel = ?1 AND sequence > ?2 "
+    "AND (?3 IS NULL OR latest IS NOT ?3) ORDER BY sequence LIMIT ?4"
+)
+_COUNTED = "FROM events JOIN channels ON name = channel WHERE sequence > ? AND NOT (%s)" % IS_OWN
+_ABOVE = "SELECT sequence, length(body), floor %s AND sequence <= ? ORDER BY sequence" % _COUNTED
+_LAST_TOTAL = "SELECT sequence, total FROM events WHERE total IS NOT NULL ORDER BY sequence DESC LIMIT 1"
+_SUM = (
+    "SELECT coalesce(sum(length(body)), 0) %s "
+    "AND sequence > channels.floor AND sequence > (SELECT floor FROM life)" % _COUNTED
+)
+
+#: One lookup each; min and max in one statement would read the whole table.
+_ENDS = "SELECT (SELECT min(sequence) FROM events), (SELECT max(sequence) FROM events)"
+_NEXT = "SELECT sequence, at FROM events WHERE sequence > ? ORDER BY sequence LIMIT 1"
+
+
+class Limits:
+    """Used with the broker's lock held."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        #: By seconds of age: when the floor was searched for (Unix time), and the floor.
+        self._aged: dict[float, tuple[float, int]] = {}
+
+    # -- floors ------------------------------------------------------------
+
+    def floors(self, channels: Iterable[str]) -> dict[str, int]:
+        """The newest event of each channel that is over a limit now; 0 where none is."""
+        row = self._file.read("SELECT forgotten, floor FROM life").fetchone()
+        return {name: self._floor_of(name, *row) for name in channels}
+
+    def _floor_of(self, channel: str, forgotten: int, by_size: int) -> int:
+        row = self._file.read("SELECT kept, floor FROM channels WHERE name = ?", (channel,)).fetchone()
+        kept, floor = row or (0, forgotten)
+        if kept > self.count_of(channel):  # the limit was lowered since the channel's last event
+            floor = self._find_floor(channel, floor, kept - self.count_of(channel))
+        of_store = self.floor_of_store(by_size, is_own(channel))
+        if of_store > floor:
+            floor = max(floor, self._find_newest(channel, of_store))
+        return int(floor)
+
+    def floor_of_store(self, by_size: int, own: bool = False) -> int:
+        """Up to which number events are over a limit whatever their channel; the newest event never is."""
+        if own:
+            return self.find_aged(max(base.OWN_SECONDS, self._file.history.seconds))
+        return max(by_size, self.find_aged(self._file.history.seconds))
+
+    def count_of(self, channel: str) -> int:
+        return base.OWN_EVENTS if is_own(channel) else self._file.history.events
+
+    def _find_floor(self, channel: str, floor: int, excess: int) -> int:
+        row = self._file.read(
+            "SELECT sequence FROM events WHERE channel = ? AND sequence > ? ORDER BY sequence LIMIT 1 OFFSET ?",
+            (channel, floor, excess - 1),
+        ).fetchone()
+        return int(row[0]) if row else floor
+
+    def _find_newest(self, channel: str, upto: int) -> int:
+        query = "SELECT max(sequence) FROM events WHERE channel = ? AND sequence <= ?"
+        return int(self._file.read(query, (channel, upto)).fetchone()[0] or 0)
+
+    # -- age ---------------------------------------------------------------
+
+    def find_aged(self, seconds: float) -> int:
+        """The newest event that is older than so many seconds, but never the newest of all; 0: there is none."""
+        now = time.time()
+        found_at, floor = self._aged.get(seconds, (0.0, 0))
+        if not 0 <= now - found_at < min(AGE_CHECK, seconds * AGE_PART):
+            floor = self._search(now - seconds)
+            self._aged[seconds] = now, floor
+        return floor
+
+    def _search(self, before: float) -> int:
+        """By halves: events are in the order of their time, too."""
+        clocks = self._file.read("SELECT upto, at FROM clocks").fetchall()
+        first, last = self._file.read(_ENDS).fetchone()
+        low = middle = (first or 1) - 1  # most often not even the oldest is too old
+        high = (last or 1) - 1
+        while low < high:
+            row = self._file.read(_NEXT, (middle,)).fetchone()
+            if row[0] <= high and _time_of(row[0], row[1], clocks) < before:
+                low = row[0]
+            else:
+                high = middle
+            middle = (low + high) // 2
+        return int(low) if first is not None and low >= first else 0
+
+    def check_clock(self) -> None:
+        """Note it if the clock was ahead when one of the newest events came: up to it, no event is younger than now.
+
+        Otherwise they would not age until the clock is there again.
+        """
+        now, write = time.time(), self._file.write
+        clocks = write("SELECT upto, at FROM clocks").fetchall()
+        newest = write("SELECT sequence, at FROM events ORDER BY sequence DESC LIMIT ?", (NEWEST,)).fetchall()
+        for sequence, at in newest:
+            if at > now + CLOCK_BACK and _time_of(sequence, at, clocks) > now + CLOCK_BACK:
+                write("DELETE FROM clocks WHERE upto < (SELECT min(sequence) FROM events)")
+                write("INSERT OR REPLACE INTO clocks VALUES (?, ?)", (sequence, now))
+                self._aged.clear()
+                return
+
+    # -- what an append moves ----------------------------------------------
+
+    def make_room(self, channel: str, latest: str | None, size: int) -> tuple[int, list[int]]:
+        """Move the floors for an event that is about to be added; the bytes of the history with it, and the events
+        that it takes the place of."""
+        write, most = self._file.write, self.count_of(channel)
+        of_store, forgotten, known, floor, total = write(_BEFORE, (channel,)).fetchone()
+        floor = forgotten if known is None else floor
+        older = write(_OLDER, (channel, latest)).fetchall() if latest is not None else []
+        kept = (known or 0) + 1 - sum(number > floor for number, _ in older)
+        over = write(_OVER, (channel, floor, latest, kept - most)).fetchall() if kept > most else []
+        if over:
+            write(_SET_FLOOR, (kept - len(over), over[-1][0], channel))
+            self._file.trimming.note(channel)
+        else:
+            write(_SET_KEPT if known is not None else _ADD_CHANNEL, (kept, floor, channel))
+        total = self.sum_up() if total is None else total
+        if not is_own(channel):
+            total += size - sum(length for number, length in older + over if number > max(floor, of_store))
+        if total > self._file.history.size:
+            total = self.raise_floor_of_store(total, of_store, MOST)
+        return total, [number for number, _ in older]
+
+    def raise_floor_of_store(self, total: int, of_store: int, upto: int) -> int:
+        """Over the limit of bytes: the oldest events, up to a number, leave the history; how many bytes stay in it."""
+        rows = self._file.write(_ABOVE, (of_store, upto))
+        for sequence, length, floor in rows:
+            of_store = sequence
+            if sequence > floor:
+                total -= length
+            if total <= self._file.history.size:
+                break
+        rows.close()
+        self._file.write("UPDATE life SET floor = ?", (of_store,))
+        return int(total)
+
+    def sum_up(self, is_anew: bool = False) -> int:
+        """The bytes of the history; what an older version added is counted, or with ``is_anew`` all."""
+        last = None if is_anew else self._file.write(_LAST_TOTAL).fetchone()
+        after, total = last or (0, 0)
+        return int(total + self._file.write(_SUM, (after,)).fetchone()[0])
+
+
+def _time_of(sequence: int, at: float, clocks: list[tuple[int, float]]) -> float:
+    """When the event came, by a clock that was right."""
+    return min([at] + [corrected for upto, corrected in clocks if sequence <= upto])

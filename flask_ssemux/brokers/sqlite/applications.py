@@ -31,9 +31,10 @@ class Applications:
         self._file.write("DELETE FROM applications WHERE holder = ?", (holder,))
 
     def _find_others(self, holder: str, now: float) -> list[Application]:
+        within = now - base.APPLICATION_LASTS, now + base.APPLICATION_LASTS
         rows = self._file.write(
             "SELECT holder, name, key, script_name FROM applications WHERE holder <> ? AND at BETWEEN ? AND ?",
-            (holder, now - base.APPLICATION_LASTS, now + base.APPLICATION_LASTS),
+            (holder, *within),
         ).fetchall()
-        self._file.write("DELETE FROM applications WHERE at < ?", (now - base.APPLICATION_LASTS,))
+        self._file.write("DELETE FROM applications WHERE at NOT BETWEEN ? AND ?", within)
         return [Application(*row) for row in rows if not base.is_dead(row[0])]

@@ -19,7 +19,8 @@ from flask import Flask
 from ..aside import aside
 from ..options import log
 from ..quiet import Quiet
-from ..stream import CLOSED, Stream
+from ..stream import Stream
+from ..supervise import attempt
 from ..transports.waiting import greenlets_are_threads
 from .asking import Answer, Asker, Question
 from .rules import Rules
@@ -169,7 +170,7 @@ class Recheck:
         try:
             found = self._next()
             while found is not None:
-                self._ask(*found)
+                attempt("a stream could not be asked again", self._ask, *found)
                 self._breathe()
                 found = self._next() if self._turn is turn else None
         finally:
@@ -178,7 +179,7 @@ class Recheck:
                     self._turn = None
 
     def _ask(self, stream: Stream, kept: Kept) -> None:
-        if stream.state is CLOSED or self._is_asked_about(stream):
+        if stream.is_over or self._is_asked_about(stream):
             return
         if kept.hung or self._is_of_hanging_rule(kept):
             self._suspect(stream, kept)
@@ -198,14 +199,17 @@ class Recheck:
         """Begin one look after another, each of them in a thread of its own, since it may hang."""
         found = self._next_suspect()
         while found is not None:
-            stream, kept = found
-            if self._has_room(stream, PLACES // 4 if kept.hung else PLACES // 2):
-                look = Look(stream, kept)
-                aside("ssemux-recheck", self._make, look)
-                look.ended.wait(self._patience * SHORT)
-                look.is_left = not look.ended.is_set()
+            attempt("a stream could not be asked again", self._ask_beside, *found)
             self._breathe()
             found = self._next_suspect()
+
+    def _ask_beside(self, stream: Stream, kept: Kept) -> None:
+        if self._is_asked_about(stream) or not self._has_room(stream, PLACES // 4 if kept.hung else PLACES // 2):
+            return
+        look = Look(stream, kept)
+        aside("ssemux-recheck", self._make, look)
+        look.ended.wait(self._patience * SHORT)
+        look.is_left = not look.ended.is_set()
 
     def _next(self) -> tuple[Stream, Kept] | None:
         """The stream that is due first, which comes last from now on."""
@@ -271,18 +275,18 @@ class Recheck:
             look.is_overdue = look.is_left = True
             look.interrupt()
             error = TimeoutError("%s has not answered for %.1f s" % (look.at, now - look.since))
-            self._miss(look.stream, error, True)
+            aside("ssemux-recheck-late", self._miss, look.stream, error, True)  # an end may wait for the store
 
     def _overdue(self, now: float) -> Iterator[Look]:
         longest = min(LONGEST, self._every)
         return (look for look in list(self._looks) if not look.is_overdue and now - look.since >= longest)
 
     def _take(self, look: Look, answer: Answer) -> None:
-        """An answer counts, however late it comes."""
-        if answer.why is not None:
-            self._end(look.stream, answer.why)
-        else:
+        """An answer counts, however late it comes; not in a child that was forked meanwhile."""
+        if answer.why is None:
             self._note(look.stream, with_before=answer.with_before)
+        elif look.stream in self._kept:
+            self._end(look.stream, answer.why)
 
     def _miss(self, stream: Stream, error: BaseException, hung: bool) -> None:
         """A look was not made: the stream stays for now."""

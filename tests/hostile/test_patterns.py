@@ -136,7 +136,8 @@ def app(tmp_path_factory):
 def serve(app, path, query, last_id=""):
     """Ask once, as a server would, and leave."""
     with app.test_client() as client:
-        answer = client.get(path, query_string=query, headers={"Last-Event-ID": last_id}, buffered=False)
+        headers = {"Last-Event-ID": last_id, "Referer": "http://x/?" + query}
+        answer = client.get(path, query_string=query, headers=headers, buffered=False)
         if answer.status_code == 200:
             next(answer.iter_encoded())
         answer.close()

@@ -290,7 +290,7 @@ def test_a_new_life_has_its_own(mux, broker):
     settled(mux)
     other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
     with broker._changed:
-        broker._epoch, broker._latest["a"]["p"] = "bbbbbbbb", (broker._kept[0][0], other)
+        broker._epoch, broker._events._latest["a"]["p"] = "bbbbbbbb", other
     mux._renewed(broker.head())
     assert Client(mux.open(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")

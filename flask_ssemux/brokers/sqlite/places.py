@@ -47,7 +47,10 @@ class Places:
             "INSERT INTO holds VALUES (?, ?, ?, ?)",
             [(key, holder, places, now + base.HOLD_SECONDS) for key, places in held.items()],
         )
-        self._file.write("DELETE FROM elders WHERE holder NOT IN (SELECT holder FROM holds)")
+        # Rows that were written while the clock was ahead would outlive whom they are about.
+        self._file.write("UPDATE holds SET until = ?1 WHERE until > ?1", (now + base.HOLD_SECONDS,))
+        self._file.write("DELETE FROM elders WHERE (key, holder) NOT IN (SELECT key, holder FROM holds)")
+        self._file.write("UPDATE elders SET since = ?1 WHERE since > ?1", (now,))
 
     def show_oldest(self, key: str, holder: str, since: float | None) -> None:
         if since is None:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from .. import base
 from ..base import Streams
+from .limits import CLOCK_BACK
 
 if TYPE_CHECKING:
     from .file import File
+
+DAY = 86400.0
 
 
 class Presence:
@@ -20,7 +23,8 @@ class Presence:
 
     def report(self, holder: str, text: str) -> None:
         now = time.time()
-        self._file.write("DELETE FROM reports WHERE at < ?", (now - base.REPORT_LASTS,))
+        # One that is yet to come is of a clock that was ahead: whoever lives reports again.
+        self._file.write("DELETE FROM reports WHERE at < ? OR at > ?", (now - base.REPORT_LASTS, now + CLOCK_BACK))
         self._file.write("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (holder, now, text))
 
     def reports(self) -> list[tuple[str, float, str]]:
@@ -35,7 +39,7 @@ class Presence:
 
     def present(self, holder: str, streams: Streams, lasts: float, anew: bool) -> bool:
         write, now = self._file.write, time.time()
-        self._forget_absent(now)
+        self._forget_absent(now, now + lasts)
         was_there = write("SELECT 1 FROM present WHERE holder = ?", (holder,)).fetchone() is not None
         if anew:
             self.forget(holder)
@@ -54,10 +58,13 @@ class Presence:
         )
         return [(holder, user, streams) for holder, user, streams in rows]
 
-    def _forget_absent(self, now: float) -> None:
+    def _forget_absent(self, now: float, latest: float) -> None:
+        """Processes that are gone. One that counts for longer than any is of a clock that was ahead."""
         for holder, until in self._file.write("SELECT holder, until FROM present").fetchall():
             if until <= now or base.is_dead(holder):
                 self.forget(holder)
+            elif until > latest + DAY:
+                self._file.write("UPDATE present SET until = ? WHERE holder = ?", (latest, holder))
 
     def forget(self, holder: str) -> None:
         self._file.write("DELETE FROM presence WHERE holder = ?", (holder,))

@@ -1,0 +1,109 @@
+"""Orders that end streams, on every engine: malformed ones, and more of them than the application's history keeps.
+
+Whom they do not name goes on; where nobody knows whom they name, all come back and miss nothing.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flask_ssemux.access.elders import Elders
+from flask_ssemux.access.orders import CHANNEL, Order
+from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.heart import Heart
+from flask_ssemux.mux import Mux
+from flask_ssemux.options import Options
+from flask_ssemux.wire import body
+from tests.harness.parser import Parser
+from tests.harness.waiting import until
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make(request, tmp_path):
+    """make(events): a worker's streams on that engine, whose application keeps so many events of a channel."""
+    brokers = []
+
+    def make(events):
+        url = request.getfixturevalue("redis_url") if request.param == "redis" else request.param + ":"
+        broker = open_broker(url, History(events=events), str(tmp_path))
+        brokers.append(broker)
+        return Mux(broker, Heart(20.0), Options(history_events=events), lambda: time.sleep(0.0005))
+
+    yield make
+    for broker in brokers:
+        broker.close()
+
+
+class Client:
+    """Reads a stream as a transport would."""
+
+    def __init__(self, mux, user, last=()):
+        self.stream = mux.open(["news"], user, last, orders_taken=mux.orders_taken())
+        self.parser = Parser()
+
+    def data(self):
+        for taken in iter(lambda: self.stream.take(time.monotonic()), b""):
+            self.parser.feed(taken)
+        return [event.data for event in self.parser.events if event.event == "message"]
+
+
+def publish(mux, text):
+    return str(mux.broker.append("news", body("news", text)))
+
+
+def wait_for(client, text):
+    until(lambda: text in client.data(), 5, lambda: "%r came; it ended: %s" % (client.data(), client.stream.reason))
+
+
+@pytest.mark.parametrize("order", [b'{"user": [1]}', b"[" * 50_000, b"\xff\x00"], ids=["list", "deep", "no text"])
+def test_a_malformed_order_loses_nobody_an_event(make, order):
+    mux = make(events=1000)
+    clients = [Client(mux, "user %d" % number) for number in range(5)]
+    for client in clients:
+        client.data()
+    publish(mux, "before")
+    mux.broker.append(CHANNEL, order)
+    publish(mux, "behind it")
+    for client in clients:
+        until(lambda client=client: client.data() is not None and client.stream.is_over, 5, "it goes on")
+        assert client.stream.reason == "orders were lost"
+    publish(mux, "while they were away")
+    for client in clients:
+        back = Client(mux, client.stream.user_id, [client.parser.last_event_id])
+        wait_for(back, "while they were away")
+        assert client.data() + back.data() == ["before", "behind it", "while they were away"]
+        assert not back.stream.reason
+
+
+def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(make):
+    mux = make(events=100)
+    clients = [Client(mux, "user %d" % number) for number in range(20)]
+    for client in clients:
+        client.data()
+    for number in range(300):
+        mux.broker.append(CHANNEL, Order("absent %d" % number, reason="disconnected").body())
+    mux.broker.append(CHANNEL, Order("user 7", reason="disconnected").body())
+    until(lambda: clients[7].stream.reason, 5, "the last order did not come")
+    assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
+    assert clients[7].stream.reason == "disconnected"
+    assert Client(mux, "user 7").stream.reason is None
+
+
+def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
+    mux = make(events=20)
+    elders = Elders(mux.broker, mux.control.end)
+    mux.control.replace = elders.replace
+    clients = [Client(mux, "user %d" % number) for number in range(30)]
+    hasty = Client(mux, "hasty")
+    for client in [hasty, *clients]:
+        client.data()
+    elders.joined(hasty.stream)
+    mux.broker.hold("user:hasty", 1)
+    for _ in range(300):
+        elders.make_room("hasty")
+    mux.broker.append(CHANNEL, Order("user 7", reason="disconnected").body())
+    until(lambda: clients[7].stream.reason, 5, "the order did not come")
+    assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
+    assert hasty.stream.reason

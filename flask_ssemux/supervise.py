@@ -6,14 +6,16 @@ deliveries or reports for ever. What else is done about a failure is the caller'
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 from typing import Any, Callable, ContextManager
 
-from .options import log
 from .quiet import Quiet
+
+log = logging.getLogger("flask_ssemux")
 
 #: Seconds until a loop goes on after a turn that raised.
 PAUSE = 0.5

@@ -50,6 +50,15 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"log of {server.name} on port {server.port}, {state}", server.log_tail()))
 
 
+@pytest.fixture(autouse=True)
+def errors_are_logged_each_time(monkeypatch):
+    """In each test anew: what another test raised would be logged once a minute only."""
+    from flask_ssemux import supervise
+    from flask_ssemux.quiet import Quiet
+
+    monkeypatch.setattr(supervise, "_throttle", Quiet())
+
+
 @pytest.fixture
 def instance_env(tmp_path):
     """The environment that gives all servers of one test the same instance folder, so the same default broker."""

@@ -13,7 +13,7 @@ from typing import Callable
 from .. import wire
 from ..aside import aside
 from ..brokers import Broker
-from ..stream import Stream
+from ..stream import CLOSED, Stream
 from .orders import ROOM_CHANNEL, Order
 from .turns import Turns
 
@@ -51,6 +51,8 @@ class Elders:
     def joined(self, stream: Stream) -> None:
         if stream.user_id is not None:
             with self._lock:
+                if stream.state is CLOSED:  # it left before it was known here
+                    return
                 streams = self._of.setdefault(stream.user_id, {})
                 streams[stream] = time.time()
                 is_oldest = len(streams) == 1

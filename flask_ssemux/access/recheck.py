@@ -19,7 +19,7 @@ from flask import Flask
 from ..aside import aside
 from ..options import log
 from ..quiet import Quiet
-from ..stream import Stream
+from ..stream import CLOSED, Stream
 from ..supervise import attempt
 from ..transports.waiting import greenlets_are_threads
 from .asking import Answer, Asker, Question
@@ -135,6 +135,8 @@ class Recheck:
 
     def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
         with self._lock:
+            if stream.state is CLOSED:  # it left before it was known here
+                return
             self._kept[stream] = Kept(Question.of(environ, channels), self._clock() + self._every)
 
     def left(self, stream: Stream) -> None:
@@ -148,8 +150,8 @@ class Recheck:
             begins = first is not None and first.due <= now and self._turn is None
             if begins:
                 self._now, self._turn = now, object()
-        if begins:
-            aside("ssemux-recheck", self._ask_all, self._turn)
+        if begins and not attempt("no stream could be asked again", aside, "ssemux-recheck", self._ask_all, self._turn):
+            self._turn = None
         return now + self._patience
 
     @property
@@ -192,8 +194,8 @@ class Recheck:
         with self._lock:
             self._suspects.append((stream, kept))
             begins, self._asks_suspects = not self._asks_suspects, True
-        if begins:
-            aside("ssemux-recheck", self._ask_suspects)
+        if begins and not attempt("a stream could not be asked again", aside, "ssemux-recheck", self._ask_suspects):
+            self._asks_suspects = False
 
     def _ask_suspects(self) -> None:
         """Begin one look after another, each of them in a thread of its own, since it may hang."""

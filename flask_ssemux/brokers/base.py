@@ -102,8 +102,14 @@ def is_same_name(first: str, second: str) -> bool:
     return first == second or first.endswith("." + second) or second.endswith("." + first)
 
 
+#: What the log says when a listener raises, which loses what it was told.
+NOT_TAKEN = "delivery from the broker failed"
+
+
 class Listener(NamedTuple):
     """Whom a broker tells, from a thread (or greenlet) of its own, one call at a time.
+
+    A listener deals with its own errors. The broker goes on after one that it raises, and tells nothing twice.
 
     :param deliver: takes records, in the order of their sequence, each once.
     :param gap: takes channels of which undelivered events are no longer kept, before what follows them.

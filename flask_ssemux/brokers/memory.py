@@ -13,9 +13,10 @@ import time
 from typing import Any, Iterable, Mapping
 
 from ..errors import BrokerClosed
+from ..supervise import attempt
 from ..wire import Cursor
 from . import base
-from .base import Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log, new_epoch
+from .base import NOT_TAKEN, Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, new_epoch
 from .memory_history import MemoryHistory
 
 
@@ -179,17 +180,14 @@ class MemoryBroker(Broker):
                 head = self._head()
                 news, lost = self._events.news(after)
             after = news[-1].sequence if news and lost is not None else head.sequence
-            try:
-                _tell(listener, news, lost, Cursor(head.epoch, after))
-            except Exception:
-                log.exception("delivery from the memory broker failed")
+            _tell(listener, news, lost, Cursor(head.epoch, after))
 
 
 def _tell(listener: Listener, news: list[Record], lost: list[str] | None, upto: Cursor) -> None:
     if lost is None:
-        listener.renewed(upto)
+        attempt(NOT_TAKEN, listener.renewed, upto)
         return
     if lost:
-        listener.gap(lost, upto)
+        attempt(NOT_TAKEN, listener.gap, lost, upto)
     if news:
-        listener.deliver(news)
+        attempt(NOT_TAKEN, listener.deliver, news)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import settings
 
 import flask_ssemux
-from flask_ssemux import supervise, testing
-from flask_ssemux.quiet import Quiet
+from flask_ssemux import testing
 
 settings.register_profile("unit", deadline=None, database=None)
 settings.load_profile("unit")
@@ -20,12 +19,6 @@ settings.load_profile("unit")
 def no_options_in_the_environment(monkeypatch):
     for key in [key for key in os.environ if key.startswith("SSEMUX_")]:
         monkeypatch.delenv(key)
-
-
-@pytest.fixture(autouse=True)
-def errors_are_logged_each_time(monkeypatch):
-    """In each test anew: what another test raised would be said once a minute only."""
-    monkeypatch.setattr(supervise, "_throttle", Quiet())
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
+from ...supervise import attempt, survive
 from ...wire import Cursor
 from .. import base
-from ..base import Listener, Range, Record, log
+from ..base import NOT_TAKEN, Listener, Range, Record
 from ..merge import Merge
 from .address import driver
 from .subscription import BATCH, CHECK, TICK, News, Subscription
@@ -84,8 +85,8 @@ class Tail:
                 return
             except (BrokerUnavailable, driver.RedisError, OSError) as error:
                 self._tell_lost(str(error))
-            except Exception as error:
-                log.exception("delivery from the Redis broker failed")
+            except BaseException as error:
+                survive("the Redis broker reads on after an error", error)
                 self._tell_lost(repr(error))
             if time.monotonic() - began > CHECK:
                 pause = BACK_OFF / 16
@@ -183,7 +184,4 @@ class Tail:
             self._tell(self._listener.found)
 
     def _tell(self, function: Callable[..., None], *values: Any) -> None:
-        try:
-            function(*values)
-        except Exception:
-            log.exception("delivery from the Redis broker failed")
+        attempt(NOT_TAKEN, function, *values)

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from ...errors import BrokerClosed, BrokerUnavailable
+from ...supervise import attempt, survive
 from ...wire import Cursor
-from ..base import Listener, log
+from ..base import NOT_TAKEN, Listener
 from .events import BATCH
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ class Tail:
             except BrokerUnavailable as error:
                 self._tell_lost(str(error))
                 pause = min(1.0, pause * 2)
-            except Exception:
-                log.exception("delivery from the SQLite broker failed")
+            except BaseException as error:
+                survive("the SQLite broker reads on after an error", error)
+                self._tell_lost(repr(error))
+                pause = min(1.0, pause * 2)
 
     def _look(self) -> None:
         with self._broker._opened() as file:
@@ -56,7 +59,7 @@ class Tail:
                 self._at = file.events.head()
         self._tell_found()
         if renewed:
-            self._listener.renewed(self._at)
+            attempt(NOT_TAKEN, self._listener.renewed, self._at)
         while self._behind:
             self._take_batch()
 
@@ -66,23 +69,23 @@ class Tail:
             head = file.events.head()
         if gone is None:
             self._at = head
-            self._listener.renewed(head)
+            attempt(NOT_TAKEN, self._listener.renewed, head)
             return
         self._behind = len(records) == BATCH
         if records:
             self._at = Cursor(self._at.epoch, records[-1].sequence)
             self._news_at = time.monotonic()
         if gone:
-            self._listener.gap(gone, self._at)
+            attempt(NOT_TAKEN, self._listener.gap, gone, self._at)
         if records:
-            self._listener.deliver(records)
+            attempt(NOT_TAKEN, self._listener.deliver, records)
 
     def _tell_lost(self, reason: str) -> None:
         if not self._lost:
             self._lost = True
-            self._listener.lost(reason)
+            attempt(NOT_TAKEN, self._listener.lost, reason)
 
     def _tell_found(self) -> None:
         if self._lost:
             self._lost = False
-            self._listener.found()
+            attempt(NOT_TAKEN, self._listener.found)

@@ -77,7 +77,6 @@ def test_a_malformed_order_loses_nobody_an_event(make, order):
         assert not back.stream.reason
 
 
-@pytest.mark.parametrize("make", ["sqlite", "redis"], indirect=True)
 def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(make):
     mux = make(events=100)
     clients = [Client(mux, "user %d" % number) for number in range(20)]

@@ -216,17 +216,15 @@ def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear, mon
     monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
     monkeypatch.setattr(base, "LIVE_EVENTS", 20)
     broker = make_tailing(events=10)
-    held = threading.Event()
-    slow = ear.listener._replace(deliver=lambda records: (held.wait(10), ear.records.extend(records)))
+    holds, held = threading.Event(), threading.Event()
+    slow = ear.listener._replace(deliver=lambda records: (holds.set(), held.wait(10), ear.records.extend(records)))
     broker.listen(slow)
     broker.want(["a"])
     fill(broker, ["a"])
-    while not ear.gaps and broker.head().sequence < 1000:
-        fill(broker, ["a"] * 50)
-        held.set()
-    ear.wait(2)
-    last = broker.head().sequence
-    until(lambda: ear.sequences[-1] == last, 5, lambda: str(ear.sequences))
+    assert holds.wait(10)
+    fill(broker, ["a"] * 1000)
+    held.set()
+    until(lambda: ear.sequences and ear.sequences[-1] == 1001, 5, lambda: str(ear.sequences))
     assert ear.gaps and ear.gaps[0][0] == ["a"]
     assert ear.sequences == sorted(set(ear.sequences))
 

@@ -6,7 +6,7 @@ What is over a limit is never read again. When its rows are deleted is ``trimmin
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from .. import base
 from ..base import is_own
@@ -158,16 +158,20 @@ class Limits:
         total = self.sum_up() if total is None else total
         if not is_own(channel):
             total += size - sum(length for number, length in older + over if number > max(floor, of_store))
+        numbers = [number for number, _ in older]
         if total > self._file.history.size:
-            total = self.raise_floor_of_store(total, of_store, MOST)
-        return total, [number for number, _ in older]
+            total = self.raise_floor_of_store(total, of_store, MOST, numbers)
+        return total, numbers
 
-    def raise_floor_of_store(self, total: int, of_store: int, upto: int) -> int:
-        """Over the limit of bytes: the oldest events, up to a number, leave the history; how many bytes stay in it."""
+    def raise_floor_of_store(self, total: int, of_store: int, upto: int, but: Sequence[int] = ()) -> int:
+        """Over the limit of bytes: the oldest events, up to a number, leave the history; how many bytes stay in it.
+
+        :param but: events that are not among those bytes.
+        """
         rows = self._file.write(_ABOVE, (of_store, upto))
         for sequence, length, floor in rows:
             of_store = sequence
-            if sequence > floor:
+            if sequence > floor and sequence not in but:
                 total -= length
             if total <= self._file.history.size:
                 break

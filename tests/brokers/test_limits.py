@@ -1,0 +1,157 @@
+"""The limits of the history are exact: what is over one is never read again; what is live needs no history.
+
+Of the engines that deliver from their history. Redis has tests of its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from flask_ssemux.access.orders import CHANNEL as OWN
+from flask_ssemux.brokers import History, open_broker
+from tests.harness.waiting import until
+
+ALL = 10**17
+
+KB = b"x" * 1000
+
+
+def kept(broker, *channels):
+    return [record.sequence for record in broker.read(channels, 0, ALL, 100_000).records]
+
+
+def missing(broker, channel, after=0):
+    return bool(broker.read([channel], after, ALL, 1).missing)
+
+
+def test_the_limit_of_events_is_exact_after_each_append(make_tailing):
+    broker = make_tailing(events=5)
+    for number in range(1, 200):
+        broker.append("a", b"x")
+        assert kept(broker, "a") == list(range(max(1, number - 4), number + 1))
+        assert missing(broker, "a") == (number > 5)
+    assert not missing(broker, "a", 194) and missing(broker, "a", 193)
+
+
+def test_the_limit_of_age_is_exact_though_nobody_appends(make_tailing, travel):
+    broker = make_tailing(seconds=100.0)
+    for _ in range(3):
+        broker.append("a", b"old")
+    travel(broker, 60.0)
+    broker.append("a", b"newer")
+    broker.append("b", b"newest")
+    assert kept(broker, "a") == [1, 2, 3, 4]
+    travel(broker, 60.0)
+    assert kept(broker, "a") == [4]
+    assert missing(broker, "a", 2) and not missing(broker, "a", 3) and not missing(broker, "b")
+
+
+def test_the_limit_of_bytes_is_exact_and_takes_the_oldest_of_all_channels(make_tailing):
+    broker = make_tailing(size=65536)
+    broker.append("before", KB)
+    for number in range(2, 200):
+        broker.append("c%d" % (number % 3), KB)
+        all_kept = kept(broker, "before", "c0", "c1", "c2")
+        assert all_kept == list(range(max(1, number - 64), number + 1))
+    assert missing(broker, "before") and missing(broker, "c0")
+    assert not missing(broker, "before", 1) and not missing(broker, "never")
+    broker.append("a", b"y" * 70_000)  # more than the history may have; the newest is kept all the same
+    assert kept(broker, "c0", "c1", "c2", "a") == [200]
+
+
+def test_what_has_a_newer_one_takes_no_bytes(make_tailing):
+    broker = make_tailing(size=65536)
+    broker.append("quiet", b"x")
+    for number in range(1000):
+        broker.append("progress", KB, "p%d" % (number % 3))
+    assert not missing(broker, "quiet") and kept(broker, "quiet") == [1]
+
+
+def test_latest_events_that_are_over_a_limit_are_not_given_to_new_subscribers(make_tailing, travel):
+    broker = make_tailing(events=3, seconds=100.0)
+    broker.append("a", b"p", "p")
+    broker.append("b", b"p", "p")
+    for _ in range(3):
+        broker.append("a", b"x")
+    assert [record.channel for record in broker.want(["a", "b"]).latest] == ["b"]
+    travel(broker, 200.0)
+    assert broker.want(["a", "b"]).latest == []
+
+
+def test_the_extensions_own_channels_have_limits_of_their_own(make_tailing, travel):
+    broker = make_tailing(events=5, seconds=100.0, size=65536)
+    for _ in range(300):
+        broker.append(OWN, b"order")
+        broker.append("a", KB)
+    travel(broker, 3000.0)
+    broker.append("a", b"x")
+    assert len(kept(broker, OWN)) == 300 and not missing(broker, OWN)
+    travel(broker, 1000.0)
+    assert kept(broker, OWN) == [] and missing(broker, OWN)
+
+
+@pytest.mark.parametrize("channel", ["a", OWN])
+def test_what_is_live_needs_no_history(make_tailing, ear, channel):
+    broker = make_tailing(events=5, seconds=0.0, size=65536)
+    broker.listen(ear.listener)
+    broker.want([channel])
+    for _ in range(5):
+        for _ in range(60):
+            broker.append(channel, KB)
+        until(lambda: len(ear.records) % 60 == 0, 5, "a burst did not come whole")
+    ear.wait(300)
+    assert ear.sequences == list(range(1, 301)) and ear.gaps == []
+
+
+def test_limits_that_were_lowered_hold_for_what_was_there_before(sqlite_url, opened):
+    first = open_broker(sqlite_url, History())
+    for number in range(60):
+        first.append("ab"[number % 2], KB * 2)
+    first.close()
+    for history, expected in ((History(events=5), 10), (History(size=65536), 32), (History(seconds=0.0), 1)):
+        broker = open_broker(sqlite_url, history)
+        assert len(kept(broker, "a", "b")) == expected
+        broker.close()
+
+
+def test_the_count_of_bytes_agrees_with_what_is_there(sqlite, travel):
+    """Over every way in which an event leaves the history."""
+    broker = sqlite(events=30, seconds=100.0, size=65536)
+    for number in range(1500):
+        latest = "p%d" % (number % 4) if number % 5 == 0 else None
+        broker.append("c%d" % (number % 7), b"x" * (number * 37 % 900), latest)
+        if number % 100 == 0:
+            travel(broker, 20.0)
+    file = broker._file
+    (total,) = file.read("SELECT total FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+    assert total == file.limits.sum_up(is_anew=True) <= 65536
+
+
+def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqlite, sqlite_url, monkeypatch):
+    from flask_ssemux.brokers import base
+    from flask_ssemux.brokers.sqlite import trimming
+
+    for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 10)):
+        monkeypatch.setattr(base, name, value)
+    monkeypatch.setattr(trimming, "FLOORS", 500)
+    monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
+    broker = sqlite(seconds=0.0)
+    path, sizes = sqlite_url[len("sqlite:///") :], []
+    for number in range(12_000):
+        user = "user:%d" % number
+        broker.append(user, b"x" * 50, "p" if number % 2 else None)
+        if number % 4 == 0:
+            broker.hold(user, 5)
+            broker.show_oldest(user, 1.0)
+            broker.present({(user, user): 1}, 60.0)
+            broker.claim("ticket:%d" % number, 0.0)
+            broker.release(user)
+            broker.present({(user, user): 0}, 60.0)
+        if number % 1000 == 999:
+            broker.renew()
+            broker._file._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            sizes.append(os.path.getsize(path))
+    assert sizes[-1] <= sizes[3] * 1.1, sizes
+    assert broker._held == {}

@@ -1,0 +1,78 @@
+"""Who may read a SQLite store: its owner; its group, where it was shared with it; nobody else."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from tests.brokers.test_sqlite import killed_while_appending
+
+
+@pytest.fixture
+def path(sqlite_url):
+    return sqlite_url[len("sqlite:///") :]
+
+
+@pytest.fixture(autouse=True)
+def loose():
+    before = os.umask(0o000)
+    yield
+    os.umask(before)
+
+
+def modes(path):
+    return {
+        name[len(os.path.basename(path)) :]: stat.S_IMODE(os.stat(os.path.join(os.path.dirname(path), name)).st_mode)
+        for name in os.listdir(os.path.dirname(path))
+        if name.startswith(os.path.basename(path))
+    }
+
+
+def all_of(mode):
+    return dict.fromkeys(("", "-wal", "-shm", "-reserve"), mode)
+
+
+def test_a_new_file(sqlite, path):
+    sqlite().append("a", b"x")
+    assert modes(path) == all_of(0o600)
+
+
+@pytest.mark.parametrize(
+    "before, after", [(0o666, 0o600), (0o644, 0o600), (0o664, 0o600), (0o660, 0o660), (0o640, 0o640)]
+)
+def test_a_file_that_was_there_before(sqlite, path, before, after):
+    os.close(os.open(path, os.O_CREAT, before))
+    sqlite().append("a", b"x")
+    assert modes(path) == all_of(after)
+
+
+def test_a_log_that_was_left_by_a_crash(sqlite, sqlite_url, path):
+    killed_while_appending(sqlite_url)
+    for suffix in all_of(0):
+        os.chmod(path + suffix, 0o666)
+    sqlite().append("a", b"x")
+    assert modes(path) == all_of(0o600)
+
+
+def test_a_link_to_a_file_that_is_not_there_yet(sqlite, path, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target = str(tmp_path / "elsewhere" / "real.sqlite3")
+    os.symlink(target, path)
+    broker = sqlite()
+    broker.append("a", b"x")
+    assert modes(target) == all_of(0o600) and modes(path) == {"": 0o600}
+    assert broker.figures()["bytes"] > os.path.getsize(target)  # with the log beside it
+
+
+def test_a_file_of_another_user_that_everyone_reads_is_told(sqlite, path, caplog, monkeypatch):
+    os.close(os.open(path, os.O_CREAT, 0o666))
+
+    def refused(*_):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(os, "chmod", refused)  # we may be root, who may do this to any file
+    sqlite().append("a", b"x")
+    assert "has mode 666: every user of this machine reads the events in it" in caplog.text
+    assert "chmod 600 " + path in caplog.text

@@ -1,0 +1,238 @@
+"""A SQLite file that comes back from the past gives no number twice; after a clock was wrong, history ages again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, base, open_broker
+from flask_ssemux.brokers.sqlite import leap
+from tests.brokers.test_processes import process
+from tests.brokers.test_sqlite import epoch, killed_while_appending
+
+ALL = 10**17
+YEAR = 365 * 86400.0
+
+
+@pytest.fixture
+def path(sqlite_url):
+    return sqlite_url[len("sqlite:///") :]
+
+
+def live(url, count):
+    """One life of a process; returns its last cursor."""
+    broker = open_broker(url, History())
+    cursors = [broker.append("a", b"x") for _ in range(count)]
+    broker.close()
+    return cursors[-1]
+
+
+def is_told(broker, cursor):
+    """Whether a client with this cursor hears that it has missed something, as the mux asks it."""
+    head = broker.head()
+    return cursor.epoch != head.epoch or cursor.sequence > head.sequence or broker.is_void(cursor)
+
+
+def copied(path, folder):
+    os.makedirs(folder)
+    for suffix in ("", "-wal", "-shm", "-reserve"):
+        if os.path.exists(path + suffix):
+            shutil.copy2(path + suffix, folder)
+
+
+def restored(path, folder, in_place):
+    for suffix in ("-wal", "-shm", "-reserve", ""):
+        there = os.path.join(folder, os.path.basename(path) + suffix)
+        if not in_place and os.path.exists(path + suffix):
+            os.unlink(path + suffix)
+        if os.path.exists(there):
+            shutil.copyfile(there, path + suffix)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_file_put_back_from_a_backup_gives_no_number_twice(sqlite, sqlite_url, path, tmp_path, in_place, crashed):
+    live(sqlite_url, 5)
+    if crashed:
+        killed_while_appending(sqlite_url)
+    copied(path, str(tmp_path / "backup"))
+    lost = [live(sqlite_url, 20), live(sqlite_url, 10)]  # two starts, of which the file will know nothing
+    restored(path, str(tmp_path / "backup"), in_place)
+    broker = sqlite()
+    kept = [record.sequence for record in broker.read(["a"], 0, ALL, 1000).records]
+    assert all(is_told(broker, cursor) for cursor in lost)
+    new = [broker.append("a", b"new").sequence for _ in range(50)]
+    assert all(is_told(broker, cursor) for cursor in lost)
+    assert min(new) > lost[1].sequence
+    # Who saw only what is in the file misses nothing.
+    assert not is_told(broker, lost[0]._replace(sequence=kept[-1]))
+    assert [record.sequence for record in broker.read(["a"], kept[-1], ALL, 1000).records] == new
+
+
+def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(tmp_path):
+    image = str(tmp_path / "image.sqlite3")
+    live("sqlite:///" + image, 9)
+    seen = []
+    for deploy in range(3):
+        file = str(tmp_path / ("deploy%d.sqlite3" % deploy))
+        shutil.copyfile(image, file)
+        broker = open_broker("sqlite:///" + file, History())
+        assert all(is_told(broker, cursor) for cursor in seen)
+        mine = [broker.append("a", b"x") for _ in range(30)]
+        assert all(is_told(broker, cursor) for cursor in seen)
+        assert not any(is_told(broker, cursor) for cursor in mine)
+        seen += mine
+        broker.close()
+    assert len({cursor.sequence for cursor in seen}) == 90
+
+
+def test_all_workers_know_what_is_void(sqlite, sqlite_url, path, tmp_path, opened):
+    live(sqlite_url, 5)
+    copied(path, str(tmp_path / "backup"))
+    lost = live(sqlite_url, 20)
+    restored(path, str(tmp_path / "backup"), False)
+    first, second = sqlite(), open_broker(sqlite_url, History())
+    opened(second)
+    first.head(), second.head()  # both have it open before the first event
+    first.append("a", b"x")
+    assert second.want(["a"]).place > lost.sequence and second.is_void(lost)
+    assert first.is_void(lost)
+
+
+def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
+    last = live(sqlite_url, 5)
+    for _ in range(3):
+        last = live(sqlite_url, 5)
+        broker = open_broker(sqlite_url, History())
+        assert broker.head() == last and not is_told(broker, last)
+        following = broker.append("a", b"x")
+        assert not is_told(broker, last) and not is_told(broker, following)
+        assert [record.sequence for record in broker.read(["a"], last.sequence, ALL, 9).records] == [following.sequence]
+        broker.close()
+
+
+def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
+    broker = sqlite()
+    for number in range(1, 40, 4):
+        assert broker.append("a", b"x").sequence == number
+        assert live(sqlite_url, 1).sequence == number + 1
+        code = "import sys; from flask_ssemux import Publisher; Publisher(sys.argv[1]).publish('a', 'x')"
+        if number == 1:
+            subprocess.run([sys.executable, "-c", code, sqlite_url], check=True)
+        else:
+            live(sqlite_url, 1)
+        broker.rest()  # as before a fork: it is not closed for others meanwhile
+        assert live(sqlite_url, 1).sequence == number + 3
+
+
+def test_processes_that_start_at_once_leap_once(sqlite_url):
+    live(sqlite_url, 5)
+    script = (
+        "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1]); b.head()\n"
+        "print('open', flush=True); sys.stdin.readline(); print(b.append('a', b'x').sequence)"
+    )
+    many = [
+        subprocess.Popen([sys.executable, "-c", script, sqlite_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [one.stdout.readline() for one in many] == [b"open\n"] * 4
+    numbers = sorted(int(one.communicate(b"\n", timeout=20)[0]) for one in many)
+    assert numbers == list(range(numbers[0], numbers[0] + 4)) and numbers[0] > 10**15
+
+
+def test_ranges_that_are_void_are_bounded(sqlite, sqlite_url, monkeypatch):
+    monkeypatch.setattr(leap, "VOIDS", 10)
+    cursors = [live(sqlite_url, 2) for _ in range(30)]
+    broker = sqlite()
+    broker.head()
+    assert broker._file.read("SELECT count(*) FROM voids").fetchone()[0] == 10
+    assert not any(is_told(broker, cursor) for cursor in cursors[-9:])
+    assert all(is_told(broker, cursor._replace(sequence=cursor.sequence + 100)) for cursor in cursors)
+
+
+def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path, monkeypatch, caplog):
+    now = time.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + YEAR)
+        before = live(sqlite_url, 5)
+    broker = sqlite()
+    assert is_told(broker, before) and epoch(path) != before.epoch
+    assert "the clock is behind the newest event" in caplog.text
+    assert len(broker.read(["a"], 0, ALL, 10).records) == 5  # what is there is kept
+    broker.append("a", b"x")
+    broker.close()
+    again = sqlite()
+    assert again.head().epoch == epoch(path) == broker._was.epoch  # and it is not told at each start
+
+
+# -- a clock that was wrong, then set right -------------------------------------
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_history_ages_again_after_the_clock_was_ahead(sqlite, monkeypatch, restarted):
+    now = time.time()
+    monkeypatch.setattr(base, "LIVE_EVENTS", 2)
+    clock = [now]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    broker = sqlite(seconds=100.0)
+    broker.append("a", b"before")
+    clock[0] = now + YEAR
+    for _ in range(5):
+        broker.append("a", b"ahead")
+    clock[0] = now + 10
+    if restarted:
+        broker.close()
+        broker = sqlite(seconds=100.0)
+    for _ in range(5):
+        broker.append("a", b"right")
+    first = broker.head().sequence - 4
+    kept = [record.body for record in broker.read(["a"], 0, ALL, 100).records]
+    assert kept == [b"before"] + [b"ahead"] * 5 + [b"right"] * 5
+    clock[0] = now + 115
+    broker.append("b", b"x")
+    assert broker.read(["a"], 0, ALL, 100).records == []
+    assert broker.read(["a"], 0, ALL, 100).missing == ["a"]
+    assert broker.read(["a"], first + 4, ALL, 100).missing == []
+    for _ in range(200):
+        broker.append("b", b"x")
+    assert broker._file.read("SELECT count(*) FROM events WHERE channel = 'a'").fetchone()[0] == 0
+
+
+def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url, monkeypatch):
+    now = time.time()
+    clock = [now + YEAR]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    elsewhere = open_broker(sqlite_url, History())
+    elsewhere._holder = "another-host/1/abcdefgh"  # nobody can ask for its process
+    assert elsewhere.hold("user:1", 1)
+    elsewhere.show_oldest("user:1", now + YEAR)
+    elsewhere.present({("a", "1"): 1}, 60.0)
+    elsewhere.report({"streams": 1})
+    clock[0] = now
+    broker = sqlite()
+    broker.renew()
+    broker.report({"streams": 2})
+    broker.present({}, 60.0)
+    assert [report.figures for report in broker.reports()] == [{"streams": 2}]
+    clock[0] = now + 120
+    broker.renew()
+    assert broker.hold("user:1", 1)
+    assert broker.presence("a") == {}
+    broker.present({}, 60.0)
+    for table in ("elders", "presence"):
+        assert broker._file.read("SELECT count(*) FROM " + table).fetchone()[0] == 0
+    elsewhere._closed = True
+
+
+def test_a_publisher_that_was_killed_leaves_no_lock(sqlite, sqlite_url):
+    code = "import sys, time; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+    other = process(code + "print(b.append('a', b'x').sequence, flush=True); time.sleep(60)", sqlite_url)
+    number = int(other.stdout.readline())
+    other.kill()
+    other.communicate(timeout=10)
+    assert sqlite().append("a", b"y").sequence > number + 10**6

@@ -196,6 +196,11 @@ class Stream:
                 self._writer.cut(self)
         self.sever()
 
+    @property
+    def replay(self) -> Iterator[bytes] | None:
+        """What goes out before anything live, as far as it was not drawn; None if that was all."""
+        return self._prologue
+
     def has_replay_left(self) -> bool:
         """Whether there is history yet to be sent."""
         return self._prologue is not None

@@ -15,7 +15,7 @@ from typing import Callable, Iterator
 from .errors import BrokerUnavailable
 
 #: Seconds of work after which others run: requests, heartbeats, events.
-SLICE = 0.005
+SLICE = 0.003
 
 #: Seconds that one waits for its turn, at most: 10,000 clients that come back at once each take some 0.3 ms.
 PATIENCE = 20.0

@@ -55,6 +55,19 @@ class Peer:
         asked.register(file, _LEFT)
         return any(events & _LEFT for _, events in asked.poll(0))
 
+    def wait_for_room(self) -> None:
+        """Return when the kernel takes more bytes for the client, or the connection is cut off; where nobody can tell,
+        at once."""
+        file = self.file
+        if file < 0:
+            return
+        asked = _real_poll()()
+        asked.register(file, select.POLLOUT)
+        if not asked.poll(0):
+            waits = select.poll()  # gevent's, where that is in use: others run
+            waits.register(file, select.POLLOUT)
+            waits.poll(WRITE_TIMEOUT * 1000)
+
     def sever(self) -> None:
         """Cut the connection off, so that a write that hangs in it ends."""
         self._shut(socket.SHUT_RDWR)

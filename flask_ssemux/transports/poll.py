@@ -7,7 +7,7 @@ any more, so nobody knows the answer's length in its headers. Of the bytes it kn
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 from .. import wire
 from ..stream import Stream
@@ -17,8 +17,8 @@ from .waiting import new_wait
 #: Seconds in which a burst becomes one answer.
 GATHER = 0.02
 
-#: An answer ends at about so many bytes of history; its client asks for the rest.
-ENOUGH = 1024 * 1024
+#: An answer ends at about so many bytes of history, which is a page; its client asks for the rest.
+ENOUGH = 64 * 1024
 
 
 class Poll:
@@ -38,6 +38,8 @@ class Poll:
         self._waits = waits
         self._opening = opening
         self._is_answered = False
+        #: What the client missed: as long as its page is here, it counts as held.
+        self._replay: Iterator[bytes] | None = None
 
     def __iter__(self) -> Poll:
         return self
@@ -49,7 +51,8 @@ class Poll:
         try:
             return self._answer()
         finally:
-            self.close()  # not to count while the client reads
+            self._replay = self._stream.replay
+            self._leave()  # not to count while the client reads
 
     def _answer(self) -> bytes:
         data = self._take()
@@ -62,8 +65,8 @@ class Poll:
 
     def close(self) -> None:
         """The server is done with it (PEP 3333); more than once is fine."""
-        self._peer.close()
-        self._stream.gone("its poll was answered")
+        self._replay = None
+        self._leave()
 
     def __del__(self) -> None:
         # An iterator that a middleware threw away is never closed.
@@ -71,6 +74,10 @@ class Poll:
 
     def client_left(self) -> None:
         self._stream.abort("its client left")
+
+    def _leave(self) -> None:
+        self._peer.close()
+        self._stream.gone("its poll was answered")
 
     def _take(self) -> bytes:
         taken: list[bytes] = []

@@ -150,7 +150,7 @@ class Mux:
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
             joined = Joined(head, seen, reason, new, latest)
-            stream.begin(Opening(self.replay, self._options, stream, joined, snapshots).pages())
+            stream.begin(Opening(self.replay, self._options, stream, joined, snapshots).begin())
             stream.on_closed, stream.account = self._on_closed, on_closed
             self._begin(stream, orders_taken)
         except BaseException:

@@ -21,7 +21,7 @@ from .wire import Cursor
 Snapshots = Callable[[Sequence[str]], Iterable[bytes]]
 
 #: Seconds between two heartbeats of a stream that waits for its next page, at most.
-WAIT_BEAT = 5.0
+WAIT_BEAT = 1.0
 
 
 class Joined(NamedTuple):
@@ -55,22 +55,38 @@ class Opening:
         self._joined = joined
         self._share: Share | None = None
         self._page = Page(b"", [], {})
+        try:
+            self._frames = self._make_frames(joined, snapshots)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def begin(self) -> Iterator[bytes]:
+        """What goes out, begun: from here on, whoever closes it gives back what it holds."""
+        pages = self._pages()
+        next(pages)
+        return pages
+
+    def _make_frames(self, joined: Joined, snapshots: Snapshots) -> bytes:
+        """The frames before anything that the client missed."""
         head, seen, void, new, _ = joined
+        stream, options = self._stream, self._options
         start, lost = head, list(stream.channels if void else ())
         if isinstance(seen, Cursor) and not void:
             missed = Range(seen.sequence, head.sequence)
-            lost = self._begin(dict.fromkeys((name for name in stream.channels if name not in new), missed))
+            lost = self._begin_replay(dict.fromkeys((name for name in stream.channels if name not in new), missed))
             # With nothing to replay the client is up to date: its cursor moves on to the head.
             start = seen if self._page.data or self._page.left else head
         fresh = [channel for channel in stream.channels if seen is None or channel in lost or channel in new]
         parts = [wire.retry(options.retry, "ssemux")]
         parts += [reset(lost, void or "history")] if lost else []
         parts += _hello(options, start, list(snapshots(fresh)) + self._latest_of(fresh) if fresh else [])
-        self._frames = b"".join(parts)
+        return b"".join(parts)
 
-    def pages(self) -> Iterator[bytes]:
+    def _pages(self) -> Iterator[bytes]:
         """Pages of bytes, drawn one at a time as the client takes them."""
         try:
+            yield b""
             yield self._take_frames() + self._take_page()
             while self._page.left:
                 yield from self._wait()
@@ -81,11 +97,11 @@ class Opening:
         finally:
             self._give_back()
 
-    def _begin(self, ranges: dict[str, Range]) -> list[str]:
+    def _begin_replay(self, ranges: dict[str, Range]) -> list[str]:
         """Read the first page, if there is room for it now; the channels whose past is lost to this client."""
         lost = self._replay.find_lost(ranges, self._joined.head.epoch)
         page = Page(b"", [], {name: places for name, places in ranges.items() if name not in lost})
-        self._share = self._replay.allowance.ask_now(self._replay.page_bytes)
+        self._share = self._replay.allowance.ask_now(self._replay.page_bytes, self._cut)
         while self._share is not None and page.left and not page.data:
             page = self._read(page.left)
             if not page.data:
@@ -97,15 +113,18 @@ class Opening:
     def _wait(self) -> Iterator[bytes]:
         """Wait for room for the next page; heartbeats meanwhile."""
         self._give_back()
-        self._share = share = self._replay.allowance.ask(self._replay.page_bytes)
+        self._share = share = self._replay.allowance.ask(self._replay.page_bytes, self._cut)
         while not share.wait(min(WAIT_BEAT, self._options.heartbeat / 2)):
             yield wire.heartbeat(self._options.heartbeat_event)
 
     def _read(self, ranges: dict[str, Range]) -> Page:
         page = self._replay.read(ranges, self._joined.head.epoch)
         if self._share is not None:
-            self._share.settle(COPIES * len(page.data))
+            self._share.settle(max(1, COPIES * len(page.data)))
         return page
+
+    def _cut(self) -> None:
+        self._stream.abort("its client takes its replay too slowly, and others wait (SSEMUX_REPLAY_BYTES)")
 
     def _give_back(self) -> None:
         """The client has taken its page."""

@@ -17,6 +17,9 @@ from .errors import BrokerUnavailable
 #: Seconds of work after which others run: requests, heartbeats, events.
 SLICE = 0.003
 
+#: Seconds for which bytes may be held while others wait for them. A client that takes a page for longer is cut off.
+SLOW = 3.0
+
 #: Seconds that one waits for its turn, at most: 10,000 clients that come back at once each take some 0.3 ms.
 PATIENCE = 20.0
 
@@ -114,20 +117,25 @@ class Allowance:
         # A share may be given back by the garbage collector, which may come by while the lock is held here.
         self._lock = threading.RLock()
         self._waiting: deque[Share] = deque()
+        #: Since when each is held, the oldest first.
+        self._granted: dict[Share, float] = {}
         #: Bytes that are held now.
         self.held = 0
 
-    def ask(self, size: int) -> Share:
-        """A share of so many bytes, which is granted when those who came before have theirs and there is room."""
-        share = Share(self, size)
+    def ask(self, size: int, cut: Callable[[], None]) -> Share:
+        """A share of so many bytes, which is granted when those who came before have theirs and there is room.
+
+        :param cut: cuts off whoever holds it.
+        """
+        share = Share(self, size, cut)
         with self._lock:
             self._waiting.append(share)
             self._grant()
         return share
 
-    def ask_now(self, size: int) -> Share | None:
+    def ask_now(self, size: int, cut: Callable[[], None]) -> Share | None:
         """A share of so many bytes, if there is room for it and nobody waits; else None."""
-        share = self.ask(size)
+        share = self.ask(size, cut)
         if share.is_granted:
             return share
         share.give_back()
@@ -136,28 +144,43 @@ class Allowance:
     def settle(self, share: Share, size: int) -> None:
         """Let a share hold so many bytes from here on; 0 gives it back. One that still waits waits no more."""
         with self._lock:
-            if share.is_granted:
+            if share in self._granted:
                 self.held += size - share.size
                 share.size = size
+                if not size:
+                    del self._granted[share]
             elif share in self._waiting:
                 self._waiting.remove(share)
             self._grant()
+
+    def cut_slow(self) -> None:
+        """Cut off those who hold bytes for too long, if others wait."""
+        with self._lock:
+            before = time.monotonic() - SLOW
+            slow = [share for share, since in self._granted.items() if since < before] if self._waiting else []
+        for share in slow:
+            share.cut()
 
     def _grant(self) -> None:
         """Grant those that wait, while there is room; one of any size where nothing else is held."""
         while self._waiting and (not self.held or self.held + self._waiting[0].size <= self._size):
             share = self._waiting.popleft()
             self.held += share.size
+            self._granted[share] = time.monotonic()
             share.grant()
 
 
 class Share:
-    """Bytes that one may hold, as soon as they are granted."""
+    """Bytes that one may hold, as soon as they are granted.
 
-    __slots__ = ("size", "is_granted", "_allowance", "_granted")
+    :param cut: cuts off whoever holds it.
+    """
 
-    def __init__(self, allowance: Allowance, size: int) -> None:
+    __slots__ = ("size", "cut", "is_granted", "_allowance", "_granted")
+
+    def __init__(self, allowance: Allowance, size: int, cut: Callable[[], None]) -> None:
         self.size = size
+        self.cut = cut
         self.is_granted = False
         self._allowance = allowance
         self._granted: threading.Event | None = None
@@ -173,6 +196,8 @@ class Share:
             self._granted = self._granted or threading.Event()
             if not self.is_granted:  # it may have been meanwhile
                 self._granted.wait(seconds)
+        if not self.is_granted:
+            self._allowance.cut_slow()
         return self.is_granted
 
     def settle(self, size: int) -> None:
@@ -182,6 +207,3 @@ class Share:
     def give_back(self) -> None:
         """Hold nothing. More than once is fine."""
         self._allowance.settle(self, 0)
-
-    #: A stream may end before anything of it is drawn.
-    __del__ = give_back

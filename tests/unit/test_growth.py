@@ -15,7 +15,7 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux import wire
-from flask_ssemux.brokers import base
+from flask_ssemux.brokers import base, memory_history
 from tests.harness.waiting import until
 
 #: Users before memory counts: by then the store is full.
@@ -40,6 +40,7 @@ OPTIONS = {
 def app(request, make_app, tmp_path, monkeypatch):
     monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
     monkeypatch.setattr(base, "LIVE_EVENTS", 100)
+    monkeypatch.setattr(memory_history, "FLOORS", 100)
     broker = {
         "memory": lambda: "memory:",
         "sqlite": lambda: "sqlite:///%s" % (tmp_path / "events.sqlite3"),

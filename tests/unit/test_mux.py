@@ -683,3 +683,67 @@ def test_an_order_to_make_room_is_for_one_process(make):
     order(mux, user="7", stop=True, holder="elsewhere/1/abcdefgh")
     wait_taken(mux, 1)
     assert not stream.reason
+
+
+# -- replays within bounds --------------------------------------------------------
+
+
+def returning(make, events, size=1000, **options):
+    """A mux with a history of one channel, and the cursor before it."""
+    mux = make(**options)
+    seen = publish(mux, "a", "seen")
+    for number in range(events):
+        publish(mux, "a", "%d %s" % (number, "x" * size))
+    return mux, seen
+
+
+def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
+    """Pages are read as the client takes them; one that finds nothing left of what it wants says so."""
+    mux, seen = returning(make, 300)
+    client = Client(mux.open(["a"], None, [seen]))
+    first = client.stream.take(0.0)
+    assert 0 < first.count(b"\nid: ") < 300
+    mux.replay.begin_anew(mux.epoch)  # what is shared was forgotten meanwhile
+    mux.broker._history = History(events=1)
+    for _ in range(1000):
+        publish(mux, "a", "later")
+    events = client.wait(1, "ssemux.reset")
+    assert [event.data for event in events] == ['{"channels":["a"],"reason":"history"}']
+    assert not client.stream.is_over
+
+
+def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_its_page(make):
+    mux, seen = returning(make, 1000, heartbeat=0.1, client_timeout=1.0, replay_bytes=1024 * 1024)
+    holder = mux.replay.allowance.ask(10**6, lambda: None)
+    client = Client(mux.open(["a"], None, [seen]))
+    opening = client.stream.take(0.0)
+    assert b"ssemux.hello" in opening and b"id: %s\n" % seen.encode() in opening and opening.count(b"\nid: ") == 1
+    assert client.stream.take(0.0) == b": heartbeat\n\n" == client.stream.take(0.0)
+    holder.give_back()
+    assert len([event for event in client.events("message")]) == 1000
+    assert mux.replay.allowance.held == 0
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 2])
+def test_a_stream_that_ends_gives_back_what_it_held(make, drawn):
+    mux, seen = returning(make, 1000)
+    stream = mux.open(["a"], None, [seen])
+    for _ in range(drawn):
+        stream.take(0.0)
+    assert mux.replay.allowance.held > 0
+    stream.gone("left")
+    assert mux.replay.allowance.held == 0
+
+
+def test_an_opening_that_fails_gives_back_what_it_held(make):
+    mux, seen = returning(make, 10)
+    with pytest.raises(ZeroDivisionError):
+        mux.open(["a", "b"], None, [seen], lambda names: [1 // 0], new=["b"])
+    assert mux.replay.allowance.held == 0
+
+
+def test_a_page_is_small_and_counted_twice(make):
+    mux, seen = returning(make, 1000)
+    stream = mux.open(["a"], None, [seen])
+    page = stream.take(0.0)
+    assert len(page) < 70_000 and mux.replay.allowance.held <= 2 * len(page)

@@ -1,0 +1,96 @@
+"""What is over a limit of the history is never sent to who returns, whoever came before: on every engine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, Range, open_broker
+from flask_ssemux.replay import FLOOR_SECONDS, Replay
+
+
+@pytest.fixture
+def workers(make, opened, request):
+    """workers(**history): the replays of two workers, and a broker to publish with."""
+
+    def start(**history):
+        broker = make(**history)
+        replays = [Replay(broker, lambda: None, 2**20)]
+        if broker.shared:
+            url = request.getfixturevalue("%s_url" % request.node.callspec.params["make"])
+            other = open_broker(url, History(**history))
+            opened(other)
+            replays.append(Replay(other, lambda: None, 2**20))
+        for replay in replays:
+            replay.begin_anew(broker.head().epoch)
+        return broker, replays
+
+    return start
+
+
+def returns(replay, broker, after):
+    """What a client is sent: sequences; or None if it is told that the past is lost."""
+    head = broker.head()
+    left = {"a": Range(after, head.sequence), "quiet": Range(after, head.sequence)}
+    lost = replay.find_lost(left, head.epoch)
+    found = []
+    left = {name: places for name, places in left.items() if name not in lost}
+    while left:
+        data, missing, left = replay.read(left, head.epoch)
+        lost += missing
+        found += [int(line.split(b"-")[1]) for line in data.split(b"\n") if line.startswith(b"id: ")]
+    assert lost in ([], ["a"])
+    return None if lost else found
+
+
+def publish(broker, count):
+    for _ in range(count):
+        broker.append("a", b"data: x\n\n")
+
+
+def test_by_count_exactly_the_newest_are_sent(workers):
+    broker, replays = workers(events=5)
+    for top in range(1, 41):
+        publish(broker, 1)
+        for replay in replays:  # those who come early see more of the past than is left to those who come late
+            assert returns(replay, broker, max(0, top - 5)) == list(range(max(1, top - 4), top + 1))
+            assert returns(replay, broker, top - 1) == [top]
+            if top > 5:
+                assert returns(replay, broker, top - 6) is None
+                assert returns(replay, broker, 0) is None
+
+
+def test_by_age_nothing_older_is_sent(workers, travel):
+    broker, replays = workers(seconds=2.0)
+    publish(broker, 10)
+    for replay in replays:
+        assert returns(replay, broker, 0) == list(range(1, 11))
+    travel(broker, 30.0)
+    publish(broker, 3)
+    time.sleep(FLOOR_SECONDS)
+    for replay in replays:
+        assert returns(replay, broker, 0) is None
+        assert returns(replay, broker, 9) is None
+        assert returns(replay, broker, 10) == [11, 12, 13]
+
+
+def test_by_age_where_no_event_comes(workers, travel):
+    broker, replays = workers(seconds=2.0)
+    publish(broker, 10)
+    for replay in replays:
+        assert returns(replay, broker, 5) == [6, 7, 8, 9, 10]
+    travel(broker, 30.0)
+    time.sleep(FLOOR_SECONDS)
+    for replay in replays:
+        assert returns(replay, broker, 5) is None
+
+
+def test_by_bytes_no_more_than_those_are_sent(workers):
+    broker, replays = workers(size=20_000)
+    for top in range(1, 61):
+        broker.append("a", b"data: " + b"x" * 992 + b"\n\n")  # 1000 bytes
+        for replay in replays:
+            assert returns(replay, broker, max(0, top - 15)) == list(range(max(1, top - 14), top + 1))
+            if top > 21:
+                assert returns(replay, broker, top - 22) is None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from typing import Any, Iterable, List, Sequence, Tuple
+from typing import Any, Iterable, List, Tuple
 
 from ...errors import BrokerUnavailable
 from .. import base
@@ -29,11 +28,42 @@ CHANNELS = 500
 News = List[Tuple[str, Record]]
 
 
+class Confirmation:
+    """That some channels are subscribed to; waits for the server to say so.
+
+    :param channels: how many.
+    """
+
+    __slots__ = ("left", "ended", "is_whole")
+
+    def __init__(self, channels: int) -> None:
+        self.left = channels
+        self.ended = threading.Event()
+        self.is_whole = False
+
+    def count(self) -> None:
+        """One more is."""
+        self.left -= 1
+        if not self.left:
+            self.is_whole = True
+            self.ended.set()
+
+
+class _Awaited:
+    """A channel that was asked for: how often that has no answer yet, and who waits for the last answer."""
+
+    __slots__ = ("count", "waiting")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: list[Confirmation] = []
+
+
 class Subscription:
     """One connection that is subscribed.
 
-    :param changed: guards what is asked for and confirmed, and tells of it. ``want``, ``has`` and ``keep``
-        are called with it held.
+    :param changed: guards what is asked for and confirmed. ``want``, ``drop``, ``keep`` and ``close`` are called with
+        it held.
     """
 
     def __init__(self, address: Address, announced: str, changed: threading.Condition) -> None:
@@ -42,44 +72,48 @@ class Subscription:
         self._announced = announced.encode("utf-8")
         self._connection = address.connect(time.monotonic() + base.WAIT)
         self._sent: set[str] = set()
-        self._awaited: Counter[str] = Counter()
+        self._dropped: set[str] = set()
+        self._awaited: dict[str, _Awaited] = {}
         self._is_broken = False
         self._heard_at = time.monotonic()
         self._asked_at: float | None = None
         self._kept_at = 0.0
 
-    def want(self, channels: Iterable[str]) -> None:
-        """Ask for what was not asked for yet.
+    def want(self, channels: Iterable[str]) -> Confirmation | None:
+        """Ask for what was not asked for yet; None if all is confirmed.
 
         :raises BrokerUnavailable: it cannot be sent.
         """
-        new = [channel for channel in channels if channel not in self._sent]
-        if new:
-            self._sent.update(new)
-            self._awaited.update(new)
-            self._send("SUBSCRIBE", new)
+        names = set(channels)
+        new = [channel for channel in names if channel not in self._sent]
+        for channel in new:
+            self._awaited.setdefault(channel, _Awaited()).count += 1
+        awaited = [self._awaited[channel] for channel in names if channel in self._awaited]
+        confirmation = Confirmation(len(awaited)) if awaited else None
+        for one in awaited:
+            one.waiting.append(confirmation)  # type: ignore[arg-type]
+        self._sent.update(new)
+        self._send("SUBSCRIBE", new)
+        return confirmation
 
-    def has(self, channels: Iterable[str]) -> bool:
-        return all(channel in self._sent and not self._awaited[channel] for channel in channels)
+    def drop(self, channel: str) -> None:
+        """It stays subscribed until ``keep``: a client that comes right back asks for nothing."""
+        self._dropped.add(channel)
 
     def keep(self, wanted: set[str]) -> None:
         """Unsubscribe from what is no longer wanted, now and then."""
         now = time.monotonic()
-        if now - self._kept_at >= TICK:
+        if self._dropped and now - self._kept_at >= TICK:
             self._kept_at = now
-            unwanted = self._sent - wanted
+            unwanted = (self._dropped & self._sent) - wanted
+            self._dropped.clear()
             self._sent -= unwanted
-            self._awaited = +self._awaited
             self._send("UNSUBSCRIBE", list(unwanted))
 
-    def _has(self, channels: Iterable[str]) -> bool:
-        with self._changed:
-            return self.has(channels)
-
-    def wait_for(self, channels: Sequence[str]) -> None:
-        """Until all of these are subscribed to. What is announced meanwhile is in the streams too."""
+    def wait_for(self, confirmation: Confirmation | None) -> None:
+        """Until this is confirmed, heard by the caller. What is announced meanwhile is in the streams too."""
         deadline = time.monotonic() + base.WAIT
-        while not self._has(channels):
+        while confirmation is not None and not confirmation.is_whole:
             self.take(max(0.0, deadline - time.monotonic()))
             if time.monotonic() > deadline:
                 raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, base.WAIT))
@@ -89,9 +123,10 @@ class Subscription:
         news: News = []
         if self._is_broken:  # redis-py would connect anew, to no channel
             raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
-        while len(news) < BATCH and self._connection.can_read(0 if news else patience):
+        heard = 0
+        while heard < BATCH and self._connection.can_read(0 if heard else patience):
             self._heard_at, self._asked_at = time.monotonic(), None
-            patience = 0
+            heard += 1
             self._understand(self._connection.read_response(), news)
         return news
 
@@ -112,6 +147,9 @@ class Subscription:
 
     def close(self) -> None:
         self._connection.disconnect()
+        for awaited in self._awaited.values():
+            for confirmation in awaited.waiting:
+                confirmation.ended.set()
 
     def _send(self, command: str, channels: list[str]) -> None:
         names = [self._announced + channel.encode("utf-8") for channel in channels]
@@ -132,5 +170,12 @@ class Subscription:
             news.append((epoch, Record(int(sequence), channel, body, key or None)))
         elif answer[0] == b"subscribe":
             with self._changed:
-                self._awaited[channel] -= 1
-                self._changed.notify_all()
+                self._confirm(channel)
+
+    def _confirm(self, channel: str) -> None:
+        awaited = self._awaited[channel]
+        awaited.count -= 1
+        if not awaited.count:
+            del self._awaited[channel]
+            for confirmation in awaited.waiting:
+                confirmation.count()

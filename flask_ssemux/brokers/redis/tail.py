@@ -14,13 +14,16 @@ from .. import base
 from ..base import NOT_TAKEN, Listener, Range, Record
 from ..merge import Merge
 from .address import driver
-from .subscription import BATCH, CHECK, TICK, News, Subscription
+from .subscription import BATCH, CHANNELS, CHECK, TICK, Confirmation, News, Subscription
 
 if TYPE_CHECKING:
     from .broker import RedisBroker
 
 #: Seconds after which a lost server is looked for again, doubled up to this, spread.
 BACK_OFF = 1.0
+
+#: Seconds between two parts of what is subscribed to anew: then others run, in this process and in the server.
+BREATH = 0.001
 
 
 class Tail:
@@ -47,26 +50,33 @@ class Tail:
         :raises BrokerUnavailable: they are not, within ``WAIT`` seconds; at once if the server is lost.
         """
         deadline = time.monotonic() + base.WAIT
-        with self._changed:
-            self._wanted.update(channels)
-            while not self._is_subscribed(channels):
-                if self._lost or self._closed:
-                    raise BrokerUnavailable(self._lost or "the broker was closed")
-                if time.monotonic() >= deadline:
-                    raise BrokerUnavailable("the Redis store did not confirm a subscription in %g s" % base.WAIT)
-                self._changed.wait(max(0.0, deadline - time.monotonic()))
+        while True:
+            with self._changed:
+                confirmation = self._ask_for(channels, deadline)
+            if confirmation is None or (confirmation.ended.wait(_left(deadline)) and confirmation.is_whole):
+                return
+            if time.monotonic() >= deadline:
+                raise BrokerUnavailable("the Redis store did not confirm a subscription in %g s" % base.WAIT)
 
-    def _is_subscribed(self, channels: Sequence[str]) -> bool:
-        subscription = self._subscription
-        if subscription is None:
-            return False
-        subscription.want(channels)
-        return subscription.has(channels)
+    def _ask_for(self, channels: Sequence[str], deadline: float) -> Confirmation | None:
+        """What to wait for until these are subscribed to. With the lock held."""
+        self._wanted.update(channels)
+        while True:
+            if self._subscription is not None:
+                confirmation = self._subscription.want(channels)
+                if confirmation is None or not self._lost:
+                    return confirmation
+            if self._lost or self._closed:
+                raise BrokerUnavailable(self._lost or "the broker was closed")
+            if time.monotonic() >= deadline:
+                raise BrokerUnavailable("the Redis store did not confirm a subscription in %g s" % base.WAIT)
+            self._changed.wait(_left(deadline))
 
     def drop(self, channel: str) -> None:
-        # It stays subscribed until the next look: a client that comes right back asks for nothing.
         with self._changed:
             self._wanted.discard(channel)
+            if self._subscription is not None:
+                self._subscription.drop(channel)
 
     def close(self) -> None:
         with self._changed:
@@ -101,9 +111,9 @@ class Tail:
         try:
             with self._changed:
                 self._subscription = subscription
-                subscription.want(self._wanted)
+                self._changed.notify_all()
             run = self._broker.look().run
-            subscription.wait_for(self._wanted_now())
+            self._subscribe(subscription)
             self._catch_up()
             while not self._closed:
                 self._hear(subscription, run)
@@ -112,6 +122,18 @@ class Tail:
                 self._subscription = None
                 subscription.close()
                 self._changed.notify_all()
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        """Subscribe to what is wanted, a part at a time: others run in between, and their new channels need not wait
+        behind all that were wanted before."""
+        names, before = self._wanted_now(), None
+        for start in range(0, len(names), CHANNELS):
+            with self._changed:
+                asked = subscription.want(self._wanted.intersection(names[start : start + CHANNELS]))
+            subscription.wait_for(before)
+            before = asked
+            time.sleep(BREATH)
+        subscription.wait_for(before)
 
     def _hear(self, subscription: Subscription, run: str) -> None:
         """One batch, or one look while nothing comes."""
@@ -185,3 +207,7 @@ class Tail:
 
     def _tell(self, function: Callable[..., None], *values: Any) -> None:
         attempt(NOT_TAKEN, function, *values)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,60 @@
+"""A subscription to many channels that breaks: what that holds up, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.harness.redis import RedisServer
+
+CHANNELS = 40000
+
+
+def test_many_channels_are_subscribed_to_again_while_others_run(running):
+    server = running(RedisServer(aof=False))
+    command = [sys.executable, "-m", "tests.hostile.many_channels", server.url, str(CHANNELS)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+    found = json.loads(done.stdout)
+    assert found["bodies"] == ["before", "meanwhile"] and found["events"] == 1300 and found["in_order"]
+    assert found["gaps"] == 0 and found["losses"] == 1
+    assert found["loop"] < 0.1
+    assert found["server"] < 0.1
+    assert found["back"] < 5
+
+
+def test_only_channels_with_news_are_read(redis, ear, monkeypatch):
+    broker = redis()
+    broker.listen(ear.listener)
+    broker.want(["c%d" % number for number in range(1000)])
+    place = broker.append("c1", b"x").sequence
+    broker.append("c2", b"x")
+    broker.append("c3", b"x")
+    assert broker.has_news(place) == {"c2", "c3"}
+    assert broker.has_news(place + 2) == set()
+
+
+def test_news_of_many_channels_are_found_a_part_at_a_time(redis, monkeypatch):
+    from flask_ssemux.brokers.redis import broker as module
+
+    monkeypatch.setattr(module, "NEWS", 7)
+    broker = redis()
+    for number in range(50):
+        broker.append("c%d" % (number % 30), b"x")
+    assert broker.has_news(10) == {"c%d" % (number % 30) for number in range(10, 50)}
+
+
+def test_what_an_earlier_version_appended_is_not_overlooked(redis, shared_redis, redis_url):
+    """It does not list its channels."""
+    keys = "{%s}:" % redis_url.partition("?prefix=")[2]
+    broker = redis()
+    first = broker.append("a", b"x").sequence
+    shared_redis.ask("XADD", keys + "c:b", "%d-0" % (first + 1), "b", "y")
+    shared_redis.ask("ZADD", keys + "firsts", first + 1, "b")
+    shared_redis.ask("HSET", keys + "life", "sequence", first + 1)
+    assert broker.has_news(first) is None
+    last = broker.append("a", b"z").sequence
+    assert broker.has_news(first) is None
+    assert broker.has_news(last - 1) == {"a"}
+    broker.append("a", b"z")
+    assert broker.has_news(last) == {"a"}

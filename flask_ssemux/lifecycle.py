@@ -412,6 +412,7 @@ class Process:
             "refused_why": self._refused.counts,
             "recheck_failed": self.recheck.failed if self.recheck is not None else 0,
             "published": self.published(),
+            "waiting": self.broker.waiting,
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
             "memory": memory(),

@@ -63,7 +63,6 @@ class Mux:
         self._listening = threading.Lock()
         #: What is delivered waits until the place that it follows is known.
         self._placed = threading.Event()
-        self._joining = threading.Lock()
         self._epoch = ""
         self._position = 0
         #: Events given to streams, one for each stream.
@@ -221,20 +220,19 @@ class Mux:
 
         :param begins: some of its channels begin now: not with what was published before, and is delivered here later.
         """
-        with within(self._joining, "streams are opened"):
-            with self._lock:
-                for channel in stream.channels:
-                    self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
-                    self._targets.pop(channel, None)
-                # What a client saw elsewhere before it was delivered here is ahead of what is known here.
-                is_ahead = seen is not None and seen.epoch == self._epoch and seen.sequence > self._position
-                new = [channel for channel in stream.channels if is_ahead or channel not in self._wanted]
-            epoch, (after, latest) = self._epoch, self._want(new, stream.channels if begins else ())
-            with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
-                if epoch == self._epoch:
-                    self._wanted.update(channel for channel in new if channel in self._channels)
-                    for record in latest:
-                        self._note(record)
+        with self._lock:
+            for channel in stream.channels:
+                self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
+                self._targets.pop(channel, None)
+            # What a client saw elsewhere before it was delivered here is ahead of what is known here.
+            is_ahead = seen is not None and seen.epoch == self._epoch and seen.sequence > self._position
+            new = [channel for channel in stream.channels if is_ahead or channel not in self._wanted]
+        epoch, (after, latest) = self._epoch, self._want(new, stream.channels if begins else ())
+        with self._lock:  # one that its last reader left meanwhile is asked for anew by the next
+            if epoch == self._epoch:
+                self._wanted.update(channel for channel in new if channel in self._channels)
+                for record in latest:
+                    self._note(record)
         with self._lock:
             # It takes nothing before this line. A place is passed under this lock, so whatever
             # is delivered later than this one comes to this stream, and what is not can be read.

@@ -20,7 +20,7 @@ from .census import BOUNDS
 SUMS = ("streams", "handed_over", "delivered", "refused", "late")
 
 #: More of them, which are not in each worker's line.
-MORE_SUMS = ("published", "recheck_failed", "queued", "queued_bytes", "silence_sum")
+MORE_SUMS = ("published", "recheck_failed", "queued", "queued_bytes", "waiting", "silence_sum")
 
 #: Figures of which the largest of all workers is told.
 MOST = ("deepest", "longest_silence", "longest_late")

@@ -1,0 +1,154 @@
+"""Redis with a wrong clock, or with a store from the past: put back, or written by an earlier version."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from flask_ssemux.brokers import History, open_broker
+from tests.brokers.conftest import age
+from tests.harness.waiting import until
+
+ALL = 10**17
+YEAR = 365 * 86400
+
+
+@pytest.fixture
+def own(opened, redis_server):
+    def make(**history):
+        broker = open_broker(redis_server.url, History(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+# -- a clock that was ahead and is set right ----------------------------------
+
+
+def test_history_that_came_while_the_clock_was_ahead_ages_from_then_on(redis, shared_redis, redis_url):
+    broker = redis(seconds=1.0)
+    for _ in range(20):
+        broker.append("a", b"ahead")
+        time.sleep(0.025)  # so that the clock has marks
+    age(shared_redis, redis_url, -YEAR)  # what came is of a year ahead now
+    broker.append("b", b"right")
+    assert len(broker.read(["a"], 0, ALL, 100).records) == 20
+    time.sleep(1.2)  # the age
+    broker.append("b", b"right")
+    page = broker.read(["a", "b"], 0, ALL, 100)
+    assert ({record.channel for record in page.records}, page.missing) == ({"b"}, ["a", "b"])
+    age(shared_redis, redis_url, 100)
+    for _ in range(5):
+        broker.append("b", b"right")
+    assert broker.figures()["channels"] == 1
+
+
+def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, shared_redis, redis_url):
+    keys = "{%s}:" % redis_url.partition("?prefix=")[2]
+    gone, ahead = "another-host/1/abcdefgh", int(time.time()) + YEAR
+    shared_redis.ask("HSET", keys + "h:user:1", gone, "1 %d" % ahead)
+    shared_redis.ask("HSET", keys + "holders", gone, "1 %d" % ahead)
+    shared_redis.ask("HSET", keys + "reports", gone, '%d {"streams": 1}' % ahead)
+    shared_redis.ask("HSET", keys + "present", gone, "%d " % (ahead * 1000))
+    shared_redis.ask("HSET", keys + "p:a", gone + " 1", 1)
+    shared_redis.ask("SADD", keys + "q:" + gone, "a\n1")
+    shared_redis.ask("SET", keys + "claim:ticket", "other", "EX", YEAR)
+    broker = redis()
+    assert not broker.hold("user:1", 1)
+    until_ = int(shared_redis.ask("HGET", keys + "h:user:1", gone).split()[1])
+    assert until_ < time.time() + 120
+    assert broker.reports() == []
+    broker.present({("b", "2"): 1}, 60.0)
+    assert broker.presence("a") == {}
+    assert not broker.claim("ticket", 30)
+    assert int(shared_redis.ask("TTL", keys + "claim:ticket")) <= 30
+    assert broker.figures()["held"] == 0
+
+
+# -- a store from the past -----------------------------------------------------
+
+
+def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_server, ear):
+    """By whoever saw a newer event: the server says that it is the same."""
+    publisher, worker = own(), own()
+    start = worker.listen(ear.listener)
+    worker.want(["a"])
+    publisher.append("a", b"kept")
+    kept = redis_server.ask("HGET", "{ssemux}:life", "sequence")
+    lost = [publisher.append("a", b"lost") for _ in range(5)]
+    ear.wait(6)
+    publisher.close()
+    redis_server.ask("HSET", "{ssemux}:life", "sequence", kept)
+    fresh = own()
+    again = {fresh.append("a", b"new") for _ in range(3)}
+    until(lambda: ear.renewals, 10, "nobody noticed")
+    assert ear.renewals[0].epoch != start.epoch
+    after = {fresh.append("a", b"after") for _ in range(8)}
+    assert not after & set(lost) and all(cursor.epoch == ear.renewals[0].epoch for cursor in after)
+    assert again  # those before anybody could tell are void with the life they were of
+
+
+def test_a_snapshot_with_a_clock_that_is_behind_begins_anew(own, redis_server, tmp_path):
+    """A leap to a time that was before would give numbers twice."""
+    broker = own()
+    broker.append("a", b"x")
+    redis_server.ask("HSET", "{ssemux}:life", "run", "another")
+    leapt = broker.append("a", b"x")
+    assert leapt.sequence > 10**15
+    ahead = int((time.time() + 600) * 1000)
+    redis_server.ask("HSET", "{ssemux}:life", "run", "another", "at", ahead)
+    after = own().append("a", b"x")
+    assert after.epoch != leapt.epoch
+
+
+def test_a_skew_of_seconds_at_a_failover_is_no_new_life(own, redis_server):
+    broker = own()
+    before = broker.append("a", b"x")
+    redis_server.ask("HSET", "{ssemux}:life", "run", "another", "at", int((time.time() + 3) * 1000))
+    after = broker.append("a", b"x")
+    assert after.epoch == before.epoch and after.sequence > 10**15
+
+
+def test_a_whole_folder_that_is_put_back_gives_no_number_twice(own, redis_server, tmp_path):
+    broker = own()
+    broker.append("a", b"kept")
+    shutil.copytree(redis_server.folder, tmp_path / "copy")
+    lost = {broker.append("a", b"lost") for _ in range(5)}
+    broker.close()
+    redis_server.kill()
+    shutil.rmtree(redis_server.folder)
+    shutil.copytree(tmp_path / "copy", redis_server.folder)
+    redis_server.start()
+    fresh = own()
+    new = {fresh.append("a", b"new") for _ in range(8)}
+    assert not new & lost
+    page = fresh.read(["a"], max(lost).sequence, ALL, 10)
+    assert page.missing == ["a"]
+
+
+# -- a store that an earlier version wrote --------------------------------------
+
+
+def test_a_store_of_an_earlier_version_goes_on(redis, shared_redis, redis_url):
+    """It has neither bytes, nor lists of its own channels and of what is newest."""
+    keys = "{%s}:" % redis_url.partition("?prefix=")[2]
+    now = int(time.time() * 1000)
+    shared_redis.ask(
+        "HSET", keys + "life", "epoch", "abcdefgh", "sequence", 4, "born", 0, "voids", "",
+        "run", shared_redis.info("server")["run_id"], "seconds", "3600.0", "events", 10000, "at", now, "kept", 4,
+    )  # fmt: skip
+    for number, channel in enumerate(["a", "ssemux.control", "a", "b"], 1):
+        shared_redis.ask("XADD", keys + "c:" + channel, "%d-0" % number, "b", "x" * 100)
+    for number, channel in [(1, "a"), (2, "ssemux.control"), (4, "b")]:
+        shared_redis.ask("ZADD", keys + "firsts", number, channel)
+    broker = redis(size=1000)
+    assert broker.append("a", b"y" * 400).sequence == 5
+    assert [record.sequence for record in broker.read(["a", "b"], 0, ALL, 10).records] == [1, 3, 4, 5]
+    for _ in range(10):
+        broker.append("c", b"y" * 400)
+    assert broker.figures()["bytes"] <= 1000
+    page = broker.read(["a", "b", "ssemux.control"], 0, ALL, 10)
+    assert ([record.channel for record in page.records], sorted(page.missing)) == (["ssemux.control"], ["a", "b"])

@@ -720,7 +720,7 @@ def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_i
     assert b"ssemux.hello" in opening and b"id: %s\n" % seen.encode() in opening and opening.count(b"\nid: ") == 1
     assert client.stream.take(0.0) == b": heartbeat\n\n" == client.stream.take(0.0)
     holder.give_back()
-    assert len([event for event in client.events("message")]) == 1000
+    assert len(client.events("message")) == 1000
     assert mux.replay.allowance.held == 0
 
 

@@ -48,6 +48,13 @@ def test_a_file_that_was_there_before(sqlite, path, before, after):
     assert modes(path) == all_of(after)
 
 
+def test_a_file_that_is_shared_with_a_group_whatever_the_umask(sqlite, path):
+    os.close(os.open(path, os.O_CREAT, 0o660))
+    os.umask(0o077)
+    sqlite().append("a", b"x")
+    assert modes(path) == all_of(0o660)
+
+
 def test_a_log_that_was_left_by_a_crash(sqlite, sqlite_url, path):
     killed_while_appending(sqlite_url)
     for suffix in all_of(0):

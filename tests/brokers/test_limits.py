@@ -6,6 +6,8 @@ Of the engines that deliver from their history. Redis has tests of its own.
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 
 import pytest
 
@@ -127,6 +129,29 @@ def test_the_count_of_bytes_agrees_with_what_is_there(sqlite, travel):
     file = broker._file
     (total,) = file.read("SELECT total FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
     assert total == file.limits.sum_up(is_anew=True) <= 65536
+
+
+def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
+    """Its statements are as they were: what it adds is counted, and it lowers no floor."""
+    broker = sqlite(events=20, size=65536)
+    for _ in range(30):
+        broker.append("a", KB)
+    other = sqlite3.connect(sqlite_url[len("sqlite:///") :], isolation_level=None)
+    for _ in range(20):
+        other.execute("INSERT INTO events (channel, at, body, latest) VALUES ('b', ?, ?, NULL)", (time.time(), KB * 2))
+        other.execute(
+            "INSERT INTO channels SELECT 'b', 1, forgotten FROM life WHERE true "
+            "ON CONFLICT (name) DO UPDATE SET kept = kept + 1"
+        )
+    for number in range(1, 6):  # it trims by age what is below the floor already
+        other.execute("DELETE FROM events WHERE sequence = ?", (number,))
+        other.execute("UPDATE channels SET kept = kept - 1, floor = ? WHERE name = 'a'", (number,))
+    other.close()
+    assert broker.floors(["a", "b"]).of == {"a": 10, "b": 0}
+    for _ in range(20):
+        broker.append("c", KB)
+    assert broker._file.limits.sum_up() == broker._file.limits.sum_up(is_anew=True) <= 65536
+    assert kept(broker, "a", "b", "c") == list(range(26, 71))
 
 
 def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqlite, sqlite_url, monkeypatch):

@@ -38,8 +38,8 @@ class Events:
         total, older = self._file.limits.make_room(channel, latest, len(body))
         number = take_number(self._file) if self._file.leap is not None else None
         sequence: Any = write(_ADD, (number, channel, time.time(), body, latest, total)).lastrowid
-        for number in older:  # not before: the number of the newest event would be given again
-            write("DELETE FROM events WHERE sequence = ?", (number,))
+        for replaced in older:  # not before: the number of the newest event would be given again
+            write("DELETE FROM events WHERE sequence = ?", (replaced,))
         return Cursor(self._file.epoch, int(sequence))
 
     def notice(self, sequence: int) -> None:

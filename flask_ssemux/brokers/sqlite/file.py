@@ -191,38 +191,45 @@ class File:
         }
 
     def _prepare(self, history: History | None, is_crashed: bool, is_alone: bool, was: Known) -> None:
-        boot = base.boot_id()
         with self.writing():
-            is_new = prepare_tables(self._writer, history or History(), boot)
-            epoch, last_boot, *kept = self.write("SELECT epoch, boot, seconds, events, size FROM life").fetchone()
-            self.history = History(*kept) if history is None else history
-            newest = self.write("SELECT sequence, at FROM events ORDER BY sequence DESC LIMIT 1").fetchone() or (0, 0.0)
-            is_lost = (last_boot != boot and is_crashed) or self._is_older(epoch, newest[0], was)
-            is_same = (was.place, was.epoch) == (self.place, epoch)
-            if is_lost or (is_alone and not is_new and not is_same and not prepare_leap(self)):
-                epoch = base.new_epoch()
-            self.write("UPDATE life SET epoch = ?, boot = ? WHERE (epoch, boot) != (?, ?)", (epoch, boot) * 2)
+            is_new = prepare_tables(self._writer, history or History(), base.boot_id())
+            self.history = self._take_history(history)
+            self.epoch: str = self._find_epoch(is_crashed, is_alone and not is_new, was)
             self.limits.check_clock()
             if is_alone and self.write("SELECT recount FROM life").fetchone()[0]:
-                self.write("UPDATE life SET recount = 0")
+                self.write("UPDATE life SET recount = recount - 1")
                 self._set_total(self.limits.sum_up(is_anew=True))
-            if self.history != History(*kept):
-                self._change_history()
-        self.epoch: str = epoch
-        self.events.newest = newest[0]
         self.leap = self.voids.load(self)
+        self.events.head()
+
+    def _find_epoch(self, is_crashed: bool, may_be_a_copy: bool, was: Known) -> str:
+        """The life of the history: as it was, unless numbers would be given twice in it."""
+        boot = base.boot_id()
+        epoch, last_boot = self.write("SELECT epoch, boot FROM life").fetchone()
+        (newest,) = self.write(NEWEST).fetchone()
+        is_lost = (last_boot != boot and is_crashed) or self._is_older(epoch, newest or 0, was)
+        is_same = (was.place, was.epoch) == (self.place, epoch)
+        if is_lost or (may_be_a_copy and not is_same and not prepare_leap(self)):
+            epoch = base.new_epoch()
+        self.write("UPDATE life SET epoch = ?, boot = ? WHERE (epoch, boot) != (?, ?)", (epoch, boot) * 2)
+        return str(epoch)
 
     def _is_older(self, epoch: str, newest: int, was: Known) -> bool:
         """Whether this is a copy of older days of the file that was open before: its numbers would come twice."""
         return epoch == was.epoch and (was.place != self.place or newest < was.sequence)
 
-    def _change_history(self) -> None:
-        self.write("UPDATE life SET seconds = ?, events = ?, size = ?", self.history)
-        (floor,) = self.write("SELECT floor FROM life").fetchone()
+    def _take_history(self, history: History | None) -> History:
+        """The limits as the application says them; for a publisher, as it said them last."""
+        kept = History(*self.write("SELECT seconds, events, size FROM life").fetchone())
+        if history is None or history == kept:
+            return kept
+        self.write("UPDATE life SET seconds = ?, events = ?, size = ?", history)
+        self.history = history
+        (newest,), (floor,) = self.write(NEWEST).fetchone(), self.write("SELECT floor FROM life").fetchone()
         total = self.limits.sum_up()
-        if total > self.history.size:
-            (newest,) = self.write(NEWEST).fetchone()
+        if total > history.size:
             self._set_total(self.limits.raise_floor_of_store(total, floor, newest - 1))
+        return history
 
     def _set_total(self, total: int) -> None:
         self.write("UPDATE events SET total = ? WHERE sequence = (%s)" % NEWEST, (total,))

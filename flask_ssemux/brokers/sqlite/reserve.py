@@ -6,15 +6,12 @@ closes any descriptor of the database. No SQL.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import time
 
 from .connection import create_file
-
-try:
-    import fcntl
-except ImportError:  # then every process takes itself to be alone
-    fcntl = None  # type: ignore[assignment]
 
 #: Bytes that are kept, and the part of a small disk.
 SIZE = 8 * 1024 * 1024
@@ -38,6 +35,7 @@ class Reserve:
         self.path = path
         self._has_lock = False
         self._descriptor = os.open(path + "-reserve", os.O_RDWR | os.O_CREAT, mode)
+        self._share_as(mode)
         disk = os.statvfs(path)
         self.size = min(SIZE, disk.f_frsize * disk.f_blocks // PART or SIZE)
         #: While the log is moved into the file, the file may grow by the log's pages; twice that must be there.
@@ -47,16 +45,24 @@ class Reserve:
     def close(self) -> None:
         os.close(self._descriptor)
 
+    def _share_as(self, mode: int) -> None:
+        """As SQLite does with its files: whoever may use the database may use them, whatever the umask is."""
+        try:
+            if stat.S_IMODE(os.fstat(self._descriptor).st_mode) != mode:
+                os.fchmod(self._descriptor, mode)
+        except OSError:  # it belongs to another user
+            pass
+
     # -- who is alone --------------------------------------------------------
 
     def lock_alone(self) -> bool:
         """Whether no other process has the database open, nor this one had it; then all others wait in ``share``."""
-        return not self._has_lock and (fcntl is None or self._lock(fcntl.LOCK_EX))
+        return not self._has_lock and self._lock(fcntl.LOCK_EX)
 
     def share(self, deadline: float) -> None:
         """Be one of those that have it open; a process that was alone is no longer."""
         pause, self._has_lock = 0.001, True
-        while fcntl is not None and not self._lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
+        while not self._lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
             time.sleep(pause)
             pause = min(pause * 2, 0.02)
 

@@ -27,8 +27,8 @@ extension's own channels have limits of their own.
 never deleted, so that ``max(sequence)`` is the head. ``leap`` is the number that the next event gets, if it is set.
 
 Processes of an older version may have the file open at the same time: the tables that they know keep their columns.
-What they delete is still in the sum of bytes: all is counted once more when a process of this version has the file open
-alone (``life.recount``).
+What they delete is still in the sum of bytes, so all is counted anew at the first starts (``life.recount`` is how many
+are left).
 
 WAL mode with ``synchronous=NORMAL``: what is appended survives the crash of any process. A power failure may take the
 last events; that is seen at the next start (another boot, and a log that nobody closed) and begins a new epoch, so
@@ -114,7 +114,7 @@ def prepare_tables(connection: sqlite3.Connection, history: History, boot: str) 
         _run_all(connection, _LATEST)
     if not _has_column(connection, "life", "size"):
         _run_all(connection, _LIMITS)
-        connection.execute("UPDATE life SET recount = ?", (not is_new,))
+        connection.execute("UPDATE life SET recount = ?", (0 if is_new else 2,))
     return is_new
 
 

@@ -201,6 +201,7 @@ local function add(stream, number)
   local added = redis.pcall('XADD', stream, number, unpack(fields))
   if is_error(added) and string.find(added.err, 'equal or smaller', 1, true) then
     redis.call('DEL', stream, latest_of(channel))  -- of another life, which nobody can ask for any more
+    redis.call('ZADD', kind_of(channel).firsts, number, channel)
     added = redis.pcall('XADD', stream, number, unpack(fields))
   end
   return is_error(added) and added or nil
@@ -253,8 +254,11 @@ local before = text(sequence)
 if life.listed ~= before then  -- an earlier version does not list what is newest in each channel
   set('unlisted', before, 'weighed', life.weighed)
 end
-local first = redis.call('ZSCORE', kind.firsts, channel)
-local was_evicted = first and redis.call('XLEN', stream) == 0
+if life.kept ~= counted then
+  length = redis.call('XLEN', stream)
+end
+local first = length > 0 or redis.call('ZSCORE', kind.firsts, channel)  -- what has events is listed
+local was_evicted = first and length == 0
 sequence = sequence + 1
 local number = text(sequence)
 local trouble = add(stream, number)

@@ -170,6 +170,28 @@ def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path,
     assert again.head().epoch == epoch(path) == broker._was.epoch  # and it is not told at each start
 
 
+def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, path, tmp_path, monkeypatch):
+    live(sqlite_url, 5)
+    now = time.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + YEAR)
+        live(sqlite_url, 5)
+        beside = open_broker(sqlite_url, History())
+        beside.append("a", b"x")
+    last = beside.append("a", b"the clock was set right")
+    beside.close()
+    copied(path, str(tmp_path / "backup"))
+    lost = [live(sqlite_url, 10) for _ in range(3)]
+    assert {cursor.epoch for cursor in lost} == {last.epoch}
+    assert lost[-1].sequence > lost[0].sequence > last.sequence + 10**9
+    restored(path, str(tmp_path / "backup"), False)
+    mine = live(sqlite_url, 10)
+    broker = open_broker(sqlite_url, History())
+    assert all(is_told(broker, cursor) for cursor in lost)
+    assert not is_told(broker, mine) and not is_told(broker, last)
+    broker.close()
+
+
 # -- a clock that was wrong, then set right -------------------------------------
 
 

@@ -16,7 +16,7 @@ from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
 from ..base import Application, Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
-from .connection import is_busy, is_full
+from .connection import is_busy, is_full, may_be_full
 from .file import File, Known
 from .leap import Voids
 from .reserve import Reserve
@@ -192,7 +192,7 @@ class SQLiteBroker(Broker):
         try:
             return file()
         except sqlite3.OperationalError as error:
-            if not is_full(error):
+            if not may_be_full(error):
                 raise
         self._reserve.release()
         return file()

@@ -78,8 +78,12 @@ def is_busy(error: Exception) -> bool:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether there was no room on the disk; a quota, and some file systems, say so as an input/output error."""
-    return isinstance(error, sqlite3.OperationalError) and ("is full" in str(error) or "disk I/O" in str(error))
+    return isinstance(error, sqlite3.OperationalError) and "is full" in str(error)
+
+
+def may_be_full(error: Exception) -> bool:
+    """Whether there may have been no room on the disk: a quota is told as an input/output error."""
+    return is_full(error) or (isinstance(error, sqlite3.OperationalError) and "disk I/O" in str(error))
 
 
 def find_place(path: str) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence, Type
 from .. import base
 from ..base import History, log
 from .applications import Applications
-from .connection import connect, find_place, is_full, measure_size, run_patiently
+from .connection import connect, find_place, may_be_full, measure_size, run_patiently
 from .events import Events
 from .leap import Voids, prepare_leap
 from .limits import Limits
@@ -142,7 +142,7 @@ class File:
         try:
             return self._change(statements, size)
         except sqlite3.OperationalError as error:
-            if not is_full(error):
+            if not may_be_full(error):
                 raise
         self.reserve.release()
         self.checkpoint()

@@ -7,6 +7,7 @@ is void: who saw such a number saw an event of a life that is lost. If nothing w
 
 from __future__ import annotations
 
+import random
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Voids that are remembered; with more, the two oldest become one. One is added with the first event after a start.
 VOIDS = 1000
+
+#: Where numbers are ahead of the clock they leap by chance, so far at least.
+JUMP = 10**9
 
 
 class Voids:
@@ -55,7 +59,9 @@ def prepare_leap(file: File) -> bool:
     now = time.time()
     newest = file.write("SELECT sequence, at FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
     leap = int(now * 1_000_000)
-    if newest is not None and (newest[0] >= leap or newest[1] > now + CLOCK_BACK):
+    if newest is not None and newest[0] >= leap:  # the clock was ahead when numbers leapt to it
+        leap = newest[0] + random.SystemRandom().randint(JUMP, 2 * JUMP)
+    if newest is not None and newest[1] > now + CLOCK_BACK:
         log.warning(
             "the clock is behind the newest event of %s, so nobody can tell whether the file is an older copy: its "
             "history begins anew, and clients are told to reload",

@@ -108,6 +108,8 @@ class Opening:
                 lost += page.missing
                 page = page._replace(missing=[])
         self._page = page
+        if not page.data:
+            self._give_back()
         return [channel for channel in self._stream.channels if channel in lost]
 
     def _wait(self) -> Iterator[bytes]:

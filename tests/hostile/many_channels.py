@@ -1,7 +1,7 @@
 """A worker's broker with many channels, under gevent, whose subscription breaks: what that holds up.
 
 ``python -m tests.hostile.many_channels URL CHANNELS`` prints figures as JSON: seconds until it is back, the loop's
-longest block, Redis's slowest answer to another process, and what came. Run by ``test_redis_subscription.py``.
+longest block, Redis's slowest answer to another process, and what came. Run by ``test_many_channels.py``.
 """
 
 from __future__ import annotations

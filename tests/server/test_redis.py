@@ -196,7 +196,8 @@ def test_a_cursor_of_an_event_that_redis_lost_resets_its_client_alone(hosts, red
 def far(serve, redis_server):
     """A host that is 10 ms away from its Redis."""
     hop = Hop(redis_server.port, delay=0.005)
-    yield serve(env={"SSEMUX_BROKER": redis_server.url.replace(str(redis_server.port), str(hop.port))})
+    url = redis_server.url.replace(str(redis_server.port), str(hop.port))
+    yield serve(env={"SSEMUX_BROKER": url}, args=["--worker-connections", "2000"])
     hop.close()
 
 

@@ -23,7 +23,10 @@ from .options import log
 from .routes import CONTENT_TYPE, come_back, finish, send_away
 from .server import why_not
 from .service import current
+from .slots import UNNOTICED, unnoticed_life
 from .stream import REPEAT, WRITE_TIMEOUT
+from .transports.asgi import open_peer
+from .transports.choice import is_departure_noticed
 from .transports.peer import Peer
 from .transports.waiting import departures, greenlets_are_threads
 
@@ -77,7 +80,9 @@ def _wrap(response: Response, process: Process) -> Response:
         return come_back(trouble)
     if isinstance(response.response, OldStream):  # two decorators: one place, one set of heartbeats
         return response
-    source = OldStream(response.response, process, Peer(request.environ), str(request.endpoint))
+    source = OldStream(response.response, process, open_peer(request.environ), str(request.endpoint))
+    if not is_departure_noticed(request.environ):
+        source.ends_at = process.clock() + unnoticed_life()
     trouble = process.take_guest(source)
     if trouble:
         response.close()
@@ -103,7 +108,7 @@ def _heard(kind: Any) -> Any:
     def call(self: Response, environ: Any, start_response: Any) -> Any:
         def start(*args: Any) -> Any:
             write = start_response(*args)
-            self._ssemux_source.write = write  # type: ignore[attr-defined]
+            self._ssemux_source.use_write(write)  # type: ignore[attr-defined]
             return write
 
         return kind.__call__(self, environ, start)
@@ -139,8 +144,17 @@ class OldStream:
         self._last = b""
         self._tail = b""
         self._sent_at = process.clock()
+        self._has_server = False
+        #: When it ends at the latest, where nobody would notice that its client has left.
+        self.ends_at = float("inf")
 
     # -- the server's side -------------------------------------------------
+
+    def use_write(self, write: Callable[[bytes], Any] | None) -> None:
+        """Take the server's ``write``; not all servers have one."""
+        self.write, self._has_server = write, True
+        if write is None:
+            _tell_of_silence("it has no write()")
 
     def __iter__(self) -> OldStream:
         return self
@@ -190,8 +204,9 @@ class OldStream:
             self._greenlet = greenlet
             self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
-        self._process.guest_came(self, self._sent_at + self._options.heartbeat / 4)
-        if self.write is None:
+        self._peer.watch(self)
+        self._process.guest_came(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
+        if not self._has_server:
             _warn_of_replacement(self._name)
 
     def _draw(self) -> bytes:
@@ -228,12 +243,14 @@ class OldStream:
         """The heart's look: end a silence, or a write that hangs."""
         if self._over or self._peer.has_left():
             return self._watch_server(now)
+        if now >= self.ends_at:
+            self.leave(self._process.mux.farewell(UNNOTICED))
         due = self._sent_at + self._options.heartbeat
         if now < due:
-            return due
+            return min(due, self.ends_at)
         if self._inside and self._turn.acquire(False):
             aside("ssemux-beat", self._write_beat)
-            return now + self._options.heartbeat
+            return min(now + self._options.heartbeat, max(self.ends_at, now))
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()
             return self._watch_server(now)

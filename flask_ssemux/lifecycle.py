@@ -34,7 +34,7 @@ from .mux import Mux
 from .options import Options, log
 from .pulse import Pulse, Watcher
 from .quiet import Quiet
-from .slots import Slots
+from .slots import UNKNOWN, UNNOTICED, Slots
 from .status.census import Census, memory
 from .stream import BEGIN, Stream
 from .supervise import attempt
@@ -256,6 +256,15 @@ class Process:
             else:
                 self._expected.add(guest)
         return None
+
+    def limit_life(self, stream: Stream, seconds: float) -> None:
+        """End a stream after so many seconds, where nobody would notice that its client has left."""
+        now = self.heart.clock()
+        if stream.ends_at is not None and stream.ends_at <= now + seconds:
+            return
+        stream.ends_at, stream.farewell = now + seconds, self.mux.farewell(UNNOTICED)
+        self.heart.remove(stream)
+        self.heart.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
 
     def opened(self) -> None:
         """The stream whose place was taken counts for itself now, or there will be none."""
@@ -485,13 +494,17 @@ def _most_in(slots: Slots | None, wanted: int | None) -> int:
     """How many streams may take slots; what is less than a user may expect is told."""
     if slots is None:
         return sys.maxsize
+    if slots.most == 1:
+        return 0  # streams are refused, and the log says why
     if wanted is None:
         if not slots.is_plenty:
             log.warning("%s", slots.told)
         return slots.for_streams
     if wanted >= slots.most and not slots.is_plenty:
         log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", wanted, slots.told)
-    return min(wanted, slots.most - 1)
+    elif not slots.notices:
+        log.warning("%s", slots.told)
+    return slots.most if slots.most == UNKNOWN else min(wanted, slots.most - 1)
 
 
 def _in_slots() -> int:

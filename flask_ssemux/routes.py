@@ -22,9 +22,10 @@ from .lifecycle import Process
 from .mux import spread
 from .probe import PARAMETER, Plan, Probe
 from .service import Service, current
+from .slots import unnoticed_life
 from .stream import Stream
 from .tenancy import SHORT
-from .transports.choice import may_be_handed_over, open_transport
+from .transports.choice import is_departure_noticed, may_be_handed_over, open_transport
 from .transports.poll import Poll
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
@@ -301,6 +302,8 @@ def served(
         process.opened()
     try:
         joins(stream)
+        if not is_departure_noticed(request.environ):
+            process.limit_life(stream, unnoticed_life())
         stream.sent_at = process.heart.clock()  # from here on it is awaited that the server begins to send it
         if poll:
             return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))

@@ -11,13 +11,18 @@ import resource
 import sys
 from typing import Any, Callable, Mapping
 
+from .callers import caller, find_in_main_thread, is_by_hand, is_tested, outermost
 from .errors import ConfigurationError
-from .slots import SHARE, Slots, caller, of_gunicorn, of_others
+from .slots import SHARE, Slots, is_unlimited, of_gunicorn, of_others, of_unknown
+from .transports.choice import is_departure_noticed
 
 log = logging.getLogger("flask_ssemux")
 
 _worker: Any = None
 _found: tuple[str | None, Slots | None] | None = None
+
+#: uvicorn's server. It waits for streams to end before it stops, without a time limit.
+_uvicorn: Any = None
 
 
 def adopt(worker: Any) -> None:
@@ -43,11 +48,16 @@ def settings() -> Any:
 
 def slots() -> Slots | None:
     """How many requests this process serves at a time; None if nobody says. Asked in a request."""
-    return _look()[1]
+    cfg = settings() if _found is None else None
+    if _found is None and (cfg is None or _kind(cfg) not in _KINDS.values()):
+        return of_others()  # in a child of a fork, of which nobody told us: the next request says more
+    return _look({})[1]
 
 
 def is_leaving() -> bool:
-    """Whether our worker was told to stop: TERM, HUP, max_requests."""
+    """Whether our server was told to stop: TERM, HUP, max_requests."""
+    if _uvicorn is not None:
+        return bool(_uvicorn.should_exit)
     return _worker is not None and not _worker.alive
 
 
@@ -96,10 +106,10 @@ def why_not(environ: Mapping[str, Any]) -> str | None:
     is_gunicorn = str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
     if is_gunicorn and environ.get("HTTP_VERSION") == "2":
         return HTTP2
-    trouble, _ = _look()
+    trouble, _ = _look(environ)
     if trouble:
         return trouble
-    if not environ.get("wsgi.multithread") and not _is_greenlet() and _is_served(environ):
+    if not environ.get("wsgi.multithread") and not _is_greenlet() and not is_by_hand(environ):
         return SYNC if is_gunicorn else ONE % "this server"
     return None
 
@@ -120,25 +130,49 @@ HTTP2 = (
     "gunicorn serves the streams of one HTTP/2 connection one after another, so a stream would "
     "block every other request of its browser: end HTTP/2 in the proxy in front, and speak HTTP/1.1 to gunicorn"
 )
+BUFFERED = (
+    "Tornado's WSGIContainer sends an answer only when it has ended, so a stream's client would never see any of it: "
+    "start gunicorn with '-k gevent' (docs/servers.md)"
+)
+EVENTLET = (
+    "this server runs on eventlet, on which streams cannot wait: start gunicorn with '-k gevent', or use another "
+    "server (docs/servers.md)"
+)
 FOREIGN = (
     "gunicorn's %s worker has a loop of its own, in which streams cannot wait: start gunicorn with '-k gevent', "
     "or worker_class = 'gevent' in its configuration"
 )
 
 
-def _look() -> tuple[str | None, Slots | None]:
+def _look(environ: Mapping[str, Any]) -> tuple[str | None, Slots | None]:
     """Why this process's server cannot stream, whatever the request; and its slots. Asked in a request, found once."""
     global _found
     if _found is None:
         cfg = settings()
-        if cfg is not None:
-            kind = _kind(cfg)
+        kind = "" if cfg is None else _kind(cfg)
+        if kind in _KINDS.values():
             _found = _why_no_worker_can(kind, cfg.threads), of_gunicorn(cfg, kind)
+        elif is_tested() or is_by_hand(environ):
+            return None, None  # this says nothing about who makes the next request
         else:
-            found = of_others()
-            trouble = None if found is None or found.most > 1 else ONE % ("%s with %s" % (found.server, found.setting))
-            _found = trouble, found
+            _found = _look_at_other(environ)
     return _found
+
+
+def _look_at_other(environ: Mapping[str, Any]) -> tuple[str | None, Slots | None]:
+    global _uvicorn
+    _uvicorn = find_in_main_thread("uvicorn.server", "should_exit")
+    if getattr(outermost("start_response"), "__module__", "") == "tornado.wsgi":
+        return BUFFERED, None
+    if "eventlet.posthooks" in environ:
+        return EVENTLET, None
+    found = of_others()
+    if found is None and environ.get("wsgi.multithread") and not is_unlimited(environ) and not _is_greenlet():
+        found = of_unknown(environ)
+    if found is not None:
+        found = found._replace(notices=is_departure_noticed(environ))
+    trouble = None if found is None or found.most > 1 else ONE % ("%s with %s" % (found.server, found.setting))
+    return trouble, found
 
 
 _KINDS = {"gthread": "gthread", "ggevent": "gevent", "sync": "sync", "geventlet": "eventlet", "gtornado": "tornado"}
@@ -163,11 +197,6 @@ def _why_no_worker_can(kind: str, threads: int) -> str | None:
     if kind == "gthread" and threads == 1:
         return ONE % "gunicorn's gthread worker with --threads 1"
     return None
-
-
-def _is_served(environ: Mapping[str, Any]) -> bool:
-    """Whether a server made this request. A test's client did not, and may serve one at a time."""
-    return "SERVER_SOFTWARE" in environ or "uwsgi.version" in environ
 
 
 def _is_greenlet() -> bool:

@@ -7,17 +7,38 @@ kept here. Servers that start a thread or greenlet for every request have no slo
 
 from __future__ import annotations
 
+import random
 import sys
-from typing import Any, NamedTuple
+import threading
+from typing import Any, Mapping, NamedTuple
+
+from .callers import caller, find_frame
 
 #: Of a process's slots and files, what streams may take; the rest stays free for pages.
 SHARE = 0.8
+
+#: The same, where streams go on for a while after their clients have left.
+SHARE_UNNOTICED = 0.5
 
 #: So many slots may surprise whoever thought that a stream costs nothing.
 FEW = 100
 
 #: Unless told to poll, waitress waits with select(), which knows files below 1024; a stream in a thread has three.
 SELECTABLE = 300
+
+#: The slots of a server that does not say how many it has.
+UNKNOWN = sys.maxsize
+
+#: Seconds that a stream lives where nobody would notice that its client has left: from, to.
+UNNOTICED_LIFE = (30.0, 60.0)
+
+#: Why such a stream ends.
+UNNOTICED = "this server does not say when a client leaves, so its streams are short"
+
+_UNNOTICED_TOLD = (
+    "; it does not say when a client has left either, so a stream ends after %d to %d s and its client comes back"
+    % UNNOTICED_LIFE
+)
 
 
 class Slots(NamedTuple):
@@ -27,26 +48,42 @@ class Slots(NamedTuple):
     :param most: requests.
     :param setting: what sets the number, as it is set now.
     :param is_plenty: nobody need be told.
+    :param notices: whether a client that leaves is noticed.
     """
 
     server: str
     most: int
     setting: str
     is_plenty: bool = False
+    notices: bool = True
 
     @property
     def for_streams(self) -> int:
         """What streams may take; one slot at least is for pages."""
-        return min(int(self.most * SHARE), self.most - 1)
+        if self.most == UNKNOWN:
+            return UNKNOWN
+        return min(int(self.most * (SHARE if self.notices else SHARE_UNNOTICED)), self.most - 1)
 
     @property
     def told(self) -> str:
         """What its user should know."""
+        more = "" if self.notices else _UNNOTICED_TOLD
+        if self.most == UNKNOWN:
+            return (
+                "%s does not say how many requests it serves at a time, and a stream is one of them for as long as it "
+                "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end%s; "
+                "docs/servers.md has more" % (self.server, more)
+            )
         return (
             "%s serves %d requests at a time (%s), and a stream is one of them for as long as it lives: a process "
-            "takes %d streams, the rest is kept for pages; gunicorn with '-k gevent' has room for thousands"
-            % (self.server, self.most, self.setting, self.for_streams)
+            "takes %d streams, the rest is kept for pages%s; gunicorn with '-k gevent' has room for thousands"
+            % (self.server, self.most, self.setting, self.for_streams, more)
         )
+
+
+def unnoticed_life() -> float:
+    """Return the seconds of one such stream; spread, so that not all clients return at once."""
+    return random.uniform(*UNNOTICED_LIFE)
 
 
 def of_gunicorn(settings: Any, kind: str) -> Slots:
@@ -59,7 +96,21 @@ def of_gunicorn(settings: Any, kind: str) -> Slots:
 
 def of_others() -> Slots | None:
     """Another server's, found from within one of its requests; None if it has none, or is not known here."""
-    return _uwsgi() or _waitress() or _pywsgi()
+    found = (find() for find in (_uwsgi, _waitress, _pywsgi, _cheroot, _mod_wsgi, _twisted, _granian, _pool))
+    return next((slots for slots in found if slots is not None), None)
+
+
+def of_unknown(environ: Mapping[str, Any]) -> Slots:
+    """Those of a server that does not say how many it has."""
+    return Slots(str(environ.get("SERVER_SOFTWARE", "this server")), UNKNOWN, "")
+
+
+def is_unlimited(environ: Mapping[str, Any]) -> bool:
+    """Whether the server starts a thread or greenlet for every request."""
+    if "werkzeug.socket" in environ or "werkzeug.server.shutdown" in environ or caller("werkzeug.serving", "server"):
+        return True
+    handler = caller("gevent.pywsgi", "server")
+    return handler is not None and getattr(handler.server.pool, "size", None) is None
 
 
 def _uwsgi() -> Slots | None:
@@ -90,12 +141,49 @@ def _pywsgi() -> Slots | None:
     return None if size is None else Slots("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, size > FEW)
 
 
-def caller(module: str, attribute: str) -> Any:
-    """The nearest object among our callers that comes from this module and has this attribute; or None."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        found = frame.f_locals.get("self")
-        if type(found).__module__.startswith(module) and hasattr(found, attribute):
-            return found
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+def _cheroot() -> Slots | None:
+    gateway = caller("cheroot.", "req")
+    pool = getattr(gateway and gateway.req.server, "requests", None)
+    most = getattr(pool, "min", None)  # it starts so many, and more only where it is told to
+    return None if most is None else Slots("cheroot", most, "numthreads=%d" % most, most > FEW)
+
+
+def _mod_wsgi() -> Slots | None:
+    most = getattr(sys.modules.get("mod_wsgi"), "threads_per_process", None)
+    return None if most is None else Slots("mod_wsgi", most, "WSGIDaemonProcess threads=%d" % most, most > FEW)
+
+
+def _twisted() -> Slots | None:
+    response = caller("twisted.web.wsgi", "threadpool")
+    most = getattr(getattr(response, "threadpool", None), "max", None)
+    return None if most is None else Slots("Twisted's WSGIResource", most, "ThreadPool(maxthreads=%d)" % most)
+
+
+def _granian() -> Slots | None:
+    """Its threads are not Python's; what started them waits in the main thread."""
+    start = sys._current_frames().get(threading.main_thread().ident or 0)
+    frame = start and find_frame(
+        lambda one: "blocking_threads" in one.f_locals and "granian" in str(one.f_globals.get("__name__")), start
+    )
+    most = frame.f_locals["blocking_threads"] if frame is not None else None
+    return None if most is None else Slots("Granian", most, "--blocking-threads %d" % most, most > FEW)
+
+
+#: Adapters that run applications in a thread pool of the standard library's, and what sets its size.
+_ADAPTERS = {
+    "a2wsgi.": ("a2wsgi", "WSGIMiddleware(workers=%d)"),
+    "asgiref.": ("asgiref's WsgiToAsgi", "a thread pool of %d"),
+    "hypercorn.": ("hypercorn", "a default executor of %d threads"),
+}
+
+
+def _pool() -> Slots | None:
+    """The thread pool that the request runs in."""
+    frame = find_frame(lambda one: one.f_code.co_name == "_worker" and "executor_reference" in one.f_locals)
+    executor = frame.f_locals["executor_reference"]() if frame is not None else None
+    most = getattr(executor, "_max_workers", None)
+    if most is None:
+        return None
+    found = (told for module, told in _ADAPTERS.items() if caller(module, "__class__") is not None)
+    server, setting = next(found, ("this server", "a thread pool of %d"))
+    return Slots(server, most, setting % most, most > FEW)

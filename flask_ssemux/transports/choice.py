@@ -10,16 +10,28 @@ import sys
 import threading
 from typing import Any, Mapping, MutableMapping
 
+from ..callers import is_by_hand, is_tested
 from ..options import log
 from ..stream import Stream
 from ..visit import Visit
+from .asgi import open_peer
 from .generator import GeneratorTransport, TimedTransport
 from .waiting import departures, greenlets_are_threads
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
 
+#: What servers put into the environment that give the connection, or whose writes fail once the client has left.
+FAILING_WRITES = frozenset({"gunicorn.socket", "werkzeug.socket", "mod_wsgi.version", "uwsgi.version"})
+
 #: Imported with gevent only, so asked of where it is.
 _LANE = __name__.rpartition(".")[0] + ".lane"
+
+
+def is_departure_noticed(environ: Mapping[str, Any]) -> bool:
+    """Whether it is noticed that this request's client has left: as it leaves, or by a write that fails then."""
+    if not FAILING_WRITES.isdisjoint(environ):
+        return True
+    return open_peer(environ).is_watched or is_tested() or is_by_hand(environ)
 
 
 def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: str) -> GeneratorTransport:

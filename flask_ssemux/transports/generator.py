@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Callable, MutableMapping
 
 from ..stream import Stream
-from .peer import Peer
+from .asgi import open_peer
 from .waiting import GreenletWait, ThreadWait, new_wait
 
 
@@ -28,7 +28,7 @@ class GeneratorTransport:
 
     def __init__(self, stream: Stream, environ: MutableMapping[str, Any]) -> None:
         self._stream = stream
-        self._peer = Peer(environ)
+        self._peer = open_peer(environ)
         # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB as long as the stream is open.
         environ.pop("wsgi.early_hints", None)
         self._waiting: GreenletWait | ThreadWait | None = None

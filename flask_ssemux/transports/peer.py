@@ -9,7 +9,7 @@ import os
 import select
 import socket
 import stat
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Protocol
 
 from ..stream import WRITE_TIMEOUT
 
@@ -30,6 +30,13 @@ def _real_poll() -> Any:
     return get_original("select", "poll")
 
 
+class Watching(Protocol):
+    """Something that wants to hear that its client has left."""
+
+    def client_left(self) -> None:
+        """Called once, from gevent's loop, from the waiting thread, or from the server's."""
+
+
 class Peer:
     """The other end of a connection."""
 
@@ -45,6 +52,14 @@ class Peer:
     def file(self) -> int:
         """The file descriptor; -1 where there is none."""
         return _file(self.socket)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is noticed that the client has left, other than by a write that fails."""
+        return self.file >= 0
+
+    def watch(self, who: Watching) -> None:
+        """Tell when the client has left, where the server says so. A connection that has a file is watched by it."""
 
     def has_left(self) -> bool:
         """Whether the client has closed its side; False where nobody can tell."""

@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping
 
 from .. import wire
 from ..stream import Stream
-from .peer import Peer
+from .asgi import open_peer
 from .waiting import new_wait
 
 #: Seconds in which a burst becomes one answer.
@@ -34,7 +34,7 @@ class Poll:
 
     def __init__(self, stream: Stream, environ: Mapping[str, Any], waits: bool, opening: int) -> None:
         self._stream = stream
-        self._peer = Peer(environ)
+        self._peer = open_peer(environ)
         self._waits = waits
         self._opening = opening
         self._is_answered = False

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import Any, Protocol
+from typing import Any
 
-from .peer import Peer
+from .peer import Peer, Watching
 
 #: Files that a stream in a thread has open: its connection, and the pair that wakes it.
 THREAD_FILES = 3
@@ -24,13 +24,6 @@ def greenlets_are_threads() -> bool:
     except ImportError:
         return False
     return bool(is_module_patched("threading"))
-
-
-class Watching(Protocol):
-    """Something that wants to hear that its client has left."""
-
-    def client_left(self) -> None:
-        """Called once, from gevent's loop or from the waiting thread."""
 
 
 class Departures:
@@ -137,6 +130,7 @@ class ThreadWait:
         self._poll.register(self._inner, select.POLLIN)
         if peer.file >= 0:
             self._poll.register(peer.file, getattr(select, "POLLRDHUP", 0))
+        peer.watch(who)
 
     def wake(self) -> None:
         """End a wait; from any thread, any number of times."""

@@ -80,6 +80,23 @@ class Uwsgi(Server):
         return "spawned uWSGI worker" in self.log and listens(self.port)
 
 
+class PythonServer(Server):
+    """A server that is a module to run, with these arguments; PORT in them is the port."""
+
+    name = "python-server"
+
+    def __init__(self, package: str, args: Sequence[str], env: Mapping[str, str | None] | None = None) -> None:
+        need_python(package)
+        super().__init__(env)
+        self.args = args
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", *(arg.replace("PORT", str(self.port)) for arg in self.args)]
+
+    def ready(self) -> bool:
+        return answers(self.port, "/ping")
+
+
 def need_python(package: str) -> None:
     """Of the `test` extra; what has no wheel for some machine may be left out there."""
     if importlib.util.find_spec(package) is None:

@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from tests.harness.other_servers import Pywsgi, Uwsgi, Waitress
+from tests.harness.other_servers import PythonServer, Pywsgi, Uwsgi, Waitress
 from tests.harness.servers import FlaskRun, Gunicorn, Nginx
 from tests.harness.waiting import until
 from tests.server.conftest import LAB, QUICK, Site
@@ -26,6 +26,9 @@ IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 #: Where no gunicorn.conf.py lies, as ours, which patches, does in the working folder of other tests.
 Gthread = partial(Gunicorn, LAB, cwd=os.path.dirname(__file__))
 
+#: The module of applications in adapters.
+ADAPTED = "tests.apps.adapted:"
+
 SERVERS = {
     "gthread": partial(Gthread, args=("-k", "gthread", "--threads", "5")),
     "flask run": partial(FlaskRun, LAB),
@@ -33,7 +36,14 @@ SERVERS = {
     "pywsgi": Pywsgi,
     "uwsgi, gevent": partial(Uwsgi, LAB, ("--gevent", "10", "--gevent-monkey-patch")),
     "uwsgi, threads": partial(Uwsgi, LAB, ("--threads", "5")),
+    "uvicorn, a2wsgi": partial(PythonServer, "uvicorn", ("uvicorn", "--port", "PORT", ADAPTED + "by_a2wsgi")),
+    "cheroot": partial(
+        PythonServer, "cheroot", ("cheroot", "--bind", "127.0.0.1:PORT", "--threads=5", ADAPTED + "wsgi")
+    ),
 }
+
+#: Where a client that leaves is not noticed.
+HYPERCORN = partial(PythonServer, "hypercorn", ("hypercorn", "-b", "127.0.0.1:PORT", "wsgi:" + ADAPTED + "wsgi"))
 
 #: How many streams a process takes, and what its user is told of that. Of the others there is no such number.
 LIMITED = {
@@ -41,6 +51,8 @@ LIMITED = {
     "waitress": (3, "waitress", "threads=4"),
     "uwsgi, gevent": (8, "uWSGI", "--gevent 10"),
     "uwsgi, threads": (4, "uWSGI", "--threads 5"),
+    "uvicorn, a2wsgi": (8, "a2wsgi", "WSGIMiddleware(workers=10)"),
+    "cheroot": (4, "cheroot", "numthreads=5"),
 }
 
 SINGLE = "serves one request at a time, so the first stream would block every other"
@@ -54,6 +66,17 @@ REFUSING = {
     "uwsgi": (partial(Uwsgi, LAB, ()), "uWSGI with --threads 1 " + SINGLE),
     "uwsgi, gevent, unpatched": (partial(Uwsgi, LAB, ("--gevent", "10")), UNPATCHED),
     "pywsgi, unpatched": (partial(Pywsgi, ("unpatched",)), UNPATCHED),
+    "uvicorn, asgiref": (
+        partial(PythonServer, "asgiref", ("uvicorn", "--port", "PORT", ADAPTED + "by_asgiref")),
+        "asgiref's WsgiToAsgi with a thread pool of 1 " + SINGLE,
+    ),
+    "tornado": (
+        partial(PythonServer, "tornado", ("tests.apps.adapted", "PORT")), "sends an answer only when it has ended"
+    ),
+    "tornado, threads": (
+        partial(PythonServer, "tornado", ("tests.apps.adapted", "PORT", "5")),
+        "Tornado's WSGIContainer sends an answer only when it has ended",
+    ),
 }
 
 
@@ -159,6 +182,36 @@ def test_streams_in_threads_leave_files_to_pages(start):
         assert site.get("/ping")["pid"]
 
 
+def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and_the_log_says_so(start):
+    """hypercorn's threads. In this test a stream's life is 0.75 to 1.5 s."""
+    site = start(HYPERCORN, UNNOTICED_LIFE="1.5", **IDLE)
+    threads = min(32, os.cpu_count() + 4)
+    for path in ("/events", "/old/sleeper?seconds=2", "/old/poller?polls=2&every=0.1"):
+        with site.herd(threads + 2, path) as herd:
+            herd.wait_all(lambda stream: stream.ended or b"ssemux\n\n" in stream.body, 5)
+            assert sum(stream.ended is None for stream in herd) == threads // 2
+            assert site.get("/ping")["pid"]
+        until(lambda: site.get("/figures")["guests"] + site.get("/figures")["streams"] == 0, 8, "places are kept")
+    with site.stream("/events") as stream:
+        assert stream.wait_end(5) == "clean" and stream.ended_at - stream.opened_at > 0.7
+        told = " this server does not say when a client leaves, so its streams are short"
+        assert stream.frames()[-1].comments == (told,)
+    told = r"hypercorn serves %d requests at a time \(a default executor of %d threads\).* it does not say when"
+    site.server.wait_log(told % (threads, threads), 1)
+
+
+def test_a_client_of_an_asgi_server_that_does_not_read_is_cut_off(start):
+    """uvicorn's own buffer is full, and the adapter's: it is the connection that must go."""
+    site = start("uvicorn, a2wsgi", WRITE_TIMEOUT="2", SSEMUX_QUEUE_BYTES="100000000", SSEMUX_QUEUE_EVENTS="100000")
+    with site.stream("/events?channel=room:1", rcvbuf=4096) as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        stream.pause()
+        for _ in range(20):
+            site.post("/burst?count=10&size=100000")
+        assert site.wait_figure("streams", 0, 10) < 10
+    assert site.get("/ping")["pid"]
+
+
 def test_uwsgis_own_protocol_behind_nginx(start, running):
     """nginx's bare `uwsgi_pass`, which buffers as `proxy_pass` does."""
     upstream = start(partial(Uwsgi, LAB, socket="socket"), **IDLE)
@@ -172,7 +225,13 @@ def test_uwsgis_own_protocol_behind_nginx(start, running):
 
 
 @pytest.mark.parametrize(
-    "kind, number", [("gthread", signal.SIGTERM), ("pywsgi", signal.SIGTERM), ("flask run", signal.SIGINT)]
+    "kind, number",
+    [
+        ("gthread", signal.SIGTERM),
+        ("pywsgi", signal.SIGTERM),
+        ("flask run", signal.SIGINT),
+        ("uvicorn, a2wsgi", signal.SIGTERM),
+    ],
 )
 def test_streams_end_with_a_retry_of_their_own_where_the_server_ends_in_good_order(start, kind, number):
     site = start(kind)
@@ -182,7 +241,7 @@ def test_streams_end_with_a_retry_of_their_own_where_the_server_ends_in_good_ord
         herd.wait_all(lambda stream: stream.ended, 5)
         assert {stream.ended for stream in herd} == {"clean"}
         assert {stream.frames()[-1].comments for stream in herd} == {(" this worker stops",)}
-    assert site.server.wait(5) == 0
+    assert site.server.wait(5) in (0, -number)  # uvicorn ends by the signal that it was sent
 
 
 @pytest.mark.parametrize("kind", ["uwsgi, gevent", "waitress"])

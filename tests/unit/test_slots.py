@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from flask import Flask
 from waitress.adjustments import Adjustments
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import flask_ssemux
-from flask_ssemux.slots import Slots, of_gunicorn, of_others
+from flask_ssemux.slots import Slots, of_gunicorn, of_others, of_unknown
 
 
 @pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
@@ -69,3 +74,74 @@ def test_a_server_that_serves_one_request_at_a_time_is_refused_and_a_tests_clien
         first = next(iter(response.response))
     assert (b"this server serves one request at a time" in first) == bool(told)
     assert (b"ssemux.hello" in first) == (not told)
+
+
+def an_application(**config):
+    app = Flask(__name__)
+    app.config.update(SSEMUX_BROKER="memory:", **config)
+    flask_ssemux.init_app(app)
+    return app
+
+
+def lambda_adapter(app, path):
+    """What the adapters to AWS Lambda do: the answer is sent when it is whole."""
+    environ = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": "", "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_NAME": "lambda", "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
+        "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "https", "wsgi.multithread": False,
+        "wsgi.multiprocess": False, "wsgi.run_once": False,
+    }  # fmt: skip
+    return environ, b"".join(run_wsgi_app(app, environ)[0])
+
+
+def test_an_adapter_that_serves_one_request_at_a_time_and_says_no_more_is_refused():
+    environ, answer = lambda_adapter(an_application(), "/events")
+    assert b"this server serves one request at a time" in answer
+
+
+def by_werkzeugs_client(app):
+    return app.test_client().get("/events").response
+
+
+def by_a_function_call(app):
+    return run_wsgi_app(app, EnvironBuilder("/events").get_environ())[0]
+
+
+def by_paste(app):
+    environ = {**EnvironBuilder("/events").get_environ(), "REMOTE_ADDR": "127.0.0.1", "paste.testing": True}
+    return run_wsgi_app(app, environ)[0]
+
+
+def by_httpx(app):
+    client = httpx.Client(transport=httpx.WSGITransport(app), base_url="http://test")
+    with client, client.stream("GET", "/events") as response:
+        yield next(response.iter_bytes())
+
+
+@pytest.mark.parametrize("call", [by_werkzeugs_client, by_a_function_call, by_paste, by_httpx])
+def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
+    with caplog.at_level(logging.WARNING, "flask_ssemux"):
+        answer = call(an_application())
+        assert b"ssemux.hello" in next(iter(answer))
+    if hasattr(answer, "close"):
+        answer.close()
+    assert not caplog.records
+
+
+def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
+    slots = Slots("a server", 10, "threads=10", notices=False)
+    assert slots.for_streams == 5
+    assert (
+        "a process takes 5 streams, the rest is kept for pages; it does not say when a client has left either, so a "
+        "stream ends after 30 to 60 s and its client comes back; gunicorn"
+    ) in slots.told
+
+
+def test_what_is_told_of_a_server_that_says_nothing():
+    slots = of_unknown({"SERVER_SOFTWARE": "Mystery/1"})
+    assert slots.for_streams == sys.maxsize
+    assert slots.told == (
+        "Mystery/1 does not say how many requests it serves at a time, and a stream is one of them for as long as it "
+        "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end; docs/servers.md "
+        "has more"
+    )

@@ -56,14 +56,21 @@ class Merge:
                 missing = self._read_on()
                 continue
             branch = branches[number]
-            record = branch.records[branch.index]
-            records.append(record)
-            size -= len(record.body)
-            branch.index += 1
-            if branch.is_over:
-                heappop(heap)
+            if len(heap) == 1:
+                run = branch.take(limit - len(records), size)
+                records += run
+                size -= sum([len(record.body) for record in run])
             else:
+                record = branch.records[branch.index]
+                records.append(record)
+                size -= len(record.body)
+                branch.index += 1
+            if branch.index < len(branch.records):
+                heapreplace(heap, (2 * branch.records[branch.index].sequence, number))
+            elif branch.upto < branch.end:
                 heapreplace(heap, (branch.key(), number))
+            else:
+                heappop(heap)
         return Page(records, missing, not heap)
 
     def drop(self, channels: Iterable[str]) -> None:
@@ -144,6 +151,16 @@ class _Branch:
         if self.index < len(self.records):
             return 2 * self.records[self.index].sequence
         return 2 * self.upto + 1
+
+    def take(self, limit: int, size: int) -> list[Record]:
+        """The next events: at most so many, about so many bytes, one at least."""
+        records, first = self.records, self.index
+        last, most = first, min(len(records), first + limit)
+        while last < most and (size > 0 or last == first):
+            size -= len(records[last].body)
+            last += 1
+        self.index = last
+        return records[first:last]
 
     def is_short(self, few: int) -> bool:
         """Whether there are some events left, but few, and more may come."""

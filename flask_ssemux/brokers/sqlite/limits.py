@@ -32,13 +32,13 @@ _BEFORE = (
     "SELECT life.floor, forgotten, kept, channels.floor, (SELECT total FROM events ORDER BY sequence DESC LIMIT 1) "
     "FROM life LEFT JOIN channels ON name = ?"
 )
-_SET_KEPT = "UPDATE channels SET kept = ?1 WHERE name = ?3"
-_SET_FLOOR = "UPDATE channels SET kept = ?1, floor = ?2 WHERE name = ?3"
-_ADD_CHANNEL = "INSERT INTO channels VALUES (?3, ?1, ?2)"
+_SET_KEPT = "UPDATE channels SET kept = ? WHERE name = ?"
+_SET_FLOOR = "UPDATE channels SET kept = ?, floor = ? WHERE name = ?"
+_ADD_CHANNEL = "INSERT INTO channels (kept, floor, name) VALUES (?, ?, ?)"
 _OLDER = "SELECT sequence, length(body) FROM events WHERE channel = ? AND latest = ?"
 _OVER = (
-    "SELECT sequence, length(body) FROM events WHERE channel = ?1 AND sequence > ?2 "
-    "AND (?3 IS NULL OR latest IS NOT ?3) ORDER BY sequence LIMIT ?4"
+    "SELECT sequence, length(body) FROM events WHERE channel = ? AND sequence > ? "
+    "AND (? IS NULL OR latest IS NOT ?) ORDER BY sequence LIMIT ?"
 )
 _COUNTED = "FROM events JOIN channels ON name = channel WHERE sequence > ? AND NOT (%s)" % IS_OWN
 _ABOVE = "SELECT sequence, length(body), floor %s AND sequence <= ? ORDER BY sequence" % _COUNTED
@@ -147,15 +147,17 @@ class Limits:
         write, most = self._file.write, self.count_of(channel)
         of_store, forgotten, known, floor, total = write(_BEFORE, (channel,)).fetchone()
         floor = forgotten if known is None else floor
+        total = self.sum_up() if total is None else total
         older = write(_OLDER, (channel, latest)).fetchall() if latest is not None else []
         kept = (known or 0) + 1 - sum(number > floor for number, _ in older)
-        over = write(_OVER, (channel, floor, latest, kept - most)).fetchall() if kept > most else []
+        over = write(_OVER, (channel, floor, latest, latest, kept - most)).fetchall() if kept > most else []
         if over:
             write(_SET_FLOOR, (kept - len(over), over[-1][0], channel))
             self._file.trimming.note(channel)
+        elif known is None:
+            write(_ADD_CHANNEL, (kept, floor, channel))
         else:
-            write(_SET_KEPT if known is not None else _ADD_CHANNEL, (kept, floor, channel))
-        total = self.sum_up() if total is None else total
+            write(_SET_KEPT, (kept, channel))
         if not is_own(channel):
             total += size - sum(length for number, length in older + over if number > max(floor, of_store))
         numbers = [number for number, _ in older]

@@ -48,9 +48,9 @@ class Places:
             [(key, holder, places, now + base.HOLD_SECONDS) for key, places in held.items()],
         )
         # Rows that were written while the clock was ahead would outlive whom they are about.
-        self._file.write("UPDATE holds SET until = ?1 WHERE until > ?1", (now + base.HOLD_SECONDS,))
+        self._file.write("UPDATE holds SET until = ? WHERE until > ?", (now + base.HOLD_SECONDS,) * 2)
         self._file.write("DELETE FROM elders WHERE (key, holder) NOT IN (SELECT key, holder FROM holds)")
-        self._file.write("UPDATE elders SET since = ?1 WHERE since > ?1", (now,))
+        self._file.write("UPDATE elders SET since = ? WHERE since > ?", (now, now))
 
     def show_oldest(self, key: str, holder: str, since: float | None) -> None:
         if since is None:

@@ -1,0 +1,45 @@
+"""A small history hurts nobody who is connected: what is live, and orders, do not depend on what is kept."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flask_ssemux.access.orders import CHANNEL, Order
+from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.heart import Heart
+from flask_ssemux.mux import Mux
+from flask_ssemux.options import Options
+from tests.harness.waiting import until
+from tests.unit.test_mux import Client, publish
+
+SMALL = History(seconds=0.0, events=10, size=65536)
+
+
+@pytest.fixture(params=["memory:", "sqlite"])
+def mux(request, tmp_path):
+    url = request.param if request.param == "memory:" else "sqlite:///%s" % (tmp_path / "x.sqlite3")
+    broker = open_broker(url, SMALL)
+    yield Mux(broker, Heart(20.0), Options(), lambda: time.sleep(0.001))
+    broker.close()
+
+
+def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
+    client = Client(mux.open(["a"], "1"))
+    for burst in range(5):
+        with mux._lock:  # nothing is delivered meanwhile
+            for number in range(60):
+                publish(mux, "a", "%d" % (burst * 60 + number))
+        events = client.wait((burst + 1) * 60)
+    assert [event.data for event in events] == ["%d" % number for number in range(300)]
+    assert client.events("ssemux.reset") == []
+
+
+def test_orders_for_users_who_are_not_there_end_nobody(mux):
+    streams = [mux.open(["a"], "there") for _ in range(20)]
+    with mux._lock:
+        for number in range(300):
+            mux.broker.append(CHANNEL, Order(user="absent%d" % number).body())
+    until(lambda: mux.orders_taken() == 300, 5, lambda: "%d came" % mux.orders_taken())
+    assert len(mux) == len(streams) == 20

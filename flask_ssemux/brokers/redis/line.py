@@ -10,6 +10,7 @@ Nothing about events, and no URL.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -34,6 +35,9 @@ MOST = 20000
 
 #: Calls that are sent and not answered, at most.
 WINDOW = 500
+
+#: Bytes after which no more is sent together.
+FLUSH = 1024 * 1024
 
 _NONE = object()
 
@@ -206,8 +210,8 @@ class Line:
     def _drop_late(self) -> None:
         """Calls that could not be sent in their time; they are in the order of their deadlines."""
         now = time.monotonic()
-        while self._unsent and self._unsent[0].deadline < now:
-            self._fail(1, "busy for %g s" % WAIT)
+        if self._unsent and self._unsent[0].deadline < now:
+            self._fail_before(now, "busy for %g s" % WAIT)
 
     def _connect(self) -> None:
         self._connection = self._address.connect(self._unsent[0].deadline)
@@ -219,22 +223,26 @@ class Line:
         pieces: list[bytes] = []
         now = time.monotonic()
         with self._lock:
-            while self._unsent and len(self._sent) < self._window:
+            size = 0
+            while self._unsent and len(self._sent) < self._window and size < FLUSH:
                 call = self._unsent.popleft()
                 if not call.is_abandoned:
-                    self._pack(call, pieces)
+                    size += self._pack(call, pieces)
                     call.give_time(now)
         if pieces:
             if now - self._used_at > IDLE and self._doubted_until is None:
                 self._doubted_until = now + LOOK
             self._connection.send_packed_command([b"".join(pieces)])
 
-    def _pack(self, call: Call, pieces: list[bytes]) -> None:
+    def _pack(self, call: Call, pieces: list[bytes]) -> int:
+        """How many bytes that is."""
         try:
             pieces.append(packed(self._command(call.script) + call.values))
             self._sent.append(call)
+            return len(pieces[-1])
         except Exception as error:  # the caller's values: nobody else's fault
             call.finish(error)
+            return 0
 
     def _command(self, script: Script) -> tuple[str, str]:
         """By its hash where this connection has sent its text: the server knows it then, and the order is kept."""
@@ -266,25 +274,24 @@ class Line:
         """The connection failed: what has time left is asked again on a new one, after a pause where that may help."""
         was_doubted = self._doubted_until is not None
         self._break_off()
-        now, some = time.monotonic(), len(self._unsent)
+        now = time.monotonic()
         if isinstance(error, driver.AuthenticationError) or _is_of_login(error):
-            self._fail(some, error)
+            self._fail_before(math.inf, error)
         elif isinstance(error, driver.TimeoutError):
-            self._fail(self._count_before(now + LEAST / 2), error)
+            self._fail_before(now + LEAST / 2, error)
         elif not was_doubted and not isinstance(error, driver.exceptions.NoScriptError):
-            self._fail(self._count_before(now + self._pause), error)
+            self._fail_before(now + self._pause, error)
             if self.waiting:
                 time.sleep(self._pause)
                 self._pause = min(self._pause * 2, 5 * PAUSE)
 
-    def _count_before(self, moment: float) -> int:
-        return sum(call.deadline < moment for call in list(self._unsent))
-
-    def _fail(self, count: int, error: object) -> None:
-        """End the first calls that are not sent."""
+    def _fail_before(self, moment: float, error: object) -> None:
+        """End the calls that are not sent and whose time is over then."""
         with self._lock:
-            for _ in range(min(count, len(self._unsent))):
-                self._unsent.popleft().finish(Refused(self._address.shown, error))
+            for call in self._unsent:
+                if call.deadline < moment:
+                    call.finish(Refused(self._address.shown, error))
+            self._unsent = deque(call for call in self._unsent if not call.is_done)
 
     def _break_off(self) -> None:
         """Hang up; what was sent and not answered is sent again, in its order and before all else."""

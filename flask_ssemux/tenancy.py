@@ -75,7 +75,9 @@ class Tenancy:
         self._asking = threading.Lock()
         self._due = float("-inf")
         self._trouble = ""
-        self._is_registered = self._is_user = False
+        self._is_registered = False
+        #: Since when it uses the store: the first of several may go on.
+        self._since = float("inf")
         if self._has_begun:
             _living.add(self)
 
@@ -131,7 +133,7 @@ class Tenancy:
 
     def _check(self, mount: Mount | None, is_patient: bool) -> str:
         trouble = self._compare(mount) or self._ask_store(is_patient)
-        self._is_user = self._is_user or not trouble
+        self._since = float("inf") if trouble else min(self._since, time.monotonic())
         return trouble
 
     # -- this process --------------------------------------------------------
@@ -140,7 +142,7 @@ class Tenancy:
         """Compare with the other applications of this process; return what is wrong, "" if nothing is."""
         if len(_living) <= 1:
             return ""
-        rival = self._find_rival(lambda other: other._is_user and self._is_not(other, mount))
+        rival = self._find_rival(lambda other: other._since < self._since and self._is_not(other, mount))
         if rival is not None:
             return self._describe(rival._app.name, rival._where(), self._differs_by_key(rival))
         if mount is not None and len(self._mounts) < MOUNTS:

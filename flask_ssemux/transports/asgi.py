@@ -5,8 +5,6 @@ Adapters that keep the messages to themselves give nothing to ask. Nothing is re
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Future
 from typing import Any, Mapping
 
 from .peer import Peer, Watching
@@ -39,7 +37,7 @@ class ASGIPeer(Peer):
         super().__init__(environ)
         self._receive = environ["wsgi.input"].receive
         self._loop = environ["wsgi.input"].loop
-        self._listening: Future[None] | None = None
+        self._listening: Any = None
         self._left = False
 
     @property
@@ -47,6 +45,8 @@ class ASGIPeer(Peer):
         return True
 
     def watch(self, who: Watching) -> None:
+        import asyncio  # loaded by the adapter; without one it would be 4 MB for nothing
+
         self._listening = asyncio.run_coroutine_threadsafe(self._listen(who), self._loop)
 
     async def _listen(self, who: Watching) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sqlite3
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -175,6 +176,28 @@ def test_keys_that_are_set_after_init_app(make):
     office.config["SSEMUX_NAMESPACE"] = "too late"
     with office.app_context():
         flask_ssemux.cursor()  # nothing is sent
+
+
+def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, store, caplog):
+    """As when a store was emptied, or a worker was stopped for longer than its registration counts."""
+    app = make("shop")
+    process = app.extensions["ssemux"].process
+    with Client(app).get("/events", buffered=False) as response:
+        items = response.iter_encoded()
+        assert b"ssemux.hello" in next(items)
+        with sqlite3.connect(store[len("sqlite:///") :]) as file:
+            file.execute("DELETE FROM applications")
+        file.close()
+        other = flask_ssemux.brokers.open_broker(store)
+        other.enroll("office", "")
+        with caplog.at_level(logging.ERROR, "flask_ssemux"):
+            process._keep_store()
+        assert SHORT in next(items).decode()
+    assert "1 streams are ended: the application 'shop' uses the store" in caplog.text
+    assert SHORT in opened(Client(app), "/events")
+    other.close()
+    process.tenancy.renew()
+    assert "ssemux.hello" in opened(Client(app), "/events")
 
 
 def test_another_key_in_the_register_is_told_once(make, store, caplog):

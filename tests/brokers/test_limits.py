@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 
 import pytest
 
 from flask_ssemux.access.orders import CHANNEL as OWN
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import History, base, memory_history, open_broker
+from flask_ssemux.brokers.sqlite import trimming
 from tests.harness.waiting import until
 
 ALL = 10**17
@@ -107,6 +109,26 @@ def test_what_is_live_needs_no_history(make_tailing, ear, channel):
     assert ear.sequences == list(range(1, 301)) and ear.gaps == []
 
 
+def test_a_gap_in_channels_that_nobody_knows_any_more_is_told_to_all(make_tailing, ear, monkeypatch):
+    for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 1)):
+        monkeypatch.setattr(base, name, value)
+    for module in (trimming, memory_history):
+        monkeypatch.setattr(module, "FLOORS", 50)
+    monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
+    broker = make_tailing(seconds=0.0)
+    holds, held = threading.Event(), threading.Event()
+    slow = ear.listener._replace(deliver=lambda records: (holds.set(), held.wait(10), ear.records.extend(records)))
+    broker.listen(slow)
+    broker.append("first", b"x")
+    assert holds.wait(10)
+    for number in range(500):
+        broker.append("once:%d" % number, b"x")
+    held.set()
+    until(lambda: ear.renewals, 5, "nothing was told")
+    broker.append("last", b"x")
+    until(lambda: ear.records[-1].channel == "last", 5, "delivery does not go on")
+
+
 def test_limits_that_were_lowered_hold_for_what_was_there_before(sqlite_url, opened):
     first = open_broker(sqlite_url, History())
     for number in range(60):
@@ -155,9 +177,6 @@ def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
 
 
 def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqlite, sqlite_url, monkeypatch):
-    from flask_ssemux.brokers import base
-    from flask_ssemux.brokers.sqlite import trimming
-
     for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 10)):
         monkeypatch.setattr(base, name, value)
     monkeypatch.setattr(trimming, "FLOORS", 500)

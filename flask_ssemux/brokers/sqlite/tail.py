@@ -66,7 +66,7 @@ class Tail:
     def _take_batch(self) -> None:
         with self._broker._opened() as file, file.reading():
             records, gone = file.events.news(self._at.sequence)
-            head = file.events.head()
+            head = file.events.head() if gone is None else self._at
         if gone is None:
             self._at = head
             attempt(NOT_TAKEN, self._listener.renewed, head)

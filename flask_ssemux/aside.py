@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
+from . import forks
 from .supervise import attempt
 from .transports.waiting import greenlets_are_threads
 
@@ -23,6 +24,11 @@ def aside(name: str, work: Callable[..., None], *args: Any) -> None:
     if greenlets_are_threads():
         from gevent import spawn
 
-        spawn(attempt, failure, work, *args)
+        spawn(_do, forks.generation, failure, work, *args)
     else:
         threading.Thread(target=attempt, args=(failure, work, *args), name=name, daemon=True).start()
+
+
+def _do(born: int, *args: Any) -> None:
+    forks.halt_copy(born)  # one that has not begun goes over a fork, too
+    attempt(*args)

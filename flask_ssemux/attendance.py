@@ -7,9 +7,9 @@ and together: a storm of clients is a few writes. Nothing is read here of what o
 from __future__ import annotations
 
 import threading
-import time
 from typing import Callable
 
+from . import forks
 from .brokers import Broker
 from .errors import BrokerClosed, BrokerUnavailable
 from .options import log
@@ -79,7 +79,7 @@ class Attendance:
         except BrokerUnavailable as error:
             log.debug("who is here could not be told: %s", error)
             self._is_known = False
-            time.sleep(AGAIN)
+            forks.sleep(AGAIN)
         except BaseException:
             self._is_known = False
             raise
@@ -102,6 +102,6 @@ class Attendance:
         parts = [dict(told[start : start + TOGETHER]) for start in range(0, max(1, len(told)), TOGETHER)]
         is_known = self._broker.present(parts[0], self._lasts, anew) or anew
         for part in parts[1:]:
-            time.sleep(0)  # others' turn
+            forks.sleep(0)  # others' turn
             is_known = self._broker.present(part, self._lasts) and is_known
         return is_known

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, TypeVar
 
 from flask import Response, current_app, request
 
-from . import wire
+from . import forks, wire
 from .aside import aside
 from .lifecycle import Process
 from .options import log
@@ -28,7 +28,7 @@ from .stream import REPEAT, WRITE_TIMEOUT
 from .transports.asgi import open_peer
 from .transports.choice import is_departure_noticed
 from .transports.peer import Peer
-from .transports.waiting import departures, greenlets_are_threads
+from .transports.waiting import departures, forget_departure, greenlets_are_threads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,6 +141,7 @@ class OldStream:
         #: When the heart first saw that it is over.
         self._ended_at: float | None = None
         self._thrown = False
+        self._is_disowned = False
         self._last = b""
         self._tail = b""
         self._sent_at = process.clock()
@@ -185,15 +186,25 @@ class OldStream:
 
     def close(self) -> None:
         """The server is done with it (PEP 3333): the generator's ``finally`` runs."""
+        if self._is_disowned:
+            return
         self._over = True
         self._process.guest_left(self)
         watched, self._watched = self._watched, -1
-        if watched >= 0:
-            departures().remove(watched)
+        forget_departure(watched)
         self._peer.close()
         source, self._source = self._source, ()
         if hasattr(source, "close"):
             source.close()
+
+    def disown(self) -> None:
+        """In a forked child: the generator is the parent's. It goes on here if it waits under gevent, to its next item
+        and no further."""
+        self._over = self._thrown = self._is_disowned = True
+        self._interrupt = _nothing
+        self.write = None
+        self._watched = -1
+        self._peer.disown()
 
     def _begin(self) -> None:
         self._items = iter(self._source)
@@ -211,10 +222,9 @@ class OldStream:
 
     def _draw(self) -> bytes:
         """The generator's next item; b"" when it has ended."""
-        assert self._items is not None
         self._inside = True
         try:
-            return _as_bytes(next(self._items))
+            return _as_bytes(self._next_item())
         except StopIteration:
             self._over = True
         except GeneratorExit:  # thrown by us, or out of the generator by itself: it is over
@@ -227,6 +237,14 @@ class OldStream:
             self._sent_at = self._process.clock()
             self.await_beat()
         return b""
+
+    def _next_item(self) -> Any:
+        assert self._items is not None
+        born = forks.generation
+        try:
+            return next(self._items)
+        finally:
+            forks.halt_copy(born)
 
     def _sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]

@@ -20,7 +20,7 @@ from collections import deque
 from functools import partial
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
-from . import replay, server
+from . import forks, replay, server, threads
 from .access.control import end
 from .access.elders import Elders
 from .access.places import Places
@@ -29,6 +29,7 @@ from .aside import aside
 from .attendance import Attendance
 from .brokers import Broker, History, open_broker
 from .brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
+from .errors import ConfigurationError
 from .heart import Heart, Member
 from .mux import Mux
 from .options import Options, log
@@ -74,7 +75,7 @@ class Process:
         self.folder = folder
         self._is_tracked = is_tracked
         self._making = threading.RLock()
-        self._pid = os.getpid()
+        self._opening_broker = threads.make_real_lock()
         self._broker: Broker | None = None
         self._mux: Mux | None = None
         self._guests: set[Guest] = set()
@@ -93,22 +94,35 @@ class Process:
         self.clock: Callable[[], float] = time.monotonic
         #: Events that this process's application published; its service knows.
         self.published: Callable[[], int] = lambda: 0
+        #: Whether this is a forked child, and its parent had streams.
+        self._was_heard = False
         _processes.add(self)
+        forks.follow(self)
 
     @property
     def broker(self) -> Broker:
-        self._look_where()
+        forks.notice_fork()
         if self._broker is None:
-            with self._making:
+            with self._opening_broker:
                 if self._broker is None:
-                    options = self.options
-                    history = History(options.history_seconds, options.history_events, options.history_bytes)
-                    self._broker = open_broker(options.broker, history, self.folder, options.namespace)
+                    self._broker = self._open_broker()
         return self._broker
+
+    def _open_broker(self) -> Broker:
+        options = self.options
+        history = History(options.history_seconds, options.history_events, options.history_bytes)
+        made = open_broker(options.broker, history, self.folder, options.namespace)
+        if self._was_heard and not made.shared:
+            raise ConfigurationError(
+                "SSEMUX_BROKER=%r stays in one process, and this one was forked from the process that has the streams: "
+                "nobody would read what is published here; publish from the parent, or use 'sqlite:' (the default)"
+                % options.broker
+            )
+        return made
 
     @property
     def mux(self) -> Mux:
-        self._look_where()
+        forks.notice_fork()
         if self._mux is None:
             with self._making:
                 if self._mux is None:
@@ -116,12 +130,8 @@ class Process:
         assert self._mux is not None
         return self._mux
 
-    def _look_where(self) -> None:
-        # uWSGI forks its workers without asking Python, which therefore calls no hooks.
-        if self._pid != os.getpid():
-            _after_fork()
-
     def _build(self) -> None:
+        self._was_heard = False  # the child has streams of its own
         server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
         options, broker = self.options, self.broker
         gevent = greenlets_are_threads()
@@ -207,7 +217,7 @@ class Process:
         """
         deadline = time.monotonic() + (HAND_OVER if is_handed_over else 0.0)
         while self._is_crowded() and time.monotonic() < deadline:
-            time.sleep(0.01)
+            forks.sleep(0.01)
         trouble = self._count_in()
         if trouble:
             return trouble
@@ -347,17 +357,15 @@ class Process:
             self.heart.forget()
         self.close()
 
-    def rest(self) -> None:
-        """Before a fork: what is open now is opened anew when it is needed."""
-        if self._broker is not None:
-            self._broker.rest()
-
-    def forget(self) -> None:
-        """After a fork, in the child: what the parent opened is the parent's."""
+    def disown(self) -> None:
+        """In a forked child: what the parent opened is the parent's; what is needed here is made anew."""
         _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
         if self._mux is not None:
+            self._was_heard = len(self._mux) > 0
+            self._mux.disown()
             self.heart.forget()
-        self._pid = os.getpid()
+        for guest in [*self._guests, *self._expected]:
+            guest.disown()
         self._broker = self._mux = self._elders = None
         if self.recheck is not None:
             self.recheck.forget()
@@ -370,6 +378,7 @@ class Process:
         self._refused = Quiet()
         self.is_closed = False
         self._making = threading.RLock()
+        self._opening_broker = threads.make_real_lock()
 
     def _watch_server(self) -> None:
         if server.is_leaving():
@@ -396,7 +405,7 @@ class Process:
             aside("ssemux-report", self._tell, mux)
 
     def _tell(self, mux: Mux) -> None:
-        self.broker.report(self.figures(mux))
+        mux.broker.report(self.figures(mux))  # not this process's: a fork may come in between
 
     def figures(self, mux: Mux) -> dict[str, Any]:
         """What this process says of itself to the others, for ``status/``. Lets others run meanwhile."""
@@ -445,6 +454,9 @@ class Guest(Member, Protocol):
     def await_beat(self) -> None:
         """Until a heartbeat that is being written is."""
 
+    def disown(self) -> None:
+        """In a forked child: it is the parent's."""
+
 
 class _Chore:
     """Something done by the heart's clock: every so many seconds as long as the process lives, or once."""
@@ -467,7 +479,7 @@ def _watcher(pulse: Pulse) -> Watcher:
 
 def _breathe_greenlets() -> None:
     """Let every greenlet run that is ready now, and then what has come in: requests, and clients' ends."""
-    time.sleep(0)  # the hub takes them in the order they were woken
+    forks.sleep(0)  # the hub takes them in the order they were woken
     _turn_loop()
 
 
@@ -477,13 +489,14 @@ def _turn_loop() -> None:
 
     # It takes fifty turns of ready greenlets before it looks at the sockets; it looks before it calls an idle watcher.
     # Of the highest priority, or a busy loop would never call it.
-    hub = get_hub()
+    hub, born = get_hub(), forks.generation
     watcher = hub.loop.idle()
     watcher.priority = hub.loop.MAXPRI
     try:
         hub.wait(watcher)
     finally:
         watcher.close()
+    forks.halt_copy(born)
 
 
 def _breathe_threads() -> None:
@@ -521,17 +534,9 @@ _inherited: list[Any] = []
 _started = [time.time()]
 
 
-def _before_fork() -> None:
-    # SQLite's locks are the process's: a child of ours would hold them in name only.
-    for process in list(_processes):
-        process.rest()
-
-
-def _after_fork() -> None:
+def _begin_anew() -> None:
     _started[0] = time.time()
-    server.adopt(None)
-    for process in list(_processes):
-        process.forget()
+    server.leave()
 
 
 def _at_exit() -> None:
@@ -548,7 +553,7 @@ def _at_exit() -> None:
         attempt("the broker of an application could not be closed", process.close)
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+forks.call_in_child(_begin_anew, forks.FILES)
 atexit.register(_at_exit)
 
 
@@ -558,6 +563,7 @@ atexit.register(_at_exit)
 def post_worker_init(worker: Any) -> None:
     """gunicorn's hook: the worker is ready; from it we know our limits, and when to go."""
     server.adopt(worker)
+    threads.find_home()
     # What is loaded by now stays. Python's full collections need not walk it again, which would also
     # make this worker's own what it shares with the master: 3.7 MB of a bare application.
     gc.collect()

@@ -6,11 +6,9 @@ From an event to the broker. Nothing about streams; neither Flask nor gevent.
 from __future__ import annotations
 
 import os
-import time
-import weakref
 from typing import Any
 
-from . import wire
+from . import forks, wire
 from .access.orders import Ordering
 from .brokers import Broker, open_broker
 from .errors import ConfigurationError
@@ -105,7 +103,7 @@ class Publishing(Ordering):
         cursor = self._store().append(channel, body, key)
         self._published += 1
         if self._published % RUN == 0:
-            time.sleep(0)
+            forks.sleep(0)
         return str(cursor)
 
 
@@ -135,26 +133,24 @@ class Publisher(Publishing):
         self._namespace = namespace or read_namespace(os.environ)
         self._opened = open_broker(url, namespace=self._namespace)
         self._is_closed = False
+        self._inherited: list[Broker] = []
         self.max_event_bytes = max_event_bytes
         if not self._opened.shared:
             raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
-        _publishers.add(self)
+        forks.follow(self)
 
     def _broker(self) -> Broker:
+        forks.notice_fork()
         return self._opened
 
     def close(self) -> None:
         self._is_closed = True
         self._opened.close()
 
-    def rest(self) -> None:
-        """Before a fork: SQLite's locks are the process's, a child would hold them in name only."""
-        self._opened.rest()
-
-    def forget(self) -> None:
-        """After a fork, in the child: what the parent opened, and locks that its threads hold, are the parent's."""
+    def disown(self) -> None:
+        """In a forked child: what the parent opened, and locks that its threads hold, are the parent's."""
         if not self._is_closed:
-            _inherited.append(self._opened)  # letting go of it here would close what the parent uses
+            self._inherited.append(self._opened)  # letting go of it here would close what the parent uses
             self._opened = open_broker(self._url, namespace=self._namespace)
 
     def __enter__(self) -> Publisher:
@@ -162,22 +158,3 @@ class Publisher(Publishing):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-# -- forks -------------------------------------------------------------------
-
-_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
-_inherited: list[Broker] = []
-
-
-def _before_fork() -> None:
-    for publisher in list(_publishers):
-        publisher.rest()
-
-
-def _after_fork() -> None:
-    for publisher in list(_publishers):
-        publisher.forget()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

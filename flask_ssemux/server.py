@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping
 
 from .callers import caller, find_in_main_thread, is_by_hand, is_tested, outermost
 from .errors import ConfigurationError
+from .gunicorn_child import leave_worker
 from .slots import SHARE, Slots, is_unlimited, of_gunicorn, of_others, of_unknown
 from .transports.choice import is_departure_noticed
 
@@ -29,6 +30,14 @@ def adopt(worker: Any) -> None:
     """Remember gunicorn's worker, as its ``post_worker_init`` hook gives it."""
     global _worker, _found
     _worker, _found = worker, None
+
+
+def leave() -> None:
+    """In a forked child: it is no worker, until a server says so."""
+    left = worker()
+    if left is not None:
+        leave_worker(left)
+    adopt(None)
 
 
 def worker() -> Any:

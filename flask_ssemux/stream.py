@@ -18,6 +18,7 @@ import sys
 import threading
 from typing import Callable, Iterator, NamedTuple, Protocol
 
+from . import forks
 from .errors import WrongState
 from .wire import LatestFrame
 
@@ -96,6 +97,16 @@ class Writer(Protocol):
         """End it now, without what waited."""
 
 
+class Connection(Protocol):
+    """The client's connection, where a transport waits on it."""
+
+    def sever(self) -> None:
+        """Cut it off, so that a write that hangs in it ends."""
+
+    def disown(self) -> None:
+        """In a forked child: let go of it, unnoticed by the client."""
+
+
 class Stream:
     """A client's frames on their way to its socket.
 
@@ -106,7 +117,7 @@ class Stream:
     """
 
     __slots__ = (
-        "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "sever", "on_closed",
+        "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "peer", "on_closed",
         "account", "queue", "sent_at", "file", "_writer", "_limits", "_bytes_in", "_bytes_out", "_deaf", "_dropped",
         "_prologue", "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
@@ -124,8 +135,8 @@ class Stream:
         #: When it ends by itself, and what it says then.
         self.ends_at: float | None = None
         self.farewell = b""
-        #: Set by the transport: cuts a write that does not end.
-        self.sever: Callable[[], None] = _nothing
+        #: Set by the transport that has one.
+        self.peer: Connection | None = None
         #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
         self.on_closed: Callable[[Stream], None] = _nothing
         self.account: Callable[[Stream], None] = _nothing
@@ -194,7 +205,9 @@ class Stream:
             self._stop(reason)
             if self._writer is not None:
                 self._writer.cut(self)
-        self.sever()
+        peer = self.peer
+        if peer is not None:
+            peer.sever()
 
     @property
     def replay(self) -> Iterator[bytes] | None:
@@ -271,7 +284,7 @@ class Stream:
         """Let a writer have it, with its connection; False if there is something to take first."""
         if self.queue or self._deaf or self._prologue is not None:
             return False
-        self.queue, self._wake, self.sever = None, None, _nothing
+        self.queue, self._wake, self.peer = None, None, None
         self._writer, self.file = writer, file
         return True
 
@@ -330,8 +343,19 @@ class Stream:
             self._drop()
             self._stop(reason)
             self._move(CLOSED)
-            self.sever = _nothing
+            self.peer = None
         self.on_closed(self)
+
+    def disown(self) -> None:
+        """In a forked child: the stream is the parent's. Nothing of it is sent, woken, or accounted for here."""
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            peer.disown()
+        self._deaf = self._dropped = True
+        self.state = CLOSED
+        self.queue = self._prologue = self._wake = self._writer = None
+        self.file = -1
+        self.on_closed = self.account = _nothing
 
     # ----------------------------------------------------------------------
 
@@ -423,6 +447,14 @@ class Stream:
         if state not in MOVES[self.state]:
             raise WrongState("a stream that is %s cannot become %s" % (self.state, state))
         self.state = state
+
+
+def _renew_lock() -> None:
+    global _ending
+    _ending = threading.RLock()
+
+
+forks.call_in_child(_renew_lock, forks.LOCKS)
 
 
 def _nothing(*_: object) -> None:

@@ -7,12 +7,12 @@ deliveries or reports for ever. What else is done about a failure is the caller'
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
 from typing import Any, Callable, ContextManager
 
+from . import forks
 from .quiet import Quiet
 
 log = logging.getLogger("flask_ssemux")
@@ -84,13 +84,13 @@ class Loop:
         self._pause = pause
         self._begin = begin
         self._end = end
-        #: The process in which it runs; None while it does not.
-        self._pid: int | None = None
+        #: The generation of the process in which it runs; None while it does not.
+        self._born: int | None = None
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs in this process: a greenlet lives on in a forked child, and ends there by itself."""
-        return self._pid == os.getpid()
+        """Whether it runs in this process: in a forked child it is halted."""
+        return self._born == forks.generation
 
     def start(self) -> None:
         """Start it, unless it runs. The caller holds the lock.
@@ -99,46 +99,47 @@ class Loop:
         """
         if self.is_running:
             return
-        self._pid = os.getpid()
+        self._born = forks.generation
         try:
-            threading.Thread(target=self._run, args=(self._pid,), name=self._name, daemon=True).start()
+            threading.Thread(target=self._run, args=(self._born,), name=self._name, daemon=True).start()
         except BaseException:
-            self._pid = None
+            self._born = None
             raise
 
-    def _run(self, pid: int) -> None:
+    def _run(self, born: int) -> None:
+        forks.halt_copy(born)
         try:
             attempt("%s began with an error" % self._name, self._begin)
-            while self._goes_on(pid):
+            while self._goes_on(born):
                 pass
         except BaseException:
-            self._pid = None  # whoever needs it next starts it again
+            self._born = None  # whoever needs it next starts it again
             raise
         finally:
-            if os.getpid() == pid:
+            if born == forks.generation:
                 attempt("%s ended with an error" % self._name, self._end)
 
-    def _goes_on(self, pid: int) -> bool:
+    def _goes_on(self, born: int) -> bool:
         """Take a turn, if one is needed; return whether there may be another."""
         try:
-            if not self._has_a_turn(pid):
+            if not self._has_a_turn(born):
                 return False
             if self._pause:
-                time.sleep(self._pause)
-            if os.getpid() == pid:
-                self._turn()
+                forks.sleep(self._pause)
+            self._turn()
         except BaseException as error:
+            if not is_end(error):
+                forks.halt_copy(born)
             survive("%s had an error, and goes on" % self._name, error)
-            time.sleep(PAUSE)
+            forks.sleep(PAUSE)
         return True
 
-    def _has_a_turn(self, pid: int) -> bool:
-        if os.getpid() != pid:
-            return False  # in a forked child: all that it works on is the parent's, its lock too
+    def _has_a_turn(self, born: int) -> bool:
         with self._lock:
             is_needed = self._is_needed()
+            forks.halt_copy(born)  # it may have waited
             if not is_needed:
-                self._pid = None
+                self._born = None
             return is_needed
 
 
@@ -152,4 +153,4 @@ def _renew_throttle() -> None:
     _throttle = Quiet()
 
 
-os.register_at_fork(after_in_child=_renew_throttle)
+forks.call_in_child(_renew_throttle, forks.LOCKS)

@@ -101,7 +101,6 @@ class Recheck:
         self.slot: int | None = None
         self._every = every
         self._asker = Asker(app, rules, self._tell_teardown)
-        self._quiet = Quiet()
         #: Looks that were not made.
         self.failed = 0
         self.forget()
@@ -109,6 +108,7 @@ class Recheck:
     def forget(self) -> None:
         """In a forked child: these streams are the parent's."""
         self._lock = threading.Lock()
+        self._quiet = Quiet()
         self._kept: dict[Stream, Kept] = {}  # in the order in which they are due
         #: Streams that are due and of a rule that hangs, or whose last look hung.
         self._suspects: deque[tuple[Stream, Kept]] = deque()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from .. import forks, threads
 from ..errors import ConfigurationError
 from ..redact import without_password
 from .base import Broker, Listener, Report
@@ -44,6 +45,13 @@ def open_broker(
         namespace = check_namespace(namespace) if namespace else None
     except ValueError as error:
         raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
+    made = _make_broker(url, history, folder, namespace)
+    threads.find_home()
+    forks.follow(made)
+    return made
+
+
+def _make_broker(url: str, history: History | None, folder: str | None, namespace: str | None) -> Broker:
     if url in ("memory:", "memory://"):
         return MemoryBroker(history or History())
     if url.startswith("sqlite:"):

@@ -8,6 +8,7 @@ the same code runs under ``flask run`` and in job processes.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
+from .. import forks, threads
 from ..errors import BrokerUnavailable
 from ..wire import OWN_PREFIX, Cursor
 from .merge import Merge
@@ -125,6 +127,47 @@ class Listener(NamedTuple):
     found: Callable[[], None]
 
 
+#: Methods that may be called from any thread.
+_GUARDED = {
+    "append", "head", "read_channels", "floors", "enroll",
+    "listen", "want", "drop", "hold", "release", "renew", "show_oldest", "oldest", "claim",
+    "report", "reports", "present", "presence", "figures", "close",
+}  # fmt: skip
+
+
+def _guard(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that any thread may call, and that a copied greenlet in a forked child does not return from."""
+
+    @functools.wraps(method)
+    def guarded(self: Broker, *args: Any, **kwargs: Any) -> Any:
+        if not threads.is_home():
+            return _carry_out(functools.partial(method, self, *args, **kwargs))
+        born = forks.generation
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            if born != forks.generation:
+                forks.halt_copy(born)
+
+    return guarded
+
+
+def _carry_out(call: Callable[[], Any]) -> Any:
+    """Make the call in gevent's loop: this is a thread beside it."""
+    try:
+        return threads.carry_out(call, WAIT, 2 * WAIT + 1.0)
+    except threads.NotTaken:
+        raise BrokerUnavailable(
+            "a thread beside gevent's loop called, and the loop, which makes the call, was blocked for %g s; nothing "
+            "was done: docs/blocking.md says how to find what blocks it" % WAIT
+        ) from None
+    except threads.Unanswered:
+        raise BrokerUnavailable(
+            "a thread beside gevent's loop called, and the loop, which makes the call, did not answer in %g s; nobody "
+            "can tell whether it was done: docs/blocking.md says how to find what blocks it" % (2 * WAIT + 1.0)
+        ) from None
+
+
 class Broker:
     """Keeps the order and the history of events and carries them between processes.
 
@@ -133,7 +176,8 @@ class Broker:
     event are one atomic step.
 
     Safety: every method may be called from any thread or greenlet of the process that
-    made the broker, and of no other process: make a broker after the fork. Nothing is
+    made the broker, and of no other process: make a broker after the fork. A method that an engine
+    defines is wrapped for that here (``_guard``): engines do nothing about it. Nothing is
     opened before the first call of a method.
 
     After ``close`` every method raises ``BrokerClosed``; ``close`` itself may be called again.
@@ -144,6 +188,11 @@ class Broker:
 
     #: Where the events are, in words: two brokers with the same have the same events. "" where no other can have them.
     store = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in _GUARDED & set(vars(cls)):
+            setattr(cls, name, _guard(vars(cls)[name]))
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         """Number, store and announce one event; trim the channel's history.
@@ -331,8 +380,14 @@ class Broker:
         """Calls of this process that wait for the store's answer now, where the engine has such."""
         return 0
 
-    def rest(self) -> None:
-        """Let go of what is open until the next call; before a fork, which the open things would not survive."""
+    def prepare_fork(self) -> None:
+        """Before a fork: close what must not be inherited. Waits for a fraction of a second at most."""
+
+    def finish_fork(self) -> None:
+        """After a fork, in the parent: go on."""
+
+    def disown(self) -> None:
+        """In a forked child: the broker is the parent's, and of no use here. Nothing of it may be felt there."""
 
     def close(self) -> None:
         """Stop delivering and let go of everything that is open."""

@@ -157,6 +157,9 @@ class MemoryBroker(Broker):
                 "held": sum(self._places.values()),
             }
 
+    def disown(self) -> None:
+        self._closed = True
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

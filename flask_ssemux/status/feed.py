@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .. import wire
+from .. import forks, wire
 from ..brokers import Report
 from ..errors import BrokerError
 from ..lifecycle import Process
@@ -31,7 +31,8 @@ class Feed:
         self._process = process
         self._streams: set[Stream] = set()
         self._changing = threading.Lock()
-        self._loop = Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._tell, EVERY)
+        self._loop = self._new_loop()
+        forks.follow(self)
 
     def look(self, past: bool = True) -> dict[str, Any]:
         """All there is to see now; of this worker alone, while the broker is away. Blocks for some seconds then.
@@ -64,6 +65,15 @@ class Feed:
                 self._streams.add(stream)
                 self._loop.start()
         return stream
+
+    def disown(self) -> None:
+        """In a forked child: these streams are the parent's."""
+        self._streams = set()
+        self._changing = threading.Lock()
+        self._loop = self._new_loop()
+
+    def _new_loop(self) -> Loop:
+        return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._tell, EVERY)
 
     def _left(self, stream: Stream) -> None:
         self._process.on_closed(stream)

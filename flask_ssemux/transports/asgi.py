@@ -71,6 +71,10 @@ class ASGIPeer(Peer):
             self._call(listening.cancel)
         super().close()
 
+    def disown(self) -> None:
+        self._listening = None
+        super().disown()
+
     def _call(self, function: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(function)

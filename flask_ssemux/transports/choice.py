@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Any, Mapping, MutableMapping
 
+from .. import forks
 from ..callers import is_by_hand, is_tested
 from ..options import log
 from ..stream import Stream
@@ -94,6 +95,14 @@ def handed_over() -> int:
 
 _warned: set[str] = set()
 _warning = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _warning
+    _warning = threading.Lock()
+
+
+forks.call_in_child(_renew_lock, forks.LOCKS)
 
 
 def _warn(obstacle: str) -> None:

@@ -32,7 +32,7 @@ class GeneratorTransport:
         # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB as long as the stream is open.
         environ.pop("wsgi.early_hints", None)
         self._waiting: GreenletWait | ThreadWait | None = None
-        stream.sever = self._peer.sever
+        stream.peer = self._peer
 
     def __iter__(self) -> GeneratorTransport:
         return self
@@ -78,6 +78,10 @@ class GeneratorTransport:
 
     def client_left(self) -> None:
         self._stream.abort("its client left")
+
+    def disown(self) -> None:
+        if self._waiting is not None:
+            self._waiting.disown()
 
 
 class TimedTransport(GeneratorTransport):

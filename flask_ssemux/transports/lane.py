@@ -15,6 +15,7 @@ from itertools import islice
 from gevent import spawn
 from gevent.monkey import get_original
 
+from .. import forks
 from ..stream import Stream
 from ..wire import LatestFrame
 from .watch import LEFT, Watch
@@ -73,6 +74,7 @@ class Lane:
         """In a forked child: these connections are the parent's, and end when it ends them."""
         for file in self._streams:
             _close(file)
+        self._streams = {}
 
     # -- the stream's side: see stream.Writer --------------------------------
 
@@ -197,4 +199,4 @@ def _forget() -> None:
     _lanes.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+forks.call_in_child(_forget, forks.FILES)

@@ -11,6 +11,7 @@ import socket
 import stat
 from typing import Any, Iterator, Mapping, Protocol
 
+from .. import forks
 from ..stream import WRITE_TIMEOUT
 
 #: Where servers put it by name: gunicorn, and Werkzeug's development server since 2.0.
@@ -35,6 +36,9 @@ class Watching(Protocol):
 
     def client_left(self) -> None:
         """Called once, from gevent's loop, from the waiting thread, or from the server's."""
+
+    def disown(self) -> None:
+        """In a forked child: nobody is to be woken; the connection is the parent's."""
 
 
 class Peer:
@@ -97,6 +101,10 @@ class Peer:
     def close(self) -> None:
         """The request is over: the server may give its objects, and the file's number, to another one."""
         self.socket = None
+
+    def disown(self) -> None:
+        """In a forked child: the connection is the parent's, and ends here without being closed."""
+        forks.replace_file(self.file)
 
     def _shut(self, how: int) -> None:
         file = self.file

@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping
 from .. import wire
 from ..stream import Stream
 from .asgi import open_peer
-from .waiting import new_wait
+from .waiting import GreenletWait, ThreadWait, new_wait
 
 #: Seconds in which a burst becomes one answer.
 GATHER = 0.02
@@ -40,6 +40,7 @@ class Poll:
         self._is_answered = False
         #: What the client missed: as long as its page is here, it counts as held.
         self._replay: Iterator[bytes] | None = None
+        self._waiting: GreenletWait | ThreadWait | None = None
 
     def __iter__(self) -> Poll:
         return self
@@ -75,6 +76,9 @@ class Poll:
     def client_left(self) -> None:
         self._stream.abort("its client left")
 
+    def disown(self) -> None:
+        if self._waiting is not None:
+            self._waiting.disown()
     def _leave(self) -> None:
         self._peer.close()
         self._stream.gone("its poll was answered")
@@ -89,11 +93,12 @@ class Poll:
         return b"".join(taken)
 
     def _wait(self) -> None:
-        waiting = new_wait(self._peer, self)
+        waiting = self._waiting = new_wait(self._peer, self)
         try:
             while self._stream.park(waiting.wake):
                 waiting.wait()
         finally:
+            self._waiting = None
             waiting.close()
         if not self._stream.is_over:
             time.sleep(GATHER)

@@ -6,11 +6,11 @@ One way for greenlets, in a process that gevent has patched; one for threads, un
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 from typing import Any
 
+from .. import forks
 from .peer import Peer, Watching
 
 #: Files that a stream in a thread has open: its connection, and the pair that wakes it.
@@ -61,6 +61,13 @@ class Departures:
         if self._heard.pop(file, None) is not None and self._watch is not None:
             self._watch.remove(file)
 
+    def disown(self) -> None:
+        """In a forked child: these clients are the parent's."""
+        for file, who in self._heard.items():
+            who.disown()
+            forks.replace_file(file)
+        self._heard = {}
+
     def _told(self, file: int, events: int) -> None:
         who = self._heard.get(file)
         if who is not None:
@@ -77,7 +84,19 @@ def departures() -> Departures:
     return _departures[0]
 
 
-os.register_at_fork(after_in_child=_departures.clear)
+def forget_departure(file: int) -> None:
+    """Nobody wants to hear of this client any more; -1 is none."""
+    if file >= 0:
+        departures().remove(file)
+
+
+def _disown() -> None:
+    for found in _departures:
+        found.disown()
+    _departures.clear()
+
+
+forks.call_in_child(_disown, forks.FILES)
 
 
 class GreenletWait:
@@ -113,8 +132,12 @@ class GreenletWait:
         if greenlet is not None:
             greenlet.switch()
 
+    def disown(self) -> None:
+        """In a forked child: a wake that is on its way comes too late."""
+        self._greenlet, self._file = None, -1
+
     def close(self) -> None:
-        departures().remove(self._file)
+        forget_departure(self._file)
 
 
 class ThreadWait:
@@ -146,6 +169,9 @@ class ThreadWait:
         except BlockingIOError:
             if self._peer.has_left():
                 self._who.client_left()
+
+    def disown(self) -> None:
+        """In a forked child: its thread is not there."""
 
     def close(self) -> None:
         self._inner.close()

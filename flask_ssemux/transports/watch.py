@@ -6,14 +6,13 @@ stream, which nobody reads. Imported only where gevent is in use. What a file is
 
 from __future__ import annotations
 
-import os
 import select
-import weakref
 from typing import Any, Callable
 
 from gevent import get_hub
 from gevent.monkey import get_original
 
+from .. import forks
 from ..supervise import attempt
 
 #: The client's end was closed, or is no more. Told once, and never for bytes that it sends.
@@ -53,7 +52,7 @@ class Watch:
         self._epoll = _real_select("epoll")()
         self._watcher = self._hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._look)
-        _all.add(self)
+        forks.follow(self)
 
     @property
     def is_here(self) -> bool:
@@ -78,6 +77,10 @@ class Watch:
         except OSError:
             pass  # it is closed
 
+    def disown(self) -> None:
+        """In a forked child: the set is the parent's, and what is changed in it here would be changed there."""
+        self.close()
+
     def close(self) -> None:
         self._watcher.stop()
         self._watcher.close()
@@ -87,16 +90,3 @@ class Watch:
         for file, events in self._epoll.poll(0):
             # gevent stops a watcher whose callback raises, and the kernel tells of each departure once.
             attempt("what happened to a client's connection was not dealt with", self._tell, file, events)
-
-
-_all: weakref.WeakSet[Watch] = weakref.WeakSet()
-
-
-def _forget() -> None:
-    """In a forked child: the set is the parent's, and what is changed in it here would be changed there."""
-    for watch in list(_all):
-        watch.close()
-    _all.clear()
-
-
-os.register_at_fork(after_in_child=_forget)

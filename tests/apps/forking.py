@@ -1,11 +1,19 @@
-"""The lab, with a view that forks its worker and says what its child has open."""
+"""The lab, with views that fork its worker in all ways: one says what its child has open, one has it do a job."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import socket
+import subprocess
+import sys
+import time
 
-from flask import jsonify
+import gevent.monkey
+import gevent.os
+from flask import jsonify, request
 
+import flask_ssemux
 from tests.apps import lab
 
 
@@ -25,10 +33,110 @@ def create_app():
         found = int(os.read(reader, 100))
         os.close(reader)
         os.close(writer)
-        # The one that asks is gunicorn's still, and a fork in the middle of a request has it.
-        return jsonify(sockets=found - 1, of=len(ours))
+        return jsonify(sockets=found, of=len(ours))
+
+    @app.route("/job/<way>")
+    def job(way):
+        """Have a child do a job, in one of these ways; its report comes to be in the instance folder."""
+        report = os.path.join(app.instance_path, "report of " + way)
+        port = int(request.args["port"])
+        started[way] = WAYS[way](lambda: work(app, way, report, port))
+        return jsonify(pid=os.getpid())
+
+    @app.route("/nap")
+    def nap():
+        """A page that takes longer than the children need to begin."""
+        time.sleep(0.5)
+        return jsonify(pid=os.getpid())
+
+    old = "/old/ticking"
+    app.add_url_rule(old, "ticking", flask_ssemux.streaming(ticking))
 
     return app
+
+
+started = {}
+
+
+def ticking():
+    """An old stream whose generator works now and then."""
+    try:
+        for number in range(1000):
+            time.sleep(0.25)
+            yield "data: %d of %d\n\n" % (number, os.getpid())
+    finally:
+        print("a generator ended in", os.getpid(), flush=True)
+
+
+def work(app, way, report, port):
+    """What a job does: it opens a file and a connection of its own, and tells how far it is. It takes longer than
+    gunicorn's loop, copied with all others, needs to see that this process is not its master's child."""
+    third_party = socket.create_connection(("127.0.0.1", port))
+    with open(report + ".part", "w") as file, app.app_context():
+        file.write("begun\n")
+        for done in range(3):
+            flask_ssemux.publish("room:1", "%s %d" % (way, done))
+            time.sleep(0.5)
+        file.write("done\n")
+    third_party.sendall(way.encode())
+    third_party.close()
+    os.rename(report + ".part", report)
+
+
+def by_process(job):
+    child = multiprocessing.get_context("fork").Process(target=job)
+    child.start()
+    return child
+
+
+def by_pool(job):
+    pool = multiprocessing.get_context("fork").Pool(1, initializer=job)
+    pool.close()
+    return pool
+
+
+def by_fork(job, fork=os.fork):
+    child = fork()
+    if child == 0:
+        try:
+            job()
+        finally:
+            os._exit(0)
+    return child
+
+
+def by_fork_and_sys_exit(job):
+    """gunicorn catches the SystemExit of a view."""
+    child = os.fork()
+    if child == 0:
+        job()
+        sys.exit()
+    return child
+
+
+def by_preexec(job):
+    return subprocess.Popen(["true"], preexec_fn=job)
+
+
+def by_subprocess(job):
+    """Nothing of the job: a program that is started, as the most usual fork of all."""
+    subprocess.run(["true"], check=True)
+
+
+def by_greenlet(job):
+    """A fork while this request's greenlet waits for another one's."""
+    return gevent.spawn(by_fork, job)
+
+
+def by_gevent(job):
+    return by_fork(job, gevent.os.fork)
+
+
+def by_original(job):
+    return by_fork(job, gevent.monkey.get_original("os", "fork"))
+
+
+WAYS = {name[3:]: way for name, way in list(globals().items()) if name.startswith("by_")}
 
 
 def _sockets():

@@ -768,7 +768,7 @@ def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(mak
     """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
     process = make_app().extensions["ssemux"].process
     lifecycle.worker_exit(None, None)
-    process.forget()  # as in the child, after the fork
+    process.disown()  # as in the child, after the fork
     stream = process.mux.open(("a",), None)
     lifecycle.worker_exit(None, None)
     assert stream.reason == lifecycle.STOPPING

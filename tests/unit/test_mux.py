@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -590,7 +591,7 @@ def test_a_broken_stream_costs_no_other_its_event(make, many, monkeypatch):
     for client in [Client(broken)] + clients:
         client.events()
     broken.park(lambda: raises(OSError("it cannot be woken")))
-    broken.sever = lambda: raises(OSError("it cannot be severed"))
+    broken.peer = SimpleNamespace(sever=lambda: raises(OSError("it cannot be severed")))
     publish(mux, "a", "first")
     publish(mux, "a", "second")
     for client in clients:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 import socket
 import time
+import weakref
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
+from ... import forks
 from ...errors import ConfigurationError
 from ...redact import without_password
 from ..base import WAIT
@@ -60,10 +62,25 @@ class Address:
         :raises redis.RedisError: the server cannot be reached.
         """
         made = self._pool.make_connection()
+        _connections.add(made)
         # A server that is there answers in milliseconds; one that hangs may use up LEAST more than was left.
         made.socket_timeout = made.socket_connect_timeout = max(LEAST, deadline - time.monotonic())
         made.connect()
         return made
+
+
+_connections: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child: the connections are the parent's. A copied greenlet that waits for an answer finds the end."""
+    for connection in list(_connections):
+        sock = getattr(connection, "_sock", None)
+        if sock is not None:
+            forks.replace_file(sock.fileno())
+
+
+forks.call_in_child(_let_go, forks.FILES)
 
 
 def _without_ours(url: str) -> tuple[str, dict[str, str]]:

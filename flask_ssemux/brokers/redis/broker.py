@@ -42,7 +42,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import threading
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
@@ -94,15 +93,7 @@ class RedisBroker(Broker):
         self._candidate = base.new_epoch()
         self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
         self._closed = False
-        self._process = 0
-        self._lines: list[tuple[Line, Line]] = []
-        self._be_of_this_process()
-
-    def _be_of_this_process(self) -> None:
-        """A child of a fork has connections, and a name, of its own: what it inherited is its parent's."""
-        self._process = os.getpid()
-        self._writing, self._reading = lines = Line(self._address), Line(self._address, READS)
-        self._lines.append(lines)  # also the parent's: letting go of them here would be felt there
+        self._writing, self._reading = Line(self._address), Line(self._address, READS)
         self._noting = threading.Lock()
         self._places = Places(self)
         self._name = base.new_holder()
@@ -113,7 +104,6 @@ class RedisBroker(Broker):
         self._tail: Tail | None = None
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
-        self._look_where()
         slot = self._take_slot()
         try:
             tries = int(not self._has_rights)
@@ -214,7 +204,6 @@ class RedisBroker(Broker):
         return bool(self.call(scripts.CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
     def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
-        self._look_where()
         self._is_enrolled = True
         others = self._enroll(name, key, script_name)
         dead = [other.holder for other in others if base.is_dead(other.holder)]
@@ -232,7 +221,6 @@ class RedisBroker(Broker):
             log.debug("the application's end not told: %s", error)
 
     def report(self, figures: dict[str, Any]) -> None:
-        self._look_where()
         self._has_reported = True
         self._report(json.dumps(figures))
 
@@ -247,7 +235,6 @@ class RedisBroker(Broker):
         return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
 
     def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
-        self._look_where()
         self._is_present = True
         said = [value for (channel, user), count in streams.items() for value in (channel, user, count)]
         return bool(self.call(scripts.PRESENT, self._name, int(lasts * 1000), int(anew), next(self._tokens), *said)[2])
@@ -282,24 +269,24 @@ class RedisBroker(Broker):
     def waiting(self) -> int:
         return self._writing.waiting + self._reading.waiting
 
-    def rest(self) -> None:
-        self._writing.close()
-        self._reading.close()
+    def disown(self) -> None:
+        self._closed = True  # its connections end in a child by themselves: see ``address.py``
 
     def close(self) -> None:
         if self._closed:
             return
         self._places.give_all_back()
-        if self._has_reported and self._process == os.getpid():
+        if self._has_reported:
             self._report("")
-        if self._is_present and self._process == os.getpid():
+        if self._is_present:
             self._say_absent()
-        if self._is_enrolled and self._process == os.getpid():
+        if self._is_enrolled:
             self._unenroll()
         self._closed = True
         if self._tail is not None:
             self._tail.close()
-        self.rest()
+        self._writing.close()
+        self._reading.close()
 
     # ----------------------------------------------------------------------
 
@@ -333,24 +320,18 @@ class RedisBroker(Broker):
         :raises BrokerUnavailable: there was none within ``WAIT`` seconds.
         """
         self._check_open()
-        self._look_where()
         using = self._reading if line == "reading" else self._writing
         return using.result(using.submit(script, self._told() + values))
 
     def ask(self, script: Script, *values: Any) -> Callable[[], Any]:
         """Put a call behind those that were asked before, at once; what is returned waits for its answer."""
         self._check_open()
-        self._look_where()
         line = self._writing
         return partial(line.result, line.submit(script, self._told() + values))
 
     def _told(self) -> tuple[Any, ...]:
         """What every script is told."""
         return (1, self._life, *self._known, self._candidate, *self._history)
-
-    def _look_where(self) -> None:
-        if self._process != os.getpid():
-            self._be_of_this_process()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from typing import Any
 
+from ... import forks
 from ..base import WAIT
 from .address import LEAST, Address, driver
 from .scripts import Script
@@ -151,8 +152,10 @@ class Line:
         assert call.turn is not None
         try:
             # Its answer may have come between the two lines above. No leader forgets a call: the time is a last resort.
+            born = forks.generation
             if not call.is_done:
                 call.turn.wait(WAIT)
+            forks.halt_copy(born)
         except BaseException:
             call.is_abandoned = True
             with self._lock:
@@ -189,6 +192,7 @@ class Line:
 
     def _exchange(self) -> None:
         """Send what waits, and take an answer."""
+        born = forks.generation
         try:
             self._drop_late()
             if self._connection is None and self.waiting:
@@ -197,6 +201,7 @@ class Line:
             if self._sent:
                 self._receive()
         except (driver.RedisError, OSError) as error:
+            forks.halt_copy(born)  # in a child the connection broke
             self._recover(error)
 
     def _drain(self) -> None:
@@ -282,7 +287,7 @@ class Line:
         elif not was_doubted and not isinstance(error, driver.exceptions.NoScriptError):
             self._fail_before(now + self._pause, error)
             if self.waiting:
-                time.sleep(self._pause)
+                forks.sleep(self._pause)
                 self._pause = min(self._pause * 2, 5 * PAUSE)
 
     def _fail_before(self, moment: float, error: object) -> None:

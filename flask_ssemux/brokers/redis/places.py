@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Iterable
 
+from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...quiet import Quiet
 from .. import base
@@ -129,7 +130,9 @@ class Places:
             self._is_told = True
 
     def _tell_waiting(self) -> None:
+        born = forks.generation
         while True:
+            forks.halt_copy(born)
             with self._counting:
                 keys, self._to_tell = list(self._to_tell), set()
                 self._is_told = not keys

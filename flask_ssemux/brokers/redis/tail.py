@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
+from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...supervise import attempt, survive
 from ...wire import Cursor
@@ -86,11 +87,11 @@ class Tail:
     # -- the thread --------------------------------------------------------
 
     def run(self) -> None:
-        pause = BACK_OFF / 16
+        pause, born = BACK_OFF / 16, forks.generation
         while not self._closed:
             began = time.monotonic()
             try:
-                self._session()
+                self._session(born)
             except BrokerClosed:
                 return
             except (BrokerUnavailable, driver.RedisError, OSError) as error:
@@ -103,10 +104,14 @@ class Tail:
             with self._changed:
                 if not self._closed:
                     self._changed.wait(pause * random.uniform(0.5, 1.0))
+            forks.halt_copy(born)
             pause = min(pause * 2, BACK_OFF)
 
-    def _session(self) -> None:
-        """Hear, from one connection, until it breaks: subscribe, read what was missed, then live."""
+    def _session(self, born: int) -> None:
+        """Hear, from one connection, until it breaks: subscribe, read what was missed, then live.
+
+        :param born: this process's generation; in a forked child the connection breaks, and this does not return.
+        """
         subscription = Subscription(self._broker._address, self._broker._announced, self._changed)
         try:
             with self._changed:
@@ -118,6 +123,7 @@ class Tail:
             while not self._closed:
                 self._hear(subscription, run)
         finally:
+            forks.halt_copy(born)
             with self._changed:
                 self._subscription = None
                 subscription.close()

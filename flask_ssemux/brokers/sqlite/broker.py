@@ -12,15 +12,22 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
+from ... import threads
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...wire import Cursor
 from .. import base
 from ..base import Application, Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
-from .connection import is_busy, is_full, may_be_full
+from .connection import is_busy, is_full, mark_inherited, may_be_full
 from .file import File, Known
 from .leap import Voids
 from .reserve import Reserve
 from .tail import Tail
+
+#: Seconds that a fork waits for another thread that uses the file. Under gevent it does not wait.
+FORK_WAIT = 0.1
+
+#: Files that a child inherited while they were used. They are kept for ever: to close one would run its statements.
+_inherited: list[File] = []
 
 
 class SQLiteBroker(Broker):
@@ -43,6 +50,7 @@ class SQLiteBroker(Broker):
         self._voids = Voids()
         self._reserve: Reserve | None = None
         self._closed = False
+        self._is_resting = self._is_disturbed = False
 
     def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._opened() as file:
@@ -177,12 +185,33 @@ class SQLiteBroker(Broker):
         self._file.deadline = deadline
         return self._file
 
-    def rest(self) -> None:
-        if self._lock.acquire(timeout=base.WAIT):
-            try:
-                self._close_file()
-            finally:
-                self._lock.release()
+    # -- forks: SQLite's locks are the process's, and a child that inherits a connection has them in name only --------
+
+    def prepare_fork(self) -> None:
+        """Close the file, and keep others from opening it until the fork is over."""
+        if threads.acquire_soon(self._lock, FORK_WAIT):
+            self._is_resting = True
+            self._close_file()
+        elif threads.runs_greenlets() and self._file is not None:
+            self._is_disturbed = True
+            self._file.close()  # whoever has the lock waits for others: no statement of theirs is being run
+
+    def finish_fork(self) -> None:
+        was_resting, self._is_resting = self._is_resting, False
+        was_disturbed, self._is_disturbed = self._is_disturbed, False
+        if was_resting:
+            self._lock.release()
+        elif was_disturbed and self._file is not None:
+            self._file.reopen()
+
+    def disown(self) -> None:
+        self._closed = True
+        is_open = self._file is not None and not self._is_disturbed
+        if is_open and self._lock.acquire(False):  # nobody was using it: as in uWSGI's master
+            self._close_file()
+        elif is_open and self._file is not None:
+            _inherited.append(self._file)
+            mark_inherited(self._file.place)
 
     def _open(self, deadline: float) -> File:
         if self._reserve is None:

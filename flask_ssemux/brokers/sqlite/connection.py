@@ -6,8 +6,9 @@ import os
 import sqlite3
 import stat
 import time
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
+from ... import forks
 from ..base import log
 
 #: What belongs to a database beside its file.
@@ -44,10 +45,11 @@ def _close_to_others(path: str) -> None:
 
 
 def connect(path: str, deadline: float) -> sqlite3.Connection:
+    check_inheritance(path)
     # timeout=0: SQLite's own wait would stop every greenlet of the worker; we wait in Python.
     made = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        run_patiently(made, deadline, "PRAGMA journal_mode = WAL")
+        run_patiently(lambda: made, deadline, "PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = NORMAL")
         # Debian's SQLite overwrites all that is deleted: a delete would need as much room in the log as it gives back.
         made.execute("PRAGMA secure_delete = FAST")
@@ -59,18 +61,43 @@ def connect(path: str, deadline: float) -> sqlite3.Connection:
 
 
 def run_patiently(
-    connection: sqlite3.Connection, deadline: float, statement: str, values: Sequence[Any] = ()
+    connection: Callable[[], sqlite3.Connection], deadline: float, statement: str, values: Sequence[Any] = ()
 ) -> sqlite3.Cursor:
-    """Run a statement that may find the store busy, until the deadline."""
+    """Run a statement that may find the store busy, until the deadline.
+
+    :param connection: gives the connection, which may be another one after each wait.
+    """
     pause = 0.0005
     while True:
         try:
-            return connection.execute(statement, values)
+            return connection().execute(statement, values)
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() + pause > deadline:
                 raise
-        time.sleep(pause)
+        forks.sleep(pause)
         pause = min(pause * 2, 0.02)
+
+
+#: Files of which this process inherited a connection that it cannot close.
+_inherited: set[tuple[int, int]] = set()
+
+
+def mark_inherited(place: tuple[int, int] | None) -> None:
+    """SQLite counts the locks of a file for a process: here it believes in those of the parent's connection."""
+    if place is not None:
+        _inherited.add(place)
+
+
+def check_inheritance(path: str) -> None:
+    """Refuse a file whose locks this process would have in name only.
+
+    :raises sqlite3.OperationalError: it is one.
+    """
+    if _inherited and find_place(path) in _inherited:
+        raise sqlite3.OperationalError(
+            "this process was forked while another thread of its parent used the store, which SQLite's locks do not "
+            "survive; fork again, or publish from the parent"
+        )
 
 
 def is_busy(error: Exception) -> bool:

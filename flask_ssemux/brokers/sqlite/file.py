@@ -92,6 +92,10 @@ class File:
     def known(self) -> Known:
         return Known(self.place, self.epoch, self.events.newest)
 
+    def reopen(self) -> None:
+        """Connect anew: the file was closed, for a fork, while its user waited for others."""
+        self._writer, self._reader = self._connect(), self._connect()
+
     def is_in_place(self) -> bool:
         now = time.monotonic()
         if now - self._checked_at < FILE_CHECK:
@@ -103,10 +107,10 @@ class File:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        run_patiently(self._writer, self.deadline, "BEGIN IMMEDIATE")
+        run_patiently(lambda: self._writer, self.deadline, "BEGIN IMMEDIATE")
         try:
             yield
-            run_patiently(self._writer, self.deadline, "COMMIT")
+            run_patiently(lambda: self._writer, self.deadline, "COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -115,7 +119,7 @@ class File:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """All statements within see the store as of one moment."""
-        run_patiently(self._reader, self.deadline, "BEGIN")
+        run_patiently(lambda: self._reader, self.deadline, "BEGIN")
         try:
             yield
         finally:
@@ -130,7 +134,7 @@ class File:
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement that only reads, in a transaction of ``reading`` or alone."""
-        return run_patiently(self._reader, self.deadline, statement, values)
+        return run_patiently(lambda: self._reader, self.deadline, statement, values)
 
     # -- room on the disk ----------------------------------------------------
 

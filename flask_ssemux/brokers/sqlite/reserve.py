@@ -11,6 +11,7 @@ import os
 import stat
 import time
 
+from ... import forks
 from .connection import create_file
 
 #: Bytes that are kept, and the part of a small disk.
@@ -63,7 +64,7 @@ class Reserve:
         """Be one of those that have it open; a process that was alone is no longer."""
         pause, self._has_lock = 0.001, True
         while not self._lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
-            time.sleep(pause)
+            forks.sleep(pause)
             pause = min(pause * 2, 0.02)
 
     def _lock(self, kind: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...supervise import attempt, survive
 from ...wire import Cursor
@@ -34,9 +35,10 @@ class Tail:
         self._lost = False
 
     def run(self) -> None:
-        broker, pause = self._broker, POLL
+        broker, pause, born = self._broker, POLL, forks.generation
         while not broker._closed:
             broker._poke.wait(pause)
+            forks.halt_copy(born)
             broker._poke.clear()
             try:
                 self._look()

@@ -1,0 +1,165 @@
+"""A view forks its worker, in all ways, while clients have streams: the child does its job and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.harness.waiting import until
+
+APP = "tests.apps.forking:create_app()"
+GREENLETS = ("process", "fork", "fork_and_sys_exit", "greenlet", "gevent", "original", "preexec")
+#: A pool reads its results in a way that stops gevent's loop for ever.
+THREADS = ("process", "pool", "fork", "preexec")
+
+
+class ThirdParty:
+    """A server of somebody else's, to which each child connects."""
+
+    def __init__(self):
+        self.received = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+
+    def _read(self, connection):
+        with connection, connection.makefile("rb") as file:
+            self.received.append(file.read().decode())
+
+    def close(self):
+        self._server.close()
+
+
+@pytest.fixture
+def third_party():
+    made = ThirdParty()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(request):
+    """The worker that forks, by its server, its transport and its broker."""
+    server, _, broker = request.param.partition(", ")
+    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
+    if server == "threads":
+        return request.getfixturevalue("serve_threads")(APP, env=env), THREADS
+    return request.getfixturevalue("serve")(APP, env=env, transport=server), GREENLETS
+
+
+@pytest.mark.parametrize(
+    "worker",
+    ["handoff, sqlite", "generator, sqlite", "handoff, redis", "generator, redis", "threads, sqlite"],
+    indirect=True,
+)
+def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, instance_env):
+    site, ways = worker
+    streams = [site.stream("/events?channel=room:1", user="u%d" % n, version=("1.0", "1.1")[n % 2]) for n in range(6)]
+    old = site.stream("/old/ticking")
+    for stream in streams:
+        stream.wait_for(b"ssemux.hello", 3)
+    old.wait_for(b"data:", 3)
+    pid = site.get("/ping")["pid"]
+    pages = []
+
+    def visit():
+        pages.append(site.get("/nap")["pid"])
+
+    waiting = threading.Thread(target=visit)
+    waiting.start()
+    for way in (*ways, "subprocess"):
+        assert site.get("/job/%s?port=%d" % (way, third_party.port))["pid"] == pid
+    waiting.join()
+    sent = ["page %d" % number for number in range(20)]
+    for data in sent:
+        site.publish("room:1", data)
+        pages.append(site.get("/ping")["pid"])
+        time.sleep(0.1)
+
+    folder = instance_env["INSTANCE_PATH"]
+    reports = [os.path.join(folder, "report of " + way) for way in ways]
+    until(lambda: all(map(os.path.exists, reports)), 10, lambda: str((os.listdir(folder), site.server.log_tail())))
+    assert {Path(report).read_text() for report in reports} == {"begun\ndone\n"}
+    until(lambda: sorted(third_party.received) == sorted(ways), 5, lambda: str(third_party.received))
+
+    site.publish("room:1", "last")
+    sent += ["last", *("%s %d" % (way, done) for way in ways for done in range(3))]
+    for stream in streams:
+        stream.wait_for(b"data: last", 5)
+        assert Counter(event.data for event in stream.events("message")) == Counter(sent)
+        assert stream.ended is None and stream.longest_silence() < 2.5
+    assert {event.data.split(" of ")[1] for event in old.events("message")} == {str(pid)}
+    assert set(pages) == {pid}
+
+    figures = site.figures()
+    assert (figures["pid"], figures["streams"], figures["guests"], figures["held"]) == (pid, 6, 1, 6)
+    if "SSEMUX_BROKER" not in site.server.env:
+        with open(os.path.join(folder, "ssemux.sqlite3"), "rb") as file:
+            assert file.read(16) == b"SQLite format 3\0"
+    assert "a generator ended" not in site.server.log
+    assert "/flask_ssemux/" not in site.server.log  # in a traceback
+    until(lambda: not descendants(pid), 10, "a child is left")
+    for stream in (*streams, old):
+        stream.close()
+
+
+def descendants(pid):
+    """The living children of a process."""
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [child for child in file.read().split() if not is_dead(child)]
+
+
+def is_dead(pid):
+    try:
+        with open("/proc/%s/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_program_is_started_at_once_while_redis_hangs(serve, redis_server):
+    """A view that starts one does not wait for another's answer."""
+    site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        redis_server.pause()
+        try:
+            waits = threading.Thread(target=lambda: json.dumps(try_to_publish(site)))
+            waits.start()
+            time.sleep(0.2)
+            began = time.monotonic()
+            site.get("/job/subprocess?port=0")
+            assert time.monotonic() - began < 0.5
+        finally:
+            redis_server.resume()
+        waits.join()
+
+
+def try_to_publish(site):
+    try:
+        return site.publish("room:1", "waits")
+    except OSError as error:
+        return str(error)
+
+
+def test_a_child_that_publishes_into_its_own_memory_is_told(serve, third_party):
+    site = serve(APP, env={"SSEMUX_BROKER": "memory:"})
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        site.get("/job/process?port=%d" % third_party.port)
+        site.server.wait_log("SSEMUX_BROKER='memory:' stays in one process, and this one was forked", 5)

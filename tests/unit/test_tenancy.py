@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client, EnvironBuilder
+from werkzeug.wrappers import Response
 
 import flask_ssemux
 from flask_ssemux.brokers import absolute_url
@@ -108,7 +109,7 @@ def site(make):
 
     def begin(**configs):
         shop, office = (add_views(make("app", **configs.get(name, {}))) for name in ("shop", "office"))
-        return Client(DispatcherMiddleware(shop, {"/office": office}))
+        return Client(DispatcherMiddleware(shop, {"/office": office}), Response)
 
     return begin
 
@@ -152,7 +153,7 @@ def test_mounted_applications_that_share_on_purpose(site):
 
 def test_two_applications_by_host_and_one_that_was_made_anew(make):
     old, new = make("app"), make("app")
-    clients = [Client(app) for app in (old, new)]
+    clients = [Client(app, Response) for app in (old, new)]
 
     def first_bytes(client, host):
         builder = EnvironBuilder("/events", base_url="http://%s/" % host)
@@ -182,7 +183,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
     """As when a store was emptied, or a worker was stopped for longer than its registration counts."""
     app = make("shop")
     process = app.extensions["ssemux"].process
-    with Client(app).get("/events", buffered=False) as response:
+    with Client(app, Response).get("/events", buffered=False) as response:
         items = response.iter_encoded()
         assert b"ssemux.hello" in next(items)
         with sqlite3.connect(store[len("sqlite:///") :]) as file:
@@ -194,10 +195,10 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
             process._keep_store()
         assert SHORT in next(items).decode()
     assert "1 streams are ended: the application 'shop' uses the store" in caplog.text
-    assert SHORT in opened(Client(app), "/events")
+    assert SHORT in opened(Client(app, Response), "/events")
     other.close()
     process.tenancy.renew()
-    assert "ssemux.hello" in opened(Client(app), "/events")
+    assert "ssemux.hello" in opened(Client(app, Response), "/events")
 
 
 def test_another_key_in_the_register_is_told_once(make, store, caplog):

@@ -82,8 +82,12 @@ def size():
 
 
 def containers():
+    """Of this process, with those that the collector does not follow: a dict of texts only, for one."""
     kinds = (dict, set, list, deque)
-    return [found for found in gc.get_objects() if isinstance(found, kinds)]
+    followed = gc.get_objects()
+    found = {id(one): one for one in followed if isinstance(one, kinds)}
+    found.update((id(one), one) for one in gc.get_referents(*followed) if isinstance(one, kinds))
+    return [one for one in found.values() if one is not followed]
 
 
 def grown_since(sizes):

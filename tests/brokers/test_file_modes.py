@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 
 import pytest
 
+from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.test_sqlite import killed_while_appending
 
 
@@ -53,6 +55,15 @@ def test_a_file_that_is_shared_with_a_group_whatever_the_umask(sqlite, path):
     os.umask(0o077)
     sqlite().append("a", b"x")
     assert modes(path) == all_of(0o660)
+
+
+def test_a_database_of_another_program_keeps_its_mode(sqlite, path):
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE users (name TEXT)")
+    os.chmod(path, 0o664)
+    with pytest.raises(BrokerUnavailable, match="is a database of something else"):
+        sqlite().append("a", b"x")
+    assert modes(path)[""] == 0o664
 
 
 def test_a_log_that_was_left_by_a_crash(sqlite, sqlite_url, path):

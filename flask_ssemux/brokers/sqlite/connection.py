@@ -21,13 +21,17 @@ def create_file(path: str) -> int:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        for name in [path] + [path + suffix for suffix in SUFFIXES]:
-            _close_to_others(name)
+        pass
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
-def _close_to_others(path: str) -> None:
-    """A file that everyone may read becomes its owner's alone. One that is shared with its group stays shared."""
+def close_to_others(path: str) -> None:
+    """A database that everyone may read becomes its owner's alone. One that is shared with its group stays shared."""
+    for name in [path] + [path + suffix for suffix in SUFFIXES]:
+        _close_file_to_others(name)
+
+
+def _close_file_to_others(path: str) -> None:
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if mode & 0o007:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence, Type
 from .. import base
 from ..base import History, log
 from .applications import Applications
-from .connection import connect, find_place, may_be_full, measure_size, run_patiently
+from .connection import close_to_others, connect, find_place, may_be_full, measure_size, run_patiently
 from .events import Events
 from .leap import Voids, prepare_leap
 from .limits import Limits
@@ -74,6 +74,7 @@ class File:
         self.limits, self.trimming, self.events, self.past = Limits(self), Trimming(self), Events(self), Reading(self)
         self.places, self.presence, self.applications = Places(self), Presence(self), Applications(self)
         self._prepare(history, is_crashed, is_alone, was)
+        close_to_others(self.path)  # not before it is known that the file is ours
         self.reserve.share(self.deadline)
         self.reserve.restore()
         self._checked_at = time.monotonic()

@@ -103,7 +103,7 @@ class Trimming:
 
     def _trim_round(self, now: float) -> None:
         self._file.limits.check_clock()
-        self._trim_store(self._live, BATCH)
+        self._trim_store(self._live, BATCH if self._file.reserve.is_whole else SMALL_BATCH)
         self._trim_channels(self._live, now)
         if now - self._forgot_at >= FLOORS_SECONDS:
             self._forgot_at = now

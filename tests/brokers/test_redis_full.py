@@ -54,6 +54,25 @@ def test_a_full_server_takes_events_again_once_its_history_is_old(full):
     assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
 
 
+def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
+    """It is over a limit already."""
+    broker = full(seconds=1.0)
+    head = broker.head().sequence
+    time.sleep(1.2)  # the age
+    for number in range(50):
+        assert broker.append("b", BODY).sequence == head + 1 + number
+
+
+def test_a_full_server_does_not_grow(full):
+    broker = full(seconds=100.0)
+    used = int(broker.server.info("memory")["used_memory"])
+    for _ in range(100):
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            broker.append("b", BODY)
+        time.sleep(0.01)  # the clock's marks are as far apart
+    assert int(broker.server.info("memory")["used_memory"]) < used + 5 * len(BODY)
+
+
 def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened):
     broker = full()
     smaller = open_broker(broker.server.url, History(size=1_000_000))

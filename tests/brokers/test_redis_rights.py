@@ -12,7 +12,7 @@ ALL = 10**17
 
 #: Every command of the script that appends, be it for what is trimmed only.
 COMMANDS = [
-    "eval", "hmget", "time", "hget", "hset", "hmset", "hdel", "del", "xadd", "xdel", "xlen", "xrange",
+    "eval", "hmget", "time", "hget", "hset", "hsetnx", "hmset", "hdel", "del", "xadd", "xdel", "xlen", "xrange",
     "zadd", "zrem", "zscore", "zcard", "zpopmin", "zrange", "zrangebyscore", "rpush", "lindex", "lrange",
     "lpop", "rpop", "pexpire", "publish",
 ]  # fmt: skip

@@ -41,11 +41,13 @@ local function weigh(bytes)
   life.bytes = math.max(0, tonumber(life.bytes or 0) + bytes)
 end
 
+local freed = 0  -- bytes of events that were taken away
+
 -- Takes these events away: for good, so below the channel's floor.
 local function remove(name, kind, entries)
   local ids, last = {}, 0
   for index, entry in ipairs(entries) do
-    ids[index] = entry[1]
+    ids[index], freed = entry[1], freed + #entry[2][2]
     last = tonumber(string.match(entry[1], '^%d+'))
   end
   make_way()
@@ -117,9 +119,8 @@ local function mark_time(kind)
   end
 end
 
-local function trim_by_age(kind)
-  mark_time(kind)
-  local oldest = now - math.max(LIVE_SECONDS, kind.seconds) * 1000
+local function trim_by_age(kind, seconds)
+  local oldest = now - seconds * 1000
   local aged
   for _ = 1, STEP do
     local mark, later = unpack(redis.call('LRANGE', kind.clock, 0, 1))
@@ -158,6 +159,29 @@ local function trim_by_count(kind, length)
   if excess > 0 then
     drop(channel, kind, math.min(excess, 5 * STEP), '+')
   end
+end
+
+-- Why a server at its maxmemory denies this event, unless events that are over a limit make room for it: those that
+-- are kept for delivery, too. nil: it does not.
+local function deny(kind)
+  local denied = redis.pcall('HSETNX', KEYS[1], 'epoch', epoch)  -- changes nothing; what it is denied, all is
+  if not is_error(denied) then
+    return nil
+  end
+  if not string.find(denied.err, 'OOM', 1, true) then
+    return {err = denied.err .. ': HSETNX'}
+  end
+  mark_time(kind)
+  local before = -1
+  while freed < #body and freed > before do
+    before = freed
+    trim_by_age(kind, kind.seconds)
+    local excess = redis.call('XLEN', stream_of(channel)) + 1 - kind.events
+    if excess > 0 then
+      drop(channel, kind, math.min(excess, STEP), '+')
+    end
+  end
+  return freed < #body and denied or nil
 end
 
 -- The oldest events of a channel: as many as have so many bytes, and at most up to a place.
@@ -240,15 +264,26 @@ if known_token == token and known_epoch == epoch then
   return {epoch, known_sequence}
 end
 local kind = kind_of(channel)
-if kind.is_own then
-  make_way()  -- orders are few, and let nobody wait
-end
 local stream, counted = stream_of(channel), life.kept
 life.weighed = life.weighed or text(sequence)  -- by an earlier version no bytes were counted
+local denied
+if kind.is_own then
+  make_way()  -- orders are few, and let nobody wait
+else
+  denied = deny(kind)
+end
 local length = redis.call('XLEN', stream)
-trim_by_age(kind)
+mark_time(kind)
+trim_by_age(kind, math.max(LIVE_SECONDS, kind.seconds))
 trim_by_bytes(kind)
 trim_by_count(kind, length)
+
+if denied and freed < #body then
+  if life.kept ~= counted then
+    keep('weighed', life.weighed)
+  end
+  return denied
+end
 
 local before = text(sequence)
 if life.listed ~= before then  -- an earlier version does not list what is newest in each channel

@@ -28,8 +28,8 @@ _uvicorn: Any = None
 
 def adopt(worker: Any) -> None:
     """Remember gunicorn's worker, as its ``post_worker_init`` hook gives it."""
-    global _worker, _found
-    _worker, _found = worker, None
+    global _worker, _found, _uvicorn
+    _worker, _found, _uvicorn = worker, None, None
 
 
 def leave() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +71,16 @@ def test_a_thousand_users_at_once(far, redis):
     until(lambda: redis().figures()["held"] == 500, 5, lambda: str(redis().figures()))
 
 
+def test_a_thousand_clients_open_streams_at_once(hops, shared_redis, redis_url):
+    """Each has a place and a channel of its own to be asked for; none is sent away, first or when it returns."""
+    hops.append(Hop(shared_redis.port, delay=HOP))
+    url = redis_url.replace(str(shared_redis.port), str(hops[0].port))
+    command = [sys.executable, "-m", "tests.brokers.many_clients", url, "1000"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+    for took, refused in json.loads(done.stdout):
+        assert took < 10 and refused == 0
+
+
 def test_places_of_one_user_that_are_asked_for_at_once_are_counted_once(far, redis):
     broker = far(delay=HOP)
     taken, _ = at_once(50, lambda number: broker.hold("user:1", 7))
@@ -117,17 +130,6 @@ def test_a_server_that_hangs_refuses_all_who_wait_within_bounds(own_hanging):
     assert all(isinstance(error, BrokerUnavailable) for error in found)
 
 
-def test_who_forks_waits_for_no_answer(own_hanging):
-    """A subprocess of a view, as long as the server hangs."""
-    caller = threading.Thread(target=own_hanging, args=(1,))
-    caller.start()
-    until(lambda: own_hanging.broker.waiting, 2, "nothing was asked")
-    began = time.monotonic()
-    own_hanging.broker.rest()
-    assert time.monotonic() - began < 0.1
-    caller.join()
-
-
 @pytest.fixture
 def own_hanging(opened, redis_server):
     broker = open_broker(redis_server.url)
@@ -141,7 +143,6 @@ def own_hanging(opened, redis_server):
         except BrokerUnavailable as error:
             return error
 
-    work.broker = broker
     yield work
     redis_server.resume()
 

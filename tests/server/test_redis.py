@@ -11,7 +11,6 @@ import urllib.error
 
 import pytest
 
-from tests.harness.hop import Hop
 from tests.harness.waiting import until
 from tests.server.test_workers import PLAIN
 
@@ -190,30 +189,3 @@ def test_a_cursor_of_an_event_that_redis_lost_resets_its_client_alone(hosts, red
                 assert [event.own_id for event in honest.events("message")] == missed
                 assert not honest.events("ssemux.reset")
         assert not watching.events("ssemux.reset")
-
-
-@pytest.fixture
-def far(serve, redis_server):
-    """A host that is 10 ms away from its Redis."""
-    hop = Hop(redis_server.port, delay=0.005)
-    url = redis_server.url.replace(str(redis_server.port), str(hop.port))
-    yield serve(env={"SSEMUX_BROKER": url}, args=["--worker-connections", "2000"])
-    hop.close()
-
-
-def test_a_thousand_users_come_at_once_while_redis_is_far(far):
-    """Each has a place and a channel of its own to be asked for; none is sent away, first or when it returns."""
-    def come(last):
-        headers = {"Last-Event-ID": last} if last else {}
-        herd = far.herd(1000, STREAM, headers_of=lambda i: {**headers, "X-User": str(i)})
-        herd.wait_all(b"ssemux.hello", 10)
-        return herd
-
-    last = far.publish("room:1", "first")
-    for seen in (None, last):
-        herd = come(seen)
-        assert not any(client.ended for client in herd.clients)
-        far.publish("room:1", "for all")
-        herd.wait_all(b"for all", 10)
-        herd.close()
-        until(lambda: not far.figures()["streams"], 20, lambda: str(far.figures()))

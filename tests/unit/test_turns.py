@@ -44,8 +44,6 @@ def test_others_run_after_long_work_before_the_next_turn():
     for _ in range(3):
         with turns.turn():
             time.sleep(turns_.SLICE)
-    with turns.turn():
-        pass
     assert events == [("breath", True)] * 3
 
 

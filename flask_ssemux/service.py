@@ -12,6 +12,7 @@ from flask import current_app
 from .access import tickets
 from .access.rules import Rules
 from .brokers import Broker
+from .brokers.base import call_at_home
 from .errors import ApplicationError
 from .lifecycle import Process
 from .options import Options
@@ -45,7 +46,7 @@ class Service(Publishing):
 
     def _store(self) -> Broker:
         if self.process.tenancy is not None:
-            self.process.tenancy.check_publishing()
+            call_at_home(self.process.tenancy.check_publishing)
         return self.process.broker
 
     def _keeps_latest(self, channel: str) -> bool:

@@ -82,9 +82,7 @@ def acquire_soon(lock: Any, seconds: float) -> bool:
 
     :param seconds: that a thread waits for another one.
     """
-    if _home is not None:
-        return bool(lock.acquire(False))
-    return bool(lock.acquire(timeout=seconds))
+    return bool(lock.acquire(False) if _home is not None else lock.acquire(timeout=seconds))
 
 
 def make_real_lock() -> Any:
@@ -96,15 +94,24 @@ def make_real_lock() -> Any:
     return threading.Lock()
 
 
-def carry_out(function: Callable[[], Any], begin: float, end: float) -> Any:
+def call_soon(function: Callable[[], Any]) -> None:
+    """Call a function that waits for nothing: now, or in the loop's hub if this is a thread beside it."""
+    if is_home():
+        function()
+    else:
+        _hub.loop.run_callback_threadsafe(function)
+
+
+def carry_out(function: Callable[[], Any], begin: float, end: float, waits: bool = True) -> Any:
     """Call a function in the loop, and return what it returns. Not for the loop's own thread.
 
     :param begin: seconds that the loop has to begin.
     :param end: seconds that the function has from then on.
+    :param waits: whether the function may wait for something.
     :raises NotTaken: the loop did not begin.
     :raises Unanswered: the function did not end.
     """
-    call = _Call(function)
+    call = _Call(function, waits)
     _hub.loop.run_callback_threadsafe(call.start)
     if not call.begun.acquire(True, begin) and call.give_up():
         raise NotTaken
@@ -116,8 +123,9 @@ def carry_out(function: Callable[[], Any], begin: float, end: float) -> Any:
 class _Call:
     """One call on its way. Its locks are held until what they are named after has happened."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], Any], waits: bool) -> None:
         self._function = function
+        self._waits = waits
         self._taking = make_real_lock()
         self.begun, self.ended = make_real_lock(), make_real_lock()
         self.begun.acquire()
@@ -131,7 +139,10 @@ class _Call:
 
         if self._taking.acquire(False):
             self.begun.release()
-            spawn(self._run)
+            if self._waits:
+                spawn(self._run)
+            else:
+                self._run()
 
     def give_up(self) -> bool:
         """Whether the call has not begun, and never will."""

@@ -141,7 +141,7 @@ def _guard(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def guarded(self: Broker, *args: Any, **kwargs: Any) -> Any:
         if not threads.is_home():
-            return _carry_out(functools.partial(method, self, *args, **kwargs))
+            return call_at_home(functools.partial(method, self, *args, **kwargs))
         born = forks.generation
         try:
             return method(self, *args, **kwargs)
@@ -152,8 +152,13 @@ def _guard(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _carry_out(call: Callable[[], Any]) -> Any:
-    """Make the call in gevent's loop: this is a thread beside it."""
+def call_at_home(call: Callable[[], Any]) -> Any:
+    """Make this call where locks and connections may be used: in gevent's loop, if this is a thread beside it.
+
+    :raises BrokerUnavailable: the loop did not make it in time.
+    """
+    if threads.is_home():
+        return call()
     try:
         return threads.carry_out(call, WAIT, 2 * WAIT + 1.0)
     except threads.NotTaken:

@@ -189,6 +189,15 @@ class SQLiteBroker(Broker):
 
     def prepare_fork(self) -> None:
         """Close the file, and keep others from opening it until the fork is over."""
+        if threads.is_home():
+            self._rest()
+            return
+        try:
+            threads.carry_out(self._rest, FORK_WAIT, base.WAIT, waits=False)
+        except (threads.NotTaken, threads.Unanswered):
+            pass  # the child is refused the file
+
+    def _rest(self) -> None:
         if threads.acquire_soon(self._lock, FORK_WAIT):
             self._is_resting = True
             self._close_file()
@@ -197,6 +206,9 @@ class SQLiteBroker(Broker):
             self._file.close()  # whoever has the lock waits for others: no statement of theirs is being run
 
     def finish_fork(self) -> None:
+        threads.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
         was_resting, self._is_resting = self._is_resting, False
         was_disturbed, self._is_disturbed = self._is_disturbed, False
         if was_resting:
@@ -207,7 +219,7 @@ class SQLiteBroker(Broker):
     def disown(self) -> None:
         self._closed = True
         is_open = self._file is not None and not self._is_disturbed
-        if is_open and self._lock.acquire(False):  # nobody was using it: as in uWSGI's master
+        if is_open and threads.is_home() and self._lock.acquire(False):  # nobody was using it: as in uWSGI's master
             self._close_file()
         elif is_open and self._file is not None:
             _inherited.append(self._file)

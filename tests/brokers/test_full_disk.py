@@ -61,6 +61,21 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
     assert fill(after_restart, size)[0] > accepted * 0.8
 
 
+def test_several_processes_that_publish_do_not_use_up_the_room_that_one_gave_back(disk, opened, monkeypatch):
+    clock = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    brokers = [open_broker("sqlite:///%s/x.sqlite3" % disk, History(seconds=60.0)) for _ in range(3)]
+    for broker in brokers:
+        opened(broker)
+        broker.append("a", b"x")
+    accepted = sum(fill(broker, 9000)[0] for broker in brokers)
+    assert accepted > 400
+    for _ in range(2):
+        clock[0] += 70.0
+        assert fill(brokers[1], 9000)[0] > accepted * 0.8
+        assert sum(fill(broker, 9000)[0] for broker in brokers) < 5
+
+
 @pytest.mark.parametrize("size", [5_000, 200_000])
 def test_a_limit_of_bytes_keeps_a_small_disk_from_filling(disk, opened, size):
     broker = open_broker("sqlite:///%s/x.sqlite3" % disk, History(size=1024**2))

@@ -41,7 +41,6 @@ class Reserve:
         self.size = min(SIZE, disk.f_frsize * disk.f_blocks // PART or SIZE)
         #: While the log is moved into the file, the file may grow by the log's pages; twice that must be there.
         self.checkpoint = max(16, min(CHECKPOINT, self.size // PAGE // 2))
-        self.is_whole = os.fstat(self._descriptor).st_size >= self.size
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -78,17 +77,20 @@ class Reserve:
 
     # -- room ----------------------------------------------------------------
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the room is there; another process may have given it back."""
+        return os.fstat(self._descriptor).st_size >= self.size
+
     def release(self) -> None:
         """Give the room back."""
         os.ftruncate(self._descriptor, 0)
-        self.is_whole = False
 
     def restore(self) -> bool:
         """Take the room again, if there is twice as much; whether it is there."""
         if not self.is_whole and self._has_room():
             try:
                 self._allocate()
-                self.is_whole = True
             except OSError:
                 self.release()
         return self.is_whole

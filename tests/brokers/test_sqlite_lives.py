@@ -126,8 +126,9 @@ def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
             subprocess.run([sys.executable, "-c", code, sqlite_url], check=True)
         else:
             live(sqlite_url, 1)
-        broker.rest()  # as before a fork: it is not closed for others meanwhile
+        broker.prepare_fork()  # it closes its file, but a child is not alone
         assert live(sqlite_url, 1).sequence == number + 3
+        broker.finish_fork()
 
 
 def test_processes_that_start_at_once_leap_once(sqlite_url):

@@ -90,6 +90,8 @@ class Opening:
             yield self._take_frames() + self._take_page()
             while self._page.left:
                 yield from self._wait()
+                if self._stream.is_over:  # it was cut off meanwhile
+                    return
                 self._page = self._read(self._page.left)
                 yield self._take_page()
         except BrokerUnavailable as error:
@@ -115,6 +117,7 @@ class Opening:
     def _wait(self) -> Iterator[bytes]:
         """Wait for room for the next page; heartbeats meanwhile."""
         self._give_back()
+        self._stream.wait_for_room()  # no page is made for a client that reads nothing
         self._share = share = self._replay.allowance.ask(self._replay.page_bytes, self._cut)
         while not share.wait(min(WAIT_BEAT, self._options.heartbeat / 2)):
             yield wire.heartbeat(self._options.heartbeat_event)

@@ -103,6 +103,9 @@ class Connection(Protocol):
     def sever(self) -> None:
         """Cut it off, so that a write that hangs in it ends."""
 
+    def wait_for_room(self) -> None:
+        """Return when the client takes more, or it is cut off."""
+
     def disown(self) -> None:
         """In a forked child: let go of it, unnoticed by the client."""
 
@@ -208,6 +211,12 @@ class Stream:
         peer = self.peer
         if peer is not None:
             peer.sever()
+
+    def wait_for_room(self) -> None:
+        """Return when the client takes more, as far as its transport can tell."""
+        peer = self.peer
+        if peer is not None:
+            peer.wait_for_room()
 
     @property
     def replay(self) -> Iterator[bytes] | None:

@@ -43,8 +43,6 @@ class GeneratorTransport:
             if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
                 waiting.wait()
             while True:
-                if stream.has_replay_left():
-                    self._peer.wait_for_room()  # no page is made for a client that reads nothing
                 data = stream.take(self._now())
                 if data:
                     return data

@@ -47,8 +47,6 @@ class HandoffTransport(GeneratorTransport):
     def __next__(self) -> bytes:
         if self._begins:
             try:
-                if self._stream.has_replay_left():
-                    self._peer.wait_for_room()  # no page is made for a client that reads nothing
                 data = self._stream.take(monotonic())
             except BaseException:
                 self.close()

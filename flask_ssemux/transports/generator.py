@@ -21,7 +21,7 @@ class GeneratorTransport:
     :param environ: the WSGI environment of the request.
     """
 
-    __slots__ = ("_stream", "_peer", "_waiting")
+    __slots__ = ("_stream", "_peer", "_waiting", "__weakref__")
 
     #: A test's transport has another one.
     _now: Callable[[], float] = staticmethod(monotonic)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import weakref
 from typing import Any
 
 from .. import forks
@@ -30,7 +31,8 @@ class Departures:
     """All clients whose leaving somebody wants to hear of, in this process; gevent's loop tells."""
 
     def __init__(self) -> None:
-        self._heard: dict[int, Watching] = {}
+        #: Weak: a transport that a middleware drops must end, although its client stays.
+        self._heard: dict[int, weakref.ref[Watching]] = {}
         self._watch: Any = None
         self.open_watch()
 
@@ -54,7 +56,7 @@ class Departures:
             watch.add(file)
         except OSError:
             return -1  # the kernel watches no more
-        self._heard[file] = who
+        self._heard[file] = weakref.ref(who)
         return file
 
     def remove(self, file: int) -> None:
@@ -63,13 +65,16 @@ class Departures:
 
     def disown(self) -> None:
         """In a forked child: these clients are the parent's."""
-        for file, who in self._heard.items():
-            who.disown()
+        for file, reference in self._heard.items():
+            who = reference()
+            if who is not None:
+                who.disown()
             forks.replace_file(file)
         self._heard = {}
 
     def _told(self, file: int, events: int) -> None:
-        who = self._heard.get(file)
+        reference = self._heard.get(file)
+        who = None if reference is None else reference()
         if who is not None:
             who.client_left()
 
@@ -144,7 +149,7 @@ class ThreadWait:
     """Waits in the system's ``poll``, on the client's socket and a socket that wakes it."""
 
     def __init__(self, peer: Peer, who: Watching) -> None:
-        self._who = who
+        self._who = weakref.ref(who)  # weak, as for departures
         self._peer = peer
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
@@ -168,7 +173,9 @@ class ThreadWait:
             self._inner.recv(4096)
         except BlockingIOError:
             if self._peer.has_left():
-                self._who.client_left()
+                who = self._who()
+                if who is not None:
+                    who.client_left()
 
     def disown(self) -> None:
         """In a forked child: its thread is not there."""

@@ -35,6 +35,8 @@ class Middleware:
         if "fail=middleware" in query:
             KEPT.append(body)
             raise OSError("a middleware fails")
+        if "fail=dropped" in query:
+            return (item for item, _ in zip(Unclosed(body, False), range(2)))
         return Unclosed(body) if "fail=unclosed" in query else body
 
 
@@ -43,10 +45,11 @@ class Halt(BaseException):
 
 
 class Unclosed:
-    """An iterator that somebody keeps; the server has nothing to close."""
+    """An iterator that somebody keeps, or drops; the server has nothing to close."""
 
-    def __init__(self, body):
-        KEPT.append(self)
+    def __init__(self, body, is_kept=True):
+        if is_kept:
+            KEPT.append(self)
         self.items = iter(body)
 
     def __iter__(self):

@@ -32,8 +32,11 @@ SOON = BEGIN + REPEAT + 2.0
 @pytest.fixture(params=["generator", "handoff", "threads"])
 def site(request):
     if request.param == "threads":
-        return request.getfixturevalue("serve_threads")(APP)
-    return request.getfixturevalue("serve")(APP, transport=request.param)
+        site = request.getfixturevalue("serve_threads")(APP)
+    else:
+        site = request.getfixturevalue("serve")(APP, transport=request.param)
+    site.kind = request.param
+    return site
 
 
 def test_what_nobody_sends_or_closes_gives_its_places_back(site):
@@ -49,7 +52,8 @@ def test_what_nobody_sends_or_closes_gives_its_places_back(site):
         ended = site.stream("/events?user=ended&fail=unclosed")
         ended.wait_for(b"ssemux.hello", 3)
         site.stream("/disconnect?user=ended").wait_end(3)
-        for stream in [*ghosts, *unclosed, ended]:
+        dropped = [site.stream("/events?user=dropped&fail=dropped")] if site.kind != "handoff" else []
+        for stream in [*ghosts, *unclosed, ended, *dropped]:
             stream.wait_end(10)
         until(lambda: site.get("/figures") == BACK, SOON, lambda: site.get("/figures"))
         assert not bob.ended and not ticks.ended

@@ -313,6 +313,7 @@ class Tabs {
   #heard = 0;
   #spoke = 0;
   #timer;
+  #asking;
   #quit = new AbortController();
   #over = new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
 
@@ -343,6 +344,7 @@ class Tabs {
   close() {
     this.#quit.abort();
     clearTimeout(this.#timer);
+    clearTimeout(this.#asking);
     this.#post.close();
     this.#retire();
   }
@@ -410,7 +412,8 @@ class Tabs {
   #ask() {
     const asked = Date.now();
     this.#say({ is: "ping" });
-    setTimeout(() => {
+    this.#asking ??= setTimeout(() => {
+      this.#asking = undefined;
       if (this.#heard < asked && !this.#tabs.size && !this.#quit.signal.aborted) this.#stand({ steal: true });
     }, Math.min(ANSWER, this.#heartbeat));
   }

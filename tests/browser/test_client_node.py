@@ -53,6 +53,7 @@ ONE = {"SSEMUX_MAX_STREAMS_PER_USER": "1"}
     [
         ("stream", {}),
         ("shared", {}),
+        ("growth", {}),
         ("one_place", {**ONE, "SSEMUX_OVER_USER_LIMIT": "refuse"}),
         ("one_place", {**ONE, "SSEMUX_OVER_USER_LIMIT": "oldest"}),
     ],

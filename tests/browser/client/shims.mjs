@@ -11,28 +11,31 @@ function request(name, { steal = false, signal } = {}, callback) {
     const one = { callback, resolve, reject };
     const abort = () => reject(new DOMException("aborted", "AbortError"));
     if (signal?.aborted) return abort();
-    signal?.addEventListener("abort", () => {
-      if (!lock.waiting.includes(one)) return;
+    const give = () => {
       lock.waiting = lock.waiting.filter((other) => other !== one);
       abort();
-    });
+    };
+    signal?.addEventListener("abort", give);
+    one.granted = () => signal?.removeEventListener("abort", give);
     if (steal && lock.holder) {
       lock.holder.reject(new DOMException("stolen", "AbortError"));
       lock.holder = undefined;
       lock.waiting.unshift(one);
     } else lock.waiting.push(one);
-    return grant(lock);
+    return grant(name, lock);
   });
 }
 
-function grant(lock) {
+function grant(name, lock) {
   if (lock.holder || !lock.waiting.length) return;
   const one = (lock.holder = lock.waiting.shift());
+  one.granted();
   setTimeout(async () => {
     await Promise.resolve(one.callback({})).then(one.resolve, one.reject);
     if (lock.holder !== one) return; // stolen
     lock.holder = undefined;
-    grant(lock);
+    grant(name, lock);
+    if (!lock.holder && locks.get(name) === lock) locks.delete(name);
   });
 }
 

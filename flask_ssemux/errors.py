@@ -106,6 +106,9 @@ class BrokerError(SSEMuxError):
 class BrokerUnavailable(BrokerError):
     """The store did not answer in time. An event being published was not accepted; see ``Broker.append``."""
 
+    #: The first word of the store's answer, where it refused: Redis's ``OOM``, ``NOPERM``, ``MISCONF`` and others.
+    code = ""
+
 
 class BrokerBehind(BrokerUnavailable):
     """The store's history began anew, and this process has yet to hear of it, which it will within seconds."""

@@ -20,7 +20,7 @@ from ... import forks
 from ..base import WAIT
 from .address import LEAST, Address, driver
 from .scripts import Script
-from .trouble import Refused
+from .trouble import refusal
 
 #: Seconds between two tries to reach a server that is not there.
 PAUSE = 0.05
@@ -112,7 +112,7 @@ class Line:
         call = Call(script, values, time.monotonic() + WAIT)
         with self._lock:
             if self.waiting >= MOST:
-                raise Refused(self._address.shown, "%d calls wait for it already" % MOST)
+                raise refusal(self._address.shown, "%d calls wait for it already" % MOST)
             self._unsent.append(call)
         return call
 
@@ -273,7 +273,7 @@ class Line:
         except driver.ResponseError as error:
             if _is_of_connection(error):
                 raise
-            return Refused(self._address.shown, error)
+            return refusal(self._address.shown, error)
 
     def _recover(self, error: Exception) -> None:
         """The connection failed: what has time left is asked again on a new one, after a pause where that may help."""
@@ -295,7 +295,7 @@ class Line:
         with self._lock:
             for call in self._unsent:
                 if call.deadline < moment:
-                    call.finish(Refused(self._address.shown, error))
+                    call.finish(refusal(self._address.shown, error))
             self._unsent = deque(call for call in self._unsent if not call.is_done)
 
     def _break_off(self) -> None:

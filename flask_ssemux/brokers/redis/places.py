@@ -14,7 +14,7 @@ from ...quiet import Quiet
 from .. import base
 from ..base import log
 from . import scripts
-from .trouble import Refused
+from .trouble import is_unwritable
 
 if TYPE_CHECKING:
     from .broker import RedisBroker
@@ -92,8 +92,8 @@ class Places:
             said = answer()
             taken = bool(said[2])
             return taken, [name.decode("utf-8") for name in said[3]]
-        except Refused as error:
-            if not error.is_unwritable:
+        except BrokerUnavailable as error:
+            if not is_unwritable(error):
                 raise
             taken = held <= limit
             self._say_unwritable(error)
@@ -114,7 +114,7 @@ class Places:
             self._count(key, -1)
         return not taken and (are_others_asking or self._held[key] > 0)
 
-    def _say_unwritable(self, error: Refused) -> None:
+    def _say_unwritable(self, error: BrokerUnavailable) -> None:
         more = self._unwritable.count("unwritable", time.monotonic())
         if more is not None:
             log.warning("streams are let in within what this worker knows of their users%s: %s", more, error)

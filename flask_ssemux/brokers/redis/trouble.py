@@ -33,24 +33,28 @@ _NO_RIGHT = re.compile(r"can't (run this|access at least|publish to)|no permissi
 _CLASSES = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}
 
 
-class Refused(BrokerUnavailable):
-    """The server answered that it does not do what was asked.
+def refusal(shown: str, answer: object) -> BrokerUnavailable:
+    """Return the error for a call that the server refused, with the first word of its answer as ``code``.
 
     :param shown: the server's URL, without passwords.
     :param answer: its words, or redis-py's error, which may lack the first of them.
     """
+    words = str(answer).strip()
+    text = _QUOTED.sub("", words.split("\n")[0])[:SHOWN]
+    code = _find_code(answer, words)
+    mend = _MENDS.get(code)
+    error = BrokerUnavailable("the Redis store %s: %s%s" % (shown, text, " (%s)" % mend if mend else ""))
+    error.code = code
+    return error
 
-    def __init__(self, shown: str, answer: object) -> None:
-        words = str(answer).strip()
-        text = _QUOTED.sub("", words.split("\n")[0])[:SHOWN]
-        #: ``OOM``, ``NOPERM``, ...; "ERR" where it has none of those that are known here.
-        self.code = _CLASSES.get(type(answer).__name__) or next((code for code in _CODES if code in words), "ERR")
-        if _NO_RIGHT.search(words):
-            self.code = "NOPERM"
-        mend = _MENDS.get(self.code)
-        super().__init__("the Redis store %s: %s%s" % (shown, text, " (%s)" % mend if mend else ""))
 
-    @property
-    def is_unwritable(self) -> bool:
-        """Whether the server takes no writes for now, and still answers reads."""
-        return self.code in _UNWRITABLE
+def _find_code(answer: object, words: str) -> str:
+    """``OOM``, ``NOPERM``, ...; "ERR" where it has none of those that are known here."""
+    if _NO_RIGHT.search(words):
+        return "NOPERM"
+    return _CLASSES.get(type(answer).__name__) or next((code for code in _CODES if code in words), "ERR")
+
+
+def is_unwritable(error: BrokerUnavailable) -> bool:
+    """Whether the server takes no writes for now, and still answers reads."""
+    return error.code in _UNWRITABLE

@@ -166,7 +166,13 @@ def _signers() -> list[URLSafeSerializer]:
     if not current_app.secret_key:
         return []
     keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [URLSafeSerializer(key, salt="flask_ssemux.ticket") for key in keys]
+    return [URLSafeSerializer(key, salt=_salt()) for key in keys]
+
+
+def _salt() -> str:
+    """Tenants may share a SECRET_KEY: the user 1 of one namespace is not the user 1 of another."""
+    namespace = current_app.extensions["ssemux"].options.namespace
+    return "flask_ssemux.ticket" + (":" + namespace if namespace else "")
 
 
 def _checked(channels: Sequence[str]) -> list[str]:

@@ -107,6 +107,15 @@ def test_what_is_no_ticket_of_ours(app, change):
     assert "was not made by this application" in told["message"]
 
 
+def test_one_of_another_namespace_with_the_same_key(make_app, mux):
+    ours, other = (make_app(mux, SSEMUX_NAMESPACE=name) for name in ("ours", "other"))
+    ours.secret_key = other.secret_key = "shared by tenants"
+    ticket = issue(other, "ann")
+    assert refused(ours, "/events?ticket=" + ticket)[0] == 401
+    with opened(other, "/events?ticket=" + ticket) as (response, _):
+        assert response.status_code == 200
+
+
 def test_two_at_once(app):
     ticket = issue(app, "ann")
     _, told = refused(app, "/events?ticket=" + ticket, Authorization="Ticket " + ticket)

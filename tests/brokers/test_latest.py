@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 
 from flask_ssemux.brokers import Record, Wanted
+from flask_ssemux.brokers.base import LIVE_EVENTS
 from flask_ssemux.brokers.sqlite import schema
 
 ALL = 10**9
@@ -146,9 +147,10 @@ def test_a_file_of_before_is_brought_up_to_date(sqlite, sqlite_url):
 
 
 def test_what_was_trimmed_leaves_no_key_behind(redis, shared_redis):
+    """It is kept for delivery until there are as many newer events as that needs."""
     broker = redis(events=10)
     broker.append("a", b"p", "progress")
-    for _ in range(40):
+    for _ in range(LIVE_EVENTS):
         broker.append("a", b"x")
     assert shared_redis.ask("EXISTS", "{%s}:l:a" % broker._address.prefix) == 0
 

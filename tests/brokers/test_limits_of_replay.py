@@ -90,3 +90,15 @@ def test_by_bytes_no_more_than_those_are_sent(workers):
             assert returns(replay, broker, max(0, top - 15)) == list(range(max(1, top - 14), top + 1))
             if top > 21:
                 assert returns(replay, broker, top - 22) is None
+
+
+@pytest.mark.parametrize("before", (0, 3))
+def test_an_event_that_is_larger_than_the_history_is_all_that_is_sent(make, before):
+    broker = make(size=1000)
+    for _ in range(before):
+        broker.append("before", b"x" * 300)
+    for number in range(3):
+        assert broker.append("a", b"x" * (2000 + number)).sequence == before + number + 1
+    assert [len(record.body) for record in broker.read(["before", "a"], 0, 100, 100).records] == [2002]
+    assert broker.append("a", b"small").sequence == before + 4
+    assert [record.body for record in broker.read(["before", "a"], 0, 100, 100).records] == [b"small"]

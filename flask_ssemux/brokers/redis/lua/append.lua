@@ -202,7 +202,7 @@ local function trim_by_bytes(kind)
   while not kind.is_own and left > 0 and tonumber(life.bytes or 0) + #body > size do
     local oldest = redis.call('ZRANGE', kind.firsts, 0, 1, 'WITHSCORES')
     if not oldest[1] then
-      life.bytes = 0  -- what an earlier version added was not counted
+      life.bytes, left = 0, 0  -- all that is left is the event itself, or what an earlier version added uncounted
     elseif not is_elsewhere(oldest[1], kind) then
       local upto = oldest[4] and text(tonumber(oldest[4]) - 1) or '+'
       local gone = oldest_of(oldest[1], upto, tonumber(life.bytes) + #body - size)

@@ -36,6 +36,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 LINE_ENDS = (b"\n", b"\r")
 
+#: Seconds that a client has to take the end of its stream; then its connection is cut off.
+GRACE = 3.0
+
 
 def streaming(view: F) -> F:
     """Decorate an old view that returns a generator (or a response made of one).
@@ -275,11 +278,15 @@ class OldStream:
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
 
     def _watch_server(self, now: float) -> float:
-        """It is over: does its server see that, and close it? A generator that works cannot be closed by others."""
+        """The stream is over: does its server see that, and close it? A generator that works cannot be closed by others.
+
+        A client that is there has ``GRACE`` seconds to take what its server still writes, its end included.
+        """
         self._end()
         if self._ended_at is None:
             self._ended_at = now
-        elif not self._inside:
+        elif not self._inside and (now >= self._ended_at + GRACE or self._peer.has_left()):
+            self._peer.sever()
             aside("ssemux-end", self.close)
         return now + REPEAT
 

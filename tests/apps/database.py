@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.pool import QueuePool
@@ -18,5 +21,7 @@ def connect(app: Flask, db: SQLAlchemy, pool_size: int) -> None:
         "pool_timeout": 2.0,
     }
     db.init_app(app)
-    with app.app_context():
+    os.makedirs(app.instance_path, exist_ok=True)
+    with app.app_context(), open(os.path.join(app.instance_path, "tables.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of workers that start together each would make them
         db.create_all()

@@ -105,6 +105,19 @@ def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ea
     assert ear.wait(1) == [Record(2, "a", b"wanted")]
 
 
+@pytest.mark.parametrize("said", (b"", b"hello", b"abc 12\nbody", b"abc x k\nbody", b"\xff 1 k\nbody"))
+def test_what_another_program_announces_costs_nothing(redis, shared_redis, ear, said):
+    broker, publisher = redis(), redis()
+    broker.listen(ear.listener)
+    broker.want(["a"])
+    for number in range(20):
+        shared_redis.ask("PUBLISH", broker._announced + "a", said)
+        publisher.append("a", b"%d" % number)
+    ear.wait(20)
+    assert [record.body for record in ear.records] == [b"%d" % number for number in range(20)]
+    assert ear.losses == ear.gaps == ear.renewals == []
+
+
 def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, ear):
     broker = redis()
     broker.listen(ear.listener)

@@ -7,6 +7,7 @@ import time
 from typing import Any, Iterable, List, Tuple
 
 from ...errors import BrokerUnavailable
+from ...supervise import survive
 from .. import base
 from ..base import Record
 from .address import Address, driver
@@ -165,9 +166,7 @@ class Subscription:
             return
         channel = (answer[1] or b"")[len(self._announced) :].decode("utf-8")
         if answer[0] == b"message":
-            place, _, body = answer[2].partition(b"\n")
-            epoch, sequence, key = place.decode("utf-8").split(" ", 2)
-            news.append((epoch, Record(int(sequence), channel, body, key or None)))
+            news.append(_read_announcement(channel, answer[2]))
         elif answer[0] == b"subscribe":
             with self._changed:
                 self._confirm(channel)
@@ -179,3 +178,14 @@ class Subscription:
             del self._awaited[channel]
             for confirmation in awaited.waiting:
                 confirmation.count()
+
+
+def _read_announcement(channel: str, said: bytes) -> tuple[str, Record]:
+    """The epoch and the event. What is none of ours has no epoch: then the streams are read, where all events are."""
+    place, _, body = said.partition(b"\n")
+    try:
+        epoch, sequence, key = place.decode("utf-8").split(" ", 2)
+        return epoch, Record(int(sequence), channel, body, key or None)
+    except ValueError as error:
+        survive("what was announced on Redis was not understood, and the streams are read", error)
+        return "", Record(0, channel, b"")

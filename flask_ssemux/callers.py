@@ -17,14 +17,19 @@ TESTS_SAY = frozenset({"paste.testing", VISIT})
 def is_by_hand(environ: Mapping[str, Any]) -> bool:
     """Whether no server made this request, but a test, or a program that calls the application as a function.
 
-    A server says who its client is. So may a client for tests; Werkzeug's is found among our callers. (Adapters to
-    servers may use that module's functions, but not its client.)
+    Not every server says its name, or who its client is (PEP 3333 asks for neither). Nor do tests; Werkzeug's client is
+    found among our callers. (Adapters to servers may use that module's functions, but not its client.)
     """
     if not SERVERS_SAY.isdisjoint(environ):
         return False
-    if "REMOTE_ADDR" not in environ or not TESTS_SAY.isdisjoint(environ):
+    if _is_built(environ) or not TESTS_SAY.isdisjoint(environ):
         return True
     return is_tested()
+
+
+def _is_built(environ: Mapping[str, Any]) -> bool:
+    """Whether Werkzeug's ``EnvironBuilder`` made it: ``RAW_URI`` is gunicorn's, which says its name and its client."""
+    return "RAW_URI" in environ and "REMOTE_ADDR" not in environ
 
 
 def is_tested() -> bool:

@@ -245,6 +245,8 @@ def joined(process: Process, asked: Asked, opens: Callable[[], Stream]) -> Respo
 
     def joins(stream: Stream) -> None:
         process.joined(stream, request.environ, asked.channels)
+        if not is_departure_noticed(request.environ):
+            process.limit_life(stream, unnoticed_life())
         if ticket is not None:  # only now: who is sent away comes back with it
             ticket.use(process.broker)
 
@@ -302,8 +304,6 @@ def served(
         process.opened()
     try:
         joins(stream)
-        if not is_departure_noticed(request.environ):
-            process.limit_life(stream, unnoticed_life())
         stream.sent_at = process.heart.clock()  # from here on it is awaited that the server begins to send it
         if poll:
             return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))

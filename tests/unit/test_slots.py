@@ -14,6 +14,7 @@ from waitress.adjustments import Adjustments
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import flask_ssemux
+from flask_ssemux.probe import Plan
 from flask_ssemux.slots import Slots, of_gunicorn, of_others, of_unknown
 
 
@@ -99,6 +100,15 @@ def test_an_adapter_that_serves_one_request_at_a_time_and_says_no_more_is_refuse
     # A life, or the test would hang where the stream is let in.
     environ, answer = lambda_adapter(an_application(SSEMUX_LIFETIME=1), "/events", **told)
     assert b"this server serves one request at a time" in answer
+
+
+def test_a_probe_is_silent_also_where_a_client_that_leaves_is_not_noticed():
+    app = an_application(SECRET_KEY="of the doctor", SSEMUX_HEARTBEAT=1)
+    environ = EnvironBuilder("/events?ssemux_probe=" + Plan(0, 1.5).token("of the doctor")).get_environ()
+    environ.update({"REMOTE_ADDR": "127.0.0.1", "SERVER_SOFTWARE": "Mystery/1", "wsgi.multithread": True})
+    frames = b"".join(run_wsgi_app(app, environ)[0])
+    assert b"the probe is over" in frames
+    assert b": heartbeat" not in frames
 
 
 def by_werkzeugs_client(app):

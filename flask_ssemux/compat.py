@@ -278,7 +278,7 @@ class OldStream:
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
 
     def _watch_server(self, now: float) -> float:
-        """The stream is over: does its server see that, and close it? A generator that works cannot be closed by others.
+        """The stream is over: does its server see that, and close it? One that works cannot be closed by others.
 
         A client that is there has ``GRACE`` seconds to take what its server still writes, its end included.
         """

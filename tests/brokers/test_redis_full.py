@@ -63,6 +63,19 @@ def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
         assert broker.append("b", BODY).sequence == head + 1 + number
 
 
+def test_what_other_channels_keep_for_delivery_makes_room_in_a_full_server(running, opened):
+    server = running(RedisServer(aof=False))
+    broker = open_broker(server.url, History(events=5))
+    opened(broker)
+    for number in range(300):
+        broker.append("a%d" % (number % 2), BODY)
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    server.ask("CONFIG", "SET", "maxmemory", str(int(server.info("memory")["used_memory"]) - 100_000))
+    for number in range(50):
+        assert broker.append("b", BODY).sequence == 301 + number
+    assert len(broker.read(["a0", "a1"], 0, ALL, 100).records) == 10
+
+
 def test_a_full_server_does_not_grow(full):
     broker = full(seconds=100.0)
     used = int(broker.server.info("memory")["used_memory"])

@@ -13,6 +13,7 @@ local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the lim
 local LASTS = 120000 -- milliseconds for which answers are kept, at least a half of it after the last
 local MARKS = 1000   -- in the span of the history
 local STEP = 20      -- events that are trimmed at a time
+local OTHERS = 100   -- channels that are looked at for such events, on a full server
 local MOST = 1000    -- events that are trimmed for their bytes, in one append
 
 local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
@@ -161,6 +162,17 @@ local function trim_by_count(kind, length)
   end
 end
 
+-- Drops what is over the limit of events in the channels with the oldest ones, a few at a time.
+local function free_others(kind)
+  for _, name in ipairs(redis.call('ZRANGE', kind.firsts, 0, OTHERS - 1)) do
+    local excess = redis.call('XLEN', stream_of(name)) - kind.events
+    if excess > 0 and not is_elsewhere(name, kind) then
+      drop(name, kind, math.min(excess, STEP), '+')
+      return
+    end
+  end
+end
+
 -- Why a server at its maxmemory denies this event, unless events that are over a limit make room for it: those that
 -- are kept for delivery, too. nil: it does not.
 local function deny(kind)
@@ -179,6 +191,9 @@ local function deny(kind)
     local excess = redis.call('XLEN', stream_of(channel)) + 1 - kind.events
     if excess > 0 then
       drop(channel, kind, math.min(excess, STEP), '+')
+    end
+    if freed == math.max(before, 0) then
+      free_others(kind)
     end
   end
   return freed < #body and denied or nil

@@ -77,6 +77,12 @@ def halt_copy(born: int) -> None:
             pass  # it was to end a wait of the parent's
 
 
+def is_over() -> bool:
+    """In a child under gevent: whether the greenlet that forked has ended."""
+    forking = None if _forking is None else _forking()
+    return forking is None or bool(forking.dead)
+
+
 def sleep(seconds: float) -> None:
     """Sleep; a copy of the caller in a forked child does not wake up."""
     born = generation

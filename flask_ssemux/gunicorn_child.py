@@ -2,14 +2,17 @@
 
 gevent copies every greenlet into the child, gunicorn's too, and they go on as soon as the child waits for anything: one
 accepts connections from the socket that all workers share, one ends the process within a second, since its parent is
-not gunicorn's master, and each of the others may read the next request of a client, or write the rest of an answer.
+not gunicorn's master, and each of the others may read the next request of a client, or write the rest of an answer;
+one that has not begun yet would read the first.
 Here the copies are kept from that. The parent notices nothing. Only gunicorn's own objects, no streams.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from _socket import socket as RawSocket  # gevent's has a loop's watchers
 from types import FrameType
 from typing import Any, Iterator
 
@@ -17,34 +20,39 @@ from . import forks
 
 
 def leave_worker(worker: Any) -> None:
-    """In a forked child: let go of what this worker was doing, if it is the parent's.
+    """In a forked child: let go of what this worker was doing, if it is another process's.
 
     :param worker: gunicorn's.
     """
-    if getattr(worker, "pid", None) != os.getppid() or type(worker).__module__ != "gunicorn.workers.ggevent":
+    if not _is_left(worker):
         return
+    # The method tells the master that the worker lives, and ends a worker whose master is gone.
+    worker.notify = _exit_when_done
+    for server in _find_servers():
+        server.stop_accepting()
+        server.start_accepting = _accept_nothing  # it would start again where a place of a full worker becomes free
+    for file in _find_files([listener.getsockname() for listener in worker.sockets]):
+        forks.replace_file(file)
+
+
+def _is_left(worker: Any) -> bool:
+    """Whether it is a gevent worker, its subclasses included, that runs in another process."""
+    is_gevent = any(kind.__module__ == "gunicorn.workers.ggevent" for kind in type(worker).__mro__)
+    return is_gevent and isinstance(worker.pid, int) and worker.pid != os.getpid()
+
+
+def _find_servers() -> Any:
+    """gevent's servers, which only a variable of the worker's main greenlet knows."""
     from gevent import get_hub, getcurrent
 
-    forking = getcurrent()
-    # The method tells the master that the worker lives, and ends a worker whose master is gone.
-    worker.notify = lambda: _exit_after(forking)
-    for server in _find_local(get_hub().parent.gr_frame, "gunicorn.workers.ggevent", "run", "servers") or ():
-        server.stop_accepting()
-        for greenlet in list(server.pool or ()):
-            frame = sys._getframe() if greenlet is forking else greenlet.gr_frame
-            client = _find_local(frame, "gunicorn.workers.base_async", "handle", "client")
-            if client is not None:
-                forks.replace_file(client.fileno())
-
-
-def _find_local(frame: FrameType | None, module: str, function: str, name: str) -> Any:
-    """A variable of the outermost call of this function; None if it is not being called."""
+    main = get_hub().parent
+    frame = sys._getframe() if main is getcurrent() else main.gr_frame
     found = [
         called
         for called in _callers(frame)
-        if called.f_code.co_name == function and called.f_globals.get("__name__") == module
+        if called.f_code.co_name == "run" and called.f_globals.get("__name__") == "gunicorn.workers.ggevent"
     ]
-    return found[-1].f_locals.get(name) if found else None
+    return found[-1].f_locals.get("servers", ()) if found else ()
 
 
 def _callers(frame: FrameType | None) -> Iterator[FrameType]:
@@ -53,7 +61,37 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _exit_after(forking: Any) -> None:
+def _accept_nothing() -> None:
+    """What a server's method is replaced by."""
+
+
+def _find_files(addresses: list[Any]) -> list[int]:
+    """The open files that are listeners with these addresses, or connections that came in there.
+
+    The kernel knows all of them; a connection that was just accepted is only in the arguments of a greenlet.
+    """
+    places = {_place(address) for address in addresses}
+    return [file for file in map(int, os.listdir("/dev/fd")) if _read_place(file) in places]
+
+
+def _read_place(file: int) -> Any:
+    """Where the connections of a stream socket come in; None for any other file."""
+    try:
+        found = RawSocket(fileno=file)
+    except OSError:  # no socket, or the listing's own file, which is closed by now
+        return None
+    try:
+        return _place(found.getsockname()) if found.type == socket.SOCK_STREAM else None
+    finally:
+        found.detach()
+
+
+def _place(address: Any) -> Any:
+    """What a listener's address has in common with those of its connections: the port, or a path."""
+    return address[1] if isinstance(address, tuple) else address or None
+
+
+def _exit_when_done() -> None:
     """End a child whose one greenlet of its own has ended: gunicorn catches the SystemExit of a view."""
-    if forking.dead:
+    if forks.is_over():
         sys.exit(0)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from _socket import socket as RawSocket  # waits for no loop
 
 import gevent.monkey
 import gevent.os
@@ -53,6 +54,22 @@ def create_app():
     def nap():
         """A page that takes longer than the children need to begin."""
         time.sleep(0.5)
+        return jsonify(pid=os.getpid())
+
+    @app.route("/stall")
+    def stall():
+        """The loop stands still until the test says so: whoever connects meanwhile is taken in one go."""
+        test = RawSocket()
+        test.connect(("127.0.0.1", int(request.args["port"])))
+        test.recv(1)
+        test.close()
+        return jsonify(pid=os.getpid())
+
+    @app.route("/child-first")
+    def child_first():
+        """Only a child's greenlets can run for a while: what they may do, they do."""
+        child = by_original(lambda: time.sleep(0.5))
+        gevent.monkey.get_original("os", "waitpid")(child, 0)
         return jsonify(pid=os.getpid())
 
     old = "/old/ticking"

@@ -132,6 +132,40 @@ def is_dead(pid):
         return True
 
 
+def ask(site, path):
+    """A request that is on its way, in the order of these calls."""
+    asked = socket.create_connection(("127.0.0.1", site.port), 10)
+    asked.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
+    return asked
+
+
+def read_page(asked):
+    """The page's body."""
+    with asked, asked.makefile("rb") as file:
+        return json.loads(file.read().partition(b"\r\n\r\n")[2])
+
+
+def test_a_page_whose_greenlet_has_not_begun_is_the_parents(serve):
+    """The worker has accepted its connection, and nothing of it has been read."""
+    site = serve(APP)
+    pid = site.get("/ping")["pid"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stall = ask(site, "/stall?port=%d" % server.getsockname()[1])
+        stands_still, _ = server.accept()
+        asked = [stall, *(ask(site, path) for path in ("/child-first", *["/ping"] * 5))]
+        stands_still.close()
+    assert [read_page(page)["pid"] for page in asked] == [pid] * 7
+
+
+def test_a_child_of_a_full_worker_accepts_nobody(serve):
+    """It would, as soon as its copies of the worker's connections end."""
+    site = serve(APP, args=["--worker-connections", "2"])
+    pid = site.get("/ping")["pid"]
+    with socket.create_connection(("127.0.0.1", site.port)):  # says nothing
+        asked = [ask(site, path) for path in ("/child-first", "/ping")]
+        assert [read_page(page)["pid"] for page in asked] == [pid] * 2
+
+
 def test_a_program_is_started_at_once_while_redis_hangs(serve, redis_server):
     """A view that starts one does not wait for another's answer."""
     site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})

@@ -203,7 +203,7 @@ class SQLiteBroker(Broker):
             self._close_file()
         elif threads.runs_greenlets() and self._file is not None:
             self._is_disturbed = True
-            self._file.close()  # whoever has the lock waits for others: no statement of theirs is being run
+            self._file.begin_rest()  # whoever has the lock waits for others: no statement of theirs is being run
 
     def finish_fork(self) -> None:
         threads.call_soon(self._go_on)
@@ -214,7 +214,7 @@ class SQLiteBroker(Broker):
         if was_resting:
             self._lock.release()
         elif was_disturbed and self._file is not None:
-            self._file.reopen()
+            self._file.end_rest()
 
     def disown(self) -> None:
         self._closed = True

@@ -58,6 +58,7 @@ class File:
         self.voids = voids
         self.reserve = reserve
         self._connections: list[sqlite3.Connection] = []
+        self._is_resting, self._is_connected = False, True
         try:
             self._open(history, was)
         except BaseException:
@@ -93,9 +94,31 @@ class File:
     def known(self) -> Known:
         return Known(self.place, self.epoch, self.events.newest)
 
-    def reopen(self) -> None:
-        """Connect anew: the file was closed, for a fork, while its user waited for others."""
+    def begin_rest(self) -> None:
+        """Close it for a fork, while its user waits for others; their statement is tried again until the rest ends."""
+        self._is_resting, self._is_connected = True, False
+        self.close()
+
+    def end_rest(self) -> None:
+        """The fork is over: whoever goes on connects anew."""
+        self._is_resting = False
+
+    def _find_writer(self) -> sqlite3.Connection:
+        self._reconnect()
+        return self._writer
+
+    def _find_reader(self) -> sqlite3.Connection:
+        self._reconnect()
+        return self._reader
+
+    def _reconnect(self) -> None:
+        if self._is_connected:
+            return
+        if self._is_resting:
+            raise sqlite3.OperationalError("busy: this process is being forked")
+        self._connections.clear()
         self._writer, self._reader = self._connect(), self._connect()
+        self._is_connected = True
 
     def is_in_place(self) -> bool:
         now = time.monotonic()
@@ -108,10 +131,10 @@ class File:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        run_patiently(lambda: self._writer, self.deadline, "BEGIN IMMEDIATE")
+        run_patiently(self._find_writer, self.deadline, "BEGIN IMMEDIATE")
         try:
             yield
-            run_patiently(lambda: self._writer, self.deadline, "COMMIT")
+            run_patiently(self._find_writer, self.deadline, "COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -120,7 +143,7 @@ class File:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """All statements within see the store as of one moment."""
-        run_patiently(lambda: self._reader, self.deadline, "BEGIN")
+        run_patiently(self._find_reader, self.deadline, "BEGIN")
         try:
             yield
         finally:
@@ -135,7 +158,7 @@ class File:
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement that only reads, in a transaction of ``reading`` or alone."""
-        return run_patiently(lambda: self._reader, self.deadline, statement, values)
+        return run_patiently(self._find_reader, self.deadline, statement, values)
 
     # -- room on the disk ----------------------------------------------------
 

@@ -28,10 +28,13 @@ def leave_worker(worker: Any) -> None:
         return
     # The method tells the master that the worker lives, and ends a worker whose master is gone.
     worker.notify = _exit_when_done
-    for server in _find_servers():
+    servers = _find_servers()
+    for server in servers:
         server.stop_accepting()
         server.start_accepting = _accept_nothing  # it would start again where a place of a full worker becomes free
-    for file in _find_files([listener.getsockname() for listener in worker.sockets]):
+    listeners = [listener for listener in worker.sockets if listener.fileno() >= 0]  # a worker that stops closes them
+    addresses = [listener.getsockname() for listener in listeners] + [server.address for server in servers]
+    for file in _find_files(addresses):
         forks.replace_file(file)
 
 
@@ -70,7 +73,7 @@ def _find_files(addresses: list[Any]) -> list[int]:
 
     The kernel knows all of them; a connection that was just accepted is only in the arguments of a greenlet.
     """
-    places = {_place(address) for address in addresses}
+    places = {_place(address) for address in addresses} - {None}
     return [file for file in map(int, os.listdir("/dev/fd")) if _read_place(file) in places]
 
 
@@ -87,7 +90,7 @@ def _read_place(file: int) -> Any:
 
 
 def _place(address: Any) -> Any:
-    """What a listener's address has in common with those of its connections: the port, or a path."""
+    """What a listener's address has in common with those of its connections: the port, or a path; None without."""
     return address[1] if isinstance(address, tuple) else address or None
 
 

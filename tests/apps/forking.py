@@ -137,6 +137,22 @@ def by_fork_and_sys_exit(job):
     return child
 
 
+def by_twice(job):
+    """A child forks in turn, and what it has opened is its child's, too."""
+
+    def fork_again():
+        reader, writer = os.pipe()
+
+        def work():
+            os.write(writer, b".")
+            if os.read(reader, 1) == b".":
+                job()
+
+        by_fork(work)
+
+    return by_fork(fork_again)
+
+
 def by_preexec(job):
     return subprocess.Popen(["true"], preexec_fn=job)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.harness.waiting import until
 
 APP = "tests.apps.forking:create_app()"
-GREENLETS = ("process", "fork", "fork_and_sys_exit", "greenlet", "gevent", "original", "preexec")
+GREENLETS = ("process", "fork", "fork_and_sys_exit", "twice", "greenlet", "gevent", "original", "preexec")
 #: A pool reads its results in a way that stops gevent's loop for ever.
 THREADS = ("process", "pool", "fork", "preexec")
 

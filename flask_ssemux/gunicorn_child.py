@@ -9,6 +9,7 @@ Here the copies are kept from that. The parent notices nothing. Only gunicorn's 
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
@@ -95,6 +96,12 @@ def _place(address: Any) -> Any:
 
 
 def _exit_when_done() -> None:
-    """End a child whose one greenlet of its own has ended: gunicorn catches the SystemExit of a view."""
+    """End a child whose one greenlet of its own has ended: gunicorn catches the SystemExit of a view.
+
+    The process ends here. An end by ``sys.exit`` would wait for copies of the parent's greenlets, which never end.
+    """
     if forks.is_over():
-        sys.exit(0)
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)

@@ -50,6 +50,16 @@ def create_app():
         started[way] = WAYS[way](lambda: work(app, way, report, port))
         return jsonify(pid=os.getpid())
 
+    @app.route("/outlive/<how>")
+    def outlive(how):
+        """Have a child go on after its view, in one of these ways, as one does whose author forgot to end it."""
+        child = os.fork()
+        if child == 0:
+            flask_ssemux.publish("room:1", "of a child")
+            if how == "raise":
+                raise RuntimeError("of a child")
+        return jsonify(pid=child)
+
     @app.route("/nap")
     def nap():
         """A page that takes longer than the children need to begin."""

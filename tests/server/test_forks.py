@@ -197,3 +197,23 @@ def test_a_child_that_publishes_into_its_own_memory_is_told(serve, third_party):
         stream.wait_for(b"ssemux.hello", 3)
         site.get("/job/process?port=%d" % third_party.port)
         site.server.wait_log("SSEMUX_BROKER='memory:' stays in one process, and this one was forked", 5)
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_a_child_that_outlives_its_view_ends(serve, how):
+    site = serve(APP)
+    with site.stream("/events?channel=room:1") as stream:
+        stream.wait_for(b"ssemux.hello", 3)
+        child = site.get("/outlive/" + how)["pid"]
+        stream.wait_for(b"of a child", 3)
+        until(lambda: not is_running(child), 5, "the child lives on")
+        site.publish("room:1", "after")
+        stream.wait_for(b"after", 3)
+
+
+def is_running(pid):
+    """Whether this process runs; one that has ended and is not reaped yet does not."""
+    try:
+        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

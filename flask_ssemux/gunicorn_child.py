@@ -10,6 +10,7 @@ Here the copies are kept from that. The parent notices nothing. Only gunicorn's 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import socket
 import sys
@@ -101,7 +102,8 @@ def _exit_when_done() -> None:
     The process ends here. An end by ``sys.exit`` would wait for copies of the parent's greenlets, which never end.
     """
     if forks.is_over():
-        atexit._run_exitfuncs()
+        with contextlib.suppress(BaseException):  # Python has printed it; before 3.10 it raises it, too
+            atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(0)

@@ -1,21 +1,16 @@
 """The history of the memory broker: what is kept, where its limits are, and what has yet to be delivered.
 
 No lock, no thread, no clock: the broker has them. Every method costs what it finds, not what was ever there.
-Events are kept as plain tuples: Python's garbage collector looks at each of them once, and at named tuples in every
-full pass, which took 130 ms of the worker's loop with 250,000 events.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from typing import Iterator, Optional, Tuple
+from typing import Iterator
 
 from . import base
 from .base import History, Part, Record
-
-#: A record as it is kept.
-Kept = Tuple[int, str, bytes, Optional[str]]
 
 #: Events delivered at a time.
 BATCH = 500
@@ -35,29 +30,29 @@ class MemoryHistory:
         #: When each event came, the oldest first: of the application's channels, and of the extension's own.
         self._ages: tuple[OrderedDict[int, tuple[float, str]], OrderedDict[int, tuple[float, str]]]
         self._ages = OrderedDict(), OrderedDict()
-        self._of: dict[str, list[Kept]] = {}
+        self._of: dict[str, list[Record]] = {}
         self._latest: dict[str, dict[str, Record]] = {}
         self._floors: dict[str, int] = {}
         #: The floor of every channel that is in neither of the two.
         self._forgotten = 0
         self._size = 0
         #: What may have yet to be delivered, and the newest that is no longer there.
-        self._recent: deque[tuple[float, Kept]] = deque()
+        self._recent: deque[tuple[float, Record]] = deque()
         self._recent_size = self._gone = 0
 
     def append(self, channel: str, body: bytes, latest: str | None, limits: History, now: float) -> None:
         self.sequence += 1
-        kept = self.sequence, channel, body, latest
+        record = Record(self.sequence, channel, body, latest)
         if self._forgotten and channel not in self._of:
             self._floors.setdefault(channel, self._forgotten)
-        self._of.setdefault(channel, []).append(kept)
-        self._ages[base.is_own(channel)][self.sequence] = now, channel
+        self._of.setdefault(channel, []).append(record)
+        self._ages[base.is_own(channel)][record.sequence] = now, channel
         self._size += 0 if base.is_own(channel) else len(body)
         if latest is not None:
-            self._supersede(Record(*kept), latest)
+            self._supersede(record, latest)
         self.trim(limits, now)
         self._trim_channel(channel, limits)
-        self._keep_recent(kept, limits, now)
+        self._keep_recent(record, limits, now)
 
     # -- reading -----------------------------------------------------------
 
@@ -68,9 +63,9 @@ class MemoryHistory:
 
     def read_part(self, channel: str, after: int, upto: int, limit: int, size: int, is_first: bool) -> Part:
         """The oldest events of one channel in a range, as ``read_channels`` gives them."""
-        kept, records = self._of.get(channel, []), []  # type: list[Kept], list[Record]
+        kept, records = self._of.get(channel, []), []  # type: list[Record], list[Record]
         for index in range(_index_after(kept, after), len(kept)):
-            record = Record(*kept[index])
+            record = kept[index]
             if record.sequence > upto:
                 break
             if len(records) == limit or (size <= 0 and not (is_first and not records)):
@@ -91,8 +86,7 @@ class MemoryHistory:
     def news(self, after: int) -> tuple[list[Record], list[str] | None]:
         """What was appended after a place; and channels of which a part of it is no longer there, None: any may be."""
         found: deque[Record] = deque()
-        for _, kept in reversed(self._recent):
-            record = Record(*kept)
+        for _, record in reversed(self._recent):
             if record.sequence <= after:
                 break
             if not self._is_superseded(record):
@@ -105,8 +99,8 @@ class MemoryHistory:
     def _kept_between(self, after: int, upto: int) -> Iterator[Record]:
         for kept in self._of.values():
             for record in kept[_index_after(kept, after) :]:
-                if record[0] <= upto:
-                    yield Record(*record)
+                if record.sequence <= upto:
+                    yield record
 
     def _is_superseded(self, record: Record) -> bool:
         if record.latest is None:
@@ -114,14 +108,14 @@ class MemoryHistory:
         newest = self._latest.get(record.channel, {}).get(record.latest)
         return newest is not None and newest.sequence > record.sequence
 
-    def _keep_recent(self, kept: Kept, limits: History, now: float) -> None:
+    def _keep_recent(self, record: Record, limits: History, now: float) -> None:
         recent, most = self._recent, max(LIVE_BYTES_LEAST, min(base.LIVE_BYTES, limits.size))
-        recent.append((now, kept))
-        self._recent_size += len(kept[2])
+        recent.append((now, record))
+        self._recent_size += len(record.body)
         while len(recent) > 1 and (
             (len(recent) > base.LIVE_EVENTS and now - recent[0][0] >= base.LIVE_SECONDS) or self._recent_size > most
         ):
-            gone = Record(*recent.popleft()[1])
+            gone = recent.popleft()[1]
             self._gone = gone.sequence
             self._recent_size -= len(gone.body)
 
@@ -152,11 +146,11 @@ class MemoryHistory:
 
     def _forget(self, channel: str) -> None:
         """The oldest event of a channel leaves the history."""
-        record = Record(*self._of[channel][0])
+        record = self._of[channel][0]
         self._drop(record, 0)
         self._floors[channel] = record.sequence
         keys = self._latest.get(channel, {})
-        if record.latest is not None and keys.get(record.latest) == record:
+        if record.latest is not None and keys.get(record.latest) is record:
             del keys[record.latest]
             if not keys:
                 del self._latest[channel]
@@ -182,5 +176,5 @@ class MemoryHistory:
             del self._floors[name]
 
 
-def _index_after(kept: list[Kept], sequence: int) -> int:
+def _index_after(kept: list[Record], sequence: int) -> int:
     return bisect_left(kept, (sequence + 1,))

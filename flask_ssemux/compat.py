@@ -18,7 +18,7 @@ from flask import Response, current_app, request
 
 from . import forks, wire
 from .aside import aside
-from .lifecycle import Process
+from .lifecycle import DRAIN, Process
 from .options import log
 from .routes import CONTENT_TYPE, come_back, finish, send_away
 from .server import why_not
@@ -35,9 +35,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: What an event ends with, and a line, in the ways of WHATWG HTML 9.2.5.
 BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 LINE_ENDS = (b"\n", b"\r")
-
-#: Seconds that a client has to take the end of its stream; then its connection is cut off.
-GRACE = 3.0
 
 
 def streaming(view: F) -> F:
@@ -280,12 +277,12 @@ class OldStream:
     def _watch_server(self, now: float) -> float:
         """The stream is over: does its server see that, and close it? One that works cannot be closed by others.
 
-        A client that is there has ``GRACE`` seconds to take what its server still writes, its end included.
+        A client that is there has ``DRAIN`` seconds to take what its server still writes, its end included.
         """
         self._end()
         if self._ended_at is None:
             self._ended_at = now
-        elif not self._inside and (now >= self._ended_at + GRACE or self._peer.has_left()):
+        elif not self._inside and (now >= self._ended_at + DRAIN or self._peer.has_left()):
             self._peer.sever()
             aside("ssemux-end", self.close)
         return now + REPEAT

@@ -117,15 +117,16 @@ class Options:
         "sqlite:",
         _broker,
         "one of " + ", ".join(BROKERS),
-        "what keeps the history and carries events between processes; `sqlite:` is a file in "
-        "the application's instance folder, `redis://host:6379/0` serves many machines",
+        "the store that keeps the history and carries events between processes; `sqlite:` is a file in "
+        "the application's instance folder, `redis://host:6379/0` serves several machines",
     )
     namespace: str | None = _option(
         None,
         _namespace,
         ALLOWED,
-        "the name of the application's events in the store: applications with different namespaces are separate, those "
-        "with the same share; without one a second application on the same store is refused",
+        "the name of the application's part of the store: applications with different namespaces are separate, those "
+        "with the same namespace share their events; without a namespace, a second application on the same store is "
+        "refused",
         shown="off",
     )
     # Half of 40 s and under: the shortest idle limits of common hops are 30 s (HAProxy's
@@ -134,7 +135,7 @@ class Options:
         20.0,
         _seconds,
         "seconds from 0.05 to 3600",
-        "longest silence on a stream, in seconds",
+        "the longest silence on a stream, in seconds",
         low=0.05,
         high=3600,
         shown="20 s",
@@ -144,8 +145,8 @@ class Options:
         120.0,
         _seconds,
         "seconds from 0.1 to 86400",
-        "what clients wait before they give up; a heartbeat that leaves a margin under 2 is "
-        "refused at start, under 3 warned of",
+        "how long a client waits for data before it reconnects; a `SSEMUX_HEARTBEAT` of more than half of it is "
+        "refused at start, one of more than a third is warned about",
         low=0.1,
         high=86400,
         shown="120 s",
@@ -155,7 +156,7 @@ class Options:
         3000,
         _whole,
         "milliseconds from 1 to 3600000",
-        "the `retry:` field: how long a client waits before it reconnects; spread by ±50 % at a drain",
+        "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % when a worker stops",
         low=1,
         high=3600000,
         shown="3000 ms",
@@ -164,7 +165,7 @@ class Options:
         3600.0,
         _seconds,
         "seconds from 0 to 31536000",
-        "how far back replay reaches, by age",
+        "how long events are kept for replay",
         low=0,
         high=31536000,
         shown="3600 s",
@@ -173,7 +174,7 @@ class Options:
         10000,
         _whole,
         "a number from 1 to 10000000",
-        "how far back replay reaches, in events of each channel",
+        "how many events of each channel are kept for replay",
         low=1,
         high=10000000,
     )
@@ -182,7 +183,7 @@ class Options:
         256 * 1024**2,
         _whole,
         "bytes from 65536 to 549755813888",
-        "how far back replay reaches, in bytes of all events of the store; the oldest go first",
+        "how many bytes of events the store keeps for replay, over all channels; the oldest are deleted first",
         low=65536,
         high=512 * 1024**3,
         shown="256 MiB",
@@ -191,7 +192,8 @@ class Options:
         1000,
         _whole,
         "a number from 10 to 1000000",
-        "events that may wait for one client; a slower client's stream is closed, and it reconnects and replays",
+        "how many events may wait for one client; beyond that its stream is closed, and it reconnects and is sent "
+        "what it missed",
         low=10,
         high=1000000,
     )
@@ -199,7 +201,7 @@ class Options:
         1024 * 1024,
         _whole,
         "bytes from 1024 to 1073741824",
-        "the same, in bytes",
+        "how many bytes may wait for one client; beyond that the same happens",
         low=1024,
         high=1024**3,
         shown="1 MiB",
@@ -208,8 +210,8 @@ class Options:
         64 * 1024 * 1024,
         _whole,
         "bytes from 1048576 to 549755813888",
-        "what all replays of a worker hold together: half of it history that clients share, half pages that they have "
-        "yet to take. A client for whose page there is no room waits for its turn, with heartbeats",
+        "the memory for all replays of a worker: half of it for history that clients share, half for pages that "
+        "clients have not read yet. A client whose page does not fit waits for its turn and is sent heartbeats",
         low=1024 * 1024,
         high=512 * 1024**3,
         shown="64 MiB",
@@ -218,7 +220,7 @@ class Options:
         256 * 1024,
         _whole,
         "bytes from 64 to 536870912, and at most half of SSEMUX_QUEUE_BYTES",
-        "a larger event is refused at `publish`",
+        "`publish` refuses a larger event",
         low=64,
         high=512 * 1024**2,
         shown="256 KiB",
@@ -228,17 +230,17 @@ class Options:
         None,
         _whole,
         "a number from 1 to 10000000",
-        "streams of one worker; one of the server's slots is always left for pages (streams that were handed over take "
-        "none). A client that finds no room is told to come back in 10 to 30 s",
+        "the maximum number of streams of one worker. The server always keeps capacity for one page (a stream that "
+        "uses `handoff` takes none of it). A client that finds no room is told to come back in 10 to 30 s",
         low=1,
         high=10000000,
-        shown="80 % of the file limit, and of the server's slots (`worker_connections`, threads)",
+        shown="80 % of the file limit and of the server capacity (`worker_connections`, threads)",
     )
     max_streams_per_user: int = _option(
         32,
         _whole,
         "a number from 1 to 1000000",
-        "streams of one user, over all workers",
+        "the maximum number of streams of one user, over all workers",
         low=1,
         high=1000000,
     )
@@ -246,15 +248,16 @@ class Options:
         "refuse",
         _one_of(OVER_USER_LIMIT),
         "one of " + ", ".join(OVER_USER_LIMIT),
-        "what a user who holds that many gets for one more: `refuse` tells the new client to come back, `oldest` ends "
-        "the user's oldest stream for it",
+        "what happens when a user at that limit opens one more stream: `refuse` tells the new client to come back "
+        "later, `oldest` ends the user's oldest stream",
     )
     lifetime: float | None = _option(
         None,
         _seconds,
         "seconds from 1 to 31536000, or off",
-        "a stream ends cleanly after this long (spread over 80 to 100 %) and its client resumes: "
-        "rebalances workers, repeats `identify`; not a view's that `streaming` wraps, which could not resume",
+        "a stream ends cleanly after this time (varied between 80 and 100 %), and its client reconnects and resumes: "
+        "this rebalances workers and calls `identify` again; it does not apply to views under `streaming`, which "
+        "cannot resume",
         low=1,
         high=31536000,
         shown="off",
@@ -263,8 +266,8 @@ class Options:
         None,
         _seconds,
         "seconds from 1 to 31536000, or off",
-        "every open stream is asked again, about this often, who its user is and whether it may read its channels; a "
-        "no ends it",
+        "`identify` and `authorize` are called again for every open stream, about this often; the stream ends if its "
+        "user has changed or may no longer read one of its channels",
         low=1,
         high=31536000,
         shown="off",
@@ -273,16 +276,16 @@ class Options:
         None,
         _event,
         "an event's name, or off",
-        "the name of an event, without `id`, sent with each heartbeat, for pages that want to see "
-        "it through native `EventSource`",
+        "the name of an event without `id` that is sent with each heartbeat, for pages that want to notice "
+        "heartbeats with the native `EventSource`",
         shown="off",
     )
     transport: str = _option(
         "auto",
         _one_of(TRANSPORTS),
         "one of " + ", ".join(TRANSPORTS),
-        "how frames get onto the socket: `handoff` (gunicorn's gevent worker and plain HTTP/1.x: no greenlet for a "
-        "stream), `generator` (everywhere); `auto` is handoff where it is safe",
+        "how frames get onto the socket: `handoff` (gunicorn's gevent worker with plain HTTP/1.x; a stream needs no "
+        "greenlet) or `generator` (every server); `auto` uses `handoff` where it is safe",
     )
 
     @classmethod

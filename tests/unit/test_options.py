@@ -364,7 +364,7 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_QUEUE_BYTES": "1 MiB",
         "SSEMUX_REPLAY_BYTES": "64 MiB",
         "SSEMUX_MAX_EVENT_BYTES": "256 KiB",
-        "SSEMUX_MAX_STREAMS": "80 % of the file limit, and of the server's slots (`worker_connections`, threads)",
+        "SSEMUX_MAX_STREAMS": "80 % of the file limit and of the server capacity (`worker_connections`, threads)",
         "SSEMUX_MAX_STREAMS_PER_USER": "32",
         "SSEMUX_OVER_USER_LIMIT": "refuse",
         "SSEMUX_LIFETIME": "off",

@@ -61,7 +61,7 @@ def measure(clients: int, events: int, rate: float) -> str:
         ("system calls", handoff.system, generator.system),
     ]
     rows.append(("the rest", *(whole.all - sum(row[n] for row in rows) for n, whole in ((1, handoff), (2, generator)))))  # type: ignore[misc]
-    rows.append(("whole", handoff.all, generator.all))
+    rows.append(("total", handoff.all, generator.all))
     head = ("µs CPU a delivery, %d clients" % clients, "handoff", "generator")
     return table(head, [(name, "%.2f" % first, "%.2f" % second) for name, first, second in rows])
 

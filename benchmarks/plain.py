@@ -40,7 +40,7 @@ def measure(clients: int, events: int, rate: float, broker: str, transport: str)
         asked = _ask(server.port, events / rate)
         came = load.wait(clients * events, 20.0)
     head = ("%d streams, %d events, %g a second" % (clients, events, rate), "requests", "p50 ms", "p99 ms", "max ms")
-    rows = [("before", *_row(quiet)), ("meanwhile, %s, %s" % (transport, broker), *_row(asked))]
+    rows = [("before", *_row(quiet)), ("during the events, %s, %s" % (transport, broker), *_row(asked))]
     missed = "" if came == clients * events else "\n%d of %d deliveries came" % (came, clients * events)
     return table(head, rows) + missed
 

@@ -37,8 +37,8 @@ PAUSE = 0.01
 DEAF_SECONDS = 15.0
 
 HEAD = (
-    "engine", "case", "seconds", "events a second", "longest page ms", "longest silence s", "publish p50 ms", "p99 ms",
-    "worker MB",
+    "engine", "case", "seconds", "events a second", "slowest request ms", "longest silence s", "publish p50 ms",
+    "p99 ms", "worker MB",
 )  # fmt: skip
 
 

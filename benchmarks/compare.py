@@ -142,7 +142,11 @@ def _possible(result: Result, contender: Contender) -> list[int]:
     possible = [clients for clients in result.plan.sweep if clients * contender.files + SPARE <= limit]
     if len(possible) < len(result.plan.sweep):
         told = (max(result.plan.sweep), contender.files, limit)
-        _fail(result, contender, "no %d connections: it takes %d open files for each, and %d is the limit" % told)
+        _fail(
+            result,
+            contender,
+            "not measured with %d connections: it needs %d open files for each, and the limit is %d" % told,
+        )
     return possible
 
 

@@ -25,17 +25,17 @@ def text(result: Result) -> str:
         "### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.load / plan.clients),
         _rounds(result, result.rounds),
         "\n### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.heavy / plan.clients),
-        "Those whom this would leave no time are not in it: they would join events into one write.\n",
+        "Servers that this rate would saturate are not measured: they would join several events into one write.\n",
         _rounds(result, result.heavy),
         "\n### More connections\n",
         *("%s:\n\n%s\n" % (title, _matrix(result.sweep, value, _clients)) for title, value in _SWEPT),
         "### Larger events\n",
-        "µs of CPU a delivery, %d connections, by bytes of one delivery of ours; the others send the same data.\n"
-        % plan.sized,
+        "µs of CPU a delivery, %d connections, by the bytes that flask_ssemux sends for one event; the other servers "
+        "send the same data.\n" % plan.sized,
         _matrix(result.sizes, lambda point: point.delivered.cpu, lambda point: point.size),
-        "\n### Who was measured\n",
+        "\n### The servers\n",
         table(("", ""), [[name, told] for name, told in result.told.items()]),
-        "\n### What has to be said\n",
+        "\n### Remarks\n",
         *("* " + said for said in _said(result)),
     ]
     return "\n".join(parts)
@@ -135,7 +135,7 @@ def _said(result: Result) -> Sequence[str]:
     said = ["%s: %s" % (name, why) for name, whys in result.failed.items() for why in whys]
     said += remarks(runs)
     said += [
-        "%s: not everything was delivered: %s" % (name, delivered(found))
+        "%s: only %s events were delivered" % (name, delivered(found))
         for name, found in runs.items()
         if not all(run.is_complete() for run in found)
     ]
@@ -143,11 +143,13 @@ def _said(result: Result) -> Sequence[str]:
 
 
 def _limit(result: Result) -> str:
-    """At which rate the client itself would be what is measured."""
+    """Say how busy the client was: at a high rate, the client would be what is measured."""
     shares = [
-        "%.0f %% at %s a second (the floor at %.0f %%)" % (of.client * 100, f"{of.load:,.0f}", of.floor * 100)
-        for of in result.client
+        "%.0f %% at %s (%s%.0f %%)"
+        % (of.client * 100, f"{of.load:,.0f}", "" if number else "the floor's server used ", of.floor * 100)
+        for number, of in enumerate(result.client)
     ]
-    return "the client's share of its core, by deliveries: %s. The load was %s a second" % (
-        "; ".join(shares) or "not measured", f"{result.plan.load:,.0f}",
-    )  # fmt: skip
+    return (
+        "how much of its core the client used, by deliveries a second: %s. The load of the comparison was %s a second"
+        % ("; ".join(shares) or "not measured", f"{result.plan.load:,.0f}")
+    )

@@ -45,12 +45,14 @@ def delivered(runs: Sequence[Delivered]) -> str:
 def remarks(found: dict[str, list[Delivered]]) -> list[str]:
     """What has to be said about the measuring itself."""
     every = [run for runs in found.values() for run in runs]
-    said = ["client: at most %.0f %% of its core" % (max((run.client for run in every), default=0.0) * 100)]
+    said = ["the client used at most %.0f %% of its core" % (max((run.client for run in every), default=0.0) * 100)]
     for name, runs in found.items():
         if max((run.client for run in runs), default=0.0) > BUSY:
-            said.append("%s: the client was over %.0f %%: its row is not worth much" % (name, BUSY * 100))
+            said.append(
+                "%s: the client used over %.0f %% of its core, so this row measures the client" % (name, BUSY * 100)
+            )
         if max((run.busy for run in runs), default=0.0) > 0.95:
-            said.append("%s: the server had no time left, and may join events into one write then" % name)
+            said.append("%s: the server was saturated, and may have joined several events into one write" % name)
     return said
 
 

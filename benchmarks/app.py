@@ -12,7 +12,7 @@ import time
 from flask import Flask, Response, jsonify, request
 
 import flask_ssemux
-from flask_ssemux import wire
+from flask_ssemux.sse import encode
 
 from . import event
 
@@ -41,7 +41,7 @@ def create_app() -> Flask:
         before = broker.head()
         for number in range(channels * events):
             channel = "many:%d" % (number % channels)
-            broker.append(channel, wire.body(channel, "x" * size))
+            broker.append(channel, encode.body(channel, "x" * size))
             if number % 100 == 0:
                 time.sleep(0)
         return jsonify(cursor=str(before))

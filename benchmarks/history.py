@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, Callable, Iterator, NamedTuple
 
-from flask_ssemux import wire
 from flask_ssemux.brokers import Broker, History, open_broker
+from flask_ssemux.sse import encode
 
 from . import event, picture, process, redis_server
 from .table import progress, table
@@ -169,7 +169,7 @@ def _publish(url: str, history: History, events: int, published: Any) -> None:
     os.sched_setaffinity(0, {process.cores()[0]})
     broker = open_broker(url, history)
     for number, channel in enumerate(_channels(events)):
-        broker.append(channel, wire.body(channel, event.data(), event.NAME, 1024))
+        broker.append(channel, encode.body(channel, event.data(), event.NAME, 1024))
         published.value = number + 1
     broker.close()
 
@@ -186,7 +186,7 @@ def _channels(events: int) -> Iterator[str]:
             yield "jobs:%d" % (jobs // JOB)
         else:
             users += 1
-            yield wire.user_channel(users)
+            yield encode.user_channel(users)
 
 
 @contextmanager

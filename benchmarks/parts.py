@@ -14,11 +14,11 @@ from typing import Any, Callable, NamedTuple
 
 from gevent import sleep, spawn
 
-from flask_ssemux.fanout import SLICE, FanOut
-from flask_ssemux.stream import Limits, Stream
-from flask_ssemux.transports.lane import Lane
-from flask_ssemux.transports.peer import Peer
-from flask_ssemux.transports.waiting import GreenletWait
+from flask_ssemux.hub.fanout import SLICE, FanOut
+from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.transports.client_socket import Peer
+from flask_ssemux.transports.socket_writer import Lane
+from flask_ssemux.transports.wait import GreenletWait
 
 from . import contenders, process
 from .table import progress, table

@@ -6,7 +6,6 @@ from typing import Any, Sequence
 
 from flask import Flask
 
-from .compat import streaming
 from .errors import (
     ApplicationError,
     BrokerError,
@@ -19,8 +18,9 @@ from .errors import (
     SSEMuxError,
 )
 from .extension import SSEMux
-from .publisher import Publisher
-from .service import current
+from .http.streaming import streaming
+from .publishing.publisher import Publisher
+from .state import current
 
 __version__ = "0.1.0"
 

@@ -16,11 +16,11 @@ from flask.cli import AppGroup
 from .brokers import Broker, Record, absolute_url
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
-from .printable import printable
-from .redact import without_password
-from .service import Service, current
+from .sse.encode import EVERYONE, Cursor, check_channel
+from .state import Service, current
 from .status.totals import line, shown, summary, totals
-from .wire import EVERYONE, Cursor, check_channel
+from .util.printable import printable
+from .util.redact import without_password
 
 #: Seconds between two looks for news in ``tail``.
 TAIL = 0.1

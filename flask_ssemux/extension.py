@@ -12,22 +12,23 @@ from typing import Any, Callable, Sequence
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import hosts, server
 from .access import tickets
 from .access.patterns import Pattern
-from .access.recheck import Recheck
+from .access.reauthorize import Recheck
 from .access.rules import F, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
 from .errors import ApplicationError, ConfigurationError
-from .fixed import Decorator, FixedStream, Wish
-from .lifecycle import Process
+from .http import hosts
+from .http.fixed_streams import Decorator, FixedStream, Wish
+from .http.views import blueprint, finish
 from .options import Options, log
-from .publisher import Publishing
-from .routes import blueprint, finish
-from .service import KEY, Service, current
+from .publishing.publisher import Publishing
+from .state import KEY, Service, current
 from .status import page as status_page
-from .tenancy import Tenancy
+from .worker import server
+from .worker.tenancy import Tenancy
+from .worker.worker import Process
 
 
 class SSEMux(Publishing):

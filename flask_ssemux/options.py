@@ -15,10 +15,10 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Mapping
 
-from . import wire
 from .brokers.namespace import ALLOWED, check_namespace
 from .errors import ConfigurationError, InvalidEvent
-from .redact import without_password
+from .sse import encode
+from .util.redact import without_password
 
 log = logging.getLogger("flask_ssemux")
 
@@ -82,7 +82,7 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _event(value: Any) -> str:
     try:
-        return wire.check_event_name(value)
+        return encode.check_event_name(value)
     except InvalidEvent as error:
         raise ValueError(str(error)) from None
 

@@ -20,14 +20,14 @@ from flask import Flask
 from flask.testing import EnvironBuilder
 from werkzeug.datastructures import Headers
 
-from . import wire
 from .errors import ApplicationError
-from .lifecycle import Process
-from .routes import CONTENT_TYPE
-from .service import KEY
-from .stream import Stream
-from .visit import KEY as VISIT
-from .visit import Visit
+from .http.views import CONTENT_TYPE
+from .hub.stream import Stream
+from .hub.test_request import KEY as VISIT
+from .hub.test_request import Visit
+from .sse import encode
+from .state import KEY
+from .worker.worker import Process
 
 #: Seconds that a wait takes at most, unless the test says otherwise.
 TIMEOUT = 1.0
@@ -39,7 +39,7 @@ PATIENCE = 5.0
 ASK: Any = object()
 
 #: What ends the wait of ``rest``; no test sees it.
-_MARK = wire.OWN_PREFIX + "testing"
+_MARK = encode.OWN_PREFIX + "testing"
 
 
 class Event(NamedTuple):
@@ -169,7 +169,7 @@ class OpenStream:
         :param data: as it was published.
         """
         found = self.next(timeout)
-        wanted = found.data if data is ASK else wire.as_text(data)
+        wanted = found.data if data is ASK else encode.as_text(data)
         if (found.event, found.data) != (event, wanted):
             wanted = "" if data is ASK else " with %s" % wanted
             raise AssertionError(
@@ -189,7 +189,7 @@ class OpenStream:
         else:
             # After all else that was published comes this, to a channel of ours.
             mark, channel = uuid.uuid4().hex, self._stream.channels[-1]
-            self._process.broker.append(channel, wire.own_frame("testing", mark))
+            self._process.broker.append(channel, encode.own_frame("testing", mark))
             self._wait(lambda: mark in self._parser.marks or self._is_over, PATIENCE, "the end of what was published")
         with self._changed:
             found = self._parser.events[self._read :]
@@ -352,7 +352,7 @@ class _Parser:
         if not data:
             return
         event = Event(name, "\n".join(data), self.last_id, fields.get("channel"))
-        if name == wire.OWN_PREFIX + "hello":
+        if name == encode.OWN_PREFIX + "hello":
             self.hello = event
         else:
             self.events.append(event)

@@ -53,8 +53,8 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(autouse=True)
 def errors_are_logged_each_time(monkeypatch):
     """In each test anew: what another test raised would be logged once a minute only."""
-    from flask_ssemux import supervise
-    from flask_ssemux.quiet import Quiet
+    from flask_ssemux.util import supervise
+    from flask_ssemux.util.log_throttle import Quiet
 
     monkeypatch.setattr(supervise, "_throttle", Quiet())
 

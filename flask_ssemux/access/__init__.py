@@ -1,5 +1,5 @@
-"""Who is this, what may they read, how many streams may they hold, and until when.
+"""Who the client is, which channels this user may read, and whether that is still so later.
 
-``rules.py`` decides, ``places.py`` counts, ``tickets.py`` says who where no cookie reaches. What ends a stream later:
-an order of ``orders.py``, carried out by ``control.py``; ``elders.py``, to make room; ``recheck.py``, which asks again.
+Rules decide, tickets identify clients without cookies, and open streams are authorized again from time to time.
+No streams are opened or counted here.
 """

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .. import wire
 from ..errors import BadRequest, InvalidChannel
+from ..sse import encode
 
 #: What no variable's value has in it.
 _NEVER = ":\r\n\0"
@@ -28,8 +28,8 @@ class Pattern:
     _VARIABLE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 
     def __init__(self, text: str) -> None:
-        wire.check_channel(text)
-        if not wire.is_named(text):
+        encode.check_channel(text)
+        if not encode.is_named(text):
             raise InvalidChannel(
                 "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
             )
@@ -50,7 +50,7 @@ class Pattern:
 
     def match(self, channel: str) -> dict[str, str] | None:
         """The variables' values, if this channel is one of the pattern's; never for one that clients may not name."""
-        if not channel.startswith(self._head) or not wire.is_named(channel):
+        if not channel.startswith(self._head) or not encode.is_named(channel):
             return None
         if not self.names:
             return {} if channel == self.text else None
@@ -83,7 +83,7 @@ class Pattern:
         """
         texts = {name: str(values[name]) for name in self.names}
         channel = "".join(texts[part] if index % 2 else part for index, part in enumerate(self._parts))
-        if len(channel) > wire.CHANNEL_LENGTH or self.match(channel) != texts:
+        if len(channel) > encode.CHANNEL_LENGTH or self.match(channel) != texts:
             raise BadRequest("%r is not a channel of %r" % (channel, self.text), channel)
         return channel
 

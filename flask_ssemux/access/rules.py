@@ -11,7 +11,6 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
 from flask import current_app, has_request_context, request
 
-from .. import wire
 from ..errors import (
     ApplicationError,
     BadRequest,
@@ -23,7 +22,8 @@ from ..errors import (
     QueryTooLong,
     Unauthorized,
 )
-from ..visit import Visit
+from ..hub.test_request import Visit
+from ..sse import encode
 from . import tickets
 from .patterns import Pattern
 
@@ -74,13 +74,13 @@ class Rules:
 
     def track(self, text: str) -> None:
         """Know who is on the channels of this pattern, or, with ``*``, who is there at all."""
-        if text == wire.EVERYONE:
+        if text == encode.EVERYONE:
             self._is_everyone_tracked = True
         else:
             self.tracked.append(Pattern(text))
 
     def is_tracked(self, channel: str) -> bool:
-        return _any(self.tracked, channel) or (self._is_everyone_tracked and channel == wire.EVERYONE)
+        return _any(self.tracked, channel) or (self._is_everyone_tracked and channel == encode.EVERYONE)
 
     def keeps_latest(self, channel: str) -> bool:
         """Whether of this channel's events only the newest of each name counts."""
@@ -151,7 +151,7 @@ class Rules:
             rule, values = _first(self.snapshot, channel)
             if rule is not None:
                 for event, data in rule.function(**values) or ():
-                    yield wire.body(channel, data, event)
+                    yield encode.body(channel, data, event)
 
 
 def is_yes(answer: Any, who: str) -> bool:
@@ -169,7 +169,7 @@ def is_yes(answer: Any, who: str) -> bool:
 
 def text_of(user: Any) -> str | None:
     """A user's id as channels and places have it: text; None for nobody."""
-    return None if user is None else wire.check_user_id(user)
+    return None if user is None else encode.check_user_id(user)
 
 
 def named(asked: Sequence[str], user_id: str | None) -> list[str]:
@@ -183,12 +183,12 @@ def named(asked: Sequence[str], user_id: str | None) -> list[str]:
     channels = list(dict.fromkeys(asked))
     for channel in channels:
         try:
-            wire.check_channel(channel)
+            encode.check_channel(channel)
         except InvalidChannel as error:
             raise BadRequest(str(error), channel) from None
     own = personal(user_id)
     for channel in channels:
-        if not wire.is_named(channel) and channel not in own:
+        if not encode.is_named(channel) and channel not in own:
             raise Forbidden("the channel %r is its user's alone" % channel, channel)
     return [channel for channel in channels if channel not in own]
 
@@ -204,8 +204,8 @@ def check_query(query: str) -> None:
 
 def personal(user_id: str | None) -> list[str]:
     """The channels that a client has by being who it is."""
-    own = [] if user_id is None else [wire.user_channel(user_id)]
-    return own + [wire.EVERYONE]
+    own = [] if user_id is None else [encode.user_channel(user_id)]
+    return own + [encode.EVERYONE]
 
 
 def _any(patterns: list[Pattern], channel: str) -> bool:

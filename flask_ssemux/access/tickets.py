@@ -16,9 +16,9 @@ from urllib.parse import unquote_plus
 from flask import current_app, has_request_context, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from .. import wire
 from ..brokers import Broker
 from ..errors import ApplicationError, BadTicket, InvalidChannel
+from ..sse import encode
 
 #: The query parameter that holds a ticket; and the scheme of an ``Authorization`` header that does.
 PARAMETER = "ticket"
@@ -74,7 +74,7 @@ class Ticket(NamedTuple):
 def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
     """A ticket of the current application; see ``flask_ssemux.ticket``."""
     if user_id is not None:
-        wire.check_user_id(user_id)
+        encode.check_user_id(user_id)
     is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
     if not is_number or not 0 < expires <= LONGEST:
         raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (LONGEST, expires))
@@ -179,7 +179,7 @@ def _checked(channels: Sequence[str]) -> list[str]:
     if isinstance(channels, str):
         raise ApplicationError("a ticket's channels are a list of names; write [%r]" % channels)
     for channel in channels:
-        wire.check_channel(channel)
-        if not wire.is_named(channel):
+        encode.check_channel(channel)
+        if not encode.is_named(channel):
             raise InvalidChannel("%r: the user's own channel and everyone's come anyway; leave it out" % channel)
     return list(channels)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 
-from .. import forks, threads
 from ..errors import ConfigurationError
-from ..redact import without_password
+from ..util import forks, threads
+from ..util.redact import without_password
 from .base import Broker, Listener, Report
 from .memory import MemoryBroker
 from .merge import Merge

@@ -18,9 +18,9 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
-from .. import forks, threads
 from ..errors import BrokerUnavailable
-from ..wire import OWN_PREFIX, Cursor
+from ..sse.encode import OWN_PREFIX, Cursor
+from ..util import forks, threads
 from .merge import Merge
 from .records import Floors, History, Page, Part, Range, Record, Wanted
 

@@ -13,8 +13,8 @@ import time
 from typing import Any, Iterable, Mapping
 
 from ..errors import BrokerClosed
-from ..supervise import attempt
-from ..wire import Cursor
+from ..sse.encode import Cursor
+from ..util.supervise import attempt
 from . import base
 from .base import NOT_TAKEN, Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, new_epoch
 from .memory_history import MemoryHistory

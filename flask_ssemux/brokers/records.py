@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire import Cursor
+from ..sse.encode import Cursor
 
 
 class Record(NamedTuple):

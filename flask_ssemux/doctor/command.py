@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from flask import current_app
 
-from ..service import current
+from ..state import current
 from .advice import hop_of, told_by
 from .call import Address, Caller, address_of, make_context
 from .checks import checks_of

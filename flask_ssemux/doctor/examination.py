@@ -9,8 +9,8 @@ import time
 from typing import Any, Callable, NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
-from ..probe import EVENT, PARAMETER, SILENCE, Plan
-from ..wire import OWN_PREFIX
+from ..http.probe import EVENT, PARAMETER, SILENCE, Plan
+from ..sse.encode import OWN_PREFIX
 from .call import Call, Caller, protocol_of
 from .frames import Frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from ..probe import EVERY
+from ..http.probe import EVERY
 from .examination import PROBED, Seen
 from .report import FAIL, OK, SKIPPED, WARN, Advice, Check
 from .words import buffered, rounded, seconds, told

@@ -6,7 +6,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 import click
 
-from ..printable import printable
+from ..util.printable import printable
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
 

@@ -10,11 +10,11 @@ from typing import Any, Iterator, Mapping
 from flask import Flask
 
 from ..errors import BrokerError
-from ..lifecycle import DRAIN
-from ..redact import without_password
-from ..server import HTTP2, SYNC
-from ..service import Service
-from ..slots import SHARE
+from ..state import Service
+from ..util.redact import without_password
+from ..worker.capacity import SHARE
+from ..worker.server import HTTP2, SYNC
+from ..worker.worker import DRAIN
 from . import drivers
 from .gunicorn_settings import DEFAULT_FILE, Unreadable, read
 from .report import FAIL, OK, SKIPPED, WARN, Advice, Check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from ..probe import SILENCE
+from ..http.probe import SILENCE
 from .advice import IDLE
 from .call import SEVERED, Call
 from .examination import PROBED, Seen

@@ -1,5 +1,6 @@
-"""What is going on, in all workers and on all machines, for people and for programs.
+"""The figures of all workers on all machines, for people and for programs.
 
-``census.py`` counts this process, ``totals.py`` and ``distinct.py`` add all of them up, ``feed.py`` asks and tells, and
-``page.py`` and ``metrics.py`` show it. Nothing here is needed to serve a stream.
+`worker` counts what this process has. This folder adds up the reports of all processes and shows them as a page, as
+JSON and for Prometheus.
+Nothing here is needed to serve a stream.
 """

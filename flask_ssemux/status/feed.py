@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .. import forks, wire
 from ..brokers import Report
 from ..errors import BrokerError
-from ..lifecycle import Process
-from ..stream import CLOSED, Stream
-from ..supervise import Loop
+from ..hub.stream import CLOSED, Stream
+from ..sse import encode
+from ..util import forks
+from ..util.supervise import Loop
+from ..worker.worker import Process
 from .totals import whole
 
 #: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
@@ -84,4 +85,4 @@ class Feed:
         self._process.mux.tell(list(self._streams), self._frame())
 
     def _frame(self) -> bytes:
-        return wire.own_frame("status", self.look(past=False))
+        return encode.own_frame("status", self.look(past=False))

@@ -13,10 +13,10 @@ from flask import Flask, Response, abort, current_app, jsonify, request
 
 from ..access.rules import Rules, text_of
 from ..errors import Forbidden
-from ..hosts import rule_options
-from ..lifecycle import Process
-from ..routes import Asked, answering, asset, joined, name_view, polling
-from ..service import Service
+from ..http.hosts import rule_options
+from ..http.views import Asked, answering, asset, joined, name_view, polling
+from ..state import Service
+from ..worker.worker import Process
 from . import metrics
 from .feed import Feed
 

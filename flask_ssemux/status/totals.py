@@ -1,6 +1,6 @@
 """What all workers say of themselves, together: totals, a line for each, and all of it as JSON.
 
-From the reports of ``Broker.reports``, which ``lifecycle.py`` makes; nothing is asked of anyone here, and nothing
+From the reports of ``Broker.reports``, which ``worker.py`` makes; nothing is asked of anyone here, and nothing
 printed. A figure that a worker of another version does not say counts as 0.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, Mapping, Sequence
 from ..brokers import Report
 from ..brokers.base import REPORT_SECONDS
 from ..options import Options
-from ..wire import Cursor
-from . import distinct
-from .census import BOUNDS
+from ..sse.encode import Cursor
+from ..worker import distinct
+from ..worker.stream_stats import BOUNDS
 
 #: Figures that add up over all workers.
 SUMS = ("streams", "handed_over", "delivered", "refused", "late")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .peer import Peer, Watching
+from .client_socket import Peer, Watching
 
 #: Methods of requests whose body nobody reads later: who waits for the end of the messages takes the body's, too.
 BODILESS = ("GET", "HEAD")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Callable, MutableMapping
 
-from ..stream import Stream
+from ..hub.stream import Stream
 from .asgi import open_peer
-from .waiting import GreenletWait, ThreadWait, new_wait
+from .wait import GreenletWait, ThreadWait, new_wait
 
 
 class GeneratorTransport:

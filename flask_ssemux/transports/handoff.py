@@ -3,7 +3,7 @@
 The opening goes through Flask, middleware and gunicorn as always. Once the client has all that it
 missed, gunicorn's socket object is given one end of a socket pair in place of the client's connection,
 and the response ends: gunicorn writes the end of the body into the pair, logs the request, closes, and
-frees the greenlet with all it held. From then on ``lane.py`` writes to the connection.
+frees the greenlet with all it held. From then on ``socket_writer.py`` writes to the connection.
 
 Here is how it is taken, and when it may be; no writes. Imported only where gevent is in use.
 """
@@ -15,10 +15,10 @@ import sys
 from time import monotonic
 from typing import Any, Callable, Mapping, MutableMapping
 
-from ..stream import Stream
+from ..hub.stream import Stream
 from .generator import GeneratorTransport
 from .gevent_socket import is_plain
-from .lane import Lane, lane
+from .socket_writer import Lane, lane
 
 #: Headers of a body that goes out otherwise than it was made here, unless they say "identity".
 _CHANGED = {"content-encoding", "content-length", "transfer-encoding", "trailer"}

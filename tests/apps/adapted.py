@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
-from flask_ssemux import slots, stream
+from flask_ssemux.hub import stream
+from flask_ssemux.worker import capacity
 from tests.apps import lab
 
 if "UNNOTICED_LIFE" in os.environ:
-    slots.UNNOTICED_LIFE = (float(os.environ["UNNOTICED_LIFE"]) / 2, float(os.environ["UNNOTICED_LIFE"]))
+    capacity.UNNOTICED_LIFE = (float(os.environ["UNNOTICED_LIFE"]) / 2, float(os.environ["UNNOTICED_LIFE"]))
 if "WRITE_TIMEOUT" in os.environ:
     stream.WRITE_TIMEOUT = float(os.environ["WRITE_TIMEOUT"])
 

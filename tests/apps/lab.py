@@ -15,7 +15,7 @@ import time
 from flask import Flask, Response, jsonify, redirect, request, session, stream_with_context
 
 import flask_ssemux
-from flask_ssemux.transports.choice import handed_over
+from flask_ssemux.transports.select import handed_over
 from tests.apps import plain
 
 

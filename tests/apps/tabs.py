@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from flask import Flask, Response, current_app, jsonify, request
 
 import flask_ssemux
-from flask_ssemux import wire
+from flask_ssemux.sse import encode
 from tests.apps import plain
 
 TAB = """<!doctype html>
@@ -105,7 +105,7 @@ def create_app() -> Flask:
     @app.route("/patience", methods=["POST"])
     def patience():
         """Tell all streams to wait so many `seconds` before they come back."""
-        frame = wire.retry(int(request.args["seconds"]) * 1000, "a test")
+        frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
         process.mux.tell(process.mux.streams(), frame)
         return ""
 
@@ -133,14 +133,14 @@ def answer(kind):
     if kind == "html":
         return "<p>log in</p>"
     if kind == "retry":
-        return Response(wire.retry(50, "no room"), content_type="text/event-stream")
+        return Response(encode.retry(50, "no room"), content_type="text/event-stream")
     if kind == "stop":
-        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
-        stop = b"id: stop\n" + wire.own_frame("stop", {"reason": "a test"})
+        hello = encode.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        stop = b"id: stop\n" + encode.own_frame("stop", {"reason": "a test"})
         return Response(hello + stop, content_type="text/event-stream")
     if kind == "hello":
-        hello = wire.own_frame("hello", {"heartbeat": 1, "timeout": 3})
-        return Response(wire.retry(50, "") + hello, content_type="text/event-stream")
+        hello = encode.own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        return Response(encode.retry(50, "") + hello, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(flask_ssemux.cursor()), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")
@@ -148,5 +148,5 @@ def answer(kind):
 
 def silent(cursor):
     """A stream that says hello and nothing else."""
-    yield wire.retry(50, "") + wire.own_frame("hello", {"heartbeat": 0.2, "timeout": 1}, cursor)
+    yield encode.retry(50, "") + encode.own_frame("hello", {"heartbeat": 0.2, "timeout": 1}, cursor)
     time.sleep(30)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask_ssemux import lifecycle
+from flask_ssemux.worker import worker
 from tests.apps import lab
 
 
 def create_app():
-    lifecycle.LEAVING = 3600.0
+    worker.LEAVING = 3600.0
     return lab.create_app()

@@ -10,7 +10,7 @@ import pytest
 
 from flask_ssemux.brokers import Merge, Page, Range, Record, base
 from flask_ssemux.errors import BrokerClosed
-from flask_ssemux.wire import Cursor
+from flask_ssemux.sse.encode import Cursor
 from tests.harness.waiting import until
 
 ALL = 10**9

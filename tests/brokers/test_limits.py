@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from flask_ssemux.access.orders import CHANNEL as OWN
 from flask_ssemux.brokers import History, base, memory_history, open_broker
 from flask_ssemux.brokers.sqlite import trimming
+from flask_ssemux.publishing.revocation import CHANNEL as OWN
 from tests.harness.waiting import until
 
 ALL = 10**17

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_ssemux.brokers import History, Range, open_broker
-from flask_ssemux.replay import Replay
+from flask_ssemux.hub.replay import Replay
 
 
 @pytest.fixture

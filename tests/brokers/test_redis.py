@@ -14,8 +14,8 @@ import pytest
 from flask_ssemux.brokers import History, Record, base, open_broker
 from flask_ssemux.brokers.redis import address, places, scripts, tail
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
-from flask_ssemux.redact import without_password
-from flask_ssemux.wire import Cursor
+from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.util.redact import without_password
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
 

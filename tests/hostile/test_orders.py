@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from flask_ssemux.access.elders import Elders
-from flask_ssemux.access.orders import CHANNEL, Order
 from flask_ssemux.brokers import History, open_broker
-from flask_ssemux.heart import Heart
-from flask_ssemux.mux import Mux
+from flask_ssemux.hub.hub import Mux
 from flask_ssemux.options import Options
-from flask_ssemux.wire import body
+from flask_ssemux.publishing.revocation import CHANNEL, Order
+from flask_ssemux.sse.encode import body
+from flask_ssemux.worker.evict_oldest import Elders
+from flask_ssemux.worker.timer import Heart
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 

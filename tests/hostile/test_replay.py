@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_ssemux import wire
 from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.sse import encode
 from tests.harness.client import Herd
 from tests.harness.servers import ROOT, Gunicorn
 from tests.hostile.conftest import FORTRESS, Site
@@ -42,7 +42,7 @@ def fill(url):
         broker = open_broker(url, HISTORY)
         brokers.append(broker)
         before = broker.append("other", b"data: first\n\n")
-        bodies = [wire.body("room:%d" % number, "x" * size) for number in range(channels)]
+        bodies = [encode.body("room:%d" % number, "x" * size) for number in range(channels)]
         for index in range(channels * events):
             broker.append("room:%d" % (index % channels), bodies[index % channels])
         return str(before)

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from flask_ssemux.access.orders import CHANNEL, Order
 from flask_ssemux.brokers import History, open_broker
-from flask_ssemux.heart import Heart
-from flask_ssemux.mux import Mux
+from flask_ssemux.hub.hub import Mux
 from flask_ssemux.options import Options
+from flask_ssemux.publishing.revocation import CHANNEL, Order
+from flask_ssemux.worker.timer import Heart
 from tests.harness.waiting import until
 from tests.unit.test_mux import Client, publish
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.stream import BEGIN, REPEAT
+from flask_ssemux.hub.stream import BEGIN, REPEAT
 from tests.harness.waiting import until
 
 APP = "tests.apps.ghostly:create_app()"

@@ -7,7 +7,7 @@ import json
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from flask_ssemux.probe import PARAMETER, Plan
+from flask_ssemux.http.probe import PARAMETER, Plan
 
 BOTH_TRANSPORTS = True
 

@@ -11,7 +11,6 @@ import pytest
 import flask_ssemux
 from flask_ssemux.access import rules as access
 from flask_ssemux.access.patterns import Pattern
-from flask_ssemux.access.places import Places
 from flask_ssemux.access.rules import Rules, text_of
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import (
@@ -23,6 +22,7 @@ from flask_ssemux.errors import (
     InvalidIdentity,
     Unauthorized,
 )
+from flask_ssemux.worker.user_limit import Places
 
 
 def told(error, call, *args):

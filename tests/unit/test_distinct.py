@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_ssemux.status import distinct
-from flask_ssemux.status.distinct import KEPT, Count
+from flask_ssemux.worker import distinct
+from flask_ssemux.worker.distinct import KEPT, Count
 
 
 def names(start, end):

@@ -17,10 +17,10 @@ import redis
 from werkzeug.test import EnvironBuilder
 
 import flask_ssemux
-from flask_ssemux import lifecycle
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
+from flask_ssemux.sse.encode import Cursor
 from flask_ssemux.testing import stream
-from flask_ssemux.wire import Cursor
+from flask_ssemux.worker import worker
 from tests.harness.parser import parse
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
@@ -767,8 +767,8 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
 def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(make_app):
     """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
     process = make_app().extensions["ssemux"].process
-    lifecycle.worker_exit(None, None)
+    worker.worker_exit(None, None)
     process.disown()  # as in the child, after the fork
     stream = process.mux.open(("a",), None)
-    lifecycle.worker_exit(None, None)
-    assert stream.reason == lifecycle.STOPPING
+    worker.worker_exit(None, None)
+    assert stream.reason == worker.STOPPING

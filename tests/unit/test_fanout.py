@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_ssemux.fanout import ON_THEIR_WAY, SLICE, FanOut
-from flask_ssemux.stream import Limits, Stream
+from flask_ssemux.hub.fanout import ON_THEIR_WAY, SLICE, FanOut
+from flask_ssemux.hub.stream import Limits, Stream
 from tests.harness.waiting import until
 
 LIMITS = Limits(1000, 1 << 20, 20.0, b":\n\n")

@@ -14,8 +14,8 @@ from collections import deque
 import pytest
 
 import flask_ssemux
-from flask_ssemux import wire
 from flask_ssemux.brokers import base, memory_history
+from flask_ssemux.sse import encode
 from tests.harness.waiting import until
 
 #: Users before memory counts: by then the store is full.
@@ -65,8 +65,8 @@ def opened(process, user, channels, last_ids=()):
 def live(process, number):
     """A user comes, hears an event of their room, comes back, and leaves."""
     room, user = "room:%d" % number, "user %d" % number
-    stream = opened(process, user, [room, wire.user_channel(user), "*"])
-    seen = process.broker.append(room, wire.body(room, "hello %d" % number + 500 * "."), "key %d" % number)
+    stream = opened(process, user, [room, encode.user_channel(user), "*"])
+    seen = process.broker.append(room, encode.body(room, "hello %d" % number + 500 * "."), "key %d" % number)
     deadline = time.monotonic() + 2
     while not stream.queue and time.monotonic() < deadline:
         time.sleep(0.0001)
@@ -94,7 +94,7 @@ def grown_since(sizes):
     """What the containers hold that have got an entry for every other user since, or more; no other test's."""
     grown = [found for found in containers() if len(found) - sizes.get(id(found), 0) >= COUNTED / 2]
     shown = ["%.2000r" % list(found)[-20:] for found in grown if found is not sizes]
-    return [text for text in shown if "room:" in text or "user " in text or "flask_ssemux.stream" in text]
+    return [text for text in shown if "room:" in text or "user " in text or "flask_ssemux.hub.stream" in text]
 
 
 def test_memory_is_level_however_many_users_and_channels_come_and_go(app):

@@ -15,13 +15,13 @@ import flask_ssemux
 from flask_ssemux.brokers import History, Range, Record
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import InvalidChannel
-from flask_ssemux.heart import Heart
-from flask_ssemux.latest import Latest
-from flask_ssemux.mux import Mux
+from flask_ssemux.hub.hub import Mux
+from flask_ssemux.hub.latest import Latest
+from flask_ssemux.hub.replay import Replay
+from flask_ssemux.hub.stream import LIVE, Limits, Stream
 from flask_ssemux.options import Options
-from flask_ssemux.replay import Replay
-from flask_ssemux.stream import LIVE, Limits, Stream
-from flask_ssemux.wire import LatestFrame, body, is_named
+from flask_ssemux.sse.encode import LatestFrame, body, is_named
+from flask_ssemux.worker.timer import Heart
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 

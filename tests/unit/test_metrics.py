@@ -9,9 +9,10 @@ import pytest
 
 from flask_ssemux.brokers import Report
 from flask_ssemux.options import Options
-from flask_ssemux.status import distinct, metrics
+from flask_ssemux.status import metrics
 from flask_ssemux.status import totals as status
-from flask_ssemux.status.census import BOUNDS
+from flask_ssemux.worker import distinct
+from flask_ssemux.worker.stream_stats import BOUNDS
 
 pytest.importorskip("prometheus_client")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux import probe
 from flask_ssemux.errors import Forbidden
-from flask_ssemux.probe import FRAMES, SILENCE, Plan
+from flask_ssemux.http import probe
+from flask_ssemux.http.probe import FRAMES, SILENCE, Plan
 
 
 def test_a_plan_survives_its_token():

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from flask_ssemux import past as past_
-from flask_ssemux import replay as replay_
 from flask_ssemux.brokers import History, Range, open_broker
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
-from flask_ssemux.past import OVERHEAD
-from flask_ssemux.replay import PAGE_BYTES, PAGE_EVENTS, Replay
+from flask_ssemux.hub import history_cache as past_
+from flask_ssemux.hub import replay as replay_
+from flask_ssemux.hub.history_cache import OVERHEAD
+from flask_ssemux.hub.replay import PAGE_BYTES, PAGE_EVENTS, Replay
 from tests.harness.waiting import until
 
 MIB = 1024 * 1024

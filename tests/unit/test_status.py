@@ -6,9 +6,9 @@ import pytest
 
 from flask_ssemux.brokers import Report
 from flask_ssemux.options import Options
-from flask_ssemux.status import distinct
 from flask_ssemux.status import totals as status
-from flask_ssemux.status.census import BOUNDS
+from flask_ssemux.worker import distinct
+from flask_ssemux.worker.stream_stats import BOUNDS
 
 FIRST = {
     "pid": 7, "host": "a", "started": 1000.0, "streams": 3, "handed_over": 2, "delivered": 50, "refused": 1, "late": 0

@@ -13,9 +13,9 @@ import flask
 import pytest
 
 import flask_ssemux
+from flask_ssemux.hub.stream import CLOSED
 from flask_ssemux.status.feed import Feed
 from flask_ssemux.status.metrics import MISSING
-from flask_ssemux.stream import CLOSED
 from flask_ssemux.testing import frozen, stream
 from tests.unit.test_extension import first
 

@@ -7,12 +7,14 @@ import time
 
 import pytest
 
-from flask_ssemux.access import holds, orders, turns
-from flask_ssemux.access.elders import Elders
-from flask_ssemux.access.holds import HOLD, Holds
-from flask_ssemux.access.orders import Order
-from flask_ssemux.access.turns import FORGOTTEN, FREE, LONGEST, PAUSE, Turns
 from flask_ssemux.brokers import open_broker
+from flask_ssemux.hub import stay_away
+from flask_ssemux.hub.stay_away import HOLD, Holds
+from flask_ssemux.publishing import revocation
+from flask_ssemux.publishing.revocation import Order
+from flask_ssemux.worker import evict_turns
+from flask_ssemux.worker.evict_oldest import Elders
+from flask_ssemux.worker.evict_turns import FORGOTTEN, FREE, LONGEST, PAUSE, Turns
 
 # -- held off --------------------------------------------------------------------
 
@@ -45,8 +47,8 @@ def test_an_older_order_shortens_nothing():
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
-    monkeypatch.setattr(holds, "TARGETS", 3)
-    monkeypatch.setattr(turns, "USERS", 3)
+    monkeypatch.setattr(stay_away, "TARGETS", 3)
+    monkeypatch.setattr(evict_turns, "USERS", 3)
     made, other = Holds(), Turns(1)
     for number in range(10):
         made.add((str(number), None), 1.0)
@@ -57,9 +59,9 @@ def test_what_is_remembered_is_bounded(monkeypatch):
 
 def test_an_order_to_stay_away_says_when_it_was_given():
     body = Order("ann", stop=True).body()
-    assert -1 < orders.age_of(body) < 5 and Order.of(body) == Order("ann", stop=True)
+    assert -1 < revocation.age_of(body) < 5 and Order.of(body) == Order("ann", stop=True)
     assert "at" not in json.loads(Order("ann").body())
-    assert orders.age_of(b'{"user": "ann", "stop": true}') == float("inf")
+    assert revocation.age_of(b'{"user": "ann", "stop": true}') == float("inf")
 
 
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
@@ -67,8 +69,8 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     app = make_app(SSEMUX_BROKER="sqlite:")
     process, now = app.extensions["ssemux"].process, time.time()
     with monkeypatch.context() as patch:
-        patch.setattr(orders.time, "time", lambda: now - age)
-        process.broker.append(orders.CHANNEL, Order("ann", stop=True, reason="bye").body())
+        patch.setattr(revocation.time, "time", lambda: now - age)
+        process.broker.append(revocation.CHANNEL, Order("ann", stop=True, reason="bye").body())
     process.mux.orders_taken()
     assert process.mux.is_held_off("ann", [], []) is held
     for cursor in ("garbage", "other-1", ""):
@@ -121,7 +123,7 @@ def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
         elders.replace(Order("ann", holder="elsewhere"))
     answers = iter([False, False, True])
     assert elders.take_over("ann", lambda: next(answers))
-    monkeypatch.setattr("flask_ssemux.access.elders.WAIT", 0.1)
+    monkeypatch.setattr("flask_ssemux.worker.evict_oldest.WAIT", 0.1)
     began = time.monotonic()
     assert not elders.take_over("ann", lambda: False)
     assert 0.1 <= time.monotonic() - began < 2

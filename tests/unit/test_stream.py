@@ -6,9 +6,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_ssemux import stream as module
 from flask_ssemux.errors import WrongState
-from flask_ssemux.stream import (
+from flask_ssemux.hub import stream as module
+from flask_ssemux.hub.stream import (
     BEGIN,
     CLOSED,
     CLOSING,

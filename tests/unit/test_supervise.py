@@ -8,8 +8,8 @@ import gevent
 import pytest
 from greenlet import GreenletExit
 
-from flask_ssemux import supervise
-from flask_ssemux.supervise import Loop, attempt
+from flask_ssemux.util import supervise
+from flask_ssemux.util.supervise import Loop, attempt
 from tests.harness.waiting import until
 
 

@@ -15,7 +15,7 @@ import flask_ssemux
 from flask_ssemux.brokers import absolute_url
 from flask_ssemux.brokers.namespace import add_to_path, add_to_url
 from flask_ssemux.errors import ConfigurationError
-from flask_ssemux.tenancy import SHORT, WAYS_OUT
+from flask_ssemux.worker.tenancy import SHORT, WAYS_OUT
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux import testing, visit
+from flask_ssemux import testing
 from flask_ssemux.errors import ApplicationError
+from flask_ssemux.hub import test_request
 from flask_ssemux.testing import Event, frozen, stream
 from tests.harness.waiting import until
 
@@ -165,10 +166,10 @@ def test_a_client_that_has_logged_in(app):
 def test_no_header_makes_a_user(app):
     """What servers make of a request is text: HTTP_…, or, of a parameter of the proxy's, its very name."""
     client = app.test_client()
-    for environ in ({"flask_ssemux.visit": "7"}, {"HTTP_FLASK_SSEMUX_VISIT": "7"}):
+    for environ in ({"flask_ssemux.test_request": "7"}, {"HTTP_FLASK_SSEMUX_VISIT": "7"}):
         answer = client.get("/events?channel=chat", environ_overrides=environ)
         assert answer.status_code == 401
-    assert client.get("/events?channel=chat", headers={"flask_ssemux.visit": "7"}).status_code == 401
+    assert client.get("/events?channel=chat", headers={"flask_ssemux.test_request": "7"}).status_code == 401
 
 
 def test_a_refusal(app):
@@ -378,10 +379,10 @@ def test_an_error_is_told(app):
 
 def test_nothing_of_a_stream_is_kept_when_its_test_is_over(app):
     gc.collect()
-    before = len(visit._visits)
+    before = len(test_request._visits)
     for _ in range(3):
         with stream(app) as s:
-            assert len(visit._visits) == before + 1
+            assert len(test_request._visits) == before + 1
         del s
     gc.collect()
-    assert len(visit._visits) == before
+    assert len(test_request._visits) == before

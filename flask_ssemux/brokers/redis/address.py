@@ -13,9 +13,9 @@ import weakref
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from ... import forks
 from ...errors import ConfigurationError
-from ...redact import without_password
+from ...util import forks
+from ...util.redact import without_password
 from ..base import WAIT
 from ..namespace import PREFIX
 

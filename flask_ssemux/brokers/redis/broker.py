@@ -47,7 +47,7 @@ from functools import partial
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
-from ...wire import Cursor
+from ...sse.encode import Cursor
 from .. import base
 from ..base import Application, Broker, Floors, History, Listener, Part, Range, Record, Report, Streams, Wanted, log
 from . import scripts

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import Any
 
-from ... import forks
+from ...util import forks
 from ..base import WAIT
 from .address import LEAST, Address, driver
 from .scripts import Script

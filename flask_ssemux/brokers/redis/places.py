@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Iterable
 
-from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...quiet import Quiet
+from ...util import forks
+from ...util.log_throttle import Quiet
 from .. import base
 from ..base import log
 from . import scripts

@@ -7,7 +7,7 @@ import time
 from typing import Any, Iterable, List, Tuple
 
 from ...errors import BrokerUnavailable
-from ...supervise import survive
+from ...util.supervise import survive
 from .. import base
 from ..base import Record
 from .address import Address, driver

@@ -7,10 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
-from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...supervise import attempt, survive
-from ...wire import Cursor
+from ...sse.encode import Cursor
+from ...util import forks
+from ...util.supervise import attempt, survive
 from .. import base
 from ..base import NOT_TAKEN, Listener, Range, Record
 from ..merge import Merge

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
-from ... import threads
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...wire import Cursor
+from ...sse.encode import Cursor
+from ...util import threads
 from .. import base
 from ..base import Application, Broker, Floors, History, Listener, Part, Range, Report, Streams, Wanted, log
 from .connection import is_busy, is_full, mark_inherited, may_be_full

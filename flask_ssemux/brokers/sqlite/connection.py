@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Any, Callable, Sequence
 
-from ... import forks
+from ...util import forks
 from ..base import log
 
 #: What belongs to a database beside its file.

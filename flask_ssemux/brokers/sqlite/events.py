@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ...wire import Cursor
+from ...sse.encode import Cursor
 from ..base import Record, Wanted
 from .leap import take_number
 

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from ...wire import Cursor
+from ...sse.encode import Cursor
 from ..base import log
 from .limits import CLOCK_BACK
 

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 
-from ... import forks
+from ...util import forks
 from .connection import create_file
 
 #: Bytes that are kept, and the part of a small disk.

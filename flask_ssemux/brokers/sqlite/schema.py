@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ...wire import OWN_PREFIX
+from ...sse.encode import OWN_PREFIX
 from .. import base
 from ..base import History
 

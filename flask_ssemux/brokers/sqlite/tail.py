@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ... import forks
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...supervise import attempt, survive
-from ...wire import Cursor
+from ...sse.encode import Cursor
+from ...util import forks
+from ...util.supervise import attempt, survive
 from ..base import NOT_TAKEN, Listener
 from .events import BATCH
 

@@ -1,0 +1,117 @@
+"""Which transport a stream gets: what ``SSEMUX_TRANSPORT`` says, where it is safe.
+
+Only what can be told from the request; what is seen later, when the first bytes
+are out, the handoff transport finds out itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, Mapping, MutableMapping
+
+from ..hub.stream import Stream
+from ..hub.test_request import Visit
+from ..options import log
+from ..util import forks
+from ..worker.callers import is_by_hand, is_tested
+from .asgi import open_peer
+from .generator import GeneratorTransport, TimedTransport
+from .wait import departures, greenlets_are_threads
+
+AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
+
+#: What servers put into the environment that give the connection, or whose writes fail once the client has left.
+FAILING_WRITES = frozenset({"gunicorn.socket", "werkzeug.socket", "mod_wsgi.version", "uwsgi.version"})
+
+#: Imported with gevent only, so asked of where it is.
+_LANE = __name__.rpartition(".")[0] + ".socket_writer"
+
+
+def is_departure_noticed(environ: Mapping[str, Any]) -> bool:
+    """Whether it is noticed that this request's client has left: as it leaves, or by a write that fails then."""
+    if not FAILING_WRITES.isdisjoint(environ):
+        return True
+    return open_peer(environ).is_watched or is_tested() or is_by_hand(environ)
+
+
+def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: str) -> GeneratorTransport:
+    """The WSGI iterator of a stream.
+
+    :param wanted: ``SSEMUX_TRANSPORT``.
+    """
+    visit = Visit.of(environ)
+    if visit is not None:
+        visit.opened(stream)
+        return TimedTransport(stream, environ, visit.clock)
+    if wanted == GENERATOR:
+        return GeneratorTransport(stream, environ)
+    stays = _warn if wanted == HANDOFF else _note
+    obstacle = obstacle_to_handoff(environ)
+    if obstacle:
+        stays(obstacle)
+        return GeneratorTransport(stream, environ)
+    from .handoff import HandoffTransport
+
+    return HandoffTransport(stream, environ, stays)
+
+
+def may_be_handed_over(environ: Mapping[str, Any], wanted: str) -> bool:
+    """Whether this request's stream will be, as far as can be seen now.
+
+    :param wanted: ``SSEMUX_TRANSPORT``.
+    """
+    return wanted != GENERATOR and obstacle_to_handoff(environ) is None
+
+
+def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
+    """Why this request's connection cannot be handed over; None if, as far as can be seen now, it can."""
+    if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn") or not greenlets_are_threads():
+        return "the server is not gunicorn with its gevent worker"
+    if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1") or environ.get("HTTP_VERSION") == "2":
+        return "the protocol is not HTTP/1.0 or HTTP/1.1"
+    from .handoff import can_be_taken
+
+    if not can_be_taken(environ.get("gunicorn.socket")):
+        return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
+    return None
+
+
+def prepare() -> None:
+    """Load what streams may need under gevent, and open what watches their clients.
+
+    Once streams run, the process may have no file left, and an import would fail.
+    """
+    from . import handoff  # noqa: F401
+
+    departures()
+
+
+def handed_over() -> int:
+    """Connections of this process that are written to without a greenlet."""
+    lanes = sys.modules.get(_LANE)
+    return lanes.count() if lanes is not None else 0
+
+
+_warned: set[str] = set()
+_warning = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _warning
+    _warning = threading.Lock()
+
+
+forks.call_in_child(_renew_lock, forks.LOCKS)
+
+
+def _warn(obstacle: str) -> None:
+    with _warning:
+        is_new = obstacle not in _warned and len(_warned) < 100
+        _warned.add(obstacle)
+    if is_new:
+        log.warning("SSEMUX_TRANSPORT='handoff' is not possible here, streams go by the generator: %s", obstacle)
+
+
+def _note(obstacle: str) -> None:
+    log.debug("a stream goes by the generator: %s", obstacle)

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of events, streams or HTTP: forks, threads, background work, log throttle, redaction."""

@@ -1,0 +1,109 @@
+"""A child that is forked from gunicorn's gevent worker is no second worker.
+
+gevent copies every greenlet into the child, gunicorn's too, and they go on as soon as the child waits for anything: one
+accepts connections from the socket that all workers share, one ends the process within a second, since its parent is
+not gunicorn's master, and each of the others may read the next request of a client, or write the rest of an answer;
+one that has not begun yet would read the first.
+Here the copies are kept from that. The parent notices nothing. Only gunicorn's own objects, no streams.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import sys
+from _socket import socket as RawSocket  # gevent's has a loop's watchers
+from types import FrameType
+from typing import Any, Iterator
+
+from ..util import forks
+
+
+def leave_worker(worker: Any) -> None:
+    """In a forked child: let go of what this worker was doing, if it is another process's.
+
+    :param worker: gunicorn's.
+    """
+    if not _is_left(worker):
+        return
+    # The method tells the master that the worker lives, and ends a worker whose master is gone.
+    worker.notify = _exit_when_done
+    servers = _find_servers()
+    for server in servers:
+        server.stop_accepting()
+        server.start_accepting = _accept_nothing  # it would start again where a place of a full worker becomes free
+    listeners = [listener for listener in worker.sockets if listener.fileno() >= 0]  # a worker that stops closes them
+    addresses = [listener.getsockname() for listener in listeners] + [server.address for server in servers]
+    for file in _find_files(addresses):
+        forks.replace_file(file)
+
+
+def _is_left(worker: Any) -> bool:
+    """Whether it is a gevent worker, its subclasses included, that runs in another process."""
+    is_gevent = any(kind.__module__ == "gunicorn.workers.ggevent" for kind in type(worker).__mro__)
+    return is_gevent and isinstance(worker.pid, int) and worker.pid != os.getpid()
+
+
+def _find_servers() -> Any:
+    """gevent's servers, which only a variable of the worker's main greenlet knows."""
+    from gevent import get_hub, getcurrent
+
+    main = get_hub().parent
+    frame = sys._getframe() if main is getcurrent() else main.gr_frame
+    found = [
+        called
+        for called in _callers(frame)
+        if called.f_code.co_name == "run" and called.f_globals.get("__name__") == "gunicorn.workers.ggevent"
+    ]
+    return found[-1].f_locals.get("servers", ()) if found else ()
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _accept_nothing() -> None:
+    """What a server's method is replaced by."""
+
+
+def _find_files(addresses: list[Any]) -> list[int]:
+    """The open files that are listeners with these addresses, or connections that came in there.
+
+    The kernel knows all of them; a connection that was just accepted is only in the arguments of a greenlet.
+    """
+    places = {_place(address) for address in addresses} - {None}
+    return [file for file in map(int, os.listdir("/dev/fd")) if _read_place(file) in places]
+
+
+def _read_place(file: int) -> Any:
+    """Where the connections of a stream socket come in; None for any other file."""
+    try:
+        found = RawSocket(fileno=file)
+    except OSError:  # no socket, or the listing's own file, which is closed by now
+        return None
+    try:
+        return _place(found.getsockname()) if found.type == socket.SOCK_STREAM else None
+    finally:
+        found.detach()
+
+
+def _place(address: Any) -> Any:
+    """What a listener's address has in common with those of its connections: the port, or a path; None without."""
+    return address[1] if isinstance(address, tuple) else address or None
+
+
+def _exit_when_done() -> None:
+    """End a child whose one greenlet of its own has ended: gunicorn catches the SystemExit of a view.
+
+    The process ends here. An end by ``sys.exit`` would wait for copies of the parent's greenlets, which never end.
+    """
+    if forks.is_over():
+        with contextlib.suppress(BaseException):  # Python has printed it; before 3.10 it raises it, too
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)

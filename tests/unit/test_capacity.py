@@ -1,0 +1,159 @@
+"""How many requests a server serves at a time, and what of that streams may take."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from flask import Flask
+from waitress.adjustments import Adjustments
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+import flask_ssemux
+from flask_ssemux.http.probe import Plan
+from flask_ssemux.worker.capacity import Slots, of_gunicorn, of_others, of_unknown
+
+
+@pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
+def test_a_fifth_of_the_slots_and_one_at_least_is_for_pages(most, streams):
+    assert Slots("a server", most, "--slots %d" % most).for_streams == streams
+
+
+def test_what_its_user_is_told():
+    assert Slots("waitress", 4, "threads=4").told == (
+        "waitress serves 4 requests at a time (threads=4), and a stream is one of them for as long as it lives: "
+        "a process takes 3 streams, the rest is kept for pages; gunicorn with '-k gevent' has room for thousands"
+    )
+
+
+@pytest.mark.parametrize("kind, most", [("gevent", 1000), ("gthread", 4)])
+def test_gunicorns_are_connections_or_threads(kind, most):
+    slots = of_gunicorn(SimpleNamespace(worker_connections=1000, threads=4), kind)
+    assert (slots.most, slots.is_plenty) == (most, kind == "gevent")
+
+
+class Task:
+    """Stands where waitress's own calls the application, with waitress's own settings."""
+
+    def __init__(self, **told):
+        self.channel = SimpleNamespace(server=SimpleNamespace(adj=Adjustments(**told)))
+
+    def slots(self):
+        return of_others()
+
+
+Task.__module__ = "waitress.task"
+
+
+@pytest.mark.parametrize(
+    "told, most, setting",
+    [
+        ({}, 4, "threads=4"),
+        ({"threads": 200}, 100, "connection_limit=100"),
+        ({"threads": 2000, "connection_limit": 5000}, 300, "asyncore_use_poll=False"),
+        ({"threads": 2000, "connection_limit": 5000, "asyncore_use_poll": True}, 2000, "threads=2000"),
+    ],
+)
+def test_waitress_names_the_setting_that_binds(told, most, setting):
+    assert Task(**told).slots() == Slots("waitress", most, setting)
+
+
+def test_without_a_server_there_are_none():
+    assert of_others() is None
+
+
+@pytest.mark.parametrize("told", [{}, {"SERVER_SOFTWARE": "simple/1"}, {"uwsgi.version": b"2.0.30"}])
+def test_a_server_that_serves_one_request_at_a_time_is_refused_and_a_tests_client_is_not(told):
+    app = Flask(__name__)
+    app.config["SSEMUX_BROKER"] = "memory:"
+    flask_ssemux.init_app(app)
+    with app.test_client().get("/events", environ_overrides={"wsgi.multithread": False, **told}) as response:
+        first = next(iter(response.response))
+    assert (b"this server serves one request at a time" in first) == bool(told)
+    assert (b"ssemux.hello" in first) == (not told)
+
+
+def an_application(**config):
+    app = Flask(__name__)
+    app.config.update(SSEMUX_BROKER="memory:", **config)
+    flask_ssemux.init_app(app)
+    return app
+
+
+def lambda_adapter(app, path, **told):
+    """What the adapters to AWS Lambda do: the answer is sent when it is whole."""
+    environ = {
+        **told, "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": "",
+        "SERVER_NAME": "lambda", "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
+        "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "https", "wsgi.multithread": False,
+        "wsgi.multiprocess": False, "wsgi.run_once": False,
+    }  # fmt: skip
+    return environ, b"".join(run_wsgi_app(app, environ)[0])
+
+
+@pytest.mark.parametrize("told", [{"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": ""}, {}])
+def test_an_adapter_that_serves_one_request_at_a_time_and_says_no_more_is_refused(told):
+    # A life, or the test would hang where the stream is let in.
+    environ, answer = lambda_adapter(an_application(SSEMUX_LIFETIME=1), "/events", **told)
+    assert b"this server serves one request at a time" in answer
+
+
+def test_a_probe_is_silent_also_where_a_client_that_leaves_is_not_noticed():
+    app = an_application(SECRET_KEY="of the doctor", SSEMUX_HEARTBEAT=1)
+    environ = EnvironBuilder("/events?ssemux_probe=" + Plan(0, 1.5).token("of the doctor")).get_environ()
+    environ.update({"REMOTE_ADDR": "127.0.0.1", "SERVER_SOFTWARE": "Mystery/1", "wsgi.multithread": True})
+    frames = b"".join(run_wsgi_app(app, environ)[0])
+    assert b"the probe is over" in frames
+    assert b": heartbeat" not in frames
+
+
+def by_werkzeugs_client(app):
+    return app.test_client().get("/events").response
+
+
+def by_a_function_call(app):
+    return run_wsgi_app(app, EnvironBuilder("/events").get_environ())[0]
+
+
+def by_paste(app):
+    environ = {**EnvironBuilder("/events").get_environ(), "REMOTE_ADDR": "127.0.0.1", "paste.testing": True}
+    return run_wsgi_app(app, environ)[0]
+
+
+def by_httpx(app):
+    client = httpx.Client(transport=httpx.WSGITransport(app), base_url="http://test")
+    with client, client.stream("GET", "/events") as response:
+        yield next(response.iter_bytes())
+
+
+@pytest.mark.parametrize("call", [by_werkzeugs_client, by_a_function_call, by_paste, by_httpx])
+def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
+    with caplog.at_level(logging.WARNING, "flask_ssemux"):
+        answer = call(an_application())
+        assert b"ssemux.hello" in next(iter(answer))
+    if hasattr(answer, "close"):
+        answer.close()
+    assert not [record for record in caplog.records if "requests at a time" in record.getMessage()]
+
+
+def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
+    slots = Slots("a server", 10, "threads=10", notices=False)
+    assert slots.for_streams == 5
+    assert (
+        "a process takes 5 streams, the rest is kept for pages; it does not say when a client has left either, so a "
+        "stream ends after 30 to 60 s and its client comes back; gunicorn"
+    ) in slots.told
+
+
+def test_what_is_told_of_a_server_that_says_nothing():
+    slots = of_unknown({"SERVER_SOFTWARE": "Mystery/1"})
+    assert slots.for_streams == sys.maxsize
+    assert slots.told == (
+        "Mystery/1 does not say how many requests it serves at a time, and a stream is one of them for as long as it "
+        "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end; docs/servers.md "
+        "has more"
+    )

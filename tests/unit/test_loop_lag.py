@@ -1,0 +1,254 @@
+"""What the pulse counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import threading
+import time
+
+import gevent.hub
+import pytest
+
+from flask_ssemux.worker.loop_lag import LATE, Pulse, telling, told_of
+from flask_ssemux.worker.timer import Heart
+
+VIEW = ("/srv/shop/views.py", 42, "report")
+MODEL = ("/srv/shop/models.py", 1, "all")
+DRIVER = ("/srv/venv/lib/python3.11/site-packages/driver.py", 7, "execute")
+OURS = (sys.modules[Pulse.__module__].__file__, 1, "turn")
+STDLIB = (sysconfig.get_path("stdlib") + "/re.py", 9, "match")
+
+
+class Seen:
+    """A watcher that has seen what it is told."""
+
+    def __init__(self, *calls):
+        self.calls, self.asked = calls, []
+
+    def seen(self, due):
+        self.asked.append(due)
+        return self.calls
+
+    def stop(self):
+        pass
+
+
+def beating(watcher=None, streams=3):
+    pulse = Pulse(lambda: streams, watcher and (lambda pulse: watcher), " (a margin)")
+    pulse.begin()
+    return pulse
+
+
+def late(pulse, at, by):
+    """A turn at a time, that was due so many seconds before."""
+    pulse.end()  # whatever was before
+    pulse.turn(at - by - 0.25, 0.25)
+    pulse.turn(at)
+
+
+# -- counted -----------------------------------------------------------------
+
+
+def test_turns_in_time_are_nothing(caplog):
+    pulse = beating()
+    for number in range(100):
+        pulse.turn(number, 0.25)
+        pulse.turn(number + 0.25 + 0.99 * LATE)
+    assert (pulse.late, pulse.longest, caplog.messages) == (0, 0.0, [])
+
+
+def test_the_first_turn_is_never_late_nor_is_one_after_an_end(caplog):
+    pulse = beating()
+    pulse.turn(1000.0, 0.25)
+    pulse.end()
+    pulse.begin()
+    pulse.turn(2000.0)
+    assert (pulse.late, caplog.messages) == (0, [])
+
+
+def test_where_nobody_has_a_stream_nothing_is_late(caplog):
+    pulse = beating(streams=0)
+    late(pulse, 100, 50)
+    assert (pulse.late, caplog.messages) == (0, [])
+
+
+def test_late_turns_are_counted_with_the_longest():
+    pulse = beating()
+    for at, by in [(100, 2), (200, 5), (300, 3)]:
+        late(pulse, at, by)
+    assert (pulse.late, pulse.longest) == (3, 5)
+
+
+# -- said --------------------------------------------------------------------
+
+
+def test_a_line_says_how_late_for_whom_and_what_ran():
+    watcher = Seen(VIEW, DRIVER, STDLIB)
+    pulse = beating(watcher)
+    with_line = logged(lambda: late(pulse, 100, 3.0125))
+    first, *rest = with_line.splitlines()
+    assert first == (
+        "the worker was blocked and is late by 3012 ms: its streams (3) got neither heartbeats nor events (a margin); "
+        "report (/srv/shop/views.py:42) ran; let it wait as gevent does (a driver that yields, monkey.patch_all() "
+        "before other imports), or compute in gevent's threadpool: docs/blocking.md"
+    )
+    assert rest[0] == "What ran then (most recent call last):"
+    assert [line.strip() for line in rest[1:4]] == [
+        'File "%s", line %d, in %s' % call for call in (VIEW, DRIVER, STDLIB)
+    ]
+    assert watcher.asked == [100 - 3.0125]
+
+
+def test_one_line_a_minute_and_the_next_says_what_was_left_out():
+    pulse = beating(Seen(VIEW))
+    assert logged(lambda: late(pulse, 100, 2))
+    assert logged(lambda: (late(pulse, 110, 4), late(pulse, 120, 3), late(pulse, 159, 2))) == ""
+    said = logged(lambda: late(pulse, 161, 2))
+    assert "; since the last such line it was late 3 times more, by up to 4000 ms\n" in said
+    assert "since" not in logged(lambda: late(pulse, 230, 2))
+    assert pulse.late == 6
+
+
+def test_in_threads_it_is_said_that_it_cannot_be_told():
+    said = logged(lambda: late(beating(), 100, 2))
+    assert said.endswith(
+        "(a margin); in threads it cannot be told by what: native code that keeps the interpreter's lock, or too few "
+        "processors"
+    )
+
+
+def logged(work):
+    import logging
+
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("flask_ssemux")
+    logger.addHandler(handler)
+    try:
+        work()
+    finally:
+        logger.removeHandler(handler)
+    assert len(lines) <= 1
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "calls, expected",
+    [
+        ([VIEW], [VIEW]),
+        ([VIEW, DRIVER, STDLIB], [VIEW]),
+        ([DRIVER, VIEW, OURS], [VIEW]),
+        ([VIEW, DRIVER, MODEL, STDLIB], [VIEW, MODEL]),
+        ([VIEW, VIEW, MODEL, MODEL, VIEW], [MODEL, MODEL, VIEW]),
+        ([DRIVER, STDLIB], [STDLIB]),
+        ([VIEW, ("<frozen importlib._bootstrap>", 1, "_load")], [VIEW]),
+        ([DRIVER, ("<string>", 1, "<module>")], [("<string>", 1, "<module>")]),
+    ],
+)
+def test_the_telling_calls_are_the_innermost_of_the_application(calls, expected):
+    assert telling(calls) == expected
+
+
+def test_a_loop_that_waited_is_no_ones_fault():
+    assert told_of([(gevent.hub.__file__, 647, "run")]) == (
+        "nothing ran: the process got no processor (an overloaded or swapping machine)"
+    )
+
+
+def test_what_was_not_seen():
+    assert told_of([]).startswith("what ran was not seen: ")
+
+
+# -- a heart of its own ------------------------------------------------------
+
+
+class Look:
+    """A member whose first look takes its time."""
+
+    slot = None
+
+    def __init__(self, work):
+        self.work, self.done = work, threading.Event()
+
+    def beat(self, now):
+        self.work()
+        self.done.set()
+
+
+def test_a_look_that_takes_too_long_is_late_itself():
+    pulse = Pulse(lambda: 1)
+    heart = Heart(20, pulse=pulse)
+    look = Look(lambda: time.sleep(LATE + 0.1))
+    heart.add(look, heart.clock())
+    heart.add(Look(lambda: None), heart.clock() + LATE + 0.6)
+    assert look.done.wait(5)
+    deadline = time.monotonic() + 5
+    while not pulse.late and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pulse.late == 1 and pulse.longest >= LATE
+
+
+# -- seen, while it blocks ---------------------------------------------------
+
+BEGIN = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import logging, os, sys, time
+import flask, flask_ssemux
+lines = []
+handler = logging.Handler()
+handler.emit = lambda record: lines.append(record.getMessage())
+logging.getLogger("flask_ssemux").addHandler(handler)
+app = flask.Flask("x", instance_path=sys.argv[1])
+flask_ssemux.init_app(app)
+process = app.extensions["ssemux"].process
+
+def hang(seconds=1.3):
+    gevent.monkey.get_original("time", "sleep")(seconds)
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def late():
+    return [line for line in lines if "late by" in line]
+"""
+
+
+def patched(script, tmp_path):
+    code = BEGIN + textwrap.dedent(script)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
+    patched(
+        """
+        process.broker
+        assert threads() == 1
+        process.mux
+        time.sleep(0.4)
+        assert threads() == 2
+        hang()
+        time.sleep(0.4)
+        assert not late() and process.heart.pulse.late == 0, lines  # nobody has a stream yet
+        stream = process.mux.open(["*"], None)
+        time.sleep(0.4)
+        child = os.fork()
+        if not child:
+            process.mux.open(["*"], None)
+            time.sleep(0.4)
+            assert threads() == 2, threads()
+        hang()
+        time.sleep(0.4)
+        assert len(late()) == 1 and "; hang (<string>:" in late()[0], lines
+        assert process.heart.pulse.late == 1
+        if not child:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        tmp_path,
+    )

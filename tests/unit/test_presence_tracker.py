@@ -1,0 +1,163 @@
+"""What a process says of who is there: by channel and user, together, and anew when it was lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import flask_ssemux
+from flask_ssemux.brokers import History
+from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidChannel
+from flask_ssemux.hub import presence as module
+from flask_ssemux.hub.presence import Attendance
+from flask_ssemux.hub.stream import Limits, Stream
+from tests.harness.waiting import until
+
+
+class Noting(MemoryBroker):
+    """A memory broker that notes what it is told, and may be away."""
+
+    def __init__(self):
+        super().__init__(History())
+        self.told = []
+        self.is_away = False
+
+    def present(self, streams, lasts, anew=False):
+        self.told.append((dict(streams), anew))
+        if self.is_away:
+            raise BrokerUnavailable("it is away")
+        return super().present(streams, lasts, anew)
+
+
+@pytest.fixture
+def broker():
+    made = Noting()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def attendance(broker, monkeypatch):
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    monkeypatch.setattr(module, "LEAST", 0.0)
+    return Attendance(broker, 60.0, lambda channel: channel in ("a", "b"))
+
+
+def stream(user, *channels):
+    return Stream(channels, user, Limits(10, 1000, 20.0, b""), 0.0)
+
+
+def wait(broker, expected, channel="a"):
+    until(lambda: broker.presence(channel) == expected, 5, lambda: str(broker.presence(channel)))
+
+
+def test_streams_are_counted_by_channel_and_user(broker, attendance):
+    ann, other = stream("ann", "a", "b", "c"), stream("ann", "a")
+    for one in (ann, other, stream(None, "a"), stream(None, "a")):
+        attendance.came(one)
+    wait(broker, {"ann": 2, "": 2})
+    wait(broker, {"ann": 1}, "b")
+    attendance.left(ann)
+    wait(broker, {"ann": 1, "": 2})
+    assert (broker.presence("b"), broker.presence("c")) == ({}, {})
+
+
+def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
+    attendance.came(stream("ann", "c", "*"))
+    assert broker.told == [] and not attendance._loop.is_running
+
+
+def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 100)
+    for number in range(250):
+        attendance.came(stream(str(number), "a"))
+    wait(broker, {str(number): 1 for number in range(250)})
+    assert len(broker.told) <= 6 and [anew for _, anew in broker.told] == [True] + [False] * (len(broker.told) - 1)
+
+
+def test_nobody_is_there_when_all_have_left_and_the_thread_ends(broker, attendance):
+    streams = [stream(None, "a") for _ in range(3)]
+    for one in streams:
+        attendance.came(one)
+    wait(broker, {"": 3})
+    for one in streams:
+        attendance.left(one)
+    wait(broker, {})
+    until(lambda: not attendance._loop.is_running, 5, "a thread waits for nobody")
+    attendance.came(streams[0])
+    wait(broker, {"": 1})
+
+
+def test_one_that_left_before_it_came_is_not_there(broker, attendance):
+    gone = stream("ann", "a")
+    attendance.left(gone)
+    attendance.came(gone)
+    attendance.came(stream("bob", "a"))
+    wait(broker, {"bob": 1})
+
+
+def test_after_an_outage_all_is_told_anew(broker, attendance):
+    attendance.came(stream("ann", "a"))
+    wait(broker, {"ann": 1})
+    broker.is_away = True
+    attendance.came(stream("bob", "a"))
+    until(lambda: len(broker.told) > 3, 5, "it is not tried again")
+    broker.is_away = False
+    wait(broker, {"ann": 1, "bob": 1})
+    assert broker.told[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
+
+
+def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
+    monkeypatch.setattr(module, "LEAST", 0.0)
+    attendance = Attendance(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
+    attendance.came(stream("ann", "a"))
+    wait(broker, {"ann": 1})
+    with broker._changed:
+        broker._present.clear()
+        broker._present_until = 0.0
+    wait(broker, {"ann": 1})
+    for _ in range(8):  # as long as it lives
+        time.sleep(0.1)
+        assert broker.presence("a") == {"ann": 1}
+
+
+def test_an_error_of_another_kind_does_not_end_it(broker, attendance, caplog):
+    inner, broker.present = broker.present, lambda *_: 1 / 0
+    attendance.came(stream("ann", "a"))
+    until(lambda: "ZeroDivisionError" in caplog.text, 5, "nothing is logged")
+    broker.present = inner
+    wait(broker, {"ann": 1})
+
+
+# -- what an application asks --------------------------------------------------
+
+
+def test_who_is_there_is_asked_by_channel(make_app):
+    mux = flask_ssemux.SSEMux()
+    mux.track_presence("jobs:<job_id>", "*")
+    app = make_app(mux)
+    with app.app_context():
+        broker = app.extensions["ssemux"].process.broker
+        broker.present({("jobs:1", "7"): 2, ("jobs:1", ""): 1, ("*", "7"): 3}, 60.0)
+        assert flask_ssemux.presence("jobs:1") == mux.presence("jobs:1") == {"7": 2, None: 1}
+        assert mux.presence("*") == {"7": 3}
+        assert mux.presence("jobs:2") == {}
+
+
+@pytest.mark.parametrize("channel", ["jobs", "jobs:1:2", "*", "user:7"])
+def test_a_channel_that_is_not_tracked_says_what_to_call(make_app, channel):
+    mux = flask_ssemux.SSEMux()
+    mux.track_presence("jobs:<job_id>")
+    with make_app(mux).app_context(), pytest.raises(ApplicationError) as caught:
+        mux.presence(channel)
+    assert str(caught.value) == (
+        "nobody counts who is on the channel %r: call mux.track_presence(%r), or with a pattern that it matches, "
+        "where the application is set up" % (channel, channel)
+    )
+
+
+def test_a_users_own_channel_is_not_tracked():
+    with pytest.raises(InvalidChannel):
+        flask_ssemux.SSEMux().track_presence("user:<name>")

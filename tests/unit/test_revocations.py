@@ -1,0 +1,112 @@
+"""What may be ordered, and its form on its way."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+import flask_ssemux
+from flask_ssemux.errors import ApplicationError, InvalidChannel, InvalidEvent
+from flask_ssemux.publishing import revocation
+from flask_ssemux.publishing.revocation import Order
+
+ID = uuid.UUID("12345678123456781234567812345678")
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app(SSEMUX_BROKER="sqlite:")
+
+
+def ordered(app):
+    broker = app.extensions["ssemux"].process.broker
+    return [Order.of(body) for _, _, body, _ in broker.read([revocation.CHANNEL], 0, 10**9, 100).records]
+
+
+@pytest.mark.parametrize(
+    "call, order",
+    [
+        (lambda it: it.disconnect(7), Order("7", None, False, "disconnected")),
+        (lambda it: it.disconnect(ID, stop=True, reason="bye\nnow"), Order(str(ID), None, True, "bye\nnow")),
+        (lambda it: it.disconnect(channel="jobs:é"), Order(None, "jobs:é", False, "disconnected")),
+        (lambda it: it.disconnect(channel="*", stop=True), Order(None, "*", True, "disconnected")),
+        (lambda it: it.revoke("ann", "jobs:1"), Order("ann", "jobs:1", False, "revoked")),
+    ],
+)
+def test_orders_of_an_application_and_of_a_process_without_one(app, call, order):
+    path = app.instance_path + "/ssemux.sqlite3"
+    with app.app_context():
+        assert call(flask_ssemux) == str(app.extensions["ssemux"].process.broker.head())
+    with flask_ssemux.Publisher("sqlite:///" + path) as publisher:
+        call(publisher)
+    assert ordered(app) == [order, order]
+
+
+def test_disconnect_takes_one_of_two(app):
+    with app.app_context():
+        for given in ({}, {"user_id": 7, "channel": "a"}):
+            with pytest.raises(ApplicationError) as refused:
+                flask_ssemux.disconnect(**given)
+            assert str(refused.value) == (
+                "disconnect takes a user's id or a channel, one of them, not user_id=%r and channel=%r; the streams of "
+                "one user that read one channel are revoke's" % (given.get("user_id"), given.get("channel"))
+            )
+    assert ordered(app) == []
+
+
+@pytest.mark.parametrize(
+    "call, error",
+    [
+        (lambda: flask_ssemux.disconnect(1.5), InvalidEvent),
+        (lambda: flask_ssemux.disconnect(""), InvalidEvent),
+        (lambda: flask_ssemux.disconnect(channel="ssemux.control"), InvalidChannel),
+        (lambda: flask_ssemux.disconnect(channel="a\nb"), InvalidChannel),
+        (lambda: flask_ssemux.disconnect(7, reason=None), InvalidEvent),
+        (lambda: flask_ssemux.disconnect(7, reason="\ud800"), InvalidEvent),
+        (lambda: flask_ssemux.disconnect(7, reason="x" * 501), InvalidEvent),
+        (lambda: flask_ssemux.revoke(None, "a"), InvalidEvent),
+        (lambda: flask_ssemux.revoke(7, None), InvalidChannel),
+    ],
+)
+def test_what_cannot_be_ordered_is_refused_and_nothing_is_stored(app, call, error):
+    with app.app_context(), pytest.raises(error):
+        call()
+    assert ordered(app) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"7", b"[]", b"{}", b'{"stop": true}', b"\xff"])
+def test_what_is_no_order_is_refused(body):
+    with pytest.raises(ValueError):
+        Order.of(body)
+
+
+def test_what_a_later_version_adds_is_left_out():
+    assert Order.of(b'{"user": "7", "gently": true}') == Order("7")
+
+
+@pytest.mark.parametrize(
+    "arguments, order",
+    [
+        (["--user", "7"], Order("7", None, False, "disconnected")),
+        (["--user", "7", "--stop", "--reason", "bye"], Order("7", None, True, "bye")),
+        (["--channel", "jobs"], Order(None, "jobs", False, "disconnected")),
+        (["--user", "7", "--channel", "jobs"], Order("7", "jobs", False, "revoked")),
+    ],
+)
+def test_the_command(app, arguments, order):
+    result = app.test_cli_runner().invoke(args=["ssemux", "disconnect"] + arguments)
+    assert result.exit_code == 0, result.output
+    assert ordered(app) == [order]
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ([], "Error: say whose: --user ID, or --channel NAME, or both"),
+        (["--user", "7", "--channel", "a", "--stop"], "Error: --stop goes with --user or --channel, not with both"),
+    ],
+)
+def test_what_the_command_refuses(app, arguments, told):
+    result = app.test_cli_runner().invoke(args=["ssemux", "disconnect"] + arguments)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (2, told)

@@ -1,0 +1,378 @@
+"""The clock's slots, with time passed in: who is looked at, when, and at what cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_ssemux.hub.stream import AGAIN, EARLY, Limits, Stream
+from flask_ssemux.worker.timer import Heart, Slots
+from tests.harness.waiting import until
+
+
+class Timed(Slots):
+    """Slots that note the time at which they run."""
+
+    now = 0.0
+
+    def run(self, now, *breathe):
+        self.now = now
+        super().run(now, *breathe)
+
+
+class Clocked:
+    """Wants a look every so often; notes the times at which it was looked at."""
+
+    def __init__(self, slots, every=None, then=None):
+        self.slot = None
+        self.slots = slots
+        self.every = every
+        self.then = then or (lambda: None)
+        self.looks = []
+
+    def beat(self, now):
+        assert len(self.looks) < 10_000, "looked at again and again at %r" % now
+        assert self.slots.now <= now <= self.slots.now + 1.001 * self.slots.tick
+        self.looks.append(self.slots.now)
+        self.then()
+        return None if self.every is None else self.slots.now + self.every
+
+
+def fail():
+    raise ValueError("a bad look")
+
+
+def ticks(tick, upto, start=0):
+    """The times at which a clock that is never late runs the slots."""
+    return (number * tick for number in range(start, int(upto / tick) + 1))
+
+
+def run(slots, upto, start=0):
+    for now in ticks(slots.tick, upto, start):
+        slots.run(now)
+
+
+# -- when --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)]
+)
+def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
+    slots = Timed(0.25)
+    member = Clocked(slots)
+    slots.add(member, due)
+    run(slots, 30)
+    assert member.looks == [looked]
+
+
+@pytest.mark.parametrize("every", [0.25, 0.3, 1.0, 7.1])
+def test_never_late_and_at_most_a_tick_early(every):
+    slots = Timed(0.25)
+    member = Clocked(slots, every)
+    slots.add(member, every)
+    run(slots, 60)
+    gaps = [after - before for before, after in zip([0.0] + member.looks, member.looks)]
+    assert all(every - 0.25 <= gap <= every for gap in gaps)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1, 5.0, 1000.0])
+def test_a_clock_that_was_held_up_misses_nobody(late):
+    slots = Timed(0.25)
+    members = [Clocked(slots) for _ in range(20)]
+    for number, member in enumerate(members):
+        slots.add(member, number / 10)
+    slots.run(2 + late)
+    assert [member.looks for member in members] == [[2 + late]] * 20
+
+
+def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
+    slots = Timed(0.25)
+    member = Clocked(slots, -100)
+    slots.add(member, 1.0)
+    run(slots, 2.0)
+    assert member.looks == [1.0, 1.25, 1.5, 1.75, 2.0]
+
+
+@pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
+def test_whatever_the_tick_a_member_moves_on(heartbeat):
+    """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
+    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
+    member = Clocked(slots, 0)
+    slots.add(member, 0)
+    for number in range(1000):
+        slots.run((number + 0.5) * slots.tick)
+    assert len(member.looks) == 1000
+
+
+@pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
+@pytest.mark.parametrize("begin", [0.0, 0.1, 0.33, 0.49])
+def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
+    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
+    streams = {parked(heartbeat, begin): [begin] for _ in range(100)}  # each with a time of its own
+    for stream in streams:
+        slots.add(stream, begin + heartbeat / 4)
+    for now in ticks(slots.tick, 10 * heartbeat, start=int(begin / slots.tick) + 1):
+        now += slots.tick / 1000  # a clock is never so exact that rounding decides
+        slots.run(now)
+        for stream, sent in streams.items():
+            sent += [now] if stream.take(now) else []
+            stream.park(lambda: None)
+    for sent in streams.values():
+        silences = [after - before for before, after in zip(sent, sent[1:])]
+        assert len(silences) >= 8
+        assert max(silences) <= heartbeat + slots.tick / 100
+        assert silences[0] >= heartbeat * EARLY - slots.tick * 1.01
+        assert min(silences[1:3]) >= heartbeat * EARLY - slots.tick * 1.01
+        assert min(silences[3:]) >= heartbeat * AGAIN - slots.tick * 1.01
+
+
+def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_after():
+    heartbeat, slots = 20, Timed(0.25)
+    streams = [parked(heartbeat, 0.0) for _ in range(1000)]
+    for number, stream in enumerate(streams):
+        slots.add(stream, heartbeat / 2 + number % 10)
+    beats = []
+    for now in ticks(slots.tick, 120):
+        slots.run(now)
+        for stream in streams:
+            if now == 30.0:
+                stream.offer(b"event")
+            if stream.take(now) == b": heartbeat\n\n":
+                beats.append(now)
+            stream.park(lambda: None)
+    seconds = [sum(second <= beat < second + 1 for beat in beats) for second in range(30, 119)]
+    assert max(seconds) <= 250, seconds  # of 1000 at one moment otherwise
+    assert all(20 <= count <= 85 for count in seconds[60:]), seconds  # 51, if they were spread by a ruler
+
+
+def parked(heartbeat, now):
+    stream = Stream(("*",), None, Limits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
+    stream.begin(iter(()))
+    stream.take(now)
+    stream.park(lambda: None)
+    return stream
+
+
+def test_others_run_in_between_and_may_come_and_go():
+    slots = Timed(0.25)
+    members = [Clocked(slots, 1) for _ in range(1000)]
+    for member in members:
+        slots.add(member, 1)
+    breaths = []
+
+    def breathe():
+        breaths.append(sum(bool(member.looks) for member in members))
+        slots.remove(members[breaths[-1] % 1000])
+        slots.add(Clocked(slots, 1), 1)
+
+    slots.run(1, breathe)
+    assert len(breaths) in (4, 5) and breaths[0] == 200
+
+
+@pytest.mark.parametrize("breath, breaths", [(0.0, 50), (0.001, 50), (1.0, 5)])
+def test_where_others_take_long_the_clock_has_more_of_each_turn(breath, breaths):
+    """A flood of requests: 10,000 looks of 10 µs each, and what others take between them."""
+    now, taken = [100.0], []
+
+    def pass_on(seconds):
+        now[0] += seconds
+
+    heart = Heart(20, clock=lambda: now[0], breathe=lambda: (taken.append(now[0]), pass_on(breath)))
+    for _ in range(10_000):
+        heart._slots.add(Clocked(Timed(1e9), then=lambda: pass_on(0.00001)), 100)
+    heart._slots.run(100, heart._breath)
+    assert abs(len(taken) - breaths) <= 1
+
+
+# -- coming and going --------------------------------------------------------
+
+
+def test_a_member_that_never_wants_a_look_again_is_forgotten():
+    slots = Timed(0.25)
+    member = Clocked(slots)
+    slots.add(member, 0)
+    assert len(slots) == 1
+    slots.run(0)
+    assert (len(slots), member.slot) == (0, None)
+
+
+def test_a_removed_member_is_not_looked_at():
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
+    slots.add(member, 1)
+    slots.remove(member)
+    run(slots, 5)
+    assert (member.looks, len(slots), member.slot) == ([], 0, None)
+
+
+def test_removing_what_is_not_there_is_fine():
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
+    slots.remove(member)
+    slots.add(member, 1)
+    slots.remove(member)
+    slots.remove(member)
+    assert len(slots) == 0
+
+
+def test_a_member_that_is_removed_during_its_own_look_stays_away():
+    slots = Timed(0.25)
+    member = Clocked(slots, 1, then=lambda: slots.remove(member))
+    slots.add(member, 1)
+    run(slots, 5)
+    assert (member.looks, len(slots), member.slot) == ([1.0], 0, None)
+
+
+def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
+    slots = Timed(0.25)
+    members = [Clocked(slots, 1, then=lambda: [slots.remove(other) for other in members]) for _ in range(5)]
+    for member in members:
+        slots.add(member, 1)
+    run(slots, 5)
+    assert sum(len(member.looks) for member in members) == 1
+    assert len(slots) == 0
+
+
+def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
+    slots = Timed(0.25)
+    member = Clocked(slots, None, then=lambda: (slots.remove(member), slots.add(member, slots.now + 2)))
+    slots.add(member, 1)
+    slots.run(1)
+    assert len(slots) == 1
+    slots.run(3)
+    assert member.looks == [1, 3]
+
+
+def test_members_that_are_added_during_a_look_get_theirs():
+    slots = Timed(0.25)
+    second = Clocked(slots)
+    first = Clocked(slots, then=lambda: slots.add(second, 0))
+    slots.add(first, 1)
+    run(slots, 2)
+    assert len(second.looks) == 1
+
+
+def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(caplog):
+    slots = Timed(0.25)
+    good, bad = [Clocked(slots, 1) for _ in range(5)], Clocked(slots, 1, then=fail)
+    for member in [bad] + good:
+        slots.add(member, 1)
+    run(slots, 4)
+    assert [member.looks for member in good] == [[1.0, 2.0, 3.0, 4.0]] * 5
+    assert (bad.looks, len(slots)) == ([1.0, 2.25, 3.5], 6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a look at a Clocked failed: ValueError('a bad look')"
+    ]
+
+
+def test_a_stream_whose_look_raises_is_ended():
+    slots = Slots(0.25)
+    stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
+    stream.begin(iter(()))
+    stream.take(0.0)
+    stream.park(fail)  # a transport that cannot be woken
+    slots.add(stream, 20.0)
+    slots.run(20.0)
+    assert stream.reason == "an error was raised while the stream was looked at"
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_what_ends_a_thread_ends_the_heart_and_loses_no_member(error):
+    def end():
+        raise error
+
+    slots = Slots(0.25)
+    member = Clocked(slots, 1, then=end)
+    slots.now = 1.0
+    slots.add(member, 1)
+    with pytest.raises(error):
+        slots.run(1.0)
+    assert len(slots) == 1
+
+
+# -- cost --------------------------------------------------------------------
+
+
+def test_a_tick_costs_what_its_own_members_cost():
+    slots = Timed(0.25)
+    members = [Clocked(slots, 20) for _ in range(10_000)]
+    for number, member in enumerate(members):
+        slots.add(member, 20 * number / 10_000)
+    looks = []
+    for now in ticks(0.25, 39.75):
+        before = sum(len(member.looks) for member in members)
+        slots.run(now)
+        looks.append(sum(len(member.looks) for member in members) - before)
+    assert set(looks) == {125}
+
+
+def test_slots_that_are_over_are_forgotten():
+    slots = Timed(0.25)
+    member = Clocked(slots, 1)
+    slots.add(member, 0)
+    run(slots, 1000)
+    assert len(slots._slots) == 1
+
+
+# -- the clock itself --------------------------------------------------------
+
+
+@pytest.mark.parametrize("heartbeat, tick", [(20, 0.25), (3600, 0.25), (8, 0.1), (0.8, 0.01)])
+def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
+    assert Heart(heartbeat)._slots.tick == pytest.approx(tick)
+
+
+def test_there_is_no_thread_before_the_first_member(monkeypatch):
+    monkeypatch.setattr("threading.Thread", fail)
+    assert Heart(20)._loop.is_running is False
+
+
+def test_who_is_due_next():
+    slots = Timed(0.25)
+    assert slots.next_due() is None
+    members = [Clocked(slots) for _ in range(2)]
+    slots.add(members[0], 7.1)
+    slots.add(members[1], 3.0)
+    assert slots.next_due() == pytest.approx(3.125)
+    slots.run(slots.next_due())
+    assert [member.looks for member in members] == [[], [3.125]]
+    slots.remove(members[0])
+    assert slots.next_due() is None
+
+
+def test_a_heart_that_is_held_looks_when_it_is_told_only():
+    now, looked = [0.0], []
+
+    class Member:
+        slot = None
+
+        def beat(self, at):
+            looked.append(now[0])
+            return now[0] + 1
+
+    class Counting:
+        """The lock around each of the thread's turns."""
+
+        count = 0
+
+        def __enter__(self):
+            self.count += 1
+
+        def __exit__(self, *_):
+            pass
+
+    heart = Heart(0.08, clock=lambda: now[0])  # a tick of a millisecond
+    turns = heart._looking = Counting()
+    heart.hold()
+    heart.add(Member(), 0.0)
+    now[0] = 5.0
+    heart.look()
+    assert looked == [5.0]
+    now[0] = 9.0
+    before = turns.count
+    until(lambda: turns.count > before + 4, 2, "it has no turns")
+    assert (looked, heart.pulse.late) == ([5.0], 0)
+    heart.release()
+    until(lambda: len(looked) > 1, 2, "released, it does not look")
+    heart.forget()
+    assert heart.pulse.late == 0

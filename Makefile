@@ -32,7 +32,7 @@ matrix: $(VENV)/matrix/bin/nox tests/node_modules/.package-lock.json
 
 check: $(VENV)/dev
 	@echo "==> style and types"
-	@$(RUN) -m ruff check . && $(RUN) -m mypy
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 bench: $(VENV)/bench
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)

@@ -72,9 +72,7 @@ def broadcast(data: Any, event: str | None = None, latest: bool = False) -> str:
     return current().broadcast(data, event, latest)
 
 
-def publish_on_commit(
-    session: Any, channel: str, data: Any, event: str | None = None, latest: bool = False
-) -> None:
+def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None, latest: bool = False) -> None:
     """Publish when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
     current().publish_on_commit(session, channel, data, event, latest)
 

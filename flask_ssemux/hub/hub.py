@@ -116,6 +116,7 @@ class Mux:
         if isinstance(seen, Cursor) and seen.epoch == self._epoch:
             return False  # the cursor says whether it was away when that was told
         return self.control.holds.is_held(user_id, channels, time.monotonic())
+
     def disown(self) -> None:
         """In a forked child: the streams are the parent's. No lock is waited for: who holds it may not be here."""
         for stream in self._streams:

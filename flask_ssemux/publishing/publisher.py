@@ -122,9 +122,7 @@ class Publisher(Publishing):
     :raises ConfigurationError: the URL names no broker that other processes read.
     """
 
-    def __init__(
-        self, url: str | None = None, max_event_bytes: int = 256 * 1024, namespace: str | None = None
-    ) -> None:
+    def __init__(self, url: str | None = None, max_event_bytes: int = 256 * 1024, namespace: str | None = None) -> None:
         url = url or os.environ.get("SSEMUX_BROKER")
         if not url:
             raise ConfigurationError(

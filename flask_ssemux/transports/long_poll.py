@@ -79,6 +79,7 @@ class Poll:
     def disown(self) -> None:
         if self._waiting is not None:
             self._waiting.disown()
+
     def _leave(self) -> None:
         self._peer.close()
         self._stream.gone("its poll was answered")

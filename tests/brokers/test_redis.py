@@ -21,6 +21,7 @@ from tests.harness.waiting import until
 
 ALL = 10**9
 
+
 @pytest.fixture
 def own(opened, redis_server):
     """own(): a broker on a server that the test may break."""
@@ -619,7 +620,10 @@ def test_a_replica_that_takes_over(sentinel, opened, ear):
     "url, message",
     [
         ("redis://:pw@h:1/0?nonsense=1", r"SSEMUX_BROKER='redis://:\*\*\*@h:1/0': .*nonsense"),
-        ("redis+sentinel://h:26379", "a sentinel's URL is redis\\+sentinel://user:password@host:26379,host:26379/service"),
+        (
+            "redis+sentinel://h:26379",
+            "a sentinel's URL is redis\\+sentinel://user:password@host:26379,host:26379/service",
+        ),
         ("redis+sentinel:///main", "a sentinel's URL is"),
         ("redis+sentinel://h:1/main?socket_timeout=1", "a sentinel's URL knows no option 'socket_timeout'"),
         ("redis+sentinel://h:1/main/x", "invalid literal"),

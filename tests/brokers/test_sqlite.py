@@ -233,9 +233,12 @@ def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
 
 def killed_while_appending(url):
     """Nobody is left to close the log; returns the epoch that the writer saw."""
-    writer = process("import sys, itertools; from flask_ssemux.brokers import open_broker\n"
-                     "broker = open_broker(sys.argv[1])\n"
-                     "for _ in itertools.count(): print(broker.append('a', b'x').epoch, flush=True)", url)
+    writer = process(
+        "import sys, itertools; from flask_ssemux.brokers import open_broker\n"
+        "broker = open_broker(sys.argv[1])\n"
+        "for _ in itertools.count(): print(broker.append('a', b'x').epoch, flush=True)",
+        url,
+    )
     seen = [writer.stdout.readline() for _ in range(20)]
     writer.kill()
     writer.communicate(timeout=30)

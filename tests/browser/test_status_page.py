@@ -97,7 +97,6 @@ def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
         assert look.found(who, "trouble").startswith("The broker cannot be reached (a test).")
         accessible(look, who)
 
-
     assert look.all("hasty", "thrown") == []
     (paused,) = look.all("hasty", "early")
     assert (paused["early"], paused["state"]) == ([], "Paused")

@@ -22,13 +22,16 @@ SAMPLE_MODULES = ("ssl", "socache_shmcb", "http2", "headers", "asis")
 #: What it says of a stream while gunicorn is away.
 AWAY = "/etc/apache2/away.asis"
 
-BARE = """
+BARE = (
+    """
 Timeout %g
 <VirtualHost *:LISTEN_PORT>
     ProxyPass / http://127.0.0.1:UPSTREAM_PORT/
     %%s
 </VirtualHost>
-""" % TIMEOUT
+"""
+    % TIMEOUT
+)
 
 
 class Apache(Proxy):

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.proxies.proxy import NAME, UPSTREAM, Proxy, Setup, sample
 
 OWN = "admin unix//FOLDER/admin.sock"
-BARE = """
+BARE = (
+    """
 {
     %s
 }
@@ -17,7 +18,9 @@ http://127.0.0.1:LISTEN_PORT, http://app.example.com:LISTEN_PORT {
     reverse_proxy 127.0.0.1:UPSTREAM_PORT
     %%s
 }
-""" % OWN
+"""
+    % OWN
+)
 
 
 class Caddy(Proxy):

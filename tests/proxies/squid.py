@@ -8,14 +8,17 @@ from pathlib import Path
 from tests.harness.waiting import until
 from tests.proxies.proxy import TIMEOUT, Proxy, Setup, make_away_file, sample
 
-OWN = """
+OWN = (
+    """
 pid_filename FOLDER/squid.pid
 coredump_dir FOLDER
 cache_log FOLDER/cache.log
 access_log none
 visible_hostname test
 read_timeout %g seconds
-""" % TIMEOUT
+"""
+    % TIMEOUT
+)
 BARE = """
 http_port 127.0.0.1:LISTEN_PORT accel defaultsite=app.example.com
 cache_peer 127.0.0.1 parent UPSTREAM_PORT 0 no-query originserver

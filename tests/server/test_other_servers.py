@@ -71,7 +71,8 @@ REFUSING = {
         "asgiref's WsgiToAsgi with a thread pool of 1 " + SINGLE,
     ),
     "tornado": (
-        partial(PythonServer, "tornado", ("tests.apps.adapted", "PORT")), "sends an answer only when it has ended"
+        partial(PythonServer, "tornado", ("tests.apps.adapted", "PORT")),
+        "sends an answer only when it has ended",
     ),
     "tornado, threads": (
         partial(PythonServer, "tornado", ("tests.apps.adapted", "PORT", "5")),

@@ -48,9 +48,7 @@ chunked, plain = module.lane(True), module.lane(False)
 
 
 def run(script):
-    done = subprocess.run(
-        [sys.executable, "-c", BEGIN + textwrap.dedent(script)], capture_output=True, timeout=30
-    )
+    done = subprocess.run([sys.executable, "-c", BEGIN + textwrap.dedent(script)], capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 

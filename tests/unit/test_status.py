@@ -33,7 +33,12 @@ def sketched(**names):
         (
             [FIRST, SECOND],
             {
-                "workers": 2, "streams": 7, "handed_over": 4, "delivered": 100, "refused": 2, "late": 2,
+                "workers": 2,
+                "streams": 7,
+                "handed_over": 4,
+                "delivered": 100,
+                "refused": 2,
+                "late": 2,
                 "longest_late": 3.25,
             },
         ),

@@ -153,9 +153,7 @@ def _sentinel_pool(url: str, query: dict[str, str]) -> Any:
     name, _, password = user.partition(":")
     path = [unquote(part) for part in parts.path.split("/")[1:]]
     if not places or not path or not path[0] or len(path) > 2:
-        raise ValueError(
-            "a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database"
-        )
+        raise ValueError("a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database")
     for option in parse_qs(parts.query):
         if not option.startswith("ssl_"):
             raise ValueError("a sentinel's URL knows no option %r" % option)

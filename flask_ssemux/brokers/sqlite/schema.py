@@ -89,7 +89,8 @@ CREATE INDEX latest_of_channel ON events (channel, latest) WHERE latest IS NOT N
 #: The condition that an event is of the extension's own channels.
 IS_OWN = "channel >= '%s' AND channel < '%s/'" % (OWN_PREFIX, OWN_PREFIX[:-1])
 
-_LIMITS = """
+_LIMITS = (
+    """
 ALTER TABLE events ADD COLUMN total INTEGER;
 ALTER TABLE life ADD COLUMN size INTEGER NOT NULL DEFAULT %d;
 ALTER TABLE life ADD COLUMN recount INTEGER NOT NULL DEFAULT 1;
@@ -100,7 +101,9 @@ ALTER TABLE life ADD COLUMN leap INTEGER;
 CREATE TRIGGER floor_lowered BEFORE UPDATE OF floor ON channels WHEN NEW.floor < OLD.floor
 BEGIN SELECT raise(IGNORE)|
 END;
-""" % History().size
+"""
+    % History().size
+)
 
 
 def prepare_tables(connection: sqlite3.Connection, history: History, boot: str) -> bool:

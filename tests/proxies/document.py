@@ -1,4 +1,4 @@
-"""The measured table of docs/proxies.md: written when it is asked for, read by a test of every run."""
+"""The measured table of docs/proxies.md: `--write-docs` writes it, and a test reads it in every run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.proxies.proxy import Setup
 DOCUMENT = ROOT / "docs" / "proxies.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 
-#: Title of the column, by what a test calls it.
+#: The columns' titles, by the names that the tests use.
 COLUMNS = {
     "first": "first byte",
     "event": "an event",
@@ -38,6 +38,6 @@ def write(seen: dict[Setup, dict[str, str]]) -> None:
 
 
 def rows() -> list[list[str]]:
-    """The cells of the rows that are there."""
+    """Return the cells of the document's rows."""
     text = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()[2:]]

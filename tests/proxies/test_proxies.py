@@ -1,4 +1,4 @@
-"""What arrives, when, and for how long through each proxy; docs/proxies.md has what was seen.
+"""What arrives, when, and for how long through each proxy; docs/proxies.md shows the results.
 
 The order is of importance: first what leaves a proxy as it is, at last what reloads and kills it.
 """
@@ -96,7 +96,7 @@ def test_heartbeats_keep_an_idle_stream_over_the_time_out(hop: Hop):
         hop.seen["idle"] = f"kept; without heartbeats cut after {lasted:.0f} s"
     else:
         assert silent.ended is None, silent.describe()
-        hop.seen["idle"] = "kept; it has none"
+        hop.seen["idle"] = "kept; the proxy has no time-out"
 
 
 def test_the_old_stream_for_contrast(hop: Hop):
@@ -105,7 +105,7 @@ def test_the_old_stream_for_contrast(hop: Hop):
     until(lambda: age(old) > 5, 10, f"it is {age(old)} s old")
     if hop.setup.old == "held back":
         assert old.headers_at is None, old.describe()
-        hop.seen["old"] = "held back, headers too"
+        hop.seen["old"] = "held back, including the headers"
         return
     assert len(old.comments()) >= 3, old.describe()
     hop.seen["old"] = "passes"
@@ -130,7 +130,7 @@ def test_500_streams(hop: Hop):
             lambda: f"{sum(b'for all' in stream.body for stream in herd)} of {STREAMS} got it",
         )
         number = greeted()
-    hop.seen["many"] = "500" if number == STREAMS else f"**{number}**, the rest waits or is refused"
+    hop.seen["many"] = "500" if number == STREAMS else f"**{number}**; the others wait or are refused"
 
 
 def test_over_http2_streams_share_a_connection(hop: Hop, pem, tmp_path):
@@ -149,7 +149,7 @@ def test_over_http2_streams_share_a_connection(hop: Hop, pem, tmp_path):
     files = [tmp_path / str(number) for number in range(1, 9)]
     served = sum(file.exists() and HELLO in file.read_bytes() for file in files)
     assert served == hop.setup.over_http2, done
-    hop.seen["http2"] = "8" if served == 8 else f"**{served}**, the others wait"
+    hop.seen["http2"] = "8" if served == 8 else f"**{served}**; the others wait"
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from gevent import sleep, spawn
 
 from flask_ssemux.hub.fanout import SLICE, FanOut
 from flask_ssemux.hub.stream import Limits, Stream
-from flask_ssemux.transports.client_socket import Peer
-from flask_ssemux.transports.socket_writer import Lane
+from flask_ssemux.transports.client_socket import ClientSocket
+from flask_ssemux.transports.socket_writer import SocketWriter
 from flask_ssemux.transports.wait import GreenletWait
 
 from . import contenders, process
@@ -81,7 +81,7 @@ def _fan_out(clients: int) -> float:
 def _lane(clients: int) -> float:
     """Written to /dev/null, less what the writing alone takes."""
     file = os.open(os.devnull, os.O_WRONLY)
-    lane, data = Lane(True), b"%X\r\n%s\r\n" % (len(_FRAME), _FRAME)
+    lane, data = SocketWriter(True), b"%X\r\n%s\r\n" % (len(_FRAME), _FRAME)
     streams = [_live(lane, file) for _ in range(clients)]
 
     def write() -> None:
@@ -111,7 +111,7 @@ def _generator(clients: int) -> tuple[float, float]:
         def client_left(self) -> None:
             pass
 
-    waits = [GreenletWait(Peer({}), Nobody()) for _ in range(clients)]
+    waits = [GreenletWait(ClientSocket({}), Nobody()) for _ in range(clients)]
 
     def wait(waiting: GreenletWait) -> None:
         while True:

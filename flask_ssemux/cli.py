@@ -17,7 +17,7 @@ from .brokers import Broker, Record, absolute_url
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
 from .sse.encode import EVERYONE, Cursor, check_channel
-from .state import Service, current
+from .state import ApplicationState, current
 from .status.totals import line, shown, summary, totals
 from .util.printable import printable
 from .util.redact import without_password
@@ -34,7 +34,7 @@ def commands() -> AppGroup:
     return group
 
 
-def _shared(service: Service) -> Broker:
+def _shared(service: ApplicationState) -> Broker:
     for trouble in service.troubles() + service.doubts():
         click.echo("Warning: " + trouble, err=True)
     broker = service._broker()
@@ -189,9 +189,9 @@ def doctor(**asked: Any) -> None:
     run(**asked)
 
 
-def _publisher(service: Service) -> str:
+def _publisher(service: ApplicationState) -> str:
     """Return how a process without the application publishes here."""
-    url = without_password(absolute_url(service.options.broker, service.process.folder))
+    url = without_password(absolute_url(service.options.broker, service.worker.folder))
     namespace = service.options.namespace
     return "flask_ssemux.Publisher(%r%s)" % (url, ", namespace=%r" % namespace if namespace else "")
 

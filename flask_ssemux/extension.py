@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .access import tickets
 from .access.patterns import Pattern
-from .access.reauthorize import Recheck
+from .access.reauthorize import Reauthorizer
 from .access.rules import F, Rules
 from .brokers import Broker, open_broker
 from .cli import commands
@@ -24,11 +24,11 @@ from .http.fixed_streams import Decorator, FixedStream, Wish
 from .http.views import blueprint, finish
 from .options import Options, log
 from .publishing.publisher import Publishing
-from .state import KEY, Service, current
+from .state import KEY, ApplicationState, current
 from .status import page as status_page
 from .worker import server
 from .worker.tenancy import Tenancy
-from .worker.worker import Process
+from .worker.worker import Worker
 
 
 class SSEMux(Publishing):
@@ -62,14 +62,14 @@ class SSEMux(Publishing):
         server.check_start(options.broker)
         broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
         broker.close()
-        process = Process(options, app.instance_path, self._rules.is_tracked)
+        worker = Worker(options, app.instance_path, self._rules.is_tracked)
         store = "" if options.namespace else broker.store
-        process.tenancy = Tenancy(app, store, lambda: process.broker)
-        process.tenancy.begin()
+        worker.tenancy = Tenancy(app, store, lambda: worker.broker)
+        worker.tenancy.begin()
         if options.recheck is not None:
-            process.recheck = Recheck(app, self._rules, options.recheck)
-        service = app.extensions[KEY] = Service(options, self._rules, process)
-        app.register_blueprint(blueprint(process, self._rules, hosts.rule_options(app)))
+            worker.recheck = Reauthorizer(app, self._rules, options.recheck)
+        service = app.extensions[KEY] = ApplicationState(options, self._rules, worker)
+        app.register_blueprint(blueprint(worker, self._rules, hosts.rule_options(app)))
         hosts.hide_variables(app)
         app.after_request(_finisher(service))
         app.teardown_request(_hide_ticket(service))
@@ -222,7 +222,7 @@ class SSEMux(Publishing):
     def _store(self) -> Broker:
         return current()._store()
 
-    def _at_commit(self) -> Service:
+    def _at_commit(self) -> ApplicationState:
         return current()
 
     def _keeps_latest(self, channel: str) -> bool:
@@ -244,13 +244,13 @@ def _endpoint_of_get() -> str | None:
         return None
 
 
-def _is_stream(service: Service) -> bool:
+def _is_stream(service: ApplicationState) -> bool:
     """Whether the current request asks for a stream, or for its URL in another way."""
     endpoint = request.endpoint or _endpoint_of_get()
     return endpoint in service.endpoints or current_app.view_functions.get(str(endpoint)) in service.views
 
 
-def _finisher(service: Service) -> Callable[[Response], Response]:
+def _finisher(service: ApplicationState) -> Callable[[Response], Response]:
     """On every answer of a stream's URL, errors too: headers that keep hops from holding it back.
 
     The first answer of the application is the moment when all its rules are known.
@@ -259,14 +259,14 @@ def _finisher(service: Service) -> Callable[[Response], Response]:
     def after(response: Response) -> Response:
         if not service.is_checked:
             _check(service)
-        if service.process.tenancy is not None:
-            service.process.tenancy.note_request(request.environ)
+        if service.worker.tenancy is not None:
+            service.worker.tenancy.note_request(request.environ)
         return finish(response) if _is_stream(service) else response
 
     return after
 
 
-def _refuse_start(service: Service) -> None:
+def _refuse_start(service: ApplicationState) -> None:
     """
     :raises ConfigurationError: a stream must not be served.
     """
@@ -274,7 +274,7 @@ def _refuse_start(service: Service) -> None:
         raise ConfigurationError(trouble)
 
 
-def _check(service: Service) -> None:
+def _check(service: ApplicationState) -> None:
     """Say what must be mended of the application's streams: in the log, once; to its developers and tests, by an error.
 
     :raises ConfigurationError: in an application that is debugged or tested.
@@ -288,7 +288,7 @@ def _check(service: Service) -> None:
         log.warning("%s", doubt)
 
 
-def _hide_ticket(service: Service) -> Callable[[BaseException | None], None]:
+def _hide_ticket(service: ApplicationState) -> Callable[[BaseException | None], None]:
     """At the end of every request, also of one that failed: no ticket is left for the server's access log."""
 
     def teardown(error: BaseException | None) -> None:

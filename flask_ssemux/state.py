@@ -16,19 +16,19 @@ from .brokers.base import call_at_home
 from .errors import ApplicationError
 from .options import Options
 from .publishing.publisher import Publishing
-from .worker.worker import Process
+from .worker.worker import Worker
 
 #: Where the extension keeps itself in ``app.extensions``.
 KEY = "ssemux"
 
 
-class Service(Publishing):
+class ApplicationState(Publishing):
     """The extension in one application: options, rules, and the parts of this process."""
 
-    def __init__(self, options: Options, rules: Rules, process: Process) -> None:
+    def __init__(self, options: Options, rules: Rules, worker: Worker) -> None:
         self.options = options
         self.rules = rules
-        self.process = process
+        self.worker = worker
         self.max_event_bytes = options.max_event_bytes
         #: Whose answers are streams: endpoints; and views, which have an endpoint of their own in each blueprint.
         self.endpoints = {"ssemux.events"}
@@ -39,15 +39,15 @@ class Service(Publishing):
         self.doubts: Callable[[], list[str]] = list
         #: Whether they were logged.
         self.is_checked = False
-        process.published = lambda: self._published
+        worker.published = lambda: self._published
 
     def _broker(self) -> Broker:
-        return self.process.broker
+        return self.worker.broker
 
     def _store(self) -> Broker:
-        if self.process.tenancy is not None:
-            call_at_home(self.process.tenancy.check_publishing)
-        return self.process.broker
+        if self.worker.tenancy is not None:
+            call_at_home(self.worker.tenancy.check_publishing)
+        return self.worker.broker
 
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
@@ -66,7 +66,7 @@ class Service(Publishing):
         return {user or None: streams for user, streams in self._broker().presence(channel).items()}
 
 
-def current() -> Service:
+def current() -> ApplicationState:
     """The extension in the current application.
 
     :raises ApplicationError: there is no current application, or it has no extension.
@@ -78,5 +78,5 @@ def current() -> Service:
         )
     if KEY not in current_app.extensions:
         raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % current_app.name)
-    found: Service = current_app.extensions[KEY]
+    found: ApplicationState = current_app.extensions[KEY]
     return found

@@ -24,10 +24,10 @@ from .errors import ApplicationError
 from .http.views import CONTENT_TYPE
 from .hub.stream import Stream
 from .hub.test_request import KEY as VISIT
-from .hub.test_request import Visit
+from .hub.test_request import RequestOverride
 from .sse import encode
 from .state import KEY
-from .worker.worker import Process
+from .worker.worker import Worker
 
 #: Seconds that a wait takes at most, unless the test says otherwise.
 TIMEOUT = 1.0
@@ -84,12 +84,12 @@ def stream(
     :param last_event_id: what the client saw last.
     :raises ApplicationError: the application has no flask_ssemux.
     """
-    process = _process(app)
+    worker = _worker(app)
     sent = Headers(list((headers or {}).items()))
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
-    environ = _environ(app, client, url or process.options.url, channels, sent)
-    environ[VISIT] = Visit(lambda: process.clock(), () if user is ASK else (user,))
+    environ = _environ(app, client, url or worker.options.url, channels, sent)
+    environ[VISIT] = RequestOverride(lambda: worker.clock(), () if user is ASK else (user,))
     return OpenStream(app, environ)
 
 
@@ -103,7 +103,7 @@ class OpenStream:
     def __init__(self, app: Flask, environ: dict[str, Any]) -> None:
         self.status = 0
         self.headers = Headers()
-        self._process = _process(app)
+        self._worker = _worker(app)
         self._url = environ["PATH_INFO"] + ("?" + environ["QUERY_STRING"] if environ["QUERY_STRING"] else "")
         self._changed = threading.Condition()
         self._parser = _Parser()
@@ -189,7 +189,7 @@ class OpenStream:
         else:
             # After all else that was published comes this, to a channel of ours.
             mark, channel = uuid.uuid4().hex, self._stream.channels[-1]
-            self._process.broker.append(channel, encode.own_frame("testing", mark))
+            self._worker.broker.append(channel, encode.own_frame("testing", mark))
             self._wait(lambda: mark in self._parser.marks or self._is_over, PATIENCE, "the end of what was published")
         with self._changed:
             found = self._parser.events[self._read :]
@@ -261,8 +261,8 @@ class OpenStream:
             time.sleep(0.0005)
 
     @property
-    def process(self) -> Process:
-        return self._process
+    def worker(self) -> Worker:
+        return self._worker
 
     def _start(self, status: str, headers: Iterable[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
         self.status, self.headers = int(status.split()[0]), Headers(list(headers))
@@ -367,34 +367,34 @@ class Clock:
     Heartbeats, lifetimes and whatever else the streams do by time come by it; the age of history does not.
     """
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._now = process.clock()
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._now = worker.clock()
 
     def __call__(self) -> float:
         return self._now
 
     def advance(self, seconds: float) -> None:
         """Let time pass. What is due meanwhile happens before this returns, and is read by the test's streams."""
-        heart, until = self._process.heart, self._now + seconds
+        timer, until = self._worker.timer, self._now + seconds
         self._settle()
-        due = heart.next_due()
+        due = timer.next_due()
         while due is not None and due <= until:
             self._now = max(self._now, due)
-            heart.look()
+            timer.look()
             self._settle()
-            due = heart.next_due()
+            due = timer.next_due()
         self._now = until
-        heart.look()
+        timer.look()
         self._settle()
 
     def _settle(self) -> None:
-        for guest in self._process.guests():
+        for guest in self._worker.guests():
             guest.await_beat()
-        recheck, deadline = self._process.recheck, time.monotonic() + PATIENCE
+        recheck, deadline = self._worker.recheck, time.monotonic() + PATIENCE
         while recheck is not None and recheck.is_asking and time.monotonic() < deadline:
             time.sleep(0.0005)
-        for one in [found for found in _open if found.process is self._process]:
+        for one in [found for found in _open if found.worker is self._worker]:
             one.settle()
 
 
@@ -408,16 +408,16 @@ def frozen(app: Flask) -> Iterator[Clock]:
 
     Afterwards it goes on from where it was. Open the streams within.
     """
-    process = _process(app)
-    _ = process.mux  # which makes the heart
-    process.heart.hold()
-    clock = process.clock = Clock(process)
+    worker = _worker(app)
+    _ = worker.hub  # which makes the heart
+    worker.timer.hold()
+    clock = worker.clock = Clock(worker)
     try:
         yield clock
     finally:
         offset = clock() - time.monotonic()
-        process.clock = lambda: time.monotonic() + offset
-        process.heart.release()
+        worker.clock = lambda: time.monotonic() + offset
+        worker.timer.release()
 
 
 def close(app: Flask) -> None:
@@ -425,10 +425,10 @@ def close(app: Flask) -> None:
 
     For a fixture that makes an application for each test.
     """
-    process = _process(app)
-    for one in [found for found in _open if found.process is process]:
+    worker = _worker(app)
+    for one in [found for found in _open if found.worker is worker]:
         one.close()
-    process.end()
+    worker.end()
 
 
 #: Streams that are open.
@@ -453,8 +453,8 @@ def _environ(app: Flask, client: Any, url: str, channels: Sequence[str], headers
     return seen[0]
 
 
-def _process(app: Flask) -> Process:
+def _worker(app: Flask) -> Worker:
     if KEY not in app.extensions:
         raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % app.name)
-    process: Process = app.extensions[KEY].process
-    return process
+    worker: Worker = app.extensions[KEY].worker
+    return worker

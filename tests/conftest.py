@@ -54,9 +54,9 @@ def pytest_runtest_makereport(item, call):
 def errors_are_logged_each_time(monkeypatch):
     """In each test anew: what another test raised would be logged once a minute only."""
     from flask_ssemux.util import supervise
-    from flask_ssemux.util.log_throttle import Quiet
+    from flask_ssemux.util.log_throttle import LogThrottle
 
-    monkeypatch.setattr(supervise, "_throttle", Quiet())
+    monkeypatch.setattr(supervise, "_throttle", LogThrottle())
 
 
 @pytest.fixture

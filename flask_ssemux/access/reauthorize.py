@@ -19,8 +19,8 @@ from flask import Flask
 from ..hub.stream import CLOSED, Stream
 from ..options import log
 from ..transports.wait import greenlets_are_threads
-from ..util.background import aside
-from ..util.log_throttle import Quiet
+from ..util.background import run_in_background
+from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
 from .rebuilt_request import Answer, Asker, Question
 from .rules import Rules
@@ -91,7 +91,7 @@ class Look:
             self._greenlet.kill(block=False)
 
 
-class Recheck:
+class Reauthorizer:
     """Asks again. A member of the heart.
 
     :param every: seconds from one look at a stream to the next.
@@ -108,7 +108,7 @@ class Recheck:
     def forget(self) -> None:
         """In a forked child: these streams are the parent's."""
         self._lock = threading.Lock()
-        self._quiet = Quiet()
+        self._quiet = LogThrottle()
         self._kept: dict[Stream, Kept] = {}  # in the order in which they are due
         #: Streams that are due and of a rule that hangs, or whose last look hung.
         self._suspects: deque[tuple[Stream, Kept]] = deque()
@@ -150,7 +150,9 @@ class Recheck:
             begins = first is not None and first.due <= now and self._turn is None
             if begins:
                 self._now, self._turn = now, object()
-        if begins and not attempt("no stream could be asked again", aside, "ssemux-recheck", self._ask_all, self._turn):
+        if begins and not attempt(
+            "no stream could be asked again", run_in_background, "ssemux-recheck", self._ask_all, self._turn
+        ):
             self._turn = None
         return now + self._patience
 
@@ -194,7 +196,9 @@ class Recheck:
         with self._lock:
             self._suspects.append((stream, kept))
             begins, self._asks_suspects = not self._asks_suspects, True
-        if begins and not attempt("a stream could not be asked again", aside, "ssemux-recheck", self._ask_suspects):
+        if begins and not attempt(
+            "a stream could not be asked again", run_in_background, "ssemux-recheck", self._ask_suspects
+        ):
             self._asks_suspects = False
 
     def _ask_suspects(self) -> None:
@@ -209,7 +213,7 @@ class Recheck:
         if self._is_asked_about(stream) or not self._has_room(stream, PLACES // 4 if kept.hung else PLACES // 2):
             return
         look = Look(stream, kept)
-        aside("ssemux-recheck", self._make, look)
+        run_in_background("ssemux-recheck", self._make, look)
         look.ended.wait(self._patience * SHORT)
         look.is_left = not look.ended.is_set()
 
@@ -277,7 +281,9 @@ class Recheck:
             look.is_overdue = look.is_left = True
             look.interrupt()
             error = TimeoutError("%s has not answered for %.1f s" % (look.at, now - look.since))
-            aside("ssemux-recheck-late", self._miss, look.stream, error, True)  # an end may wait for the store
+            run_in_background(
+                "ssemux-recheck-late", self._miss, look.stream, error, True
+            )  # an end may wait for the store
 
     def _overdue(self, now: float) -> Iterator[Look]:
         longest = min(LONGEST, self._every)

@@ -22,7 +22,7 @@ from ..errors import (
     QueryTooLong,
     Unauthorized,
 )
-from ..hub.test_request import Visit
+from ..hub.test_request import RequestOverride
 from ..sse import encode
 from . import tickets
 from .patterns import Pattern
@@ -94,7 +94,7 @@ class Rules:
         :raises InvalidIdentity: it is neither text, an int nor a UUID.
         :raises BadTicket: there is a ticket, and it is not good.
         """
-        visit = Visit.of(request.environ) if has_request_context() else None
+        visit = RequestOverride.of(request.environ) if has_request_context() else None
         ticket = tickets.presented()
         if ticket is not None:
             return ticket.user

@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping
 from flask import Flask
 
 from ..errors import BrokerError
-from ..state import Service
+from ..state import ApplicationState
 from ..util.redact import without_password
 from ..worker.capacity import SHARE
 from ..worker.server import HTTP2, SYNC
@@ -31,7 +31,7 @@ IMPORT = "from flask_ssemux.gunicorn_conf import *"
 Settings = Mapping[str, Any]
 
 
-def server_checks(app: Flask, service: Service, config: str | None) -> list[Check]:
+def server_checks(app: Flask, service: ApplicationState, config: str | None) -> list[Check]:
     """All checks of an application as it is here.
 
     :param config: gunicorn's configuration file; None is the one that gunicorn would take.
@@ -54,7 +54,7 @@ def server_checks(app: Flask, service: Service, config: str | None) -> list[Chec
 # -- the application -----------------------------------------------------------
 
 
-def _streams(service: Service) -> Iterator[Check]:
+def _streams(service: ApplicationState) -> Iterator[Check]:
     """Of streams at URLs of their own: whether somebody said who may read them."""
     for level, texts in ((FAIL, service.troubles()), (WARN, service.doubts())):
         for text in texts:
@@ -62,7 +62,7 @@ def _streams(service: Service) -> Iterator[Check]:
             yield Check("streams", level, said, (Advice(advice),))
 
 
-def _broker(service: Service) -> Check:
+def _broker(service: ApplicationState) -> Check:
     url = service.options.broker
     shown = without_password(url)
     if url.startswith("memory:"):
@@ -98,7 +98,7 @@ def _file_to_be(path: str) -> Check:
     return Check("broker", FAIL, "%s cannot be made: this user may not write to %s" % (path, folder), (fix,))
 
 
-def _heartbeat(service: Service) -> Iterator[Check]:
+def _heartbeat(service: ApplicationState) -> Iterator[Check]:
     heartbeat, timeout = service.options.heartbeat, service.options.client_timeout
     short = ["%s (%d s)" % (hop, seconds) for hop, seconds in HOPS.items() if heartbeat * MARGIN > seconds]
     measured = {"heartbeat": heartbeat, "client_timeout": timeout}
@@ -153,7 +153,7 @@ def _is_gevent(settings: Settings) -> bool:
     return "gevent" in settings["worker_class"]
 
 
-def _worker_class(settings: Settings, service: Service) -> Iterator[Check]:
+def _worker_class(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     kind = settings["worker_class"]
     measured = {"worker_class": kind}
     fix = Advice("In gunicorn's configuration (what its command line says goes into GUNICORN_CMD_ARGS):", (IMPORT,))
@@ -168,7 +168,7 @@ def _worker_class(settings: Settings, service: Service) -> Iterator[Check]:
         yield Check("worker class", WARN, "%s: not tested with flask_ssemux" % kind, (fix,), measured)
 
 
-def _patching(settings: Settings, service: Service) -> Iterator[Check]:
+def _patching(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     if not _is_gevent(settings):
         return
     if settings["preload_app"] and not settings["patched"]:
@@ -185,7 +185,7 @@ def _patching(settings: Settings, service: Service) -> Iterator[Check]:
         yield Check("patching", OK, said, (), {"early": settings["patched"], "preload_app": settings["preload_app"]})
 
 
-def _workers(settings: Settings, service: Service) -> Iterator[Check]:
+def _workers(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     count = settings["workers"]
     measured = {"workers": count}
     if count > 1 and service.options.broker.startswith("memory:"):
@@ -196,7 +196,7 @@ def _workers(settings: Settings, service: Service) -> Iterator[Check]:
         yield Check("workers", OK, "%d" % count, (), measured)
 
 
-def _connections(settings: Settings, service: Service) -> Iterator[Check]:
+def _connections(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     slots = settings["threads"] if settings["worker_class"] == "gthread" else settings["worker_connections"]
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 1_000_000 if files == resource.RLIM_INFINITY else files
@@ -214,7 +214,7 @@ def _connections(settings: Settings, service: Service) -> Iterator[Check]:
     yield Check("connections", WARN if fixes else OK, said, tuple(fixes), measured)
 
 
-def _recycling(settings: Settings, service: Service) -> Iterator[Check]:
+def _recycling(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     most, jitter = settings["max_requests"], settings["max_requests_jitter"]
     measured = {"max_requests": most, "max_requests_jitter": jitter}
     if not most:
@@ -228,7 +228,7 @@ def _recycling(settings: Settings, service: Service) -> Iterator[Check]:
         yield Check("max_requests", OK, said, (), measured)
 
 
-def _times(settings: Settings, service: Service) -> Iterator[Check]:
+def _times(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     names = ("timeout", "graceful_timeout", "keepalive")
     measured = {name: settings[name] for name in names}
     said = ", ".join("%s %g s" % (name, settings[name]) for name in names)
@@ -245,7 +245,7 @@ def _times(settings: Settings, service: Service) -> Iterator[Check]:
     yield Check("time-outs", WARN if fixes else OK, said, tuple(fixes), measured)
 
 
-def _protocols(settings: Settings, service: Service) -> Iterator[Check]:
+def _protocols(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     if "h2" in (settings.get("http_protocols") or ()):
         fix = (Advice(HTTP2[0].upper() + HTTP2[1:] + ":", ('http_protocols = "h1"',)),)
         yield Check("protocol", FAIL, "HTTP/2 ends in gunicorn", fix)

@@ -21,14 +21,14 @@ from ..options import log
 from ..sse import encode
 from ..state import current
 from ..transports.asgi import open_peer
-from ..transports.client_socket import Peer
+from ..transports.client_socket import ClientSocket
 from ..transports.select import is_departure_noticed
 from ..transports.wait import departures, forget_departure, greenlets_are_threads
 from ..util import forks
-from ..util.background import aside
+from ..util.background import run_in_background
 from ..worker.capacity import UNNOTICED, unnoticed_life
 from ..worker.server import why_not
-from ..worker.worker import DRAIN, Process
+from ..worker.worker import DRAIN, Worker
 from .views import CONTENT_TYPE, come_back, finish, send_away
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,9 +57,9 @@ def streaming(view: F) -> F:
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        process = current().process
+        worker = current().worker
         response = _response(view(*args, **kwargs))
-        return _wrap(response, process) if response.is_streamed else finish(response)
+        return _wrap(response, worker) if response.is_streamed else finish(response)
 
     return wrapped  # type: ignore[return-value]
 
@@ -73,21 +73,21 @@ def _response(returned: Any) -> Response:
     return current_app.make_response((first, *rest) if rest else first)
 
 
-def _wrap(response: Response, process: Process) -> Response:
+def _wrap(response: Response, worker: Worker) -> Response:
     trouble = why_not(request.environ)
     if trouble:
-        process.refused(trouble, "was refused", logging.ERROR)
+        worker.refused(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
     if isinstance(response.response, OldStream):  # two decorators: one place, one set of heartbeats
         return response
-    source = OldStream(response.response, process, open_peer(request.environ), str(request.endpoint))
+    source = OldStream(response.response, worker, open_peer(request.environ), str(request.endpoint))
     if not is_departure_noticed(request.environ):
-        source.ends_at = process.clock() + unnoticed_life()
-    trouble = process.take_guest(source)
+        source.ends_at = worker.clock() + unnoticed_life()
+    trouble = worker.take_guest(source)
     if trouble:
         response.close()
-        return send_away(process, trouble)
+        return send_away(worker, trouble)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
     response.response = source
@@ -124,15 +124,15 @@ class OldStream:
     generator works, and only then, holding ``_turn``, may a heartbeat be written.
     """
 
-    def __init__(self, source: Any, process: Process, peer: Peer, name: str = "") -> None:
+    def __init__(self, source: Any, worker: Worker, peer: ClientSocket, name: str = "") -> None:
         self._name = name
         self.slot: int | None = None
         self.write: Callable[[bytes], Any] | None = None
         self._source = source
         self._items: Iterator[Any] | None = None
-        self._process = process
+        self._worker = worker
         self._peer = peer
-        self._options = process.options
+        self._options = worker.options
         self._interrupt: Callable[[], None] = _nothing
         self._watched = -1
         self._greenlet: Any = None
@@ -145,7 +145,7 @@ class OldStream:
         self._is_disowned = False
         self._last = b""
         self._tail = b""
-        self._sent_at = process.clock()
+        self._sent_at = worker.clock()
         self._has_server = False
         #: When it ends at the latest, where nobody would notice that its client has left.
         self.ends_at = float("inf")
@@ -190,7 +190,7 @@ class OldStream:
         if self._is_disowned:
             return
         self._over = True
-        self._process.guest_left(self)
+        self._worker.guest_left(self)
         watched, self._watched = self._watched, -1
         forget_departure(watched)
         self._peer.close()
@@ -217,7 +217,7 @@ class OldStream:
             self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._peer.watch(self)
-        self._process.guest_came(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
+        self._worker.guest_came(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
         if not self._has_server:
             _warn_of_replacement(self._name)
 
@@ -235,7 +235,7 @@ class OldStream:
             log.exception("an old stream's generator raised; its stream ends")
         finally:
             self._inside = False
-            self._sent_at = self._process.clock()
+            self._sent_at = self._worker.clock()
             self.await_beat()
         return b""
 
@@ -249,7 +249,7 @@ class OldStream:
 
     def _sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]
-        self._sent_at = self._process.clock()
+        self._sent_at = self._worker.clock()
         return data
 
     # -- the heart's side --------------------------------------------------
@@ -263,12 +263,12 @@ class OldStream:
         if self._over or self._peer.has_left():
             return self._watch_server(now)
         if now >= self.ends_at:
-            self.leave(self._process.mux.farewell(UNNOTICED))
+            self.leave(self._worker.hub.farewell(UNNOTICED))
         due = self._sent_at + self._options.heartbeat
         if now < due:
             return min(due, self.ends_at)
         if self._inside and self._turn.acquire(False):
-            aside("ssemux-beat", self._write_beat)
+            run_in_background("ssemux-beat", self._write_beat)
             return min(now + self._options.heartbeat, max(self.ends_at, now))
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._peer.sever()
@@ -285,7 +285,7 @@ class OldStream:
             self._ended_at = now
         elif not self._inside and (now >= self._ended_at + DRAIN or self._peer.has_left()):
             self._peer.sever()
-            aside("ssemux-end", self.close)
+            run_in_background("ssemux-end", self.close)
         return now + REPEAT
 
     def await_beat(self) -> None:
@@ -324,7 +324,7 @@ class OldStream:
             if self._inside and self.write is not None:
                 _act_for(self._greenlet)
                 self.write(self._beat_frame())
-                self._sent_at = self._process.clock()
+                self._sent_at = self._worker.clock()
         except OSError:
             self._end()
         except SystemError as error:  # uWSGI's, whose write() is for the request's own thread

@@ -20,13 +20,13 @@ from ..errors import BadRequest, BrokerBehind, BrokerError, ClientError, Configu
 from ..hub.hub import spread
 from ..hub.stream import Stream
 from ..sse import encode
-from ..state import Service, current
-from ..transports.long_poll import Poll
+from ..state import ApplicationState, current
+from ..transports.long_poll import LongPoll
 from ..transports.select import is_departure_noticed, may_be_handed_over, open_transport
 from ..worker import server
 from ..worker.capacity import unnoticed_life
 from ..worker.tenancy import SHORT
-from ..worker.worker import Process
+from ..worker.worker import Worker
 from .probe import PARAMETER, Plan, Probe
 
 #: To the letter: with "; charset=utf-8", which Flask adds for a mimetype, at least one tunnel buffers.
@@ -63,20 +63,20 @@ COME_BACK = (10.0, 30.0)
 BEHIND = "the history began anew, and this worker has yet to hear of it"
 
 
-def blueprint(process: Process, rules: Rules, options: Sequence[Mapping[str, Any]] = ({},)) -> Blueprint:
+def blueprint(worker: Worker, rules: Rules, options: Sequence[Mapping[str, Any]] = ({},)) -> Blueprint:
     """``GET /events``: the client's own channels and those that it names; and the browser's client.
 
     :param options: of each rule that a URL needs; see ``hosts.rule_options``.
     """
     made = Blueprint("ssemux", __name__)
-    url = process.options.url
+    url = worker.options.url
 
     def add_view(path: str, endpoint: str, view: Callable[..., Response]) -> None:
         name_view(view, "ssemux_" + endpoint)
         for more in options:
             made.add_url_rule(path, endpoint, view, **more)
 
-    add_view(url, "events", answering(process, lambda: _events(process, rules)))
+    add_view(url, "events", answering(worker, lambda: _events(worker, rules)))
     for endpoint, name in CLIENT.items():
         add_view("%s/%s" % (url.rstrip("/"), name), endpoint, _client(name))
     return made
@@ -102,54 +102,54 @@ def fixed(patterns: Sequence[Pattern], own: bool, public: bool, check: Callable[
     def view(**values: Any) -> Response:
         check()
         service = current()
-        return answer(service.process, lambda: _fixed(service, [pattern.fill(values) for pattern in patterns]))
+        return answer(service.worker, lambda: _fixed(service, [pattern.fill(values) for pattern in patterns]))
 
-    def _fixed(service: Service, channels: list[str]) -> Response:
-        process, rules = service.process, service.rules
-        taken = process.mux.orders_taken()
+    def _fixed(service: ApplicationState, channels: list[str]) -> Response:
+        worker, rules = service.worker, service.rules
+        taken = worker.hub.orders_taken()
         user = rules.user()
         user_id = text_of(user)
         asked = [channel for channel in channels if rules.has_rule(channel)] if public else channels
         rules.check(user, asked)
-        return _stream(process, rules, Asked(user_id, asked, taken), channels + (personal(user_id) if own else []))
+        return _stream(worker, rules, Asked(user_id, asked, taken), channels + (personal(user_id) if own else []))
 
     return view
 
 
-def answering(process: Process, view: Callable[..., Response]) -> Callable[..., Response]:
+def answering(worker: Worker, view: Callable[..., Response]) -> Callable[..., Response]:
     """A view whose refusals are answers that a client understands."""
-    return lambda **values: answer(process, lambda: view(**values))
+    return lambda **values: answer(worker, lambda: view(**values))
 
 
-def answer(process: Process, view: Callable[[], Response]) -> Response:
+def answer(worker: Worker, view: Callable[[], Response]) -> Response:
     """What a view answers, or its refusal as an answer that a client understands."""
     try:
         trouble = server.why_not(request.environ)
         if trouble:
-            process.refused(trouble, "was refused", logging.ERROR)
+            worker.refused(trouble, "was refused", logging.ERROR)
             return come_back(trouble)
         check_query(request.environ.get("QUERY_STRING", ""))
         if encode.STOP_ID in last_ids():
             return stay_away()
         if PARAMETER in request.args:
-            return _probe(process, request.args[PARAMETER])
-        return _refuse_rival(process) or view()
+            return _probe(worker, request.args[PARAMETER])
+        return _refuse_rival(worker) or view()
     except ClientError as error:
         return _refusal(error)
     except BrokerBehind as error:  # which may name the store
-        process.refused(BEHIND, error=error)
-        return come_back(BEHIND, spread(process.options.retry))
+        worker.refused(BEHIND, error=error)
+        return come_back(BEHIND, spread(worker.options.retry))
     except BrokerError as error:
-        process.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
+        worker.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
         return come_back("the broker cannot be reached")
 
 
-def _refuse_rival(process: Process) -> Response | None:
+def _refuse_rival(worker: Worker) -> Response | None:
     """Tell the client to come back if another application has the store; return None if none has."""
-    trouble = "" if process.tenancy is None else process.tenancy.why_not(request.environ)
+    trouble = "" if worker.tenancy is None else worker.tenancy.why_not(request.environ)
     if not trouble:
         return None
-    process.refused(SHORT, "was refused", logging.ERROR, ConfigurationError(trouble))
+    worker.refused(SHORT, "was refused", logging.ERROR, ConfigurationError(trouble))
     return come_back(SHORT)
 
 
@@ -184,10 +184,10 @@ def stay_away() -> Response:
     return finish(current_app.response_class(status=204))
 
 
-def send_away(process: Process, why: str) -> Response:
+def send_away(worker: Worker, why: str) -> Response:
     """There is no room here: come back later; or, where this worker stops, soon, to another one."""
-    process.refused(why)
-    return come_back(why, spread(process.options.retry) if process.mux.is_draining else None)
+    worker.refused(why)
+    return come_back(why, spread(worker.options.retry) if worker.hub.is_draining else None)
 
 
 class Asked(NamedTuple):
@@ -203,14 +203,14 @@ class Asked(NamedTuple):
     taken: int
 
 
-def _events(process: Process, rules: Rules) -> Response:
-    taken = process.mux.orders_taken()
+def _events(worker: Worker, rules: Rules) -> Response:
+    taken = worker.hub.orders_taken()
     user = rules.user()
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
     rules.check(user, channels)
     asked = Asked(user_id, channels, taken)
-    return _stream(process, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
+    return _stream(worker, rules, asked, channels + personal(user_id), request.args.getlist(NEW_PARAMETER))
 
 
 def _client(name: str) -> Callable[[], Response]:
@@ -231,27 +231,27 @@ def asset(file: Path, content_type: str) -> Response:
     return response
 
 
-def _stream(process: Process, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()) -> Response:
-    user_id, mux, seen = asked.user_id, process.mux, last_ids()
-    if mux.is_to_stay_away(user_id, channels, seen) or mux.is_held_off(user_id, channels, seen):
+def _stream(worker: Worker, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()) -> Response:
+    user_id, hub, seen = asked.user_id, worker.hub, last_ids()
+    if hub.is_to_stay_away(user_id, channels, seen) or hub.is_held_off(user_id, channels, seen):
         return stay_away()
     return joined(
-        process, asked, lambda: mux.open(channels, user_id, seen, rules.snapshots, process.on_closed, new, asked.taken)
+        worker, asked, lambda: hub.open(channels, user_id, seen, rules.snapshots, worker.on_closed, new, asked.taken)
     )
 
 
-def joined(process: Process, asked: Asked, opens: Callable[[], Stream]) -> Response:
+def joined(worker: Worker, asked: Asked, opens: Callable[[], Stream]) -> Response:
     """A stream of whoever this is, or a poll of it, told to all who look after it."""
     ticket = tickets.presented()
 
     def joins(stream: Stream) -> None:
-        process.joined(stream, request.environ, asked.channels)
+        worker.joined(stream, request.environ, asked.channels)
         if not is_departure_noticed(request.environ):
-            process.limit_life(stream, unnoticed_life())
+            worker.limit_life(stream, unnoticed_life())
         if ticket is not None:  # only now: who is sent away comes back with it
-            ticket.use(process.broker)
+            ticket.use(worker.broker)
 
-    return served(process, asked.user_id, opens, polling(), joins)
+    return served(worker, asked.user_id, opens, polling(), joins)
 
 
 def polling() -> str:
@@ -265,22 +265,22 @@ def polling() -> str:
     return asked
 
 
-def _probe(process: Process, token: str) -> Response:
+def _probe(worker: Worker, token: str) -> Response:
     """The stream of a probe, in place of the one that the URL has; its token is all that is asked."""
     plan = Plan.of(token, current_app.secret_key)
 
     def opened() -> Stream:
-        stream, heart = process.mux.open((), None, on_closed=process.on_closed), process.heart
-        probe = Probe(plan, stream, heart.clock, process.mux.end)
-        heart.remove(stream)  # no heartbeat may end the silence that is to be survived
-        heart.add(probe, probe.due)
+        stream, timer = worker.hub.open((), None, on_closed=worker.on_closed), worker.timer
+        probe = Probe(plan, stream, timer.clock, worker.hub.end)
+        timer.remove(stream)  # no heartbeat may end the silence that is to be survived
+        timer.add(probe, probe.due)
         return stream
 
-    return served(process, None, opened)
+    return served(worker, None, opened)
 
 
 def served(
-    process: Process,
+    worker: Worker,
     user_id: str | None,
     opens: Callable[[], Stream],
     poll: str = "",
@@ -292,29 +292,29 @@ def served(
     """
     if request.method == "HEAD":
         return streaming_response(iter(()))
-    is_handed_over = not poll and may_be_handed_over(request.environ, process.options.transport)
-    trouble = process.take_place(user_id, is_handed_over)
+    is_handed_over = not poll and may_be_handed_over(request.environ, worker.options.transport)
+    trouble = worker.take_place(user_id, is_handed_over)
     if trouble:
-        return send_away(process, trouble)
+        return send_away(worker, trouble)
     try:
         stream = opens()
     except BaseException:
-        process.places.leave(user_id)
+        worker.places.leave(user_id)
         raise
     finally:
-        process.opened()
+        worker.opened()
     try:
         joins(stream)
-        stream.sent_at = process.heart.clock()  # from here on it is awaited that the server begins to send it
+        stream.sent_at = worker.timer.clock()  # from here on it is awaited that the server begins to send it
         if poll:
-            return _polled(Poll(stream, request.environ, poll != "now", process.mux.opening))
-        return streaming_response(open_transport(stream, request.environ, process.options.transport))
+            return _polled(LongPoll(stream, request.environ, poll != "now", worker.hub.opening))
+        return streaming_response(open_transport(stream, request.environ, worker.options.transport))
     except BaseException:
         stream.gone("it was not let in")
         raise
 
 
-def _polled(source: Poll) -> Response:
+def _polled(source: LongPoll) -> Response:
     response = streaming_response(source)
     response.headers["Cache-Control"] = POLL_CACHING
     return response

@@ -54,7 +54,7 @@ class _Stretch:
         return Part(self.records[first:last], min(self.upto, places.upto), False)
 
 
-class Past:
+class HistoryCache:
     """Stretches of the history of one life.
 
     :param most: bytes that are kept, about.

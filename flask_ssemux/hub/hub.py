@@ -18,15 +18,15 @@ from ..options import Options, log
 from ..publishing.revocation import CHANNEL, ROOM_CHANNEL
 from ..sse import encode
 from ..sse.encode import Cursor
-from ..util.background import aside
-from ..util.log_throttle import Quiet
+from ..util.background import run_in_background
+from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
-from ..worker.timer import Heart
+from ..worker.timer import Timer
 from .fanout import SLICE, FanOut
 from .latest import Latest
 from .opening import Joined, Opening, Snapshots, reset
 from .replay import Replay
-from .revocation_handler import Control
+from .revocation_handler import RevocationHandler
 from .stream import BEGIN, Limits, Stream
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
@@ -34,7 +34,7 @@ DEGRADED = encode.own_frame("degraded", {})
 RESTORED = encode.own_frame("restored", {})
 
 
-class Mux:
+class Hub:
     """All streams of one process.
 
     :param broker: where events come from.
@@ -43,10 +43,10 @@ class Mux:
     :param breathe: lets others run, the transports of woken streams first.
     """
 
-    def __init__(self, broker: Broker, heart: Heart, options: Options, breathe: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, timer: Timer, options: Options, breathe: Callable[[], None]) -> None:
         self.broker = broker
         self.replay = Replay(broker, breathe, options.replay_bytes)
-        self._heart = heart
+        self._timer = timer
         self._options = options
         self._breathe = breathe
         self._lock = threading.RLock()
@@ -72,9 +72,9 @@ class Mux:
         self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = encode.heartbeat(options.heartbeat_event)
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat, self._abandon)
-        self._throttle = Quiet()
+        self._throttle = LogThrottle()
         self._fan_out = FanOut(self._limits, breathe)
-        self.control = Control(self._readers, self.farewell, breathe)
+        self.control = RevocationHandler(self._readers, self.farewell, breathe)
         self._has_orders = False
 
     def __len__(self) -> int:
@@ -145,7 +145,7 @@ class Mux:
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) its place in the history cannot be found out.
         """
         self._listen()
-        now = self._heart.clock()
+        now = self._timer.clock()
         stream = Stream(tuple(self._names.get(name, name) for name in channels), user_id, self._limits, now)
         seen = encode.newest(last_ids, self._epoch)
         try:
@@ -165,14 +165,14 @@ class Mux:
 
     def _begin(self, stream: Stream, orders_taken: int | None) -> None:
         """It has joined: what is due by the clock, and what came while it was being opened."""
-        now = stream.sent_at = self._heart.clock()
+        now = stream.sent_at = self._timer.clock()
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
             stream.farewell = self.farewell("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
         first = min(BEGIN, self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
-        self._heart.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
+        self._timer.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
         if self._draining is not None:  # begun while it was being opened
             self.end(stream, self._draining)
         if orders_taken is not None:
@@ -180,10 +180,10 @@ class Mux:
 
     def _abandon(self, stream: Stream, reason: str) -> None:
         """Give back what a stream has that its server forgot; beside the heart, since stores are asked."""
-        more = self._throttle.count(reason, self._heart.clock())
+        more = self._throttle.count(reason, self._timer.clock())
         if more is not None:
             log.warning("a stream had an open place and no response any more (%s); the place is free%s", reason, more)
-        aside("ssemux-end", stream.gone, reason)
+        run_in_background("ssemux-end", stream.gone, reason)
 
     def streams(self) -> list[Stream]:
         """Those that are open now."""
@@ -285,7 +285,7 @@ class Mux:
         stream.account(stream)
 
     def _remove(self, stream: Stream) -> None:
-        self._heart.remove(stream)
+        self._timer.remove(stream)
         with self._lock:
             self._streams.discard(stream)
             for channel in stream.channels:
@@ -399,11 +399,11 @@ class Mux:
 
     def _lost(self, reason: str) -> None:
         log.error("the broker cannot be reached: %s", reason)
-        self._heart.add(self._outage, self._heart.clock() + self._options.heartbeat)
+        self._timer.add(self._outage, self._timer.clock() + self._options.heartbeat)
 
     def _found(self) -> None:
         log.warning("the broker can be reached again")
-        self._heart.remove(self._outage)
+        self._timer.remove(self._outage)
         if self._outage.told:
             self._outage.told = False
             self._fan_out.tell(self.streams(), RESTORED)
@@ -412,7 +412,7 @@ class Mux:
 class _Outage:
     """Tells the clients when the broker has been away for longer than a heartbeat."""
 
-    def __init__(self, mux: Mux) -> None:
+    def __init__(self, mux: Hub) -> None:
         self._mux = mux
         self.slot: int | None = None
         self.told = False

@@ -30,7 +30,7 @@ RENEWALS = 3
 LEAST = 1.0
 
 
-class Attendance:
+class PresenceTracker:
     """The streams of this process, by channel and user.
 
     :param broker: whom it is told.

@@ -16,8 +16,8 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 from ..brokers import Broker, Merge, Part, Range, Record
 from ..errors import BrokerBehind, BrokerUnavailable
 from ..sse import encode
-from .history_cache import Past
-from .replay_turns import Allowance, Turns
+from .history_cache import HistoryCache
+from .replay_turns import Allowance, ReplayTurns
 
 #: Bytes after which a page ends; and events.
 PAGE_BYTES, PAGE_EVENTS = 64 * 1024, 1000
@@ -64,7 +64,7 @@ class Replay:
     def __init__(self, broker: Broker, breathe: Callable[[], None], size: int) -> None:
         self._broker = broker
         self._most = size // 2
-        self._turns = Turns(breathe)
+        self._turns = ReplayTurns(breathe)
         self.allowance = Allowance(size - self._most)
         self._failed: tuple[float, str] = (0.0, "")
         self._mean = self._largest = 0
@@ -73,7 +73,7 @@ class Replay:
     def begin_anew(self, epoch: str) -> None:
         """A life of the history begins."""
         self._epoch = epoch
-        self._past = Past(self._most)
+        self._past = HistoryCache(self._most)
         #: Of channels of which events are missing, from which place on they are not.
         self._gone: dict[str, int] = {}
         self._floors: dict[str, _Floor] = {}

@@ -24,7 +24,7 @@ SLOW = 3.0
 PATIENCE = 20.0
 
 
-class Turns:
+class ReplayTurns:
     """One works at a time, in the order in which they came.
 
     :param breathe: lets others run.

@@ -12,11 +12,11 @@ from typing import Callable, Iterable, Iterator, Sequence
 from ..brokers import Broker, Merge, Range, Record
 from ..brokers.base import PAGE_BYTES
 from ..errors import BrokerUnavailable
-from ..publishing.revocation import CHANNEL, ROOM_CHANNEL, Order, age_of
+from ..publishing.revocation import CHANNEL, ROOM_CHANNEL, Revocation, age_of
 from ..sse import encode
 from ..util.supervise import attempt
 from .fanout import SLICE
-from .stay_away import Holds, Target
+from .stay_away import StayAway, Target
 from .stream import Stream
 
 #: Targets remembered for streams that are being opened: their rules may have been asked before an order came.
@@ -29,7 +29,7 @@ STOPS = 10_000
 PAGE = 500
 
 
-class Control:
+class RevocationHandler:
     """What was ordered.
 
     :param readers: the streams of a channel, or with None all.
@@ -49,15 +49,15 @@ class Control:
         #: Orders that have come.
         self.taken = 0
         #: The last order for each target, and how many had come then; oldest first.
-        self._recent: dict[Target, tuple[int, Order]] = {}
+        self._recent: dict[Target, tuple[int, Revocation]] = {}
         #: How many orders had come when the newest was forgotten.
         self._forgotten = 0
         #: The place of the last order to stay away for each target; oldest first.
         self._stops: dict[Target, int] = {}
         #: Those that were told so a moment ago.
-        self.holds = Holds()
+        self.holds = StayAway()
         #: Ends the oldest stream of a user, if the order is for this process; set where there can be such orders.
-        self.replace: Callable[[Order], None] = lambda order: None
+        self.replace: Callable[[Revocation], None] = lambda order: None
 
     def begin(self, broker: Broker, upto: int) -> None:
         """Orders are wanted from here on; who was told to stay away before is found in the history.
@@ -78,7 +78,7 @@ class Control:
 
     def lost(self) -> None:
         """Orders were lost: whoever they were for, all are asked anew."""
-        self.carry_out(Order(reason="orders were lost"))
+        self.carry_out(Revocation(reason="orders were lost"))
 
     def begin_anew(self) -> None:
         """The history began anew: the places of old orders say nothing any more."""
@@ -93,7 +93,7 @@ class Control:
 
     def _make_room(self, record: Record) -> None:
         self.taken += 1
-        self.replace(Order.of(record.body))
+        self.replace(Revocation.of(record.body))
 
     def _obey(self, record: Record) -> None:
         order = self._note(record)
@@ -102,7 +102,7 @@ class Control:
         else:
             self.carry_out(order)
 
-    def carry_out(self, order: Order) -> None:
+    def carry_out(self, order: Revocation) -> None:
         """End the streams that are meant; with neither user nor channel, all."""
         self._breathe()  # who reads well has then taken what came before
         meant = [stream for stream in self._readers(order.channel) if _is_meant(stream, order)]
@@ -116,7 +116,7 @@ class Control:
         if self.taken == taken:
             return
         if taken < self._forgotten:
-            self.end(stream, Order(reason="it was opened too slowly"))
+            self.end(stream, Revocation(reason="it was opened too slowly"))
         for number, order in reversed(list(self._recent.values())):
             if number <= taken:
                 break
@@ -130,7 +130,7 @@ class Control:
             names.append((user_id, None))
         return any(self._stops.get(name, -1) > seen for name in names)
 
-    def end(self, stream: Stream, order: Order) -> None:
+    def end(self, stream: Stream, order: Revocation) -> None:
         """End a stream as an order says."""
         last = self._farewell(order.reason)
         if order.holder is not None:  # it may read what waits: nothing was forbidden
@@ -141,11 +141,11 @@ class Control:
     def _note_old(self, record: Record) -> None:
         self._note(record, age_of(record.body))
 
-    def _note(self, record: Record, age: float = 0.0) -> Order:
+    def _note(self, record: Record, age: float = 0.0) -> Revocation:
         """
         :param age: of an old order, in seconds. Of one that has just come it is not asked: clocks may differ.
         """
-        order = Order.of(record.body)
+        order = Revocation.of(record.body)
         self.taken += 1
         if order.holder is not None:
             return order
@@ -179,6 +179,6 @@ def end(stream: Stream, reason: str, last: bytes) -> None:
         stream.close(reason, last)
 
 
-def _is_meant(stream: Stream, order: Order) -> bool:
+def _is_meant(stream: Stream, order: Revocation) -> bool:
     of_user = order.user is None or stream.user_id == order.user
     return of_user and (order.channel is None or order.channel in stream.channels)

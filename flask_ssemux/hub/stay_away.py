@@ -21,7 +21,7 @@ HOLD = 60.0
 TARGETS = 10_000
 
 
-class Holds:
+class StayAway:
     """Until when users and channels are held off."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from .stream import Stream
 KEY = "flask_ssemux.test_request"
 
 
-class Visit:
+class RequestOverride:
     """A request that was made in this process.
 
     :param clock: of the application's streams.
@@ -38,16 +38,16 @@ class Visit:
         _visits[stream] = self
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any]) -> Visit | None:
+    def of(cls, environ: Mapping[str, Any]) -> RequestOverride | None:
         """The visit that this request is, or None."""
         found = environ.get(KEY)
         return found if isinstance(found, cls) else None
 
 
-def again(stream: Stream) -> dict[str, Visit]:
+def again(stream: Stream) -> dict[str, RequestOverride]:
     """For the environment of whoever asks again who reads this stream: what its own had."""
     visit = _visits.get(stream)
     return {} if visit is None else {KEY: visit}
 
 
-_visits: weakref.WeakKeyDictionary[Stream, Visit] = weakref.WeakKeyDictionary()
+_visits: weakref.WeakKeyDictionary[Stream, RequestOverride] = weakref.WeakKeyDictionary()

@@ -14,14 +14,14 @@ from ..options import read_namespace
 from ..sse import encode
 from ..util import forks
 from .on_commit import Waiting, wait_for_commit
-from .revocation import Ordering
+from .revocation import RevocationSender
 
 #: Events published in a row before others get a turn: under gevent a loop that publishes
 #: would otherwise keep the streams of its own worker from sending any of it.
 RUN = 50
 
 
-class Publishing(Ordering):
+class Publishing(RevocationSender):
     """``publish``, ``send_to_user`` and ``broadcast`` onto a broker."""
 
     max_event_bytes: int

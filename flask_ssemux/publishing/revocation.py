@@ -26,7 +26,7 @@ ROOM_CHANNEL = encode.OWN_PREFIX + "room"
 REASON_LENGTH = 500
 
 
-class Order(NamedTuple):
+class Revocation(NamedTuple):
     """Which streams must end. A stream is meant if it has all that is named.
 
     :param user: whose they are.
@@ -49,7 +49,7 @@ class Order(NamedTuple):
         return json.dumps(told).encode("ascii")
 
     @classmethod
-    def of(cls, body: bytes) -> Order:
+    def of(cls, body: bytes) -> Revocation:
         """What ``body`` made; what a later version adds is left out.
 
         :raises ValueError: it is no order.
@@ -78,7 +78,7 @@ def age_of(body: bytes) -> float:
     return time.time() - at if isinstance(at, (int, float)) else float("inf")
 
 
-class Ordering:
+class RevocationSender:
     """``disconnect`` and ``revoke``, onto a broker."""
 
     def _broker(self) -> Broker:
@@ -118,13 +118,13 @@ class Ordering:
             )
         user = None if user_id is None else encode.check_user_id(user_id)
         channel = None if channel is None else encode.check_channel(channel)
-        return self._order(Order(user, channel, bool(stop), reason))
+        return self._order(Revocation(user, channel, bool(stop), reason))
 
     def revoke(self, user_id: Any, channel: str, reason: str = "revoked") -> str:
         """End the streams of a user that read a channel; the client is asked anew, as by ``disconnect``."""
-        return self._order(Order(encode.check_user_id(user_id), encode.check_channel(channel), False, reason))
+        return self._order(Revocation(encode.check_user_id(user_id), encode.check_channel(channel), False, reason))
 
-    def _order(self, order: Order) -> str:
+    def _order(self, order: Revocation) -> str:
         if not isinstance(order.reason, str) or len(order.reason) > REASON_LENGTH:
             raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, order.reason))
         encode.comment(order.reason)

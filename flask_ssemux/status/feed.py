@@ -15,7 +15,7 @@ from ..hub.stream import CLOSED, Stream
 from ..sse import encode
 from ..util import forks
 from ..util.supervise import Loop
-from ..worker.worker import Process
+from ..worker.worker import Worker
 from .totals import whole
 
 #: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
@@ -28,8 +28,8 @@ class Feed:
     :param process: of the application, here.
     """
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._streams: set[Stream] = set()
         self._changing = threading.Lock()
         self._loop = self._new_loop()
@@ -40,16 +40,16 @@ class Feed:
 
         :param past: also what each worker kept of the last minutes.
         """
-        process = self._process
-        own = process.figures(process.mux)
+        worker = self._worker
+        own = worker.figures(worker.hub)
         try:
-            told = [report for report in process.broker.reports() if report.figures.get("name") != own["name"]]
-            broker = {"is_reachable": True, **process.broker.figures()}
-            process.broker.report(own)  # so others see at once what this one shows
+            told = [report for report in worker.broker.reports() if report.figures.get("name") != own["name"]]
+            broker = {"is_reachable": True, **worker.broker.figures()}
+            worker.broker.report(own)  # so others see at once what this one shows
         except BrokerError as error:
             told, broker = [], {"is_reachable": False, "trouble": str(error)}
         told.append(Report(own["name"], 0.0, own))
-        return whole(told, broker, process.options, past, own["name"])
+        return whole(told, broker, worker.options, past, own["name"])
 
     def open(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:
         """A stream of it. No channel's: the broker need not be asked for anything.
@@ -58,7 +58,7 @@ class Feed:
         :param at_once: it begins with what there is to see now, not with the next look.
         """
         frame = self._frame() if at_once else b""
-        stream = self._process.mux.open((), user_id, on_closed=self._left, orders_taken=orders_taken)
+        stream = self._worker.hub.open((), user_id, on_closed=self._left, orders_taken=orders_taken)
         if frame:
             stream.offer(frame)
         with self._changing:
@@ -77,12 +77,12 @@ class Feed:
         return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._tell, EVERY)
 
     def _left(self, stream: Stream) -> None:
-        self._process.on_closed(stream)
+        self._worker.on_closed(stream)
         with self._changing:
             self._streams.discard(stream)
 
     def _tell(self) -> None:
-        self._process.mux.tell(list(self._streams), self._frame())
+        self._worker.hub.tell(list(self._streams), self._frame())
 
     def _frame(self) -> bytes:
         return encode.own_frame("status", self.look(past=False))

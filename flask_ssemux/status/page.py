@@ -15,8 +15,8 @@ from ..access.rules import Rules, text_of
 from ..errors import Forbidden
 from ..http.hosts import rule_options
 from ..http.views import Asked, answering, asset, joined, name_view, polling
-from ..state import Service
-from ..worker.worker import Process
+from ..state import ApplicationState
+from ..worker.worker import Worker
 from . import metrics
 from .feed import Feed
 
@@ -31,10 +31,10 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def add(app: Flask, service: Service) -> None:
+def add(app: Flask, service: ApplicationState) -> None:
     """Register the routes. An application that allows nobody has none of them."""
-    process, rules = service.process, service.rules
-    feed, url = Feed(process), process.options.url
+    worker, rules = service.worker, service.rules
+    feed, url = Feed(worker), worker.options.url
 
     def route(path: str, view: Callable[[], Response]) -> str:
         endpoint = "ssemux_" + path.strip("/").replace("/", "_").replace(".", "_")
@@ -50,7 +50,7 @@ def add(app: Flask, service: Service) -> None:
         route("/" + script, _script(script))
     route("/status.json", lambda: _fresh(jsonify(feed.look())))
     route("/metrics", lambda: _fresh(_metrics(feed)))
-    service.endpoints.add(route("/status/stream", answering(process, lambda: _stream(process, rules, feed))))
+    service.endpoints.add(route("/status/stream", answering(worker, lambda: _stream(worker, rules, feed))))
 
 
 def _allowed(rules: Rules, view: Callable[[], Response]) -> Callable[[], Response]:
@@ -76,14 +76,14 @@ def _page() -> Response:
     return response
 
 
-def _stream(process: Process, rules: Rules, feed: Feed) -> Response:
+def _stream(worker: Worker, rules: Rules, feed: Feed) -> Response:
     """Counted among its user's streams, and ended with them, like any other.
 
     A poll that waits is for what comes: the one before it had what there was.
     """
-    taken = process.mux.orders_taken()
+    taken = worker.hub.orders_taken()
     asked, at_once = Asked(text_of(rules.user()), None, taken), polling() in ("", "now")
-    return joined(process, asked, lambda: feed.open(asked.user_id, asked.taken, at_once))
+    return joined(worker, asked, lambda: feed.open(asked.user_id, asked.taken, at_once))
 
 
 def _metrics(feed: Feed) -> Response:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .client_socket import Peer, Watching
+from .client_socket import ClientSocket, Watching
 
 #: Methods of requests whose body nobody reads later: who waits for the end of the messages takes the body's, too.
 BODILESS = ("GET", "HEAD")
@@ -23,12 +23,12 @@ def is_told(environ: Mapping[str, Any]) -> bool:
     return has_messages and environ.get("REQUEST_METHOD") in BODILESS
 
 
-def open_peer(environ: Mapping[str, Any]) -> Peer:
+def open_peer(environ: Mapping[str, Any]) -> ClientSocket:
     """Return the other end of a request's connection, under whatever server."""
-    return ASGIPeer(environ) if is_told(environ) else Peer(environ)
+    return ASGIClientSocket(environ) if is_told(environ) else ClientSocket(environ)
 
 
-class ASGIPeer(Peer):
+class ASGIClientSocket(ClientSocket):
     """The other end of a connection that an ASGI server has."""
 
     __slots__ = ("_receive", "_loop", "_listening", "_left")

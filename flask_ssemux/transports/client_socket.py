@@ -41,7 +41,7 @@ class Watching(Protocol):
         """In a forked child: nobody is to be woken; the connection is the parent's."""
 
 
-class Peer:
+class ClientSocket:
     """The other end of a connection."""
 
     __slots__ = ("socket",)

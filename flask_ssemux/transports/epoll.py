@@ -40,7 +40,7 @@ def _real_select(name: str) -> Any:
         return None
 
 
-class Watch:
+class EpollLoop:
     """A set of files.
 
     :param tell: called from the loop with a file and what happened to it.

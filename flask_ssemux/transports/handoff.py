@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, MutableMapping
 from ..hub.stream import Stream
 from .generator import GeneratorTransport
 from .gevent_socket import is_plain
-from .socket_writer import Lane, lane
+from .socket_writer import SocketWriter, lane
 
 #: Headers of a body that goes out otherwise than it was made here, unless they say "identity".
 _CHANGED = {"content-encoding", "content-length", "transfer-encoding", "trailer"}
@@ -85,7 +85,7 @@ def can_be_taken(connection: Any) -> bool:
     return is_plain(connection) and getattr(connection.hub.loop, "backend", None) == "epoll"
 
 
-def take(connection: Any, stream: Stream, lane: Lane | None) -> Any:
+def take(connection: Any, stream: Stream, lane: SocketWriter | None) -> Any:
     """Let ``lane`` write the stream to this connection, whose object gets the end of a socket pair instead.
 
     The client's connection keeps its file, and the object gets another one, not the reverse (``dup2``): libev

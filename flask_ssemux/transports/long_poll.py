@@ -21,7 +21,7 @@ GATHER = 0.02
 ENOUGH = 64 * 1024
 
 
-class Poll:
+class LongPoll:
     """A WSGI iterator of one item: all that there is; where that is nothing new, and it waits, also what comes first.
 
     Something always comes: after a heartbeat's time the heartbeat, from a worker that stops its farewell.
@@ -42,7 +42,7 @@ class Poll:
         self._replay: Iterator[bytes] | None = None
         self._waiting: GreenletWait | ThreadWait | None = None
 
-    def __iter__(self) -> Poll:
+    def __iter__(self) -> LongPoll:
         return self
 
     def __next__(self) -> bytes:

@@ -11,7 +11,7 @@ import threading
 from typing import Any, Mapping, MutableMapping
 
 from ..hub.stream import Stream
-from ..hub.test_request import Visit
+from ..hub.test_request import RequestOverride
 from ..options import log
 from ..util import forks
 from ..worker.callers import is_by_hand, is_tested
@@ -40,7 +40,7 @@ def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: st
 
     :param wanted: ``SSEMUX_TRANSPORT``.
     """
-    visit = Visit.of(environ)
+    visit = RequestOverride.of(environ)
     if visit is not None:
         visit.opened(stream)
         return TimedTransport(stream, environ, visit.clock)

@@ -18,7 +18,7 @@ from gevent.monkey import get_original
 from ..hub.stream import Stream
 from ..sse.encode import LatestFrame
 from ..util import forks
-from .epoll import LEFT, Watch
+from .epoll import LEFT, EpollLoop
 
 # gevent's waits for the watchers of a file, and these have none.
 _close = get_original("os", "close")
@@ -34,7 +34,7 @@ TOGETHER = 256
 STRAY = 64 * 1024
 
 
-class Lane:
+class SocketWriter:
     """A set of connections whose bodies are framed alike, in one process and one loop.
 
     :param chunked: whether bodies are in chunks: HTTP/1.1; not HTTP/1.0.
@@ -43,7 +43,7 @@ class Lane:
     def __init__(self, chunked: bool) -> None:
         self.chunked = chunked
         self._streams: dict[int, Stream] = {}
-        self._watch = Watch(self._told)
+        self._watch = EpollLoop(self._told)
         self._frame = self._wire = b""
         self._size = 0
         self._now = 0.0
@@ -177,14 +177,14 @@ class Lane:
 
 # -- one of each kind in a process -------------------------------------------------
 
-_lanes: dict[bool, Lane] = {}
+_lanes: dict[bool, SocketWriter] = {}
 
 
-def lane(chunked: bool) -> Lane | None:
+def lane(chunked: bool) -> SocketWriter | None:
     """This process's lane of that kind; None in another loop than the one it is in."""
     found = _lanes.get(chunked)
     if found is None:
-        found = _lanes[chunked] = Lane(chunked)
+        found = _lanes[chunked] = SocketWriter(chunked)
     return found if found.is_here else None
 
 

@@ -12,7 +12,7 @@ import weakref
 from typing import Any
 
 from ..util import forks
-from .client_socket import Peer, Watching
+from .client_socket import ClientSocket, Watching
 
 #: Files that a stream in a thread has open: its connection, and the pair that wakes it.
 THREAD_FILES = 3
@@ -38,11 +38,11 @@ class Departures:
 
     def open_watch(self) -> Any:
         """Return the ``Watch``; None where the system has no epoll (macOS, BSD), or has no file left for it."""
-        from .epoll import Watch, has_epoll
+        from .epoll import EpollLoop, has_epoll
 
         if self._watch is None and has_epoll():
             try:
-                self._watch = Watch(self._told)
+                self._watch = EpollLoop(self._told)
             except OSError:
                 return None
         return self._watch
@@ -109,7 +109,7 @@ class GreenletWait:
 
     __slots__ = ("_hub", "_current", "_greenlet", "_file")
 
-    def __init__(self, peer: Peer, who: Watching) -> None:
+    def __init__(self, peer: ClientSocket, who: Watching) -> None:
         from gevent import get_hub, getcurrent
 
         from .gevent_socket import send_at_once
@@ -148,7 +148,7 @@ class GreenletWait:
 class ThreadWait:
     """Waits in the system's ``poll``, on the client's socket and a socket that wakes it."""
 
-    def __init__(self, peer: Peer, who: Watching) -> None:
+    def __init__(self, peer: ClientSocket, who: Watching) -> None:
         self._who = weakref.ref(who)  # weak, as for departures
         self._peer = peer
         self._inner, self._outer = socket.socketpair()
@@ -185,7 +185,7 @@ class ThreadWait:
         self._outer.close()
 
 
-def new_wait(peer: Peer, who: Watching) -> GreenletWait | ThreadWait:
+def new_wait(peer: ClientSocket, who: Watching) -> GreenletWait | ThreadWait:
     """The way of waiting that fits this process.
 
     :param who: told when the client has left.

@@ -15,7 +15,7 @@ from . import forks
 from .supervise import attempt
 
 
-def aside(name: str, work: Callable[..., None], *args: Any) -> None:
+def run_in_background(name: str, work: Callable[..., None], *args: Any) -> None:
     """Do this beside the caller.
 
     :param name: of the thread, for whoever looks at the process.

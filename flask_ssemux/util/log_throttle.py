@@ -15,7 +15,7 @@ NAMES = 200
 OTHERS = "others"
 
 
-class Quiet:
+class LogThrottle:
     """Counts what happens, by its name, and says when it is time for a line."""
 
     def __init__(self) -> None:

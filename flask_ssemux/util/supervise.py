@@ -13,7 +13,7 @@ import time
 from typing import Any, Callable, ContextManager
 
 from . import forks
-from .log_throttle import Quiet
+from .log_throttle import LogThrottle
 
 log = logging.getLogger("flask_ssemux")
 
@@ -144,13 +144,13 @@ class Loop:
 
 
 #: By the failure and the kind of error.
-_throttle = Quiet()
+_throttle = LogThrottle()
 
 
 def _renew_throttle() -> None:
     """In a forked child: another thread of the parent may have held its lock."""
     global _throttle
-    _throttle = Quiet()
+    _throttle = LogThrottle()
 
 
 forks.call_in_child(_renew_throttle, forks.LOCKS)

@@ -41,7 +41,7 @@ _UNNOTICED_TOLD = (
 )
 
 
-class Slots(NamedTuple):
+class ServerCapacity(NamedTuple):
     """What one process of a server serves at a time.
 
     :param server: its name, in a sentence.
@@ -86,23 +86,25 @@ def unnoticed_life() -> float:
     return random.uniform(*UNNOTICED_LIFE)
 
 
-def of_gunicorn(settings: Any, kind: str) -> Slots:
+def of_gunicorn(settings: Any, kind: str) -> ServerCapacity:
     """gunicorn's, with that kind of worker."""
     if kind == "gthread":
-        return Slots("gunicorn's gthread worker", settings.threads, "--threads %d" % settings.threads)
+        return ServerCapacity("gunicorn's gthread worker", settings.threads, "--threads %d" % settings.threads)
     connections = settings.worker_connections
-    return Slots("gunicorn's gevent worker", connections, "--worker-connections %d" % connections, is_plenty=True)
+    return ServerCapacity(
+        "gunicorn's gevent worker", connections, "--worker-connections %d" % connections, is_plenty=True
+    )
 
 
-def of_others() -> Slots | None:
+def of_others() -> ServerCapacity | None:
     """Another server's, found from within one of its requests; None if it has none, or is not known here."""
     found = (find() for find in (_uwsgi, _waitress, _pywsgi, _cheroot, _mod_wsgi, _twisted, _granian, _pool))
     return next((slots for slots in found if slots is not None), None)
 
 
-def of_unknown(environ: Mapping[str, Any]) -> Slots:
+def of_unknown(environ: Mapping[str, Any]) -> ServerCapacity:
     """Those of a server that does not say how many it has."""
-    return Slots(str(environ.get("SERVER_SOFTWARE", "this server")), UNKNOWN, "")
+    return ServerCapacity(str(environ.get("SERVER_SOFTWARE", "this server")), UNKNOWN, "")
 
 
 def is_unlimited(environ: Mapping[str, Any]) -> bool:
@@ -113,16 +115,16 @@ def is_unlimited(environ: Mapping[str, Any]) -> bool:
     return handler is not None and getattr(handler.server.pool, "size", None) is None
 
 
-def _uwsgi() -> Slots | None:
+def _uwsgi() -> ServerCapacity | None:
     uwsgi = sys.modules.get("uwsgi")  # a part of its process, not a package
     if not hasattr(uwsgi, "cores"):
         return None
     cores: int = uwsgi.cores  # type: ignore[union-attr]
     is_gevent = not {"gevent", b"gevent"}.isdisjoint(uwsgi.opt)  # type: ignore[union-attr]
-    return Slots("uWSGI", cores, "--%s %d" % ("gevent" if is_gevent else "threads", cores), cores > FEW)
+    return ServerCapacity("uWSGI", cores, "--%s %d" % ("gevent" if is_gevent else "threads", cores), cores > FEW)
 
 
-def _waitress() -> Slots | None:
+def _waitress() -> ServerCapacity | None:
     task = caller("waitress.", "channel")
     if task is None:
         return None
@@ -132,41 +134,41 @@ def _waitress() -> Slots | None:
     if not told.asyncore_use_poll:
         limits["asyncore_use_poll=False"] = SELECTABLE
     setting = min(limits, key=lambda name: limits[name])
-    return Slots("waitress", limits[setting], setting)
+    return ServerCapacity("waitress", limits[setting], setting)
 
 
-def _pywsgi() -> Slots | None:
+def _pywsgi() -> ServerCapacity | None:
     handler = caller("gevent.pywsgi", "server")
     size = getattr(getattr(handler, "server", None) and handler.server.pool, "size", None)
-    return None if size is None else Slots("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, size > FEW)
+    return None if size is None else ServerCapacity("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, size > FEW)
 
 
-def _cheroot() -> Slots | None:
+def _cheroot() -> ServerCapacity | None:
     gateway = caller("cheroot.", "req")
     pool = getattr(gateway and gateway.req.server, "requests", None)
     most = getattr(pool, "min", None)  # it starts so many, and more only where it is told to
-    return None if most is None else Slots("cheroot", most, "numthreads=%d" % most, most > FEW)
+    return None if most is None else ServerCapacity("cheroot", most, "numthreads=%d" % most, most > FEW)
 
 
-def _mod_wsgi() -> Slots | None:
+def _mod_wsgi() -> ServerCapacity | None:
     most = getattr(sys.modules.get("mod_wsgi"), "threads_per_process", None)
-    return None if most is None else Slots("mod_wsgi", most, "WSGIDaemonProcess threads=%d" % most, most > FEW)
+    return None if most is None else ServerCapacity("mod_wsgi", most, "WSGIDaemonProcess threads=%d" % most, most > FEW)
 
 
-def _twisted() -> Slots | None:
+def _twisted() -> ServerCapacity | None:
     response = caller("twisted.web.wsgi", "threadpool")
     most = getattr(getattr(response, "threadpool", None), "max", None)
-    return None if most is None else Slots("Twisted's WSGIResource", most, "ThreadPool(maxthreads=%d)" % most)
+    return None if most is None else ServerCapacity("Twisted's WSGIResource", most, "ThreadPool(maxthreads=%d)" % most)
 
 
-def _granian() -> Slots | None:
+def _granian() -> ServerCapacity | None:
     """Its threads are not Python's; what started them waits in the main thread."""
     start = sys._current_frames().get(threading.main_thread().ident or 0)
     frame = start and find_frame(
         lambda one: "blocking_threads" in one.f_locals and "granian" in str(one.f_globals.get("__name__")), start
     )
     most = frame.f_locals["blocking_threads"] if frame is not None else None
-    return None if most is None else Slots("Granian", most, "--blocking-threads %d" % most, most > FEW)
+    return None if most is None else ServerCapacity("Granian", most, "--blocking-threads %d" % most, most > FEW)
 
 
 #: Adapters that run applications in a thread pool of the standard library's, and what sets its size.
@@ -177,7 +179,7 @@ _ADAPTERS = {
 }
 
 
-def _pool() -> Slots | None:
+def _pool() -> ServerCapacity | None:
     """The thread pool that the request runs in."""
     frame = find_frame(lambda one: one.f_code.co_name == "_worker" and "executor_reference" in one.f_locals)
     executor = frame.f_locals["executor_reference"]() if frame is not None else None
@@ -186,4 +188,4 @@ def _pool() -> Slots | None:
         return None
     found = (told for module, told in _ADAPTERS.items() if caller(module, "__class__") is not None)
     server, setting = next(found, ("this server", "a thread pool of %d"))
-    return Slots(server, most, setting % most, most > FEW)
+    return ServerCapacity(server, most, setting % most, most > FEW)

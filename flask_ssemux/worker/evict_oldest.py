@@ -12,10 +12,10 @@ from typing import Callable
 
 from ..brokers import Broker
 from ..hub.stream import CLOSED, Stream
-from ..publishing.revocation import ROOM_CHANNEL, Order
+from ..publishing.revocation import ROOM_CHANNEL, Revocation
 from ..sse import encode
-from ..util.background import aside
-from .evict_turns import Turns
+from ..util.background import run_in_background
+from .evict_turns import EvictionTurns
 
 #: What the client of the oldest is told.
 REASON = "the user opened more streams than one may hold (SSEMUX_MAX_STREAMS_PER_USER), and this was the oldest"
@@ -31,20 +31,20 @@ WAIT = 5.0
 WAITING = 4
 
 
-class Elders:
+class OldestEviction:
     """The streams of each user in this process, oldest first.
 
     :param end: ends a stream as an order says.
     :param limit: streams that a user may hold.
     """
 
-    def __init__(self, broker: Broker, end: Callable[[Stream, Order], None], limit: int = 1) -> None:
+    def __init__(self, broker: Broker, end: Callable[[Stream, Revocation], None], limit: int = 1) -> None:
         self._broker = broker
         self._end = end
         self._lock = threading.Lock()
         self._telling = threading.Lock()
         self._of: dict[str, dict[Stream, float]] = {}
-        self._turns = Turns(limit)
+        self._turns = EvictionTurns(limit)
         #: How many new streams of each user wait here for their turn.
         self._waiting: dict[str, int] = {}
 
@@ -100,9 +100,9 @@ class Elders:
         """
         holder = self._broker.oldest(encode.user_channel(user_id))
         if holder is not None:
-            self._broker.append(ROOM_CHANNEL, Order(user_id, None, True, REASON, holder).body())
+            self._broker.append(ROOM_CHANNEL, Revocation(user_id, None, True, REASON, holder).body())
 
-    def replace(self, order: Order) -> None:
+    def replace(self, order: Revocation) -> None:
         """Carry such an order out, if it is for this process; whoever it is for, it was the user's turn."""
         if order.user is not None:
             self._turns.take(order.user, time.monotonic())
@@ -112,7 +112,7 @@ class Elders:
             oldest = next(iter(self._of.get(order.user, ())), None)
         if oldest is not None:
             if self._take_out(oldest):  # the next order is for the next
-                aside("ssemux-elders", self._tell, order.user)
+                run_in_background("ssemux-elders", self._tell, order.user)
             self._end(oldest, order)
 
     def _take_out(self, stream: Stream) -> bool:

@@ -21,7 +21,7 @@ FORGOTTEN = 60.0
 USERS = 10_000
 
 
-class Turns:
+class EvictionTurns:
     """The turns of each user, over all processes.
 
     :param limit: streams that a user may hold.

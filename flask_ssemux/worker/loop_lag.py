@@ -51,7 +51,7 @@ class Watcher(Protocol):
         """It is no longer needed."""
 
 
-class Pulse:
+class LoopLag:
     """The turns of a heart.
 
     :param streams: how many streams wait while the loop is late: with none, nobody misses a heartbeat.
@@ -62,7 +62,7 @@ class Pulse:
     def __init__(
         self,
         streams: Callable[[], int] = lambda: 0,
-        watch: Callable[[Pulse], Watcher] | None = None,
+        watch: Callable[[LoopLag], Watcher] | None = None,
         margin: str = "",
     ) -> None:
         #: When the next turn is due; infinite while nobody expects one.

@@ -14,13 +14,13 @@ from typing import Any, Callable, Mapping
 from ..errors import ConfigurationError
 from ..transports.select import is_departure_noticed
 from .callers import caller, find_in_main_thread, is_by_hand, is_tested, outermost
-from .capacity import SHARE, Slots, is_unlimited, of_gunicorn, of_others, of_unknown
+from .capacity import SHARE, ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
 from .gunicorn_child import leave_worker
 
 log = logging.getLogger("flask_ssemux")
 
 _worker: Any = None
-_found: tuple[str | None, Slots | None] | None = None
+_found: tuple[str | None, ServerCapacity | None] | None = None
 
 #: uvicorn's server. It waits for streams to end before it stops, without a time limit.
 _uvicorn: Any = None
@@ -55,7 +55,7 @@ def settings() -> Any:
     return getattr(known, "cfg", None)
 
 
-def slots() -> Slots | None:
+def slots() -> ServerCapacity | None:
     """How many requests this process serves at a time; None if nobody says. Asked in a request."""
     cfg = settings() if _found is None else None
     if _found is None and (cfg is None or _kind(cfg) not in _KINDS.values()):
@@ -153,7 +153,7 @@ FOREIGN = (
 )
 
 
-def _look(environ: Mapping[str, Any]) -> tuple[str | None, Slots | None]:
+def _look(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
     """Why this process's server cannot stream, whatever the request; and its slots. Asked in a request, found once."""
     global _found
     if _found is None:
@@ -168,7 +168,7 @@ def _look(environ: Mapping[str, Any]) -> tuple[str | None, Slots | None]:
     return _found
 
 
-def _look_at_other(environ: Mapping[str, Any]) -> tuple[str | None, Slots | None]:
+def _look_at_other(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
     global _uvicorn
     _uvicorn = find_in_main_thread("uvicorn.server", "should_exit")
     if getattr(outermost("start_response"), "__module__", "") == "tornado.wsgi":

@@ -22,7 +22,7 @@ BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 21.0, 25.0, 30.0, 60.0, 90.0, 120.0)
 TOGETHER = 1000
 
 
-class Census:
+class StreamStats:
     """Counts streams.
 
     :param clock: the one that the streams' times are of.

@@ -13,7 +13,7 @@ import time
 from typing import Callable, Protocol
 
 from ..util.supervise import Loop, attempt, survive
-from .loop_lag import Pulse
+from .loop_lag import LoopLag
 
 #: Looks between two moments in which others may run. A look may write: 2 to 3 ms of work.
 TOGETHER = 200
@@ -39,7 +39,7 @@ class Member(Protocol):
         """Do what is due; the time of the next look, or None for never."""
 
 
-class Slots:
+class TimerWheel:
     """Members by the time they are due. Time is passed in.
 
     :param tick: seconds that one slot spans. A member is looked at in the tick in which
@@ -141,7 +141,7 @@ def _abort(member: Member) -> None:
         attempt("a stream could not be ended", abort, "an error was raised while the stream was looked at")
 
 
-class Heart:
+class Timer:
     """Runs ``Slots`` by the real clock, in a thread (or greenlet) that lives while there are members.
 
     :param heartbeat: the longest silence that is asked for, in seconds; sets the tick.
@@ -157,14 +157,14 @@ class Heart:
         heartbeat: float,
         clock: Callable[[], float] = time.monotonic,
         breathe: Callable[[], None] = lambda: None,
-        pulse: Pulse | None = None,
+        pulse: LoopLag | None = None,
     ) -> None:
         self.clock = clock
-        self.pulse = pulse or Pulse()
+        self.pulse = pulse or LoopLag()
         self._breathe = breathe
         #: When others last had a turn, and for how long.
         self._breathed_at = self._breath_took = 0.0
-        self._slots = Slots(min(0.25, heartbeat / self.FINENESS))
+        self._slots = TimerWheel(min(0.25, heartbeat / self.FINENESS))
         self._starting = threading.Lock()
         tick = self._slots.tick
         self._loop = Loop(

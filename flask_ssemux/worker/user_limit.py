@@ -6,7 +6,7 @@ from ..brokers import Broker
 from ..sse import encode
 
 
-class Places:
+class UserLimit:
     """How many streams a user holds, over all workers.
 
     :param limit: ``SSEMUX_MAX_STREAMS_PER_USER``.

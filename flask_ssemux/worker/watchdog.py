@@ -15,7 +15,7 @@ from typing import Sequence
 
 from gevent.monkey import get_original
 
-from .loop_lag import LATE, Call, Pulse
+from .loop_lag import LATE, Call, LoopLag
 
 #: Seconds after which it looks: before it counts as late, so that whatever counts was seen.
 SUSPECT = 0.75 * LATE
@@ -28,13 +28,13 @@ _this_thread = get_original("_thread", "get_ident")
 _sleep = get_original("time", "sleep")
 
 
-class Lookout:
+class Watchdog:
     """Watches the thread that makes it, until it is told to stop.
 
     :param pulse: whose turns come in that thread.
     """
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: LoopLag) -> None:
         self._pulse = pulse
         self._watched = _this_thread()
         self._is_on = True

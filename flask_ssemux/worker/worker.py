@@ -20,30 +20,30 @@ from collections import deque
 from functools import partial
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
-from ..access.reauthorize import Recheck
+from ..access.reauthorize import Reauthorizer
 from ..brokers import Broker, History, open_broker
 from ..brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
 from ..errors import ConfigurationError
 from ..hub import replay
-from ..hub.hub import Mux
-from ..hub.presence import Attendance
+from ..hub.hub import Hub
+from ..hub.presence import PresenceTracker
 from ..hub.revocation_handler import end
 from ..hub.stream import BEGIN, Stream
 from ..options import Options, log
 from ..transports.select import handed_over, prepare
 from ..transports.wait import THREAD_FILES, greenlets_are_threads
 from ..util import forks, threads
-from ..util.background import aside
-from ..util.log_throttle import Quiet
+from ..util.background import run_in_background
+from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
 from . import server
-from .capacity import UNKNOWN, UNNOTICED, Slots
-from .evict_oldest import Elders
-from .loop_lag import Pulse, Watcher
-from .stream_stats import Census, memory
+from .capacity import UNKNOWN, UNNOTICED, ServerCapacity
+from .evict_oldest import OldestEviction
+from .loop_lag import LoopLag, Watcher
+from .stream_stats import StreamStats, memory
 from .tenancy import SHORT, Tenancy
-from .timer import Heart, Member
-from .user_limit import Places
+from .timer import Member, Timer
+from .user_limit import UserLimit
 
 #: What streams, and clients that ask for one, are told when the worker goes.
 STOPPING = "this worker stops"
@@ -64,7 +64,7 @@ HAND_OVER = 1.0
 DRAIN = 3.0
 
 
-class Process:
+class Worker:
     """The parts of one application in this process.
 
     :param options: from which they are built.
@@ -79,18 +79,18 @@ class Process:
         self._making = threading.RLock()
         self._opening_broker = threads.make_real_lock()
         self._broker: Broker | None = None
-        self._mux: Mux | None = None
-        self._guests: set[Guest] = set()
+        self._hub: Hub | None = None
+        self._guests: set[WrappedStream] = set()
         #: Those that have a place and not begun yet; some never do, as when a request fails after its view.
-        self._expected: weakref.WeakSet[Guest] = weakref.WeakSet()
+        self._expected: weakref.WeakSet[WrappedStream] = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
-        self._refused = Quiet()
+        self._refused = LogThrottle()
         #: Asks open streams again, where that is wanted; set by the extension.
-        self.recheck: Recheck | None = None
+        self.recheck: Reauthorizer | None = None
         #: Whether the application may use its store; set by the extension.
         self.tenancy: Tenancy | None = None
-        self._elders: Elders | None = None
+        self._elders: OldestEviction | None = None
         self.is_closed = False
         #: Of all its streams; a test's may stand still.
         self.clock: Callable[[], float] = time.monotonic
@@ -123,14 +123,14 @@ class Process:
         return made
 
     @property
-    def mux(self) -> Mux:
+    def hub(self) -> Hub:
         forks.notice_fork()
-        if self._mux is None:
+        if self._hub is None:
             with self._making:
-                if self._mux is None:
+                if self._hub is None:
                     self._build()
-        assert self._mux is not None
-        return self._mux
+        assert self._hub is not None
+        return self._hub
 
     def _build(self) -> None:
         self._was_heard = False  # the child has streams of its own
@@ -143,17 +143,17 @@ class Process:
         #: Tells it from all that had, or will have, its process id.
         self._name = "%d-%s" % (os.getpid(), new_epoch())
         self._past: deque[tuple[int, int, int]] = deque(maxlen=PAST)
-        self.heart = Heart(options.heartbeat, lambda: self.clock(), _turn_loop if gevent else breathe, self._pulse())
-        places = self.places = Places(broker, options.max_streams_per_user)
-        attendance = self.attendance = Attendance(broker, options.heartbeat, self._is_tracked)
+        self.timer = Timer(options.heartbeat, lambda: self.clock(), _turn_loop if gevent else breathe, self._pulse())
+        places = self.places = UserLimit(broker, options.max_streams_per_user)
+        attendance = self.attendance = PresenceTracker(broker, options.heartbeat, self._is_tracked)
         self.max_streams = options.max_streams or server.stream_files(1 if greenlets_are_threads() else THREAD_FILES)
         self._slots = server.slots()
         #: Of all applications here. A number that the option says may take all slots but one, which is for pages.
         self._max_in_slots = _most_in(self._slots, options.max_streams)
-        mux = Mux(broker, self.heart, options, breathe)
+        hub = Hub(broker, self.timer, options, breathe)
         if options.over_user_limit == "oldest":
-            self._elders = Elders(broker, mux.control.end, options.max_streams_per_user)
-            mux.control.replace = self._elders.replace
+            self._elders = OldestEviction(broker, hub.control.end, options.max_streams_per_user)
+            hub.control.replace = self._elders.replace
         recheck, elders = self.recheck, self._elders
 
         def left(stream: Stream) -> None:
@@ -165,29 +165,29 @@ class Process:
         #: What a stream calls when it is no more; one object for all.
         self.on_closed: Callable[[Stream], None] = left
         if recheck is not None:
-            recheck.begin(lambda stream, why: end(stream, why, mux.farewell(why)), self.heart.clock, breathe)
-            self.heart.add(recheck, self.heart.clock())
-        self._mux = mux
+            recheck.begin(lambda stream, why: end(stream, why, hub.farewell(why)), self.timer.clock, breathe)
+            self.timer.add(recheck, self.timer.clock())
+        self._hub = hub
         for work, every, first in (
             (self._watch_server, LEAVING, LEAVING),
             (self._renew_places, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
             (self._report, REPORT_SECONDS, FIRST_REPORT),
-            (self._mux.replay.forget_unused, replay.SECONDS, replay.SECONDS),
+            (self._hub.replay.forget_unused, replay.SECONDS, replay.SECONDS),
         ):
-            self.heart.add(_Chore(work, every), self.heart.clock() + first)
+            self.timer.add(_Chore(work, every), self.timer.clock() + first)
 
-    def _pulse(self) -> Pulse:
+    def _pulse(self) -> LoopLag:
         options = self.options
         margin = " (heartbeats are due every %g s, clients wait %g s)" % (options.heartbeat, options.client_timeout)
-        return Pulse(self._waiting, _watcher if greenlets_are_threads() else None, margin)
+        return LoopLag(self._waiting, _watcher if greenlets_are_threads() else None, margin)
 
     def _waiting(self) -> int:
         """Streams that miss something while the loop is blocked; none of a worker that sends them elsewhere anyway."""
-        return 0 if self._mux is None or self._mux.is_draining else self.held
+        return 0 if self._hub is None or self._hub.is_draining else self.held
 
     def _why_full(self) -> str | None:
         """Why this process takes no stream more; None if it does. Asked while nobody else counts."""
-        if self.mux.is_draining:
+        if self.hub.is_draining:
             return STOPPING
         if self.held >= self.max_streams:
             return "this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams
@@ -200,14 +200,14 @@ class Process:
 
     def _is_crowded(self) -> bool:
         """Whether streams have all the slots that they may."""
-        _ = self.mux  # which finds out how many there are
+        _ = self.hub  # which finds out how many there are
         return self._slots is not None and _in_slots() >= self._max_in_slots
 
     @property
     def held(self) -> int:
         """Streams that are open here, old ones and those that are just being opened included."""
         old = len(self._guests) + len(self._expected)
-        return (0 if self._mux is None else len(self._mux)) + old + self._opening
+        return (0 if self._hub is None else len(self._hub)) + old + self._opening
 
     def take_place(self, user_id: str | None, is_handed_over: bool = False) -> str | None:
         """Take a place for one stream more, here and of its user's; why there is none, or None.
@@ -226,7 +226,7 @@ class Process:
         try:
             if not self._take_of_users(user_id):
                 trouble = "this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self.places.limit
-            elif self.mux.is_draining:  # meanwhile: counting may have waited
+            elif self.hub.is_draining:  # meanwhile: counting may have waited
                 self.places.leave(user_id)
                 trouble = STOPPING
         except BaseException:
@@ -256,9 +256,9 @@ class Process:
         if self.recheck is not None:
             self.recheck.joined(stream, environ, asked)
 
-    def _count_in(self, guest: Guest | None = None) -> str | None:
+    def _count_in(self, guest: WrappedStream | None = None) -> str | None:
         """Count one more, if there is room; why not, or None."""
-        _ = self.mux  # made now: nothing may wait where several threads would find the last place free
+        _ = self.hub  # made now: nothing may wait where several threads would find the last place free
         with self._counting:
             trouble = self._why_full()
             if trouble:
@@ -271,12 +271,12 @@ class Process:
 
     def limit_life(self, stream: Stream, seconds: float) -> None:
         """End a stream after so many seconds, where nobody would notice that its client has left."""
-        now = self.heart.clock()
+        now = self.timer.clock()
         if stream.ends_at is not None and stream.ends_at <= now + seconds:
             return
-        stream.ends_at, stream.farewell = now + seconds, self.mux.farewell(UNNOTICED)
-        self.heart.remove(stream)
-        self.heart.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
+        stream.ends_at, stream.farewell = now + seconds, self.hub.farewell(UNNOTICED)
+        self.timer.remove(stream)
+        self.timer.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
 
     def opened(self) -> None:
         """The stream whose place was taken counts for itself now, or there will be none."""
@@ -294,49 +294,49 @@ class Process:
         if more is not None:
             log.log(level, "a stream %s: %s%s", how, error or why, more)
 
-    def take_guest(self, guest: Guest) -> str | None:
+    def take_guest(self, guest: WrappedStream) -> str | None:
         """Take a place for an old stream, which the mux does not feed, until it left; why there is none, or None.
 
         One that does not begin within ``BEGIN`` seconds has no place: what ran after its view failed.
         """
         trouble = self._count_in(guest)
         if trouble is None:
-            self.heart.add(_Chore(partial(self._expect_no_more, weakref.ref(guest))), self.heart.clock() + BEGIN)
+            self.timer.add(_Chore(partial(self._expect_no_more, weakref.ref(guest))), self.timer.clock() + BEGIN)
         return trouble
 
-    def _expect_no_more(self, reference: weakref.ref[Guest]) -> None:
+    def _expect_no_more(self, reference: weakref.ref[WrappedStream]) -> None:
         guest = reference()
         if guest is not None:
             self._expected.discard(guest)
 
-    def guest_came(self, guest: Guest, due: float) -> None:
+    def guest_came(self, guest: WrappedStream, due: float) -> None:
         """It begins: give it the heart's looks."""
         self._guests.add(guest)
         self._expected.discard(guest)
-        self.heart.add(guest, due)
-        if self.mux.is_draining:  # begun while it was being opened
-            guest.leave(self.mux.farewell(STOPPING))
+        self.timer.add(guest, due)
+        if self.hub.is_draining:  # begun while it was being opened
+            guest.leave(self.hub.farewell(STOPPING))
 
-    def guest_left(self, guest: Guest) -> None:
+    def guest_left(self, guest: WrappedStream) -> None:
         """It has ended; more than once is fine."""
         self._guests.discard(guest)
         self._expected.discard(guest)
-        self.heart.remove(guest)
+        self.timer.remove(guest)
 
     def drain(self) -> None:
         """End every stream cleanly; cut off, after ``DRAIN`` seconds, those whose clients do not take it."""
-        if self._mux is None or self._mux.is_draining:
+        if self._hub is None or self._hub.is_draining:
             return
         # gunicorn ends a worker that was blocked for too long; then this is the heart's last turn.
-        self.heart.pulse.turn(self.heart.clock())
+        self.timer.pulse.turn(self.timer.clock())
         log.info("the worker stops: %d streams are sent elsewhere", self.held)
-        self._mux.drain(STOPPING)
+        self._hub.drain(STOPPING)
         for guest in list(self._guests):
-            attempt("an old stream could not be ended", guest.leave, self._mux.farewell(STOPPING))
-        self.heart.add(_Chore(self._cut), self.heart.clock() + DRAIN)
+            attempt("an old stream could not be ended", guest.leave, self._hub.farewell(STOPPING))
+        self.timer.add(_Chore(self._cut), self.timer.clock() + DRAIN)
 
     def _cut(self, why: str = "its client did not take its end") -> None:
-        self.mux.cut(why)
+        self.hub.cut(why)
         for guest in list(self._guests):
             attempt("an old stream could not be ended", guest.cut)
 
@@ -348,27 +348,27 @@ class Process:
         if self._broker is not None:
             self._broker.close()
 
-    def guests(self) -> list[Guest]:
+    def guests(self) -> list[WrappedStream]:
         """The old streams that are open."""
         return list(self._guests)
 
     def end(self) -> None:
         """For good, where the application ends before its process, as in tests."""
-        if self._mux is not None:
+        if self._hub is not None:
             self._cut("its application ends")
-            self.heart.forget()
+            self.timer.forget()
         self.close()
 
     def disown(self) -> None:
         """In a forked child: what the parent opened is the parent's; what is needed here is made anew."""
-        _inherited.append((self._broker, self._mux))  # closing it here would harm the parent
-        if self._mux is not None:
-            self._was_heard = len(self._mux) > 0
-            self._mux.disown()
-            self.heart.forget()
+        _inherited.append((self._broker, self._hub))  # closing it here would harm the parent
+        if self._hub is not None:
+            self._was_heard = len(self._hub) > 0
+            self._hub.disown()
+            self.timer.forget()
         for guest in [*self._guests, *self._expected]:
             guest.disown()
-        self._broker = self._mux = self._elders = None
+        self._broker = self._hub = self._elders = None
         if self.recheck is not None:
             self.recheck.forget()
         if self.tenancy is not None:
@@ -377,7 +377,7 @@ class Process:
         self._expected = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
-        self._refused = Quiet()
+        self._refused = LogThrottle()
         self.is_closed = False
         self._making = threading.RLock()
         self._opening_broker = threads.make_real_lock()
@@ -389,34 +389,34 @@ class Process:
     # In threads of their own: a store that is busy must not hold up a heartbeat.
 
     def _renew_places(self) -> None:
-        aside("ssemux-places", self.broker.renew)
-        aside("ssemux-store", self._keep_store)
+        run_in_background("ssemux-places", self.broker.renew)
+        run_in_background("ssemux-store", self._keep_store)
 
     def _keep_store(self) -> None:
         """Register the application again; end all streams if another application has the store now."""
         trouble = self.tenancy.renew() if self.tenancy is not None else ""
-        if trouble and self._mux is not None:
+        if trouble and self._hub is not None:
             log.error("%d streams are ended: %s", self.held, trouble)
-            for stream in self._mux.streams():
-                self._mux.end(stream, SHORT)
+            for stream in self._hub.streams():
+                self._hub.end(stream, SHORT)
 
     def _report(self) -> None:
-        mux = self._mux
-        if mux is not None and not self.is_closed:
-            self._past.append((int(time.time()), self.held, mux.delivered))
-            aside("ssemux-report", self._tell, mux)
+        hub = self._hub
+        if hub is not None and not self.is_closed:
+            self._past.append((int(time.time()), self.held, hub.delivered))
+            run_in_background("ssemux-report", self._tell, hub)
 
-    def _tell(self, mux: Mux) -> None:
-        mux.broker.report(self.figures(mux))  # not this process's: a fork may come in between
+    def _tell(self, hub: Hub) -> None:
+        hub.broker.report(self.figures(hub))  # not this process's: a fork may come in between
 
-    def figures(self, mux: Mux) -> dict[str, Any]:
+    def figures(self, hub: Hub) -> dict[str, Any]:
         """What this process says of itself to the others, for ``status/``. Lets others run meanwhile."""
         from .. import __version__  # made last of all
 
-        census, pulse = Census(self.heart.clock, self._breathe), self.heart.pulse
-        census.streams(mux.streams())
+        census, pulse = StreamStats(self.timer.clock, self._breathe), self.timer.pulse
+        census.streams(hub.streams())
         census.others(guest.sent_at for guest in list(self._guests))
-        counted = census.figures(mux.channels())
+        counted = census.figures(hub.channels())
         return {
             **counted,
             "name": self._name,
@@ -427,7 +427,7 @@ class Process:
             "at": round(time.time(), 3),
             "streams": self.held,
             "handed_over": handed_over(),
-            "delivered": mux.delivered,
+            "delivered": hub.delivered,
             "refused": sum(self._refused.counts.values()),
             "refused_why": self._refused.counts,
             "recheck_failed": self.recheck.failed if self.recheck is not None else 0,
@@ -440,7 +440,7 @@ class Process:
         }
 
 
-class Guest(Member, Protocol):
+class WrappedStream(Member, Protocol):
     """A stream that the mux does not feed: an old generator's."""
 
     @property
@@ -473,10 +473,10 @@ class _Chore:
         return None if self.every is None else now + self.every
 
 
-def _watcher(pulse: Pulse) -> Watcher:
-    from .watchdog import Lookout
+def _watcher(pulse: LoopLag) -> Watcher:
+    from .watchdog import Watchdog
 
-    return Lookout(pulse)
+    return Watchdog(pulse)
 
 
 def _breathe_greenlets() -> None:
@@ -505,7 +505,7 @@ def _breathe_threads() -> None:
     time.sleep(0.001)
 
 
-def _most_in(slots: Slots | None, wanted: int | None) -> int:
+def _most_in(slots: ServerCapacity | None, wanted: int | None) -> int:
     """How many streams may take slots; what is less than a user may expect is told."""
     if slots is None:
         return sys.maxsize
@@ -524,12 +524,12 @@ def _most_in(slots: Slots | None, wanted: int | None) -> int:
 
 def _in_slots() -> int:
     """Streams that take a slot of the server each; those that were handed over take none."""
-    return sum(process.held for process in list(_processes)) - handed_over()
+    return sum(worker.held for worker in list(_processes)) - handed_over()
 
 
 # -- the process's own events ------------------------------------------------
 
-_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+_processes: weakref.WeakSet[Worker] = weakref.WeakSet()
 _inherited: list[Any] = []
 
 #: When this process began, in Unix time, or its first application was built.
@@ -544,15 +544,15 @@ def _begin_anew() -> None:
 def _at_exit() -> None:
     # Mostly they are drained by now. A worker that finds its master gone leaves without a warning; and no
     # server waits for the last bytes of what was handed over.
-    processes = [process for process in list(_processes) if not process.is_closed]
-    for process in processes:
-        attempt("the streams of an application could not be ended", process.drain)
+    processes = [worker for worker in list(_processes) if not worker.is_closed]
+    for worker in processes:
+        attempt("the streams of an application could not be ended", worker.drain)
     # Elsewhere a stream may be one that nobody sends or ends, as a test client's that was not read.
     deadline = time.monotonic() + (DRAIN + 1.0 if server.worker() is not None else 0.5)
-    while (any(process.held for process in processes) or handed_over()) and time.monotonic() < deadline:
+    while (any(worker.held for worker in processes) or handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    for process in processes:
-        attempt("the broker of an application could not be closed", process.close)
+    for worker in processes:
+        attempt("the broker of an application could not be closed", worker.close)
 
 
 forks.call_in_child(_begin_anew, forks.FILES)

@@ -22,7 +22,7 @@ def create_app() -> Flask:
     app = plain.create_app()
 
     def here():
-        return len(app.extensions["ssemux"].process.mux)
+        return len(app.extensions["ssemux"].worker.hub)
 
     @app.route("/presence")
     def presence():

@@ -107,7 +107,7 @@ def create_app():
 
     @app.route("/figures")
     def figures():
-        process = app.extensions["ssemux"].process
+        process = app.extensions["ssemux"].worker
         held = process.broker.figures()["held"]
         return jsonify(streams=process.held, held=held, presence=flask_ssemux.presence("*"))
 

@@ -22,14 +22,14 @@ from tests.apps import plain
 def create_app() -> Flask:
     app = plain.create_app()
     app.secret_key = "for tests"
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
 
     @app.route("/figures")
     def figures():
         gc.collect()
         return jsonify(
             pid=os.getpid(),
-            streams=len(process.mux),
+            streams=len(process.hub),
             guests=len(process._guests),
             reads=reads(process.broker),
             handed=handed_over(),

@@ -67,7 +67,7 @@ def state(name):
 
 def create_app() -> Flask:
     app = plain.create_app()
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
 
     @app.route("/tab")
     def tab():
@@ -93,20 +93,20 @@ def create_app() -> Flask:
     @app.route("/streams")
     def streams():
         """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
-        return jsonify(streams=[list(stream.channels) for stream in process.mux.streams()], asked=asked, said=said)
+        return jsonify(streams=[list(stream.channels) for stream in process.hub.streams()], asked=asked, said=said)
 
     @app.route("/cut", methods=["POST"])
     def cut():
         """End all streams: at once, or with `how=end` as a deploy does."""
-        for stream in process.mux.streams():
-            process.mux.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
+        for stream in process.hub.streams():
+            process.hub.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
         return ""
 
     @app.route("/patience", methods=["POST"])
     def patience():
         """Tell all streams to wait so many `seconds` before they come back."""
         frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
-        process.mux.tell(process.mux.streams(), frame)
+        process.hub.tell(process.hub.streams(), frame)
         return ""
 
     @app.route("/answers/<key>")

@@ -149,7 +149,7 @@ def test_a_child_of_a_process_that_publishes_publishes_too(make_shared, shared_u
         "    for _ in range(4): flask_ssemux.publish('a', 'child')\n"
         "    os._exit(0)\n"
         "flask_ssemux.publish('a', 'parent')\n"
-        "app.extensions['ssemux'].process.close()\n"
+        "app.extensions['ssemux'].worker.close()\n"
         "os.write(theirs, b'x')\n"
         "assert os.wait()[1] == 0\n"
     )

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from flask_ssemux.brokers import History, open_broker
-from flask_ssemux.hub.hub import Mux
+from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Order
+from flask_ssemux.publishing.revocation import CHANNEL, Revocation
 from flask_ssemux.sse.encode import body
-from flask_ssemux.worker.evict_oldest import Elders
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.worker.evict_oldest import OldestEviction
+from flask_ssemux.worker.timer import Timer
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -29,7 +29,7 @@ def make(request, tmp_path):
         url = request.getfixturevalue("redis_url") if request.param == "redis" else request.param + ":"
         broker = open_broker(url, History(events=events), str(tmp_path))
         brokers.append(broker)
-        return Mux(broker, Heart(20.0), Options(history_events=events), lambda: time.sleep(0.0005))
+        return Hub(broker, Timer(20.0), Options(history_events=events), lambda: time.sleep(0.0005))
 
     yield make
     for broker in brokers:
@@ -83,8 +83,8 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
     for client in clients:
         client.data()
     for number in range(300):
-        mux.broker.append(CHANNEL, Order("absent %d" % number, reason="disconnected").body())
-    mux.broker.append(CHANNEL, Order("user 7", reason="disconnected").body())
+        mux.broker.append(CHANNEL, Revocation("absent %d" % number, reason="disconnected").body())
+    mux.broker.append(CHANNEL, Revocation("user 7", reason="disconnected").body())
     until(lambda: clients[7].stream.reason, 5, "the last order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert clients[7].stream.reason == "disconnected"
@@ -93,7 +93,7 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
 
 def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     mux = make(events=20)
-    elders = Elders(mux.broker, mux.control.end)
+    elders = OldestEviction(mux.broker, mux.control.end)
     mux.control.replace = elders.replace
     clients = [Client(mux, "user %d" % number) for number in range(30)]
     hasty = Client(mux, "hasty")
@@ -103,7 +103,7 @@ def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     mux.broker.hold("user:hasty", 1)
     for _ in range(300):
         elders.make_room("hasty")
-    mux.broker.append(CHANNEL, Order("user 7", reason="disconnected").body())
+    mux.broker.append(CHANNEL, Revocation("user 7", reason="disconnected").body())
     until(lambda: clients[7].stream.reason, 5, "the order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert hasty.stream.reason

@@ -82,7 +82,7 @@ def test_a_broker_in_trouble_is_not_named_to_clients(make_client, monkeypatch, c
     def fail(*_, **__):
         raise error("the Redis store %s does not answer" % address)
 
-    monkeypatch.setattr(process.mux, "open", fail)
+    monkeypatch.setattr(process.hub, "open", fail)
     answer = client.get("/events")
     assert answer.status_code == 200 and b"redis" not in answer.get_data().lower()
     assert address in caplog.text
@@ -98,6 +98,6 @@ def make_client(tmp_path):
         app = flask.Flask("secretive", instance_path=str(tmp_path))
         app.config["SSEMUX_BROKER"] = "memory:"
         flask_ssemux.init_app(app)
-        return app.test_client(), app.extensions["ssemux"].process
+        return app.test_client(), app.extensions["ssemux"].worker
 
     return make

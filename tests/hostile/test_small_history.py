@@ -7,10 +7,10 @@ import time
 import pytest
 
 from flask_ssemux.brokers import History, open_broker
-from flask_ssemux.hub.hub import Mux
+from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Order
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.publishing.revocation import CHANNEL, Revocation
+from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
 from tests.unit.test_mux import Client, publish
 
@@ -21,7 +21,7 @@ SMALL = History(seconds=0.0, events=10, size=65536)
 def mux(request, tmp_path):
     url = request.param if request.param == "memory:" else "sqlite:///%s" % (tmp_path / "x.sqlite3")
     broker = open_broker(url, SMALL)
-    yield Mux(broker, Heart(20.0), Options(), lambda: time.sleep(0.001))
+    yield Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
     broker.close()
 
 
@@ -40,6 +40,6 @@ def test_orders_for_users_who_are_not_there_end_nobody(mux):
     streams = [mux.open(["a"], "there") for _ in range(20)]
     with mux._lock:
         for number in range(300):
-            mux.broker.append(CHANNEL, Order(user="absent%d" % number).body())
+            mux.broker.append(CHANNEL, Revocation(user="absent%d" % number).body())
     until(lambda: mux.orders_taken() == 300, 5, lambda: "%d came" % mux.orders_taken())
     assert len(mux) == len(streams) == 20

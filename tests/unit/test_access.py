@@ -22,7 +22,7 @@ from flask_ssemux.errors import (
     InvalidIdentity,
     Unauthorized,
 )
-from flask_ssemux.worker.user_limit import Places
+from flask_ssemux.worker.user_limit import UserLimit
 
 
 def told(error, call, *args):
@@ -359,14 +359,14 @@ def test_personal_channels():
 
 
 def test_places_are_each_users_own():
-    places = Places(open_broker("memory:"), 2)
+    places = UserLimit(open_broker("memory:"), 2)
     assert [places.take("ann"), places.take("ann"), places.take("ann"), places.take("bob")] == [True, True, False, True]
     places.leave("ann")
     assert [places.take("ann"), places.take("ann")] == [True, False]
 
 
 def test_nobody_is_not_counted():
-    places = Places(open_broker("memory:"), 1)
+    places = UserLimit(open_broker("memory:"), 1)
     assert [places.take(None) for _ in range(3)] == [True] * 3
     places.leave(None)
 

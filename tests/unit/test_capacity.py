@@ -15,16 +15,16 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import flask_ssemux
 from flask_ssemux.http.probe import Plan
-from flask_ssemux.worker.capacity import Slots, of_gunicorn, of_others, of_unknown
+from flask_ssemux.worker.capacity import ServerCapacity, of_gunicorn, of_others, of_unknown
 
 
 @pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
 def test_a_fifth_of_the_slots_and_one_at_least_is_for_pages(most, streams):
-    assert Slots("a server", most, "--slots %d" % most).for_streams == streams
+    assert ServerCapacity("a server", most, "--slots %d" % most).for_streams == streams
 
 
 def test_what_its_user_is_told():
-    assert Slots("waitress", 4, "threads=4").told == (
+    assert ServerCapacity("waitress", 4, "threads=4").told == (
         "waitress serves 4 requests at a time (threads=4), and a stream is one of them for as long as it lives: "
         "a process takes 3 streams, the rest is kept for pages; gunicorn with '-k gevent' has room for thousands"
     )
@@ -59,7 +59,7 @@ Task.__module__ = "waitress.task"
     ],
 )
 def test_waitress_names_the_setting_that_binds(told, most, setting):
-    assert Task(**told).slots() == Slots("waitress", most, setting)
+    assert Task(**told).slots() == ServerCapacity("waitress", most, setting)
 
 
 def test_without_a_server_there_are_none():
@@ -141,7 +141,7 @@ def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
 
 
 def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
-    slots = Slots("a server", 10, "threads=10", notices=False)
+    slots = ServerCapacity("a server", 10, "threads=10", notices=False)
     assert slots.for_streams == 5
     assert (
         "a process takes 5 streams, the rest is kept for pages; it does not say when a client has left either, so a "

@@ -43,7 +43,7 @@ def publish(app, *events):
 
 
 def kept(app):
-    broker = app.extensions["ssemux"].process.broker
+    broker = app.extensions["ssemux"].worker.broker
     return [(channel, body) for _, channel, body, _ in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
 
 
@@ -63,7 +63,7 @@ def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
 def test_who_is_there_is_shown(app, ssemux):
     app.extensions["ssemux"].rules.track("jobs")
     assert printed(ssemux("presence", "jobs")) == ""
-    app.extensions["ssemux"].process.broker.present({("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0)
+    app.extensions["ssemux"].worker.broker.present({("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0)
     assert [line.split() for line in printed(ssemux("presence", "jobs")).splitlines()] == [
         ["ann", "2"], ["bob", "1"], ["(nobody)", "12"]
     ]  # fmt: skip
@@ -223,7 +223,7 @@ def test_status(app, ssemux):
 def test_status_of_workers(app, ssemux):
     assert "\nworkers                      0\n" in printed(ssemux("status"))
     figures = {"pid": 7, "host": "a", "streams": 3, "late": 1, "longest_late": 2.5}
-    app.extensions["ssemux"].process.broker.report(figures)
+    app.extensions["ssemux"].worker.broker.report(figures)
     said = printed(ssemux("status"))
     assert "\nworkers                      1\nstreams                      3\n" in said
     assert "\nworker                       7 on a, streams 3, handed over 0, " in said

@@ -9,7 +9,7 @@ import pytest
 
 from flask_ssemux.errors import BrokerUnavailable
 from flask_ssemux.hub import replay_turns as turns_
-from flask_ssemux.hub.replay_turns import Allowance, Turns
+from flask_ssemux.hub.replay_turns import Allowance, ReplayTurns
 from tests.harness.waiting import until
 
 
@@ -18,7 +18,7 @@ def nothing():
 
 
 def test_turns_come_in_order_and_one_at_a_time():
-    turns, order, working = Turns(nothing), [], []
+    turns, order, working = ReplayTurns(nothing), [], []
 
     def work(number):
         with turns.turn():
@@ -40,7 +40,7 @@ def test_turns_come_in_order_and_one_at_a_time():
 
 def test_others_run_after_long_work_before_the_next_turn():
     events = []
-    turns = Turns(lambda: events.append(("breath", turns._is_taken)))
+    turns = ReplayTurns(lambda: events.append(("breath", turns._is_taken)))
     for _ in range(3):
         with turns.turn():
             time.sleep(turns_.SLICE)
@@ -49,7 +49,7 @@ def test_others_run_after_long_work_before_the_next_turn():
 
 def test_a_turn_that_does_not_come_is_refused(monkeypatch):
     monkeypatch.setattr(turns_, "PATIENCE", 0.05)
-    turns, failed = Turns(nothing), []
+    turns, failed = ReplayTurns(nothing), []
 
     def work():
         with pytest.raises(BrokerUnavailable, match=r"history is read by others, for 0\.05 s"), turns.turn():

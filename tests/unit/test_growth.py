@@ -54,8 +54,8 @@ def app(request, make_app, tmp_path, monkeypatch):
 
 def opened(process, user, channels, last_ids=()):
     assert process.take_place(user) is None
-    taken = process.mux.orders_taken()
-    stream = process.mux.open(channels, user, last_ids, on_closed=process.on_closed, orders_taken=taken)
+    taken = process.hub.orders_taken()
+    stream = process.hub.open(channels, user, last_ids, on_closed=process.on_closed, orders_taken=taken)
     process.opened()
     process.joined(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
     stream.take(0.0)
@@ -98,7 +98,7 @@ def grown_since(sizes):
 
 
 def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     anchor = opened(process, None, ["*"])  # a worker with somebody on it
     tracemalloc.start(1)
     try:
@@ -109,8 +109,8 @@ def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
         for number in range(BEFORE, BEFORE + COUNTED):
             live(process, number)
         until(lambda: not process.attendance._untold, 5, "presence is not told")
-        process.mux.replay.forget_unused()
-        process.mux.replay.forget_unused()
+        process.hub.replay.forget_unused()
+        process.hub.replay.forget_unused()
         grown = size() - before
         where = "\n".join(map(str, tracemalloc.take_snapshot().compare_to(began, "lineno")[:12]))
     finally:

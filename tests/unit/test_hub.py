@@ -15,13 +15,13 @@ from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.hub import revocation_handler
 from flask_ssemux.hub.fanout import SLICE
-from flask_ssemux.hub.hub import Mux
+from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.replay import PAGE_EVENTS as PAGE
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Order
+from flask_ssemux.publishing.revocation import CHANNEL, Revocation
 from flask_ssemux.sse.encode import Cursor, body
-from flask_ssemux.worker.evict_oldest import Elders
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.worker.evict_oldest import OldestEviction
+from flask_ssemux.worker.timer import Timer
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -52,7 +52,7 @@ def make():
     def make(broker=None, **options):
         broker = broker or MemoryBroker(History())
         brokers.append(broker)
-        return Mux(broker, Heart(20.0), Options(**options), lambda: time.sleep(0.001))
+        return Hub(broker, Timer(20.0), Options(**options), lambda: time.sleep(0.001))
 
     yield make
     for broker in brokers:
@@ -381,7 +381,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
 
 
 def order(mux, **named):
-    return mux.broker.append(CHANNEL, Order(**{"reason": "told", **named}).body())
+    return mux.broker.append(CHANNEL, Revocation(**{"reason": "told", **named}).body())
 
 
 def ends(client):
@@ -621,7 +621,7 @@ def test_an_order_comes_after_what_was_published_before_it_however_many_read(mak
             for client in clients:
                 client.events()
 
-    mux = Mux(make().broker, Heart(20.0), Options(), breathe)
+    mux = Hub(make().broker, Timer(20.0), Options(), breathe)
     clients += [Client(mux.open(["a"], "7")) for _ in range(3 * SLICE)]
     publish(mux, "a", "before")
     order(mux, user="7", stop=True)
@@ -655,7 +655,7 @@ def test_orders_that_were_lost_end_all(make):
 
 def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
     mux = make()
-    elders = Elders(mux.broker, mux.control.end)
+    elders = OldestEviction(mux.broker, mux.control.end)
     mux.control.replace = elders.replace
     clients = [Client(mux.open(["a"], user, on_closed=elders.left)) for user in ("7", "8", "7", "7")]
     for client in clients:
@@ -677,7 +677,7 @@ def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
 
 def test_an_order_to_make_room_is_for_one_process(make):
     mux = make()
-    elders = Elders(mux.broker, mux.control.end)
+    elders = OldestEviction(mux.broker, mux.control.end)
     mux.control.replace = elders.replace
     stream = mux.open(["a"], "7")
     elders.joined(stream)

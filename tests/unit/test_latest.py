@@ -15,13 +15,13 @@ import flask_ssemux
 from flask_ssemux.brokers import History, Range, Record
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import InvalidChannel
-from flask_ssemux.hub.hub import Mux
+from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.latest import Latest
 from flask_ssemux.hub.replay import Replay
 from flask_ssemux.hub.stream import LIVE, Limits, Stream
 from flask_ssemux.options import Options
 from flask_ssemux.sse.encode import LatestFrame, body, is_named
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.worker.timer import Timer
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -32,7 +32,7 @@ ALL = 10**9
 
 
 def published(app):
-    broker = app.extensions["ssemux"].process.broker
+    broker = app.extensions["ssemux"].worker.broker
     return [(r.channel, r.latest) for r in broker.read(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records]
 
 
@@ -190,7 +190,7 @@ def broker():
 
 
 def new_mux(broker, **options):
-    return Mux(broker, Heart(20.0), Options(**options), lambda: time.sleep(0.001))
+    return Hub(broker, Timer(20.0), Options(**options), lambda: time.sleep(0.001))
 
 
 @pytest.fixture
@@ -373,7 +373,7 @@ def test_what_the_docs_show_runs(make_app):
             for block in re.findall(r"```python\n(.*?)```", text, re.S):
                 exec(block, {"flask_ssemux": flask_ssemux, "mux": mux})
         flask_ssemux.publish("weather", "sun")
-        broker = app.extensions["ssemux"].process.broker
+        broker = app.extensions["ssemux"].worker.broker
         assert [(r.channel, r.latest) for r in broker.read(["jobs:42", "weather"], 0, ALL, 10).records] == [
             ("jobs:42", "progress"), ("weather", "message")
         ]  # fmt: skip

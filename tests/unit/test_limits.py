@@ -18,8 +18,8 @@ def mux():
 
 
 def figures(app):
-    process = app.extensions["ssemux"].process
-    return process.figures(process.mux)
+    process = app.extensions["ssemux"].worker
+    return process.figures(process.hub)
 
 
 def test_a_query_that_is_too_long_is_refused_before_it_is_read(make_app, mux):

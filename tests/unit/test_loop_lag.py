@@ -12,13 +12,13 @@ import time
 import gevent.hub
 import pytest
 
-from flask_ssemux.worker.loop_lag import LATE, Pulse, telling, told_of
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.worker.loop_lag import LATE, LoopLag, telling, told_of
+from flask_ssemux.worker.timer import Timer
 
 VIEW = ("/srv/shop/views.py", 42, "report")
 MODEL = ("/srv/shop/models.py", 1, "all")
 DRIVER = ("/srv/venv/lib/python3.11/site-packages/driver.py", 7, "execute")
-OURS = (sys.modules[Pulse.__module__].__file__, 1, "turn")
+OURS = (sys.modules[LoopLag.__module__].__file__, 1, "turn")
 STDLIB = (sysconfig.get_path("stdlib") + "/re.py", 9, "match")
 
 
@@ -37,7 +37,7 @@ class Seen:
 
 
 def beating(watcher=None, streams=3):
-    pulse = Pulse(lambda: streams, watcher and (lambda pulse: watcher), " (a margin)")
+    pulse = LoopLag(lambda: streams, watcher and (lambda pulse: watcher), " (a margin)")
     pulse.begin()
     return pulse
 
@@ -180,8 +180,8 @@ class Look:
 
 
 def test_a_look_that_takes_too_long_is_late_itself():
-    pulse = Pulse(lambda: 1)
-    heart = Heart(20, pulse=pulse)
+    pulse = LoopLag(lambda: 1)
+    heart = Timer(20, pulse=pulse)
     look = Look(lambda: time.sleep(LATE + 0.1))
     heart.add(look, heart.clock())
     heart.add(Look(lambda: None), heart.clock() + LATE + 0.6)
@@ -205,7 +205,7 @@ handler.emit = lambda record: lines.append(record.getMessage())
 logging.getLogger("flask_ssemux").addHandler(handler)
 app = flask.Flask("x", instance_path=sys.argv[1])
 flask_ssemux.init_app(app)
-process = app.extensions["ssemux"].process
+process = app.extensions["ssemux"].worker
 
 def hang(seconds=1.3):
     gevent.monkey.get_original("time", "sleep")(seconds)
@@ -229,23 +229,23 @@ def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
         """
         process.broker
         assert threads() == 1
-        process.mux
+        process.hub
         time.sleep(0.4)
         assert threads() == 2
         hang()
         time.sleep(0.4)
-        assert not late() and process.heart.pulse.late == 0, lines  # nobody has a stream yet
-        stream = process.mux.open(["*"], None)
+        assert not late() and process.timer.pulse.late == 0, lines  # nobody has a stream yet
+        stream = process.hub.open(["*"], None)
         time.sleep(0.4)
         child = os.fork()
         if not child:
-            process.mux.open(["*"], None)
+            process.hub.open(["*"], None)
             time.sleep(0.4)
             assert threads() == 2, threads()
         hang()
         time.sleep(0.4)
         assert len(late()) == 1 and "; hang (<string>:" in late()[0], lines
-        assert process.heart.pulse.late == 1
+        assert process.timer.pulse.late == 1
         if not child:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0

@@ -56,7 +56,7 @@ def sent(app):
     """sent(): the bodies of all that was published, in order."""
 
     def read():
-        broker = app.extensions["ssemux"].process.broker
+        broker = app.extensions["ssemux"].worker.broker
         page = broker.read(["jobs", "user:7", "*"], 0, broker.head().sequence, 100)
         return [record.body.decode().split("data: ")[1].strip() for record in page.records]
 
@@ -282,7 +282,7 @@ def test_what_is_no_session(mux, engine):
 
 
 def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, session, sent, caplog):
-    broker = app.extensions["ssemux"].process.broker
+    broker = app.extensions["ssemux"].worker.broker
     whole, tried = broker.append, []
 
     def append(channel, body, key):
@@ -325,7 +325,7 @@ def test_a_commit_outside_of_the_applications_context(make_app, session, by):
     with app.app_context():
         (flask_ssemux if by == "the module" else mux).publish_on_commit(session, "jobs", "1")
     session.commit()
-    assert app.extensions["ssemux"].process.broker.head().sequence == 1
+    assert app.extensions["ssemux"].worker.broker.head().sequence == 1
 
 
 def test_the_latest_only(app, mux, session, sent):
@@ -350,7 +350,7 @@ def test_flask_sqlalchemy(make_app, tmp_path):
 
     with app.app_context():
         db.create_all()
-        broker = app.extensions["ssemux"].process.broker
+        broker = app.extensions["ssemux"].worker.broker
         job = Job()
         db.session.add(job)
         db.session.flush()
@@ -401,7 +401,7 @@ def test_the_documents_example(make_app, tmp_path):
         db.create_all()
     with app.app_context():
         exec(source, {"db": db, "Job": Job, "flask_ssemux": flask_ssemux})
-        broker = app.extensions["ssemux"].process.broker
+        broker = app.extensions["ssemux"].worker.broker
         (record,) = broker.read(["jobs:1"], 0, 10, 10).records
         assert record.body == b'event: new\nchannel: jobs:1\ndata: {"title":"export"}\n\n'
         db.session.remove()

@@ -11,7 +11,7 @@ from flask_ssemux.brokers import History
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidChannel
 from flask_ssemux.hub import presence as module
-from flask_ssemux.hub.presence import Attendance
+from flask_ssemux.hub.presence import PresenceTracker
 from flask_ssemux.hub.stream import Limits, Stream
 from tests.harness.waiting import until
 
@@ -42,7 +42,7 @@ def broker():
 def attendance(broker, monkeypatch):
     monkeypatch.setattr(module, "AGAIN", 0.01)
     monkeypatch.setattr(module, "LEAST", 0.0)
-    return Attendance(broker, 60.0, lambda channel: channel in ("a", "b"))
+    return PresenceTracker(broker, 60.0, lambda channel: channel in ("a", "b"))
 
 
 def stream(user, *channels):
@@ -111,7 +111,7 @@ def test_after_an_outage_all_is_told_anew(broker, attendance):
 
 def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 0.0)
-    attendance = Attendance(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
+    attendance = PresenceTracker(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
     attendance.came(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._changed:
@@ -139,7 +139,7 @@ def test_who_is_there_is_asked_by_channel(make_app):
     mux.track_presence("jobs:<job_id>", "*")
     app = make_app(mux)
     with app.app_context():
-        broker = app.extensions["ssemux"].process.broker
+        broker = app.extensions["ssemux"].worker.broker
         broker.present({("jobs:1", "7"): 2, ("jobs:1", ""): 1, ("*", "7"): 3}, 60.0)
         assert flask_ssemux.presence("jobs:1") == mux.presence("jobs:1") == {"7": 2, None: 1}
         assert mux.presence("*") == {"7": 3}

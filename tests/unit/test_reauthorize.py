@@ -13,7 +13,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 import flask_ssemux
 from flask_ssemux.access.reauthorize import PLACES
-from flask_ssemux.worker.timer import Heart
+from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
 from tests.unit.test_extension import opened
 
@@ -39,7 +39,7 @@ class World:
         self.app.before_request(self.run_before)
         self.app.after_request(self.run_after)
         self.app.teardown_request(self.torn_down)
-        self.process = self.app.extensions["ssemux"].process
+        self.process = self.app.extensions["ssemux"].worker
 
     def run_before(self):
         self.befores += 1
@@ -72,13 +72,13 @@ class World:
         return opened(self.app, url, headers={"X-Key": "key"})
 
     def stream(self):
-        (stream,) = self.process.mux.streams()
+        (stream,) = self.process.hub.streams()
         return stream
 
     def later(self, seconds):
         """A look of the heart, that much later; returned from when all that it began is done."""
         recheck = self.process.recheck
-        recheck.beat(self.process.heart.clock() + seconds)
+        recheck.beat(self.process.timer.clock() + seconds)
         until(lambda: not recheck._is_asking, 5, "it still asks")
 
 
@@ -273,7 +273,7 @@ def test_the_application_can_tell_such_a_request(world):
 @pytest.fixture
 def hanging(make_app, monkeypatch):
     """A world in which the rule hangs for some rooms, until the test ends. Looks are left behind after 0.1 s."""
-    monkeypatch.setattr(Heart, "FINENESS", 800)
+    monkeypatch.setattr(Timer, "FINENESS", 800)
     made, over = World(make_app, SSEMUX_MAX_STREAMS_PER_USER=100), threading.Event()
     made.hangs = ()
 
@@ -302,7 +302,7 @@ def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
         began = time.monotonic()
         until(lambda: all(("ann", name) in hanging.asked for name in good), 2 + 1.5, lambda: str(hanging.asked))
         others = time.monotonic() - began
-        mux = hanging.process.mux
+        mux = hanging.process.hub
         until(lambda: sum(stream.reason is None for stream in mux.streams()) == len(good), 6, "those that hang go on")
         print("all others after %.1f s, the last end after %.1f s" % (others, time.monotonic() - began))
         assert sum(thread.name == "ssemux-recheck" for thread in threading.enumerate()) <= PLACES + 2
@@ -326,11 +326,11 @@ def test_what_has_ended_is_forgotten(world):
 def test_without_the_option_nothing_is_kept(make_app):
     app = make_app()
     with opened(app):
-        assert app.extensions["ssemux"].process.recheck is None
+        assert app.extensions["ssemux"].worker.recheck is None
 
 
 def test_the_heart_asks(make_app, monkeypatch):
-    monkeypatch.setattr(Heart, "FINENESS", 800)
+    monkeypatch.setattr(Timer, "FINENESS", 800)
     world = World(make_app)
     world.process.recheck._every = 0.2
     with world.open():

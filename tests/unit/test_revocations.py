@@ -9,7 +9,7 @@ import pytest
 import flask_ssemux
 from flask_ssemux.errors import ApplicationError, InvalidChannel, InvalidEvent
 from flask_ssemux.publishing import revocation
-from flask_ssemux.publishing.revocation import Order
+from flask_ssemux.publishing.revocation import Revocation
 
 ID = uuid.UUID("12345678123456781234567812345678")
 
@@ -20,24 +20,24 @@ def app(make_app):
 
 
 def ordered(app):
-    broker = app.extensions["ssemux"].process.broker
-    return [Order.of(body) for _, _, body, _ in broker.read([revocation.CHANNEL], 0, 10**9, 100).records]
+    broker = app.extensions["ssemux"].worker.broker
+    return [Revocation.of(body) for _, _, body, _ in broker.read([revocation.CHANNEL], 0, 10**9, 100).records]
 
 
 @pytest.mark.parametrize(
     "call, order",
     [
-        (lambda it: it.disconnect(7), Order("7", None, False, "disconnected")),
-        (lambda it: it.disconnect(ID, stop=True, reason="bye\nnow"), Order(str(ID), None, True, "bye\nnow")),
-        (lambda it: it.disconnect(channel="jobs:é"), Order(None, "jobs:é", False, "disconnected")),
-        (lambda it: it.disconnect(channel="*", stop=True), Order(None, "*", True, "disconnected")),
-        (lambda it: it.revoke("ann", "jobs:1"), Order("ann", "jobs:1", False, "revoked")),
+        (lambda it: it.disconnect(7), Revocation("7", None, False, "disconnected")),
+        (lambda it: it.disconnect(ID, stop=True, reason="bye\nnow"), Revocation(str(ID), None, True, "bye\nnow")),
+        (lambda it: it.disconnect(channel="jobs:é"), Revocation(None, "jobs:é", False, "disconnected")),
+        (lambda it: it.disconnect(channel="*", stop=True), Revocation(None, "*", True, "disconnected")),
+        (lambda it: it.revoke("ann", "jobs:1"), Revocation("ann", "jobs:1", False, "revoked")),
     ],
 )
 def test_orders_of_an_application_and_of_a_process_without_one(app, call, order):
     path = app.instance_path + "/ssemux.sqlite3"
     with app.app_context():
-        assert call(flask_ssemux) == str(app.extensions["ssemux"].process.broker.head())
+        assert call(flask_ssemux) == str(app.extensions["ssemux"].worker.broker.head())
     with flask_ssemux.Publisher("sqlite:///" + path) as publisher:
         call(publisher)
     assert ordered(app) == [order, order]
@@ -78,20 +78,20 @@ def test_what_cannot_be_ordered_is_refused_and_nothing_is_stored(app, call, erro
 @pytest.mark.parametrize("body", [b"", b"7", b"[]", b"{}", b'{"stop": true}', b"\xff"])
 def test_what_is_no_order_is_refused(body):
     with pytest.raises(ValueError):
-        Order.of(body)
+        Revocation.of(body)
 
 
 def test_what_a_later_version_adds_is_left_out():
-    assert Order.of(b'{"user": "7", "gently": true}') == Order("7")
+    assert Revocation.of(b'{"user": "7", "gently": true}') == Revocation("7")
 
 
 @pytest.mark.parametrize(
     "arguments, order",
     [
-        (["--user", "7"], Order("7", None, False, "disconnected")),
-        (["--user", "7", "--stop", "--reason", "bye"], Order("7", None, True, "bye")),
-        (["--channel", "jobs"], Order(None, "jobs", False, "disconnected")),
-        (["--user", "7", "--channel", "jobs"], Order("7", "jobs", False, "revoked")),
+        (["--user", "7"], Revocation("7", None, False, "disconnected")),
+        (["--user", "7", "--stop", "--reason", "bye"], Revocation("7", None, True, "bye")),
+        (["--channel", "jobs"], Revocation(None, "jobs", False, "disconnected")),
+        (["--user", "7", "--channel", "jobs"], Revocation("7", "jobs", False, "revoked")),
     ],
 )
 def test_the_command(app, arguments, order):

@@ -184,15 +184,15 @@ def test_the_stream_begins_with_the_status(client):
 
 def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatch):
     """Nor does the thread that tells go on for it."""
-    process = client.application.extensions["ssemux"].process
-    feed, opened = Feed(process), process.mux.open
+    process = client.application.extensions["ssemux"].worker
+    feed, opened = Feed(process), process.hub.open
 
     def open_and_leave(*given, **named):
         stream = opened(*given, **named)
         stream.gone("its client left")
         return stream
 
-    monkeypatch.setattr(process.mux, "open", open_and_leave)
+    monkeypatch.setattr(process.hub, "open", open_and_leave)
     assert feed.open(None).state is CLOSED
     assert not feed._streams and not feed._loop.is_running
 

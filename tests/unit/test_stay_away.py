@@ -9,18 +9,18 @@ import pytest
 
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.hub import stay_away
-from flask_ssemux.hub.stay_away import HOLD, Holds
+from flask_ssemux.hub.stay_away import HOLD, StayAway
 from flask_ssemux.publishing import revocation
-from flask_ssemux.publishing.revocation import Order
+from flask_ssemux.publishing.revocation import Revocation
 from flask_ssemux.worker import evict_turns
-from flask_ssemux.worker.evict_oldest import Elders
-from flask_ssemux.worker.evict_turns import FORGOTTEN, FREE, LONGEST, PAUSE, Turns
+from flask_ssemux.worker.evict_oldest import OldestEviction
+from flask_ssemux.worker.evict_turns import FORGOTTEN, FREE, LONGEST, PAUSE, EvictionTurns
 
 # -- held off --------------------------------------------------------------------
 
 
 def test_a_user_and_a_channel_are_held_for_a_while():
-    made = Holds()
+    made = StayAway()
     made.add(("ann", None), 100.0)
     made.add((None, "auction"), 100.0)
     for now, held in ((100.0, True), (100.0 + HOLD - 1, True), (100.0 + HOLD, False)):
@@ -30,7 +30,7 @@ def test_a_user_and_a_channel_are_held_for_a_while():
 
 
 def test_an_old_order_holds_for_what_is_left():
-    made = Holds()
+    made = StayAway()
     made.add(("ann", None), 100.0, age=HOLD - 10)
     assert made.is_held("ann", [], 109.0) and not made.is_held("ann", [], 110.0)
     made.add(("bob", None), 100.0, age=float("inf"))
@@ -40,7 +40,7 @@ def test_an_old_order_holds_for_what_is_left():
 
 
 def test_an_older_order_shortens_nothing():
-    made = Holds()
+    made = StayAway()
     made.add(("ann", None), 100.0)
     made.add(("ann", None), 101.0, age=50)
     assert made.is_held("ann", [], 159.0)
@@ -49,7 +49,7 @@ def test_an_older_order_shortens_nothing():
 def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setattr(stay_away, "TARGETS", 3)
     monkeypatch.setattr(evict_turns, "USERS", 3)
-    made, other = Holds(), Turns(1)
+    made, other = StayAway(), EvictionTurns(1)
     for number in range(10):
         made.add((str(number), None), 1.0)
         other.take(str(number), 1.0)
@@ -58,33 +58,33 @@ def test_what_is_remembered_is_bounded(monkeypatch):
 
 
 def test_an_order_to_stay_away_says_when_it_was_given():
-    body = Order("ann", stop=True).body()
-    assert -1 < revocation.age_of(body) < 5 and Order.of(body) == Order("ann", stop=True)
-    assert "at" not in json.loads(Order("ann").body())
+    body = Revocation("ann", stop=True).body()
+    assert -1 < revocation.age_of(body) < 5 and Revocation.of(body) == Revocation("ann", stop=True)
+    assert "at" not in json.loads(Revocation("ann").body())
     assert revocation.age_of(b'{"user": "ann", "stop": true}') == float("inf")
 
 
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
 def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held):
     app = make_app(SSEMUX_BROKER="sqlite:")
-    process, now = app.extensions["ssemux"].process, time.time()
+    process, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
-        process.broker.append(revocation.CHANNEL, Order("ann", stop=True, reason="bye").body())
-    process.mux.orders_taken()
-    assert process.mux.is_held_off("ann", [], []) is held
+        process.broker.append(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
+    process.hub.orders_taken()
+    assert process.hub.is_held_off("ann", [], []) is held
     for cursor in ("garbage", "other-1", ""):
-        assert process.mux.is_held_off("ann", [], [cursor]) is held
-    assert not process.mux.is_held_off("ann", [], [str(process.broker.head())]), "a page that was rendered since"
-    assert not process.mux.is_held_off("bob", [], [])
+        assert process.hub.is_held_off("ann", [], [cursor]) is held
+    assert not process.hub.is_held_off("ann", [], [str(process.broker.head())]), "a page that was rendered since"
+    assert not process.hub.is_held_off("bob", [], [])
 
 
 def test_a_history_that_begins_anew_forgets_nobody(make_app):
-    process = make_app().extensions["ssemux"].process
-    process.mux.orders_taken()
-    process.mux.control.holds.add(("ann", None), time.monotonic())
-    process.mux.control.begin_anew()
-    assert process.mux.is_held_off("ann", [], [])
+    process = make_app().extensions["ssemux"].worker
+    process.hub.orders_taken()
+    process.hub.control.holds.add(("ann", None), time.monotonic())
+    process.hub.control.begin_anew()
+    assert process.hub.is_held_off("ann", [], [])
 
 
 # -- turns -----------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_a_history_that_begins_anew_forgets_nobody(make_app):
 
 @pytest.mark.parametrize("limit", [1, 3, 32])
 def test_the_first_turns_are_free_and_each_next_pause_is_twice_as_long(limit):
-    made, now = Turns(limit), 100.0
+    made, now = EvictionTurns(limit), 100.0
     for _ in range(limit + FREE):
         assert made.due_in("ann", now) == 0
         made.take("ann", now)
@@ -106,7 +106,7 @@ def test_the_first_turns_are_free_and_each_next_pause_is_twice_as_long(limit):
 
 
 def test_who_pauses_long_enough_begins_afresh():
-    made, now = Turns(1), 100.0
+    made, now = EvictionTurns(1), 100.0
     for _ in range(1 + FREE):
         made.take("ann", now)
     now += PAUSE + FORGOTTEN + 1
@@ -118,9 +118,9 @@ def test_who_pauses_long_enough_begins_afresh():
 
 def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
     broker = open_broker("memory:")
-    elders = Elders(broker, lambda stream, order: None, 1)
+    elders = OldestEviction(broker, lambda stream, order: None, 1)
     for _ in range(1 + FREE):
-        elders.replace(Order("ann", holder="elsewhere"))
+        elders.replace(Revocation("ann", holder="elsewhere"))
     answers = iter([False, False, True])
     assert elders.take_over("ann", lambda: next(answers))
     monkeypatch.setattr("flask_ssemux.worker.evict_oldest.WAIT", 0.1)

@@ -8,7 +8,7 @@ import pytest
 
 from flask_ssemux.hub.stream import Limits, Stream
 from flask_ssemux.worker import distinct, stream_stats
-from flask_ssemux.worker.stream_stats import BOUNDS, Census
+from flask_ssemux.worker.stream_stats import BOUNDS, StreamStats
 
 LIMITS = Limits(10, 1000, 20.0, b": heartbeat\n\n")
 NOW = 1000.0
@@ -22,7 +22,7 @@ def stream(user=None, silent=0.0, *frames):
 
 
 def counted(streams, channels=(), others=(), breathe=lambda: None):
-    made = Census(lambda: NOW, breathe)
+    made = StreamStats(lambda: NOW, breathe)
     made.streams(streams)
     made.others(others)
     return made.figures(list(channels))

@@ -182,7 +182,7 @@ def test_keys_that_are_set_after_init_app(make):
 def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, store, caplog):
     """As when a store was emptied, or a worker was stopped for longer than its registration counts."""
     app = make("shop")
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     with Client(app, Response).get("/events", buffered=False) as response:
         items = response.iter_encoded()
         assert b"ssemux.hello" in next(items)
@@ -208,7 +208,7 @@ def test_another_key_in_the_register_is_told_once(make, store, caplog):
         app = make("shop", SECRET_KEY="mine")
         with app.app_context():
             flask_ssemux.publish("a", 1)
-            app.extensions["ssemux"].process.tenancy.renew()
+            app.extensions["ssemux"].worker.tenancy.renew()
     (record,) = caplog.records
     assert "(which has another SECRET_KEY) on " in record.getMessage()
     assert record.getMessage().endswith(WAYS_OUT + "; ignore this while SECRET_KEY is being changed")

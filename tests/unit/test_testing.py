@@ -194,7 +194,7 @@ def test_an_application_without(bare_app):
 
 
 def test_leaving(app):
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     s = stream(app, user=7)
     assert process.held == 1
     s.close()
@@ -205,7 +205,7 @@ def test_leaving(app):
 
 def test_the_worker_stops(app):
     with stream(app) as s:
-        app.extensions["ssemux"].process.drain()
+        app.extensions["ssemux"].worker.drain()
         s.wait_closed()
         assert s.comments[-1] == "this worker stops" and 1500 <= s.retry <= 4500
 
@@ -291,7 +291,7 @@ def test_a_user_who_is_disconnected(app, mux):
 
 
 def test_time_goes_on_afterwards(app, publish):
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     with frozen(app) as clock:
         clock.advance(100)
         at = clock()

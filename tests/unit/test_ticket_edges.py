@@ -42,7 +42,7 @@ def test_a_ticket_of_no_application():
 
 def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch):
     """Its clock says 30 s less: to it the ticket is good, though the claim on it was for the time it had."""
-    broker = app.extensions["ssemux"].process.broker
+    broker = app.extensions["ssemux"].worker.broker
     text = issue(app, expires=10)
     with app.test_request_context("/events?ticket=" + text):
         tickets.presented().use(broker)
@@ -53,7 +53,7 @@ def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch
 
 
 def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app, monkeypatch):
-    broker = app.extensions["ssemux"].process.broker
+    broker = app.extensions["ssemux"].worker.broker
     text = issue(app)
 
     def lost(key, seconds):
@@ -70,14 +70,14 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
 
 def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
     """A browser's EventSource comes back with the same one."""
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     text = issue(app)
 
     def behind(*_, **__):
         raise BrokerBehind("for a moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.mux, "open", behind)
+        patch.setattr(process.hub, "open", behind)
         answer = app.test_client().get("/events?ticket=" + text)
         assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     with opened(app, "/events?ticket=" + text) as (answer, body):
@@ -85,7 +85,7 @@ def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
 
 
 def test_a_stream_that_is_not_let_in_leaves_nothing(app):
-    process = app.extensions["ssemux"].process
+    process = app.extensions["ssemux"].worker
     text = issue(app)
     with opened(app, "/events?ticket=" + text) as (_, body):
         next(body)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flask_ssemux.hub.stream import AGAIN, EARLY, Limits, Stream
-from flask_ssemux.worker.timer import Heart, Slots
+from flask_ssemux.worker.timer import Timer, TimerWheel
 from tests.harness.waiting import until
 
 
-class Timed(Slots):
+class Timed(TimerWheel):
     """Slots that note the time at which they run."""
 
     now = 0.0
@@ -96,7 +96,7 @@ def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
 @pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
 def test_whatever_the_tick_a_member_moves_on(heartbeat):
     """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
-    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
+    slots = Timed(min(0.25, heartbeat / Timer.FINENESS))
     member = Clocked(slots, 0)
     slots.add(member, 0)
     for number in range(1000):
@@ -107,7 +107,7 @@ def test_whatever_the_tick_a_member_moves_on(heartbeat):
 @pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
 @pytest.mark.parametrize("begin", [0.0, 0.1, 0.33, 0.49])
 def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
-    slots = Timed(min(0.25, heartbeat / Heart.FINENESS))
+    slots = Timed(min(0.25, heartbeat / Timer.FINENESS))
     streams = {parked(heartbeat, begin): [begin] for _ in range(100)}  # each with a time of its own
     for stream in streams:
         slots.add(stream, begin + heartbeat / 4)
@@ -177,7 +177,7 @@ def test_where_others_take_long_the_clock_has_more_of_each_turn(breath, breaths)
     def pass_on(seconds):
         now[0] += seconds
 
-    heart = Heart(20, clock=lambda: now[0], breathe=lambda: (taken.append(now[0]), pass_on(breath)))
+    heart = Timer(20, clock=lambda: now[0], breathe=lambda: (taken.append(now[0]), pass_on(breath)))
     for _ in range(10_000):
         heart._slots.add(Clocked(Timed(1e9), then=lambda: pass_on(0.00001)), 100)
     heart._slots.run(100, heart._breath)
@@ -266,7 +266,7 @@ def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(ca
 
 
 def test_a_stream_whose_look_raises_is_ended():
-    slots = Slots(0.25)
+    slots = TimerWheel(0.25)
     stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
     stream.begin(iter(()))
     stream.take(0.0)
@@ -281,7 +281,7 @@ def test_what_ends_a_thread_ends_the_heart_and_loses_no_member(error):
     def end():
         raise error
 
-    slots = Slots(0.25)
+    slots = TimerWheel(0.25)
     member = Clocked(slots, 1, then=end)
     slots.now = 1.0
     slots.add(member, 1)
@@ -319,12 +319,12 @@ def test_slots_that_are_over_are_forgotten():
 
 @pytest.mark.parametrize("heartbeat, tick", [(20, 0.25), (3600, 0.25), (8, 0.1), (0.8, 0.01)])
 def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
-    assert Heart(heartbeat)._slots.tick == pytest.approx(tick)
+    assert Timer(heartbeat)._slots.tick == pytest.approx(tick)
 
 
 def test_there_is_no_thread_before_the_first_member(monkeypatch):
     monkeypatch.setattr("threading.Thread", fail)
-    assert Heart(20)._loop.is_running is False
+    assert Timer(20)._loop.is_running is False
 
 
 def test_who_is_due_next():
@@ -361,7 +361,7 @@ def test_a_heart_that_is_held_looks_when_it_is_told_only():
         def __exit__(self, *_):
             pass
 
-    heart = Heart(0.08, clock=lambda: now[0])  # a tick of a millisecond
+    heart = Timer(0.08, clock=lambda: now[0])  # a tick of a millisecond
     turns = heart._looking = Counting()
     heart.hold()
     heart.add(Member(), 0.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterable
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...util import forks
-from ...util.log_throttle import Quiet
+from ...util.log_throttle import LogThrottle
 from .. import base
 from ..base import log
 from . import scripts
@@ -42,7 +42,7 @@ class Places:
         self._to_tell: set[str] = set()
         self._counting = threading.Lock()
         self._is_told = True
-        self._unwritable = Quiet()
+        self._unwritable = LogThrottle()
 
     def take(self, key: str, limit: int) -> bool:
         taken, holders = self._ask(key, limit)

@@ -1,5 +1,7 @@
-# Varnish in front of gunicorn: /etc/varnish/default.vcl. TLS ends before it (hitch, HAProxy, a balancer).
-# Yours to change: 127.0.0.1:8000, and the URLs of streams: SSEMUX_URL and those given to add_stream.
+# Varnish in front of gunicorn: /etc/varnish/default.vcl. A server before it terminates TLS (hitch, HAProxy, a load
+# balancer).
+# Change these: 127.0.0.1:8000, and the URLs of streams: SSEMUX_URL and the URLs that your application passes to
+# add_stream.
 
 vcl 4.1;
 
@@ -10,7 +12,8 @@ backend gunicorn {
     .port = "8000";
 }
 
-# Only to know whether gunicorn is there; any answer but 200 means that it is not, and costs no more than the pipe.
+# This backend only checks whether gunicorn is up. Any answer except 200 means that it is down; a wrong result only
+# means that streams are not piped.
 backend probed {
     .host = "127.0.0.1";
     .port = "8000";
@@ -26,9 +29,9 @@ backend probed {
 sub vcl_recv {
     set req.backend_hint = gunicorn;
 
-    # Piped, bytes pass as they come, and a client that leaves is noticed at once. Unpiped they pass too, but a stream
-    # holds two threads, and a client that leaves is noticed when the third heartbeat cannot be written. The longest
-    # silence is varnishd's "-p pipe_timeout", 60 s: three heartbeats.
+    # In a pipe, bytes pass as they arrive, and Varnish notices at once that a client has left. Without a pipe they pass
+    # too, but a stream uses two threads, and Varnish notices that a client has left when it cannot write the third
+    # heartbeat. A pipe may be silent for varnishd's "-p pipe_timeout", 60 s: three heartbeat intervals.
     if (req.url ~ "^/(events|api/jobs/stream)(\?|$)") {
         if (std.healthy(probed)) {
             return (pipe);
@@ -38,13 +41,13 @@ sub vcl_recv {
 }
 
 sub vcl_pipe {
-    # Else the client could send its next requests past Varnish over the same connection.
+    # Otherwise the client's next requests on the same connection would bypass Varnish.
     set bereq.http.Connection = "close";
 }
 
-# A browser's EventSource never comes back after a 503. While gunicorn is away, a stream's URL answers with an empty
-# stream that says when to come back, spread over 2 to 5 s. Until the probe notices, the connection of a stream is closed
-# without an answer, after which EventSource comes back.
+# A browser's EventSource never reconnects after a 503. While gunicorn is down, a stream's URL therefore answers with an
+# empty stream that tells the client to reconnect in 2 to 5 s. Until the probe notices that gunicorn is down, a stream's
+# connection is closed without an answer, and EventSource reconnects after that.
 sub vcl_backend_error {
     if (bereq.url ~ "^/(events|api/jobs/stream)(\?|$)") {
         set beresp.status = 200;

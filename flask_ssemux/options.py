@@ -210,8 +210,8 @@ class Options:
         64 * 1024 * 1024,
         _whole,
         "bytes from 1048576 to 549755813888",
-        "the memory for all replays of a worker: half of it for history that clients share, half for pages that "
-        "clients have not read yet. A client whose page does not fit waits for its turn and is sent heartbeats",
+        "the memory for all replays of a worker: half of it for history that clients share, half for data that "
+        "clients have not read yet. A client whose next data does not fit waits for its turn and is sent heartbeats",
         low=1024 * 1024,
         high=512 * 1024**3,
         shown="64 MiB",
@@ -230,8 +230,9 @@ class Options:
         None,
         _whole,
         "a number from 1 to 10000000",
-        "the maximum number of streams of one worker. The server always keeps capacity for one page (a stream that "
-        "uses `handoff` takes none of it). A client that finds no room is told to come back in 10 to 30 s",
+        "the maximum number of streams of one worker. Streams never use up the server capacity: room for one ordinary "
+        "request is always left (a stream that uses `handoff` takes no capacity). A client that finds no room is told "
+        "to come back in 10 to 30 s",
         low=1,
         high=10000000,
         shown="80 % of the file limit and of the server capacity (`worker_connections`, threads)",

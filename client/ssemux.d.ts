@@ -1,31 +1,31 @@
-/** The types of ssemux.js. What it does: docs/client.md of flask_ssemux. */
+/** The types of ssemux.js. Its documentation is docs/client.md of flask_ssemux. */
 
 /** An event that the application published. */
 export interface Message {
-  /** Its name; `message` if it was published without one. */
+  /** The event's name; `message` if it was published without one. */
   readonly event: string;
-  /** Its data, as text. */
+  /** The event's data, as text. */
   readonly data: string;
-  /** Its data, read as JSON. */
+  /** The event's data, parsed as JSON. */
   readonly json: any;
-  /** Its place in the history; what a snapshot yields may have none. */
+  /** The event's cursor; events of a snapshot may have none. */
   readonly id: string | undefined;
-  /** Undefined for the user's own events and everyone's. */
+  /** The event's channel; undefined for the user's own events and everyone's. */
   readonly channel: string | undefined;
 }
 
 export type State = "connecting" | "open" | "stale" | "closed";
 
-/** How events come; `poll` where something on the way holds streams back. */
+/** How events arrive: `poll` where something on the way holds streams back. */
 export type Transport = "stream" | "poll";
 
-/** It changed: one of the two. */
+/** The client's state or transport changed. */
 export interface Change {
   readonly state: State;
   readonly transport: Transport;
 }
 
-/** The past of these channels is lost: load their state anew. */
+/** Events of these channels were lost: reload their state. */
 export interface Reset {
   readonly channels: string[];
   readonly reason: "history" | "epoch" | "future" | "unknown";
@@ -34,11 +34,11 @@ export interface Reset {
 /** What went wrong. */
 export interface Problem {
   readonly message: string;
-  /** Of the answer, if there was one. */
+  /** The HTTP status of the answer, if there was one. */
   readonly status?: number;
-  /** The channel that may not be read, if it is about one. */
+  /** The channel that may not be read, if the problem concerns a single channel. */
   readonly channel?: string;
-  /** Whether the client has stopped for it; else it tries again. */
+  /** Whether the client has stopped; otherwise it tries again. */
   readonly final: boolean;
 }
 
@@ -50,9 +50,9 @@ export interface OwnEvents {
   "ssemux.closed": Change;
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
-  /** The server ends it for good. */
+  /** The server ended the stream for good. */
   "ssemux.stop": { readonly reason: string };
-  /** A newer stream of the same user took its place, for good. */
+  /** A newer stream of the same user replaced this one for good. */
   "ssemux.replaced": { readonly reason: string };
   "ssemux.degraded": {};
   "ssemux.restored": {};
@@ -64,24 +64,24 @@ export interface Channel {
   readonly name: string;
   on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
   off<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
-  /** Read it no more, whoever in this page does. */
+  /** Unsubscribe from the channel, for all code of this page. */
   close(): void;
 }
 
 export interface Options {
-  /** Milliseconds without a byte after which a connection is given up, 120000; what the server says wins. */
+  /** Milliseconds without a byte after which a connection is given up, 120000; a value from the server takes precedence. */
   timeout?: number;
-  /** Headers of each request, or what makes them. */
+  /** The headers of each request, or a function that returns them. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  /** As of `fetch`; `same-origin`. */
+  /** The `credentials` option of `fetch`; `same-origin`. */
   credentials?: RequestCredentials;
-  /** In place of the browser's. */
+  /** A function to use instead of the browser's `fetch`. */
   fetch?: typeof fetch;
-  /** The cursor that the page was rendered at: `flask_ssemux.cursor()`. */
+  /** The cursor that the page was rendered with: `flask_ssemux.cursor()`. */
   lastEventId?: string;
-  /** One connection for all tabs of the browser, true; not with `headers` or `fetch`, unless `user` is given. */
+  /** Share one connection among all tabs, true; with `headers` or `fetch`, tabs share only if `user` is set. */
   shared?: boolean;
-  /** Whose tab it is: tabs of different users share nothing. */
+  /** The user of the tab: tabs of different users share nothing. */
   user?: string | number;
 }
 
@@ -90,10 +90,10 @@ export class SSEMux {
   readonly url: string;
   readonly state: State;
   readonly transport: Transport;
-  /** The channel of this name; it is read from now on. */
+  /** Subscribe to the channel of this name; returns the same object for the same name. */
   channel(name: string): Channel;
   on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
   off<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
-  /** End it; for good. */
+  /** Close the client for good. */
   close(): void;
 }

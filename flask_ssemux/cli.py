@@ -184,9 +184,9 @@ def doctor(**asked: Any) -> None:
 
     URL is as a browser has it, through every hop. Takes about one heartbeat. Exits with 1 if a check failed.
     """
-    from .doctor.command import run  # no part of a running application
+    from .doctor.command import run_doctor  # not needed by a running application
 
-    run(**asked)
+    run_doctor(**asked)
 
 
 def _publisher(service: ApplicationState) -> str:

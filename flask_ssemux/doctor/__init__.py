@@ -1,4 +1,4 @@
-"""``flask ssemux doctor``: what is wrong between a stream and its client, and which lines mend it.
+"""``flask ssemux doctor`` finds what is wrong between a stream and its client, and shows how to fix it.
 
-Not part of a running application: nothing else in the package imports it before the command is run.
+This is not part of a running application: nothing else in the package imports it before the command runs.
 """

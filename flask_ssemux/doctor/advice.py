@@ -1,4 +1,4 @@
-"""Which hop it is, and the lines of its configuration that mend it. A table; nothing is measured or judged here."""
+"""Tables of the known hops: how to recognise them, and which lines of their configuration fix a trouble."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NGINX, APACHE, CADDY, HAPROXY, VARNISH, CLOUDFLARE, CLOUDFRONT, ALB, GUNICORN, W
     "the hop in between",
 )  # fmt: skip
 
-#: What a header's value has in it, lower case, and who that is; the first that matches is the nearest to the client.
+#: A header, what its lower-case value contains, and the hop. The first match is the hop nearest to the client.
 SIGNS = (
     ("server", "cloudflare", CLOUDFLARE),
     ("via", "cloudfront", CLOUDFRONT),
@@ -29,10 +29,10 @@ SIGNS = (
     ("server", "werkzeug", WERKZEUG),
 )
 
-#: Servers that run the application: with these no hop is seen in between.
+#: Servers that run the application: a response from one of them shows no hop in between.
 SERVERS = (GUNICORN, WERKZEUG)
 
-#: Headers by which hops say who they are, or what they did.
+#: Headers in which hops name themselves, or say what they did.
 TELLING = ("server", "via", "x-cache", "x-cache-status", "cf-cache-status", "x-varnish", "x-served-by")
 
 BUFFERED, IGNORED, COMPRESSED, CACHED, IDLE, LIMITED = (
@@ -40,29 +40,29 @@ BUFFERED, IGNORED, COMPRESSED, CACHED, IDLE, LIMITED = (
 )  # fmt: skip
 
 _APPLICATION_SENDS = (
-    "In the application: send the header that turns it off for this answer alone. flask_ssemux's streams carry it; "
-    "an old view gets it from @flask_ssemux.streaming, or sends it itself:"
+    "In the application: send the header that turns buffering off for this response only. flask_ssemux's streams have "
+    "it; an old view gets it from @flask_ssemux.streaming, or sends it itself:"
 )
 
 LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     (BUFFERED, NGINX): (
         Advice(_APPLICATION_SENDS, ("X-Accel-Buffering: no",)),
         Advice(
-            "Or in nginx, in the stream's location (and no proxy_ignore_headers X-Accel-Buffering, which undoes the "
+            "Or in nginx, in the stream's location (without proxy_ignore_headers X-Accel-Buffering, which cancels the "
             "header):",
             ("proxy_buffering off;",),
         ),
     ),
     (IGNORED, NGINX): (
         Advice(
-            "The stream is sent with X-Accel-Buffering: no, and nginx is told not to heed it: take that out of "
-            "proxy_ignore_headers, or in the stream's location:",
+            "The stream has the header X-Accel-Buffering: no, but nginx is configured to ignore it. Remove the header "
+            "from proxy_ignore_headers, or in the stream's location:",
             ("proxy_buffering off;",),
         ),
     ),
     (BUFFERED, APACHE): (
         Advice(
-            "In Apache: flush after every packet, and no mod_deflate (or another output filter) for the stream:",
+            "In Apache: flush after every packet, and use no mod_deflate (or other output filter) for the stream:",
             (
                 'ProxyPass "/events" "http://127.0.0.1:8000/events" flushpackets=on',
                 'SetEnvIf Request_URI "^/events" no-gzip=1',
@@ -71,34 +71,37 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     ),
     (BUFFERED, CADDY): (
         Advice(
-            "In Caddy `encode` holds a stream's headers back until it has enough to compress: leave the stream out:",
+            "Caddy's `encode` holds a stream's headers back until it has enough data to compress: exclude the stream:",
             ("@pages not path /events*", "encode @pages zstd gzip"),
         ),
     ),
     (BUFFERED, VARNISH): (
         Advice(
-            "In Varnish: hand the stream through, unchanged (VCL):",
+            "In Varnish: pipe the stream (VCL):",
             ('sub vcl_recv { if (req.url ~ "^/events") { return (pipe); } }',),
         ),
     ),
     (BUFFERED, GUNICORN): (
         Advice(
-            "No proxy says its name here, so the application itself may hold it: a middleware or an after_request "
-            "that collects bodies (compression, ETags, logging of bodies), or a generator that yields nothing for that "
-            "long. Run the doctor against the application's own port to see whether it is the application or a hop."
+            "No proxy names itself in the headers, so the application itself may hold the stream back: a middleware or "
+            "an after_request function that collects bodies (compression, ETags, logging of bodies), or a generator "
+            "that yields nothing for that long. Run the doctor against the application's own port to find out whether "
+            "it is the application or a hop."
         ),
     ),
     (BUFFERED, UNKNOWN): (
         Advice(
-            "Turn response buffering off for the stream in whatever is in between; nginx and what is made of it "
-            "(ingress, many platforms) by a header of the answer, or by a setting:",
+            "Turn response buffering off for the stream in the hop in between. In nginx, and in products that are "
+            "based on it (ingress, many platforms), a response header or a setting does that:",
             ("X-Accel-Buffering: no", "proxy_buffering off;"),
         ),
-        Advice("Run the doctor against the application's own port, then through each hop, to see which one it is."),
+        Advice(
+            "Run the doctor against the application's own port, then through each hop, to find the one that buffers."
+        ),
     ),
     (COMPRESSED, NGINX): (
         Advice(
-            "In nginx: take text/event-stream (and *) out of gzip_types, or in the stream's location:",
+            "In nginx: remove text/event-stream (and *) from gzip_types, or in the stream's location:",
             ("gzip off;",),
         ),
     ),
@@ -107,7 +110,7 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
     ),
     (COMPRESSED, CADDY): (
         Advice(
-            "In Caddy: leave the stream out of `encode`:",
+            "In Caddy: exclude the stream from `encode`:",
             ("@pages not path /events*", "encode @pages zstd gzip"),
         ),
     ),
@@ -118,95 +121,99 @@ LINES: Mapping[tuple[str, str], tuple[Advice, ...]] = {
         ),
     ),
     (COMPRESSED, CLOUDFLARE): (
-        Advice("In Cloudflare: a Compression Rule for the stream's path with compression disabled."),
+        Advice("In Cloudflare: add a Compression Rule for the stream's path that disables compression."),
     ),
     (COMPRESSED, GUNICORN): (
         Advice(
-            "The application does it: Flask-Compress is told to compress streams. Leave them out:",
+            "The application compresses the stream: Flask-Compress is configured to compress streams. Exclude them:",
             ('COMPRESS_MIMETYPES = ["text/html", "text/css", "application/javascript", "application/json"]',),
         ),
     ),
-    (COMPRESSED, UNKNOWN): (Advice("Turn compression off for text/event-stream in whatever is in between."),),
+    (COMPRESSED, UNKNOWN): (Advice("Turn compression off for text/event-stream in the hop in between."),),
     (CACHED, NGINX): (
         Advice(
-            "In nginx: no proxy_ignore_headers Cache-Control, and in the stream's location:",
+            "In nginx: remove proxy_ignore_headers Cache-Control, and in the stream's location:",
             ("proxy_cache off;",),
         ),
     ),
-    (CACHED, APACHE): (Advice("In Apache: keep mod_cache off the stream:", ('CacheDisable "/events"',)),),
+    (CACHED, APACHE): (Advice("In Apache: exclude the stream from mod_cache:", ('CacheDisable "/events"',)),),
     (CACHED, VARNISH): (
         Advice(
-            "In Varnish: hand the stream through (VCL):",
+            "In Varnish: do not cache the stream (VCL):",
             ('sub vcl_recv { if (req.url ~ "^/events") { return (pass); } }',),
         ),
     ),
     (CACHED, CLOUDFRONT): (
-        Advice("In CloudFront: a behaviour for the stream's path with the managed cache policy CachingDisabled."),
+        Advice("In CloudFront: add a behaviour for the stream's path with the managed cache policy CachingDisabled."),
     ),
-    (CACHED, CLOUDFLARE): (Advice('In Cloudflare: a Cache Rule for the stream\'s path, "Bypass cache".'),),
+    (CACHED, CLOUDFLARE): (Advice('In Cloudflare: add a Cache Rule "Bypass cache" for the stream\'s path.'),),
     (CACHED, UNKNOWN): (
-        Advice("Exempt the stream's path from the cache in between; the stream itself says Cache-Control: no-cache."),
+        Advice("Exempt the stream's path from the cache in between. The stream already has Cache-Control: no-cache."),
     ),
     (IDLE, NGINX): (
         Advice(
-            "In nginx: over three heartbeats, in the stream's location (and nothing shorter in a hop behind it):",
+            "In nginx, in the stream's location: more than three heartbeats (and nothing shorter in a hop behind it):",
             ("proxy_read_timeout SECONDSs;",),
         ),
     ),
-    (IDLE, APACHE): (Advice("In Apache: over three heartbeats:", ("ProxyTimeout SECONDS", "Timeout SECONDS")),),
+    (IDLE, APACHE): (Advice("In Apache: more than three heartbeats:", ("ProxyTimeout SECONDS", "Timeout SECONDS")),),
     (IDLE, HAPROXY): (
-        Advice("In HAProxy: over three heartbeats:", ("timeout client SECONDSs", "timeout server SECONDSs")),
+        Advice("In HAProxy: more than three heartbeats:", ("timeout client SECONDSs", "timeout server SECONDSs")),
     ),
     (IDLE, VARNISH): (
-        Advice("In Varnish, for the backend (VCL): over three heartbeats:", (".between_bytes_timeout = SECONDSs;",)),
+        Advice(
+            "In Varnish, for the backend (VCL): more than three heartbeats:", (".between_bytes_timeout = SECONDSs;",)
+        ),
     ),
     (IDLE, ALB): (
         Advice(
-            "In the load balancer's attributes: over three heartbeats:", ("idle_timeout.timeout_seconds = SECONDS",)
+            "In the load balancer's attributes: more than three heartbeats:",
+            ("idle_timeout.timeout_seconds = SECONDS",),
         ),
     ),
     (IDLE, GUNICORN): (
         Advice(
-            "No proxy says its name here; balancers and firewalls mostly do not. HAProxy has `timeout client` and "
-            "`timeout server`, AWS ALB `idle_timeout.timeout_seconds`: over three heartbeats, SECONDS s."
+            "No proxy names itself in the headers; most balancers and firewalls do not. Set the idle time-out to more "
+            "than three heartbeats, SECONDS s: in HAProxy `timeout client` and `timeout server`, in AWS ALB "
+            "`idle_timeout.timeout_seconds`."
         ),
     ),
     (IDLE, UNKNOWN): (
-        Advice("Raise the idle (read) time-out of whatever is in between to over three heartbeats, SECONDS s."),
+        Advice("Raise the idle (read) time-out of the hop in between to more than three heartbeats, SECONDS s."),
     ),
     (LIMITED, NGINX): (
         Advice(
-            "In nginx: limit_conn (or limit_req) counts open streams; allow more, or leave the stream's location out. "
-            "With proxy_cache_lock on, a second request waits for the first: proxy_cache off there.",
+            "In nginx: limit_conn (or limit_req) counts open streams. Allow more, or exempt the stream's location. "
+            "With proxy_cache_lock on, a second request waits for the first: set proxy_cache off there.",
             ("limit_conn per_ip 32;",),
         ),
     ),
     (LIMITED, GUNICORN): (
         Advice(
-            "One stream takes all that the server has: use gunicorn's gevent worker, with room in worker_connections:",
+            "One stream uses up the server's capacity: use gunicorn's gevent worker, with enough worker_connections:",
             ('worker_class = "gevent"', "worker_connections = 10000"),
         ),
     ),
     (LIMITED, UNKNOWN): (
         Advice(
-            "Something allows one client fewer connections than it has tabs: a limit per address in a hop, or a server "
-            "with one thread. Behind gunicorn:",
+            "A client may open fewer connections than it has tabs: a hop has a limit for each address, or the server "
+            "has one thread. With gunicorn:",
             ('worker_class = "gevent"', "worker_connections = 10000"),
         ),
     ),
 }
 
 
-def hop_of(headers: Mapping[str, str]) -> str:
-    """Who answered, by its headers: the hop nearest to the client that says so."""
+def find_hop(headers: Mapping[str, str]) -> str:
+    """Return the hop nearest to the client that names itself in the response headers."""
     for name, word, hop in SIGNS:
         if name in headers and word in headers[name].lower():
             return hop
     return UNKNOWN
 
 
-def told_by(headers: Mapping[str, str]) -> str:
-    """What the hops say of themselves, for the report's first line."""
+def describe_hops(headers: Mapping[str, str]) -> str:
+    """Return the headers in which hops name themselves, for the report's first line."""
     return ", ".join(
         headers[name] if name == "server" else "%s: %s" % (name.title(), headers[name])
         for name in TELLING
@@ -214,10 +221,10 @@ def told_by(headers: Mapping[str, str]) -> str:
     )
 
 
-def advice(trouble: str, hop: str, path: str, seconds: float = 0) -> tuple[Advice, ...]:
-    """What mends a trouble at a hop.
+def find_advice(trouble: str, hop: str, path: str, seconds: float = 0) -> tuple[Advice, ...]:
+    """Return what to do about a trouble at a hop.
 
-    :param path: of the stream's URL; the lines above say /events and SECONDS.
+    :param path: the path of the stream's URL. It replaces /events in the lines above, as ``seconds`` replaces SECONDS.
     """
     found = LINES.get((trouble, GUNICORN if hop in SERVERS else hop)) or LINES[trouble, UNKNOWN]
 

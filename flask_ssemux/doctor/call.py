@@ -1,6 +1,7 @@
-"""One request, as a browser would send it, and what came of it, with times. No judgement of either.
+"""Sends one request as a browser would, and records the response with times. Nothing is judged here.
 
-The standard library's client, in a thread, so that it runs wherever ``flask`` does. Times are ``time.monotonic()``.
+The standard library's HTTP client runs in a thread, so it works wherever ``flask`` does. Times are
+``time.monotonic()``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from urllib.parse import urlsplit
 
 from .frames import MOST, Frame, Frames
 
-#: How an answer ended.
+#: How a response ended.
 CLEAN, SEVERED = "clean", "severed"
 
-#: What a browser says when it opens a stream; but no "br", which the standard library cannot read.
+#: The headers of a browser that opens a stream, without "br", which the standard library cannot decompress.
 AS_A_BROWSER = {
     "Accept": "text/event-stream",
     "Accept-Encoding": "gzip, deflate",
@@ -36,10 +37,10 @@ Address = Tuple[str, int]
 class Caller(NamedTuple):
     """What all requests of a run have in common.
 
-    :param headers: that the user adds.
-    :param timeout: seconds that a connection may take.
-    :param context: for TLS.
-    :param detours: where to connect to instead, by the URL's host and port.
+    :param headers: headers that the user adds.
+    :param timeout: seconds that connecting may take.
+    :param context: the TLS context.
+    :param detours: other addresses to connect to, by the URL's host and port.
     """
 
     headers: Mapping[str, str]
@@ -48,18 +49,18 @@ class Caller(NamedTuple):
     detours: Mapping[Address, Address] = {}  # noqa: RUF012
 
     def connect(self, url: str, context: ssl.SSLContext | None = None) -> socket.socket:
-        """To the URL's host, and through TLS if it says so.
+        """Connect to the URL's host, with TLS for https.
 
-        :param context: instead of its own.
-        :raises OSError: it cannot be reached, or not be trusted.
+        :param context: a TLS context to use instead of the caller's.
+        :raises OSError: the host cannot be reached, or its certificate is not trusted.
         """
-        address = address_of(url)
+        address = get_address(url)
         plain = socket.create_connection(self.detours.get(address, address), self.timeout)
         if urlsplit(url).scheme != "https":
             return plain
         try:
             return (context or self.context).wrap_socket(plain, server_hostname=address[0])
-        except socket.timeout:  # as of servers that wait for the end of a line
+        except socket.timeout:  # for example a server that waits for the end of a line
             plain.close()
             raise ssl.SSLError(errno.ETIMEDOUT, "the handshake did not end in time") from None
         except BaseException:
@@ -69,29 +70,29 @@ class Caller(NamedTuple):
     def call(self, url: str, method: str = "GET", **headers: str) -> Call:
         """Begin a request.
 
-        :param headers: by their names with ``_`` for ``-``.
+        :param headers: the headers' names are written with ``_`` instead of ``-``.
         """
         added = {name.replace("_", "-"): value for name, value in headers.items()}
         return Call(url, method, {**AS_A_BROWSER, **self.headers, **added}, self.connect)
 
 
 class Call:
-    """A request that is under way, or over: the server ended it. Until then, ``close`` takes nothing more."""
+    """A request that is under way, or over because the server ended it. After ``close`` nothing more is recorded."""
 
     def __init__(
         self, url: str, method: str, headers: Mapping[str, str], connect: Callable[[str], socket.socket]
     ) -> None:
         self.url = url
-        #: When the request went out (the connection stands by then), its answer's headers came, the server ended it.
+        #: When the request was sent (after connecting), when the headers arrived, when the server ended the response.
         self.asked_at: float | None = None
         self.headers_at: float | None = None
         self.ended_at: float | None = None
         self.connect_seconds: float | None = None
         self.status = 0
         self.version = 0
-        #: By lower-case names.
+        #: The response's headers, by lower-case names.
         self.headers: dict[str, str] = {}
-        #: When bytes of the body came: at first, and last.
+        #: When parts of the body arrived. If there are too many, the last entry is the newest part.
         self.times: list[float] = []
         self.body = b""
         self.ended = ""
@@ -120,7 +121,7 @@ class Call:
         return [frame for frame in self.frames if frame.event == name]
 
     def seconds_to(self, at: float | None) -> float | None:
-        """From the request to then."""
+        """Return the seconds from the request to this time."""
         return None if at is None or self.asked_at is None else at - self.asked_at
 
     @property
@@ -132,7 +133,7 @@ class Call:
         return self.seconds_to(self.times[0]) if self.times else None
 
     def silences(self) -> list[float]:
-        """Seconds without a byte of the body, from its first; the last is up to its end, or ours."""
+        """Return the pauses between parts of the body, in seconds. The last one is up to the end of the response."""
         times = self.times + [self.ended_at or self._closed_at or time.monotonic()] if self.times else []
         return [after - before for before, after in zip(times, times[1:])]
 
@@ -145,7 +146,7 @@ class Call:
             pass
 
     def join(self) -> None:
-        """After ``close``: until nothing of it is left, but not for long; a name may still be looked up."""
+        """Wait for the thread after ``close``, for at most a second: it may still be looking up a host name."""
         self._thread.join(1)
 
     # ----------------------------------------------------------------------
@@ -155,7 +156,7 @@ class Call:
         try:
             self._read(self._ask())
         except (OSError, http.client.HTTPException, ValueError, AttributeError, zlib.error) as found:
-            # The last but one: a TLS connection that was closed meanwhile.
+            # AttributeError: a TLS connection that was closed meanwhile.
             error = found
         if self._socket is not None:
             self._socket.close()
@@ -168,10 +169,10 @@ class Call:
         url, method, headers, connect = self._arguments
         began = time.monotonic()
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(*address_of(url))
-        connection.default_port = 443 if parts.scheme == "https" else 80  # which the Host header leaves out
+        connection = http.client.HTTPConnection(*get_address(url))
+        connection.default_port = 443 if parts.scheme == "https" else 80  # the Host header omits the default port
         connection.sock = self._socket = connect(url)
-        self._socket.settimeout(None)  # whoever waits says how long, and closes
+        self._socket.settimeout(None)  # the caller limits the time, and closes the connection
         self.connect_seconds = time.monotonic() - began
         if self._closed_at:
             raise ConnectionAbortedError
@@ -202,17 +203,17 @@ class Call:
                 data = response.read1(65536)
 
 
-def address_of(url: str) -> Address:
+def get_address(url: str) -> Address:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def protocol_of(url: str, caller: Caller) -> str | None:
-    """What the server chooses of HTTP/2 and HTTP/1.1 for a browser (ALPN); None if it says nothing, or without TLS."""
+def negotiate_protocol(url: str, caller: Caller) -> str | None:
+    """Return "h2" or "http/1.1" as the server chooses for a browser (ALPN); None if it does not, or without TLS."""
     if urlsplit(url).scheme != "https":
         return None
     offering = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    offering.check_hostname, offering.verify_mode = False, ssl.CERT_NONE  # nothing is sent or read on it
+    offering.check_hostname, offering.verify_mode = False, ssl.CERT_NONE  # no data is sent or read
     offering.set_alpn_protocols(["h2", "http/1.1"])
     try:
         with caller.connect(url, offering) as secured:
@@ -222,10 +223,10 @@ def protocol_of(url: str, caller: Caller) -> str | None:
 
 
 def make_context(insecure: bool, ca: str | None) -> ssl.SSLContext:
-    """For TLS.
+    """Return a TLS context.
 
-    :param insecure: take any certificate.
-    :param ca: a file with certificates to trust besides the system's.
+    :param insecure: accept any certificate.
+    :param ca: a file with certificates to trust in addition to the system's.
     """
     context = ssl.create_default_context()
     if ca:

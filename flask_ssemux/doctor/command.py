@@ -1,4 +1,4 @@
-"""``flask ssemux doctor``: what the user says, and what is printed. No checks."""
+"""``flask ssemux doctor``: reads what the user asks for, and prints the report. The checks are made elsewhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import click
 from flask import current_app
 
 from ..state import current
-from .advice import hop_of, told_by
-from .call import Address, Caller, address_of, make_context
-from .checks import checks_of
-from .examination import Asked, examine
-from .report import Report
-from .server_side import server_checks
+from .advice import describe_hops, find_hop
+from .call import Address, Caller, get_address, make_context
+from .checks import run_checks
+from .examination import Inquiry, examine
+from .report import DoctorReport
+from .server_side import run_server_checks
 
 
-def run(
+def run_doctor(
     url: str | None,
     headers: Iterable[str],
     cookies: Iterable[str],
@@ -31,21 +31,24 @@ def run(
     config: str | None,
     as_json: bool,
 ) -> None:
-    """Make the checks, print them, and exit with 1 if one failed."""
+    """Run the checks, print the report, and exit with 1 if a check failed."""
     progress = _Progress()
     try:
-        report = _url(url, headers, cookies, timeout, insecure, ca, connect_to, progress) if url else _server(config)
+        if url:
+            report = _examine_url(url, headers, cookies, timeout, insecure, ca, connect_to, progress)
+        else:
+            report = _examine_server(config)
     finally:
         progress.clear()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
-        for line in report.lines():
+        for line in report.format_lines():
             click.echo(line)
     sys.exit(0 if report.is_ok else 1)
 
 
-def _url(
+def _examine_url(
     url: str,
     headers: Iterable[str],
     cookies: Iterable[str],
@@ -54,31 +57,32 @@ def _url(
     ca: str | None,
     connect_to: str | None,
     progress: _Progress,
-) -> Report:
+) -> DoctorReport:
     began = time.monotonic()
     try:
         context = make_context(insecure, ca)
     except OSError as error:
         raise click.UsageError("--ca %s: %s" % (ca, error)) from None
-    url = _whole(url)
-    detours = {address_of(url): _address(connect_to)} if connect_to else {}
-    caller = Caller(_headers(headers, cookies), timeout, context, detours)
-    seen = examine(Asked(url, caller, timeout, current_app.secret_key, progress))
-    checks = checks_of(seen)
-    return Report(seen.url, hop_of(seen.headers), told_by(seen.headers), time.monotonic() - began, checks)
+    url = _complete_url(url)
+    detours = {get_address(url): _parse_address(connect_to)} if connect_to else {}
+    caller = Caller(_parse_headers(headers, cookies), timeout, context, detours)
+    seen = examine(Inquiry(url, caller, timeout, current_app.secret_key, progress))
+    checks = run_checks(seen)
+    seconds = time.monotonic() - began
+    return DoctorReport(seen.url, find_hop(seen.headers), describe_hops(seen.headers), seconds, checks)
 
 
-def _server(config: str | None) -> Report:
+def _examine_server(config: str | None) -> DoctorReport:
     began = time.monotonic()
-    found = server_checks(current_app, current(), config)
-    return Report("the server side of %r" % current_app.name, "", "", time.monotonic() - began, found)
+    found = run_server_checks(current_app, current(), config)
+    return DoctorReport("the server side of %r" % current_app.name, "", "", time.monotonic() - began, found)
 
 
-def _whole(url: str) -> str:
-    """The URL, with the stream's path where it has none."""
+def _complete_url(url: str) -> str:
+    """Return the URL, with the path of the application's stream if it has no path."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.UsageError("%r is no URL; write it as a browser has it: https://shop.example/events" % url)
+        raise click.UsageError("%r is not a URL; write it as in a browser: https://shop.example/events" % url)
     try:
         parts.port  # noqa: B018
     except ValueError as error:
@@ -87,14 +91,14 @@ def _whole(url: str) -> str:
     return url if has_path else urlunsplit(parts._replace(path=current().options.url, fragment=""))
 
 
-def _address(text: str) -> Address:
+def _parse_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise click.UsageError("--connect-to %r: write it as HOST:PORT" % text)
     return host.strip("[]"), int(port)
 
 
-def _headers(headers: Iterable[str], cookies: Iterable[str]) -> dict[str, str]:
+def _parse_headers(headers: Iterable[str], cookies: Iterable[str]) -> dict[str, str]:
     made = {}
     for header in headers:
         name, colon, value = header.partition(":")
@@ -108,7 +112,7 @@ def _headers(headers: Iterable[str], cookies: Iterable[str]) -> dict[str, str]:
 
 
 class _Progress:
-    """A line that is written over, on a terminal; elsewhere nothing."""
+    """A line that says what is waited for, overwritten each time. It is only shown on a terminal."""
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr.isatty()

@@ -1,6 +1,6 @@
-"""One run against a URL: which requests are made, when, and how long is waited. Nothing is judged here.
+"""Makes the requests of one run against a URL, and waits for the responses. Nothing is judged here.
 
-All that needs time runs at once, so that a run takes one heartbeat and a few seconds.
+Requests that take long run at the same time, so that a run takes one heartbeat and a few seconds.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from ..http.probe import EVENT, PARAMETER, SILENCE, Plan
 from ..sse.encode import OWN_PREFIX
-from .call import Call, Caller, protocol_of
+from .call import Call, Caller, negotiate_protocol
 from .frames import Frame
 
 HELLO, RESET, PROBED = (OWN_PREFIX + name for name in ("hello", "reset", EVENT))
 
-#: Timed frames of a probe: they take two seconds.
+#: The number of timed frames in a probe. They take two seconds.
 FRAMES = 6
 
 #: Redirects that are followed; browsers follow 20.
 REDIRECTS = 5
 
-#: A cursor that is nobody's: a stream that hears of it answers with ssemux.reset.
+#: A cursor that no server ever sent: a stream that receives it answers with ssemux.reset.
 STRANGE_CURSOR = "ssemux-doctor"
 
-#: Seconds that an event may be late for reasons that are nobody's fault.
+#: Seconds by which an event may be late without an error.
 GRACE = 2.0
 
 
-class Asked(NamedTuple):
+class Inquiry(NamedTuple):
     """What the user asked for.
 
-    :param timeout: the most seconds to wait for headers, for a first byte; and how long a stream that does not say what
-        its heartbeat is is watched.
-    :param secret_key: of the application; None: no probes.
-    :param progress: called with what is waited for, again and again.
+    :param timeout: the maximum of seconds to wait for headers and for a first byte. A stream that does not say how long
+        its heartbeat is is also watched for this time.
+    :param secret_key: the application's; without one there are no probes.
+    :param progress: called repeatedly with a text that says what is waited for.
     """
 
     url: str
@@ -46,55 +46,55 @@ class Asked(NamedTuple):
 
 
 class Seen:
-    """What came of all requests. A request that was not made is None."""
+    """The responses to all requests. A request that was not made is None."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Inquiry) -> None:
         self.asked = asked
         self.url = asked.url
         self.redirects: list[str] = []
-        #: As a browser's.
+        #: The request for the stream, as a browser sends it.
         self.main: Call
-        #: That nothing holds back: to HEAD; or of another page, where a stream answers HEAD as it does GET.
+        #: A request whose response no hop holds back: HEAD, or another page if the stream answers HEAD like GET.
         self.head: Call | None = None
         self.protocol: str | None = None
-        #: The stream's probe of timed frames, and of one silence; the same one twice.
+        #: A probe with timed frames, a probe with one long silence, and two requests for one and the same short probe.
         self.flow: Call | None = None
         self.quiet: Call | None = None
         self.twins: list[Call] = []
         self.why_no_probe = ""
-        #: A second stream without compression, beside so many others.
+        #: A second stream without compression, and the number of other streams that were open then.
         self.second: Call | None = None
         self.others = 0
-        #: With the cursor that the hello gave, and with a strange one.
+        #: Streams that resume with the cursor of the hello event, and with an invalid cursor.
         self.resumed: Call | None = None
         self.strange: Call | None = None
 
     @property
     def hello(self) -> Frame | None:
-        """The greeting of a stream of ours, which says how long it may be silent."""
-        return next((frame for frame in self.main.events(HELLO) if _heartbeat_in(frame)), None)
+        """The hello event, which streams of flask_ssemux send. It says how long the stream may be silent."""
+        return next((frame for frame in self.main.events(HELLO) if _read_heartbeat(frame)), None)
 
     @property
     def heartbeat(self) -> float:
-        """Of a stream of ours: its longest silence, in seconds."""
-        return _heartbeat_in(self.hello) if self.hello else 0.0
+        """The longest silence in seconds that the hello event announces; 0 without one."""
+        return _read_heartbeat(self.hello) if self.hello else 0.0
 
     @property
     def is_probed(self) -> bool:
-        """Whether the stream gives probes: it is ours, has our key, and a frame came."""
+        """Whether a frame of the probe arrived: then the stream is flask_ssemux's and has the same SECRET_KEY."""
         return self.flow is not None and bool(self.flow.events(PROBED))
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the answer, or of that to HEAD, where it is not held back."""
+        """The stream's response headers, or those of the request that no hop holds back."""
         return self.main.headers or (self.head.headers if self.head else {})
 
 
-def examine(asked: Asked) -> Seen:
+def examine(asked: Inquiry) -> Seen:
     """Make the requests. Every wait is bounded."""
     run = _Run(asked)
     try:
-        run.all()
+        run.make_requests()
     finally:
         for call in run.calls:
             call.close()
@@ -104,114 +104,117 @@ def examine(asked: Asked) -> Seen:
 
 
 class _Run:
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Inquiry) -> None:
         self.asked = asked
         self.seen = Seen(asked)
         self.calls: list[Call] = []
 
-    def all(self) -> None:
-        self._first()
+    def make_requests(self) -> None:
+        self._find_stream()
         seen = self.seen
         if not seen.main.status and seen.is_probed:
-            self._twins()  # short enough to come whole through what holds a stream back
-        if not seen.main.is_stream or not self._wait("the first byte", lambda: seen.main.times or seen.main.is_over):
+            self._probe_twice()  # a short probe passes as a whole through hops that hold a stream back
+        if not seen.main.is_stream or not self._wait_for(
+            "the first byte", lambda: seen.main.times or seen.main.is_over
+        ):
             return
-        # The greeting is with the first bytes, if there is one.
-        self._wait("the first event", lambda: seen.main.frames or seen.main.is_over, GRACE)
+        # If there is a hello event, it arrives with the first bytes.
+        self._wait_for("the first event", lambda: seen.main.frames or seen.main.is_over, GRACE)
         seen.others = 1 + (seen.flow is not None and not seen.flow.is_over)
-        seen.second = self._call(Accept_Encoding="identity")
+        seen.second = self._start_call(Accept_Encoding="identity")
         if seen.hello:
-            self._ours()
+            self._examine_own_stream()
         else:
-            self._another_kind()
+            self._watch_other_stream()
 
-    def _first(self) -> None:
-        """Find the stream, and who is there."""
+    def _find_stream(self) -> None:
+        """Open the stream, and follow redirects."""
         seen = self.seen
-        self._open()
+        self._open_stream()
         while seen.main.status in (301, 302, 303, 307, 308) and len(seen.redirects) < REDIRECTS:
             url = urljoin(seen.url, seen.main.headers.get("location", ""))
             if urlsplit(url).scheme not in ("http", "https"):
                 break
             seen.redirects.append(url)
             seen.url = url
-            self._open()
+            self._open_stream()
         if seen.main.status and not seen.main.is_stream:
-            self._wait("the answer's text", lambda: seen.main.is_over, GRACE)
+            self._wait_for("the answer's text", lambda: seen.main.is_over, GRACE)
         if seen.main.asked_at:
-            seen.protocol = protocol_of(seen.url, self.asked.caller)
+            seen.protocol = negotiate_protocol(seen.url, self.asked.caller)
 
-    def _open(self) -> None:
-        """The stream, its probe, and a request that nothing holds back, all at once."""
+    def _open_stream(self) -> None:
+        """Request the stream, its probe, and a response that no hop holds back, all at the same time."""
         seen = self.seen
         for call in self.calls:
             call.close()
-        main = seen.main = self._call()
-        self._wait("a connection", lambda: main.asked_at or main.is_over, self.asked.timeout + GRACE)
+        main = seen.main = self._start_call()
+        self._wait_for("a connection", lambda: main.asked_at or main.is_over, self.asked.timeout + GRACE)
         if not main.asked_at or (main.is_over and not main.status):
             return
-        head = seen.head = self._head()
-        seen.flow = self._probe(Plan(FRAMES))
-        self._wait("the headers", self._has_answered)
-        if not main.status and not head.status:  # a stream may also answer HEAD as it does GET
-            page = seen.head = self._call(urljoin(seen.url, "/"))
-            self._wait("another page", lambda: page.status or page.is_over, GRACE)
+        head = seen.head = self._request_head()
+        seen.flow = self._start_probe(Plan(FRAMES))
+        self._wait_for("the headers", self._has_answered)
+        if not main.status and not head.status:  # a stream may answer HEAD like GET
+            page = seen.head = self._start_call(urljoin(seen.url, "/"))
+            self._wait_for("another page", lambda: page.status or page.is_over, GRACE)
 
     def _has_answered(self) -> bool:
-        """Or will not: its probe, begun beside it, came whole already."""
+        """Tell whether the headers arrived, or will not, because the probe that was started later is complete."""
         main, flow = self.seen.main, self.seen.flow
         if main.headers_at or main.is_over:
             return True
         return bool(flow and flow.ended_at and flow.events(PROBED) and time.monotonic() > flow.ended_at + GRACE / 2)
 
-    def _ours(self) -> None:
+    def _examine_own_stream(self) -> None:
+        """Make the requests that only a stream of flask_ssemux answers."""
         seen, main = self.seen, self.seen.main
         heartbeat = seen.heartbeat
         began = time.monotonic()
-        seen.quiet = self._probe(Plan(silence=heartbeat))
-        seen.resumed = self._call(Last_Event_ID=seen.hello.id if seen.hello else "")
-        seen.strange = self._call(Last_Event_ID=STRANGE_CURSOR)
-        self._twins()
+        seen.quiet = self._start_probe(Plan(silence=heartbeat))
+        seen.resumed = self._start_call(Last_Event_ID=seen.hello.id if seen.hello else "")
+        seen.strange = self._start_call(Last_Event_ID=STRANGE_CURSOR)
+        self._probe_twice()
         opened = [call for call in (seen.second, seen.resumed, seen.strange) if call]
-        self._wait("the other streams", lambda: all(call.events(HELLO) or call.is_over for call in opened))
+        self._wait_for("the other streams", lambda: all(call.events(HELLO) or call.is_over for call in opened))
         for call in (seen.resumed, seen.strange):
             call.close()
         flow, quiet = seen.flow, seen.quiet
         if flow:
-            self._wait("the probe's frames", lambda: flow.is_over)
+            self._wait_for("the probe's frames", lambda: flow.is_over)
         if not seen.is_probed:
             seen.quiet = quiet = None
         longest = (min(heartbeat, SILENCE) if quiet else heartbeat * 1.25) + GRACE
 
-        def has_beaten() -> bool:
-            return _has_beaten(main) and (quiet is None or quiet.is_over)
+        def had_heartbeats() -> bool:
+            return _had_heartbeat(main) and (quiet is None or quiet.is_over)
 
-        self._wait("the heartbeat", has_beaten, longest - (time.monotonic() - began))
+        self._wait_for("the heartbeat", had_heartbeats, longest - (time.monotonic() - began))
 
-    def _twins(self) -> None:
-        """A probe twice, one after the other, by one URL."""
-        first = self._probe(Plan())
+    def _probe_twice(self) -> None:
+        """Request the same probe URL twice, one request after the other, to find a cache."""
+        first = self._start_probe(Plan())
         if first:
             self.seen.twins = [first]
-            self._wait("a short probe", lambda: first.is_over)
-            self.seen.twins.append(self._call(first.url))
-            self._wait("a short probe", lambda: self.seen.twins[1].is_over)
+            self._wait_for("a short probe", lambda: first.is_over)
+            self.seen.twins.append(self._start_call(first.url))
+            self._wait_for("a short probe", lambda: self.seen.twins[1].is_over)
 
-    def _another_kind(self) -> None:
-        """A stream that says nothing of itself: watch it."""
+    def _watch_other_stream(self) -> None:
+        """Watch a stream of another package, which says nothing about itself."""
         main, second = self.seen.main, self.seen.second
         if self.seen.flow:
             self.seen.flow.close()
         self.seen.flow = None
         until = time.monotonic() + self.asked.timeout
-        self._wait("a second stream", lambda: bool(second and (second.times or second.is_over)))
+        self._wait_for("a second stream", lambda: bool(second and (second.times or second.is_over)))
         if second:
             second.close()
-        self._wait("what comes", lambda: main.is_over, until - time.monotonic())
+        self._wait_for("frames", lambda: main.is_over, until - time.monotonic())
 
     # ----------------------------------------------------------------------
 
-    def _call(self, url: str = "", method: str = "GET", **headers: str) -> Call:
+    def _start_call(self, url: str = "", method: str = "GET", **headers: str) -> Call:
         caller = self.asked.caller if self._is_home else self.asked.caller._replace(headers={})
         made = caller.call(url or self.seen.url, method, **headers)
         self.calls.append(made)
@@ -219,26 +222,26 @@ class _Run:
 
     @property
     def _is_home(self) -> bool:
-        """Still at the host that the user named: only there go cookies and tokens."""
+        """Whether the host is still the one that the user named: cookies and tokens are sent only there."""
         return urlsplit(self.seen.url).hostname == urlsplit(self.asked.url).hostname
 
-    def _head(self) -> Call:
-        """As browsers of today ask; of what they take, this client reads gzip and deflate."""
-        return self._call(method="HEAD", Accept_Encoding="gzip, deflate, br, zstd")
+    def _request_head(self) -> Call:
+        """Request HEAD with the encodings that browsers accept today, because no body has to be decompressed."""
+        return self._start_call(method="HEAD", Accept_Encoding="gzip, deflate, br, zstd")
 
-    def _probe(self, plan: Plan) -> Call | None:
+    def _start_probe(self, plan: Plan) -> Call | None:
         if not self.asked.secret_key:
-            self.seen.why_no_probe = "this application has no SECRET_KEY to ask for them with"
+            self.seen.why_no_probe = "this application has no SECRET_KEY, which a probe needs"
             return None
         if not self._is_home:
             self.seen.why_no_probe = "the stream is on another host than the URL"
             return None
         parts = urlsplit(self.seen.url)
         query = "&".join(filter(None, [parts.query, urlencode({PARAMETER: plan.token(self.asked.secret_key)})]))
-        return self._call(urlunsplit(parts._replace(query=query)))
+        return self._start_call(urlunsplit(parts._replace(query=query)))
 
-    def _wait(self, what: str, check: Callable[[], Any], seconds: float | None = None) -> bool:
-        """Wait until it is so; whether it is."""
+    def _wait_for(self, what: str, check: Callable[[], Any], seconds: float | None = None) -> bool:
+        """Wait until the check succeeds or the time is over, and tell whether it succeeded."""
         seconds = self.asked.timeout if seconds is None else seconds
         began = time.monotonic()
         while not check():
@@ -250,11 +253,11 @@ class _Run:
         return True
 
 
-def _heartbeat_in(hello: Frame) -> float:
+def _read_heartbeat(hello: Frame) -> float:
     said = hello.json().get("heartbeat")
     return float(said) if isinstance(said, (int, float)) and 0 < said < 1e6 else 0.0
 
 
-def _has_beaten(main: Call) -> bool:
-    """Whether anything came after the first frames, or never will."""
+def _had_heartbeat(main: Call) -> bool:
+    """Tell whether something arrived after the first frames, or never will because the stream is over."""
     return main.is_over or any(frame.comment == "heartbeat" or frame.at > main.times[0] + 0.3 for frame in main.frames)

@@ -1,4 +1,4 @@
-"""Whether frames arrive when they are sent, or in lumps. No requests, no clock."""
+"""Checks whether frames arrive when they are sent, or several of them together, later. Makes no requests."""
 
 from __future__ import annotations
 
@@ -7,56 +7,59 @@ from typing import Iterator
 from ..http.probe import EVERY
 from .examination import PROBED, Seen
 from .report import FAIL, OK, SKIPPED, WARN, Advice, Check
-from .words import buffered, rounded, seconds, told
+from .words import advise_on_buffering, format_seconds, read_message, round_seconds
 
-#: Seconds that an event may be held back: on a slow line, and before a page seems to hang.
+#: Seconds by which a frame may be late: on a slow line, and before a page seems to hang.
 HELD_A_LITTLE = 2 * EVERY
 HELD = 1.0
 
-#: Frames that came within so many seconds came together; so many of them are a lump.
+#: Frames that arrive within this many seconds arrived together; this many frames together are a burst.
 TOGETHER = 0.1
-LUMP = 3
+BURST = 3
 
 
-def flow(seen: Seen) -> Iterator[Check]:
+def check_flow(seen: Seen) -> Iterator[Check]:
     if not seen.hello:
-        yield _of_strangers(seen)
+        yield _check_other_stream(seen)
     elif seen.flow is None:
         yield Check("flow", SKIPPED, "no timed frames: %s" % seen.why_no_probe)
     elif not seen.is_probed:
-        yield _no_probe(seen)
+        yield _explain_missing_probe(seen)
     else:
-        held, _ = _delays(seen)
-        frames = len(seen.flow.events(PROBED)) if seen.flow else 0
-        measured = {"frames": frames, "held": rounded(held)}
-        if is_lump(seen):
-            yield Check("flow", FAIL, lump_words(seen), buffered(seen), measured)
-        elif held >= HELD_A_LITTLE:
-            said = "frames arrive up to %s later than sent" % seconds(held)
-            text = "A slow or busy line, a busy server, or a hop that collects for a moment (antivirus, compression)."
-            yield Check("flow", WARN, said, (Advice(text),), measured)
-        else:
-            said = "%d timed frames, none late by more than %s" % (frames, seconds(held))
-            yield Check("flow", OK, said, (), measured)
+        yield _check_probe(seen)
 
 
-def _no_probe(seen: Seen) -> Check:
+def _check_probe(seen: Seen) -> Check:
+    held, _ = _measure_delays(seen)
+    frames = len(seen.flow.events(PROBED)) if seen.flow else 0
+    measured = {"frames": frames, "held": round_seconds(held)}
+    if is_burst(seen):
+        return Check("flow", FAIL, describe_burst(seen), advise_on_buffering(seen), measured)
+    if held >= HELD_A_LITTLE:
+        said = "frames arrive up to %s after they were sent" % format_seconds(held)
+        text = "The line or the server is busy, or a hop collects data for a moment (antivirus, compression)."
+        return Check("flow", WARN, said, (Advice(text),), measured)
+    said = "%d timed frames, none late by more than %s" % (frames, format_seconds(held))
+    return Check("flow", OK, said, (), measured)
+
+
+def _explain_missing_probe(seen: Seen) -> Check:
     flow = seen.flow
     if flow is not None and flow.status == 403:
-        return Check("flow", SKIPPED, "no timed frames: 403%s" % told(flow))
+        return Check("flow", SKIPPED, "no timed frames: 403%s" % read_message(flow))
     if flow is not None and flow.status not in (0, 200):
         return Check("flow", SKIPPED, "no timed frames: the probe was answered with %d" % flow.status)
     if flow is not None and not flow.times:
         said = "the probe's frames did not arrive in %g s" % seen.asked.timeout
-        return Check("flow", FAIL, said, buffered(seen))
-    return Check("flow", SKIPPED, "no timed frames: the server does not know the probe")
+        return Check("flow", FAIL, said, advise_on_buffering(seen))
+    return Check("flow", SKIPPED, "no timed frames: the server does not support the probe")
 
 
-def _delays(seen: Seen) -> tuple[float, int]:
-    """Seconds that a frame of the probe was late, at most, and how many came together at most.
+def _measure_delays(seen: Seen) -> tuple[float, int]:
+    """Return the longest delay of a frame of the probe in seconds, and how many frames arrived together at most.
 
-    Late by the server's own account of when it sent them, counted from the first moment that both know of: the
-    request, for what comes before the first byte is held back as well.
+    Each frame says how long after the request the server sent it. The delay is the difference to the time of its
+    arrival, also counted from the request, because frames may be held back before the first byte too.
     """
     flow = seen.flow
     frames = flow.events(PROBED) if flow else []
@@ -68,30 +71,34 @@ def _delays(seen: Seen) -> tuple[float, int]:
     return max(late), max(sum(0 <= other - at <= TOGETHER for other in ats) for at in ats)
 
 
-def is_lump(seen: Seen) -> bool:
-    held, together = _delays(seen)
-    return held >= HELD and together >= LUMP
+def is_burst(seen: Seen) -> bool:
+    held, together = _measure_delays(seen)
+    return held >= HELD and together >= BURST
 
 
-def lump_words(seen: Seen) -> str:
-    held, together = _delays(seen)
+def describe_burst(seen: Seen) -> str:
+    held, together = _measure_delays(seen)
     frames = len(seen.flow.events(PROBED)) if seen.flow else 0
-    return "of %d timed frames %d came together, the first %s late" % (frames, together, seconds(held))
+    return "%d of %d timed frames arrived together, the first one %s late" % (together, frames, format_seconds(held))
 
 
-def _of_strangers(seen: Seen) -> Check:
-    """Without a word of when a frame was sent: frames that come together after a silence were kept for that long."""
+def _check_other_stream(seen: Seen) -> Check:
+    """Check a stream that does not say when frames were sent: frames that arrive together after a silence were held."""
     main = seen.main
-    lumps = [
+    bursts = [
         (before, sum(0 <= frame.at - at <= TOGETHER for frame in main.frames))
         for before, at in zip(main.silences(), main.times[1:])
         if before >= HELD
     ]
-    lumps = [(silence, count) for silence, count in lumps if count >= LUMP]
-    measured = {"frames": len(main.frames), "lumps": len(lumps)}
-    if lumps:
-        silence, count = max(lumps)
-        said = "in lumps: %d frames together after %s of nothing, %d times" % (count, seconds(silence), len(lumps))
-        return Check("flow", FAIL, said, buffered(seen), measured)
-    said = "%d frames in %g s, one by one, as far as can be told from outside" % (len(main.frames), seen.asked.timeout)
+    bursts = [(silence, count) for silence, count in bursts if count >= BURST]
+    measured = {"frames": len(main.frames), "lumps": len(bursts)}
+    if bursts:
+        silence, count = max(bursts)
+        said = "%d frames arrived together after %s of silence (%d such bursts)" % (
+            count,
+            format_seconds(silence),
+            len(bursts),
+        )
+        return Check("flow", FAIL, said, advise_on_buffering(seen), measured)
+    said = "%d frames in %g s, and none that arrived together after a silence" % (len(main.frames), seen.asked.timeout)
     return Check("flow", OK, said, (), measured)

@@ -1,22 +1,22 @@
-"""Frames out of a stream's bytes, as the standard says (WHATWG HTML 9.2.5), each with the time it came. No I/O."""
+"""Parses a stream's bytes into frames (WHATWG HTML, section 9.2.5), each with the time of its arrival. No I/O."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, NamedTuple
 
-#: Frames that are kept, and characters of a frame's data: a stream may be fast.
+#: The frames that are kept at most, and the characters of each frame's data. They bound a fast stream.
 MOST = 20000
 DATA = 2000
 
 
 class Frame(NamedTuple):
-    """A block of lines that an empty one ends: an event, or comments and fields alone.
+    """Lines up to an empty line: an event, or only comments and other fields.
 
-    :param at: when its last byte came.
-    :param data: its beginning.
-    :param event: its name, "message" where it has data and no name, "" where it has neither.
-    :param comment: its comments, joined.
+    :param at: when the last byte arrived.
+    :param data: the beginning of the data.
+    :param event: the event's name: "message" if there is data without a name, "" if there is neither.
+    :param comment: the comments, joined.
     """
 
     at: float
@@ -26,7 +26,7 @@ class Frame(NamedTuple):
     comment: str
 
     def json(self) -> dict[str, Any]:
-        """Its data, if that is an object of JSON, else {}."""
+        """Return the data if it is a JSON object, else {}."""
         try:
             found = json.loads(self.data)
         except ValueError:
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 
 
 class Frames:
-    """Takes bytes as they come; ``all`` is what they made so far."""
+    """Parses bytes as they arrive; ``all`` has the frames so far."""
 
     def __init__(self) -> None:
         self.all: list[Frame] = []
@@ -43,7 +43,7 @@ class Frames:
         self._lines: list[str] = []
 
     def feed(self, data: bytes, at: float) -> None:
-        # A CR at the end may be half of a CRLF.
+        # A CR at the end may be the first half of a CRLF.
         text = self._rest + data
         held = b"\r" if text.endswith(b"\r") else b""
         lines = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")

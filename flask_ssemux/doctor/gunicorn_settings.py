@@ -1,6 +1,6 @@
-"""gunicorn's settings as gunicorn itself reads them: a configuration file, GUNICORN_CMD_ARGS, the defaults.
+"""Reads gunicorn's settings as gunicorn does: from a configuration file, GUNICORN_CMD_ARGS, and the defaults.
 
-Read in a process of their own (``python -m``), for such a file is a program: it may patch what is imported, or exit.
+A separate process (``python -m``) reads them, because the file is a program: it may patch modules, or exit.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ import subprocess
 import sys
 from typing import Any, Mapping
 
-#: Settings that matter to streams.
+#: The settings that matter for streams.
 WANTED = (
     "workers", "threads", "worker_connections", "timeout", "graceful_timeout", "keepalive", "max_requests",
     "max_requests_jitter", "preload_app", "certfile", "http_protocols",
 )  # fmt: skip
 
-#: The file that gunicorn takes by itself from the folder where it is started.
+#: The file that gunicorn reads by default from the folder where it is started.
 DEFAULT_FILE = "gunicorn.conf.py"
 
-#: What begins the line of the answer: the file may print as well.
+#: The beginning of the line with the result: the file may print other lines.
 MARK = "ssemux-settings: "
 
+#: Seconds that reading the file may take.
 SECONDS = 30
 
 
 class Unreadable(Exception):
-    """gunicorn would not start with it; the message is what it said."""
+    """gunicorn would not start with this configuration; the message is gunicorn's."""
 
 
-def read(path: str | None) -> Mapping[str, Any]:
-    """The settings, with ``worker_class`` by its name, and ``patched``: whether gevent patched as the file was read.
+def read_settings(path: str | None) -> Mapping[str, Any]:
+    """Return the settings, with the name of ``worker_class``, and ``patched``: whether the file patches with gevent.
 
-    :param path: the file; None is gunicorn's own choice.
-    :raises Unreadable: it cannot be read.
+    :param path: the file; None means the one that gunicorn chooses.
+    :raises Unreadable: the configuration cannot be read.
     """
     command = [sys.executable, "-m", __name__] + (["-c", path] if path else [])
     where = os.pathsep.join([os.getcwd()] + sys.path)
@@ -47,24 +48,24 @@ def read(path: str | None) -> Mapping[str, Any]:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise Unreadable("it is still being read after %d s" % SECONDS) from None
+        raise Unreadable("reading it took longer than %d s" % SECONDS) from None
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         if line.startswith(MARK):
             found: Mapping[str, Any] = json.loads(line[len(MARK) :])
             return found
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    raise Unreadable(said[-1] if said else "it ended with %d" % done.returncode)
+    raise Unreadable(said[-1] if said else "gunicorn exited with %d" % done.returncode)
 
 
-def _print() -> None:
+def _print_settings() -> None:
     from gunicorn.app.base import Application
 
     class Reader(Application):  # type: ignore[misc]
         def init(self, parser: Any, opts: Any, args: Any) -> None:
-            """No settings besides the file's and the environment's."""
+            """Add no settings to those of the file and the environment."""
 
         def load(self) -> None:
-            """No application."""
+            """Load no application."""
 
     settings = Reader("gunicorn").cfg
     told = {name: getattr(settings, name) for name in WANTED if name in settings.settings}
@@ -75,4 +76,4 @@ def _print() -> None:
 
 
 if __name__ == "__main__":
-    _print()
+    _print_settings()

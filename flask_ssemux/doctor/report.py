@@ -1,4 +1,4 @@
-"""What a check found, and how that is told: to people in lines, to programs in JSON. Nothing is measured here."""
+"""What a check found, and how the report is formatted: as text, and as JSON for programs. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ COLOURS = {OK: "green", WARN: "yellow", FAIL: "red", SKIPPED: "bright_black"}
 class Advice(NamedTuple):
     """What to do.
 
-    :param text: a sentence: who does what, and what to change.
-    :param lines: of configuration, to the letter.
+    :param text: a sentence that says what to change and where.
+    :param lines: the exact lines of configuration.
     """
 
     text: str
@@ -27,10 +27,10 @@ class Advice(NamedTuple):
 class Check(NamedTuple):
     """What one check found.
 
-    :param name: short, the same in every run.
-    :param status: ``OK``, ``WARN``, ``FAIL`` or ``SKIPPED`` (it could not be made, and ``said`` says why).
-    :param said: what was measured, in words.
-    :param advice: what mends it.
+    :param name: a short name that is the same in every run.
+    :param status: ``OK``, ``WARN``, ``FAIL`` or ``SKIPPED`` (the check could not be made, and ``said`` says why).
+    :param said: what was found, as text.
+    :param advice: how to fix it.
     :param measured: the same as ``said``, for programs.
     """
 
@@ -41,13 +41,13 @@ class Check(NamedTuple):
     measured: dict[str, Any] = {}
 
 
-class Report(NamedTuple):
+class DoctorReport(NamedTuple):
     """All checks of one run.
 
-    :param subject: what was looked at.
-    :param hop: who answered: the hop that advice speaks of; "" if there is none.
-    :param hops: what hops say of themselves; "" if they say nothing.
-    :param seconds: how long it took.
+    :param subject: what was checked.
+    :param hop: the hop that the advice is about; "" if there is none.
+    :param hops: how hops name themselves in the response headers; "" if they do not.
+    :param seconds: how long the run took.
     """
 
     subject: str
@@ -58,7 +58,7 @@ class Report(NamedTuple):
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing failed; warnings do not count."""
+        """Whether no check failed; warnings do not count."""
         return all(check.status != FAIL for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,14 +71,14 @@ class Report(NamedTuple):
             "checks": [_as_dict(check) for check in self.checks],
         }
 
-    def lines(self) -> Iterator[str]:
-        """For people. The colours are left out by ``click.echo`` where it does not write to a terminal."""
+    def format_lines(self) -> Iterator[str]:
+        """Yield the report as text. ``click.echo`` removes the colours if it does not write to a terminal."""
         yield printable(self.subject + (" (%s)" % self.hops if self.hops else ""))
         for check in self.checks:
-            yield from _lines(check)
-        yield "%s, in %.1f s" % (self.summary(), self.seconds)
+            yield from _format_check(check)
+        yield "%s, in %.1f s" % (self.format_summary(), self.seconds)
 
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         counts = [(status, sum(check.status == status for check in self.checks)) for status in COLOURS]
         return ", ".join("%d %s" % (count, status) for status, count in counts if count)
 
@@ -93,15 +93,15 @@ def _as_dict(check: Check) -> dict[str, Any]:
     }
 
 
-def _lines(check: Check) -> Iterator[str]:
+def _format_check(check: Check) -> Iterator[str]:
     status = click.style("%-7s" % check.status, fg=COLOURS[check.status])
     yield "  %s  %-13s %s" % (status, check.name, printable(check.said))
     indent = " " * 25
     for advice in check.advice:
-        yield from _wrapped(advice.text, indent)
+        yield from _wrap_text(advice.text, indent)
         for line in advice.lines:
             yield indent + "    " + line
 
 
-def _wrapped(text: str, indent: str) -> Iterable[str]:
+def _wrap_text(text: str, indent: str) -> Iterable[str]:
     return click.wrap_text(text, 118, indent, indent).splitlines()

@@ -9,7 +9,7 @@ import pytest
 
 from flask_ssemux.doctor import advice, drivers
 from flask_ssemux.doctor.frames import MOST, Frames
-from flask_ssemux.doctor.report import FAIL, OK, SKIPPED, WARN, Advice, Check, Report
+from flask_ssemux.doctor.report import FAIL, OK, SKIPPED, WARN, Advice, Check, DoctorReport
 from tests.harness.doctor import Diagnosis
 from tests.unit.cases import CASES
 
@@ -52,7 +52,7 @@ def test_frames_of_a_fast_stream_are_bounded():
 
 # -- the report ----------------------------------------------------------------
 
-REPORT = Report(
+REPORT = DoctorReport(
     "https://shop.example/events",
     "nginx",
     "nginx",
@@ -67,7 +67,7 @@ REPORT = Report(
 
 
 def test_a_report_for_people():
-    assert "\n".join(REPORT.lines()) == (
+    assert "\n".join(REPORT.format_lines()) == (
         "https://shop.example/events (nginx)\n"
         "  \x1b[31mfail   \x1b[0m  flow          in lumps\n"
         "                         In nginx:\n"
@@ -125,7 +125,7 @@ def test_only_what_failed_is_not_ok():
     ],
 )
 def test_the_hop_nearest_to_the_client(headers, hop):
-    assert advice.hop_of(headers) == hop
+    assert advice.find_hop(headers) == hop
 
 
 HOPS = sorted({hop for _, _, hop in advice.SIGNS} | {advice.UNKNOWN})
@@ -134,22 +134,22 @@ HOPS = sorted({hop for _, _, hop in advice.SIGNS} | {advice.UNKNOWN})
 @pytest.mark.parametrize("hop", HOPS)
 @pytest.mark.parametrize("trouble", [advice.BUFFERED, advice.COMPRESSED, advice.CACHED, advice.IDLE, advice.LIMITED])
 def test_there_is_advice_for_every_trouble_everywhere(trouble, hop):
-    for one in advice.advice(trouble, hop, "/shop/stream", 60):
+    for one in advice.find_advice(trouble, hop, "/shop/stream", 60):
         told = " ".join((one.text, *one.lines))
         assert "SECONDS" not in told
         assert "/events" not in told
 
 
 def test_advice_speaks_of_this_stream():
-    (one,) = advice.advice(advice.CACHED, advice.APACHE, "/shop/stream")
+    (one,) = advice.find_advice(advice.CACHED, advice.APACHE, "/shop/stream")
     assert one.lines == ('CacheDisable "/shop/stream"',)
-    (one,) = advice.advice(advice.IDLE, advice.NGINX, "/", 60)
+    (one,) = advice.find_advice(advice.IDLE, advice.NGINX, "/", 60)
     assert one.lines == ("proxy_read_timeout 60s;",)
 
 
 def test_what_hops_say_of_themselves():
     headers = {"server": "nginx", "x-cache-status": "MISS", "date": "today", "via": "1.1 varnish"}
-    assert advice.told_by(headers) == "nginx, Via: 1.1 varnish, X-Cache-Status: MISS"
+    assert advice.describe_hops(headers) == "nginx, Via: 1.1 varnish, X-Cache-Status: MISS"
 
 
 # -- the server side -------------------------------------------------------------
@@ -211,23 +211,23 @@ def test_a_configuration_of_another_name(examined, here):
     "settings, name, status, said",
     [
         ("", "worker class", "fail", "sync: gunicorn's sync worker serves one request at a time, so the first stream"),
-        ("threads = 8", "worker class", "warn", "gthread: each stream takes a thread, so a worker has 8"),
+        ("threads = 8", "worker class", "warn", "gthread: each stream needs a thread, and a worker has 8"),
         ("worker_class = 'my.Worker'", "worker class", "warn", "my.Worker: not tested with flask_ssemux"),
         (
             "worker_class = 'gevent'\npreload_app = True",
             "patching",
             "warn",
-            "preload_app, and the configuration does not patch: gevent's patches come after the application",
+            "preload_app is set, and the configuration does not patch: gevent patches after the application is loaded",
         ),
-        (OURS + "preload_app = True", "patching", "ok", "by the configuration, before all else"),
-        (OURS + "worker_connections = 10**8", "connections", "warn", "100000000 for each worker, "),
+        (OURS + "preload_app = True", "patching", "ok", "by the configuration, before all other imports"),
+        (OURS + "worker_connections = 10**8", "connections", "warn", "100000000 requests at a time for each worker, "),
         (
             OURS + "workers = 2\nmax_requests = 500",
             "max_requests",
             "warn",
-            "a worker leaves after 500 requests: its streams end cleanly, their clients return and miss nothing",
+            "a worker stops after 500 requests: its streams end cleanly, and their clients come back and miss nothing",
         ),
-        (OURS + "max_requests = 500\nmax_requests_jitter = 50", "max_requests", "ok", "a worker leaves after 500 "),
+        (OURS + "max_requests = 500\nmax_requests_jitter = 50", "max_requests", "ok", "a worker stops after 500 "),
         (OURS + "keepalive = 0", "time-outs", "warn", "timeout 60 s, graceful_timeout 20 s, keepalive 0 s"),
         (OURS + "graceful_timeout = 2", "time-outs", "warn", "timeout 60 s, graceful_timeout 2 s, keepalive 5 s"),
         (OURS + "timeout = 0", "time-outs", "warn", "timeout 0 s, "),
@@ -254,7 +254,7 @@ def test_more_streams_than_there_is_room_for(examined):
 
 def test_a_store_that_is_not_there_yet_is_not_made(examined, make_app, here):
     found = examined(None)
-    assert found.check("broker")["said"].endswith("ssemux.sqlite3 is made by the first stream or event")
+    assert found.check("broker")["said"].endswith("ssemux.sqlite3 is created by the first stream or event")
     assert not any("sqlite3" in name for _, _, names in os.walk(here) for name in names)
 
 
@@ -315,7 +315,7 @@ def test_no_secret_key(examined):
     ],
 )
 def test_drivers_that_block(url, module):
-    found = drivers.blocking(url)
+    found = drivers.find_blocking_driver(url)
     assert (found and found.module) == module
 
 

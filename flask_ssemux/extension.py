@@ -17,7 +17,7 @@ from .access.patterns import Pattern
 from .access.reauthorize import Reauthorizer
 from .access.rules import F, Rules
 from .brokers import Broker, open_broker
-from .cli import commands
+from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
 from .http import hosts
 from .http.fixed_streams import Decorator, FixedStream, Wish
@@ -73,7 +73,7 @@ class SSEMux(Publishing):
         hosts.hide_variables(app)
         app.after_request(_finisher(service))
         app.teardown_request(_hide_ticket(service))
-        app.cli.add_command(commands())
+        app.cli.add_command(make_commands())
         self._apps.append(app)
         service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.troubles(app)]
         service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.doubts()]
@@ -81,7 +81,7 @@ class SSEMux(Publishing):
         for stream in self._streams:
             self._add(app, stream)
         if self._rules.status is not None:
-            status_page.add(app, service)
+            status_page.add_routes(app, service)
 
     # -- the application's rules -------------------------------------------
 
@@ -161,7 +161,7 @@ class SSEMux(Publishing):
         """
         is_first, self._rules.status = self._rules.status is None, function
         for app in self._apps if is_first else ():
-            status_page.add(app, app.extensions[KEY])
+            status_page.add_routes(app, app.extensions[KEY])
         return function
 
     def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:

@@ -1,6 +1,5 @@
-"""The figures of all workers on all machines, for people and for programs.
+"""The status of all workers on all machines.
 
-`worker` counts what this process has. This folder adds up the reports of all processes and shows them as a page, as
-JSON and for Prometheus.
-Nothing here is needed to serve a stream.
+Each worker counts its own figures (``worker/stream_stats.py``). This folder combines the reports of all processes and
+shows them as a page, as JSON and for Prometheus. Nothing here is needed to serve a stream.
 """

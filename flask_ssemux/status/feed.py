@@ -1,7 +1,8 @@
-"""What is shown of all workers: asked of the broker, and told to those who look.
+"""Collects the status of all workers from the broker, and sends it to the status page's streams.
 
-While somebody looks, a thread (or greenlet) asks every ``EVERY`` seconds and tells the streams of this worker's
-lookers. Nothing of it goes through the broker, so none of it is stored. No Flask; who may look is not asked here.
+While the page is open somewhere, a thread (or greenlet) collects the status every ``EVERY`` seconds and sends it to the
+streams of this worker. These events do not go through the broker, so they are not stored. There is no Flask here, and
+no check of who may see the status.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from ..sse import encode
 from ..util import forks
 from ..util.supervise import Loop
 from ..worker.worker import Worker
-from .totals import whole
+from .totals import build_status
 
-#: Seconds between two looks. This worker's figures are new each time; the others' are those of their last report.
+#: Seconds between two events. This worker's figures are current each time; the others' are those of their last report.
 EVERY = 2.0
 
 
-class Feed:
-    """Tells what is going on in an application's workers.
+class StatusFeed:
+    """Sends the status of an application's workers to streams.
 
-    :param process: of the application, here.
+    :param worker: the application's worker in this process.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -35,54 +36,56 @@ class Feed:
         self._loop = self._new_loop()
         forks.follow(self)
 
-    def look(self, past: bool = True) -> dict[str, Any]:
-        """All there is to see now; of this worker alone, while the broker is away. Blocks for some seconds then.
+    def collect_status(self, past: bool = True) -> dict[str, Any]:
+        """Return the status of all workers, or of this one only while the broker cannot be reached.
 
-        :param past: also what each worker kept of the last minutes.
+        In the latter case the call blocks for some seconds.
+
+        :param past: include the figures that each worker recorded in the last minutes.
         """
         worker = self._worker
         own = worker.figures(worker.hub)
         try:
             told = [report for report in worker.broker.reports() if report.figures.get("name") != own["name"]]
             broker = {"is_reachable": True, **worker.broker.figures()}
-            worker.broker.report(own)  # so others see at once what this one shows
+            worker.broker.report(own)  # so that other workers show the same figures at once
         except BrokerError as error:
             told, broker = [], {"is_reachable": False, "trouble": str(error)}
         told.append(Report(own["name"], 0.0, own))
-        return whole(told, broker, worker.options, past, own["name"])
+        return build_status(told, broker, worker.options, past, own["name"])
 
-    def open(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:
-        """A stream of it. No channel's: the broker need not be asked for anything.
+    def open_stream(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:
+        """Open a stream of status events. It reads no channel, so it needs nothing from the broker.
 
-        :param orders_taken: as for ``Mux.open``.
-        :param at_once: it begins with what there is to see now, not with the next look.
+        :param orders_taken: as for ``Hub.open``.
+        :param at_once: send the current status first, instead of waiting for the next event.
         """
-        frame = self._frame() if at_once else b""
-        stream = self._worker.hub.open((), user_id, on_closed=self._left, orders_taken=orders_taken)
+        frame = self._make_frame() if at_once else b""
+        stream = self._worker.hub.open((), user_id, on_closed=self._on_closed, orders_taken=orders_taken)
         if frame:
             stream.offer(frame)
         with self._changing:
-            if stream.state is not CLOSED:  # or else it has left
+            if stream.state is not CLOSED:  # otherwise its client has left already
                 self._streams.add(stream)
                 self._loop.start()
         return stream
 
     def disown(self) -> None:
-        """In a forked child: these streams are the parent's."""
+        """Forget all streams in a forked child: they belong to the parent."""
         self._streams = set()
         self._changing = threading.Lock()
         self._loop = self._new_loop()
 
     def _new_loop(self) -> Loop:
-        return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._tell, EVERY)
+        return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._send_status, EVERY)
 
-    def _left(self, stream: Stream) -> None:
+    def _on_closed(self, stream: Stream) -> None:
         self._worker.on_closed(stream)
         with self._changing:
             self._streams.discard(stream)
 
-    def _tell(self) -> None:
-        self._worker.hub.tell(list(self._streams), self._frame())
+    def _send_status(self) -> None:
+        self._worker.hub.tell(list(self._streams), self._make_frame())
 
-    def _frame(self) -> bytes:
-        return encode.own_frame("status", self.look(past=False))
+    def _make_frame(self) -> bytes:
+        return encode.own_frame("status", self.collect_status(past=False))

@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 
 from flask_ssemux.brokers import open_broker
-from flask_ssemux.status.totals import totals
+from flask_ssemux.status.totals import compute_totals
 from tests.harness.waiting import until
 
 STREAM = "/events?channel=room:1"
@@ -67,7 +67,7 @@ def test_what_blocks_is_named_once_a_minute_and_counted(sites, lab_env, reports)
         one.publish("room:1", "afterwards")
         for stream in (first, second):
             stream.wait_for(b"afterwards", 3)
-        until(lambda: totals(reports())["late"] == 4, SOON, lambda: str(reports()))
+        until(lambda: compute_totals(reports())["late"] == 4, SOON, lambda: str(reports()))
     for site in sites:
         (line,) = told(site)
         assert 2700 <= int(re.search(r"late by (\d+) ms", line).group(1)) < 60000
@@ -90,8 +90,8 @@ def test_workers_that_work_are_left_alone(sites, reports):
         one.post("/burst?count=100&size=1000")
         for herd in (first, second):
             herd.wait_all(lambda stream: stream.comments().count(" heartbeat") >= 2, 8)
-        until(lambda: totals(reports())["delivered"] == 10000, SOON, lambda: str(reports()))
-        assert (totals(reports())["late"], totals(reports())["streams"]) == (0, 100)
+        until(lambda: compute_totals(reports())["delivered"] == 10000, SOON, lambda: str(reports()))
+        assert (compute_totals(reports())["late"], compute_totals(reports())["streams"]) == (0, 100)
         assert [told(site) for site in sites] == [[], []]
 
 
@@ -123,13 +123,13 @@ def test_totals_are_those_of_the_workers_that_live(serve, reports):
     site = serve(workers=2)
     with site.herd(20) as herd:
         herd.wait_all(b"ssemux.hello", 5)
-        until(lambda: totals(reports())["streams"] == 20, SOON, lambda: str(reports()))
+        until(lambda: compute_totals(reports())["streams"] == 20, SOON, lambda: str(reports()))
         both = {report.figures["pid"]: report.figures["streams"] for report in reports()}
         assert set(both) == set(site.server.worker_pids())
         victim = min(both)
         os.kill(victim, signal.SIGKILL)
         site.server.wait_workers(2, 10, gone=[victim])
-        seen = totals(reports())
+        seen = compute_totals(reports())
         assert (seen["workers"], seen["streams"]) == (1, 20 - both[victim])
         site.server.signal(signal.SIGTERM)
         until(lambda: not reports(), 8, lambda: str(reports()))

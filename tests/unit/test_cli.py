@@ -65,7 +65,7 @@ def test_who_is_there_is_shown(app, ssemux):
     assert printed(ssemux("presence", "jobs")) == ""
     app.extensions["ssemux"].worker.broker.present({("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0)
     assert [line.split() for line in printed(ssemux("presence", "jobs")).splitlines()] == [
-        ["ann", "2"], ["bob", "1"], ["(nobody)", "12"]
+        ["ann", "2"], ["bob", "1"], ["(anonymous)", "12"]
     ]  # fmt: skip
     told = json.loads(printed(ssemux("presence", "jobs", "--json")))
     assert told == {"users": {"ann": 2, "bob": 1}, "visitors": 12}
@@ -115,7 +115,7 @@ def test_publish_from_standard_input(app, ssemux, where):
 )
 def test_publish_to_one_place(app, ssemux, arguments):
     assert refused(ssemux("publish", *arguments), 2) == (
-        "Error: say where it goes: CHANNEL, or --user ID, or --everyone"
+        "Error: name the receivers: CHANNEL, or --user ID, or --everyone"
     )
     assert kept(app) == []
 
@@ -199,7 +199,7 @@ def test_tail_of_nothing(ssemux):
 def test_tail_after_what_is_no_cursor(app, ssemux, after):
     (at,) = publish(app, ("jobs", "a"))
     assert refused(ssemux("tail", "jobs", "--no-follow", "--after", after), 2) == (
-        "Error: %r is no cursor of this broker's history; its newest is %s" % (after, at)
+        "Error: %r is not a cursor of this broker's history; the newest one is %s" % (after, at)
     )
 
 
@@ -247,7 +247,7 @@ COMMANDS = [["publish", "jobs", "x"], ["tail", "jobs", "--no-follow"], ["status"
 def test_a_broker_in_memory_is_refused(make_app, command):
     runner = make_app(SSEMUX_BROKER="memory:").test_cli_runner()
     assert refused(runner.invoke(args=["ssemux"] + command)) == (
-        "Error: SSEMUX_BROKER='memory:' stays in one process, which is not this one; use 'sqlite:'"
+        "Error: SSEMUX_BROKER='memory:' works within one process only, and this is another process; use 'sqlite:'"
     )
 
 

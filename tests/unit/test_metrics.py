@@ -30,7 +30,7 @@ SECOND = {**FIRST, "name": "7-def", "streams": 4, "memory": None}
 
 def told(*figures, **broker):
     reports = [Report("x%d" % number, 1.5, each) for number, each in enumerate(figures)]
-    return status.whole(reports, {"is_reachable": True, "cursor": "abcd-9", **broker}, Options(), past=False)
+    return status.build_status(reports, {"is_reachable": True, "cursor": "abcd-9", **broker}, Options(), past=False)
 
 
 def samples(what, accepted=""):
@@ -39,7 +39,7 @@ def samples(what, accepted=""):
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
     else:
         from prometheus_client.parser import text_string_to_metric_families as parsed
-    text, _ = metrics.text(what, accepted)
+    text, _ = metrics.render_metrics(what, accepted)
     found = [sample for family in parsed(text.decode()) for sample in family.samples]
     made = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in found}
     assert len(made) == len(found), "a series is there twice"
@@ -75,16 +75,18 @@ def test_what_does_not_add_up_is_told_once(accepted):
 
 @pytest.mark.parametrize("accepted", ["", OPENMETRICS])
 def test_without_a_broker(accepted):
-    what = status.whole([Report("x", 0.0, FIRST)], {"is_reachable": False, "trouble": "away"}, Options(), past=False)
+    what = status.build_status(
+        [Report("x", 0.0, FIRST)], {"is_reachable": False, "trouble": "away"}, Options(), past=False
+    )
     made = samples(what, accepted)
     assert made[of("ssemux_broker_up")] == 0
     assert of("ssemux_events_total") not in made
 
 
 def test_the_content_type_is_what_was_asked_for():
-    assert metrics.text(told(FIRST), "")[1].startswith("text/plain; version=0.0.4")
-    assert metrics.text(told(FIRST), OPENMETRICS)[1].startswith("application/openmetrics-text; version=1.0.0")
-    assert metrics.text(told(FIRST), OPENMETRICS)[0].endswith(b"# EOF\n")
+    assert metrics.render_metrics(told(FIRST), "")[1].startswith("text/plain; version=0.0.4")
+    assert metrics.render_metrics(told(FIRST), OPENMETRICS)[1].startswith("application/openmetrics-text; version=1.0.0")
+    assert metrics.render_metrics(told(FIRST), OPENMETRICS)[0].endswith(b"# EOF\n")
 
 
 def test_the_docs_name_them_all():

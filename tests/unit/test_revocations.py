@@ -103,8 +103,11 @@ def test_the_command(app, arguments, order):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        ([], "Error: say whose: --user ID, or --channel NAME, or both"),
-        (["--user", "7", "--channel", "a", "--stop"], "Error: --stop goes with --user or --channel, not with both"),
+        ([], "Error: name the streams: --user ID, or --channel NAME, or both"),
+        (
+            ["--user", "7", "--channel", "a", "--stop"],
+            "Error: --stop works with --user or with --channel, but not with both",
+        ),
     ],
 )
 def test_what_the_command_refuses(app, arguments, told):

@@ -46,7 +46,7 @@ def sketched(**names):
     ],
 )
 def test_totals(figures, expected):
-    made = status.totals(reports(*figures))
+    made = status.compute_totals(reports(*figures))
     assert {name: made[name] for name in expected} == expected
     assert made["silence"] == [0] * (len(BOUNDS) + 1)
     assert (made["users"], made["users_exact"], made["channels"]) == (0, True, 0)
@@ -55,7 +55,7 @@ def test_totals(figures, expected):
 def test_totals_of_what_is_counted():
     first = {"published": 5, "queued": 3, "queued_bytes": 30, "deepest": 2, "silence": SILENCE, "longest_silence": 1.5}
     second = {**first, "published": 1, "deepest": 9, "longest_silence": 2.5, "silence_sum": 4.0}
-    made = status.totals(reports(first, second, {"silence": [1, 2]}))  # the last counts by other bounds
+    made = status.compute_totals(reports(first, second, {"silence": [1, 2]}))  # the last counts by other bounds
     assert (made["published"], made["queued"], made["queued_bytes"], made["deepest"]) == (6, 6, 60, 9)
     assert (made["longest_silence"], made["silence_sum"]) == (2.5, 4.0)
     assert made["silence"] == [2 * number for number in SILENCE]
@@ -63,50 +63,50 @@ def test_totals_of_what_is_counted():
 
 def test_a_user_at_two_workers_is_one_user():
     first, second = sketched(users="abc", channels="x"), sketched(users="bcd", channels="yz")
-    made = status.totals(reports({"users": 3, **first}, {"users": 3, **second}, {}))
+    made = status.compute_totals(reports({"users": 3, **first}, {"users": 3, **second}, {}))
     assert (made["users"], made["users_exact"], made["channels"], made["channels_exact"]) == (4, True, 3, True)
 
 
 def test_of_one_worker_its_own_count_is_exact():
     many = [str(number) for number in range(5000)]
-    made = status.totals(reports({"users": 5000, **sketched(users=many)}))
+    made = status.compute_totals(reports({"users": 5000, **sketched(users=many)}))
     assert (made["users"], made["users_exact"]) == (5000, True)
 
 
 @pytest.mark.parametrize("told, expected", [(3, 3), ({"user": 2, "worker": 3}, 5), ({}, 0), (None, 0)])
 def test_a_figure_may_be_told_by_kind(told, expected):
-    assert status.number(told) == expected
-    assert status.totals(reports({"refused": told}, {"refused": 1}))["refused"] == expected + 1
+    assert status.as_number(told) == expected
+    assert status.compute_totals(reports({"refused": told}, {"refused": 1}))["refused"] == expected + 1
 
 
 @pytest.mark.parametrize(
     "figures, expected",
     [
-        (FIRST, "7 on a, streams 3, handed over 2, delivered 50, refused 1, late 0, up 100 s, heard of 4 s ago"),
+        (FIRST, "7 on a, streams 3, handed over 2, delivered 50, refused 1, late 0, up 100 s, last report 4 s ago"),
         (
             SECOND,
             "8 on a, streams 4, handed over 2, delivered 50, refused 1, late 2 (up to 3.25 s), up 100 s, "
-            "heard of 4 s ago",
+            "last report 4 s ago",
         ),
-        ({}, "? on ?, streams 0, handed over 0, delivered 0, refused 0, late 0, heard of 4 s ago"),
+        ({}, "? on ?, streams 0, handed over 0, delivered 0, refused 0, late 0, last report 4 s ago"),
     ],
 )
 def test_a_line(figures, expected, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1100.5)
-    assert status.line(Report("x", 4.2, figures)) == expected
+    assert status.format_worker(Report("x", 4.2, figures)) == expected
 
 
 def test_the_whole():
     figures = {**FIRST, "name": "7-abc", "past": [[1, 2, 3]], **sketched(users="a")}
     broker = {"is_reachable": True, "cursor": "abcd1234-17"}
-    told = status.whole(reports(figures), broker, Options(heartbeat=5.0), past=False)
+    told = status.build_status(reports(figures), broker, Options(heartbeat=5.0), past=False)
     assert told["workers"] == [{"age": 0.0, "name": "7-abc", **FIRST}]
     assert (told["totals"]["events"], told["totals"]["streams"]) == (17, 3)
     assert (told["broker"], told["heartbeat"], told["client_timeout"]) == (broker, 5.0, 120.0)
-    assert status.whole(reports(figures), broker, Options(), past=True)["workers"][0]["past"] == [[1, 2, 3]]
+    assert status.build_status(reports(figures), broker, Options(), past=True)["workers"][0]["past"] == [[1, 2, 3]]
 
 
 def test_the_whole_without_a_broker():
-    told = status.whole(reports({}), {"is_reachable": False, "trouble": "away"}, Options(), past=True)
+    told = status.build_status(reports({}), {"is_reachable": False, "trouble": "away"}, Options(), past=True)
     assert told["totals"]["events"] is None
     assert told["workers"] == [{"name": "x0", "age": 0.0}]

@@ -14,7 +14,7 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux.hub.stream import CLOSED
-from flask_ssemux.status.feed import Feed
+from flask_ssemux.status.feed import StatusFeed
 from flask_ssemux.status.metrics import MISSING
 from flask_ssemux.testing import frozen, stream
 from tests.unit.test_extension import first
@@ -185,7 +185,7 @@ def test_the_stream_begins_with_the_status(client):
 def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatch):
     """Nor does the thread that tells go on for it."""
     process = client.application.extensions["ssemux"].worker
-    feed, opened = Feed(process), process.hub.open
+    feed, opened = StatusFeed(process), process.hub.open
 
     def open_and_leave(*given, **named):
         stream = opened(*given, **named)
@@ -193,7 +193,7 @@ def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatc
         return stream
 
     monkeypatch.setattr(process.hub, "open", open_and_leave)
-    assert feed.open(None).state is CLOSED
+    assert feed.open_stream(None).state is CLOSED
     assert not feed._streams and not feed._loop.is_running
 
 

@@ -38,10 +38,10 @@ def create_app() -> Flask:
     def fill() -> Response:
         channels, events, size = (int(request.args[name]) for name in ("channels", "events", "size"))
         broker = app.extensions["ssemux"]._broker()
-        before = broker.head()
+        before = broker.history.get_newest_cursor()
         for number in range(channels * events):
             channel = "many:%d" % (number % channels)
-            broker.append(channel, encode.body(channel, "x" * size))
+            broker.history.append_event(channel, encode.body(channel, "x" * size))
             if number % 100 == 0:
                 time.sleep(0)
         return jsonify(cursor=str(before))

@@ -143,7 +143,7 @@ def _looks(broker: Broker, store: Store, publisher: BaseProcess, published: Any)
         alive = publisher.is_alive()
         now = time.monotonic()
         if not figures or now - asked > ASK or not alive:
-            figures, asked = broker.figures(), now
+            figures, asked = broker.get_figures(), now
         own = process.resident(publisher.pid or 0) * 1024 if alive else 0
         server = process.resident(store.pid) * 1024 if store.pid else 0
         kept, channels = int(figures["events"]), int(figures["channels"])
@@ -169,7 +169,7 @@ def _publish(url: str, history: History, events: int, published: Any) -> None:
     os.sched_setaffinity(0, {process.cores()[0]})
     broker = open_broker(url, history)
     for number, channel in enumerate(_channels(events)):
-        broker.append(channel, encode.body(channel, event.data(), event.NAME, 1024))
+        broker.history.append_event(channel, encode.body(channel, event.data(), event.NAME, 1024))
         published.value = number + 1
     broker.close()
 

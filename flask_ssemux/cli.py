@@ -38,7 +38,7 @@ def _get_shared_broker(service: ApplicationState) -> Broker:
     for trouble in service.troubles() + service.doubts():
         click.echo("Warning: " + trouble, err=True)
     broker = service._broker()
-    if not broker.shared:
+    if not broker.is_shared:
         raise ConfigurationError(
             "SSEMUX_BROKER=%r works within one process only, and this is another process; use 'sqlite:'"
             % service.options.broker
@@ -156,7 +156,7 @@ def status(as_json: bool) -> None:
     """Show the broker's state, the workers that serve streams, and the options with their values."""
     service = current()
     broker = _get_shared_broker(service)
-    figures, reports = broker.figures(), broker.reports()
+    figures, reports = broker.get_figures(), broker.reports.read_reports()
     options = {key_of(name): value for name, value in vars(service.options).items()}
     options[key_of("broker")] = without_password(service.options.broker)
     publisher = _describe_publisher(service)
@@ -216,7 +216,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _parse_start(broker: Broker, after: str | None) -> Cursor:
-    head = broker.head()
+    head = broker.history.get_newest_cursor()
     if after is None:
         return head
     cursor = Cursor.parse(after) if after != "0" else Cursor(head.epoch, 0)
@@ -230,10 +230,10 @@ def _read_events(
 ) -> Iterator[tuple[Cursor, Record]]:
     at = start
     while True:
-        head = broker.head()
+        head = broker.history.get_newest_cursor()
         if head.epoch != at.epoch:
             raise click.ClickException("the history began anew; start the command again")
-        page = broker.read(channels, at.sequence, head.sequence, 500)
+        page = broker.history.read_events(channels, at.sequence, head.sequence, 500)
         for channel in page.missing:
             click.echo("(events of %s after %s are no longer kept)" % (channel, at), err=True)
         for record in page.records:

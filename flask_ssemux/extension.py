@@ -63,7 +63,7 @@ class SSEMux(Publishing):
         broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
         broker.close()
         worker = Worker(options, app.instance_path, self._rules.is_tracked)
-        store = "" if options.namespace else broker.store
+        store = "" if options.namespace else broker.store_name
         worker.tenancy = Tenancy(app, store, lambda: worker.broker)
         worker.tenancy.begin()
         if options.recheck is not None:

@@ -63,7 +63,7 @@ class ApplicationState(Publishing):
                 "nobody counts who is on the channel %r: call mux.track_presence(%r), or with a pattern that it "
                 "matches, where the application is set up" % (channel, channel)
             )
-        return {user or None: streams for user, streams in self._broker().presence(channel).items()}
+        return {user or None: streams for user, streams in self._broker().presence.get_presence(channel).items()}
 
 
 def current() -> ApplicationState:

@@ -189,7 +189,7 @@ class OpenStream:
         else:
             # After all else that was published comes this, to a channel of ours.
             mark, channel = uuid.uuid4().hex, self._stream.channels[-1]
-            self._worker.broker.append(channel, encode.own_frame("testing", mark))
+            self._worker.broker.history.append_event(channel, encode.own_frame("testing", mark))
             self._wait(lambda: mark in self._parser.marks or self._is_over, PATIENCE, "the end of what was published")
         with self._changed:
             found = self._parser.events[self._read :]

@@ -67,7 +67,9 @@ class Ticket(NamedTuple):
         :raises BadTicket: it was used before.
         :raises BrokerUnavailable: nobody can tell.
         """
-        if not broker.claim(PARAMETER + ":" + self.name, max(0.0, self.until - time.time()) + SKEW):
+        if not broker.one_time_keys.use_one_time_key(
+            PARAMETER + ":" + self.name, max(0.0, self.until - time.time()) + SKEW
+        ):
             raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
 
 

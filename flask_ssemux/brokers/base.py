@@ -129,9 +129,10 @@ class Listener(NamedTuple):
 
 #: Methods that may be called from any thread.
 _GUARDED = {
-    "append", "head", "read_channels", "floors", "enroll",
-    "listen", "want", "drop", "hold", "release", "renew", "show_oldest", "oldest", "claim",
-    "report", "reports", "present", "presence", "figures", "close",
+    "append_event", "get_newest_cursor", "read_channels", "get_floors", "start_delivery", "subscribe_channels",
+    "unsubscribe_channel", "take_user_slot", "release_user_slot", "renew_leases", "announce_oldest_slot",
+    "find_oldest_slot_holder", "use_one_time_key", "register_application", "write_report", "read_reports",
+    "announce_presence", "get_presence", "get_figures", "close",
 }  # fmt: skip
 
 
@@ -189,17 +190,37 @@ class Broker:
     """
 
     #: Whether other processes see the events.
-    shared = True
+    is_shared = True
 
     #: Where the events are, in words: two brokers with the same have the same events. "" where no other can have them.
-    store = ""
+    store_name = ""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in _GUARDED & set(vars(cls)):
             setattr(cls, name, _guard(vars(cls)[name]))
 
-    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    @property
+    def history(self) -> Broker:
+        return self
+
+    @property
+    def leases(self) -> Broker:
+        return self
+
+    @property
+    def presence(self) -> Broker:
+        return self
+
+    @property
+    def reports(self) -> Broker:
+        return self
+
+    @property
+    def one_time_keys(self) -> Broker:
+        return self
+
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         """Number, store and announce one event; trim the channel's history.
 
         :param latest: the key of an event of which only the newest counts: the one of this channel and key before it
@@ -213,7 +234,7 @@ class Broker:
         """
         raise NotImplementedError
 
-    def head(self) -> Cursor:
+    def get_newest_cursor(self) -> Cursor:
         """The place of the newest event; sequence 0 before the first.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
@@ -230,14 +251,14 @@ class Broker:
         """
         raise NotImplementedError
 
-    def floors(self, channels: Iterable[str]) -> Floors:
+    def get_floors(self, channels: Iterable[str]) -> Floors:
         """Up to which place the events of each of these channels are over a limit of the history, now.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
 
-    def read(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+    def read_events(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
         """The oldest events of these channels with ``after < sequence <= upto``, in order: ``limit`` of them at most.
 
         For whoever reads once. Whoever reads on keeps a ``Merge``.
@@ -255,14 +276,14 @@ class Broker:
             left -= sum(len(record.body) for record in more)
         return Page(records, missing, is_whole)
 
-    def is_void(self, cursor: Cursor) -> bool:
+    def has_lost(self, cursor: Cursor) -> bool:
         """Whether this place was given out, in this life of the history, to an event that the store lost since.
 
         Asks nobody: as of the last answer of the store. Of another life than that answer's nothing is known: no.
         """
         return False
 
-    def listen(self, listener: Listener) -> Cursor:
+    def start_delivery(self, listener: Listener) -> Cursor:
         """Begin to deliver; returns the place from which on everything wanted is delivered.
 
         Called once in a broker's life.
@@ -271,7 +292,7 @@ class Broker:
         """
         raise NotImplementedError
 
-    def want(self, channels: Iterable[str]) -> Wanted:
+    def subscribe_channels(self, channels: Iterable[str]) -> Wanted:
         """Deliver events of these channels: from the return on, all of them after the place returned.
 
         Blocks for ``2 * WAIT`` seconds at most; not while the store is known to be lost.
@@ -282,10 +303,10 @@ class Broker:
         """
         raise NotImplementedError
 
-    def drop(self, channel: str) -> None:
+    def unsubscribe_channel(self, channel: str) -> None:
         """Events of this channel need no longer be delivered. Returns at once."""
 
-    def hold(self, key: str, limit: int) -> bool:
+    def take_user_slot(self, key: str, limit: int) -> bool:
         """Take one of ``limit`` places that all processes share under this key, if one is free.
 
         Places of a process that died are free again, at the latest after ``HOLD_SECONDS``.
@@ -294,24 +315,24 @@ class Broker:
         """
         raise NotImplementedError
 
-    def release(self, key: str) -> None:
+    def release_user_slot(self, key: str) -> None:
         """Give a place of this process back. Never raises: what is not given back runs out."""
         raise NotImplementedError
 
-    def renew(self) -> None:
+    def renew_leases(self) -> None:
         """Say that this process lives and keeps its places; every ``HOLD_SECONDS / 3``. Never raises."""
 
     @property
-    def holder(self) -> str:
+    def process_name(self) -> str:
         """The name under which this process holds its places."""
         raise NotImplementedError
 
-    def show_oldest(self, key: str, since: float | None) -> None:
+    def announce_oldest_slot(self, key: str, since: float | None) -> None:
         """Show the others since when (Unix time) this process has the oldest of its places under this key; None: it
         has none. Never raises."""
         raise NotImplementedError
 
-    def oldest(self, key: str) -> str | None:
+    def find_oldest_slot_holder(self, key: str) -> str | None:
         """The holder, of those alive that hold places under this key, which showed the oldest; None: nobody holds one.
 
         Who has shown nothing comes first: nobody knows how old its places are.
@@ -320,14 +341,14 @@ class Broker:
         """
         raise NotImplementedError
 
-    def claim(self, key: str, seconds: float) -> bool:
+    def use_one_time_key(self, key: str, seconds: float) -> bool:
         """Whether this is the first claim to the key, over all processes, in these seconds (at least 1).
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
 
-    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+    def register_application(self, name: str, key: str, script_name: str = "") -> list[Application]:
         """Register this process as one of an application that uses the store, unless a rival's is registered.
 
         It counts for ``APPLICATION_LASTS`` seconds, and no longer once the broker is closed or its process is dead.
@@ -339,7 +360,7 @@ class Broker:
         """
         return []
 
-    def report(self, figures: dict[str, Any]) -> None:
+    def write_report(self, figures: dict[str, Any]) -> None:
         """Show these figures of this process to all others, in place of those before; every ``REPORT_SECONDS``.
 
         They are gone when the broker is closed or its process dies, at the latest after ``REPORT_LASTS`` seconds.
@@ -347,14 +368,14 @@ class Broker:
         """
         raise NotImplementedError
 
-    def reports(self) -> list[Report]:
+    def read_reports(self) -> list[Report]:
         """What all living processes reported last, in the order of their holders.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
 
-    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+    def announce_presence(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
         """Say how many streams this process has there now, in place of what it said before of the same; 0: none more.
 
         All that it ever said counts as long as it says something, be it of nothing, every ``lasts`` seconds; and no
@@ -366,14 +387,14 @@ class Broker:
         """
         raise NotImplementedError
 
-    def presence(self, channel: str) -> dict[str, int]:
+    def get_presence(self, channel: str) -> dict[str, int]:
         """Streams of this channel by user, over all processes; "" is nobody.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
         """
         raise NotImplementedError
 
-    def figures(self) -> dict[str, object]:
+    def get_figures(self) -> dict[str, object]:
         """What ``flask ssemux status`` shows of this broker.
 
         :raises BrokerUnavailable: the store did not answer in ``WAIT`` seconds.
@@ -381,7 +402,7 @@ class Broker:
         raise NotImplementedError
 
     @property
-    def waiting(self) -> int:
+    def waiting_calls(self) -> int:
         """Calls of this process that wait for the store's answer now, where the engine has such."""
         return 0
 

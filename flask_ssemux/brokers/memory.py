@@ -23,7 +23,7 @@ from .memory_history import MemoryHistory
 class MemoryBroker(Broker):
     """Keeps everything under one lock."""
 
-    shared = False
+    is_shared = False
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -38,14 +38,14 @@ class MemoryBroker(Broker):
         self._present_until = 0.0
         self._closed = False
 
-    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._changed:
             self._check_open()
             self._events.append(channel, body, latest, self._history, time.monotonic())
             self._changed.notify_all()
             return self._head()
 
-    def head(self) -> Cursor:
+    def get_newest_cursor(self) -> Cursor:
         with self._changed:
             self._check_open()
             return self._head()
@@ -62,13 +62,13 @@ class MemoryBroker(Broker):
                 parts[channel] = part._replace(is_missing=floor > after)
         return parts
 
-    def floors(self, channels: Iterable[str]) -> Floors:
+    def get_floors(self, channels: Iterable[str]) -> Floors:
         with self._changed:
             self._check_open()
             self._trim()
             return Floors(self._head(), {name: self._events.floor_of(name, self._history) for name in channels})
 
-    def listen(self, listener: Listener) -> Cursor:
+    def start_delivery(self, listener: Listener) -> Cursor:
         with self._changed:
             self._check_open()
             start = self._head()
@@ -76,14 +76,14 @@ class MemoryBroker(Broker):
         thread.start()
         return start
 
-    def want(self, channels: Iterable[str]) -> Wanted:
+    def subscribe_channels(self, channels: Iterable[str]) -> Wanted:
         with self._changed:
             self._check_open()
             self._trim()
             found = [record for name in set(channels) for record in self._events.latest_of(name, self._history)]
             return Wanted(self._events.sequence, sorted(found))
 
-    def hold(self, key: str, limit: int) -> bool:
+    def take_user_slot(self, key: str, limit: int) -> bool:
         with self._changed:
             self._check_open()
             taken = self._places.get(key, 0)
@@ -91,25 +91,25 @@ class MemoryBroker(Broker):
                 self._places[key] = taken + 1
             return taken < limit
 
-    def release(self, key: str) -> None:
+    def release_user_slot(self, key: str) -> None:
         with self._changed:
             left = self._places.pop(key, 0) - 1
             if left > 0:
                 self._places[key] = left
 
     @property
-    def holder(self) -> str:
+    def process_name(self) -> str:
         return self._holder
 
-    def show_oldest(self, key: str, since: float | None) -> None:
+    def announce_oldest_slot(self, key: str, since: float | None) -> None:
         pass  # there is no other process
 
-    def oldest(self, key: str) -> str | None:
+    def find_oldest_slot_holder(self, key: str) -> str | None:
         with self._changed:
             self._check_open()
             return self._holder if key in self._places else None
 
-    def claim(self, key: str, seconds: float) -> bool:
+    def use_one_time_key(self, key: str, seconds: float) -> bool:
         with self._changed:
             self._check_open()
             now = time.monotonic()
@@ -118,18 +118,18 @@ class MemoryBroker(Broker):
             self._claims.setdefault(key, now + seconds)
             return is_first
 
-    def report(self, figures: dict[str, Any]) -> None:
+    def write_report(self, figures: dict[str, Any]) -> None:
         with self._changed:
             if not self._closed:
                 self._report = [(self._holder, time.monotonic(), json.dumps(figures))]
 
-    def reports(self) -> list[Report]:
+    def read_reports(self) -> list[Report]:
         with self._changed:
             self._check_open()
             ages = [(holder, time.monotonic() - at, text) for holder, at, text in self._report]
         return base.living(row for row in ages if row[1] <= base.REPORT_LASTS)
 
-    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+    def announce_presence(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
         with self._changed:
             self._check_open()
             was_there = time.monotonic() < self._present_until
@@ -140,14 +140,14 @@ class MemoryBroker(Broker):
             self._present = {key: count for key, count in self._present.items() if count}
             return was_there
 
-    def presence(self, channel: str) -> dict[str, int]:
+    def get_presence(self, channel: str) -> dict[str, int]:
         with self._changed:
             self._check_open()
             if time.monotonic() >= self._present_until:
                 return {}
             return {user: count for (name, user), count in self._present.items() if name == channel}
 
-    def figures(self) -> dict[str, object]:
+    def get_figures(self) -> dict[str, object]:
         with self._changed:
             self._check_open()
             return {

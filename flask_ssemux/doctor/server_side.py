@@ -86,7 +86,7 @@ def _check_broker(service: ApplicationState) -> Check:
         return _check_missing_file(path)
     began = time.monotonic()
     try:
-        service._broker().head()
+        service._broker().history.get_newest_cursor()
     except BrokerError as error:
         text = "Until it can be reached, clients are told to come back later."
         return Check("broker", FAIL, "%s cannot be reached: %s" % (shown, error), (Advice(text),))

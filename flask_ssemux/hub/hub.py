@@ -256,7 +256,7 @@ class Hub:
         """Ask the broker for channels: those that must be asked for, and those that had better be."""
         try:
             asked = begin or new
-            return self.broker.want(asked) if asked else Wanted(0, [])
+            return self.broker.history.subscribe_channels(asked) if asked else Wanted(0, [])
         except BrokerUnavailable:
             if new:
                 raise
@@ -269,16 +269,16 @@ class Hub:
         if not isinstance(seen, Cursor):
             return "unknown"
         if seen.epoch == self._epoch and seen.sequence <= self._position:
-            return "history" if self.broker.is_void(seen) else ""
+            return "history" if self.broker.history.has_lost(seen) else ""
         # Another worker may have heard more than was delivered here; only the store knows what was given out.
-        head = self.broker.head()
+        head = self.broker.history.get_newest_cursor()
         if head.epoch != self._epoch:
             raise BrokerBehind("the history began anew, and this worker has yet to hear of it")
         if seen.epoch != head.epoch:
             return "epoch"
         if seen.sequence > head.sequence:
             return "future"
-        return "history" if self.broker.is_void(seen) else ""
+        return "history" if self.broker.history.has_lost(seen) else ""
 
     def _closed(self, stream: Stream) -> None:
         self._remove(stream)
@@ -296,7 +296,7 @@ class Hub:
                     del self._names[channel]
                     self._wanted.discard(channel)
                     self._latest.forget(channel)
-                    self.broker.drop(channel)
+                    self.broker.history.unsubscribe_channel(channel)
 
     def _readers(self, channel: str | None) -> Sequence[Stream]:
         """The streams of a channel; with None, all."""
@@ -317,7 +317,7 @@ class Hub:
                     lambda reason: self._survive(self._lost, reason),
                     lambda: self._survive(self._found),
                 )
-                self._epoch, self._position = self.broker.listen(told)
+                self._epoch, self._position = self.broker.history.start_delivery(told)
                 self.replay.begin_anew(self._epoch)
                 self._placed.set()
             if not self._has_orders:

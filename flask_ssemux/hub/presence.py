@@ -100,8 +100,8 @@ class PresenceTracker:
             told = [(key, max(0, self._streams.get(key, 0))) for key in keys]
             self._untold.clear()
         parts = [dict(told[start : start + TOGETHER]) for start in range(0, max(1, len(told)), TOGETHER)]
-        is_known = self._broker.present(parts[0], self._lasts, anew) or anew
+        is_known = self._broker.presence.announce_presence(parts[0], self._lasts, anew) or anew
         for part in parts[1:]:
             forks.sleep(0)  # others' turn
-            is_known = self._broker.present(part, self._lasts) and is_known
+            is_known = self._broker.presence.announce_presence(part, self._lasts) and is_known
         return is_known

@@ -153,7 +153,7 @@ class Replay:
         floors, now = self._floors, time.monotonic()
         asked = [name for name, places in ranges.items() if not _is_valid(floors.get(name), places.upto, now)]
         if asked:
-            head, found = self._broker.floors(asked)
+            head, found = self._broker.history.get_floors(asked)
             self._expect(head.epoch)
             floors.update((name, _Floor(floor, head.sequence, now)) for name, floor in found.items())
         return {name: floors[name] for name in ranges}
@@ -170,7 +170,7 @@ class Replay:
             else:
                 parts[name] = part
         if unread:
-            for name, part in self._broker.read_channels(unread, limit, size).items():
+            for name, part in self._broker.history.read_channels(unread, limit, size).items():
                 parts[name] = part = part._replace(records=self._frame(part.records))
                 if part.is_missing:
                     gone[name] = max(unread[name].after, gone.get(name, -1))

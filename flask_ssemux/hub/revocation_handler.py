@@ -64,7 +64,7 @@ class RevocationHandler:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        upto = max(upto, broker.want([CHANNEL, ROOM_CHANNEL]).place)
+        upto = max(upto, broker.history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).place)
         for record in _orders(broker, upto):
             attempt("an old order cannot be understood and is left out", self._note_old, record)
 
@@ -165,7 +165,7 @@ class RevocationHandler:
 
 def _orders(broker: Broker, upto: int) -> Iterator[Record]:
     """The orders that are kept, up to a place, oldest first."""
-    merge, is_whole = Merge(broker.read_channels, {CHANNEL: Range(0, upto)}), False
+    merge, is_whole = Merge(broker.history.read_channels, {CHANNEL: Range(0, upto)}), False
     while not is_whole:
         records, _, is_whole = merge.page(PAGE, PAGE_BYTES)
         yield from records

@@ -90,7 +90,7 @@ class Publishing(RevocationSender):
 
         :raises BrokerUnavailable: nobody can tell.
         """
-        return str(self._broker().head())
+        return str(self._broker().history.get_newest_cursor())
 
     def _at_commit(self) -> Publishing:
         """Who publishes then, when there may be no current application any more."""
@@ -101,7 +101,7 @@ class Publishing(RevocationSender):
         return (event or "message") if latest or self._keeps_latest(channel) else None
 
     def _append(self, channel: str, body: bytes, key: str | None) -> str:
-        cursor = self._store().append(channel, body, key)
+        cursor = self._store().history.append_event(channel, body, key)
         self._published += 1
         if self._published % RUN == 0:
             forks.sleep(0)
@@ -134,7 +134,7 @@ class Publisher(Publishing):
         self._is_closed = False
         self._inherited: list[Broker] = []
         self.max_event_bytes = max_event_bytes
-        if not self._opened.shared:
+        if not self._opened.is_shared:
             raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
         forks.follow(self)
 

@@ -128,4 +128,4 @@ class RevocationSender:
         if not isinstance(order.reason, str) or len(order.reason) > REASON_LENGTH:
             raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, order.reason))
         encode.comment(order.reason)
-        return str(self._store().append(CHANNEL, order.body()))
+        return str(self._store().history.append_event(CHANNEL, order.body()))

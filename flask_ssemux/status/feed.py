@@ -46,9 +46,11 @@ class StatusFeed:
         worker = self._worker
         own = worker.figures(worker.hub)
         try:
-            told = [report for report in worker.broker.reports() if report.figures.get("name") != own["name"]]
-            broker = {"is_reachable": True, **worker.broker.figures()}
-            worker.broker.report(own)  # so that other workers show the same figures at once
+            told = [
+                report for report in worker.broker.reports.read_reports() if report.figures.get("name") != own["name"]
+            ]
+            broker = {"is_reachable": True, **worker.broker.get_figures()}
+            worker.broker.reports.write_report(own)  # so that other workers show the same figures at once
         except BrokerError as error:
             told, broker = [], {"is_reachable": False, "trouble": str(error)}
         told.append(Report(own["name"], 0.0, own))

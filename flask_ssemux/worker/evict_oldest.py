@@ -98,15 +98,15 @@ class OldestEviction:
 
         :raises BrokerUnavailable: nobody can tell which it is, or the order was not accepted.
         """
-        holder = self._broker.oldest(encode.user_channel(user_id))
+        holder = self._broker.leases.find_oldest_slot_holder(encode.user_channel(user_id))
         if holder is not None:
-            self._broker.append(ROOM_CHANNEL, Revocation(user_id, None, True, REASON, holder).body())
+            self._broker.history.append_event(ROOM_CHANNEL, Revocation(user_id, None, True, REASON, holder).body())
 
     def replace(self, order: Revocation) -> None:
         """Carry such an order out, if it is for this process; whoever it is for, it was the user's turn."""
         if order.user is not None:
             self._turns.take(order.user, time.monotonic())
-        if order.holder != self._broker.holder or order.user is None:
+        if order.holder != self._broker.process_name or order.user is None:
             return
         with self._lock:
             oldest = next(iter(self._of.get(order.user, ())), None)
@@ -129,7 +129,7 @@ class OldestEviction:
         with self._telling:  # the last to tell tells what is so
             with self._lock:
                 since = next(iter(self._of.get(user_id, {}).values()), None)
-            self._broker.show_oldest(encode.user_channel(user_id), since)
+            self._broker.leases.announce_oldest_slot(encode.user_channel(user_id), since)
 
 
 def _wait(take: Callable[[], bool], seconds: float) -> bool:

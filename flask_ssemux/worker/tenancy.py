@@ -206,7 +206,7 @@ class Tenancy:
 
     def _register(self) -> str:
         key, script_name = _fingerprint(self._app), self._script_name()
-        others = self._broker().enroll(self._app.name, key, script_name)
+        others = self._broker().reports.register_application(self._app.name, key, script_name)
         rival = next((other for other in others if other.is_rival(self._app.name, script_name)), None)
         if rival is not None:
             where = ", at %s" % rival.script_name if rival.script_name else ""

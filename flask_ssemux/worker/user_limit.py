@@ -21,8 +21,8 @@ class UserLimit:
 
         :raises BrokerUnavailable: nobody can tell.
         """
-        return user_id is None or self._broker.hold(encode.user_channel(user_id), self.limit)
+        return user_id is None or self._broker.leases.take_user_slot(encode.user_channel(user_id), self.limit)
 
     def leave(self, user_id: str | None) -> None:
         if user_id is not None:
-            self._broker.release(encode.user_channel(user_id))
+            self._broker.leases.release_user_slot(encode.user_channel(user_id))

@@ -114,7 +114,7 @@ class Worker:
         options = self.options
         history = History(options.history_seconds, options.history_events, options.history_bytes)
         made = open_broker(options.broker, history, self.folder, options.namespace)
-        if self._was_heard and not made.shared:
+        if self._was_heard and not made.is_shared:
             raise ConfigurationError(
                 "SSEMUX_BROKER=%r stays in one process, and this one was forked from the process that has the streams: "
                 "nobody would read what is published here; publish from the parent, or use 'sqlite:' (the default)"
@@ -389,7 +389,7 @@ class Worker:
     # In threads of their own: a store that is busy must not hold up a heartbeat.
 
     def _renew_places(self) -> None:
-        run_in_background("ssemux-places", self.broker.renew)
+        run_in_background("ssemux-places", self.broker.leases.renew_leases)
         run_in_background("ssemux-store", self._keep_store)
 
     def _keep_store(self) -> None:
@@ -407,7 +407,7 @@ class Worker:
             run_in_background("ssemux-report", self._tell, hub)
 
     def _tell(self, hub: Hub) -> None:
-        hub.broker.report(self.figures(hub))  # not this process's: a fork may come in between
+        hub.broker.reports.write_report(self.figures(hub))  # not this process's: a fork may come in between
 
     def figures(self, hub: Hub) -> dict[str, Any]:
         """What this process says of itself to the others, for ``status/``. Lets others run meanwhile."""
@@ -432,7 +432,7 @@ class Worker:
             "refused_why": self._refused.counts,
             "recheck_failed": self.recheck.failed if self.recheck is not None else 0,
             "published": self.published(),
-            "waiting": self.broker.waiting,
+            "waiting": self.broker.waiting_calls,
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
             "memory": memory(),

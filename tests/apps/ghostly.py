@@ -108,7 +108,7 @@ def create_app():
     @app.route("/figures")
     def figures():
         process = app.extensions["ssemux"].worker
-        held = process.broker.figures()["held"]
+        held = process.broker.get_figures()["held"]
         return jsonify(streams=process.held, held=held, presence=flask_ssemux.presence("*"))
 
     @app.route("/disconnect")

@@ -36,7 +36,7 @@ def create_app() -> Flask:
             memory=memory(),
             files=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),
-            held=process.broker.figures()["held"],
+            held=process.broker.get_figures()["held"],
         )
 
     @app.route("/burst", methods=["POST"])
@@ -93,13 +93,13 @@ def memory():
 def reads(broker):
     """How often the broker was asked for history, since this was asked for the first time."""
     if not hasattr(broker, "reads"):
-        broker.reads, read = 0, broker.read
+        broker.reads, read = 0, broker.history.read_events
 
         def counted(*question):
             broker.reads += 1
             return read(*question)
 
-        broker.read = counted
+        broker.history.read_events = counted
     return broker.reads
 
 

@@ -25,7 +25,7 @@ def create_app():
             flask_ssemux.broadcast("%s told" % name)
             flask_ssemux.disconnect("nobody")
             flask_ssemux.revoke("nobody", "room:1")
-            service.worker.broker.reports()
+            service.worker.broker.reports.read_reports()
             return flask_ssemux.cursor()
 
     @app.route("/compute/<how>/<name>")

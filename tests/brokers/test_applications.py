@@ -25,70 +25,73 @@ def names(others):
 
 def test_processes_of_one_application_find_each_other(make_shared):
     first, second = make_shared(), make_shared()
-    assert first.enroll("shop", "a1b2c3") == []
-    assert names(second.enroll("shop", "")) == [("shop", "a1b2c3", "")]
-    assert names(first.enroll("shop", "d4e5f6")) == [("shop", "", "")]
-    assert names(second.enroll("shop", "")) == [("shop", "d4e5f6", "")]
+    assert first.reports.register_application("shop", "a1b2c3") == []
+    assert names(second.reports.register_application("shop", "")) == [("shop", "a1b2c3", "")]
+    assert names(first.reports.register_application("shop", "d4e5f6")) == [("shop", "", "")]
+    assert names(second.reports.register_application("shop", "")) == [("shop", "d4e5f6", "")]
 
 
 def test_the_first_application_stays_and_another_is_not_registered(make_shared):
     first, second = make_shared(), make_shared()
-    first.enroll("shop", "")
+    first.reports.register_application("shop", "")
     for _ in range(2):
-        assert names(second.enroll("a shop\tof ümlauts", "")) == [("shop", "", "")]
-        assert first.enroll("shop", "") == []
+        assert names(second.reports.register_application("a shop\tof ümlauts", "")) == [("shop", "", "")]
+        assert first.reports.register_application("shop", "") == []
     first.close()
-    assert second.enroll("office", "") == []
+    assert second.reports.register_application("office", "") == []
 
 
 def test_one_name_that_is_mounted_in_two_places_is_two_applications(make_shared):
     first, second, anywhere = make_shared(), make_shared(), make_shared()
-    assert first.enroll("app", "", "/shop") == []
-    assert names(anywhere.enroll("app", "")) == [("app", "", "/shop")]
-    assert sorted(names(second.enroll("app", "", "/office"))) == [("app", "", ""), ("app", "", "/shop")]
-    assert names(first.enroll("app", "", "/shop")) == [("app", "", "")]
+    assert first.reports.register_application("app", "", "/shop") == []
+    assert names(anywhere.reports.register_application("app", "")) == [("app", "", "/shop")]
+    assert sorted(names(second.reports.register_application("app", "", "/office"))) == [
+        ("app", "", ""),
+        ("app", "", "/shop"),
+    ]
+    assert names(first.reports.register_application("app", "", "/shop")) == [("app", "", "")]
 
 
 def test_one_application_may_be_imported_by_two_names(make_shared):
     first, second, third = make_shared(), make_shared(), make_shared()
-    first.enroll("services.shop", "")
-    second.enroll("shop", "")
-    assert names(second.enroll("shop", "")) == [("services.shop", "", "")]
-    third.enroll("workshop", "")
-    assert names(first.enroll("services.shop", "")) == [("shop", "", "")]
+    first.reports.register_application("services.shop", "")
+    second.reports.register_application("shop", "")
+    assert names(second.reports.register_application("shop", "")) == [("services.shop", "", "")]
+    third.reports.register_application("workshop", "")
+    assert names(first.reports.register_application("services.shop", "")) == [("shop", "", "")]
 
 
 def test_a_registration_that_is_not_renewed_ends(make_shared, travel):
     first, second = make_shared(), make_shared()
-    first.enroll("shop", "")
+    first.reports.register_application("shop", "")
     travel(first, APPLICATION_LASTS - 5)
-    assert names(second.enroll("office", "")) == [("shop", "", "")]
+    assert names(second.reports.register_application("office", "")) == [("shop", "", "")]
     travel(first, 10)
-    assert second.enroll("office", "") == []
+    assert second.reports.register_application("office", "") == []
 
 
 def test_a_process_that_died_does_not_hold_the_store(make_shared, shared_url):
     subprocess.run([sys.executable, "-c", ENROLL, shared_url], check=True)
     broker = make_shared()
-    assert broker.enroll("shop", "") == []
-    assert make_shared().enroll("shop", "")
+    assert broker.reports.register_application("shop", "") == []
+    assert make_shared().reports.register_application("shop", "")
 
 
 def test_a_file_from_before_there_was_a_register_takes_it(sqlite, sqlite_url):
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     with sqlite3.connect(sqlite_url[len("sqlite:///") :]) as file:
         file.execute("DROP TABLE applications")
     file.close()
-    assert sqlite().enroll("shop", "") == []
+    assert sqlite().reports.register_application("shop", "") == []
 
 
 def test_a_server_that_takes_no_writes_answers(redis_server):
     url = "redis://127.0.0.1:%d/0" % redis_server.port
     broker, other = open_broker(url), open_broker(url)
-    broker.enroll("shop", "")
+    broker.reports.register_application("shop", "")
     redis_server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert names(other.enroll("office", "")) == [("shop", "", "")]
-    assert broker.enroll("shop", "") == []
+    assert names(other.reports.register_application("office", "")) == [("shop", "", "")]
+    assert broker.reports.register_application("shop", "") == []
     broker.close()
     other.close()
 
@@ -104,20 +107,20 @@ def pair(make_shared, shared_url, opened):
 
 def test_namespaces_share_nothing(pair, make_shared, ear):
     shop, office = pair
-    office.listen(ear.listener)
-    office.want(["a"])
-    cursor = shop.append("a", b"data: 1\n\n")
-    assert (shop.head(), office.head().sequence) == (cursor, 0)
-    assert office.head().epoch != cursor.epoch
-    assert office.read(["a"], 0, cursor.sequence, 10).records == []
-    assert shop.hold("user:1", 1) and office.hold("user:1", 1)
-    assert shop.claim("ticket", 30) and office.claim("ticket", 30)
-    shop.report({"pid": 1})
-    assert (len(shop.reports()), office.reports()) == (1, [])
-    shop.present({("a", "7"): 1}, 30)
-    assert (shop.presence("a"), office.presence("a")) == ({"7": 1}, {})
-    assert make_shared().head().sequence == 0
-    office.append("a", b"data: 2\n\n")
+    office.history.start_delivery(ear.listener)
+    office.history.subscribe_channels(["a"])
+    cursor = shop.history.append_event("a", b"data: 1\n\n")
+    assert (shop.history.get_newest_cursor(), office.history.get_newest_cursor().sequence) == (cursor, 0)
+    assert office.history.get_newest_cursor().epoch != cursor.epoch
+    assert office.history.read_events(["a"], 0, cursor.sequence, 10).records == []
+    assert shop.leases.take_user_slot("user:1", 1) and office.leases.take_user_slot("user:1", 1)
+    assert shop.one_time_keys.use_one_time_key("ticket", 30) and office.one_time_keys.use_one_time_key("ticket", 30)
+    shop.reports.write_report({"pid": 1})
+    assert (len(shop.reports.read_reports()), office.reports.read_reports()) == (1, [])
+    shop.presence.announce_presence({("a", "7"): 1}, 30)
+    assert (shop.presence.get_presence("a"), office.presence.get_presence("a")) == ({"7": 1}, {})
+    assert make_shared().history.get_newest_cursor().sequence == 0
+    office.history.append_event("a", b"data: 2\n\n")
     ear.wait(1)
     assert [record.body for record in ear.records] == [b"data: 2\n\n"]
 
@@ -125,5 +128,5 @@ def test_namespaces_share_nothing(pair, make_shared, ear):
 def test_one_namespace_is_one_store(pair, shared_url, opened):
     again = open_broker(shared_url, namespace="shop")
     opened(again)
-    assert pair[0].append("a", b"x") == again.head()
-    assert pair[0].store == again.store != pair[1].store
+    assert pair[0].history.append_event("a", b"x") == again.history.get_newest_cursor()
+    assert pair[0].store_name == again.store_name != pair[1].store_name

@@ -17,25 +17,25 @@ ALL = 10**9
 
 
 def fill(broker, channels):
-    return [broker.append(channel, b"body %d" % index) for index, channel in enumerate(channels)]
+    return [broker.history.append_event(channel, b"body %d" % index) for index, channel in enumerate(channels)]
 
 
 # -- order -------------------------------------------------------------------
 
 
 def test_the_head_is_zero_before_the_first_event(broker):
-    assert broker.head().sequence == 0
+    assert broker.history.get_newest_cursor().sequence == 0
 
 
 def test_one_sequence_for_all_channels(broker):
     cursors = fill(broker, ["a", "b", "a", "c"])
     assert [cursor.sequence for cursor in cursors] == [1, 2, 3, 4]
-    assert {cursor.epoch for cursor in cursors} == {broker.head().epoch}
-    assert broker.head() == cursors[-1]
+    assert {cursor.epoch for cursor in cursors} == {broker.history.get_newest_cursor().epoch}
+    assert broker.history.get_newest_cursor() == cursors[-1]
 
 
 def test_cursors_can_be_parsed_back(broker):
-    cursor = broker.append("a", b"x")
+    cursor = broker.history.append_event("a", b"x")
     assert Cursor.parse(str(cursor)) == cursor
 
 
@@ -54,7 +54,7 @@ def test_threads_that_append_at_once_get_each_number_once(broker):
 
 def test_reads_the_channels_that_are_asked_for_in_order(broker):
     fill(broker, ["a", "b", "c", "a", "b"])
-    page = broker.read(["b", "a"], 0, ALL, 100)
+    page = broker.history.read_events(["b", "a"], 0, ALL, 100)
     assert page.records == [
         Record(1, "a", b"body 0"),
         Record(2, "b", b"body 1"),
@@ -70,24 +70,24 @@ def test_reads_the_channels_that_are_asked_for_in_order(broker):
 )
 def test_reads_a_range(broker, after, upto, limit, expected):
     fill(broker, ["a", "b", "a", "b", "a"])
-    page = broker.read(["a", "b"], after, upto, limit)
+    page = broker.history.read_events(["a", "b"], after, upto, limit)
     assert [record.sequence for record in page.records] == expected
 
 
 def test_a_channel_without_events_has_nothing_and_misses_nothing(broker):
     fill(broker, ["a"])
-    assert broker.read(["never"], 0, ALL, 10) == ([], [], True)
+    assert broker.history.read_events(["never"], 0, ALL, 10) == ([], [], True)
 
 
 def test_bodies_are_kept_to_the_byte(broker):
     body = bytes(range(256)) * 40
-    broker.append("é:\U0001f600", body)
-    assert broker.read(["é:\U0001f600"], 0, ALL, 10).records == [Record(1, "é:\U0001f600", body)]
+    broker.history.append_event("é:\U0001f600", body)
+    assert broker.history.read_events(["é:\U0001f600"], 0, ALL, 10).records == [Record(1, "é:\U0001f600", body)]
 
 
 def test_each_channel_is_read_from_its_own_place(broker):
     fill(broker, ["a", "b"] * 10)
-    parts = broker.read_channels({"a": Range(4, 20), "b": Range(13, 17), "never": Range(0, 20)}, 3, 10**6)
+    parts = broker.history.read_channels({"a": Range(4, 20), "b": Range(13, 17), "never": Range(0, 20)}, 3, 10**6)
     found = {name: [record.sequence for record in part.records] for name, part in parts.items()}
     assert found == {"a": [5, 7, 9], "b": [14, 16], "never": []}
     assert parts["a"].upto in (9, 10) and (parts["b"].upto, parts["never"].upto) == (17, 20)
@@ -97,12 +97,12 @@ def test_each_channel_is_read_from_its_own_place(broker):
 def test_reading_costs_what_it_gives(broker):
     """Bytes are bounded over all channels: the first has one event at least; of the others, the next place is told."""
     for number in range(30):
-        broker.append("abc"[number % 3], b"%02d" % number + b"x" * 100_000)
+        broker.history.append_event("abc"[number % 3], b"%02d" % number + b"x" * 100_000)
     ranges = {"b": Range(4, 30), "c": Range(0, 30), "a": Range(9, 30), "never": Range(0, 30)}
-    parts = broker.read_channels(ranges, 100, 250_000)
+    parts = broker.history.read_channels(ranges, 100, 250_000)
     assert [r.sequence for r in parts["b"].records] == [5, 8, 11] and parts["b"].upto in (11, 13)
     assert [(part.records, part.upto) for part in list(parts.values())[1:]] == [([], 2), ([], 9), ([], 30)]
-    parts = broker.read_channels(ranges, 100, 1)
+    parts = broker.history.read_channels(ranges, 100, 1)
     assert [len(part.records) for part in parts.values()] == [1, 0, 0, 0]
 
 
@@ -111,12 +111,13 @@ def test_a_merge_gives_all_in_order_once_and_reads_nothing_twice(broker, limit, 
     chance, asked = random.Random(limit), []
     names = ["c%d" % number for number in range(30)]
     cursors = [
-        broker.append(chance.choice(names[: 1 + number // 10]), b"x" * chance.randrange(60)) for number in range(400)
+        broker.history.append_event(chance.choice(names[: 1 + number // 10]), b"x" * chance.randrange(60))
+        for number in range(400)
     ]
     top = cursors[-1].sequence
 
     def fetch(*question):
-        parts = broker.read_channels(*question)
+        parts = broker.history.read_channels(*question)
         asked.extend(record.sequence for part in parts.values() for record in part.records)
         return parts
 
@@ -130,12 +131,12 @@ def test_a_merge_gives_all_in_order_once_and_reads_nothing_twice(broker, limit, 
 
 def test_floors_say_what_is_over_a_limit(make):
     broker = make(events=10)
-    assert broker.floors(["a"]) == (broker.head(), {"a": 0})
+    assert broker.history.get_floors(["a"]) == (broker.history.get_newest_cursor(), {"a": 0})
     fill(broker, ["quiet"] + ["busy"] * 100)
-    head, floors = broker.floors(["quiet", "busy", "never"])
-    assert head == broker.head() and floors["quiet"] == floors["never"] == 0
-    assert broker.read(["busy"], floors["busy"], ALL, 100).missing == []
-    assert broker.read(["busy"], floors["busy"] - 1, ALL, 100).missing == ["busy"]
+    head, floors = broker.history.get_floors(["quiet", "busy", "never"])
+    assert head == broker.history.get_newest_cursor() and floors["quiet"] == floors["never"] == 0
+    assert broker.history.read_events(["busy"], floors["busy"], ALL, 100).missing == []
+    assert broker.history.read_events(["busy"], floors["busy"] - 1, ALL, 100).missing == ["busy"]
 
 
 # -- trimming ----------------------------------------------------------------
@@ -144,7 +145,7 @@ def test_floors_say_what_is_over_a_limit(make):
 def test_trims_each_channel_by_count_and_says_what_is_missing(make):
     broker = make(events=10)
     fill(broker, ["quiet"] + ["busy"] * 100)
-    page = broker.read(["quiet", "busy"], 0, ALL, 1000)
+    page = broker.history.read_events(["quiet", "busy"], 0, ALL, 1000)
     kept = [record.sequence for record in page.records if record.channel == "busy"]
     assert 10 <= len(kept) <= 11 and kept[-1] == 101
     assert page.missing == ["busy"]
@@ -154,7 +155,7 @@ def test_trims_each_channel_by_count_and_says_what_is_missing(make):
 def test_a_cursor_within_what_is_kept_misses_nothing(make):
     broker = make(events=10)
     fill(broker, ["busy"] * 100)
-    assert broker.read(["busy"], 95, ALL, 100).missing == []
+    assert broker.history.read_events(["busy"], 95, ALL, 100).missing == []
 
 
 def test_trims_by_age_and_remembers_it(make, travel):
@@ -162,17 +163,17 @@ def test_trims_by_age_and_remembers_it(make, travel):
     fill(broker, ["old", "old", "old"])
     travel(broker, 2000.0)
     fill(broker, ["new"])
-    page = broker.read(["old", "new"], 0, ALL, 100)
+    page = broker.history.read_events(["old", "new"], 0, ALL, 100)
     assert [record.channel for record in page.records] == ["new"]
     assert page.missing == ["old"]
-    assert broker.read(["old"], 3, ALL, 100).missing == []
-    assert broker.head().sequence == 4
+    assert broker.history.read_events(["old"], 3, ALL, 100).missing == []
+    assert broker.history.get_newest_cursor().sequence == 4
 
 
 def test_the_newest_event_is_kept_however_short_the_history(make):
     broker = make(seconds=0.0)
     fill(broker, ["a", "a", "a"])
-    assert broker.read(["a"], 2, ALL, 10).records == [Record(3, "a", b"body 2")]
+    assert broker.history.read_events(["a"], 2, ALL, 10).records == [Record(3, "a", b"body 2")]
 
 
 # -- delivery ----------------------------------------------------------------
@@ -180,8 +181,8 @@ def test_the_newest_event_is_kept_however_short_the_history(make):
 
 def test_delivers_what_is_appended_after_listening_in_order_and_once(broker, ear):
     fill(broker, ["before"])
-    assert broker.listen(ear.listener).sequence == 1
-    broker.want(["a", "b"])
+    assert broker.history.start_delivery(ear.listener).sequence == 1
+    broker.history.subscribe_channels(["a", "b"])
     fill(broker, ["a", "b"] * 400)
     ear.wait(800)
     assert ear.sequences == list(range(2, 802))
@@ -189,8 +190,8 @@ def test_delivers_what_is_appended_after_listening_in_order_and_once(broker, ear
 
 
 def test_delivers_with_many_publishers_at_once(broker, ear):
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     threads = [threading.Thread(target=fill, args=(broker, ["a"] * 100)) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -202,8 +203,8 @@ def test_delivers_with_many_publishers_at_once(broker, ear):
 
 def test_a_listener_that_raises_does_not_stop_delivery(broker, ear, caplog):
     failing = ear.listener._replace(deliver=lambda records: ear.records.extend(records) or 1 / 0)
-    broker.listen(failing)
-    broker.want(["a"])
+    broker.history.start_delivery(failing)
+    broker.history.subscribe_channels(["a"])
     fill(broker, ["a"])
     ear.wait(1)
     fill(broker, ["a"])
@@ -218,8 +219,8 @@ def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear, mon
     broker = make_tailing(events=10)
     holds, held = threading.Event(), threading.Event()
     slow = ear.listener._replace(deliver=lambda records: (holds.set(), held.wait(10), ear.records.extend(records)))
-    broker.listen(slow)
-    broker.want(["a"])
+    broker.history.start_delivery(slow)
+    broker.history.subscribe_channels(["a"])
     fill(broker, ["a"])
     assert holds.wait(10)
     fill(broker, ["a"] * 1000)
@@ -233,63 +234,70 @@ def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear, mon
 
 
 def test_places_are_limited_and_come_back(broker):
-    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
-    assert broker.hold("user:2", 2)
-    broker.release("user:1")
-    assert broker.hold("user:1", 2)
-    assert not broker.hold("user:1", 2)
+    assert [broker.leases.take_user_slot("user:1", 2) for _ in range(3)] == [True, True, False]
+    assert broker.leases.take_user_slot("user:2", 2)
+    broker.leases.release_user_slot("user:1")
+    assert broker.leases.take_user_slot("user:1", 2)
+    assert not broker.leases.take_user_slot("user:1", 2)
 
 
 def test_releasing_what_was_not_held_is_harmless(broker):
-    broker.release("user:1")
-    assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
+    broker.leases.release_user_slot("user:1")
+    assert [broker.leases.take_user_slot("user:1", 1), broker.leases.take_user_slot("user:1", 1)] == [True, False]
 
 
 def test_the_oldest_is_whoever_holds_places(broker):
-    assert broker.oldest("user:1") is None
-    broker.show_oldest("user:1", 1000.0)
-    assert broker.oldest("user:1") is None  # it holds none
-    broker.hold("user:1", 5)
-    assert broker.oldest("user:1") == broker.holder and broker.oldest("user:2") is None
-    broker.show_oldest("user:1", None)
-    assert broker.oldest("user:1") == broker.holder
-    broker.release("user:1")
-    until(lambda: broker.oldest("user:1") is None, 5, "it is still held")
+    assert broker.leases.find_oldest_slot_holder("user:1") is None
+    broker.leases.announce_oldest_slot("user:1", 1000.0)
+    assert broker.leases.find_oldest_slot_holder("user:1") is None  # it holds none
+    broker.leases.take_user_slot("user:1", 5)
+    assert (
+        broker.leases.find_oldest_slot_holder("user:1") == broker.process_name
+        and broker.leases.find_oldest_slot_holder("user:2") is None
+    )
+    broker.leases.announce_oldest_slot("user:1", None)
+    assert broker.leases.find_oldest_slot_holder("user:1") == broker.process_name
+    broker.leases.release_user_slot("user:1")
+    until(lambda: broker.leases.find_oldest_slot_holder("user:1") is None, 5, "it is still held")
 
 
 def test_what_was_claimed_is_claimed_until_its_time_is_over(broker, travel):
-    assert [broker.claim(key, 30) for key in ("ticket:a", "ticket:a", "ticket:b")] == [True, False, True]
+    assert [broker.one_time_keys.use_one_time_key(key, 30) for key in ("ticket:a", "ticket:a", "ticket:b")] == [
+        True,
+        False,
+        True,
+    ]
     travel(broker, 20)
-    assert not broker.claim("ticket:a", 30)
+    assert not broker.one_time_keys.use_one_time_key("ticket:a", 30)
     travel(broker, 20)
-    assert broker.claim("ticket:a", 30)
+    assert broker.one_time_keys.use_one_time_key("ticket:a", 30)
 
 
 def test_only_one_of_many_threads_claims_it(broker):
     with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(lambda _: broker.claim("ticket:a", 30), range(64))) == 1
+        assert sum(pool.map(lambda _: broker.one_time_keys.use_one_time_key("ticket:a", 30), range(64))) == 1
 
 
 # -- reports -----------------------------------------------------------------
 
 
 def test_what_a_process_reported_last_is_shown(broker):
-    assert broker.reports() == []
-    broker.report({"streams": 1})
-    broker.report({"streams": 2, "host": "käfig\n", "more": [None, 1.5, {"a": "b c"}]})
-    (report,) = broker.reports()
+    assert broker.reports.read_reports() == []
+    broker.reports.write_report({"streams": 1})
+    broker.reports.write_report({"streams": 2, "host": "käfig\n", "more": [None, 1.5, {"a": "b c"}]})
+    (report,) = broker.reports.read_reports()
     assert report.figures == {"streams": 2, "host": "käfig\n", "more": [None, 1.5, {"a": "b c"}]}
     assert 0 <= report.age < 5
 
 
 def test_a_report_that_is_not_made_anew_runs_out(broker, travel):
-    broker.report({"streams": 1})
+    broker.reports.write_report({"streams": 1})
     travel(broker, 20)
-    assert [round(report.age, -1) for report in broker.reports()] == [20]
+    assert [round(report.age, -1) for report in broker.reports.read_reports()] == [20]
     travel(broker, 20)
-    assert broker.reports() == []
-    broker.report({"streams": 2})
-    assert [report.figures for report in broker.reports()] == [{"streams": 2}]
+    assert broker.reports.read_reports() == []
+    broker.reports.write_report({"streams": 2})
+    assert [report.figures for report in broker.reports.read_reports()] == [{"streams": 2}]
 
 
 # -- the end -----------------------------------------------------------------
@@ -297,29 +305,29 @@ def test_a_report_that_is_not_made_anew_runs_out(broker, travel):
 
 def test_figures_tell_what_is_kept(broker):
     fill(broker, ["a", "b"])
-    broker.hold("user:1", 5)
-    figures = broker.figures()
+    broker.leases.take_user_slot("user:1", 5)
+    figures = broker.get_figures()
     assert (figures["events"], figures["channels"], figures["held"]) == (2, 2, 1)
-    assert figures["cursor"] == str(broker.head())
+    assert figures["cursor"] == str(broker.history.get_newest_cursor())
 
 
 def test_after_close_everything_raises_and_closing_again_does_not(broker):
-    broker.head()
+    broker.history.get_newest_cursor()
     broker.close()
     broker.close()
     for call in (
-        broker.head,
-        lambda: broker.append("a", b""),
-        lambda: broker.read(["a"], 0, 1, 1),
-        lambda: broker.floors(["a"]),
+        broker.history.get_newest_cursor,
+        lambda: broker.history.append_event("a", b""),
+        lambda: broker.history.read_events(["a"], 0, 1, 1),
+        lambda: broker.history.get_floors(["a"]),
     ):
         with pytest.raises(BrokerClosed):
             call()
     with pytest.raises(BrokerClosed):
-        broker.reports()
+        broker.reports.read_reports()
     with pytest.raises(BrokerClosed):
-        broker.oldest("a")
-    broker.release("a")
-    broker.show_oldest("a", 1.0)
-    broker.renew()
-    broker.report({})
+        broker.leases.find_oldest_slot_holder("a")
+    broker.leases.release_user_slot("a")
+    broker.leases.announce_oldest_slot("a", 1.0)
+    broker.leases.renew_leases()
+    broker.reports.write_report({})

@@ -37,7 +37,7 @@ def all_of(mode):
 
 
 def test_a_new_file(sqlite, path):
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     assert modes(path) == all_of(0o600)
 
 
@@ -46,14 +46,14 @@ def test_a_new_file(sqlite, path):
 )
 def test_a_file_that_was_there_before(sqlite, path, before, after):
     os.close(os.open(path, os.O_CREAT, before))
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     assert modes(path) == all_of(after)
 
 
 def test_a_file_that_is_shared_with_a_group_whatever_the_umask(sqlite, path):
     os.close(os.open(path, os.O_CREAT, 0o660))
     os.umask(0o077)
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     assert modes(path) == all_of(0o660)
 
 
@@ -62,7 +62,7 @@ def test_a_database_of_another_program_keeps_its_mode(sqlite, path):
         other.execute("CREATE TABLE users (name TEXT)")
     os.chmod(path, 0o664)
     with pytest.raises(BrokerUnavailable, match="is a database of something else"):
-        sqlite().append("a", b"x")
+        sqlite().history.append_event("a", b"x")
     assert modes(path)[""] == 0o664
 
 
@@ -70,7 +70,7 @@ def test_a_log_that_was_left_by_a_crash(sqlite, sqlite_url, path):
     killed_while_appending(sqlite_url)
     for suffix in all_of(0):
         os.chmod(path + suffix, 0o666)
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     assert modes(path) == all_of(0o600)
 
 
@@ -79,9 +79,9 @@ def test_a_link_to_a_file_that_is_not_there_yet(sqlite, path, tmp_path):
     target = str(tmp_path / "elsewhere" / "real.sqlite3")
     os.symlink(target, path)
     broker = sqlite()
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     assert modes(target) == all_of(0o600) and modes(path) == {"": 0o600}
-    assert broker.figures()["bytes"] > os.path.getsize(target)  # with the log beside it
+    assert broker.get_figures()["bytes"] > os.path.getsize(target)  # with the log beside it
 
 
 def test_a_file_of_another_user_that_everyone_reads_is_told(sqlite, path, caplog, monkeypatch):
@@ -91,6 +91,6 @@ def test_a_file_of_another_user_that_everyone_reads_is_told(sqlite, path, caplog
         raise PermissionError("not yours")
 
     monkeypatch.setattr(os, "chmod", refused)  # we may be root, who may do this to any file
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     assert "has mode 666: every user of this machine reads the events in it" in caplog.text
     assert "chmod 600 " + path in caplog.text

@@ -34,7 +34,7 @@ def fill(broker, size, most=100_000):
     """Append until the disk is full; how many were accepted, and what was said."""
     for number in range(most):
         try:
-            broker.append("c%d" % (number % 7), b"x" * size)
+            broker.history.append_event("c%d" % (number % 7), b"x" * size)
         except BrokerUnavailable as error:
             return number, str(error)
     return most, ""
@@ -49,8 +49,10 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
     accepted, said = fill(broker, size)
     assert accepted > 6_000_000 / size * 0.8
     assert "is full, and no event is over a limit of the history; make room on the disk, or lower" in said
-    assert fill(broker, size)[0] == 0 and len(broker.read(["c0"], 0, ALL, 2).records) == 2
-    assert broker.hold("user:1", 5) and broker.claim("ticket:1", 30.0)  # what changes little has room
+    assert fill(broker, size)[0] == 0 and len(broker.history.read_events(["c0"], 0, ALL, 2).records) == 2
+    assert broker.leases.take_user_slot("user:1", 5) and broker.one_time_keys.use_one_time_key(
+        "ticket:1", 30.0
+    )  # what changes little has room
     for _ in range(3):
         clock[0] += 70.0
         assert fill(broker, size)[0] > accepted * 0.8
@@ -67,7 +69,7 @@ def test_several_processes_that_publish_do_not_use_up_the_room_that_one_gave_bac
     brokers = [open_broker("sqlite:///%s/x.sqlite3" % disk, History(seconds=60.0)) for _ in range(3)]
     for broker in brokers:
         opened(broker)
-        broker.append("a", b"x")
+        broker.history.append_event("a", b"x")
     accepted = sum(fill(broker, 9000)[0] for broker in brokers)
     assert accepted > 400
     for _ in range(2):
@@ -81,7 +83,9 @@ def test_a_limit_of_bytes_keeps_a_small_disk_from_filling(disk, opened, size):
     broker = open_broker("sqlite:///%s/x.sqlite3" % disk, History(size=1024**2))
     opened(broker)
     assert fill(broker, size, 40_000_000 // size) == (40_000_000 // size, "")
-    kept = sum(len(record.body) for record in broker.read(["c%d" % n for n in range(7)], 0, ALL, 1000).records)
+    kept = sum(
+        len(record.body) for record in broker.history.read_events(["c%d" % n for n in range(7)], 0, ALL, 1000).records
+    )
     assert 1024**2 - size <= kept <= 1024**2
 
 
@@ -108,7 +112,7 @@ def test_a_process_that_was_killed_on_a_full_disk(disk, opened):
     writer = process(
         "import sys; from flask_ssemux.brokers import History, open_broker\n"
         "broker = open_broker(sys.argv[1], History(seconds=0.5))\n"
-        "try:\n    while True: broker.append('a', b'x' * 9000)\n"
+        "try:\n    while True: broker.history.append_event('a', b'x' * 9000)\n"
         "except Exception as error: print(error, flush=True); sys.stdin.read()",
         url,
     )

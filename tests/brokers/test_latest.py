@@ -15,56 +15,56 @@ ALL = 10**9
 
 
 def kept(broker, *channels, after=0):
-    page = broker.read(channels, after, ALL, 1000)
+    page = broker.history.read_events(channels, after, ALL, 1000)
     assert page.missing == [] and page.is_whole
     return [(record.sequence, record.body) for record in page.records]
 
 
 def test_only_the_newest_of_its_channel_and_key_is_kept(broker):
     for number in range(3):
-        broker.append("a", b"ordinary %d" % number)
-        broker.append("a", b"p %d" % number, "progress")
-        broker.append("a", b"s %d" % number, "Zustand ä b")
-        broker.append("b", b"other %d" % number, "progress")
+        broker.history.append_event("a", b"ordinary %d" % number)
+        broker.history.append_event("a", b"p %d" % number, "progress")
+        broker.history.append_event("a", b"s %d" % number, "Zustand ä b")
+        broker.history.append_event("b", b"other %d" % number, "progress")
     assert kept(broker, "a") == [
         (1, b"ordinary 0"), (5, b"ordinary 1"), (9, b"ordinary 2"), (10, b"p 2"), (11, b"s 2")
     ]  # fmt: skip
-    assert broker.read(["b"], 0, ALL, 10).records == [Record(12, "b", b"other 2", "progress")]
-    assert broker.figures()["events"] == 6 and broker.figures()["channels"] == 2
+    assert broker.history.read_events(["b"], 0, ALL, 10).records == [Record(12, "b", b"other 2", "progress")]
+    assert broker.get_figures()["events"] == 6 and broker.get_figures()["channels"] == 2
 
 
 def test_what_is_superseded_is_not_missing_from_any_place(broker):
     for number in range(20):
-        broker.append("a", b"%d" % number, "progress")
+        broker.history.append_event("a", b"%d" % number, "progress")
     for after in range(20):
         assert kept(broker, "a", after=after) == [(20, b"19")]
     assert kept(broker, "a", after=20) == []
 
 
 def test_a_number_is_given_once_though_the_newest_event_goes(broker):
-    assert [broker.append("a", b"x", "progress").sequence for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert broker.head().sequence == 5
+    assert [broker.history.append_event("a", b"x", "progress").sequence for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert broker.history.get_newest_cursor().sequence == 5
 
 
 def test_whoever_wants_a_channel_is_told_its_latest_events(broker, ear):
-    broker.listen(ear.listener)
-    assert broker.want(["a"]) == Wanted(0, [])
+    broker.history.start_delivery(ear.listener)
+    assert broker.history.subscribe_channels(["a"]) == Wanted(0, [])
     for number in range(2):
-        broker.append("a", b"x")
-        broker.append("a", b"p %d" % number, "progress")
-        broker.append("a", b"s %d" % number, "state")
-        broker.append("b", b"b %d" % number, "progress")
+        broker.history.append_event("a", b"x")
+        broker.history.append_event("a", b"p %d" % number, "progress")
+        broker.history.append_event("a", b"s %d" % number, "state")
+        broker.history.append_event("b", b"b %d" % number, "progress")
     a, b = [Record(6, "a", b"p 1", "progress"), Record(7, "a", b"s 1", "state")], [Record(8, "b", b"b 1", "progress")]
-    assert broker.want(["a", "quiet"]) == Wanted(8, a)
-    assert broker.want(["b", "a"]) == Wanted(8, a + b)
+    assert broker.history.subscribe_channels(["a", "quiet"]) == Wanted(8, a)
+    assert broker.history.subscribe_channels(["b", "a"]) == Wanted(8, a + b)
 
 
 def test_they_are_delivered_in_order_and_the_newest_always(broker, ear):
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     for number in range(200):
-        broker.append("a", b"%d" % number, "progress")
-    broker.append("a", b"the end")
+        broker.history.append_event("a", b"%d" % number, "progress")
+    broker.history.append_event("a", b"the end")
     while not ear.records or ear.records[-1].body != b"the end":
         ear.wait(len(ear.records) + 1)
     assert ear.sequences == sorted(set(ear.sequences)) and ear.gaps == []
@@ -73,33 +73,33 @@ def test_they_are_delivered_in_order_and_the_newest_always(broker, ear):
 
 def test_one_that_is_trimmed_by_count_is_missing(make):
     broker = make(events=10)
-    broker.append("a", b"p", "progress")
+    broker.history.append_event("a", b"p", "progress")
     for _ in range(40):
-        broker.append("a", b"x")
-    assert broker.want(["a"]).latest == []
-    assert broker.read(["a"], 0, ALL, 100).missing == ["a"]
-    broker.append("a", b"q", "progress")
-    assert [record.body for record in broker.want(["a"]).latest] == [b"q"]
+        broker.history.append_event("a", b"x")
+    assert broker.history.subscribe_channels(["a"]).latest == []
+    assert broker.history.read_events(["a"], 0, ALL, 100).missing == ["a"]
+    broker.history.append_event("a", b"q", "progress")
+    assert [record.body for record in broker.history.subscribe_channels(["a"]).latest] == [b"q"]
 
 
 def test_they_count_once_however_often_they_come(make):
     """Trimming by count goes by what is kept: a bar that moves does not cost the channel its other events."""
     broker = make(events=10)
     for number in range(9):
-        broker.append("a", b"%d" % number)
+        broker.history.append_event("a", b"%d" % number)
     for number in range(100):
-        broker.append("a", b"p %d" % number, "progress")
+        broker.history.append_event("a", b"p %d" % number, "progress")
     assert [body for _, body in kept(broker, "a")] == [b"%d" % n for n in range(9)] + [b"p 99"]
 
 
 def test_one_that_is_too_old_is_missing(make, travel):
     broker = make(seconds=1000.0)
-    broker.append("a", b"p", "progress")
+    broker.history.append_event("a", b"p", "progress")
     travel(broker, 2000.0)
-    broker.append("b", b"x")
-    broker.append("b", b"x")
-    assert broker.want(["a"]).latest == []
-    assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
+    broker.history.append_event("b", b"x")
+    broker.history.append_event("b", b"x")
+    assert broker.history.subscribe_channels(["a"]).latest == []
+    assert broker.history.read_events(["a"], 0, ALL, 10).missing == ["a"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,11 +108,13 @@ def test_whoever_missed_nothing_has_everything(make, seed):
     chance, broker, said = random.Random(seed), make(events=20), []
     for number in range(150):
         channel, key = chance.choice("ab"), chance.choice([None, None, "p", "q"])
-        said.append(Record(broker.append(channel, b"%d" % number, key).sequence, channel, b"%d" % number, key))
+        said.append(
+            Record(broker.history.append_event(channel, b"%d" % number, key).sequence, channel, b"%d" % number, key)
+        )
     newest = {(r.channel, r.latest): r for r in said if r.latest}
     complete = 0
     for after in range(0, 151, 3):
-        page = broker.read(["a", "b"], after, ALL, 1000)
+        page = broker.history.read_events(["a", "b"], after, ALL, 1000)
         expected = [
             r for r in said if r.sequence > after and r.channel not in page.missing
             and (r.latest is None or newest[r.channel, r.latest] is r)
@@ -120,11 +122,13 @@ def test_whoever_missed_nothing_has_everything(make, seed):
         assert [record for record in page.records if record.channel not in page.missing] == expected
         complete += not page.missing
     assert complete > 5
-    assert broker.want(["a", "b"]).latest == sorted(r for r in newest.values() if r in page_of(broker))
+    assert broker.history.subscribe_channels(["a", "b"]).latest == sorted(
+        r for r in newest.values() if r in page_of(broker)
+    )
 
 
 def page_of(broker):
-    return broker.read(["a", "b"], 0, ALL, 1000).records
+    return broker.history.read_events(["a", "b"], 0, ALL, 1000).records
 
 
 # -- quirks -------------------------------------------------------------------
@@ -140,40 +144,42 @@ def test_a_file_of_before_is_brought_up_to_date(sqlite, sqlite_url):
     old.execute("PRAGMA user_version = %d" % schema._VERSION)
     old.close()
     broker = sqlite()
-    assert broker.read(["a"], 0, ALL, 10).records == [Record(7, "a", b"x")]
-    assert [broker.append("a", b"p", "progress").sequence for _ in range(3)] == [8, 9, 10]
+    assert broker.history.read_events(["a"], 0, ALL, 10).records == [Record(7, "a", b"x")]
+    assert [broker.history.append_event("a", b"p", "progress").sequence for _ in range(3)] == [8, 9, 10]
     assert kept(broker, "a") == [(7, b"x"), (10, b"p")]
-    assert broker.present({("a", ""): 1}, 10.0) is False and broker.presence("a") == {"": 1}
+    assert broker.presence.announce_presence({("a", ""): 1}, 10.0) is False and broker.presence.get_presence("a") == {
+        "": 1
+    }
 
 
 def test_what_was_trimmed_leaves_no_key_behind(redis, shared_redis):
     """It is kept for delivery until there are as many newer events as that needs."""
     broker = redis(events=10)
-    broker.append("a", b"p", "progress")
+    broker.history.append_event("a", b"p", "progress")
     for _ in range(LIVE_EVENTS):
-        broker.append("a", b"x")
+        broker.history.append_event("a", b"x")
     assert shared_redis.ask("EXISTS", "{%s}:l:a" % broker._address.prefix) == 0
 
 
 def test_a_life_that_was_lost_leaves_no_key_behind(redis, shared_redis):
     """Its numbers come again, as those of other events."""
     broker = redis()
-    broker.append("a", b"p", "progress")
+    broker.history.append_event("a", b"p", "progress")
     shared_redis.ask("DEL", "{%s}:life" % broker._address.prefix)
-    assert broker.append("a", b"ordinary").sequence == 1
-    assert broker.want(["a"]) == Wanted(1, [])
+    assert broker.history.append_event("a", b"ordinary").sequence == 1
+    assert broker.history.subscribe_channels(["a"]) == Wanted(1, [])
 
 
 def test_nothing_is_missed_while_the_subscription_is_cut(redis, shared_redis, ear):
     broker, publisher = redis(), redis()
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     for turn in range(4):
         shared_redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
         for number in range(20):
-            publisher.append("a", b"p %d" % number, "progress")
-            publisher.append("a", b"%d" % (turn * 20 + number))
-    publisher.append("a", b"the end")
+            publisher.history.append_event("a", b"p %d" % number, "progress")
+            publisher.history.append_event("a", b"%d" % (turn * 20 + number))
+    publisher.history.append_event("a", b"the end")
     while not ear.records or ear.records[-1].body != b"the end":
         ear.wait(len(ear.records) + 1)
     ordinary = [record.body for record in ear.records if record.latest is None]

@@ -15,13 +15,13 @@ def workers(make, opened, request):
     def start(**history):
         broker = make(**history)
         replays = [Replay(broker, lambda: None, 2**20)]
-        if broker.shared:
+        if broker.is_shared:
             url = request.getfixturevalue("%s_url" % request.node.callspec.params["make"])
             other = open_broker(url, History(**history))
             opened(other)
             replays.append(Replay(other, lambda: None, 2**20))
         for replay in replays:
-            replay.begin_anew(broker.head().epoch)
+            replay.begin_anew(broker.history.get_newest_cursor().epoch)
         return broker, replays
 
     return start
@@ -29,7 +29,7 @@ def workers(make, opened, request):
 
 def returns(replay, broker, after):
     """What a client is sent: sequences; or None if it is told that the past is lost."""
-    head = broker.head()
+    head = broker.history.get_newest_cursor()
     left = {"a": Range(after, head.sequence), "quiet": Range(after, head.sequence)}
     lost = replay.find_lost(left, head.epoch)
     found = []
@@ -44,7 +44,7 @@ def returns(replay, broker, after):
 
 def publish(broker, count):
     for _ in range(count):
-        broker.append("a", b"data: x\n\n")
+        broker.history.append_event("a", b"data: x\n\n")
 
 
 def test_by_count_exactly_the_newest_are_sent(workers):
@@ -85,7 +85,7 @@ def test_by_age_where_no_event_comes(workers, travel):
 def test_by_bytes_no_more_than_those_are_sent(workers):
     broker, replays = workers(size=20_000)
     for top in range(1, 61):
-        broker.append("a", b"data: " + b"x" * 992 + b"\n\n")  # 1000 bytes
+        broker.history.append_event("a", b"data: " + b"x" * 992 + b"\n\n")  # 1000 bytes
         for replay in replays:
             assert returns(replay, broker, max(0, top - 15)) == list(range(max(1, top - 14), top + 1))
             if top > 21:
@@ -96,9 +96,9 @@ def test_by_bytes_no_more_than_those_are_sent(workers):
 def test_an_event_that_is_larger_than_the_history_is_all_that_is_sent(make, before):
     broker = make(size=1000)
     for _ in range(before):
-        broker.append("before", b"x" * 300)
+        broker.history.append_event("before", b"x" * 300)
     for number in range(3):
-        assert broker.append("a", b"x" * (2000 + number)).sequence == before + number + 1
-    assert [len(record.body) for record in broker.read(["before", "a"], 0, 100, 100).records] == [2002]
-    assert broker.append("a", b"small").sequence == before + 4
-    assert [record.body for record in broker.read(["before", "a"], 0, 100, 100).records] == [b"small"]
+        assert broker.history.append_event("a", b"x" * (2000 + number)).sequence == before + number + 1
+    assert [len(record.body) for record in broker.history.read_events(["before", "a"], 0, 100, 100).records] == [2002]
+    assert broker.history.append_event("a", b"small").sequence == before + 4
+    assert [record.body for record in broker.history.read_events(["before", "a"], 0, 100, 100).records] == [b"small"]

@@ -17,7 +17,7 @@ import sys
 from flask_ssemux.brokers import open_broker
 broker = open_broker(sys.argv[1])
 for number in range(int(sys.argv[3])):
-    print(broker.append(sys.argv[2], b"%d" % number).sequence, flush=True)
+    print(broker.history.append_event(sys.argv[2], b"%d" % number).sequence, flush=True)
 """
 
 
@@ -27,8 +27,8 @@ def process(script, *args):
 
 def test_they_number_together_and_are_heard_in_order(make_shared, shared_url, ear):
     broker = make_shared()
-    broker.listen(ear.listener)
-    broker.want(["c0", "c1", "c2"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["c0", "c1", "c2"])
     writers = [process(APPEND, shared_url, "c%d" % n, 150) for n in range(3)]
     numbers = [int(line) for writer in writers for line in writer.communicate(timeout=60)[0].split()]
     ear.wait(450)
@@ -44,73 +44,77 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_was_told_is_kept(make_sha
     numbers += [int(line) for line in writer.stdout if line.endswith("\n")]
     writer.communicate(timeout=30)
     broker = make_shared()
-    assert broker.head().sequence in (numbers[-1], numbers[-1] + 1)
+    assert broker.history.get_newest_cursor().sequence in (numbers[-1], numbers[-1] + 1)
     kept = []
     while not kept or kept[-1] < numbers[-1]:
-        kept += [record.sequence for record in broker.read(["a"], kept[-1] if kept else 0, numbers[-1], 1000).records]
+        kept += [
+            record.sequence
+            for record in broker.history.read_events(["a"], kept[-1] if kept else 0, numbers[-1], 1000).records
+        ]
     assert kept == numbers
 
 
 def test_a_publisher_beside_the_application_keeps_to_its_history(make_shared, shared_url, opened):
-    make_shared(events=10).head()
+    make_shared(events=10).history.get_newest_cursor()
     beside = open_broker(shared_url)
     opened(beside)
     for _ in range(50):
-        beside.append("a", b"x")
-    assert len(beside.read(["a"], 0, ALL, 100).records) <= 11
+        beside.history.append_event("a", b"x")
+    assert len(beside.history.read_events(["a"], 0, ALL, 100).records) <= 11
 
 
 def test_places_of_a_process_that_died_are_free_at_once(make_shared, shared_url):
     script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    script += "print([b.hold('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
+    script += "print([b.leases.take_user_slot('user:1', 2) for _ in range(3)], flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, shared_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "[True, True, False]\n"
     broker = make_shared()
-    assert not broker.hold("user:1", 2)
+    assert not broker.leases.take_user_slot("user:1", 2)
     holder.kill()
     holder.communicate(timeout=10)
-    assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+    assert [broker.leases.take_user_slot("user:1", 2) for _ in range(3)] == [True, True, False]
 
 
 def test_the_oldest_of_several_processes(make_shared, shared_url, opened):
     brokers = [make_shared() for _ in range(3)]
     for broker, since in zip(brokers, (1000.25, 1000.125, None)):
-        assert broker.hold("user:1", 5)
+        assert broker.leases.take_user_slot("user:1", 5)
         if since:
-            broker.show_oldest("user:1", since)
+            broker.leases.announce_oldest_slot("user:1", since)
     first, second, silent = brokers
-    assert first.oldest("user:1") == silent.holder  # nobody knows how old its places are
+    assert first.leases.find_oldest_slot_holder("user:1") == silent.process_name  # nobody knows how old its places are
     silent.close()
-    assert [broker.oldest("user:1") for broker in (first, second)] == [second.holder] * 2
-    second.show_oldest("user:1", 1001.0)
-    assert second.oldest("user:1") == first.holder
-    first.renew()
-    second.renew()
-    assert second.oldest("user:1") == first.holder
-    first.release("user:1")
-    until(lambda: second.oldest("user:1") == second.holder, 5, "it is still held")
+    assert [broker.leases.find_oldest_slot_holder("user:1") for broker in (first, second)] == [second.process_name] * 2
+    second.leases.announce_oldest_slot("user:1", 1001.0)
+    assert second.leases.find_oldest_slot_holder("user:1") == first.process_name
+    first.leases.renew_leases()
+    second.leases.renew_leases()
+    assert second.leases.find_oldest_slot_holder("user:1") == first.process_name
+    first.leases.release_user_slot("user:1")
+    until(lambda: second.leases.find_oldest_slot_holder("user:1") == second.process_name, 5, "it is still held")
 
 
 def test_a_process_that_died_is_never_the_oldest(make_shared, shared_url):
     script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    script += "b.hold('user:1', 2); b.show_oldest('user:1', 1.0); print('held', flush=True); sys.stdin.read()"
+    script += "b.leases.take_user_slot('user:1', 2)\n"
+    script += "b.leases.announce_oldest_slot('user:1', 1.0); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, shared_url]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     broker = make_shared()
-    broker.hold("user:1", 2)
-    broker.show_oldest("user:1", 2.0)
-    assert broker.oldest("user:1") not in (None, broker.holder)
+    broker.leases.take_user_slot("user:1", 2)
+    broker.leases.announce_oldest_slot("user:1", 2.0)
+    assert broker.leases.find_oldest_slot_holder("user:1") not in (None, broker.process_name)
     holder.kill()
     holder.communicate(timeout=10)
-    assert broker.oldest("user:1") == broker.holder
+    assert broker.leases.find_oldest_slot_holder("user:1") == broker.process_name
 
 
 def test_reports_of_a_process_that_died_or_closed_are_gone_at_once(make_shared, shared_url):
     script = "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    script += "b.report({'name': sys.argv[2]}); print('told', flush=True); sys.stdin.read(); b.close()"
+    script += "b.reports.write_report({'name': sys.argv[2]}); print('told', flush=True); sys.stdin.read(); b.close()"
     command = [sys.executable, "-c", script, shared_url]
     others = [
         subprocess.Popen(command + [name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -118,13 +122,13 @@ def test_reports_of_a_process_that_died_or_closed_are_gone_at_once(make_shared, 
     ]
     assert [other.stdout.readline() for other in others] == ["told\n"] * 3
     broker = make_shared()
-    broker.report({"name": "ours"})
+    broker.reports.write_report({"name": "ours"})
 
     def names():
-        return sorted(report.figures["name"] for report in broker.reports())
+        return sorted(report.figures["name"] for report in broker.reports.read_reports())
 
     assert names() == ["closes", "is killed", "lives", "ours"]
-    assert len({report.holder for report in broker.reports()}) == 4
+    assert len({report.holder for report in broker.reports.read_reports()}) == 4
     others[0].communicate(timeout=10)
     others[1].kill()
     others[1].communicate(timeout=10)
@@ -154,16 +158,16 @@ def test_a_child_of_a_process_that_publishes_publishes_too(make_shared, shared_u
         "assert os.wait()[1] == 0\n"
     )
     subprocess.run([sys.executable, "-c", script, shared_url, tmp_path], check=True, timeout=30)
-    assert make_shared().head().sequence == 7
+    assert make_shared().history.get_newest_cursor().sequence == 7
 
 
 def test_users_who_left_are_not_remembered(make_shared):
     broker = make_shared()
     for number in range(50):
-        assert broker.hold("user:%d" % number, 1)
-        broker.release("user:%d" % number)
-    broker.release("user:never")
-    until(lambda: broker.figures()["held"] == 0, 5, "some are held")
+        assert broker.leases.take_user_slot("user:%d" % number, 1)
+        broker.leases.release_user_slot("user:%d" % number)
+    broker.leases.release_user_slot("user:never")
+    until(lambda: broker.get_figures()["held"] == 0, 5, "some are held")
     held = getattr(broker, "_held", None)
     assert not (broker._places._held if held is None else held)
 

@@ -49,7 +49,7 @@ class Fill:
             number += 1
             body = b"%d" % number
             try:
-                self.accepted.append((self._broker.append(self._channels[number % 2], body), body))
+                self.accepted.append((self._broker.history.append_event(self._channels[number % 2], body), body))
             except BrokerUnavailable:
                 self.failed.append(body)
             time.sleep(0.002)
@@ -79,13 +79,13 @@ def test_prefixes_and_databases_are_apart(shared_redis, opened, ear):
     brokers = [open_broker(place + rest) for rest in ("3?prefix=one", "3?prefix=two", "4?prefix=one")]
     for broker in brokers:
         opened(broker)
-    brokers[0].listen(ear.listener)
-    brokers[0].want(["a"])
+    brokers[0].history.start_delivery(ear.listener)
+    brokers[0].history.subscribe_channels(["a"])
     for number, broker in enumerate(brokers):
-        assert broker.append("a", b"%d" % number).sequence == 1
-    brokers[0].append("a", b"end")
+        assert broker.history.append_event("a", b"%d" % number).sequence == 1
+    brokers[0].history.append_event("a", b"end")
     assert [record.body for record in ear.wait(2)] == [b"0", b"end"]
-    assert len({broker.head().epoch for broker in brokers}) == 3
+    assert len({broker.history.get_newest_cursor().epoch for broker in brokers}) == 3
     assert ear.renewals == []
 
 
@@ -95,25 +95,25 @@ def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ea
         return sorted(found.partition(":")[2] for found in shared_redis.ask("PUBSUB", "CHANNELS", "{%s}*" % name))
 
     broker = redis()
-    broker.listen(ear.listener)
-    assert broker.want(["a", "b"]).place == 0
+    broker.history.start_delivery(ear.listener)
+    assert broker.history.subscribe_channels(["a", "b"]).place == 0
     assert subscribed() == ["a", "b"]
-    broker.drop("a")
+    broker.history.unsubscribe_channel("a")
     until(lambda: subscribed() == ["b"], 5, lambda: str(subscribed()))
-    broker.append("a", b"unwanted")
-    assert broker.want(["a"]).place == 1
-    broker.append("a", b"wanted")
+    broker.history.append_event("a", b"unwanted")
+    assert broker.history.subscribe_channels(["a"]).place == 1
+    broker.history.append_event("a", b"wanted")
     assert ear.wait(1) == [Record(2, "a", b"wanted")]
 
 
 @pytest.mark.parametrize("said", (b"", b"hello", b"abc 12\nbody", b"abc x k\nbody", b"\xff 1 k\nbody"))
 def test_what_another_program_announces_costs_nothing(redis, shared_redis, ear, said):
     broker, publisher = redis(), redis()
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     for number in range(20):
         shared_redis.ask("PUBLISH", broker._announced + "a", said)
-        publisher.append("a", b"%d" % number)
+        publisher.history.append_event("a", b"%d" % number)
     ear.wait(20)
     assert [record.body for record in ear.records] == [b"%d" % number for number in range(20)]
     assert ear.losses == ear.gaps == ear.renewals == []
@@ -121,20 +121,20 @@ def test_what_another_program_announces_costs_nothing(redis, shared_redis, ear, 
 
 def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, ear):
     broker = redis()
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     for number in range(200):
-        broker.drop("a")
-        after = broker.want(["a"]).place
-        assert broker.append("a", b"%d" % number).sequence > after
+        broker.history.unsubscribe_channel("a")
+        after = broker.history.subscribe_channels(["a"]).place
+        assert broker.history.append_event("a", b"%d" % number).sequence > after
     assert [record.body for record in ear.wait(200)] == [b"%d" % number for number in range(200)]
 
 
 def test_a_process_has_three_connections_whatever_its_channels(own, redis_server, ear):
     broker = own()
-    broker.listen(ear.listener)
-    broker.want(["c%d" % n for n in range(2000)])
-    broker.read(["c1"], 0, ALL, 10)
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["c%d" % n for n in range(2000)])
+    broker.history.read_events(["c1"], 0, ALL, 10)
     ours = [line for line in redis_server.ask("CLIENT", "LIST").splitlines() if "cmd=client" not in line]
     assert len(ours) == 3
 
@@ -144,8 +144,8 @@ def test_a_process_has_three_connections_whatever_its_channels(own, redis_server
 
 def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_server, ear):
     broker, publisher = own(), own()
-    broker.listen(ear.listener)
-    broker.want(["a", "b"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
     ear.wait(50)
     redis_server.kill()
@@ -162,8 +162,8 @@ def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_serv
 
 def test_a_short_restart_fails_no_append(own, redis_server, ear):
     broker, publisher = own(), own()
-    broker.listen(ear.listener)
-    broker.want(["a", "b"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
     ear.wait(50)
     redis_server.kill()
@@ -175,8 +175,8 @@ def test_a_short_restart_fails_no_append(own, redis_server, ear):
 
 def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_server, ear):
     broker, publisher = own(), own()
-    broker.listen(ear.listener)
-    broker.want(["a", "b"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
     for _ in range(8):
         redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
@@ -188,14 +188,14 @@ def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_ser
 
 def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own, redis_server, ear):
     broker, publisher = own(), own()
-    start = broker.listen(ear.listener)
-    broker.want(["a"])
-    publisher.append("a", b"old")
+    start = broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
+    publisher.history.append_event("a", b"old")
     ear.wait(1)
     redis_server.kill()
     redis_server.wipe()
     redis_server.start()
-    first = publisher.append("a", b"new")
+    first = publisher.history.append_event("a", b"new")
     assert first.sequence == 1 and first.epoch != start.epoch
     assert ear.wait(2)[1] == Record(1, "a", b"new")
     assert ear.renewals == [Cursor(first.epoch, 0)]
@@ -204,16 +204,16 @@ def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own
 @pytest.mark.parametrize("command", ["FLUSHALL", "DEL"])
 def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, ear, command):
     broker = own()
-    start = broker.listen(ear.listener)
-    broker.want(["a"])
-    broker.append("a", b"old")
+    start = broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
+    broker.history.append_event("a", b"old")
     ear.wait(1)
     redis_server.ask(*([command] if command == "FLUSHALL" else [command, "{ssemux}:life"]))
     until(lambda: ear.renewals, 10, "nobody noticed")
     assert ear.renewals[0].epoch != start.epoch
-    assert broker.append("a", b"new").epoch == ear.renewals[0].epoch
+    assert broker.history.append_event("a", b"new").epoch == ear.renewals[0].epoch
     assert ear.wait(2)[1].body == b"new"
-    assert [record.body for record in broker.read(["a"], 0, ALL, 10).records] == [b"new"]
+    assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"new"]
 
 
 def set_back(server, copy):
@@ -230,11 +230,11 @@ def copied(own, redis_server, tmp_path):
 
     def make(broker):
         for number in range(3):
-            broker.append("a", b"kept %d" % number)
+            broker.history.append_event("a", b"kept %d" % number)
         copy = tmp_path / "copy"  # an answer is only given when the log was written
         shutil.copytree(redis_server.folder, copy)
         for number in range(3):
-            broker.append("a", b"lost %d" % number)
+            broker.history.append_event("a", b"lost %d" % number)
         return copy
 
     return make
@@ -243,17 +243,17 @@ def copied(own, redis_server, tmp_path):
 def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server, ear, copied):
     """A worker that heard them is the proof, whoever appends first."""
     publisher, worker, late = own(), own(), own()
-    late.head()
-    start = worker.listen(ear.listener)
-    worker.want(["a"])
+    late.history.get_newest_cursor()
+    start = worker.history.start_delivery(ear.listener)
+    worker.history.subscribe_channels(["a"])
     copy = copied(publisher)
     ear.wait(6)
     publisher.close()
     set_back(redis_server, copy)
-    late.append("a", b"by one who knows of nothing")
+    late.history.append_event("a", b"by one who knows of nothing")
     until(lambda: ear.renewals, 5, "nobody noticed")
     assert ear.renewals[0].epoch != start.epoch
-    after = late.append("a", b"after")
+    after = late.history.append_event("a", b"after")
     assert after.epoch == ear.renewals[0].epoch
     until(lambda: ear.records[-1].body == b"after", 5, lambda: str(ear.records))
 
@@ -262,41 +262,44 @@ def test_a_cursor_of_a_lost_event_has_no_history_and_harms_nobody(own, redis_ser
     """Only its client saw the event; and a client is no proof, for cursors can be made up."""
     publisher = own()
     copy = copied(publisher)
-    lost = publisher.head()
+    lost = publisher.history.get_newest_cursor()
     publisher.close()
     set_back(redis_server, copy)
     broker = own()
-    head = broker.append("a", b"new")
+    head = broker.history.append_event("a", b"new")
     assert head.epoch == lost.epoch and head.sequence > lost.sequence + ALL / 2
-    assert broker.read(["a", "never"], lost.sequence, head.sequence, 10).missing == ["a", "never"]
-    page = broker.read(["a"], 3, head.sequence, 10)
+    assert broker.history.read_events(["a", "never"], lost.sequence, head.sequence, 10).missing == ["a", "never"]
+    page = broker.history.read_events(["a"], 3, head.sequence, 10)
     assert page.missing == [] and [record.body for record in page.records] == [b"new"]
-    assert broker.head().epoch == head.epoch
+    assert broker.history.get_newest_cursor().epoch == head.epoch
 
 
 def test_a_restart_without_loss_is_no_new_life(own, redis_server):
     broker = own()
-    before = broker.append("a", b"x")
+    before = broker.history.append_event("a", b"x")
     for _ in range(3):
         redis_server.kill()
         redis_server.start()
-        assert broker.head().epoch == before.epoch
-    assert broker.read(["a"], before.sequence, broker.head().sequence, 10).missing == []
-    assert broker.append("a", b"y").epoch == before.epoch
-    assert [record.body for record in broker.read(["a"], 0, 10**17, 10).records] == [b"x", b"y"]
+        assert broker.history.get_newest_cursor().epoch == before.epoch
+    assert (
+        broker.history.read_events(["a"], before.sequence, broker.history.get_newest_cursor().sequence, 10).missing
+        == []
+    )
+    assert broker.history.append_event("a", b"y").epoch == before.epoch
+    assert [record.body for record in broker.history.read_events(["a"], 0, 10**17, 10).records] == [b"x", b"y"]
 
 
 def test_what_a_new_life_lost_says_nothing_about_the_one_before(own, redis_server):
     """A worker that has yet to hear of the new life is asked about cursors of the old one."""
     broker, other = own(), own()
-    old = [broker.append("a", b"old") for _ in range(3)][-1]
+    old = [broker.history.append_event("a", b"old") for _ in range(3)][-1]
     redis_server.ask("DEL", "{ssemux}:life")
-    first = other.append("a", b"new")
+    first = other.history.append_event("a", b"new")
     redis_server.ask("HSET", "{ssemux}:life", "run", "another")
-    head = broker.head()
+    head = broker.history.get_newest_cursor()
     assert (head.epoch, first.sequence) == (first.epoch, 1) != (old.epoch, 1)
-    assert broker.is_void(Cursor(first.epoch, 3)) and not broker.is_void(first)
-    assert not broker.is_void(old)
+    assert broker.history.has_lost(Cursor(first.epoch, 3)) and not broker.history.has_lost(first)
+    assert not broker.history.has_lost(old)
 
 
 def test_many_restarts_are_remembered_within_bounds(own, redis_server):
@@ -304,13 +307,13 @@ def test_many_restarts_are_remembered_within_bounds(own, redis_server):
     broker = own()
     places = []
     for number in range(22):
-        places.append(broker.append("a", b"%d" % number).sequence)
+        places.append(broker.history.append_event("a", b"%d" % number).sequence)
         redis_server.ask("HSET", "{ssemux}:life", "run", "another")  # what a restart looks like to the next script
-    top = broker.head().sequence
+    top = broker.history.get_newest_cursor().sequence
     assert len(redis_server.ask("HGET", "{ssemux}:life", "voids").split()) == 20
-    assert broker.read(["never"], places[-1] + 5, top, 10).missing == ["never"]
-    assert broker.read(["never"], places[1] + 5, top, 10).missing == ["never"]
-    assert broker.read(["never"], places[-1], top, 10).missing == []
+    assert broker.history.read_events(["never"], places[-1] + 5, top, 10).missing == ["never"]
+    assert broker.history.read_events(["never"], places[1] + 5, top, 10).missing == ["never"]
+    assert broker.history.read_events(["never"], places[-1], top, 10).missing == []
 
 
 # -- a server that hangs -----------------------------------------------------
@@ -318,11 +321,15 @@ def test_many_restarts_are_remembered_within_bounds(own, redis_server):
 
 def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear):
     broker = own()
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     redis_server.pause()
     try:
-        for call in (lambda: broker.append("a", b"x"), broker.head, lambda: own().head()):
+        for call in (
+            lambda: broker.history.append_event("a", b"x"),
+            broker.history.get_newest_cursor,
+            lambda: own().history.get_newest_cursor(),
+        ):
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: " % redis_server.port):
                 call()
@@ -330,12 +337,12 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear)
         until(lambda: ear.losses, 10, "the subscription is believed to live")
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable):
-            broker.want(["b"])
+            broker.history.subscribe_channels(["b"])
         assert time.monotonic() - started < 1.0  # it is known to be lost: nobody waits for it
     finally:
         redis_server.resume()
     until(lambda: ear.finds, 10, "no find was told")
-    broker.append("a", b"y")
+    broker.history.append_event("a", b"y")
     until(lambda: ear.records and ear.records[-1].body == b"y", 5, lambda: str(ear.records))
     assert len({record.body for record in ear.records}) == len(ear.records)
 
@@ -388,12 +395,12 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
     hop = Cutter(shared_redis.port)
     broker = open_broker(redis_url.replace(str(shared_redis.port), str(hop.port)))
     opened(broker)
-    first = broker.append("a", b"first")
+    first = broker.history.append_event("a", b"first")
     hop.cut_next = True
-    second = broker.append("a", b"second")
+    second = broker.history.append_event("a", b"second")
     assert second.sequence == first.sequence + 1
-    assert broker.append("a", b"third").sequence == first.sequence + 2
-    assert [r.body for r in redis().read(["a"], 0, ALL, 10).records] == [b"first", b"second", b"third"]
+    assert broker.history.append_event("a", b"third").sequence == first.sequence + 2
+    assert [r.body for r in redis().history.read_events(["a"], 0, ALL, 10).records] == [b"first", b"second", b"third"]
     hop.close()
 
 
@@ -405,17 +412,17 @@ def cut_off(own, redis_server, ear, monkeypatch):
     """cut_off(many): a worker with a short history whose subscription broke while so many events were published."""
     monkeypatch.setattr(tail, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
-    worker.listen(ear.listener)
-    worker.want(["a", "b"])
-    publisher.append("a", b"x")
+    worker.history.start_delivery(ear.listener)
+    worker.history.subscribe_channels(["a", "b"])
+    publisher.history.append_event("a", b"x")
     ear.wait(1)
 
     def make(many):
         with worker._tail._changed:  # holds the thread up where it would connect again
             redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
             for _ in range(many):
-                publisher.append("a", b"x")
-            publisher.append("b", b"y")
+                publisher.history.append_event("a", b"x")
+            publisher.history.append_event("b", b"y")
             worker._tail._changed.notify_all()
         until(lambda: ear.sequences[-1] == many + 2, 10, lambda: str(ear.sequences[-5:]))
         return worker
@@ -426,7 +433,7 @@ def cut_off(own, redis_server, ear, monkeypatch):
 def test_what_was_published_while_nobody_heard_needs_no_history(cut_off, ear):
     worker = cut_off(50)
     assert ear.gaps == [] and ear.sequences == list(range(1, 53))
-    assert [record.sequence for record in worker.read(["a"], 0, ALL, 100).records] == list(range(42, 52))
+    assert [record.sequence for record in worker.history.read_events(["a"], 0, ALL, 100).records] == list(range(42, 52))
 
 
 def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, ear):
@@ -438,38 +445,38 @@ def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, ear):
 def test_trimming_by_age_keeps_up_with_any_rate(redis, travel):
     broker = redis(seconds=100.0)
     for _ in range(300):
-        broker.append("busy", b"x")
+        broker.history.append_event("busy", b"x")
     for number in range(20):
-        broker.append("once:%d" % number, b"x")
+        broker.history.append_event("once:%d" % number, b"x")
     travel(broker, 1000.0)
     for _ in range(40):
-        broker.append("new", b"x")
-    assert broker.figures()["events"] == 40 and broker.figures()["channels"] == 1
-    assert broker.read(["once:7", "busy"], 0, ALL, 10).missing == ["once:7", "busy"]
-    assert broker.read(["once:7"], 307 + 1, ALL, 10).missing == []
+        broker.history.append_event("new", b"x")
+    assert broker.get_figures()["events"] == 40 and broker.get_figures()["channels"] == 1
+    assert broker.history.read_events(["once:7", "busy"], 0, ALL, 10).missing == ["once:7", "busy"]
+    assert broker.history.read_events(["once:7"], 307 + 1, ALL, 10).missing == []
 
 
 def test_a_smaller_history_is_reached_in_small_steps(redis, redis_url, opened):
-    redis(events=1000).append("a", b"x")
+    redis(events=1000).history.append_event("a", b"x")
     first = redis(events=1000)
     for _ in range(99):
-        first.append("a", b"x")
+        first.history.append_event("a", b"x")
     smaller = redis(events=20)
     for _ in range(12):
-        smaller.append("a", b"x")
-    assert len(smaller.read(["a"], 0, ALL, ALL).records) == 20
+        smaller.history.append_event("a", b"x")
+    assert len(smaller.history.read_events(["a"], 0, ALL, ALL).records) == 20
 
 
 def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_redis, redis_url):
     broker = redis()
-    broker.append("a", b"x")
-    last = broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
+    last = broker.history.append_event("a", b"x")
     prefix = redis_url.partition("prefix=")[2]
     shared_redis.ask("DEL", "{%s}:c:a" % prefix)
-    assert broker.read(["a"], 0, ALL, 10) == ([], ["a"], True)
-    assert broker.read(["a"], last.sequence, ALL, 10).missing == []
-    broker.append("a", b"y")
-    assert broker.read(["a"], 1, ALL, 10).missing == ["a"]
+    assert broker.history.read_events(["a"], 0, ALL, 10) == ([], ["a"], True)
+    assert broker.history.read_events(["a"], last.sequence, ALL, 10).missing == []
+    broker.history.append_event("a", b"y")
+    assert broker.history.read_events(["a"], 1, ALL, 10).missing == ["a"]
 
 
 def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, redis_url, travel, monkeypatch):
@@ -478,17 +485,20 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
         monkeypatch.setattr(scripts, name, scripts.Script(text))
     broker = redis(seconds=100.0)
     for number in range(400):
-        broker.append("once:%d" % number, b"x")
+        broker.history.append_event("once:%d" % number, b"x")
     travel(broker, 1000.0)
     for _ in range(250):
-        broker.append("new", b"x")
+        broker.history.append_event("new", b"x")
     prefix = redis_url.partition("prefix=")[2]
     assert shared_redis.ask("ZCARD", "{%s}:floors" % prefix) <= 101
-    missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
+    missing = broker.history.read_events(["once:1", "once:399", "never"], 0, ALL, 10).missing
     assert missing == ["once:1", "once:399", "never"]  # never silent where it cannot know
-    assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
-    broker.append("once:1", b"again")
-    assert broker.read(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
+    assert (
+        broker.history.read_events(["once:1", "never"], broker.history.get_newest_cursor().sequence, ALL, 10).missing
+        == []
+    )
+    broker.history.append_event("once:1", b"again")
+    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
 
 
 # -- places ------------------------------------------------------------------
@@ -500,39 +510,39 @@ def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch
     opened(elsewhere)
     elsewhere._places.holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
     broker = redis()
-    assert elsewhere.hold("user:1", 1)
-    assert not broker.hold("user:1", 1)
-    until(lambda: broker.hold("user:1", 1), 5, "it never ran out")
+    assert elsewhere.leases.take_user_slot("user:1", 1)
+    assert not broker.leases.take_user_slot("user:1", 1)
+    until(lambda: broker.leases.take_user_slot("user:1", 1), 5, "it never ran out")
 
 
 def test_places_are_told_anew_to_a_server_that_forgot_them(own, redis_server, opened):
     broker, other = own(), own()
-    assert broker.hold("user:1", 1)
+    assert broker.leases.take_user_slot("user:1", 1)
     redis_server.ask("FLUSHALL")
-    broker.renew()
-    assert not other.hold("user:1", 1)
-    broker.release("user:1")
-    until(lambda: other.hold("user:1", 1), 2, "it was not given back")
+    broker.leases.renew_leases()
+    assert not other.leases.take_user_slot("user:1", 1)
+    broker.leases.release_user_slot("user:1")
+    until(lambda: other.leases.take_user_slot("user:1", 1), 2, "it was not given back")
 
 
 def test_giving_back_waits_for_nobody(own, redis_server):
     broker = own()
-    assert broker.hold("user:1", 1)
+    assert broker.leases.take_user_slot("user:1", 1)
     redis_server.pause()
     try:
         started = time.monotonic()
-        broker.release("user:1")
+        broker.leases.release_user_slot("user:1")
         assert time.monotonic() - started < 0.5
     finally:
         redis_server.resume()
-    until(lambda: own().hold("user:1", 1), 5, "it was not given back")
+    until(lambda: own().leases.take_user_slot("user:1", 1), 5, "it was not given back")
 
 
 def test_a_broker_that_is_closed_gives_its_places_back(redis, redis_url):
     first = open_broker(redis_url)
-    assert first.hold("user:1", 1)
+    assert first.leases.take_user_slot("user:1", 1)
     first.close()
-    assert redis().hold("user:1", 1)
+    assert redis().leases.take_user_slot("user:1", 1)
 
 
 # -- ways to the server ------------------------------------------------------
@@ -541,9 +551,9 @@ def test_a_broker_that_is_closed_gives_its_places_back(redis, redis_url):
 def works(url, opened, ear):
     broker = open_broker(url)
     opened(broker)
-    broker.listen(ear.listener)
-    broker.want(["a"])
-    cursor = broker.append("a", b"x")
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
+    cursor = broker.history.append_event("a", b"x")
     assert ear.wait(1) == [Record(cursor.sequence, "a", b"x")]
     return broker
 
@@ -552,7 +562,7 @@ def test_a_password(running, opened, ear):
     server = running(RedisServer(password="s3cret/@"))
     works("redis://:s3cret%%2F%%40@127.0.0.1:%d/2" % server.port, opened, ear)
     with pytest.raises(BrokerUnavailable, match=r"redis://:\*\*\*@127.0.0.1:\d+/0: "):
-        open_broker("redis://:wrong@127.0.0.1:%d/0" % server.port).head()
+        open_broker("redis://:wrong@127.0.0.1:%d/0" % server.port).history.get_newest_cursor()
 
 
 def test_a_user_with_just_the_rights_that_are_needed(running, opened, ear):
@@ -588,7 +598,7 @@ def test_tls(running, opened, ear, tmp_path):
     running(RedisServer(args=options.split()))
     works("rediss://localhost:%d/0?ssl_ca_certs=%s" % (port, certificate), opened, ear)
     with pytest.raises(BrokerUnavailable, match="(?i)certificate"):
-        open_broker("rediss://localhost:%d/0" % port).head()
+        open_broker("rediss://localhost:%d/0" % port).history.get_newest_cursor()
 
 
 def test_a_replica_that_takes_over(sentinel, opened, ear):
@@ -597,8 +607,8 @@ def test_a_replica_that_takes_over(sentinel, opened, ear):
     broker, publisher = open_broker(url), open_broker(url)
     opened(broker)
     opened(publisher)
-    broker.listen(ear.listener)
-    broker.want(["a", "b"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
     ear.wait(100)
     sentinel.master.kill()
@@ -661,7 +671,7 @@ def test_a_server_that_is_not_there_is_named_within_bounds(opened):
     port = free_port()
     started = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: .*[Cc]onnect" % port):
-        open_broker("redis://127.0.0.1:%d/0" % port).append("a", b"x")
+        open_broker("redis://127.0.0.1:%d/0" % port).history.append_event("a", b"x")
     assert time.monotonic() - started < base.WAIT + 1.0
 
 
@@ -674,7 +684,7 @@ class Interrupt(BaseException):
 
 def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypatch):
     broker = redis()
-    first = broker.append("a", b"1")
+    first = broker.history.append_event("a", b"1")
 
     def interrupted(timeout):
         raise Interrupt
@@ -682,9 +692,9 @@ def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(broker._writing._connection, "can_read", interrupted)
         with pytest.raises(Interrupt):
-            broker.append("a", b"2")
-    cursors = [broker.append("a", b"%d" % number).sequence for number in (3, 4)]
-    kept = broker.read(["a"], 0, ALL, 10).records
+            broker.history.append_event("a", b"2")
+    cursors = [broker.history.append_event("a", b"%d" % number).sequence for number in (3, 4)]
+    kept = broker.history.read_events(["a"], 0, ALL, 10).records
     assert [(record.sequence, record.body) for record in kept if record.body in (b"3", b"4")] == [
         (cursors[0], b"3"), (cursors[1], b"4"),
     ]  # fmt: skip
@@ -699,7 +709,7 @@ def test_the_same_copy_put_back_twice_gives_no_number_twice(own, redis_server, c
     for _ in range(3):
         set_back(redis_server, copy)
         broker = own()
-        fresh = {broker.append("a", b"x") for _ in range(4)}
+        fresh = {broker.history.append_event("a", b"x") for _ in range(4)}
         assert not fresh & given
         given |= fresh
         broker.close()
@@ -722,27 +732,27 @@ def test_a_publisher_that_is_inherited_by_a_fork_loses_nothing(redis, redis_url)
         "publisher.publish('a', 'parent')\n"
     )
     subprocess.run([sys.executable, "-c", script, redis_url], check=True, timeout=60)
-    assert len(redis().read(["a"], 0, ALL, 1000).records) == 402
+    assert len(redis().history.read_events(["a"], 0, ALL, 1000).records) == 402
 
 
 def test_an_event_after_an_eviction_does_not_hide_it(redis, shared_redis, redis_url):
     broker = redis()
     for _ in range(3):
-        broker.append("a", b"x")
+        broker.history.append_event("a", b"x")
     shared_redis.ask("DEL", "{%s}:c:a" % redis_url.partition("prefix=")[2])
-    broker.append("a", b"y")
-    assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
-    assert broker.read(["a"], 3, ALL, 10).missing == []
+    broker.history.append_event("a", b"y")
+    assert broker.history.read_events(["a"], 0, ALL, 10).missing == ["a"]
+    assert broker.history.read_events(["a"], 3, ALL, 10).missing == []
 
 
 def test_a_page_of_large_events_ends_early_and_says_so(redis):
     """A client that returns to large events must not hold up the server, and with it everyone's publish."""
     broker = redis()
     for number in range(60):
-        broker.append("ab"[number % 2], b"%d " % number + b"x" * 200_000)
+        broker.history.append_event("ab"[number % 2], b"%d " % number + b"x" * 200_000)
     after, seen = 0, []
     while True:
-        page = broker.read(["a", "b"], after, 60, 500)
+        page = broker.history.read_events(["a", "b"], after, 60, 500)
         seen += [record.sequence for record in page.records]
         assert sum(len(record.body) for record in page.records) < 1_500_000
         if page.is_whole:
@@ -753,14 +763,14 @@ def test_a_page_of_large_events_ends_early_and_says_so(redis):
 
 def test_many_who_wait_for_a_lost_server_wait_together(own, redis_server):
     broker = own()
-    broker.head()
+    broker.history.get_newest_cursor()
     redis_server.kill()
     longest = []
 
     def call(number):
         began = time.monotonic()
         with pytest.raises(BrokerUnavailable):
-            broker.hold("user:%d" % number, 1)
+            broker.leases.take_user_slot("user:%d" % number, 1)
         longest.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(30)]
@@ -773,12 +783,12 @@ def test_many_who_wait_for_a_lost_server_wait_together(own, redis_server):
 
 def test_a_master_that_was_made_a_replica_is_left(own, redis_server, running):
     broker = own()
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     connection = broker._writing._connection
     other = running(RedisServer())
     redis_server.ask("REPLICAOF", "127.0.0.1", other.port)
     with pytest.raises(BrokerUnavailable, match="(?i)read.?only"):
-        broker.append("a", b"y")
+        broker.history.append_event("a", b"y")
     assert broker._writing._connection is not connection
 
 

@@ -54,21 +54,21 @@ def at_once(count, work):
 
 def test_a_thousand_publish_at_once(far, redis):
     broker = far(delay=HOP)
-    cursors, took = at_once(1000, lambda number: broker.append("a", b"%d" % number))
+    cursors, took = at_once(1000, lambda number: broker.history.append_event("a", b"%d" % number))
     assert took < 10
     assert sorted(cursor.sequence for cursor in cursors) == list(range(1, 1001))
-    kept = redis().read(["a"], 0, ALL, 2000).records
+    kept = redis().history.read_events(["a"], 0, ALL, 2000).records
     assert [record.body for record in kept] == [
         b"%d" % number for _, number in sorted((cursor.sequence, number) for number, cursor in enumerate(cursors))
     ]
-    assert broker.hop.carried == 1 and broker.waiting == 0
+    assert broker.hop.carried == 1 and broker.waiting_calls == 0
 
 
 def test_a_thousand_users_at_once(far, redis):
     broker = far(delay=HOP)
-    taken, took = at_once(1000, lambda number: broker.hold("user:%d" % (number % 500), 1))
+    taken, took = at_once(1000, lambda number: broker.leases.take_user_slot("user:%d" % (number % 500), 1))
     assert took < 10 and sum(taken) == 500
-    until(lambda: redis().figures()["held"] == 500, 5, lambda: str(redis().figures()))
+    until(lambda: redis().get_figures()["held"] == 500, 5, lambda: str(redis().get_figures()))
 
 
 def test_a_thousand_clients_open_streams_at_once(hops, shared_redis, redis_url):
@@ -83,12 +83,12 @@ def test_a_thousand_clients_open_streams_at_once(hops, shared_redis, redis_url):
 
 def test_places_of_one_user_that_are_asked_for_at_once_are_counted_once(far, redis):
     broker = far(delay=HOP)
-    taken, _ = at_once(50, lambda number: broker.hold("user:1", 7))
+    taken, _ = at_once(50, lambda number: broker.leases.take_user_slot("user:1", 7))
     assert sum(taken) == 7
-    until(lambda: redis().figures()["held"] == 7, 5, lambda: str(redis().figures()))
-    assert not redis().hold("user:1", 7)
-    broker.release("user:1")
-    until(lambda: redis().hold("user:1", 7), 5, "it was not given back")
+    until(lambda: redis().get_figures()["held"] == 7, 5, lambda: str(redis().get_figures()))
+    assert not redis().leases.take_user_slot("user:1", 7)
+    broker.leases.release_user_slot("user:1")
+    until(lambda: redis().leases.take_user_slot("user:1", 7), 5, "it was not given back")
 
 
 def test_publishes_of_one_caller_keep_their_order(far, redis):
@@ -96,10 +96,10 @@ def test_publishes_of_one_caller_keep_their_order(far, redis):
 
     def several(number):
         for part in range(5):
-            broker.append("a", b"%d %d" % (number, part))
+            broker.history.append_event("a", b"%d %d" % (number, part))
 
     at_once(20, several)
-    bodies = [record.body.split() for record in redis().read(["a"], 0, ALL, 2000).records]
+    bodies = [record.body.split() for record in redis().history.read_events(["a"], 0, ALL, 2000).records]
     for number in range(20):
         assert [part for own, part in bodies if own == b"%d" % number] == [b"%d" % part for part in range(5)]
 
@@ -107,7 +107,7 @@ def test_publishes_of_one_caller_keep_their_order(far, redis):
 def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shared_redis):
     """The connection breaks with calls under way: what was done is not done again."""
     broker = far(delay=HOP)
-    broker.head()
+    broker.history.get_newest_cursor()
     stop = threading.Event()
 
     def cut():
@@ -117,10 +117,12 @@ def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shar
 
     cutter = threading.Thread(target=cut)
     cutter.start()
-    cursors, _ = at_once(60, lambda number: [broker.append("a", b"%d %d" % (number, part)) for part in range(8)])
+    cursors, _ = at_once(
+        60, lambda number: [broker.history.append_event("a", b"%d %d" % (number, part)) for part in range(8)]
+    )
     cutter.join()
     given = [cursor.sequence for mine in cursors for cursor in mine]
-    bodies = [record.body for record in redis().read(["a"], 0, ALL, 2000).records]
+    bodies = [record.body for record in redis().history.read_events(["a"], 0, ALL, 2000).records]
     assert len(given) == len(set(given)) == len(bodies) == len(set(bodies)) == 480
 
 
@@ -134,12 +136,12 @@ def test_a_server_that_hangs_refuses_all_who_wait_within_bounds(own_hanging):
 def own_hanging(opened, redis_server):
     broker = open_broker(redis_server.url)
     opened(broker)
-    broker.head()
+    broker.history.get_newest_cursor()
     redis_server.pause()
 
     def work(number):
         try:
-            return broker.append("a", b"x")
+            return broker.history.append_event("a", b"x")
         except BrokerUnavailable as error:
             return error
 
@@ -153,7 +155,7 @@ def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
     for _ in range(3):
         broker.ask(scripts.FIGURES)
     with pytest.raises(BrokerUnavailable, match="3 calls wait for it already"):
-        broker.append("a", b"x")
+        broker.history.append_event("a", b"x")
 
 
 # -- a hop that forgets ------------------------------------------------------
@@ -165,12 +167,14 @@ def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
     broker = far(forgets=0.2)
     for number in range(2):
         began = time.monotonic()
-        broker.append("a", b"%d" % number)
-        broker.read(["a"], 0, ALL, 10)
-        assert broker.hold("user:%d" % number, 1) and broker.claim("ticket:%d" % number, 30)
+        broker.history.append_event("a", b"%d" % number)
+        broker.history.read_events(["a"], 0, ALL, 10)
+        assert broker.leases.take_user_slot("user:%d" % number, 1) and broker.one_time_keys.use_one_time_key(
+            "ticket:%d" % number, 30
+        )
         assert time.monotonic() - began < base.WAIT
         time.sleep(0.3)  # longer than the hop remembers
-    assert [record.body for record in redis().read(["a"], 0, ALL, 10).records] == [b"0", b"1"]
+    assert [record.body for record in redis().history.read_events(["a"], 0, ALL, 10).records] == [b"0", b"1"]
     assert broker.hop.carried > 3
 
 
@@ -178,7 +182,7 @@ def test_connections_are_kept_alive(redis, redis_url):
     import socket
 
     broker = redis()
-    broker.head()
+    broker.history.get_newest_cursor()
     open_socket = broker._writing._connection._sock
     assert open_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30

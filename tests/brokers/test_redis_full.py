@@ -29,7 +29,7 @@ def full(running, opened):
         broker.server = server
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
             for _ in range(3000):
-                broker.append("a", BODY)
+                broker.history.append_event("a", BODY)
         return broker
 
     return make
@@ -38,29 +38,29 @@ def full(running, opened):
 def test_a_full_server_says_what_to_do(full):
     broker = full()
     with pytest.raises(BrokerUnavailable) as raised:
-        broker.append("a", b"secret" * 2000)
+        broker.history.append_event("a", b"secret" * 2000)
     assert "raise maxmemory, or lower SSEMUX_HISTORY_BYTES or SSEMUX_HISTORY_SECONDS" in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
 def test_a_full_server_takes_events_again_once_its_history_is_old(full):
     broker = full(seconds=100.0)
-    head = broker.head().sequence
+    head = broker.history.get_newest_cursor().sequence
     broker.server.ask("CONFIG", "SET", "maxmemory", "0")
     age(broker.server, broker.server.url, 1000)
     broker.server.ask("CONFIG", "SET", "maxmemory", "12mb")
     for number in range(50):
-        assert broker.append("b", BODY).sequence == head + 1 + number
-    assert broker.read(["a"], 0, ALL, 10).missing == ["a"]
+        assert broker.history.append_event("b", BODY).sequence == head + 1 + number
+    assert broker.history.read_events(["a"], 0, ALL, 10).missing == ["a"]
 
 
 def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
     """It is over a limit already."""
     broker = full(seconds=1.0)
-    head = broker.head().sequence
+    head = broker.history.get_newest_cursor().sequence
     time.sleep(1.2)  # the age
     for number in range(50):
-        assert broker.append("b", BODY).sequence == head + 1 + number
+        assert broker.history.append_event("b", BODY).sequence == head + 1 + number
 
 
 def test_what_other_channels_keep_for_delivery_makes_room_in_a_full_server(running, opened):
@@ -68,12 +68,12 @@ def test_what_other_channels_keep_for_delivery_makes_room_in_a_full_server(runni
     broker = open_broker(server.url, History(events=5))
     opened(broker)
     for number in range(300):
-        broker.append("a%d" % (number % 2), BODY)
+        broker.history.append_event("a%d" % (number % 2), BODY)
     server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
     server.ask("CONFIG", "SET", "maxmemory", str(int(server.info("memory")["used_memory"]) - 100_000))
     for number in range(50):
-        assert broker.append("b", BODY).sequence == 301 + number
-    assert len(broker.read(["a0", "a1"], 0, ALL, 100).records) == 10
+        assert broker.history.append_event("b", BODY).sequence == 301 + number
+    assert len(broker.history.read_events(["a0", "a1"], 0, ALL, 100).records) == 10
 
 
 def test_a_full_server_does_not_grow(full):
@@ -81,7 +81,7 @@ def test_a_full_server_does_not_grow(full):
     used = int(broker.server.info("memory")["used_memory"])
     for _ in range(100):
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
-            broker.append("b", BODY)
+            broker.history.append_event("b", BODY)
         time.sleep(0.01)  # the clock's marks are as far apart
     assert int(broker.server.info("memory")["used_memory"]) < used + 5 * len(BODY)
 
@@ -91,19 +91,21 @@ def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened
     smaller = open_broker(broker.server.url, History(size=1_000_000))
     opened(smaller)
     for _ in range(50):
-        smaller.append("b", BODY)
-    assert smaller.figures()["bytes"] <= 1_000_000
+        smaller.history.append_event("b", BODY)
+    assert smaller.get_figures()["bytes"] <= 1_000_000
 
 
 def test_a_full_server_takes_orders_places_and_reports(full):
     broker = full()
-    broker.append("ssemux.control", b"{}")
-    assert [broker.hold("user:1", 1), broker.hold("user:1", 1)] == [True, False]
-    assert broker.claim("ticket:1", 30) and not broker.claim("ticket:1", 30)
-    broker.report({"streams": 1})
-    assert len(broker.reports()) == 1
-    broker.present({("a", "1"): 1}, 60.0)
-    assert broker.presence("a") == {"1": 1}
+    broker.history.append_event("ssemux.control", b"{}")
+    assert [broker.leases.take_user_slot("user:1", 1), broker.leases.take_user_slot("user:1", 1)] == [True, False]
+    assert broker.one_time_keys.use_one_time_key("ticket:1", 30) and not broker.one_time_keys.use_one_time_key(
+        "ticket:1", 30
+    )
+    broker.reports.write_report({"streams": 1})
+    assert len(broker.reports.read_reports()) == 1
+    broker.presence.announce_presence({("a", "1"): 1}, 60.0)
+    assert broker.presence.get_presence("a") == {"1": 1}
 
 
 def test_a_full_server_that_restarts_still_answers(running, opened):
@@ -112,12 +114,12 @@ def test_a_full_server_that_restarts_still_answers(running, opened):
     opened(broker)
     with pytest.raises(BrokerUnavailable, match="maxmemory"):
         for _ in range(3000):
-            broker.append("a", BODY)
-    before = broker.head()
+            broker.history.append_event("a", BODY)
+    before = broker.history.get_newest_cursor()
     server.restart()
-    after = broker.head()
+    after = broker.history.get_newest_cursor()
     assert after.epoch == before.epoch and after.sequence > before.sequence
-    assert broker.read(["a"], 0, 10**17, 10).records
+    assert broker.history.read_events(["a"], 0, 10**17, 10).records
 
 
 @pytest.fixture(params=["MISCONF", "NOREPLICAS"])
@@ -126,7 +128,7 @@ def unwritable(request, running, opened, tmp_path):
     server = running(RedisServer(aof=False, args=["--dbfilename", "none.rdb"]))
     broker = open_broker(server.url)
     opened(broker)
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     if request.param == "NOREPLICAS":
         server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
         mend = ["CONFIG", "SET", "min-replicas-to-write", "0"]
@@ -143,17 +145,17 @@ def unwritable(request, running, opened, tmp_path):
 def test_streams_are_let_in_while_the_server_takes_no_writes(unwritable, opened, caplog):
     broker = unwritable
     with pytest.raises(BrokerUnavailable):
-        broker.append("a", b"y")
+        broker.history.append_event("a", b"y")
     with caplog.at_level(logging.WARNING, "flask_ssemux"):
-        assert [broker.hold("user:1", 2) for _ in range(3)] == [True, True, False]
+        assert [broker.leases.take_user_slot("user:1", 2) for _ in range(3)] == [True, True, False]
     assert caplog.text.count("within what this worker knows") == 1
-    assert [record.body for record in broker.read(["a"], 0, ALL, 10).records] == [b"x"]
-    broker.want(["a"])
+    assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"x"]
+    broker.history.subscribe_channels(["a"])
     broker.mend()
-    broker.renew()
+    broker.leases.renew_leases()
     other = open_broker(broker.server.url)
     opened(other)
-    assert not other.hold("user:1", 2)
+    assert not other.leases.take_user_slot("user:1", 2)
 
 
 # -- bytes -------------------------------------------------------------------
@@ -162,38 +164,38 @@ def test_streams_are_let_in_while_the_server_takes_no_writes(unwritable, opened,
 def test_the_bytes_of_all_channels_are_bounded_and_the_oldest_go_first(redis):
     broker = redis(size=100_000)
     for number in range(40):
-        broker.append("ab"[number % 2], BODY)
-        assert broker.figures()["bytes"] <= 100_000
-    page = broker.read(["a", "b"], 0, ALL, 100)
+        broker.history.append_event("ab"[number % 2], BODY)
+        assert broker.get_figures()["bytes"] <= 100_000
+    page = broker.history.read_events(["a", "b"], 0, ALL, 100)
     assert [record.sequence for record in page.records] == list(range(31, 41))
     assert sorted(page.missing) == ["a", "b"]
-    assert broker.read(["a", "b"], 30, ALL, 100).missing == []
+    assert broker.history.read_events(["a", "b"], 30, ALL, 100).missing == []
 
 
 def test_a_large_event_takes_the_place_of_many_small_ones(redis):
     broker = redis(size=100_000)
     for number in range(300):
-        broker.append("c%d" % (number % 7), b"x" * 300)
-    broker.append("large", b"x" * 90_000)
-    assert broker.figures()["bytes"] <= 100_000
-    assert len(broker.read(["large"], 0, ALL, 10).records) == 1
+        broker.history.append_event("c%d" % (number % 7), b"x" * 300)
+    broker.history.append_event("large", b"x" * 90_000)
+    assert broker.get_figures()["bytes"] <= 100_000
+    assert len(broker.history.read_events(["large"], 0, ALL, 10).records) == 1
 
 
 def test_latest_events_are_counted_once(redis):
     broker = redis()
     for _ in range(20):
-        broker.append("a", BODY, "key")
-    assert (broker.figures()["bytes"], broker.figures()["events"]) == (len(BODY), 1)
+        broker.history.append_event("a", BODY, "key")
+    assert (broker.get_figures()["bytes"], broker.get_figures()["events"]) == (len(BODY), 1)
 
 
 def test_own_channels_have_limits_of_their_own(redis):
     broker = redis(events=5, size=50_000, seconds=0.1)
     for _ in range(30):
-        broker.append("ssemux.control", b"order")
-        broker.append("a", BODY)
+        broker.history.append_event("ssemux.control", b"order")
+        broker.history.append_event("a", BODY)
     time.sleep(0.2)
-    broker.append("a", BODY)
-    own = broker.read(["ssemux.control"], 0, ALL, 100)
+    broker.history.append_event("a", BODY)
+    own = broker.history.read_events(["ssemux.control"], 0, ALL, 100)
     assert len(own.records) == 30 and own.missing == []
 
 
@@ -201,20 +203,24 @@ def test_own_channels_have_limits_of_their_own(redis):
 def test_what_is_over_the_number_of_events_is_never_read(redis, events):
     broker = redis(events=events)
     for number in range(1, 101):
-        broker.append("a", b"x")
-        kept = broker.read(["a"], 0, ALL, 1000)
+        broker.history.append_event("a", b"x")
+        kept = broker.history.read_events(["a"], 0, ALL, 1000)
         assert [record.sequence for record in kept.records] == list(range(max(1, number - events + 1), number + 1))
         assert kept.missing == (["a"] if number > events else [])
 
 
 def test_what_is_too_old_is_never_read(redis):
     broker = redis(seconds=0.5)
-    broker.append("a", b"old")
+    broker.history.append_event("a", b"old")
     time.sleep(0.6)  # the age
-    broker.append("b", b"new")
-    assert broker.read(["a", "b"], 0, ALL, 10) == (broker.read(["b"], 0, ALL, 10).records, ["a"], True)
+    broker.history.append_event("b", b"new")
+    assert broker.history.read_events(["a", "b"], 0, ALL, 10) == (
+        broker.history.read_events(["b"], 0, ALL, 10).records,
+        ["a"],
+        True,
+    )
     time.sleep(1.6)  # the age, and the second that the newest event is kept
-    assert broker.read(["a", "b"], 0, ALL, 10) == ([], ["a", "b"], True)
+    assert broker.history.read_events(["a", "b"], 0, ALL, 10) == ([], ["a", "b"], True)
 
 
 # -- a day's worth -----------------------------------------------------------
@@ -229,20 +235,20 @@ def test_memory_levels_whatever_channels_and_users_come(redis, shared_redis, red
         gone = open_broker(redis_url)
         for number in range(20):
             name = "%d:%d" % (hour, number)
-            broker.append("c" + name, b"x")
-            broker.append("c" + name, b"x", "key")
+            broker.history.append_event("c" + name, b"x")
+            broker.history.append_event("c" + name, b"x", "key")
             for each in (broker, gone):
-                assert each.hold("user:" + name, 1) or each is gone
-            broker.show_oldest("user:" + name, 1.0)
-            broker.claim("ticket:" + name, 30)
-            broker.present({("c" + name, "1"): 1}, 60.0)
-            broker.release("user:" + name)
-            broker.show_oldest("user:" + name, None)
-            broker.present({("c" + name, "1"): 0}, 60.0)
-        gone.report({})
-        gone.present({("c%d" % hour, "1"): 1}, 60.0)
+                assert each.leases.take_user_slot("user:" + name, 1) or each is gone
+            broker.leases.announce_oldest_slot("user:" + name, 1.0)
+            broker.one_time_keys.use_one_time_key("ticket:" + name, 30)
+            broker.presence.announce_presence({("c" + name, "1"): 1}, 60.0)
+            broker.leases.release_user_slot("user:" + name)
+            broker.leases.announce_oldest_slot("user:" + name, None)
+            broker.presence.announce_presence({("c" + name, "1"): 0}, 60.0)
+        gone.reports.write_report({})
+        gone.presence.announce_presence({("c%d" % hour, "1"): 1}, 60.0)
         gone.close()
-        until(lambda: broker.figures()["held"] == 0, 5, lambda: str(broker.figures()))
+        until(lambda: broker.get_figures()["held"] == 0, 5, lambda: str(broker.get_figures()))
         age(shared_redis, redis_url, 3700)
         counts.append(len(shared_redis.ask("KEYS", prefix + "*")))
     assert max(counts[20:]) <= max(counts[3:10]), counts

@@ -31,19 +31,19 @@ def own(opened, redis_server):
 def test_history_that_came_while_the_clock_was_ahead_ages_from_then_on(redis, shared_redis, redis_url):
     broker = redis(seconds=1.0)
     for _ in range(20):
-        broker.append("a", b"ahead")
+        broker.history.append_event("a", b"ahead")
         time.sleep(0.025)  # so that the clock has marks
     age(shared_redis, redis_url, -YEAR)  # what came is of a year ahead now
-    broker.append("b", b"right")
-    assert len(broker.read(["a"], 0, ALL, 100).records) == 20
+    broker.history.append_event("b", b"right")
+    assert len(broker.history.read_events(["a"], 0, ALL, 100).records) == 20
     time.sleep(1.2)  # the age
-    broker.append("b", b"right")
-    page = broker.read(["a", "b"], 0, ALL, 100)
+    broker.history.append_event("b", b"right")
+    page = broker.history.read_events(["a", "b"], 0, ALL, 100)
     assert ({record.channel for record in page.records}, page.missing) == ({"b"}, ["a", "b"])
     age(shared_redis, redis_url, 100)
     for _ in range(5):
-        broker.append("b", b"right")
-    assert broker.figures()["channels"] == 1
+        broker.history.append_event("b", b"right")
+    assert broker.get_figures()["channels"] == 1
 
 
 def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, shared_redis, redis_url):
@@ -57,15 +57,15 @@ def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, sh
     shared_redis.ask("SADD", keys + "q:" + gone, "a\n1")
     shared_redis.ask("SET", keys + "claim:ticket", "other", "EX", YEAR)
     broker = redis()
-    assert not broker.hold("user:1", 1)
+    assert not broker.leases.take_user_slot("user:1", 1)
     until_ = int(shared_redis.ask("HGET", keys + "h:user:1", gone).split()[1])
     assert until_ < time.time() + 120
-    assert broker.reports() == []
-    broker.present({("b", "2"): 1}, 60.0)
-    assert broker.presence("a") == {}
-    assert not broker.claim("ticket", 30)
+    assert broker.reports.read_reports() == []
+    broker.presence.announce_presence({("b", "2"): 1}, 60.0)
+    assert broker.presence.get_presence("a") == {}
+    assert not broker.one_time_keys.use_one_time_key("ticket", 30)
     assert int(shared_redis.ask("TTL", keys + "claim:ticket")) <= 30
-    assert broker.figures()["held"] == 0
+    assert broker.get_figures()["held"] == 0
 
 
 # -- a store from the past -----------------------------------------------------
@@ -74,19 +74,19 @@ def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, sh
 def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_server, ear):
     """By whoever saw a newer event: the server says that it is the same."""
     publisher, worker = own(), own()
-    start = worker.listen(ear.listener)
-    worker.want(["a"])
-    publisher.append("a", b"kept")
+    start = worker.history.start_delivery(ear.listener)
+    worker.history.subscribe_channels(["a"])
+    publisher.history.append_event("a", b"kept")
     kept = redis_server.ask("HGET", "{ssemux}:life", "sequence")
-    lost = [publisher.append("a", b"lost") for _ in range(5)]
+    lost = [publisher.history.append_event("a", b"lost") for _ in range(5)]
     ear.wait(6)
     publisher.close()
     redis_server.ask("HSET", "{ssemux}:life", "sequence", kept)
     fresh = own()
-    again = {fresh.append("a", b"new") for _ in range(3)}
+    again = {fresh.history.append_event("a", b"new") for _ in range(3)}
     until(lambda: ear.renewals, 10, "nobody noticed")
     assert ear.renewals[0].epoch != start.epoch
-    after = {fresh.append("a", b"after") for _ in range(8)}
+    after = {fresh.history.append_event("a", b"after") for _ in range(8)}
     assert not after & set(lost) and all(cursor.epoch == ear.renewals[0].epoch for cursor in after)
     assert again  # those before anybody could tell are void with the life they were of
 
@@ -94,38 +94,38 @@ def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_ser
 def test_a_snapshot_with_a_clock_that_is_behind_begins_anew(own, redis_server, tmp_path):
     """A leap to a time that was before would give numbers twice."""
     broker = own()
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     redis_server.ask("HSET", "{ssemux}:life", "run", "another")
-    leapt = broker.append("a", b"x")
+    leapt = broker.history.append_event("a", b"x")
     assert leapt.sequence > 10**15
     ahead = int((time.time() + 600) * 1000)
     redis_server.ask("HSET", "{ssemux}:life", "run", "another", "at", ahead)
-    after = own().append("a", b"x")
+    after = own().history.append_event("a", b"x")
     assert after.epoch != leapt.epoch
 
 
 def test_a_skew_of_seconds_at_a_failover_is_no_new_life(own, redis_server):
     broker = own()
-    before = broker.append("a", b"x")
+    before = broker.history.append_event("a", b"x")
     redis_server.ask("HSET", "{ssemux}:life", "run", "another", "at", int((time.time() + 3) * 1000))
-    after = broker.append("a", b"x")
+    after = broker.history.append_event("a", b"x")
     assert after.epoch == before.epoch and after.sequence > 10**15
 
 
 def test_a_whole_folder_that_is_put_back_gives_no_number_twice(own, redis_server, tmp_path):
     broker = own()
-    broker.append("a", b"kept")
+    broker.history.append_event("a", b"kept")
     shutil.copytree(redis_server.folder, tmp_path / "copy")
-    lost = {broker.append("a", b"lost") for _ in range(5)}
+    lost = {broker.history.append_event("a", b"lost") for _ in range(5)}
     broker.close()
     redis_server.kill()
     shutil.rmtree(redis_server.folder)
     shutil.copytree(tmp_path / "copy", redis_server.folder)
     redis_server.start()
     fresh = own()
-    new = {fresh.append("a", b"new") for _ in range(8)}
+    new = {fresh.history.append_event("a", b"new") for _ in range(8)}
     assert not new & lost
-    page = fresh.read(["a"], max(lost).sequence, ALL, 10)
+    page = fresh.history.read_events(["a"], max(lost).sequence, ALL, 10)
     assert page.missing == ["a"]
 
 
@@ -145,10 +145,10 @@ def test_a_store_of_an_earlier_version_goes_on(redis, shared_redis, redis_url):
     for number, channel in [(1, "a"), (2, "ssemux.control"), (4, "b")]:
         shared_redis.ask("ZADD", keys + "firsts", number, channel)
     broker = redis(size=1000)
-    assert broker.append("a", b"y" * 400).sequence == 5
-    assert [record.sequence for record in broker.read(["a", "b"], 0, ALL, 10).records] == [1, 3, 4, 5]
+    assert broker.history.append_event("a", b"y" * 400).sequence == 5
+    assert [record.sequence for record in broker.history.read_events(["a", "b"], 0, ALL, 10).records] == [1, 3, 4, 5]
     for _ in range(10):
-        broker.append("c", b"y" * 400)
-    assert broker.figures()["bytes"] <= 1000
-    page = broker.read(["a", "b", "ssemux.control"], 0, ALL, 10)
+        broker.history.append_event("c", b"y" * 400)
+    assert broker.get_figures()["bytes"] <= 1000
+    page = broker.history.read_events(["a", "b", "ssemux.control"], 0, ALL, 10)
     assert ([record.channel for record in page.records], sorted(page.missing)) == (["ssemux.control"], ["a", "b"])

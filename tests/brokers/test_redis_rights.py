@@ -53,18 +53,18 @@ def root(server, opened):
 @pytest.mark.parametrize("latest", [None, "key"])
 def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, root, ear, command, latest):
     watching = root(events=10)
-    watching.listen(ear.listener)
-    watching.want(["a"])
-    watching.append("a", b"first", latest)
+    watching.history.start_delivery(ear.listener)
+    watching.history.subscribe_channels(["a"])
+    watching.history.append_event("a", b"first", latest)
     broker = user("~* &* +@all -%s" % command, events=10)
     with pytest.raises(BrokerUnavailable) as raised:
-        broker.append("a", b"s3cret words", latest)
+        broker.history.append_event("a", b"s3cret words", latest)
     assert command in str(raised.value).lower() and "docs/redis.md" in str(raised.value)
     assert "s3cret" not in str(raised.value)
-    watching.append("a", b"last")
+    watching.history.append_event("a", b"last")
     until_last = [record.body for record in ear.wait(2)]
     assert until_last == [b"first", b"last"]
-    kept = [record.body for record in watching.read(["a"], 0, ALL, 10).records]
+    kept = [record.body for record in watching.history.read_events(["a"], 0, ALL, 10).records]
     assert kept == [b"first", b"last"]
 
 
@@ -74,36 +74,40 @@ def test_without_the_right_to_a_channel_nothing_is_stored(user, root):
         broker = user(rights)
         for latest in (None, "key"):
             with pytest.raises(BrokerUnavailable, match="(?i)publish.*docs/redis.md"):
-                broker.append("a", b"x", latest)
-        assert broker.read(["a"], 0, ALL, 10).records == []
-        assert broker.figures()["events"] == 0
-    before = broker.append("b", b"y")
-    assert [record.body for record in broker.read(["a", "b"], 0, ALL, 10).records] == [b"y"]
-    assert root().append("a", b"z").sequence > before.sequence
+                broker.history.append_event("a", b"x", latest)
+        assert broker.history.read_events(["a"], 0, ALL, 10).records == []
+        assert broker.get_figures()["events"] == 0
+    before = broker.history.append_event("b", b"y")
+    assert [record.body for record in broker.history.read_events(["a", "b"], 0, ALL, 10).records] == [b"y"]
+    assert root().history.append_event("a", b"z").sequence > before.sequence
 
 
 def test_a_right_that_is_taken_away_later(user, server, root):
     broker = user("~* &* +@all")
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     server.ask("ACL", "SETUSER", "shop", "-publish")
     with pytest.raises(BrokerUnavailable):
-        broker.append("a", b"y")
-    assert [record.body for record in root().read(["a"], 0, ALL, 10).records] == [b"x"]
+        broker.history.append_event("a", b"y")
+    assert [record.body for record in root().history.read_events(["a"], 0, ALL, 10).records] == [b"x"]
 
 
 def test_just_the_rights_that_docs_name(user, ear):
     broker = user("~{ssemux}:* resetchannels &{ssemux}@* +@all -@admin -@dangerous +info", events=600)
-    broker.listen(ear.listener)
-    broker.want(["a"])
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["a"])
     for number in range(700):
-        broker.append("a", b"%d" % number, "key" if number % 3 == 0 else None)
+        broker.history.append_event("a", b"%d" % number, "key" if number % 3 == 0 else None)
     # The first may have come while the streams were read, and be superseded by then.
     until(lambda: ear.sequences[-1:] == [700], 5, lambda: "these came: %s" % ear.sequences)
-    assert broker.hold("user:1", 1) and broker.claim("t", 1)
-    broker.show_oldest("user:1", 1.0)
-    broker.report({})
-    broker.present({("a", "1"): 1}, 60.0)
-    assert broker.presence("a") == {"1": 1} and broker.reports() and broker.oldest("user:1")
+    assert broker.leases.take_user_slot("user:1", 1) and broker.one_time_keys.use_one_time_key("t", 1)
+    broker.leases.announce_oldest_slot("user:1", 1.0)
+    broker.reports.write_report({})
+    broker.presence.announce_presence({("a", "1"): 1}, 60.0)
+    assert (
+        broker.presence.get_presence("a") == {"1": 1}
+        and broker.reports.read_reports()
+        and broker.leases.find_oldest_slot_holder("user:1")
+    )
 
 
 def test_two_users_one_of_whom_may_not_ask_who_the_server_is(user, root):
@@ -111,8 +115,8 @@ def test_two_users_one_of_whom_may_not_ask_who_the_server_is(user, root):
     blind, seeing = user("~* &* +@all -info"), root()
     for number in range(50):
         broker = (blind, seeing)[number % 2]
-        assert broker.append("a", b"x").sequence == number + 1
-    assert seeing.read(["a"], 0, ALL, 100).missing == []
+        assert broker.history.append_event("a", b"x").sequence == number + 1
+    assert seeing.history.read_events(["a"], 0, ALL, 100).missing == []
 
 
 def test_a_restart_is_seen_by_whoever_may_ask(running, opened):
@@ -122,11 +126,11 @@ def test_a_restart_is_seen_by_whoever_may_ask(running, opened):
     seeing = open_broker(server.url)
     for broker in (blind, seeing):
         opened(broker)
-        broker.append("a", b"x")
+        broker.history.append_event("a", b"x")
     server.restart()
     server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
-    assert blind.append("a", b"x").sequence == 3
-    assert seeing.append("a", b"x").sequence > 1000
+    assert blind.history.append_event("a", b"x").sequence == 3
+    assert seeing.history.append_event("a", b"x").sequence > 1000
 
 
 def test_an_old_server_that_quotes_a_command_is_not_quoted(opened, running):
@@ -134,6 +138,6 @@ def test_an_old_server_that_quotes_a_command_is_not_quoted(opened, running):
     broker = open_broker(server.url)
     opened(broker)
     with pytest.raises(BrokerUnavailable) as raised:
-        broker.append("secret", b"secret")
+        broker.history.append_event("secret", b"secret")
     assert "unknown command" in str(raised.value)
     assert "secret" not in str(raised.value) and "args" not in str(raised.value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 def test_only_channels_with_news_are_read(redis, ear, monkeypatch):
     broker = redis()
-    broker.listen(ear.listener)
-    broker.want(["c%d" % number for number in range(1000)])
-    place = broker.append("c1", b"x").sequence
-    broker.append("c2", b"x")
-    broker.append("c3", b"x")
+    broker.history.start_delivery(ear.listener)
+    broker.history.subscribe_channels(["c%d" % number for number in range(1000)])
+    place = broker.history.append_event("c1", b"x").sequence
+    broker.history.append_event("c2", b"x")
+    broker.history.append_event("c3", b"x")
     assert broker.has_news(place) == {"c2", "c3"}
     assert broker.has_news(place + 2) == set()
 
@@ -20,7 +20,7 @@ def test_news_of_many_channels_are_found_a_part_at_a_time(redis, monkeypatch):
     monkeypatch.setattr(module, "NEWS", 7)
     broker = redis()
     for number in range(50):
-        broker.append("c%d" % (number % 30), b"x")
+        broker.history.append_event("c%d" % (number % 30), b"x")
     assert broker.has_news(10) == {"c%d" % (number % 30) for number in range(10, 50)}
 
 
@@ -28,13 +28,13 @@ def test_what_an_earlier_version_appended_is_not_overlooked(redis, shared_redis,
     """It does not list its channels."""
     keys = "{%s}:" % redis_url.partition("?prefix=")[2]
     broker = redis()
-    first = broker.append("a", b"x").sequence
+    first = broker.history.append_event("a", b"x").sequence
     shared_redis.ask("XADD", keys + "c:b", "%d-0" % (first + 1), "b", "y")
     shared_redis.ask("ZADD", keys + "firsts", first + 1, "b")
     shared_redis.ask("HSET", keys + "life", "sequence", first + 1)
     assert broker.has_news(first) is None
-    last = broker.append("a", b"z").sequence
+    last = broker.history.append_event("a", b"z").sequence
     assert broker.has_news(first) is None
     assert broker.has_news(last - 1) == {"a"}
-    broker.append("a", b"z")
+    broker.history.append_event("a", b"z")
     assert broker.has_news(last) == {"a"}

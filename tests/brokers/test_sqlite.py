@@ -29,38 +29,38 @@ def path(sqlite_url):
 
 def test_history_outlives_every_process(sqlite, sqlite_url):
     first = open_broker(sqlite_url)
-    cursor = first.append("a", b"x")
+    cursor = first.history.append_event("a", b"x")
     first.close()
-    assert sqlite().head() == cursor
+    assert sqlite().history.get_newest_cursor() == cursor
 
 
 def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
     broker = sqlite()
     elsewhere = open_broker(sqlite_url)
     elsewhere._holder = "another-host/1/abcdefgh"  # as a container on the same volume: nobody can ask for its process
-    assert elsewhere.hold("user:1", 1)
-    assert not broker.hold("user:1", 1)
+    assert elsewhere.leases.take_user_slot("user:1", 1)
+    assert not broker.leases.take_user_slot("user:1", 1)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS / 2)
-    elsewhere.renew()
+    elsewhere.leases.renew_leases()
     monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 1.2)
-    assert not broker.hold("user:1", 1)
+    assert not broker.leases.take_user_slot("user:1", 1)
     monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 2)
-    assert broker.hold("user:1", 1)
+    assert broker.leases.take_user_slot("user:1", 1)
     elsewhere.close()
 
 
 def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite, path, monkeypatch):
     monkeypatch.setattr(base, "WAIT", 0.1)
     broker = sqlite()
-    assert broker.hold("user:1", 1)
+    assert broker.leases.take_user_slot("user:1", 1)
     with other_writer(path) as other:
         other.execute("BEGIN IMMEDIATE")
-        broker.release("user:1")
+        broker.leases.release_user_slot("user:1")
         other.execute("ROLLBACK")
-    assert not broker.hold("user:1", 1)
-    broker.renew()
-    assert broker.hold("user:1", 1)
+    assert not broker.leases.take_user_slot("user:1", 1)
+    broker.leases.renew_leases()
+    assert broker.leases.take_user_slot("user:1", 1)
 
 
 # -- trouble with the store --------------------------------------------------
@@ -68,53 +68,53 @@ def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite,
 
 def test_a_busy_store_is_waited_for(sqlite, path):
     broker = sqlite()
-    broker.head()
+    broker.history.get_newest_cursor()
     with other_writer(path) as other:
         other.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable, match="the SQLite store .* database is locked"):
-            broker.append("a", b"x")
+            broker.history.append_event("a", b"x")
         assert base.WAIT - 0.5 < time.monotonic() - started < base.WAIT + 1.5
         other.execute("ROLLBACK")
-    assert broker.append("a", b"x").sequence == 1
+    assert broker.history.append_event("a", b"x").sequence == 1
 
 
 def test_reading_goes_on_while_somebody_writes(sqlite, path):
     broker = sqlite()
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     with other_writer(path) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert broker.read(["a"], 0, ALL, 10).records == [Record(1, "a", b"x")]
+        assert broker.history.read_events(["a"], 0, ALL, 10).records == [Record(1, "a", b"x")]
         other.execute("ROLLBACK")
 
 
 def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
-    start = broker.listen(ear.listener)
-    broker.append("a", b"x")
+    start = broker.history.start_delivery(ear.listener)
+    broker.history.append_event("a", b"x")
     ear.wait(1)
     for suffix in ("", "-wal", "-shm"):
         os.unlink(path + suffix)
     until(lambda: ear.renewals, 5, "no renewal was told")
     assert ear.renewals[0].epoch != start.epoch
-    assert broker.append("a", b"y") == (ear.renewals[0].epoch, 1)
+    assert broker.history.append_event("a", b"y") == (ear.renewals[0].epoch, 1)
     assert ear.wait(2)[1] == Record(1, "a", b"y")
 
 
 def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, ear, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
-    broker.append("a", b"old")
+    broker.history.append_event("a", b"old")
     with other_writer(path) as other:
         other.execute("VACUUM INTO '%s.copy'" % path)
-    start = broker.listen(ear.listener)
-    broker.append("a", b"newer")
+    start = broker.history.start_delivery(ear.listener)
+    broker.history.append_event("a", b"newer")
     ear.wait(1)
     os.rename(path + ".copy", path)
     until(lambda: ear.renewals, 5, "no renewal was told")
     assert ear.renewals[0].epoch != start.epoch
-    broker.append("a", b"after")
+    broker.history.append_event("a", b"after")
     assert ear.wait(2)[1].body == b"after"
 
 
@@ -122,33 +122,33 @@ def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
     """The lock and the store share one deadline; and reading does not wait for a writer, also not after one failed."""
     monkeypatch.setattr(base, "WAIT", 0.5)
     broker = sqlite()
-    broker.append("a", b"x")
+    broker.history.append_event("a", b"x")
     with other_writer(path) as other:
         other.execute("BEGIN IMMEDIATE")
         for _ in range(2):
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable):
-                broker.append("a", b"x")
+                broker.history.append_event("a", b"x")
             assert time.monotonic() - started < 1.0
-        assert len(broker.read(["a"], 0, ALL, 10).records) == 1
+        assert len(broker.history.read_events(["a"], 0, ALL, 10).records) == 1
         other.execute("ROLLBACK")
 
 
 def test_a_store_that_is_lost_and_found_is_told(sqlite, path, ear, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
-    broker.append("a", b"x")
-    broker.listen(ear.listener)
+    broker.history.append_event("a", b"x")
+    broker.history.start_delivery(ear.listener)
     folder = os.path.dirname(path)
     os.rename(folder, folder + ".away")
     open(folder, "w").close()  # root could make the folder again; a file in its place stops even root
     until(lambda: ear.losses, 5, "no loss was told")
     with pytest.raises(BrokerUnavailable):
-        broker.append("a", b"lost")
+        broker.history.append_event("a", b"lost")
     os.unlink(folder)
     os.rename(folder + ".away", folder)
     until(lambda: ear.finds, 5, "no find was told")
-    assert broker.append("a", b"y").sequence == 2
+    assert broker.history.append_event("a", b"y").sequence == 2
     assert ear.wait(1) == [Record(2, "a", b"y")]
     assert ear.renewals == []
 
@@ -157,7 +157,7 @@ def test_a_database_of_something_else_is_left_alone(sqlite, path):
     with other_writer(path) as other:
         other.execute("CREATE TABLE users (name TEXT)")
     with pytest.raises(BrokerUnavailable, match="is a database of something else"):
-        sqlite().append("a", b"x")
+        sqlite().history.append_event("a", b"x")
     with other_writer(path) as other:
         assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["users"]
 
@@ -166,11 +166,11 @@ def test_a_file_that_is_no_database_is_an_error_that_names_it(sqlite, path):
     with open(path, "w") as file:
         file.write("hello " * 1000)
     with pytest.raises(BrokerUnavailable, match="%s: file is not a database" % path):
-        sqlite().head()
+        sqlite().history.get_newest_cursor()
 
 
 def test_the_file_is_its_owners_alone(sqlite, path):
-    sqlite().append("a", b"x")
+    sqlite().history.append_event("a", b"x")
     for suffix in ("", "-wal"):
         assert stat.S_IMODE(os.stat(path + suffix).st_mode) == 0o600
 
@@ -180,10 +180,10 @@ def test_the_file_is_its_owners_alone(sqlite, path):
 
 def test_a_clean_restart_of_the_machine_keeps_the_history(sqlite, sqlite_url, monkeypatch):
     first = open_broker(sqlite_url)
-    cursor = first.append("a", b"x")
+    cursor = first.history.append_event("a", b"x")
     first.close()
     monkeypatch.setattr(base, "boot_id", lambda: "another boot")
-    assert sqlite().head() == cursor
+    assert sqlite().history.get_newest_cursor() == cursor
 
 
 def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opened):
@@ -192,13 +192,13 @@ def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opene
     monkeypatch.setattr(base, "boot_id", lambda: "another boot")
     broker = open_broker(sqlite_url, History())
     opened(broker)
-    assert broker.head().epoch != before
-    assert broker.head().epoch == epoch(path)
+    assert broker.history.get_newest_cursor().epoch != before
+    assert broker.history.get_newest_cursor().epoch == epoch(path)
 
 
 def test_a_crash_of_processes_alone_does_not(sqlite, sqlite_url):
     before = killed_while_appending(sqlite_url)
-    assert sqlite().head().epoch == before
+    assert sqlite().history.get_newest_cursor().epoch == before
 
 
 # -- bounds ------------------------------------------------------------------
@@ -212,14 +212,17 @@ def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypat
     monkeypatch.setattr(base, "LIVE_EVENTS", 0)
     broker = sqlite(seconds=0.0)
     for number in range(400):
-        broker.append("once:%d" % number, b"x")
+        broker.history.append_event("once:%d" % number, b"x")
     with other_writer(path) as other:
         assert other.execute("SELECT count(*) FROM channels").fetchone()[0] <= 102
-    missing = broker.read(["once:1", "once:399", "never"], 0, ALL, 10).missing
+    missing = broker.history.read_events(["once:1", "once:399", "never"], 0, ALL, 10).missing
     assert "once:1" in missing and "never" in missing  # never silent where it cannot know
-    assert broker.read(["once:1", "never"], broker.head().sequence, ALL, 10).missing == []
-    broker.append("once:1", b"again")
-    assert broker.read(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
+    assert (
+        broker.history.read_events(["once:1", "never"], broker.history.get_newest_cursor().sequence, ALL, 10).missing
+        == []
+    )
+    broker.history.append_event("once:1", b"again")
+    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
 
 
 def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
@@ -227,8 +230,8 @@ def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
     now = time.time()
     for number in range(3000):
         monkeypatch.setattr(time, "time", lambda number=number: now + number / 100)  # 100 events a second
-        broker.append("a", b"x")
-    assert broker.figures()["events"] < 5 * 100 + trimming.TRIM_APPENDS + 2
+        broker.history.append_event("a", b"x")
+    assert broker.get_figures()["events"] < 5 * 100 + trimming.TRIM_APPENDS + 2
 
 
 def killed_while_appending(url):
@@ -236,7 +239,7 @@ def killed_while_appending(url):
     writer = process(
         "import sys, itertools; from flask_ssemux.brokers import open_broker\n"
         "broker = open_broker(sys.argv[1])\n"
-        "for _ in itertools.count(): print(broker.append('a', b'x').epoch, flush=True)",
+        "for _ in itertools.count(): print(broker.history.append_event('a', b'x').epoch, flush=True)",
         url,
     )
     seen = [writer.stdout.readline() for _ in range(20)]

@@ -27,15 +27,15 @@ def path(sqlite_url):
 def live(url, count):
     """One life of a process; returns its last cursor."""
     broker = open_broker(url, History())
-    cursors = [broker.append("a", b"x") for _ in range(count)]
+    cursors = [broker.history.append_event("a", b"x") for _ in range(count)]
     broker.close()
     return cursors[-1]
 
 
 def is_told(broker, cursor):
     """Whether a client with this cursor hears that it has missed something, as the mux asks it."""
-    head = broker.head()
-    return cursor.epoch != head.epoch or cursor.sequence > head.sequence or broker.is_void(cursor)
+    head = broker.history.get_newest_cursor()
+    return cursor.epoch != head.epoch or cursor.sequence > head.sequence or broker.history.has_lost(cursor)
 
 
 def copied(path, folder):
@@ -64,14 +64,14 @@ def test_a_file_put_back_from_a_backup_gives_no_number_twice(sqlite, sqlite_url,
     lost = [live(sqlite_url, 20), live(sqlite_url, 10)]  # two starts, of which the file will know nothing
     restored(path, str(tmp_path / "backup"), in_place)
     broker = sqlite()
-    kept = [record.sequence for record in broker.read(["a"], 0, ALL, 1000).records]
+    kept = [record.sequence for record in broker.history.read_events(["a"], 0, ALL, 1000).records]
     assert all(is_told(broker, cursor) for cursor in lost)
-    new = [broker.append("a", b"new").sequence for _ in range(50)]
+    new = [broker.history.append_event("a", b"new").sequence for _ in range(50)]
     assert all(is_told(broker, cursor) for cursor in lost)
     assert min(new) > lost[1].sequence
     # Who saw only what is in the file misses nothing.
     assert not is_told(broker, lost[0]._replace(sequence=kept[-1]))
-    assert [record.sequence for record in broker.read(["a"], kept[-1], ALL, 1000).records] == new
+    assert [record.sequence for record in broker.history.read_events(["a"], kept[-1], ALL, 1000).records] == new
 
 
 def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(tmp_path):
@@ -83,7 +83,7 @@ def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(t
         shutil.copyfile(image, file)
         broker = open_broker("sqlite:///" + file, History())
         assert all(is_told(broker, cursor) for cursor in seen)
-        mine = [broker.append("a", b"x") for _ in range(30)]
+        mine = [broker.history.append_event("a", b"x") for _ in range(30)]
         assert all(is_told(broker, cursor) for cursor in seen)
         assert not any(is_told(broker, cursor) for cursor in mine)
         seen += mine
@@ -98,10 +98,10 @@ def test_all_workers_know_what_is_void(sqlite, sqlite_url, path, tmp_path, opene
     restored(path, str(tmp_path / "backup"), False)
     first, second = sqlite(), open_broker(sqlite_url, History())
     opened(second)
-    first.head(), second.head()  # both have it open before the first event
-    first.append("a", b"x")
-    assert second.want(["a"]).place > lost.sequence and second.is_void(lost)
-    assert first.is_void(lost)
+    first.history.get_newest_cursor(), second.history.get_newest_cursor()  # both have it open before the first event
+    first.history.append_event("a", b"x")
+    assert second.history.subscribe_channels(["a"]).place > lost.sequence and second.history.has_lost(lost)
+    assert first.history.has_lost(lost)
 
 
 def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
@@ -109,17 +109,19 @@ def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
     for _ in range(3):
         last = live(sqlite_url, 5)
         broker = open_broker(sqlite_url, History())
-        assert broker.head() == last and not is_told(broker, last)
-        following = broker.append("a", b"x")
+        assert broker.history.get_newest_cursor() == last and not is_told(broker, last)
+        following = broker.history.append_event("a", b"x")
         assert not is_told(broker, last) and not is_told(broker, following)
-        assert [record.sequence for record in broker.read(["a"], last.sequence, ALL, 9).records] == [following.sequence]
+        assert [record.sequence for record in broker.history.read_events(["a"], last.sequence, ALL, 9).records] == [
+            following.sequence
+        ]
         broker.close()
 
 
 def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
     broker = sqlite()
     for number in range(1, 40, 4):
-        assert broker.append("a", b"x").sequence == number
+        assert broker.history.append_event("a", b"x").sequence == number
         assert live(sqlite_url, 1).sequence == number + 1
         code = "import sys; from flask_ssemux import Publisher; Publisher(sys.argv[1]).publish('a', 'x')"
         if number == 1:
@@ -134,8 +136,9 @@ def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
 def test_processes_that_start_at_once_leap_once(sqlite_url):
     live(sqlite_url, 5)
     script = (
-        "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1]); b.head()\n"
-        "print('open', flush=True); sys.stdin.readline(); print(b.append('a', b'x').sequence)"
+        "import sys; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
+        "b.history.get_newest_cursor()\n"
+        "print('open', flush=True); sys.stdin.readline(); print(b.history.append_event('a', b'x').sequence)"
     )
     many = [
         subprocess.Popen([sys.executable, "-c", script, sqlite_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -150,7 +153,7 @@ def test_ranges_that_are_void_are_bounded(sqlite, sqlite_url, monkeypatch):
     monkeypatch.setattr(leap, "VOIDS", 10)
     cursors = [live(sqlite_url, 2) for _ in range(30)]
     broker = sqlite()
-    broker.head()
+    broker.history.get_newest_cursor()
     assert broker._file.read("SELECT count(*) FROM voids").fetchone()[0] == 10
     assert not any(is_told(broker, cursor) for cursor in cursors[-9:])
     assert all(is_told(broker, cursor._replace(sequence=cursor.sequence + 100)) for cursor in cursors)
@@ -164,11 +167,13 @@ def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path,
     broker = sqlite()
     assert is_told(broker, before) and epoch(path) != before.epoch
     assert "the clock is behind the newest event" in caplog.text
-    assert len(broker.read(["a"], 0, ALL, 10).records) == 5  # what is there is kept
-    broker.append("a", b"x")
+    assert len(broker.history.read_events(["a"], 0, ALL, 10).records) == 5  # what is there is kept
+    broker.history.append_event("a", b"x")
     broker.close()
     again = sqlite()
-    assert again.head().epoch == epoch(path) == broker._was.epoch  # and it is not told at each start
+    assert (
+        again.history.get_newest_cursor().epoch == epoch(path) == broker._was.epoch
+    )  # and it is not told at each start
 
 
 def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, path, tmp_path, monkeypatch):
@@ -178,8 +183,8 @@ def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, 
         patched.setattr(time, "time", lambda: now + YEAR)
         live(sqlite_url, 5)
         beside = open_broker(sqlite_url, History())
-        beside.append("a", b"x")
-    last = beside.append("a", b"the clock was set right")
+        beside.history.append_event("a", b"x")
+    last = beside.history.append_event("a", b"the clock was set right")
     beside.close()
     copied(path, str(tmp_path / "backup"))
     lost = [live(sqlite_url, 10) for _ in range(3)]
@@ -203,26 +208,26 @@ def test_history_ages_again_after_the_clock_was_ahead(sqlite, monkeypatch, resta
     clock = [now]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     broker = sqlite(seconds=100.0)
-    broker.append("a", b"before")
+    broker.history.append_event("a", b"before")
     clock[0] = now + YEAR
     for _ in range(5):
-        broker.append("a", b"ahead")
+        broker.history.append_event("a", b"ahead")
     clock[0] = now + 10
     if restarted:
         broker.close()
         broker = sqlite(seconds=100.0)
     for _ in range(5):
-        broker.append("a", b"right")
-    first = broker.head().sequence - 4
-    kept = [record.body for record in broker.read(["a"], 0, ALL, 100).records]
+        broker.history.append_event("a", b"right")
+    first = broker.history.get_newest_cursor().sequence - 4
+    kept = [record.body for record in broker.history.read_events(["a"], 0, ALL, 100).records]
     assert kept == [b"before"] + [b"ahead"] * 5 + [b"right"] * 5
     clock[0] = now + 115
-    broker.append("b", b"x")
-    assert broker.read(["a"], 0, ALL, 100).records == []
-    assert broker.read(["a"], 0, ALL, 100).missing == ["a"]
-    assert broker.read(["a"], first + 4, ALL, 100).missing == []
+    broker.history.append_event("b", b"x")
+    assert broker.history.read_events(["a"], 0, ALL, 100).records == []
+    assert broker.history.read_events(["a"], 0, ALL, 100).missing == ["a"]
+    assert broker.history.read_events(["a"], first + 4, ALL, 100).missing == []
     for _ in range(200):
-        broker.append("b", b"x")
+        broker.history.append_event("b", b"x")
     assert broker._file.read("SELECT count(*) FROM events WHERE channel = 'a'").fetchone()[0] == 0
 
 
@@ -232,21 +237,21 @@ def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url
     monkeypatch.setattr(time, "time", lambda: clock[0])
     elsewhere = open_broker(sqlite_url, History())
     elsewhere._holder = "another-host/1/abcdefgh"  # nobody can ask for its process
-    assert elsewhere.hold("user:1", 1)
-    elsewhere.show_oldest("user:1", now + YEAR)
-    elsewhere.present({("a", "1"): 1}, 60.0)
-    elsewhere.report({"streams": 1})
+    assert elsewhere.leases.take_user_slot("user:1", 1)
+    elsewhere.leases.announce_oldest_slot("user:1", now + YEAR)
+    elsewhere.presence.announce_presence({("a", "1"): 1}, 60.0)
+    elsewhere.reports.write_report({"streams": 1})
     clock[0] = now
     broker = sqlite()
-    broker.renew()
-    broker.report({"streams": 2})
-    broker.present({}, 60.0)
-    assert [report.figures for report in broker.reports()] == [{"streams": 2}]
+    broker.leases.renew_leases()
+    broker.reports.write_report({"streams": 2})
+    broker.presence.announce_presence({}, 60.0)
+    assert [report.figures for report in broker.reports.read_reports()] == [{"streams": 2}]
     clock[0] = now + 120
-    broker.renew()
-    assert broker.hold("user:1", 1)
-    assert broker.presence("a") == {}
-    broker.present({}, 60.0)
+    broker.leases.renew_leases()
+    assert broker.leases.take_user_slot("user:1", 1)
+    assert broker.presence.get_presence("a") == {}
+    broker.presence.announce_presence({}, 60.0)
     for table in ("elders", "presence"):
         assert broker._file.read("SELECT count(*) FROM " + table).fetchone()[0] == 0
     elsewhere._closed = True
@@ -254,8 +259,8 @@ def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url
 
 def test_a_publisher_that_was_killed_leaves_no_lock(sqlite, sqlite_url):
     code = "import sys, time; from flask_ssemux.brokers import open_broker; b = open_broker(sys.argv[1])\n"
-    other = process(code + "print(b.append('a', b'x').sequence, flush=True); time.sleep(60)", sqlite_url)
+    other = process(code + "print(b.history.append_event('a', b'x').sequence, flush=True); time.sleep(60)", sqlite_url)
     number = int(other.stdout.readline())
     other.kill()
     other.communicate(timeout=10)
-    assert sqlite().append("a", b"y").sequence > number + 10**6
+    assert sqlite().history.append_event("a", b"y").sequence > number + 10**6

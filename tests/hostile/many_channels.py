@@ -50,12 +50,12 @@ class Loop:
 
 def main(url: str, count: int) -> None:
     broker, publisher, ear = open_broker(url), open_broker(url), Ear()
-    broker.listen(ear.listener)
+    broker.history.start_delivery(ear.listener)
     names = ["channel:%d" % number for number in range(count)]
     for start in range(0, count, 1000):
-        broker.want(names[start : start + 1000])
+        broker.history.subscribe_channels(names[start : start + 1000])
     for number in range(0, count, max(1, count // 1000)):
-        publisher.append(names[number], b"before")
+        publisher.history.append_event(names[number], b"before")
     ear.wait(1000, timeout=30)
     asking = subprocess.Popen([sys.executable, "-c", ASK, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     gevent.sleep(0.3)  # it has begun
@@ -63,7 +63,7 @@ def main(url: str, count: int) -> None:
     began = time.monotonic()
     redis.Redis.from_url(url).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     for number in range(300):
-        publisher.append(names[number * (count // 300)], b"meanwhile")
+        publisher.history.append_event(names[number * (count // 300)], b"meanwhile")
     ear.wait(1300, timeout=60)
     back = time.monotonic() - began
     print(json.dumps({

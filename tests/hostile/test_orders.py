@@ -50,7 +50,7 @@ class Client:
 
 
 def publish(mux, text):
-    return str(mux.broker.append("news", body("news", text)))
+    return str(mux.broker.history.append_event("news", body("news", text)))
 
 
 def wait_for(client, text):
@@ -64,7 +64,7 @@ def test_a_malformed_order_loses_nobody_an_event(make, order):
     for client in clients:
         client.data()
     publish(mux, "before")
-    mux.broker.append(CHANNEL, order)
+    mux.broker.history.append_event(CHANNEL, order)
     publish(mux, "behind it")
     for client in clients:
         until(lambda client=client: client.data() is not None and client.stream.is_over, 5, "it goes on")
@@ -83,8 +83,8 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
     for client in clients:
         client.data()
     for number in range(300):
-        mux.broker.append(CHANNEL, Revocation("absent %d" % number, reason="disconnected").body())
-    mux.broker.append(CHANNEL, Revocation("user 7", reason="disconnected").body())
+        mux.broker.history.append_event(CHANNEL, Revocation("absent %d" % number, reason="disconnected").body())
+    mux.broker.history.append_event(CHANNEL, Revocation("user 7", reason="disconnected").body())
     until(lambda: clients[7].stream.reason, 5, "the last order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert clients[7].stream.reason == "disconnected"
@@ -100,10 +100,10 @@ def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     for client in [hasty, *clients]:
         client.data()
     elders.joined(hasty.stream)
-    mux.broker.hold("user:hasty", 1)
+    mux.broker.leases.take_user_slot("user:hasty", 1)
     for _ in range(300):
         elders.make_room("hasty")
-    mux.broker.append(CHANNEL, Revocation("user 7", reason="disconnected").body())
+    mux.broker.history.append_event(CHANNEL, Revocation("user 7", reason="disconnected").body())
     until(lambda: clients[7].stream.reason, 5, "the order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert hasty.stream.reason

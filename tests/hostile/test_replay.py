@@ -41,10 +41,10 @@ def fill(url):
     def fill(channels, events, size):
         broker = open_broker(url, HISTORY)
         brokers.append(broker)
-        before = broker.append("other", b"data: first\n\n")
+        before = broker.history.append_event("other", b"data: first\n\n")
         bodies = [encode.body("room:%d" % number, "x" * size) for number in range(channels)]
         for index in range(channels * events):
-            broker.append("room:%d" % (index % channels), bodies[index % channels])
+            broker.history.append_event("room:%d" % (index % channels), bodies[index % channels])
         return str(before)
 
     yield fill

@@ -40,6 +40,6 @@ def test_orders_for_users_who_are_not_there_end_nobody(mux):
     streams = [mux.open(["a"], "there") for _ in range(20)]
     with mux._lock:
         for number in range(300):
-            mux.broker.append(CHANNEL, Revocation(user="absent%d" % number).body())
+            mux.broker.history.append_event(CHANNEL, Revocation(user="absent%d" % number).body())
     until(lambda: mux.orders_taken() == 300, 5, lambda: "%d came" % mux.orders_taken())
     assert len(mux) == len(streams) == 20

@@ -28,7 +28,7 @@ SOON = 8
 def reports(instance_env):
     """What the workers say, asked as `flask ssemux status` asks it."""
     broker = open_broker("sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"])
-    yield broker.reports
+    yield broker.reports.read_reports
     broker.close()
 
 

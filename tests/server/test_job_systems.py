@@ -165,9 +165,9 @@ def test_a_publisher_goes_over_a_fork(env, folder):
     publisher = flask_ssemux.Publisher(env["SSEMUX_BROKER"])
     try:
         broker = publisher._broker()
-        before = broker.head().sequence
+        before = broker.history.get_newest_cursor().sequence
         subprocess.run(command, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
-        found = broker.read(["jobs"], before, broker.head().sequence, 1000).records
+        found = broker.history.read_events(["jobs"], before, broker.history.get_newest_cursor().sequence, 1000).records
         told = [record.body.decode().split("data: ")[1].strip() for record in found]
         turns = [text % number for number in range(20) for text in ("child %d", "parent %d")]
         assert told == ["parent, before", *turns]

@@ -44,7 +44,10 @@ def publish(app, *events):
 
 def kept(app):
     broker = app.extensions["ssemux"].worker.broker
-    return [(channel, body) for _, channel, body, _ in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
+    return [
+        (channel, body)
+        for _, channel, body, _ in broker.history.read_events(["jobs", "user:7", "*"], 0, 10**9, 100).records
+    ]
 
 
 # -- publish -----------------------------------------------------------------
@@ -63,7 +66,9 @@ def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
 def test_who_is_there_is_shown(app, ssemux):
     app.extensions["ssemux"].rules.track("jobs")
     assert printed(ssemux("presence", "jobs")) == ""
-    app.extensions["ssemux"].worker.broker.present({("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0)
+    app.extensions["ssemux"].worker.broker.presence.announce_presence(
+        {("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0
+    )
     assert [line.split() for line in printed(ssemux("presence", "jobs")).splitlines()] == [
         ["ann", "2"], ["bob", "1"], ["(anonymous)", "12"]
     ]  # fmt: skip
@@ -223,7 +228,7 @@ def test_status(app, ssemux):
 def test_status_of_workers(app, ssemux):
     assert "\nworkers                      0\n" in printed(ssemux("status"))
     figures = {"pid": 7, "host": "a", "streams": 3, "late": 1, "longest_late": 2.5}
-    app.extensions["ssemux"].worker.broker.report(figures)
+    app.extensions["ssemux"].worker.broker.reports.write_report(figures)
     said = printed(ssemux("status"))
     assert "\nworkers                      1\nstreams                      3\n" in said
     assert "\nworker                       7 on a, streams 3, handed over 0, " in said

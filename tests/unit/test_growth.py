@@ -66,7 +66,9 @@ def live(process, number):
     """A user comes, hears an event of their room, comes back, and leaves."""
     room, user = "room:%d" % number, "user %d" % number
     stream = opened(process, user, [room, encode.user_channel(user), "*"])
-    seen = process.broker.append(room, encode.body(room, "hello %d" % number + 500 * "."), "key %d" % number)
+    seen = process.broker.history.append_event(
+        room, encode.body(room, "hello %d" % number + 500 * "."), "key %d" % number
+    )
     deadline = time.monotonic() + 2
     while not stream.queue and time.monotonic() < deadline:
         time.sleep(0.0001)

@@ -60,7 +60,7 @@ def make():
 
 
 def publish(mux, channel, data):
-    return str(mux.broker.append(channel, body(channel, data)))
+    return str(mux.broker.history.append_event(channel, body(channel, data)))
 
 
 def sequence(event):
@@ -71,9 +71,9 @@ def test_what_comes_while_the_first_stream_opens_is_not_lost(make):
     """The broker delivers from the moment that it listens, which is before its place is known here."""
 
     class Eager(MemoryBroker):
-        def listen(self, listener):
-            start = super().listen(listener)
-            self.append("a", body("a", "early"))
+        def start_delivery(self, listener):
+            start = super().start_delivery(listener)
+            self.append_event("a", body("a", "early"))
             time.sleep(0.1)
             return start
 
@@ -145,10 +145,10 @@ def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make)
     class Away(MemoryBroker):
         is_away = False
 
-        def want(self, channels):
+        def subscribe_channels(self, channels):
             if self.is_away:
                 raise BrokerUnavailable("away")
-            return super().want(channels)
+            return super().subscribe_channels(channels)
 
     mux = make(Away(History()))
     mux.open(["a"], None)
@@ -329,18 +329,18 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
     class Choosy(MemoryBroker):
         wanted = frozenset()
 
-        def want(self, channels):
+        def subscribe_channels(self, channels):
             self.wanted |= set(channels)
-            return super().want(channels)
+            return super().subscribe_channels(channels)
 
-        def listen(self, listener):
+        def start_delivery(self, listener):
             def deliver(records):
                 chosen = [record for record in records if record.channel in self.wanted]
                 if chosen:
                     listener.deliver(chosen)
                 self.passed = records[-1].sequence
 
-            return super().listen(listener._replace(deliver=deliver))
+            return super().start_delivery(listener._replace(deliver=deliver))
 
     mux = make(Choosy(History()))
     first = mux.open(["a"], None)
@@ -357,11 +357,11 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
     """The life ends while a channel is asked for."""
 
     class Renewing(MemoryBroker):
-        def listen(self, listener):
+        def start_delivery(self, listener):
             self.listener = listener
-            return super().listen(listener)
+            return super().start_delivery(listener)
 
-        def want(self, channels):
+        def subscribe_channels(self, channels):
             if self.listener and "b" in channels:
                 renewed, self.listener = self.listener.renewed, None
                 renewed(Cursor("bbbbbbbb", 0))
@@ -381,7 +381,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
 
 
 def order(mux, **named):
-    return mux.broker.append(CHANNEL, Revocation(**{"reason": "told", **named}).body())
+    return mux.broker.history.append_event(CHANNEL, Revocation(**{"reason": "told", **named}).body())
 
 
 def ends(client):
@@ -527,7 +527,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
     clients = [Client(mux.open(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
-    mux.broker.append(CHANNEL, body)
+    mux.broker.history.append_event(CHANNEL, body)
     seen = publish(mux, "a", "in the same batch")
     for client in clients:
         assert ends(client) == ([], client.parser.last_event_id)
@@ -542,7 +542,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
 def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(make, body):
     broker = MemoryBroker(History())
-    broker.append(CHANNEL, body)
+    broker.history.append_event(CHANNEL, body)
     mux = make(broker)
     order(mux, user="8", stop=True)
     assert not mux.open(["a"], "7").is_over and mux.control.taken == 1
@@ -558,7 +558,7 @@ def test_an_event_that_cannot_be_delivered_is_a_gap_that_its_readers_hear_of(mak
     broker = mux.broker
     with broker._changed:  # one batch
         publish(mux, "a", "before")
-        broker.append("a", "no bytes")  # whoever has it cannot make a frame of it
+        broker.history.append_event("a", "no bytes")  # whoever has it cannot make a frame of it
         publish(mux, "a", "after")
         publish(mux, "b", "after")
     assert [event.data for event in reads.wait(2)] == ["before", "after"]
@@ -660,7 +660,7 @@ def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
     clients = [Client(mux.open(["a"], user, on_closed=elders.left)) for user in ("7", "8", "7", "7")]
     for client in clients:
         client.events()
-        mux.broker.hold("user:" + client.stream.user_id, 9)
+        mux.broker.leases.take_user_slot("user:" + client.stream.user_id, 9)
         elders.joined(client.stream)
     seen = publish(mux, "a", "seen")
     for count, oldest in ((1, 0), (2, 2)):

@@ -33,7 +33,9 @@ ALL = 10**9
 
 def published(app):
     broker = app.extensions["ssemux"].worker.broker
-    return [(r.channel, r.latest) for r in broker.read(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records]
+    return [
+        (r.channel, r.latest) for r in broker.history.read_events(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records
+    ]
 
 
 def test_the_key_is_the_events_name(make_app):
@@ -94,11 +96,11 @@ def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
 def test_a_stretch_of_the_past_drops_what_is_superseded():
     broker = MemoryBroker(History())
     shared = Replay(broker, lambda: None, 1024**2)
-    epoch = broker.head().epoch
+    epoch = broker.history.get_newest_cursor().epoch
     shared.begin_anew(epoch)
     for number in range(5):
-        broker.append("a", b"%d" % number)
-        broker.append("a", b"p", "p")
+        broker.history.append_event("a", b"%d" % number)
+        broker.history.append_event("a", b"p", "p")
         assert shared.read({"a": Range(0, 2 * number + 2)}, epoch).data.count(b"id: ") == number + 2
     shared.forget_unused()
     shared.forget_unused()
@@ -176,10 +178,10 @@ class Asked(MemoryBroker):
         super().__init__(History(events=1000))
         self.asked = []
 
-    def want(self, channels):
+    def subscribe_channels(self, channels):
         named = [channel for channel in channels if is_named(channel)]  # not that of orders
         self.asked += [named] if named else []
-        return super().want(channels)
+        return super().subscribe_channels(channels)
 
 
 @pytest.fixture
@@ -199,11 +201,11 @@ def mux(broker):
 
 
 def say(broker, data, channel="a", event="p", latest=True):
-    return str(broker.append(channel, body(channel, data, event), event if latest else None))
+    return str(broker.history.append_event(channel, body(channel, data, event), event if latest else None))
 
 
 def settled(mux):
-    until(lambda: mux._position == mux.broker.head().sequence, 5, "not delivered")
+    until(lambda: mux._position == mux.broker.history.get_newest_cursor().sequence, 5, "not delivered")
 
 
 def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(mux, broker):
@@ -211,7 +213,7 @@ def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(
         say(broker, number)
         say(broker, number, event="q")
         say(broker, "ordinary", latest=False)
-    cursor = str(broker.head())
+    cursor = str(broker.history.get_newest_cursor())
     client = Client(mux.open(["a", "b"], None))
     assert client.events() == [("p", "2"), ("q", "2")]
     assert client.ids() == [None, None, cursor]  # the hello, too: who is cut off in between gets them again
@@ -236,7 +238,7 @@ def test_a_client_that_comes_back_gets_only_what_it_missed(mux, broker):
     say(broker, 3)
     settled(mux)
     client = Client(mux.open(["a"], None, [seen]))
-    assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.head())
+    assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.history.get_newest_cursor())
 
 
 def test_a_channel_that_is_new_to_a_client_begins_with_them(mux, broker):
@@ -291,7 +293,7 @@ def test_a_new_life_has_its_own(mux, broker):
     other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
     with broker._changed:
         broker._epoch, broker._events._latest["a"]["p"] = "bbbbbbbb", other
-    mux._renewed(broker.head())
+    mux._renewed(broker.history.get_newest_cursor())
     assert Client(mux.open(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")
     settled(mux)
@@ -374,7 +376,8 @@ def test_what_the_docs_show_runs(make_app):
                 exec(block, {"flask_ssemux": flask_ssemux, "mux": mux})
         flask_ssemux.publish("weather", "sun")
         broker = app.extensions["ssemux"].worker.broker
-        assert [(r.channel, r.latest) for r in broker.read(["jobs:42", "weather"], 0, ALL, 10).records] == [
+        page = broker.history.read_events(["jobs:42", "weather"], 0, ALL, 10)
+        assert [(r.channel, r.latest) for r in page.records] == [
             ("jobs:42", "progress"), ("weather", "message")
         ]  # fmt: skip
         assert mux.presence("*") == {}

@@ -57,7 +57,7 @@ def sent(app):
 
     def read():
         broker = app.extensions["ssemux"].worker.broker
-        page = broker.read(["jobs", "user:7", "*"], 0, broker.head().sequence, 100)
+        page = broker.history.read_events(["jobs", "user:7", "*"], 0, broker.history.get_newest_cursor().sequence, 100)
         return [record.body.decode().split("data: ")[1].strip() for record in page.records]
 
     return read
@@ -283,7 +283,7 @@ def test_what_is_no_session(mux, engine):
 
 def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, session, sent, caplog):
     broker = app.extensions["ssemux"].worker.broker
-    whole, tried = broker.append, []
+    whole, tried = broker.history.append_event, []
 
     def append(channel, body, key):
         tried.append(channel)
@@ -291,7 +291,7 @@ def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, sessio
             raise BrokerUnavailable("it is away")
         return whole(channel, body, key)
 
-    broker.append = append
+    broker.history.append_event = append
     add(session, "a")
     mux.publish_on_commit(session, "jobs", "1")
     mux.publish_on_commit(session, "jobs", "2", event="progress")
@@ -325,7 +325,7 @@ def test_a_commit_outside_of_the_applications_context(make_app, session, by):
     with app.app_context():
         (flask_ssemux if by == "the module" else mux).publish_on_commit(session, "jobs", "1")
     session.commit()
-    assert app.extensions["ssemux"].worker.broker.head().sequence == 1
+    assert app.extensions["ssemux"].worker.broker.history.get_newest_cursor().sequence == 1
 
 
 def test_the_latest_only(app, mux, session, sent):
@@ -357,17 +357,17 @@ def test_flask_sqlalchemy(make_app, tmp_path):
         mux.publish_on_commit(db.session, "jobs:%d" % job.id, {"id": job.id})
         mux.broadcast_on_commit(db.session, "new")
         db.session.rollback()
-        assert broker.head().sequence == 0
+        assert broker.history.get_newest_cursor().sequence == 0
         job = Job()
         db.session.add(job)
         db.session.flush()
         mux.publish_on_commit(db.session, "jobs:%d" % job.id, {"id": job.id})
         db.session.commit()
-        assert broker.head().sequence == 1
+        assert broker.history.get_newest_cursor().sequence == 1
         mux.publish_on_commit(db.session, "jobs:1", "not said in the end")
     with app.app_context():  # the end of a request closes its session
         db.session.commit()
-        assert broker.head().sequence == 1
+        assert broker.history.get_newest_cursor().sequence == 1
         db.session.remove()
         db.engine.dispose()
 
@@ -402,7 +402,7 @@ def test_the_documents_example(make_app, tmp_path):
     with app.app_context():
         exec(source, {"db": db, "Job": Job, "flask_ssemux": flask_ssemux})
         broker = app.extensions["ssemux"].worker.broker
-        (record,) = broker.read(["jobs:1"], 0, 10, 10).records
+        (record,) = broker.history.read_events(["jobs:1"], 0, 10, 10).records
         assert record.body == b'event: new\nchannel: jobs:1\ndata: {"title":"export"}\n\n'
         db.session.remove()
         db.engine.dispose()

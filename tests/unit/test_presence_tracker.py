@@ -24,11 +24,11 @@ class Noting(MemoryBroker):
         self.told = []
         self.is_away = False
 
-    def present(self, streams, lasts, anew=False):
+    def announce_presence(self, streams, lasts, anew=False):
         self.told.append((dict(streams), anew))
         if self.is_away:
             raise BrokerUnavailable("it is away")
-        return super().present(streams, lasts, anew)
+        return super().announce_presence(streams, lasts, anew)
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def stream(user, *channels):
 
 
 def wait(broker, expected, channel="a"):
-    until(lambda: broker.presence(channel) == expected, 5, lambda: str(broker.presence(channel)))
+    until(
+        lambda: broker.presence.get_presence(channel) == expected, 5, lambda: str(broker.presence.get_presence(channel))
+    )
 
 
 def test_streams_are_counted_by_channel_and_user(broker, attendance):
@@ -61,7 +63,7 @@ def test_streams_are_counted_by_channel_and_user(broker, attendance):
     wait(broker, {"ann": 1}, "b")
     attendance.left(ann)
     wait(broker, {"ann": 1, "": 2})
-    assert (broker.presence("b"), broker.presence("c")) == ({}, {})
+    assert (broker.presence.get_presence("b"), broker.presence.get_presence("c")) == ({}, {})
 
 
 def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
@@ -120,14 +122,14 @@ def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
     wait(broker, {"ann": 1})
     for _ in range(8):  # as long as it lives
         time.sleep(0.1)
-        assert broker.presence("a") == {"ann": 1}
+        assert broker.presence.get_presence("a") == {"ann": 1}
 
 
 def test_an_error_of_another_kind_does_not_end_it(broker, attendance, caplog):
-    inner, broker.present = broker.present, lambda *_: 1 / 0
+    inner, broker.presence.announce_presence = broker.presence.announce_presence, lambda *_: 1 / 0
     attendance.came(stream("ann", "a"))
     until(lambda: "ZeroDivisionError" in caplog.text, 5, "nothing is logged")
-    broker.present = inner
+    broker.presence.announce_presence = inner
     wait(broker, {"ann": 1})
 
 
@@ -140,7 +142,7 @@ def test_who_is_there_is_asked_by_channel(make_app):
     app = make_app(mux)
     with app.app_context():
         broker = app.extensions["ssemux"].worker.broker
-        broker.present({("jobs:1", "7"): 2, ("jobs:1", ""): 1, ("*", "7"): 3}, 60.0)
+        broker.presence.announce_presence({("jobs:1", "7"): 2, ("jobs:1", ""): 1, ("*", "7"): 3}, 60.0)
         assert flask_ssemux.presence("jobs:1") == mux.presence("jobs:1") == {"7": 2, None: 1}
         assert mux.presence("*") == {"7": 3}
         assert mux.presence("jobs:2") == {}

@@ -26,7 +26,10 @@ def publisher(url):
 def stored(url):
     broker = open_broker(url)
     try:
-        return [(channel, body) for _, channel, body, _ in broker.read(["jobs", "user:7", "*"], 0, 10**9, 100).records]
+        return [
+            (channel, body)
+            for _, channel, body, _ in broker.history.read_events(["jobs", "user:7", "*"], 0, 10**9, 100).records
+        ]
     finally:
         broker.close()
 

@@ -24,6 +24,7 @@ class Counting:
 
     def __init__(self, events=10**6):
         self.real = open_broker("memory:", History(events=events))
+        self.history = self
         self.read = []
         self.floors_asked = []
         self.calls = 0
@@ -33,24 +34,24 @@ class Counting:
 
     @property
     def epoch(self):
-        return self.real.head().epoch
+        return self.real.history.get_newest_cursor().epoch
 
     def fill(self, channels, count, size=4):
         for number in range(count):
-            self.real.append(channels[number % len(channels)], b"%0*d\n\n" % (size, number))
+            self.real.history.append_event(channels[number % len(channels)], b"%0*d\n\n" % (size, number))
 
     def read_channels(self, ranges, limit, size):
         self.calls += 1
         assert self.go.wait(10)
         if self.is_away:
             raise BrokerUnavailable("away")
-        parts = self.real.read_channels(ranges, limit, size)
+        parts = self.real.history.read_channels(ranges, limit, size)
         self.read += [record.sequence for part in parts.values() for record in part.records]
         return parts
 
-    def floors(self, channels):
+    def get_floors(self, channels):
         self.floors_asked.append(list(channels))
-        return self.real.floors(channels)
+        return self.real.history.get_floors(channels)
 
 
 @pytest.fixture
@@ -126,18 +127,18 @@ def test_is_as_the_broker_whatever_is_asked_in_whatever_order(make, broker, byte
         chance = random.Random(seed)
         shared = make(bytes_kept // 100)
         channels = ["%d%s" % (seed, name) for name in ("a", "b", "c", "never")]
-        begin = broker.real.head().sequence
+        begin = broker.real.history.get_newest_cursor().sequence
         for number in range(chance.randrange(80)):
-            broker.real.append(chance.choice(channels[:3]), b"%d\n\n" % number)
+            broker.real.history.append_event(chance.choice(channels[:3]), b"%d\n\n" % number)
         for _ in range(40):
             if chance.random() < 0.2:
-                broker.real.append(chance.choice(channels[:3]), b"later\n\n")
+                broker.real.history.append_event(chance.choice(channels[:3]), b"later\n\n")
             if chance.random() < 0.1:
                 shared.forget_unused()
-            top = broker.real.head().sequence
+            top = broker.real.history.get_newest_cursor().sequence
             asked = chance.sample(channels, chance.randrange(1, 5))
             after, upto = sorted((chance.randrange(begin, top + 1), chance.randrange(begin, top + 1)))
-            expected = [record.sequence for record in broker.real.read(asked, after, upto, 1000).records]
+            expected = [record.sequence for record in broker.real.history.read_events(asked, after, upto, 1000).records]
             assert read_all(shared, broker, asked, after, upto) == (expected, []), seed
 
 
@@ -266,7 +267,7 @@ def test_another_life_has_another_past(broker, shared):
     old = broker.epoch
     read_all(shared, broker, ["a"], 0, 5)
     broker.real = open_broker("memory:", History())
-    broker.real.append("a", b"new\n\n")
+    broker.real.history.append_event("a", b"new\n\n")
     shared.begin_anew(broker.epoch)
     assert b"new" in shared.read(ranges(["a"], 0, 5), broker.epoch).data
     with pytest.raises(BrokerBehind):

@@ -21,7 +21,9 @@ def app(make_app):
 
 def ordered(app):
     broker = app.extensions["ssemux"].worker.broker
-    return [Revocation.of(body) for _, _, body, _ in broker.read([revocation.CHANNEL], 0, 10**9, 100).records]
+    return [
+        Revocation.of(body) for _, _, body, _ in broker.history.read_events([revocation.CHANNEL], 0, 10**9, 100).records
+    ]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def ordered(app):
 def test_orders_of_an_application_and_of_a_process_without_one(app, call, order):
     path = app.instance_path + "/ssemux.sqlite3"
     with app.app_context():
-        assert call(flask_ssemux) == str(app.extensions["ssemux"].worker.broker.head())
+        assert call(flask_ssemux) == str(app.extensions["ssemux"].worker.broker.history.get_newest_cursor())
     with flask_ssemux.Publisher("sqlite:///" + path) as publisher:
         call(publisher)
     assert ordered(app) == [order, order]

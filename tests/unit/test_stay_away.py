@@ -70,12 +70,14 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     process, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
-        process.broker.append(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
+        process.broker.history.append_event(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
     process.hub.orders_taken()
     assert process.hub.is_held_off("ann", [], []) is held
     for cursor in ("garbage", "other-1", ""):
         assert process.hub.is_held_off("ann", [], [cursor]) is held
-    assert not process.hub.is_held_off("ann", [], [str(process.broker.head())]), "a page that was rendered since"
+    assert not process.hub.is_held_off("ann", [], [str(process.broker.history.get_newest_cursor())]), (
+        "a page that was rendered since"
+    )
     assert not process.hub.is_held_off("bob", [], [])
 
 
@@ -127,4 +129,4 @@ def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
     began = time.monotonic()
     assert not elders.take_over("ann", lambda: False)
     assert 0.1 <= time.monotonic() - began < 2
-    assert elders._waiting == {} and broker.head().sequence == 0, "nobody was ordered to end"
+    assert elders._waiting == {} and broker.history.get_newest_cursor().sequence == 0, "nobody was ordered to end"

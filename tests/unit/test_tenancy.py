@@ -190,7 +190,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
             file.execute("DELETE FROM applications")
         file.close()
         other = flask_ssemux.brokers.open_broker(store)
-        other.enroll("office", "")
+        other.reports.register_application("office", "")
         with caplog.at_level(logging.ERROR, "flask_ssemux"):
             process._keep_store()
         assert SHORT in next(items).decode()
@@ -203,7 +203,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
 
 def test_another_key_in_the_register_is_told_once(make, store, caplog):
     other = flask_ssemux.brokers.open_broker(store)
-    other.enroll("shop", "abcdef")
+    other.reports.register_application("shop", "abcdef")
     with caplog.at_level(logging.ERROR, "flask_ssemux"):
         app = make("shop", SECRET_KEY="mine")
         with app.app_context():
@@ -212,7 +212,7 @@ def test_another_key_in_the_register_is_told_once(make, store, caplog):
     (record,) = caplog.records
     assert "(which has another SECRET_KEY) on " in record.getMessage()
     assert record.getMessage().endswith(WAYS_OUT + "; ignore this while SECRET_KEY is being changed")
-    (mine,) = other.enroll("shop", "abcdef")
+    (mine,) = other.reports.register_application("shop", "abcdef")
     assert len(mine.key) == 6 and "mine" not in mine.key
     other.close()
 

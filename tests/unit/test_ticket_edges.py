@@ -59,7 +59,7 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
     def lost(key, seconds):
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(broker, "claim", lost)
+    monkeypatch.setattr(broker.one_time_keys, "use_one_time_key", lost)
     answer = app.test_client().get("/events?ticket=" + text)
     assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     assert b"ssemux.hello" not in answer.data
@@ -91,8 +91,8 @@ def test_a_stream_that_is_not_let_in_leaves_nothing(app):
         next(body)
         for _ in range(3):
             assert app.test_client().get("/events?ticket=" + text).status_code == 401
-        assert (process.held, process.broker.figures()["held"]) == (1, 1)
-    assert (process.held, process.broker.figures()["held"]) == (0, 0)
+        assert (process.held, process.broker.get_figures()["held"]) == (1, 1)
+    assert (process.held, process.broker.get_figures()["held"]) == (0, 0)
 
 
 def test_an_old_url_keeps_a_parameter_of_that_name(make_app):

@@ -85,7 +85,7 @@ class RedisBroker(Broker):
 
     def __init__(self, url: str, history: History | None = None) -> None:
         self._address = Address(url)
-        self.store = "%s (prefix %s)" % (self._address.shown, self._address.prefix)
+        self.store_name = "%s (prefix %s)" % (self._address.shown, self._address.prefix)
         self._life = "{%s}:life" % self._address.prefix
         self._announced = "{%s}@%d:" % (self._address.prefix, self._address.database)
         self._history = ("%r" % history.seconds, str(history.events), str(history.size)) if history else ("", "", "")
@@ -103,7 +103,7 @@ class RedisBroker(Broker):
         self._has_reported = self._is_present = self._is_enrolled = False
         self._tail: Tail | None = None
 
-    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         slot = self._take_slot()
         try:
             tries = int(not self._has_rights)
@@ -121,7 +121,7 @@ class RedisBroker(Broker):
         except IndexError:
             return next(self._slots)
 
-    def head(self) -> Cursor:
+    def get_newest_cursor(self) -> Cursor:
         return self.look().head
 
     def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
@@ -143,7 +143,7 @@ class RedisBroker(Broker):
         told = iter(answer[3])
         return {name: Part(records[name], int(upto), bool(gone)) for name, upto, gone in zip(names, told, told)}
 
-    def floors(self, channels: Iterable[str]) -> Floors:
+    def get_floors(self, channels: Iterable[str]) -> Floors:
         names = list(channels)
         answer = self.call(scripts.FLOORS, *names, line="reading")
         return Floors(self._noted(answer), dict(zip(names, map(int, answer[2]))))
@@ -155,17 +155,17 @@ class RedisBroker(Broker):
         if epoch and cursor.epoch != epoch:
             raise BrokerBehind("the Redis store %s: its history began anew" % self._address.shown)
 
-    def is_void(self, cursor: Cursor) -> bool:
+    def has_lost(self, cursor: Cursor) -> bool:
         epoch, voids = self._voids
         return cursor.epoch == epoch and any(low < cursor.sequence < high for low, high in voids)
 
-    def listen(self, listener: Listener) -> Cursor:
-        start = self.head()
+    def start_delivery(self, listener: Listener) -> Cursor:
+        start = self.get_newest_cursor()
         self._tail = Tail(self, listener, start)
         threading.Thread(target=self._tail.run, name="ssemux-redis", daemon=True).start()
         return start
 
-    def want(self, channels: Iterable[str]) -> Wanted:
+    def subscribe_channels(self, channels: Iterable[str]) -> Wanted:
         self._check_open()
         names = list(channels)
         if self._tail is not None:
@@ -173,37 +173,37 @@ class RedisBroker(Broker):
         answer = self.call(scripts.HEAD, *names)
         return Wanted(self._noted(answer).sequence, sorted(_records(answer[5], names)))
 
-    def drop(self, channel: str) -> None:
+    def unsubscribe_channel(self, channel: str) -> None:
         if self._tail is not None:
             self._tail.drop(channel)
 
-    def hold(self, key: str, limit: int) -> bool:
+    def take_user_slot(self, key: str, limit: int) -> bool:
         return self._places.take(key, limit)
 
-    def release(self, key: str) -> None:
+    def release_user_slot(self, key: str) -> None:
         self._places.give_back(key)
 
-    def renew(self) -> None:
+    def renew_leases(self) -> None:
         self._places.renew()
 
     @property
-    def holder(self) -> str:
+    def process_name(self) -> str:
         return self._places.holder
 
-    def show_oldest(self, key: str, since: float | None) -> None:
+    def announce_oldest_slot(self, key: str, since: float | None) -> None:
         try:
-            self.call(scripts.SHOW_OLDEST, key, self.holder, "" if since is None else "%.6f" % since)
+            self.call(scripts.SHOW_OLDEST, key, self.process_name, "" if since is None else "%.6f" % since)
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("the oldest of %s not told: %s", key, error)
 
-    def oldest(self, key: str) -> str | None:
+    def find_oldest_slot_holder(self, key: str) -> str | None:
         holders = [holder.decode("utf-8") for holder in self.call(scripts.OLDEST, key, line="reading")[2]]
         return next((holder for holder in holders if not base.is_dead(holder)), None)
 
-    def claim(self, key: str, seconds: float) -> bool:
+    def use_one_time_key(self, key: str, seconds: float) -> bool:
         return bool(self.call(scripts.CLAIM, key, int(seconds * 1000), base.new_epoch())[2])
 
-    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+    def register_application(self, name: str, key: str, script_name: str = "") -> list[Application]:
         self._is_enrolled = True
         others = self._enroll(name, key, script_name)
         dead = [other.holder for other in others if base.is_dead(other.holder)]
@@ -220,7 +220,7 @@ class RedisBroker(Broker):
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("the application's end not told: %s", error)
 
-    def report(self, figures: dict[str, Any]) -> None:
+    def write_report(self, figures: dict[str, Any]) -> None:
         self._has_reported = True
         self._report(json.dumps(figures))
 
@@ -230,16 +230,16 @@ class RedisBroker(Broker):
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("figures not told: %s", error)
 
-    def reports(self) -> list[Report]:
+    def read_reports(self) -> list[Report]:
         rows = iter(self.call(scripts.REPORTS, _REPORT_LASTS, line="reading")[2])
         return base.living((holder.decode("utf-8"), float(age), text) for holder, age, text in zip(rows, rows, rows))
 
-    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+    def announce_presence(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
         self._is_present = True
         said = [value for (channel, user), count in streams.items() for value in (channel, user, count)]
         return bool(self.call(scripts.PRESENT, self._name, int(lasts * 1000), int(anew), next(self._tokens), *said)[2])
 
-    def presence(self, channel: str) -> dict[str, int]:
+    def get_presence(self, channel: str) -> dict[str, int]:
         rows = iter(self.call(scripts.PRESENCE, channel, line="reading")[2])
         return base.present(
             (holder.decode("utf-8"), user.decode("utf-8"), int(count)) for holder, user, count in zip(rows, rows, rows)
@@ -247,11 +247,11 @@ class RedisBroker(Broker):
 
     def _say_absent(self) -> None:
         try:
-            self.present({}, 0.0, anew=True)
+            self.announce_presence({}, 0.0, anew=True)
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("absence not told: %s", error)
 
-    def figures(self) -> dict[str, object]:
+    def get_figures(self) -> dict[str, object]:
         answer = self.call(scripts.FIGURES, line="reading")
         events, channels, held, size = map(int, answer[2:])
         return {
@@ -266,7 +266,7 @@ class RedisBroker(Broker):
         }
 
     @property
-    def waiting(self) -> int:
+    def waiting_calls(self) -> int:
         return self._writing.waiting + self._reading.waiting
 
     def disown(self) -> None:

@@ -39,7 +39,7 @@ class SQLiteBroker(Broker):
 
     def __init__(self, path: str, history: History | None = None) -> None:
         self.path = path
-        self.store = "sqlite:///" + os.path.realpath(path)
+        self.store_name = "sqlite:///" + os.path.realpath(path)
         self._history = history
         self._holder = base.new_holder()
         self._held: Counter[str] = Counter()
@@ -52,7 +52,7 @@ class SQLiteBroker(Broker):
         self._closed = False
         self._is_resting = self._is_disturbed = False
 
-    def append(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
         with self._opened() as file:
             cursor = file.change(lambda: file.events.append(channel, body, latest), len(body) or 1)
             file.events.notice(cursor.sequence)
@@ -60,7 +60,7 @@ class SQLiteBroker(Broker):
         self._poke.set()
         return cursor
 
-    def head(self) -> Cursor:
+    def get_newest_cursor(self) -> Cursor:
         with self._opened() as file:
             return file.events.head()
 
@@ -68,80 +68,80 @@ class SQLiteBroker(Broker):
         with self._opened() as file, file.reading():
             return file.past.read_channels(ranges, limit, size)
 
-    def floors(self, channels: Iterable[str]) -> Floors:
+    def get_floors(self, channels: Iterable[str]) -> Floors:
         with self._opened() as file, file.reading():
             return Floors(file.events.head(), file.past.floors(channels))
 
-    def is_void(self, cursor: Cursor) -> bool:
+    def has_lost(self, cursor: Cursor) -> bool:
         return self._voids.has(cursor)
 
-    def listen(self, listener: Listener) -> Cursor:
-        start = self.head()
+    def start_delivery(self, listener: Listener) -> Cursor:
+        start = self.get_newest_cursor()
         thread = threading.Thread(target=Tail(self, listener, start).run, name="ssemux-sqlite", daemon=True)
         thread.start()
         return start
 
-    def want(self, channels: Iterable[str]) -> Wanted:
+    def subscribe_channels(self, channels: Iterable[str]) -> Wanted:
         with self._opened() as file:
             return file.events.wanted(list(channels))
 
-    def hold(self, key: str, limit: int) -> bool:
+    def take_user_slot(self, key: str, limit: int) -> bool:
         with self._opened() as file:
             taken = file.change(lambda: file.places.hold(key, self._holder, limit))
             if taken:
                 self._held[key] += 1
             return taken
 
-    def release(self, key: str) -> None:
+    def release_user_slot(self, key: str) -> None:
         # Ours is the truth: what cannot be written now is written when places are renewed.
         self._held[key] -= 1
         if self._held[key] <= 0:
             del self._held[key]
         self._quietly(lambda file: file.places.set_places(key, self._holder, self._held[key]))
 
-    def renew(self) -> None:
+    def renew_leases(self) -> None:
         self._quietly(lambda file: file.places.renew(self._holder, self._held))
 
     @property
-    def holder(self) -> str:
+    def process_name(self) -> str:
         return self._holder
 
-    def show_oldest(self, key: str, since: float | None) -> None:
+    def announce_oldest_slot(self, key: str, since: float | None) -> None:
         self._quietly(lambda file: file.places.show_oldest(key, self._holder, since))
 
-    def oldest(self, key: str) -> str | None:
+    def find_oldest_slot_holder(self, key: str) -> str | None:
         with self._opened() as file:
             holders = file.places.oldest_first(key)
         return next((holder for holder in holders if not base.is_dead(holder)), None)
 
-    def claim(self, key: str, seconds: float) -> bool:
+    def use_one_time_key(self, key: str, seconds: float) -> bool:
         with self._opened() as file:
             return file.change(lambda: file.places.claim(key, seconds))
 
-    def enroll(self, name: str, key: str, script_name: str = "") -> list[Application]:
+    def register_application(self, name: str, key: str, script_name: str = "") -> list[Application]:
         application = Application(self._holder, name, key, script_name)
         with self._opened() as file:
             return file.change(lambda: file.applications.enroll(application))
 
-    def report(self, figures: dict[str, Any]) -> None:
+    def write_report(self, figures: dict[str, Any]) -> None:
         text = json.dumps(figures)
         self._quietly(lambda file: file.presence.report(self._holder, text))
 
-    def reports(self) -> list[Report]:
+    def read_reports(self) -> list[Report]:
         with self._opened() as file:
             rows = file.presence.reports()
         return base.living(rows)
 
-    def present(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
+    def announce_presence(self, streams: Streams, lasts: float, anew: bool = False) -> bool:
         with self._opened() as file:
             return file.change(lambda: file.presence.present(self._holder, streams, lasts, anew))
 
-    def presence(self, channel: str) -> dict[str, int]:
+    def get_presence(self, channel: str) -> dict[str, int]:
         with self._opened() as file:
             rows = file.presence.presence(channel)
         return base.present(rows)
 
-    def figures(self) -> dict[str, object]:
+    def get_figures(self) -> dict[str, object]:
         with self._opened() as file:
             return {"broker": "sqlite", "file": self.path, "cursor": str(file.events.head()), **file.figures()}
 

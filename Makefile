@@ -1,44 +1,63 @@
-# Two commands do everything on a fresh Debian machine with Python, make and root:
-#   make demo    the example application on http://127.0.0.1:8000, and nginx before it on port 8001
-#   make test    all tests, against the real gunicorn, nginx, Redis and Chromium
-# Each makes its own virtual environment first. PYTHON=python3.8 chooses another interpreter.
+# `make help` lists the commands. Each command makes what it needs first: a virtual environment in .venv, the npm
+# packages in tests/node_modules, and, on Debian as root, the Debian packages that are missing.
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 # setuptools warns of every editable installation
 INSTALL = PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet
+JAVASCRIPT = tests/node_modules/.bin
 
 # Servers' tests wait more than they work; a file's tests stay together.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: demo test matrix check bench clean help
+.PHONY: help demo test unit matrix check check-python check-javascript format bench dist clean
 
-help:
-	@sed -n '2,3p' Makefile | sed 's/^# *//'
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'ARGS="…" passes arguments on, as in: make test ARGS="tests/unit/test_stream.py -x"'
+	@echo 'PYTHON=python3.8 chooses the interpreter of a new virtual environment.'
 
-demo: $(VENV)/demo
+demo: $(VENV)/demo ## the example application on http://127.0.0.1:8000, and nginx in front of it on port 8001
 	@exec $(RUN) -m legacy_app $(ARGS)
 
-test: $(VENV)/test tests/node_modules/.package-lock.json
+test: $(VENV)/test tests/node_modules/.package-lock.json ## all tests, with the real gunicorn, nginx, Redis and browsers
 	@echo "==> tests"
 	@$(RUN) -m pytest $(or $(ARGS),$(PARALLEL))
 
-# The server tests on old and new stacks; tests/matrix.py says which. ARGS="-s oldest" runs one of them.
-matrix: $(VENV)/matrix/bin/nox tests/node_modules/.package-lock.json
+unit: $(VENV)/unit ## the tests that need neither Debian packages nor npm
+	@$(RUN) -m pytest $(or $(ARGS),$(PARALLEL) tests/unit)
+
+# tests/matrix.py has the versions of each stack.
+matrix: $(VENV)/matrix/bin/nox tests/node_modules/.package-lock.json ## the tests on old and new stacks; ARGS="-s oldest" runs one
 	@tests/debian_packages.sh
 	@$(VENV)/matrix/bin/nox -f tests/matrix.py --envdir $(abspath $(VENV))/matrix/stacks \
 	    --no-error-on-missing-interpreters $(ARGS)
 
-check: $(VENV)/dev
-	@echo "==> style and types"
+check: check-python check-javascript ## style and types of Python and JavaScript
+
+check-python: $(VENV)/dev
+	@echo "==> Python's style and types"
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
-bench: $(VENV)/bench
+check-javascript: tests/node_modules/.package-lock.json
+	@echo "==> JavaScript's style"
+	@$(JAVASCRIPT)/eslint --config tests/eslint.config.mjs . && $(JAVASCRIPT)/prettier --log-level warn --check .
+
+format: $(VENV)/dev tests/node_modules/.package-lock.json ## write Python and JavaScript in the project's format
+	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
+	@$(JAVASCRIPT)/prettier --log-level warn --write .
+
+bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)
 
-clean:
-	rm -rf $(VENV) build tests/node_modules *.egg-info
+dist: $(VENV)/dev ## the source archive and the wheel, in dist/
+	@$(INSTALL) build
+	@$(RUN) -m build
+
+clean: ## remove what these commands made here
+	rm -rf $(VENV) build dist tests/node_modules *.egg-info
 
 $(VENV)/bin/python:
 	@echo "==> virtual environment in $(VENV)"
@@ -54,6 +73,11 @@ $(VENV)/demo: $(VENV)/bin/python setup.cfg
 
 $(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
 	@tests/debian_packages.sh
+	@echo "==> flask_ssemux and what its tests need"
+	@$(INSTALL) --editable ".[test]"
+	@touch $@
+
+$(VENV)/unit: $(VENV)/bin/python setup.cfg
 	@echo "==> flask_ssemux and what its tests need"
 	@$(INSTALL) --editable ".[test]"
 	@touch $@

@@ -122,7 +122,8 @@ class Polls {
       this.#found = found;
       return this.#abort.abort();
     }
-    if (this.#init.signal.aborted) Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
+    if (this.#init.signal.aborted)
+      Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
     else if (this.#abort.signal.aborted) this.#ended(""); // with the polls
     return (this.#trial = undefined);
   }

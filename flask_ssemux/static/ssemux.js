@@ -219,7 +219,11 @@ export class SSEMux extends Emitter {
       const told = new Set(first.map(({ channel }) => channel).filter(Boolean));
       const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
       const from = isBehind(since, id) ? since : id; // a cut leader has yet to pass on the rest
-      this.#begin({ fresh, frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)], id: from });
+      this.#begin({
+        fresh,
+        frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)],
+        id: from,
+      });
       for (const name of told) this.#places.set(name, this.#place(id));
       for (const frame of join.rest) this.#take(frame);
     };
@@ -381,17 +385,20 @@ class Tabs {
   #connect() {
     if (!this.#tabs.size || this.#link) return; // closed, or found frozen
     const pass = (is) => (it) => this.#pass(is, it);
-    this.#link = this.dial({
-      opening: (it) => {
-        this.#held = it.channels;
-        this.#pass("opening", it);
+    this.#link = this.dial(
+      {
+        opening: (it) => {
+          this.#held = it.channels;
+          this.#pass("opening", it);
+        },
+        frame: pass("frame"),
+        state: pass("state"),
+        error: pass("error"),
+        byte: () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" }),
+        isSpared: () => this.#tabs.size > 1,
       },
-      frame: pass("frame"),
-      state: pass("state"),
-      error: pass("error"),
-      byte: () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" }),
-      isSpared: () => this.#tabs.size > 1,
-    }, this.cursor);
+      this.cursor,
+    );
     this.#gather(this.#me, this.tell.wanted());
   }
 
@@ -412,10 +419,13 @@ class Tabs {
   #ask() {
     const asked = Date.now();
     this.#say({ is: "ping" });
-    this.#asking ??= setTimeout(() => {
-      this.#asking = undefined;
-      if (this.#heard < asked && !this.#tabs.size && !this.#quit.signal.aborted) this.#stand({ steal: true });
-    }, Math.min(ANSWER, this.#heartbeat));
+    this.#asking ??= setTimeout(
+      () => {
+        this.#asking = undefined;
+        if (this.#heard < asked && !this.#tabs.size && !this.#quit.signal.aborted) this.#stand({ steal: true });
+      },
+      Math.min(ANSWER, this.#heartbeat),
+    );
   }
 
   #say(words) {
@@ -468,7 +478,7 @@ class Tabs {
     }
     if (is === "reads") this.cursor ??= it.since;
     if (is === "state") this.#state = it;
-    if (is !== "state" || this.#isMet) this.tell[is]?.(it); 
+    if (is !== "state" || this.#isMet) this.tell[is]?.(it);
     if (is === "opening") this.tell.reads({ channels: it.channels, since: it.id });
   }
 
@@ -566,12 +576,17 @@ class Link {
     const after = this.#since ?? this.cursor;
     const where = address(this.url, this.#channels, this.#fresh, after);
     const fetch = this.#fetch ?? this.options.fetch;
-    const stream = new Stream(where, this.#channels, { ...this.options, fetch }, {
-      byte: (stream) => this.#heardOf(stream),
-      frame: (stream, frame) => this.#take(stream, frame),
-      retry: (milliseconds) => (this.#retry = milliseconds),
-      end: (stream, problem) => this.#ended(stream, problem),
-    });
+    const stream = new Stream(
+      where,
+      this.#channels,
+      { ...this.options, fetch },
+      {
+        byte: (stream) => this.#heardOf(stream),
+        frame: (stream, frame) => this.#take(stream, frame),
+        retry: (milliseconds) => (this.#retry = milliseconds),
+        end: (stream, problem) => this.#ended(stream, problem),
+      },
+    );
     Object.assign(stream, { after, fresh: this.#fresh, opening: [] });
     this.#next = stream;
     setTimeout(() => stream === this.#next && !stream.isHeard && this.#poll(), PATIENCE);
@@ -599,7 +614,8 @@ class Link {
     if (stream === this.#next) {
       stream.opening.push(frame);
       if (id) this.#follow(stream, id);
-    } else if (!(this.#next && event === OWN + "replaced")) { // by our own
+    } else if (!(this.#next && event === OWN + "replaced")) {
+      // by our own
       this.cursor = id || this.cursor;
       this.tell.frame(frame);
     }

@@ -73,20 +73,26 @@
     fetch(JOBS_URL, { method: "POST", body: form })
       .then(readAnswer)
       .then(
-        function (job) { done(null, job); },
-        function (error) { done(error.message, null); }
+        function (job) {
+          done(null, job);
+        },
+        function (error) {
+          done(error.message, null);
+        },
       );
   };
 
   function readAnswer(response) {
     return response.json().then(
       function (answer) {
-        if (!response.ok) { throw new Error(answer.error); }
+        if (!response.ok) {
+          throw new Error(answer.error);
+        }
         return answer;
       },
       function () {
         throw new Error("The server answered " + response.status + " without saying why.");
-      }
+      },
     );
   }
 

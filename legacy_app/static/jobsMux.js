@@ -52,7 +52,12 @@ export class JobsApi {
     const body = new FormData();
     body.append("file", file);
     const sent = fetch(JOBS_URL, { method: "POST", body }).then(read);
-    done(...(await sent.then((job) => [null, job], (error) => [error.message, null])));
+    done(
+      ...(await sent.then(
+        (job) => [null, job],
+        (error) => [error.message, null],
+      )),
+    );
   }
 }
 

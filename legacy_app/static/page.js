@@ -13,7 +13,7 @@
     connecting: "connecting …",
     live: "live",
     waiting: "connection lost, trying again …",
-    closed: "the server closed it: reload the page"
+    closed: "the server closed it: reload the page",
   };
   var TOAST_MILLISECONDS = 15000;
 
@@ -34,25 +34,35 @@
 
   /* A list that was read before a job came may arrive after it: newer jobs stay. */
   function showJobs(jobs) {
-    var ids = jobs.map(function (job) { return job.id; });
+    var ids = jobs.map(function (job) {
+      return job.id;
+    });
     var newest = Math.max.apply(null, ids.concat(0));
     Array.from(list.children).forEach(function (card) {
-      if (idOf(card) <= newest && ids.indexOf(idOf(card)) < 0) { card.remove(); }
+      if (idOf(card) <= newest && ids.indexOf(idOf(card)) < 0) {
+        card.remove();
+      }
     });
     jobs.forEach(showJob);
   }
 
   function showJob(job) {
     var card = find(job.id) || addCard(job);
-    if (Number(card.dataset.revision) <= job.revision) { fill(card, job); }
-    while (list.children.length > Number(list.dataset.listed)) { list.lastElementChild.remove(); }
+    if (Number(card.dataset.revision) <= job.revision) {
+      fill(card, job);
+    }
+    while (list.children.length > Number(list.dataset.listed)) {
+      list.lastElementChild.remove();
+    }
     document.getElementById("no-jobs").hidden = list.children.length > 0;
   }
 
   /* Newest first. */
   function addCard(job) {
     var card = template.content.querySelector(".job").cloneNode(true);
-    var older = Array.from(list.children).find(function (other) { return idOf(other) < job.id; });
+    var older = Array.from(list.children).find(function (other) {
+      return idOf(other) < job.id;
+    });
     card.dataset.id = job.id;
     list.insertBefore(card, older || null);
     return card;
@@ -79,9 +89,16 @@
 
   function fillNotes(notes, job) {
     var texts = job.notes.slice();
-    if (job.problems > texts.length) { texts.push("and " + count(job.problems - texts.length) + " more"); }
+    if (job.problems > texts.length) {
+      texts.push("and " + count(job.problems - texts.length) + " more");
+    }
     notes.hidden = texts.length === 0;
-    notes.replaceChildren.apply(notes, texts.map(function (text) { return element("li", "", text); }));
+    notes.replaceChildren.apply(
+      notes,
+      texts.map(function (text) {
+        return element("li", "", text);
+      }),
+    );
   }
 
   function localTime(card) {
@@ -102,7 +119,9 @@
     setSending(true);
     api.send(file, function (error, job) {
       setSending(false);
-      if (error) { return sayUploadError(error); }
+      if (error) {
+        return sayUploadError(error);
+      }
       form.reset();
       showJob(job);
     });
@@ -123,14 +142,18 @@
   /* For the old client only. */
   function listenForNotices(url) {
     var source = new EventSource(url);
-    source.addEventListener("notice", function (event) { toast(JSON.parse(event.data)); });
+    source.addEventListener("notice", function (event) {
+      toast(JSON.parse(event.data));
+    });
     return source;
   }
 
   function toast(notice) {
     var box = element("div", "toast", "");
     var close = element("button", "quiet", "Dismiss");
-    var remove = function () { box.remove(); };
+    var remove = function () {
+      box.remove();
+    };
     box.dataset.state = notice.state;
     close.type = "button";
     close.addEventListener("click", remove);
@@ -158,7 +181,9 @@
 
   /* As Jinja's filesizeformat writes it. */
   function size(bytes) {
-    if (bytes < 1000) { return bytes === 1 ? "1 Byte" : bytes + " Bytes"; }
+    if (bytes < 1000) {
+      return bytes === 1 ? "1 Byte" : bytes + " Bytes";
+    }
     return bytes < 1e6 ? (bytes / 1e3).toFixed(1) + " kB" : (bytes / 1e6).toFixed(1) + " MB";
   }
 
@@ -174,10 +199,16 @@
   function start() {
     var notices = toasts.dataset.url ? listenForNotices(toasts.dataset.url) : null;
     api.connect();
-    window.addEventListener("pagehide", function () {
-      api.close();
-      if (notices) { notices.close(); }
-    }, { once: true });
+    window.addEventListener(
+      "pagehide",
+      function () {
+        api.close();
+        if (notices) {
+          notices.close();
+        }
+      },
+      { once: true },
+    );
   }
 
   api.onState = showState;
@@ -186,6 +217,10 @@
   api.onNotice = toast;
   document.getElementById("upload").addEventListener("submit", upload);
   Array.from(list.children).forEach(localTime);
-  window.addEventListener("pageshow", function (event) { if (event.persisted) { start(); } });
+  window.addEventListener("pageshow", function (event) {
+    if (event.persisted) {
+      start();
+    }
+  });
   start();
 })();

@@ -36,7 +36,10 @@ function toldAll(lane) {
 }
 
 runChromium(async (wish, browser) => {
-  setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
+  setTimeout(() => {
+    console.error("not done in time");
+    browser.close();
+  }, wish.seconds * 1000).unref();
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
     page.on("console", (message) => message.type() === "error" && print({ what: "error", text: message.text() }));

@@ -9,6 +9,7 @@
 // for one), {what: "error", text}. It ends after `seconds`, or when its standard input closes.
 "use strict";
 
+/* global EventSourcePolyfill -- a script of the page */
 const fs = require("fs");
 const { print, runChromium, toldToStop } = require("./script.js");
 
@@ -27,18 +28,26 @@ function listen() {
   const tell = (api, name, report) => {
     let set = () => {};
     Object.defineProperty(api, name, {
-      get: () => (it) => { report(it); set(it); },
-      set: (listener) => { set = listener; },
+      get: () => (it) => {
+        report(it);
+        set(it);
+      },
+      set: (listener) => {
+        set = listener;
+      },
     });
   };
   Object.defineProperty(window, "JobsApi", {
-    set: (client) => { made = client; },
-    get: () => function (options) {
-      const api = new made(options);
-      tell(api, "onState", (state) => window.report({ what: state }));
-      tell(api, "onJob", ({ id, state, revision }) => window.report({ what: "job", id, state, revision }));
-      return api;
+    set: (client) => {
+      made = client;
     },
+    get: () =>
+      function (options) {
+        const api = new made(options);
+        tell(api, "onState", (state) => window.report({ what: state }));
+        tell(api, "onJob", ({ id, state, revision }) => window.report({ what: "job", id, state, revision }));
+        return api;
+      },
   });
 }
 

@@ -37,9 +37,13 @@ function watch() {
   };
   const toasts = (nodes) => nodes.forEach((node) => window.report({ what: "toast", text: node.textContent }));
   new MutationObserver((changes) => changes.forEach((change) => card(change.target))).observe(
-    document.getElementById("jobs"), { subtree: true, attributeFilter: ["value"] });
+    document.getElementById("jobs"),
+    { subtree: true, attributeFilter: ["value"] },
+  );
   new MutationObserver((changes) => changes.forEach((change) => toasts(change.addedNodes))).observe(
-    document.getElementById("toasts"), { childList: true });
+    document.getElementById("toasts"),
+    { childList: true },
+  );
 }
 
 /* With this client of the page's; what streams it opens. The page that is there has opened its own by then. */
@@ -58,7 +62,10 @@ async function live(page, who) {
 }
 
 runChromium(async (wish, browser) => {
-  setTimeout(() => { console.error("not done in time"); browser.close(); }, wish.seconds * 1000).unref();
+  setTimeout(() => {
+    console.error("not done in time");
+    browser.close();
+  }, wish.seconds * 1000).unref();
   const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
   await logIn(user, wish.name);
   await Promise.all([visit(user, "user", wish), visit(visitor, "visitor", wish)]);

@@ -14,7 +14,9 @@ const source = new EventSource(wish.url);
 
 function tell(what, more) {
   const at = Date.now();
-  process.stdout.write(JSON.stringify({ who: "node", what, at: at / 1000, after: (at - began) / 1000, ...more }) + "\n");
+  process.stdout.write(
+    JSON.stringify({ who: "node", what, at: at / 1000, after: (at - began) / 1000, ...more }) + "\n",
+  );
 }
 
 source.onopen = () => tell("open");

@@ -175,7 +175,11 @@ async function haste(browser, wish, who) {
   await page.click("#pause");
   for (let count = 0; count < 2; count += 1) {
     const drawn = await page.evaluate("document.body.dataset.drawn");
-    await until(page, `document.body.dataset.drawn !== "${drawn}" && document.querySelector("#state").innerText === "Live"`, wish.seconds);
+    await until(
+      page,
+      `document.body.dataset.drawn !== "${drawn}" && document.querySelector("#state").innerText === "Live"`,
+      wish.seconds,
+    );
   }
   print({ who, what: "late", late: asked });
 }

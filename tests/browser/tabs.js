@@ -52,7 +52,7 @@ const engines = {
 /** In a page, after this answer. */
 function block(milliseconds) {
   setTimeout(() => {
-    for (const end = Date.now() + milliseconds; Date.now() < end; );
+    for (const end = Date.now() + milliseconds; Date.now() < end;);
   });
 }
 

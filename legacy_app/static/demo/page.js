@@ -51,11 +51,14 @@ class Lane {
     this.timeline.draw();
     this.#drawSilence();
     const told = this.#ledger.due.length - this.#ledger.missing.length;
-    this.#write(".lane-figures", [
-      `${plural(this.#chunks, "chunk")}, ${bytes(this.#size)}`,
-      `told ${told} of ${plural(this.#ledger.due.length, "change")}`,
-      plural(this.#beats, "heartbeat"),
-    ].join(" · "));
+    this.#write(
+      ".lane-figures",
+      [
+        `${plural(this.#chunks, "chunk")}, ${bytes(this.#size)}`,
+        `told ${told} of ${plural(this.#ledger.due.length, "change")}`,
+        plural(this.#beats, "heartbeat"),
+      ].join(" · "),
+    );
   }
 
   #asked() {
@@ -181,7 +184,7 @@ function obey({ heartbeat, timeout }) {
 /* -- the form ------------------------------------------------------------------- */
 
 const lanes = Array.from(document.querySelectorAll(".lane"), (element) => new Lane(element));
-let running = new Set();
+const running = new Set();
 let isToCut = false; // as soon as there is something to miss
 
 function say(words) {

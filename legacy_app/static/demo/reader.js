@@ -85,7 +85,11 @@ export class Reader {
       frames = [];
       parser.feed(text);
       this.heard = performance.now();
-      this.#lastId = frames.map((frame) => frame.id).filter(Boolean).pop() ?? this.#lastId;
+      this.#lastId =
+        frames
+          .map((frame) => frame.id)
+          .filter(Boolean)
+          .pop() ?? this.#lastId;
       this.tell.chunk({ size: value.length, text, frames });
     }
   }

@@ -20,9 +20,15 @@ test("channels come and go in the one place, and nothing is lost", async (t) => 
   await say(1, steady);
   const snapshot = numbers(mux, added, "state");
   await say(1, steady);
-  await until(() => snapshot.length, () => JSON.stringify([mux.states, mux.errors]));
+  await until(
+    () => snapshot.length,
+    () => JSON.stringify([mux.states, mux.errors]),
+  );
   await say(1, steady);
-  await until(() => heard.length === 3, () => JSON.stringify([heard, mux.states]));
+  await until(
+    () => heard.length === 3,
+    () => JSON.stringify([heard, mux.states]),
+  );
   mux.channel(added).close();
   await until(async () => (await look()).streams.some((names) => names.includes(steady) && !names.includes(added)));
   await say(1, steady);
@@ -41,8 +47,14 @@ test("tabs whose stream another one replaced are told, and stay away", { skip: !
   const replaced = [];
   for (const mux of tabs) mux.on("ssemux.replaced", ({ reason }) => replaced.push(typeof reason));
   const other = client(t, path, { shared: false });
-  await until(() => tabs.every((mux) => mux.state === "closed"), () => JSON.stringify(tabs.map((mux) => mux.states)));
+  await until(
+    () => tabs.every((mux) => mux.state === "closed"),
+    () => JSON.stringify(tabs.map((mux) => mux.states)),
+  );
   assert.deepEqual(replaced, ["string", "string"]);
-  assert.deepEqual(tabs.map((mux) => mux.errors.map(({ status }) => status)), [[204], [204]]);
+  assert.deepEqual(
+    tabs.map((mux) => mux.errors.map(({ status }) => status)),
+    [[204], [204]],
+  );
   assert.equal(other.state, "open");
 });

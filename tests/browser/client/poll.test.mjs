@@ -18,7 +18,10 @@ async function pingPong(heard, name, count) {
   for (let round = 0; round < count; round += 1) {
     const began = Date.now();
     const { counts } = await say(1, name);
-    await until(() => heard.at(-1) === counts[name], () => JSON.stringify(heard));
+    await until(
+      () => heard.at(-1) === counts[name],
+      () => JSON.stringify(heard),
+    );
     slowest = Math.max(slowest, Date.now() - began);
   }
   return slowest;
@@ -96,7 +99,11 @@ describe("behind a hop", { concurrency: true }, () => {
     const name = room();
     const mux = client(t, "/events", {}, between.url);
     const heard = numbers(mux, name);
-    await until(() => mux.transport === "poll" && mux.state === "open", () => JSON.stringify(mux.states), 15000);
+    await until(
+      () => mux.transport === "poll" && mux.state === "open",
+      () => JSON.stringify(mux.states),
+      15000,
+    );
     assert.ok(mux.states.filter((state) => state === "stale").length <= 2, JSON.stringify(mux.states));
     assert.ok((await pingPong(heard, name, 10)) < LATE);
     await new Promise((resolve) => setTimeout(resolve, 2500)); // in which a stream is tried, and opens
@@ -119,8 +126,14 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.deepEqual([heard, mux.transports], [range(1, heard.length), ["stream", "poll"]]);
   });
 
-  for (const [over, site] of [["is sent away", SITE], ["ends the oldest", OLDEST]])
-    for (const [first, lag] of [["the trial", 0], ["the poll", 200]])
+  for (const [over, site] of [
+    ["is sent away", SITE],
+    ["ends the oldest", OLDEST],
+  ])
+    for (const [first, lag] of [
+      ["the trial", 0],
+      ["the poll", 200],
+    ])
       test(`that holds all, a trial costs no poll its place: one stream too many ${over}, ${first} is first`, async (t) => {
         const between = Object.assign(await hop(t, site, "hold"), { lag });
         const name = room();
@@ -145,7 +158,10 @@ describe("behind a hop", { concurrency: true }, () => {
     const mux = client(t, "/events", {}, between.url);
     const heard = numbers(mux, name);
     await isOpen(mux);
-    await until(() => mux.transport === "stream", () => JSON.stringify(mux.transports));
+    await until(
+      () => mux.transport === "stream",
+      () => JSON.stringify(mux.transports),
+    );
     assert.deepEqual([mux.transports, mux.errors], [["stream", "poll", "stream"], []]);
     await say(20, name);
     await until(() => heard.length === 20);
@@ -161,7 +177,10 @@ describe("behind a hop", { concurrency: true }, () => {
     const ask = polling({}, () => (passed += 1), { again: 300, trial: 3000 });
     const answer = await ask(`${between.url}/events?channel=${name}`, { headers: {}, signal: end.signal });
     const seen = new Map();
-    const parser = new Parser({ frame: ({ id, data, event }) => event === "n" && seen.set(id, Number(data)), retry() {} });
+    const parser = new Parser({
+      frame: ({ id, data, event }) => event === "n" && seen.set(id, Number(data)),
+      retry() {},
+    });
     const read = async () => {
       const decoder = new TextDecoder();
       for await (const bytes of answer.body) parser.feed(decoder.decode(bytes, { stream: true }));
@@ -175,7 +194,10 @@ describe("behind a hop", { concurrency: true }, () => {
         await new Promise((resolve) => setTimeout(resolve, 1500)); // in which a heartbeat comes alone
       }
     })();
-    await until(() => tries() >= 2, () => JSON.stringify(between.asked));
+    await until(
+      () => tries() >= 2,
+      () => JSON.stringify(between.asked),
+    );
     assert.equal(passed, 0);
     between.how = "pass";
     await until(() => passed, "a stream", 15000);
@@ -183,7 +205,10 @@ describe("behind a hop", { concurrency: true }, () => {
     await publishing;
     const { counts } = await say(5, name);
     await until(() => [...seen.values()].at(-1) === counts[name]);
-    assert.deepEqual([...seen.values()].sort((one, other) => one - other), range(1, counts[name]));
+    assert.deepEqual(
+      [...seen.values()].sort((one, other) => one - other),
+      range(1, counts[name]),
+    );
     const asked = between.asked.length;
     await say(1, name);
     await until(() => seen.size === counts[name] + 1);

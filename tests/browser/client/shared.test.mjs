@@ -39,7 +39,10 @@ test("a tab that was rendered at a cursor and names no channel has all that fell
   await isOpen(first);
   const { cursors, counts } = await say(3, "*");
   const heard = everyones(client(t, url, { lastEventId: cursors[0] }));
-  await until(() => heard.length === 2, () => JSON.stringify(heard));
+  await until(
+    () => heard.length === 2,
+    () => JSON.stringify(heard),
+  );
   const { counts: later } = await say(1, "*");
   await until(() => heard.at(-1) === later["*"]);
   assert.deepEqual(heard, range(counts["*"] - 1, later["*"]));
@@ -53,9 +56,15 @@ test("tabs that were rendered at different cursors each go on from their own, an
   const one = numbers(client(t, url, { lastEventId: cursors[0] }), name);
   const other = numbers(client(t, url, { lastEventId: cursors[2] }), name);
   const late = numbers(first, name);
-  await until(() => one.length === 4 && other.length === 2, () => JSON.stringify([one, other]));
+  await until(
+    () => one.length === 4 && other.length === 2,
+    () => JSON.stringify([one, other]),
+  );
   await say(1, name);
-  await until(() => [one, other, late].every((heard) => heard.at(-1) === 6), () => JSON.stringify([one, other, late]));
+  await until(
+    () => [one, other, late].every((heard) => heard.at(-1) === 6),
+    () => JSON.stringify([one, other, late]),
+  );
   assert.deepEqual([one, other, late], [range(2, 6), range(4, 6), range(late[0], 6)]); // it may have what others read again
   await oneStream(name);
 });
@@ -69,7 +78,13 @@ test("a tab that comes later gets the latest of everyone's events, and what foll
   await until(() => late.length === 1);
   const { counts: now } = await say(1, "*");
   await until(() => late.length === 2 && heard.length === 2);
-  assert.deepEqual([heard, late], [[counts["*"], now["*"]], [counts["*"], now["*"]]]);
+  assert.deepEqual(
+    [heard, late],
+    [
+      [counts["*"], now["*"]],
+      [counts["*"], now["*"]],
+    ],
+  );
 });
 
 for (const kinds of [["retry"], ["503", "retry", "html"]]) {
@@ -81,11 +96,17 @@ for (const kinds of [["retry"], ["503", "retry", "html"]]) {
     await say(3, name);
     const second = client(t, url);
     const [snapshot, heard] = [numbers(second, name, "state"), numbers(second, name)];
-    await until(() => snapshot.length, () => JSON.stringify(second.errors));
+    await until(
+      () => snapshot.length,
+      () => JSON.stringify(second.errors),
+    );
     await say(1, name);
     await until(() => heard.length);
     assert.deepEqual([snapshot, heard], [[3], [4]]);
-    assert.ok(second.errors.every(({ final }) => !final) && second.errors.length === kinds.filter((kind) => kind !== "retry").length);
+    assert.ok(
+      second.errors.every(({ final }) => !final) &&
+        second.errors.length === kinds.filter((kind) => kind !== "retry").length,
+    );
   });
 }
 
@@ -124,7 +145,10 @@ test("what comes while a tab's short request is on its way and the leader is cut
   await until(() => held.length === 1, "its short request");
   await say(5, name); // which the leader is told of later than the short request
   held[0]();
-  await until(() => early.length === 6 && late.length === 5, () => JSON.stringify([early, late]));
+  await until(
+    () => early.length === 6 && late.length === 5,
+    () => JSON.stringify([early, late]),
+  );
   assert.deepEqual([early, late], [range(1, 6), range(2, 6)]);
 });
 
@@ -141,12 +165,21 @@ test("a tab begins with the snapshot, whatever comes while it is on its way", as
     const saying = say(1, name);
     await pass(round / 5);
     const seen = [];
-    second.channel(name).on("state", ({ json }) => seen.push(["state", json])).on("n", ({ json }) => seen.push(["n", json]));
+    second
+      .channel(name)
+      .on("state", ({ json }) => seen.push(["state", json]))
+      .on("n", ({ json }) => seen.push(["n", json]));
     await saying;
     await say(1, name);
-    await until(() => seen.at(-1)?.[1] === 3, () => JSON.stringify([round, seen]));
+    await until(
+      () => seen.at(-1)?.[1] === 3,
+      () => JSON.stringify([round, seen]),
+    );
     assert.equal(seen[0][0], "state", JSON.stringify([round, seen]));
-    assert.deepEqual(seen.map(([, number]) => number), range(seen[0][1], 3));
+    assert.deepEqual(
+      seen.map(([, number]) => number),
+      range(seen[0][1], 3),
+    );
     first.channel(name).close();
     second.channel(name).close();
   }
@@ -185,8 +218,14 @@ test("a channel that one tab may not read costs the others nothing, even while t
   await until(() => first.states.at(-1) === "connecting");
   const refused = [];
   second.channel("secret:1").on("ssemux.error", (problem) => refused.push(problem));
-  await until(() => refused.length, () => JSON.stringify([first.errors, second.errors]));
-  assert.deepEqual(refused.map(({ status, channel, final }) => [status, channel, final]), [[401, "secret:1", false]]);
+  await until(
+    () => refused.length,
+    () => JSON.stringify([first.errors, second.errors]),
+  );
+  assert.deepEqual(
+    refused.map(({ status, channel, final }) => [status, channel, final]),
+    [[401, "secret:1", false]],
+  );
   await isOpen(first);
   await isOpen(second);
 });
@@ -226,7 +265,13 @@ test("a server that says stop ends all tabs", async (t) => {
   const stops = [];
   for (const mux of tabs) mux.on("ssemux.stop", (told) => stops.push(told.reason));
   await post("/cut?how=end");
-  await until(() => tabs.every((mux) => mux.state === "closed"), () => JSON.stringify(tabs.map((mux) => mux.states)));
+  await until(
+    () => tabs.every((mux) => mux.state === "closed"),
+    () => JSON.stringify(tabs.map((mux) => mux.states)),
+  );
   assert.deepEqual(stops, ["a test", "a test"]);
-  assert.deepEqual(tabs.map((mux) => mux.errors.map(({ status, final }) => [status, final])), [[[204, true]], [[204, true]]]);
+  assert.deepEqual(
+    tabs.map((mux) => mux.errors.map(({ status, final }) => [status, final])),
+    [[[204, true]], [[204, true]]],
+  );
 });

@@ -51,6 +51,10 @@ export async function until(check, what = check, patience = 8000) {
   }
 }
 
-export const isOpen = (mux) => until(() => mux.state === "open", () => JSON.stringify([mux.states, mux.errors]));
+export const isOpen = (mux) =>
+  until(
+    () => mux.state === "open",
+    () => JSON.stringify([mux.states, mux.errors]),
+  );
 export const room = () => `room:${randomUUID()}`;
 export const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);

@@ -19,7 +19,10 @@ test("a channel's events, the user's own, and everyone's, each where it belongs"
   await post("/send", { user, event: "notice", data: "yours" });
   await post("/send", { user: "other", event: "notice", data: "not yours" });
   await post("/broadcast", { event: "notice", data: "all" });
-  await until(() => seen.length === 4, () => JSON.stringify(seen));
+  await until(
+    () => seen.length === 4,
+    () => JSON.stringify(seen),
+  );
   assert.deepEqual(seen, [
     [name, "progress", '{"done":1}', "string"],
     [name, "message", "plain", "string"],
@@ -35,7 +38,13 @@ test("a listener hears nothing more after off, and one that throws costs the oth
   const [one, other] = [[], []];
   const listener = (message) => one.push(message.json);
   const reported = t.mock.method(console, "error", () => {});
-  mux.channel(name).on("n", listener).on("n", () => { throw new Error("a bug"); }).on("n", (message) => other.push(message.json));
+  mux
+    .channel(name)
+    .on("n", listener)
+    .on("n", () => {
+      throw new Error("a bug");
+    })
+    .on("n", (message) => other.push(message.json));
   await isOpen(mux);
   await say(1, name);
   await until(() => other.length === 1);
@@ -57,7 +66,10 @@ for (const how of ["at once", "end"]) {
       await post(`/cut?how=${how}`);
       await say(3, name);
     }
-    await until(() => heard.length >= 30, () => JSON.stringify(heard));
+    await until(
+      () => heard.length >= 30,
+      () => JSON.stringify(heard),
+    );
     assert.deepEqual(heard, range(1, 30));
   });
 }
@@ -75,7 +87,9 @@ test("channels come and go while events come: each event once, a new channel fro
   const later = others.map((name) => [name, numbers(mux, name)]);
   for (const [, list] of later) await until(() => list.length > 20);
   mux.channel(others[0]).close();
-  await until(async () => (await look()).streams.some((names) => names.includes(others[1]) && !names.includes(others[0])));
+  await until(async () =>
+    (await look()).streams.some((names) => names.includes(others[1]) && !names.includes(others[0])),
+  );
   const kept = later[0][1].length;
   for (let round = 0; round < 10; round += 1) {
     const passing = room();
@@ -86,10 +100,18 @@ test("channels come and go while events come: each event once, a new channel fro
   isOver = true;
   await publishing;
   const { counts } = await say(1, steady, ...others);
-  await until(() => heard.at(-1) === counts[steady] && later[1][1].at(-1) === counts[others[1]] && later[2][1].at(-1) === counts[others[2]]);
+  await until(
+    () =>
+      heard.at(-1) === counts[steady] &&
+      later[1][1].at(-1) === counts[others[1]] &&
+      later[2][1].at(-1) === counts[others[2]],
+  );
   assert.deepEqual(heard, range(1, counts[steady]));
   for (const [name, list] of later.slice(1)) assert.deepEqual(list, range(list[0], counts[name]));
-  assert.ok(later.every(([, list]) => list[0] > 20), "history of before");
+  assert.ok(
+    later.every(([, list]) => list[0] > 20),
+    "history of before",
+  );
   assert.equal(later[0][1].length, kept, "a channel that was left");
   assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
   await until(async () => (await look()).streams.filter((names) => names.includes(steady)).length === 1, "one stream");
@@ -142,7 +164,10 @@ for (const status of [204, 400, 401, 403, 404, 410]) {
     await until(() => mux.state === "closed");
     await new Promise((resolve) => setTimeout(resolve, 500));
     assert.deepEqual(mux.states, ["connecting", "closed"]);
-    assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[status, true]]);
+    assert.deepEqual(
+      mux.errors.map((problem) => [problem.status, problem.final]),
+      [[status, true]],
+    );
     assert.equal(mux.errors[0].message, status === 204 ? "the server ended it for good (HTTP 204)" : "told so");
     assert.equal((await look()).asked[key], 1);
   });
@@ -156,24 +181,44 @@ test("it goes on after answers that pass: 500, 503, 429, a page, no room", async
   await isOpen(mux);
   await say(1, name);
   await until(() => heard.length === 1);
-  assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[500, false], [503, false], [429, false], [200, false]]);
+  assert.deepEqual(
+    mux.errors.map((problem) => [problem.status, problem.final]),
+    [
+      [500, false],
+      [503, false],
+      [429, false],
+      [200, false],
+    ],
+  );
   assert.equal(mux.errors[3].message, "the answer is text/html; charset=utf-8, not a stream");
   assert.deepEqual(mux.states, ["connecting", "open"]);
 });
 
 test("a channel that may not be read is told, and costs the others nothing", async (t) => {
-  for (const [isFirst, status, headers] of [[true, 403, { "X-User": "bob" }], [false, 403, { "X-User": "bob" }], [true, 401, {}], [false, 401, {}]]) {
+  for (const [isFirst, status, headers] of [
+    [true, 403, { "X-User": "bob" }],
+    [false, 403, { "X-User": "bob" }],
+    [true, 401, {}],
+    [false, 401, {}],
+  ]) {
     const name = room();
     const mux = client(t, "/events", { headers });
     const refused = [];
     const heard = numbers(mux, name);
     if (!isFirst) await isOpen(mux);
-    for (const forbidden of ["secret:1", "secret:2"]) mux.channel(forbidden).on("ssemux.error", (problem) => refused.push(problem));
+    for (const forbidden of ["secret:1", "secret:2"])
+      mux.channel(forbidden).on("ssemux.error", (problem) => refused.push(problem));
     await until(() => refused.length === 2);
     await isOpen(mux);
     await say(1, name);
     await until(() => heard.length === 1);
-    assert.deepEqual(refused.map((problem) => [problem.status, problem.channel, problem.final]), [[status, "secret:1", false], [status, "secret:2", false]]);
+    assert.deepEqual(
+      refused.map((problem) => [problem.status, problem.channel, problem.final]),
+      [
+        [status, "secret:1", false],
+        [status, "secret:2", false],
+      ],
+    );
     assert.deepEqual(mux.states, ["connecting", "open"]);
   }
 });
@@ -182,16 +227,25 @@ test("the only channel may not be read", async (t) => {
   const mux = client(t, "/events", { headers: { "X-User": "bob" } });
   mux.channel("secret:1");
   await until(() => mux.state === "closed");
-  assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.channel, problem.final]), [[403, "secret:1", true]]);
+  assert.deepEqual(
+    mux.errors.map((problem) => [problem.status, problem.channel, problem.final]),
+    [[403, "secret:1", true]],
+  );
 });
 
 test("a stream that falls silent is stale, then given up; the server's time-out counts", async (t) => {
   const [key, name] = [randomUUID(), room()];
   const mux = client(t, `/answers/${key}?answers=silent`, { timeout: 60000 });
   const heard = numbers(mux, name);
-  await until(() => mux.states.length === 5, () => JSON.stringify(mux.states));
+  await until(
+    () => mux.states.length === 5,
+    () => JSON.stringify(mux.states),
+  );
   assert.deepEqual(mux.states, ["connecting", "open", "stale", "connecting", "open"]);
-  assert.deepEqual(mux.errors.map((problem) => problem.message), ["nothing came for 1 s"]);
+  assert.deepEqual(
+    mux.errors.map((problem) => problem.message),
+    ["nothing came for 1 s"],
+  );
   await say(1, name);
   await until(() => heard.length === 1);
 });
@@ -220,10 +274,16 @@ test("a server that says stop is not asked for more: the id is sent as it came, 
   const stops = [];
   mux.channel(name);
   mux.on("ssemux.stop", (told) => stops.push(told));
-  await until(() => mux.state === "closed", () => JSON.stringify([mux.states, mux.errors]));
+  await until(
+    () => mux.state === "closed",
+    () => JSON.stringify([mux.states, mux.errors]),
+  );
   assert.deepEqual(stops, [{ reason: "a test" }]);
   assert.deepEqual(mux.states, ["connecting", "open", "connecting", "closed"]);
-  assert.deepEqual(mux.errors.map((problem) => [problem.status, problem.final]), [[204, true]]);
+  assert.deepEqual(
+    mux.errors.map((problem) => [problem.status, problem.final]),
+    [[204, true]],
+  );
   assert.deepEqual((await look()).said[key], [null, "stop"]);
 });
 
@@ -255,6 +315,9 @@ test("streams that fell silent once in a while are no reason to poll", async (t)
   await post("/cut?how=end");
   await until(() => mux.errors.length === 2);
   await isOpen(mux);
-  assert.deepEqual(mux.errors.map(({ message }) => message), ["nothing came for 1 s", "nothing came for 1 s"]);
+  assert.deepEqual(
+    mux.errors.map(({ message }) => message),
+    ["nothing came for 1 s", "nothing came for 1 s"],
+  );
   assert.deepEqual(mux.transports, ["stream"]);
 });

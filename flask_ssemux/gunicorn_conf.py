@@ -2,7 +2,7 @@
 
     from flask_ssemux.gunicorn_conf import *
 
-Settings below that line win. Only settings and hooks; what the hooks do is in ``worker.py``.
+Settings below that line win. Only settings and hooks; the hooks are in ``worker/gunicorn_hooks.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os  # noqa: E402
 
 import gevent  # noqa: E402
 
-from .worker.worker import post_worker_init, worker_exit  # noqa: E402
+from .worker.gunicorn_hooks import post_worker_init, worker_exit  # noqa: E402
 
 __all__ = [
     "worker_class", "workers", "worker_connections", "timeout", "graceful_timeout", "keepalive",

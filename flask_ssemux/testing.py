@@ -376,7 +376,7 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass. What is due meanwhile happens before this returns, and is read by the test's streams."""
-        timer, until = self._worker.timer, self._now + seconds
+        timer, until = self._worker.running().timer, self._now + seconds
         self._settle()
         due = timer.next_due()
         while due is not None and due <= until:
@@ -389,8 +389,8 @@ class Clock:
         self._settle()
 
     def _settle(self) -> None:
-        for guest in self._worker.guests():
-            guest.await_beat()
+        for wrapped in self._worker.running().streams.wrapped():
+            wrapped.await_beat()
         recheck, deadline = self._worker.recheck, time.monotonic() + PATIENCE
         while recheck is not None and recheck.is_asking and time.monotonic() < deadline:
             time.sleep(0.0005)
@@ -409,15 +409,15 @@ def frozen(app: Flask) -> Iterator[Clock]:
     Afterwards it goes on from where it was. Open the streams within.
     """
     worker = _worker(app)
-    _ = worker.hub  # which makes the heart
-    worker.timer.hold()
+    timer = worker.running().timer
+    timer.hold()
     clock = worker.clock = Clock(worker)
     try:
         yield clock
     finally:
         offset = clock() - time.monotonic()
         worker.clock = lambda: time.monotonic() + offset
-        worker.timer.release()
+        timer.release()
 
 
 def close(app: Flask) -> None:
@@ -428,7 +428,7 @@ def close(app: Flask) -> None:
     worker = _worker(app)
     for one in [found for found in _open if found.worker is worker]:
         one.close()
-    worker.end()
+    worker.stop()
 
 
 #: Streams that are open.

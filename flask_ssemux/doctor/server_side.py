@@ -13,8 +13,8 @@ from ..errors import BrokerError
 from ..state import ApplicationState
 from ..util.redact import without_password
 from ..worker.capacity import SHARE
+from ..worker.drain import DRAIN_SECONDS
 from ..worker.server import HTTP2, SYNC
-from ..worker.worker import DRAIN
 from . import drivers
 from .gunicorn_settings import DEFAULT_FILE, Unreadable, read_settings
 from .report import FAIL, OK, SKIPPED, WARN, Advice, Check
@@ -259,10 +259,10 @@ def _check_time_outs(settings: Settings, service: ApplicationState) -> Iterator[
     measured = {name: settings[name] for name in names}
     said = ", ".join("%s %g s" % (name, settings[name]) for name in names)
     fixes = []
-    if settings["graceful_timeout"] <= DRAIN:
+    if settings["graceful_timeout"] <= DRAIN_SECONDS:
         text = (
             "A worker that stops gives its clients %g s to receive the end of their streams; gunicorn must wait longer:"
-            % DRAIN
+            % DRAIN_SECONDS
         )
         fixes.append(Advice(text, ("graceful_timeout = 20",)))
     if settings["timeout"] == 0:

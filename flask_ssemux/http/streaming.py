@@ -26,9 +26,12 @@ from ..transports.select import is_departure_noticed
 from ..transports.wait import departures, forget_departure, greenlets_are_threads
 from ..util import forks
 from ..util.background import run_in_background
+from ..worker.admission import NoRoom
 from ..worker.capacity import UNNOTICED, unnoticed_life
+from ..worker.drain import DRAIN_SECONDS
+from ..worker.running import RunningWorker
 from ..worker.server import why_not
-from ..worker.worker import DRAIN, Worker
+from ..worker.worker import Worker
 from .views import CONTENT_TYPE, come_back, finish, send_away
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,18 +79,20 @@ def _response(returned: Any) -> Response:
 def _wrap(response: Response, worker: Worker) -> Response:
     trouble = why_not(request.environ)
     if trouble:
-        worker.refused(trouble, "was refused", logging.ERROR)
+        worker.refusals.record(trouble, "was refused", logging.ERROR)
         response.close()
         return come_back(trouble)
     if isinstance(response.response, OldStream):  # two decorators: one place, one set of heartbeats
         return response
-    source = OldStream(response.response, worker, open_peer(request.environ), str(request.endpoint))
+    running = worker.running()
+    source = OldStream(response.response, running, open_peer(request.environ), str(request.endpoint))
     if not is_departure_noticed(request.environ):
-        source.ends_at = worker.clock() + unnoticed_life()
-    trouble = worker.take_guest(source)
-    if trouble:
+        source.ends_at = running.timer.clock() + unnoticed_life()
+    try:
+        running.admission.admit_wrapped(source)
+    except NoRoom as error:
         response.close()
-        return send_away(worker, trouble)
+        return send_away(worker, error)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
     response.response = source
@@ -124,7 +129,7 @@ class OldStream:
     generator works, and only then, holding ``_turn``, may a heartbeat be written.
     """
 
-    def __init__(self, source: Any, worker: Worker, peer: ClientSocket, name: str = "") -> None:
+    def __init__(self, source: Any, worker: RunningWorker, peer: ClientSocket, name: str = "") -> None:
         self._name = name
         self.slot: int | None = None
         self.write: Callable[[bytes], Any] | None = None
@@ -145,7 +150,7 @@ class OldStream:
         self._is_disowned = False
         self._last = b""
         self._tail = b""
-        self._sent_at = worker.clock()
+        self._sent_at = worker.timer.clock()
         self._has_server = False
         #: When it ends at the latest, where nobody would notice that its client has left.
         self.ends_at = float("inf")
@@ -190,7 +195,7 @@ class OldStream:
         if self._is_disowned:
             return
         self._over = True
-        self._worker.guest_left(self)
+        self._worker.streams.remove_wrapped(self)
         watched, self._watched = self._watched, -1
         forget_departure(watched)
         self._peer.close()
@@ -217,7 +222,7 @@ class OldStream:
             self._watched = departures().add(self._peer.file, self)
             self._interrupt = lambda: hub.loop.run_callback(self._throw, greenlet)
         self._peer.watch(self)
-        self._worker.guest_came(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
+        self._worker.streams.add_wrapped(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
         if not self._has_server:
             _warn_of_replacement(self._name)
 
@@ -235,7 +240,7 @@ class OldStream:
             log.exception("an old stream's generator raised; its stream ends")
         finally:
             self._inside = False
-            self._sent_at = self._worker.clock()
+            self._sent_at = self._worker.timer.clock()
             self.await_beat()
         return b""
 
@@ -249,7 +254,7 @@ class OldStream:
 
     def _sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]
-        self._sent_at = self._worker.clock()
+        self._sent_at = self._worker.timer.clock()
         return data
 
     # -- the heart's side --------------------------------------------------
@@ -278,12 +283,12 @@ class OldStream:
     def _watch_server(self, now: float) -> float:
         """The stream is over: does its server see that, and close it? One that works cannot be closed by others.
 
-        A client that is there has ``DRAIN`` seconds to take what its server still writes, its end included.
+        A client that is there has ``DRAIN_SECONDS`` seconds to take what its server still writes, its end included.
         """
         self._end()
         if self._ended_at is None:
             self._ended_at = now
-        elif not self._inside and (now >= self._ended_at + DRAIN or self._peer.has_left()):
+        elif not self._inside and (now >= self._ended_at + DRAIN_SECONDS or self._peer.has_left()):
             self._peer.sever()
             run_in_background("ssemux-end", self.close)
         return now + REPEAT
@@ -324,7 +329,7 @@ class OldStream:
             if self._inside and self.write is not None:
                 _act_for(self._greenlet)
                 self.write(self._beat_frame())
-                self._sent_at = self._worker.clock()
+                self._sent_at = self._worker.timer.clock()
         except OSError:
             self._end()
         except SystemError as error:  # uWSGI's, whose write() is for the request's own thread

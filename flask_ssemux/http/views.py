@@ -24,6 +24,7 @@ from ..state import ApplicationState, current
 from ..transports.long_poll import LongPoll
 from ..transports.select import is_departure_noticed, may_be_handed_over, open_transport
 from ..worker import server
+from ..worker.admission import NoRoom
 from ..worker.capacity import unnoticed_life
 from ..worker.tenancy import SHORT
 from ..worker.worker import Worker
@@ -106,7 +107,7 @@ def fixed(patterns: Sequence[Pattern], own: bool, public: bool, check: Callable[
 
     def _fixed(service: ApplicationState, channels: list[str]) -> Response:
         worker, rules = service.worker, service.rules
-        taken = worker.hub.orders_taken()
+        taken = worker.running().hub.orders_taken()
         user = rules.user()
         user_id = text_of(user)
         asked = [channel for channel in channels if rules.has_rule(channel)] if public else channels
@@ -126,7 +127,7 @@ def answer(worker: Worker, view: Callable[[], Response]) -> Response:
     try:
         trouble = server.why_not(request.environ)
         if trouble:
-            worker.refused(trouble, "was refused", logging.ERROR)
+            worker.refusals.record(trouble, "was refused", logging.ERROR)
             return come_back(trouble)
         check_query(request.environ.get("QUERY_STRING", ""))
         if encode.STOP_ID in last_ids():
@@ -137,10 +138,10 @@ def answer(worker: Worker, view: Callable[[], Response]) -> Response:
     except ClientError as error:
         return _refusal(error)
     except BrokerBehind as error:  # which may name the store
-        worker.refused(BEHIND, error=error)
+        worker.refusals.record(BEHIND, error=error)
         return come_back(BEHIND, spread(worker.options.retry))
     except BrokerError as error:
-        worker.refused("the broker cannot be reached", "was refused", logging.ERROR, error)
+        worker.refusals.record("the broker cannot be reached", "was refused", logging.ERROR, error)
         return come_back("the broker cannot be reached")
 
 
@@ -149,7 +150,7 @@ def _refuse_rival(worker: Worker) -> Response | None:
     trouble = "" if worker.tenancy is None else worker.tenancy.why_not(request.environ)
     if not trouble:
         return None
-    worker.refused(SHORT, "was refused", logging.ERROR, ConfigurationError(trouble))
+    worker.refusals.record(SHORT, "was refused", logging.ERROR, ConfigurationError(trouble))
     return come_back(SHORT)
 
 
@@ -184,10 +185,10 @@ def stay_away() -> Response:
     return finish(current_app.response_class(status=204))
 
 
-def send_away(worker: Worker, why: str) -> Response:
+def send_away(worker: Worker, error: NoRoom) -> Response:
     """There is no room here: come back later; or, where this worker stops, soon, to another one."""
-    worker.refused(why)
-    return come_back(why, spread(worker.options.retry) if worker.hub.is_draining else None)
+    worker.refusals.record(error.reason)
+    return come_back(error.reason, spread(worker.options.retry) if error.is_stopping else None)
 
 
 class Asked(NamedTuple):
@@ -204,7 +205,7 @@ class Asked(NamedTuple):
 
 
 def _events(worker: Worker, rules: Rules) -> Response:
-    taken = worker.hub.orders_taken()
+    taken = worker.running().hub.orders_taken()
     user = rules.user()
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
@@ -232,11 +233,14 @@ def asset(file: Path, content_type: str) -> Response:
 
 
 def _stream(worker: Worker, rules: Rules, asked: Asked, channels: Sequence[str], new: Sequence[str] = ()) -> Response:
-    user_id, hub, seen = asked.user_id, worker.hub, last_ids()
+    user_id, running, seen = asked.user_id, worker.running(), last_ids()
+    hub = running.hub
     if hub.is_to_stay_away(user_id, channels, seen) or hub.is_held_off(user_id, channels, seen):
         return stay_away()
     return joined(
-        worker, asked, lambda: hub.open(channels, user_id, seen, rules.snapshots, worker.on_closed, new, asked.taken)
+        worker,
+        asked,
+        lambda: hub.open(channels, user_id, seen, rules.snapshots, running.on_stream_closed, new, asked.taken),
     )
 
 
@@ -245,9 +249,10 @@ def joined(worker: Worker, asked: Asked, opens: Callable[[], Stream]) -> Respons
     ticket = tickets.presented()
 
     def joins(stream: Stream) -> None:
-        worker.joined(stream, request.environ, asked.channels)
+        running = worker.running()
+        running.register_stream(stream, request.environ, asked.channels)
         if not is_departure_noticed(request.environ):
-            worker.limit_life(stream, unnoticed_life())
+            running.limit_lifetime(stream, unnoticed_life())
         if ticket is not None:  # only now: who is sent away comes back with it
             ticket.use(worker.broker)
 
@@ -270,8 +275,10 @@ def _probe(worker: Worker, token: str) -> Response:
     plan = Plan.of(token, current_app.secret_key)
 
     def opened() -> Stream:
-        stream, timer = worker.hub.open((), None, on_closed=worker.on_closed), worker.timer
-        probe = Probe(plan, stream, timer.clock, worker.hub.end)
+        running = worker.running()
+        hub, timer = running.hub, running.timer
+        stream = hub.open((), None, on_closed=running.on_stream_closed)
+        probe = Probe(plan, stream, timer.clock, hub.end)
         timer.remove(stream)  # no heartbeat may end the silence that is to be survived
         timer.add(probe, probe.due)
         return stream
@@ -293,24 +300,20 @@ def served(
     if request.method == "HEAD":
         return streaming_response(iter(()))
     is_handed_over = not poll and may_be_handed_over(request.environ, worker.options.transport)
-    trouble = worker.take_place(user_id, is_handed_over)
-    if trouble:
-        return send_away(worker, trouble)
+    running = worker.running()
     try:
-        stream = opens()
-    except BaseException:
-        worker.places.leave(user_id)
-        raise
-    finally:
-        worker.opened()
+        permit = running.admission.admit(user_id, is_handed_over)
+    except NoRoom as error:
+        return send_away(worker, error)
     try:
+        stream = permit.attach(opens())
         joins(stream)
-        stream.sent_at = worker.timer.clock()  # from here on it is awaited that the server begins to send it
+        stream.sent_at = running.timer.clock()  # from here on it is awaited that the server begins to send it
         if poll:
-            return _polled(LongPoll(stream, request.environ, poll != "now", worker.hub.opening))
+            return _polled(LongPoll(stream, request.environ, poll != "now", running.hub.opening))
         return streaming_response(open_transport(stream, request.environ, worker.options.transport))
     except BaseException:
-        stream.gone("it was not let in")
+        permit.release()
         raise
 
 

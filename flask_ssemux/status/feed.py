@@ -44,7 +44,7 @@ class StatusFeed:
         :param past: include the figures that each worker recorded in the last minutes.
         """
         worker = self._worker
-        own = worker.figures(worker.hub)
+        own = worker.running().reporter.figures()
         try:
             told = [
                 report for report in worker.broker.reports.read_reports() if report.figures.get("name") != own["name"]
@@ -63,7 +63,7 @@ class StatusFeed:
         :param at_once: send the current status first, instead of waiting for the next event.
         """
         frame = self._make_frame() if at_once else b""
-        stream = self._worker.hub.open((), user_id, on_closed=self._on_closed, orders_taken=orders_taken)
+        stream = self._worker.running().hub.open((), user_id, on_closed=self._on_closed, orders_taken=orders_taken)
         if frame:
             stream.offer(frame)
         with self._changing:
@@ -82,12 +82,12 @@ class StatusFeed:
         return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._send_status, EVERY)
 
     def _on_closed(self, stream: Stream) -> None:
-        self._worker.on_closed(stream)
+        self._worker.running().on_stream_closed(stream)
         with self._changing:
             self._streams.discard(stream)
 
     def _send_status(self) -> None:
-        self._worker.hub.tell(list(self._streams), self._make_frame())
+        self._worker.running().hub.tell(list(self._streams), self._make_frame())
 
     def _make_frame(self) -> bytes:
         return encode.own_frame("status", self.collect_status(past=False))

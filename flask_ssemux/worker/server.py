@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping
 
 from ..errors import ConfigurationError
 from ..transports.select import is_departure_noticed
+from ..util import forks
 from .callers import caller, find_in_main_thread, is_by_hand, is_tested, outermost
 from .capacity import SHARE, ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
 from .gunicorn_child import leave_worker
@@ -234,3 +235,6 @@ def stream_files(of_each: int) -> int:
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, int((1_000_000 if files == resource.RLIM_INFINITY else files) * SHARE) // of_each)
+
+
+forks.call_in_child(leave, forks.FILES)

@@ -1,4 +1,4 @@
-"""How many streams a user may hold. Who makes room for whom is ``evict_oldest.py``'s."""
+"""The per-user limit: how many streams a user may have. Which stream makes room is decided in ``evict_oldest.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..sse import encode
 
 
 class UserLimit:
-    """How many streams a user holds, over all workers.
+    """Counts the streams of each user, over all workers.
 
     :param limit: ``SSEMUX_MAX_STREAMS_PER_USER``.
     """
@@ -16,13 +16,14 @@ class UserLimit:
         self._broker = broker
         self.limit = limit
 
-    def take(self, user_id: str | None) -> bool:
-        """Whether there is a place for one stream more; visitors who are nobody are not counted.
+    def take_user_slot(self, user_id: str | None) -> bool:
+        """Take one of the user's slots; return whether there was one. Anonymous visitors (None) are not counted.
 
-        :raises BrokerUnavailable: nobody can tell.
+        :raises BrokerUnavailable: the streams of the user cannot be counted.
         """
         return user_id is None or self._broker.leases.take_user_slot(encode.user_channel(user_id), self.limit)
 
-    def leave(self, user_id: str | None) -> None:
+    def release_user_slot(self, user_id: str | None) -> None:
+        """Give one of the user's slots back."""
         if user_id is not None:
             self._broker.leases.release_user_slot(encode.user_channel(user_id))

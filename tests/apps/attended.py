@@ -22,7 +22,7 @@ def create_app() -> Flask:
     app = plain.create_app()
 
     def here():
-        return len(app.extensions["ssemux"].worker.hub)
+        return len(app.extensions["ssemux"].worker.running().hub)
 
     @app.route("/presence")
     def presence():

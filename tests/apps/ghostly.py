@@ -109,7 +109,7 @@ def create_app():
     def figures():
         process = app.extensions["ssemux"].worker
         held = process.broker.get_figures()["held"]
-        return jsonify(streams=process.held, held=held, presence=flask_ssemux.presence("*"))
+        return jsonify(streams=process.count_streams(), held=held, presence=flask_ssemux.presence("*"))
 
     @app.route("/disconnect")
     def disconnect():

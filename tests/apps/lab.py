@@ -29,8 +29,8 @@ def create_app() -> Flask:
         gc.collect()
         return jsonify(
             pid=os.getpid(),
-            streams=len(process.hub),
-            guests=len(process._guests),
+            streams=len(process.running().hub),
+            guests=len(process.running().streams.wrapped()),
             reads=reads(process.broker),
             handed=handed_over(),
             memory=memory(),

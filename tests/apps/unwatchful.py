@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask_ssemux.worker import worker
+from flask_ssemux.worker import running
 from tests.apps import lab
 
 
 def create_app():
-    worker.LEAVING = 3600.0
+    running.CHECK_INTERVAL = 3600.0
     return lab.create_app()

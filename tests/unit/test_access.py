@@ -360,15 +360,20 @@ def test_personal_channels():
 
 def test_places_are_each_users_own():
     places = UserLimit(open_broker("memory:"), 2)
-    assert [places.take("ann"), places.take("ann"), places.take("ann"), places.take("bob")] == [True, True, False, True]
-    places.leave("ann")
-    assert [places.take("ann"), places.take("ann")] == [True, False]
+    assert [
+        places.take_user_slot("ann"),
+        places.take_user_slot("ann"),
+        places.take_user_slot("ann"),
+        places.take_user_slot("bob"),
+    ] == [True, True, False, True]
+    places.release_user_slot("ann")
+    assert [places.take_user_slot("ann"), places.take_user_slot("ann")] == [True, False]
 
 
 def test_nobody_is_not_counted():
     places = UserLimit(open_broker("memory:"), 1)
-    assert [places.take(None) for _ in range(3)] == [True] * 3
-    places.leave(None)
+    assert [places.take_user_slot(None) for _ in range(3)] == [True] * 3
+    places.release_user_slot(None)
 
 
 def test_rules_of_the_extension_are_these(make_app):

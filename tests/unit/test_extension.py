@@ -20,7 +20,7 @@ import flask_ssemux
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
 from flask_ssemux.sse.encode import Cursor
 from flask_ssemux.testing import stream
-from flask_ssemux.worker import worker
+from flask_ssemux.worker import drain, gunicorn_hooks
 from tests.harness.parser import parse
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
@@ -221,9 +221,9 @@ def test_a_poll_waits_where_no_context_is_held(app):
     app.teardown_appcontext(left.append)
     environ = EnvironBuilder(path="/events", query_string="poll=1").get_environ()
     answer = app.wsgi_app(environ, lambda status, headers: None)
-    assert left and len(app.extensions["ssemux"].worker.hub) == 1
+    assert left and len(app.extensions["ssemux"].worker.running().hub) == 1
     answer.close()
-    assert len(app.extensions["ssemux"].worker.hub) == 0
+    assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
 @pytest.mark.parametrize("how", ["now", "1", "true"])
@@ -234,7 +234,7 @@ def test_a_poll_with_news_is_answered_at_once_and_leaves_no_stream(app, how):
     response = app.test_client().get("/events?poll=%s&lastEventId=%s" % (how, start))
     assert names(parse(response.data)) == ["ssemux.hello", "message"]
     assert response.headers["Cache-Control"] == "no-store" and response.headers["X-Accel-Buffering"] == "no"
-    assert len(app.extensions["ssemux"].worker.hub) == 0
+    assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
 def test_a_poll_that_nobody_knows_is_refused(app):
@@ -248,7 +248,7 @@ def test_head_is_answered_and_over(app):
     assert (response.status_code, response.data) == (200, b"")
     assert response.headers["Content-Type"] == "text/event-stream"
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
-    assert len(app.extensions["ssemux"].worker.hub) == 0
+    assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
 REFUSALS = [
@@ -404,8 +404,8 @@ def test_a_stream_that_is_never_read_gives_its_places_back(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1, SSEMUX_MAX_STREAMS_PER_USER=1)
     for _ in range(3):
         with opened(app, headers={"X-User": "ann"}):
-            assert len(app.extensions["ssemux"].worker.hub) == 1
-        assert len(app.extensions["ssemux"].worker.hub) == 0
+            assert len(app.extensions["ssemux"].worker.running().hub) == 1
+        assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
 def test_a_stream_that_fails_to_open_gives_its_places_back(make_app, mux):
@@ -749,13 +749,13 @@ def test_an_old_stream_that_never_begins_gives_its_place_back(app):
 
     assert old(app, numbers).status_code == 500
     gc.collect()
-    assert app.extensions["ssemux"].worker.held == 0
+    assert app.extensions["ssemux"].worker.count_streams() == 0
 
 
 def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     app = make_app()
     process = app.extensions["ssemux"].worker
-    process.hub.open(("a",), None)
+    process.running().hub.open(("a",), None)
     process.broker._epoch = "newlife0"
     answer = app.test_client().get("/events", headers={"Last-Event-ID": "newlife0-7"})
     assert answer.status_code == 200
@@ -767,8 +767,8 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
 def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(make_app):
     """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
     process = make_app().extensions["ssemux"].worker
-    worker.worker_exit(None, None)
+    gunicorn_hooks.worker_exit(None, None)
     process.disown()  # as in the child, after the fork
-    stream = process.hub.open(("a",), None)
-    worker.worker_exit(None, None)
-    assert stream.reason == worker.STOPPING
+    stream = process.running().hub.open(("a",), None)
+    gunicorn_hooks.worker_exit(None, None)
+    assert stream.reason == drain.STOPPING

@@ -32,7 +32,7 @@ def status(app, url, user=None):
 
 
 def streams(app):
-    return len(app.extensions["ssemux"].worker.hub)
+    return len(app.extensions["ssemux"].worker.running().hub)
 
 
 # -- rules ---------------------------------------------------------------------

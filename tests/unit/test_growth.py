@@ -53,11 +53,12 @@ def app(request, make_app, tmp_path, monkeypatch):
 
 
 def opened(process, user, channels, last_ids=()):
-    assert process.take_place(user) is None
-    taken = process.hub.orders_taken()
-    stream = process.hub.open(channels, user, last_ids, on_closed=process.on_closed, orders_taken=taken)
-    process.opened()
-    process.joined(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
+    running = process.running()
+    permit = running.admission.admit(user)
+    taken = running.hub.orders_taken()
+    closed = running.on_stream_closed
+    stream = permit.attach(running.hub.open(channels, user, last_ids, on_closed=closed, orders_taken=taken))
+    running.register_stream(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
     stream.take(0.0)
     return stream
 
@@ -110,9 +111,9 @@ def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
         before, began = size(), tracemalloc.take_snapshot()
         for number in range(BEFORE, BEFORE + COUNTED):
             live(process, number)
-        until(lambda: not process.attendance._untold, 5, "presence is not told")
-        process.hub.replay.forget_unused()
-        process.hub.replay.forget_unused()
+        until(lambda: not process.running().presence._untold, 5, "presence is not told")
+        process.running().hub.replay.forget_unused()
+        process.running().hub.replay.forget_unused()
         grown = size() - before
         where = "\n".join(map(str, tracemalloc.take_snapshot().compare_to(began, "lineno")[:12]))
     finally:

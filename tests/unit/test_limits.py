@@ -19,7 +19,7 @@ def mux():
 
 def figures(app):
     process = app.extensions["ssemux"].worker
-    return process.figures(process.hub)
+    return process.running().reporter.figures()
 
 
 def test_a_query_that_is_too_long_is_refused_before_it_is_read(make_app, mux):

@@ -229,23 +229,23 @@ def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
         """
         process.broker
         assert threads() == 1
-        process.hub
+        process.running().hub
         time.sleep(0.4)
         assert threads() == 2
         hang()
         time.sleep(0.4)
-        assert not late() and process.timer.pulse.late == 0, lines  # nobody has a stream yet
-        stream = process.hub.open(["*"], None)
+        assert not late() and process.running().timer.pulse.late == 0, lines  # nobody has a stream yet
+        stream = process.running().hub.open(["*"], None)
         time.sleep(0.4)
         child = os.fork()
         if not child:
-            process.hub.open(["*"], None)
+            process.running().hub.open(["*"], None)
             time.sleep(0.4)
             assert threads() == 2, threads()
         hang()
         time.sleep(0.4)
         assert len(late()) == 1 and "; hang (<string>:" in late()[0], lines
-        assert process.timer.pulse.late == 1
+        assert process.running().timer.pulse.late == 1
         if not child:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0

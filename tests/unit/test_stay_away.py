@@ -71,22 +71,22 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
         process.broker.history.append_event(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
-    process.hub.orders_taken()
-    assert process.hub.is_held_off("ann", [], []) is held
+    process.running().hub.orders_taken()
+    assert process.running().hub.is_held_off("ann", [], []) is held
     for cursor in ("garbage", "other-1", ""):
-        assert process.hub.is_held_off("ann", [], [cursor]) is held
-    assert not process.hub.is_held_off("ann", [], [str(process.broker.history.get_newest_cursor())]), (
+        assert process.running().hub.is_held_off("ann", [], [cursor]) is held
+    assert not process.running().hub.is_held_off("ann", [], [str(process.broker.history.get_newest_cursor())]), (
         "a page that was rendered since"
     )
-    assert not process.hub.is_held_off("bob", [], [])
+    assert not process.running().hub.is_held_off("bob", [], [])
 
 
 def test_a_history_that_begins_anew_forgets_nobody(make_app):
     process = make_app().extensions["ssemux"].worker
-    process.hub.orders_taken()
-    process.hub.control.holds.add(("ann", None), time.monotonic())
-    process.hub.control.begin_anew()
-    assert process.hub.is_held_off("ann", [], [])
+    process.running().hub.orders_taken()
+    process.running().hub.control.holds.add(("ann", None), time.monotonic())
+    process.running().hub.control.begin_anew()
+    assert process.running().hub.is_held_off("ann", [], [])
 
 
 # -- turns -----------------------------------------------------------------------

@@ -192,7 +192,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
         other = flask_ssemux.brokers.open_broker(store)
         other.reports.register_application("office", "")
         with caplog.at_level(logging.ERROR, "flask_ssemux"):
-            process._keep_store()
+            process.running().check_store()
         assert SHORT in next(items).decode()
     assert "1 streams are ended: the application 'shop' uses the store" in caplog.text
     assert SHORT in opened(Client(app, Response), "/events")

@@ -196,10 +196,10 @@ def test_an_application_without(bare_app):
 def test_leaving(app):
     process = app.extensions["ssemux"].worker
     s = stream(app, user=7)
-    assert process.held == 1
+    assert process.count_streams() == 1
     s.close()
     s.close()
-    assert s.closed and process.held == 0
+    assert s.closed and process.count_streams() == 0
     assert failure(s.next).startswith("no event within 1 s (/events: it has ended")
 
 

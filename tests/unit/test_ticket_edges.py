@@ -77,7 +77,7 @@ def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
         raise BrokerBehind("for a moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.hub, "open", behind)
+        patch.setattr(process.running().hub, "open", behind)
         answer = app.test_client().get("/events?ticket=" + text)
         assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     with opened(app, "/events?ticket=" + text) as (answer, body):
@@ -91,8 +91,8 @@ def test_a_stream_that_is_not_let_in_leaves_nothing(app):
         next(body)
         for _ in range(3):
             assert app.test_client().get("/events?ticket=" + text).status_code == 401
-        assert (process.held, process.broker.get_figures()["held"]) == (1, 1)
-    assert (process.held, process.broker.get_figures()["held"]) == (0, 0)
+        assert (process.count_streams(), process.broker.get_figures()["held"]) == (1, 1)
+    assert (process.count_streams(), process.broker.get_figures()["held"]) == (0, 0)
 
 
 def test_an_old_url_keeps_a_parameter_of_that_name(make_app):

@@ -1,0 +1,183 @@
+"""Whether there is room for one more stream: server capacity, worker limit and user limit, in this order.
+
+``Admission.admit`` takes the room and returns a permit; ``Permit.release`` gives the room back. What a client may
+read is decided in ``access``, whether it must stay away in ``hub``. No stream is opened here, and no response is made.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+
+from ..hub.stream import Stream
+from ..options import Options, log
+from ..transports.select import handed_over
+from ..util import forks
+from .capacity import UNKNOWN, ServerCapacity
+from .evict_oldest import OldestEviction
+from .open_streams import OpenStreams, WrappedStream, count_all_streams
+from .user_limit import UserLimit
+
+#: Seconds that a request waits for server capacity if its stream will be handed off: each stream that is being opened
+#: before it uses capacity only for a moment.
+WAIT_FOR_CAPACITY = 1.0
+
+
+class NoRoom(Exception):
+    """There is no room for one more stream.
+
+    :param reason: for the client and the log.
+    :param is_stopping: the worker is about to stop, and another worker may have room at once.
+    """
+
+    def __init__(self, reason: str, is_stopping: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_stopping = is_stopping
+
+
+class Permit:
+    """Room for one stream: it counts as open in this worker, and it has one of its user's slots.
+
+    The owner calls ``attach`` when the stream is open, or ``release`` if anything fails, before or after that.
+    """
+
+    def __init__(self, streams: OpenStreams, user_limit: UserLimit) -> None:
+        self._streams = streams
+        self._user_limit = user_limit
+        #: The user whose slot this permit holds.
+        self.user_id: str | None = None
+        self._is_held = True
+        self._stream: Stream | None = None
+
+    def attach(self, stream: Stream) -> Stream:
+        """Pass the room to an open stream, and return the stream.
+
+        From now on the stream counts itself, and its end (``RunningWorker.on_stream_closed``) gives the user slot back.
+        """
+        if self._is_held:
+            self._is_held = False
+            self._streams.end_opening()
+        self._stream = stream
+        return stream
+
+    def release(self, reason: str = "it was not let in") -> None:
+        """Give back the room, and end the stream if there is one. Every call after the first does nothing."""
+        if self._stream is not None:
+            self._stream.gone(reason)
+        elif self._is_held:
+            self._is_held = False
+            self._streams.end_opening()
+            self._user_limit.release_user_slot(self.user_id)
+
+
+class Admission:
+    """Decides whether one more stream may be opened in this process.
+
+    :param streams: the open streams of the application.
+    :param capacity: of the server; None if it has no limit.
+    :param max_streams: the worker limit.
+    :param eviction: ends a user's oldest stream to make room; None if the new stream is refused instead.
+    """
+
+    def __init__(
+        self,
+        streams: OpenStreams,
+        user_limit: UserLimit,
+        eviction: OldestEviction | None,
+        capacity: ServerCapacity | None,
+        max_streams: int,
+        options: Options,
+    ) -> None:
+        self._streams = streams
+        self._user_limit = user_limit
+        self._eviction = eviction
+        self._capacity = capacity
+        self.max_streams = max_streams
+        #: The maximum for all applications of this process.
+        self._max_in_capacity = _limit_capacity(capacity, options.max_streams)
+
+    def admit(self, user_id: str | None, is_handed_over: bool = False) -> Permit:
+        """Take room for one more stream, in this worker and among its user's.
+
+        :param is_handed_over: the stream will use server capacity only while it is opened.
+        :raises NoRoom: there is none.
+        :raises BrokerUnavailable: the streams of the user cannot be counted.
+        """
+        if is_handed_over:
+            self._wait_for_capacity()
+        self._streams.begin_opening(self._check_worker)
+        permit = Permit(self._streams, self._user_limit)
+        try:
+            self._take_user_slot(user_id)
+            permit.user_id = user_id
+            self._check_drain()  # taking the user slot may have waited
+        except BaseException:
+            permit.release()
+            raise
+        return permit
+
+    def admit_wrapped(self, stream: WrappedStream) -> None:
+        """Take room for a wrapped stream. ``OpenStreams.remove_wrapped`` gives it back.
+
+        :raises NoRoom: there is none.
+        """
+        self._streams.expect_wrapped(stream, self._check_worker)
+
+    def _wait_for_capacity(self) -> None:
+        deadline = time.monotonic() + WAIT_FOR_CAPACITY
+        while self._is_at_capacity() and time.monotonic() < deadline:
+            forks.sleep(0.01)
+
+    def _check_worker(self) -> None:
+        """Called while no other stream is counted.
+
+        :raises NoRoom: this worker takes no more streams.
+        """
+        self._check_drain()
+        if len(self._streams) >= self.max_streams:
+            raise NoRoom("this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams)
+        if self._is_at_capacity():
+            assert self._capacity is not None
+            raise NoRoom("this worker serves %d streams, the most of %s with %s" % (
+                self._max_in_capacity, self._capacity.server, self._capacity.setting
+            ))  # fmt: skip
+
+    def _check_drain(self) -> None:
+        if self._streams.drain_reason is not None:
+            raise NoRoom(self._streams.drain_reason, is_stopping=True)
+
+    def _is_at_capacity(self) -> bool:
+        """Return whether streams use all the server capacity that they may; those that were handed off use none."""
+        return self._capacity is not None and count_all_streams() - handed_over() >= self._max_in_capacity
+
+    def _take_user_slot(self, user_id: str | None) -> None:
+        """Take one of the user's slots; with an eviction, the slot of the user's oldest stream.
+
+        :raises NoRoom: the user has none left.
+        """
+        take = partial(self._user_limit.take_user_slot, user_id)
+        if take() or (self._eviction is not None and user_id is not None and self._eviction.take_over(user_id, take)):
+            return
+        raise NoRoom("this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit)
+
+
+def _limit_capacity(capacity: ServerCapacity | None, max_streams: int | None) -> int:
+    """Return how many streams may use server capacity; log a warning if it is less than a user may expect.
+
+    :param max_streams: ``SSEMUX_MAX_STREAMS``, which may ask for all of it but what one page needs.
+    """
+    if capacity is None:
+        return sys.maxsize
+    if capacity.most == 1:
+        return 0  # streams are refused, and the log says why
+    if max_streams is None:
+        if not capacity.is_plenty:
+            log.warning("%s", capacity.told)
+        return capacity.for_streams
+    if max_streams >= capacity.most and not capacity.is_plenty:
+        log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", max_streams, capacity.told)
+    elif not capacity.notices:
+        log.warning("%s", capacity.told)
+    return capacity.most if capacity.most == UNKNOWN else min(max_streams, capacity.most - 1)

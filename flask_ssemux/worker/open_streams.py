@@ -1,0 +1,143 @@
+"""The registry of all streams of an application that are open in this process, or are being opened.
+
+The hub feeds most of them and keeps them by channel; wrapped streams (old generators) feed themselves. Both kinds are
+counted and ended here. Whether one more may be opened is decided in ``admission.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from functools import partial
+from typing import Callable, Protocol
+
+from ..hub.hub import Hub
+from ..hub.stream import BEGIN
+from ..util import forks
+from ..util.supervise import attempt
+from .periodic import OneTimeTask
+from .timer import Member, Timer
+
+
+class WrappedStream(Member, Protocol):
+    """An old generator's stream, which the hub does not feed."""
+
+    @property
+    def sent_at(self) -> float:
+        """When something last went out."""
+
+    def leave(self, last: bytes) -> None:
+        """Send this last frame, and end."""
+
+    def cut(self) -> None:
+        """End at once."""
+
+    def await_beat(self) -> None:
+        """Wait until a heartbeat that is being written is written."""
+
+    def disown(self) -> None:
+        """In a forked child: the stream is the parent's."""
+
+
+class OpenStreams:
+    """All streams of one application in this process.
+
+    :param hub: has those that it feeds.
+    """
+
+    def __init__(self, hub: Hub, timer: Timer) -> None:
+        self._hub = hub
+        self._timer = timer
+        self._wrapped: set[WrappedStream] = set()
+        #: Wrapped streams that have not begun yet. Some never do, for example if the request fails after its view.
+        self._expected: weakref.WeakSet[WrappedStream] = weakref.WeakSet()
+        self._opening = 0
+        self._counting = threading.Lock()
+        #: Why all streams end, once they do.
+        self.drain_reason: str | None = None
+        _all.add(self)
+
+    def __len__(self) -> int:
+        """Return how many are open or being opened."""
+        return len(self._hub) + len(self._wrapped) + len(self._expected) + self._opening
+
+    def wrapped(self) -> list[WrappedStream]:
+        """Return the wrapped streams that are open."""
+        return list(self._wrapped)
+
+    # -- streams that come and go ------------------------------------------
+
+    def begin_opening(self, check: Callable[[], None]) -> None:
+        """Count a stream that is going to be opened, unless ``check`` raises. No other is counted meanwhile."""
+        with self._counting:
+            check()
+            self._opening += 1
+
+    def end_opening(self) -> None:
+        """The stream is open and counts itself, or it was not opened."""
+        with self._counting:
+            self._opening -= 1
+
+    def expect_wrapped(self, stream: WrappedStream, check: Callable[[], None]) -> None:
+        """Count a wrapped stream that is going to begin, unless ``check`` raises. It has ``BEGIN`` seconds to begin."""
+        with self._counting:
+            check()
+            self._expected.add(stream)
+        task = OneTimeTask(partial(self._stop_expecting, weakref.ref(stream)))
+        self._timer.add(task, self._timer.clock() + BEGIN)
+
+    def _stop_expecting(self, reference: weakref.ref[WrappedStream]) -> None:
+        stream = reference()
+        if stream is not None:
+            self._expected.discard(stream)
+
+    def add_wrapped(self, stream: WrappedStream, due: float) -> None:
+        """A wrapped stream begins.
+
+        :param due: when the timer looks at it first.
+        """
+        self._wrapped.add(stream)
+        self._expected.discard(stream)
+        self._timer.add(stream, due)
+        if self.drain_reason is not None:  # the drain began while the stream was being opened
+            stream.leave(self._hub.farewell(self.drain_reason))
+
+    def remove_wrapped(self, stream: WrappedStream) -> None:
+        """A wrapped stream has ended. Further calls do nothing."""
+        self._wrapped.discard(stream)
+        self._expected.discard(stream)
+        self._timer.remove(stream)
+
+    # -- all of them -------------------------------------------------------
+
+    def drain(self, reason: str) -> None:
+        """End every stream cleanly, also those that are just being opened."""
+        self.drain_reason = reason
+        self._hub.drain(reason)
+        for stream in self.wrapped():
+            attempt("an old stream could not be ended", stream.leave, self._hub.farewell(reason))
+
+    def abort(self, reason: str) -> None:
+        """End at once the streams that are still open."""
+        self._hub.cut(reason)
+        for stream in self.wrapped():
+            attempt("an old stream could not be ended", stream.cut)
+
+    def disown(self) -> None:
+        """In a forked child: the streams are the parent's. No lock is taken, its holder may not exist here."""
+        self._hub.disown()
+        for stream in [*self._wrapped, *self._expected]:
+            stream.disown()
+
+
+def count_all_streams() -> int:
+    """Return how many streams all applications of this process have."""
+    return sum(map(len, list(_all)))
+
+
+def _forget_inherited() -> None:
+    _all.clear()
+
+
+_all: weakref.WeakSet[OpenStreams] = weakref.WeakSet()
+forks.call_in_child(_forget_inherited, forks.LOCKS)

@@ -1,0 +1,121 @@
+"""The report of a worker: the figures that it writes to the broker for the status page.
+
+Figures only; how they are shown is decided in ``status``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import deque
+from typing import Any, Callable
+
+from ..access.reauthorize import Reauthorizer
+from ..brokers import Broker
+from ..brokers.base import REPORT_SECONDS
+from ..hub.hub import Hub
+from ..transports.select import handed_over
+from ..util import forks
+from ..util.background import run_in_background
+from .open_streams import OpenStreams
+from .refusals import Refusals
+from .stream_stats import StreamStats, memory
+from .timer import Timer
+
+#: Seconds from the start of a worker to its first report.
+FIRST_REPORT = 1.0
+
+#: Reports of which time, streams and deliveries are kept, for a status page that is opened later: ten minutes of them.
+KEPT_REPORTS = int(600 / REPORT_SECONDS)
+
+
+class Reporter:
+    """Reports on one application in this process.
+
+    :param name: of the worker; no other process has or will have it.
+    :param published: returns how many events this process's application published.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        broker: Broker,
+        hub: Hub,
+        streams: OpenStreams,
+        timer: Timer,
+        refusals: Refusals,
+        reauthorizer: Reauthorizer | None,
+        published: Callable[[], int],
+        yield_control: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._broker = broker
+        self._hub = hub
+        self._streams = streams
+        self._timer = timer
+        self._refusals = refusals
+        self._reauthorizer = reauthorizer
+        self._published = published
+        self._yield_control = yield_control
+        self._is_stopped = False
+        self._past: deque[tuple[int, int, int]] = deque(maxlen=KEPT_REPORTS)
+
+    def report_in_background(self) -> None:
+        """Report, in a thread of its own: a store that is busy must not hold up a heartbeat."""
+        if self._is_stopped:
+            return
+        self._past.append((int(time.time()), len(self._streams), self._hub.delivered))
+        run_in_background("ssemux-report", self._report)
+
+    def stop(self) -> None:
+        """Report no more: the broker is being closed."""
+        self._is_stopped = True
+
+    def _report(self) -> None:
+        self._broker.reports.write_report(self.figures())
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of this moment. Other greenlets and threads run meanwhile."""
+        from .. import __version__  # made last of all
+
+        hub, pulse, refused = self._hub, self._timer.pulse, self._refusals.counts
+        return {
+            **self._count_streams(),
+            "name": self._name,
+            "version": __version__,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "started": _started_at,
+            "at": round(time.time(), 3),
+            "streams": len(self._streams),
+            "handed_over": handed_over(),
+            "delivered": hub.delivered,
+            "refused": sum(refused.values()),
+            "refused_why": refused,
+            "recheck_failed": self._reauthorizer.failed if self._reauthorizer is not None else 0,
+            "published": self._published(),
+            "waiting": self._broker.waiting_calls,
+            "late": pulse.late,
+            "longest_late": round(pulse.longest, 3),
+            "memory": memory(),
+            "past": list(self._past),
+        }
+
+    def _count_streams(self) -> dict[str, Any]:
+        stats = StreamStats(self._timer.clock, self._yield_control)
+        stats.streams(self._hub.streams())
+        stats.others(stream.sent_at for stream in self._streams.wrapped())
+        return stats.figures(self._hub.channels())
+
+
+#: When this process began, in Unix time, or its first application was built.
+_started_at = time.time()
+
+
+def _note_start() -> None:
+    global _started_at
+    _started_at = time.time()
+
+
+forks.call_in_child(_note_start, forks.FILES)

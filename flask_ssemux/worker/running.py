@@ -1,0 +1,174 @@
+"""The parts of a worker that serves streams. All of them are made in one step, and none is added later.
+
+What exists before the first stream, and where a fork, a drain and the process's exit arrive, is ``worker.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from ..brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
+from ..hub import replay
+from ..hub.hub import Hub
+from ..hub.presence import PresenceTracker
+from ..hub.revocation_handler import end
+from ..hub.stream import Stream
+from ..options import log
+from ..transports.select import prepare
+from ..transports.wait import THREAD_FILES, greenlets_are_threads
+from ..util.background import run_in_background
+from ..util.supervise import attempt
+from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
+from . import server
+from .admission import Admission
+from .capacity import UNNOTICED
+from .drain import CHECK_INTERVAL, Drain
+from .evict_oldest import OldestEviction
+from .loop_lag import LoopLag, Watcher
+from .open_streams import OpenStreams
+from .periodic import PeriodicTask
+from .report import FIRST_REPORT, Reporter
+from .tenancy import SHORT
+from .timer import Timer
+from .user_limit import UserLimit
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+
+class RunningWorker:
+    """The started parts of one application in this process.
+
+    :param worker: whose parts they are.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        options, broker = worker.options, worker.broker
+        server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
+        has_greenlets = greenlets_are_threads()
+        if has_greenlets:
+            prepare()
+        yield_control = yield_to_greenlets if has_greenlets else yield_to_threads
+        self.options = options
+        self.broker = broker
+        #: No other process has or will have it.
+        self.name = "%d-%s" % (os.getpid(), new_epoch())
+        self._tenancy = worker.tenancy
+        self.timer = Timer(
+            options.heartbeat,
+            lambda: worker.clock(),
+            turn_loop if has_greenlets else yield_to_threads,
+            self._loop_lag(),
+        )
+        self.hub = Hub(broker, self.timer, options, yield_control)
+        self.streams = OpenStreams(self.hub, self.timer)
+        self.drain = Drain(self.streams, self.timer)
+        self.user_limit = UserLimit(broker, options.max_streams_per_user)
+        self.presence = PresenceTracker(broker, options.heartbeat, worker.is_tracked)
+        self.eviction = self._make_eviction()
+        self.reauthorizer = worker.recheck
+        max_streams = options.max_streams or server.stream_files(1 if has_greenlets else THREAD_FILES)
+        self.admission = Admission(self.streams, self.user_limit, self.eviction, server.slots(), max_streams, options)
+        self.reporter = Reporter(
+            self.name, broker, self.hub, self.streams, self.timer, worker.refusals, self.reauthorizer,
+            lambda: worker.published(), yield_control
+        )  # fmt: skip
+        if self.reauthorizer is not None:
+            self.reauthorizer.begin(
+                lambda stream, why: end(stream, why, self.hub.farewell(why)), self.timer.clock, yield_control
+            )
+            self.timer.add(self.reauthorizer, self.timer.clock())
+        #: What a stream calls when it has ended; one object for all streams.
+        self.on_stream_closed = self._forget_stream
+        self._start_tasks()
+
+    def _loop_lag(self) -> LoopLag:
+        options = self.options
+        margin = " (heartbeats are due every %g s, clients wait %g s)" % (options.heartbeat, options.client_timeout)
+        return LoopLag(self._count_waiting, _make_watchdog if greenlets_are_threads() else None, margin)
+
+    def _count_waiting(self) -> int:
+        """Return how many streams miss something while the loop is blocked; none if they are being ended anyway."""
+        return 0 if self.drain.has_begun else len(self.streams)
+
+    def _make_eviction(self) -> OldestEviction | None:
+        if self.options.over_user_limit != "oldest":
+            return None
+        control = self.hub.control
+        made = OldestEviction(self.broker, control.end, self.options.max_streams_per_user)
+        control.replace = made.replace
+        return made
+
+    def _start_tasks(self) -> None:
+        now = self.timer.clock()
+        for work, interval, first in (
+            (self.drain.check_server, CHECK_INTERVAL, CHECK_INTERVAL),
+            (self._renew_leases, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
+            (self.reporter.report_in_background, REPORT_SECONDS, FIRST_REPORT),
+            (self.hub.replay.forget_unused, replay.SECONDS, replay.SECONDS),
+        ):
+            self.timer.add(PeriodicTask(work, interval), now + first)
+
+    # -- streams that come and go ------------------------------------------
+
+    def register_stream(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str] | None) -> None:
+        """Make an open stream known to the presence tracker, to the eviction and to the reauthorizer.
+
+        :param environ: of the stream's request.
+        :param asked: the channels that ``authorize`` was asked for; None if ``allow_status`` was asked.
+        """
+        self.presence.came(stream)
+        if self.eviction is not None:
+            self.eviction.joined(stream)
+        if self.reauthorizer is not None:
+            self.reauthorizer.joined(stream, environ, asked)
+
+    def _forget_stream(self, stream: Stream) -> None:
+        attempt("a stream's place could not be given back", self.user_limit.release_user_slot, stream.user_id)
+        for keeper in (self.presence, self.eviction, self.reauthorizer):
+            if keeper is not None:
+                attempt("a stream that has ended could not be forgotten", keeper.left, stream)
+
+    def limit_lifetime(self, stream: Stream, seconds: float) -> None:
+        """End a stream after so many seconds. For servers that do not say when a client has left."""
+        now = self.timer.clock()
+        if stream.ends_at is not None and stream.ends_at <= now + seconds:
+            return
+        stream.ends_at, stream.farewell = now + seconds, self.hub.farewell(UNNOTICED)
+        self.timer.remove(stream)
+        self.timer.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
+
+    # -- periodic work, in threads of its own: a store that is busy must not hold up a heartbeat ---
+
+    def _renew_leases(self) -> None:
+        run_in_background("ssemux-places", self.broker.leases.renew_leases)
+        run_in_background("ssemux-store", self.check_store)
+
+    def check_store(self) -> None:
+        """Register the application in the store again; end all streams if another application has the store now."""
+        trouble = self._tenancy.renew() if self._tenancy is not None else ""
+        if trouble:
+            log.error("%d streams are ended: %s", len(self.streams), trouble)
+            for stream in self.hub.streams():
+                self.hub.end(stream, SHORT)
+
+    # -- the end ------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End all streams at once and stop the timer. For an application that ends before its process, as in tests."""
+        self.streams.abort("its application ends")
+        self.timer.forget()
+
+    def disown(self) -> None:
+        """In a forked child: what the parent opened is the parent's."""
+        self.streams.disown()
+        self.timer.forget()
+        if self.reauthorizer is not None:
+            self.reauthorizer.forget()
+
+
+def _make_watchdog(loop_lag: LoopLag) -> Watcher:
+    from .watchdog import Watchdog
+
+    return Watchdog(loop_lag)

@@ -18,10 +18,10 @@ from flask import Flask
 
 from ..hub.stream import CLOSED, Stream
 from ..options import log
-from ..transports.wait import greenlets_are_threads
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
+from ..util.threads import greenlets_are_threads
 from .rebuilt_request import Answer, Asker, Question
 from .rules import Rules
 

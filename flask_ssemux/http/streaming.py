@@ -23,9 +23,10 @@ from ..state import current
 from ..transports.asgi import open_peer
 from ..transports.client_socket import ClientSocket
 from ..transports.select import is_departure_noticed
-from ..transports.wait import departures, forget_departure, greenlets_are_threads
+from ..transports.wait import departures, forget_departure
 from ..util import forks
 from ..util.background import run_in_background
+from ..util.threads import greenlets_are_threads
 from ..worker.admission import NoRoom
 from ..worker.capacity import UNNOTICED, unnoticed_life
 from ..worker.drain import DRAIN_SECONDS

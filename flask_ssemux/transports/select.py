@@ -14,10 +14,11 @@ from ..hub.stream import Stream
 from ..hub.test_request import RequestOverride
 from ..options import log
 from ..util import forks
-from ..worker.callers import is_by_hand, is_tested
+from ..util.threads import greenlets_are_threads
 from .asgi import open_peer
 from .generator import GeneratorTransport, TimedTransport
-from .wait import departures, greenlets_are_threads
+from .request_origin import is_called_by_test_client, is_called_directly
+from .wait import departures
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
 
@@ -32,7 +33,7 @@ def is_departure_noticed(environ: Mapping[str, Any]) -> bool:
     """Whether it is noticed that this request's client has left: as it leaves, or by a write that fails then."""
     if not FAILING_WRITES.isdisjoint(environ):
         return True
-    return open_peer(environ).is_watched or is_tested() or is_by_hand(environ)
+    return open_peer(environ).is_watched or is_called_by_test_client() or is_called_directly(environ)
 
 
 def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: str) -> GeneratorTransport:

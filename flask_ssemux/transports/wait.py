@@ -12,19 +12,11 @@ import weakref
 from typing import Any
 
 from ..util import forks
+from ..util.threads import greenlets_are_threads
 from .client_socket import ClientSocket, Watching
 
 #: Files that a stream in a thread has open: its connection, and the pair that wakes it.
 THREAD_FILES = 3
-
-
-def greenlets_are_threads() -> bool:
-    """Whether gevent has patched this process, so that a thread is a greenlet."""
-    try:
-        from gevent.monkey import is_module_patched
-    except ImportError:
-        return False
-    return bool(is_module_patched("threading"))
 
 
 class Departures:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
-from ..transports.wait import greenlets_are_threads
 from . import forks
 from .supervise import attempt
+from .threads import greenlets_are_threads
 
 
 def run_in_background(name: str, work: Callable[..., None], *args: Any) -> None:

@@ -32,6 +32,15 @@ _home: int | None = None
 _hub: Any = None
 
 
+def greenlets_are_threads() -> bool:
+    """Return whether gevent has patched this process, so that a thread is a greenlet."""
+    try:
+        from gevent.monkey import is_module_patched
+    except ImportError:
+        return False
+    return bool(is_module_patched("threading"))
+
+
 def find_home() -> None:
     """Remember whose loop carries out calls, if gevent has patched the process and it is not known yet: the main
     thread's, or the caller's where the main thread has none."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import random
 import sys
-import threading
 from typing import Any, Mapping, NamedTuple
 
-from .callers import caller, find_frame
+from ..util.call_stack import find_caller, find_frame, get_main_frame
 
 #: Of a process's slots and files, what streams may take; the rest stays free for pages.
 SHARE = 0.8
@@ -109,9 +108,13 @@ def of_unknown(environ: Mapping[str, Any]) -> ServerCapacity:
 
 def is_unlimited(environ: Mapping[str, Any]) -> bool:
     """Whether the server starts a thread or greenlet for every request."""
-    if "werkzeug.socket" in environ or "werkzeug.server.shutdown" in environ or caller("werkzeug.serving", "server"):
+    if (
+        "werkzeug.socket" in environ
+        or "werkzeug.server.shutdown" in environ
+        or find_caller("werkzeug.serving", "server")
+    ):
         return True
-    handler = caller("gevent.pywsgi", "server")
+    handler = find_caller("gevent.pywsgi", "server")
     return handler is not None and getattr(handler.server.pool, "size", None) is None
 
 
@@ -125,7 +128,7 @@ def _uwsgi() -> ServerCapacity | None:
 
 
 def _waitress() -> ServerCapacity | None:
-    task = caller("waitress.", "channel")
+    task = find_caller("waitress.", "channel")
     if task is None:
         return None
     told = task.channel.server.adj
@@ -138,13 +141,13 @@ def _waitress() -> ServerCapacity | None:
 
 
 def _pywsgi() -> ServerCapacity | None:
-    handler = caller("gevent.pywsgi", "server")
+    handler = find_caller("gevent.pywsgi", "server")
     size = getattr(getattr(handler, "server", None) and handler.server.pool, "size", None)
     return None if size is None else ServerCapacity("gevent's pywsgi server", size, "spawn=Pool(%d)" % size, size > FEW)
 
 
 def _cheroot() -> ServerCapacity | None:
-    gateway = caller("cheroot.", "req")
+    gateway = find_caller("cheroot.", "req")
     pool = getattr(gateway and gateway.req.server, "requests", None)
     most = getattr(pool, "min", None)  # it starts so many, and more only where it is told to
     return None if most is None else ServerCapacity("cheroot", most, "numthreads=%d" % most, most > FEW)
@@ -156,14 +159,14 @@ def _mod_wsgi() -> ServerCapacity | None:
 
 
 def _twisted() -> ServerCapacity | None:
-    response = caller("twisted.web.wsgi", "threadpool")
+    response = find_caller("twisted.web.wsgi", "threadpool")
     most = getattr(getattr(response, "threadpool", None), "max", None)
     return None if most is None else ServerCapacity("Twisted's WSGIResource", most, "ThreadPool(maxthreads=%d)" % most)
 
 
 def _granian() -> ServerCapacity | None:
     """Its threads are not Python's; what started them waits in the main thread."""
-    start = sys._current_frames().get(threading.main_thread().ident or 0)
+    start = get_main_frame()
     frame = start and find_frame(
         lambda one: "blocking_threads" in one.f_locals and "granian" in str(one.f_globals.get("__name__")), start
     )
@@ -186,6 +189,6 @@ def _pool() -> ServerCapacity | None:
     most = getattr(executor, "_max_workers", None)
     if most is None:
         return None
-    found = (told for module, told in _ADAPTERS.items() if caller(module, "__class__") is not None)
+    found = (told for module, told in _ADAPTERS.items() if find_caller(module, "__class__") is not None)
     server, setting = next(found, ("this server", "a thread pool of %d"))
     return ServerCapacity(server, most, setting % most, most > FEW)

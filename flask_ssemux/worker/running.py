@@ -16,9 +16,10 @@ from ..hub.revocation_handler import end
 from ..hub.stream import Stream
 from ..options import log
 from ..transports.select import prepare
-from ..transports.wait import THREAD_FILES, greenlets_are_threads
+from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
 from ..util.supervise import attempt
+from ..util.threads import greenlets_are_threads
 from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
 from . import server
 from .admission import Admission

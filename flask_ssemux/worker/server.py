@@ -12,9 +12,10 @@ import sys
 from typing import Any, Callable, Mapping
 
 from ..errors import ConfigurationError
+from ..transports.request_origin import is_called_by_test_client, is_called_directly
 from ..transports.select import is_departure_noticed
 from ..util import forks
-from .callers import caller, find_in_main_thread, is_by_hand, is_tested, outermost
+from ..util.call_stack import find_caller, find_in_main_thread, find_outermost
 from .capacity import SHARE, ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
 from .gunicorn_child import leave_worker
 
@@ -44,7 +45,7 @@ def leave() -> None:
 def worker() -> Any:
     """gunicorn's worker that runs us; without the hook it is found among our callers; or None."""
     if _worker is None:
-        found = caller("gunicorn.workers.", "cfg")
+        found = find_caller("gunicorn.workers.", "cfg")
         if found is not None:
             adopt(found)
     return _worker
@@ -52,7 +53,7 @@ def worker() -> Any:
 
 def settings() -> Any:
     """gunicorn's settings, as soon as it loads the application (in its master, with preload_app); or None."""
-    known = worker() or caller("gunicorn.", "cfg")
+    known = worker() or find_caller("gunicorn.", "cfg")
     return getattr(known, "cfg", None)
 
 
@@ -119,7 +120,7 @@ def why_not(environ: Mapping[str, Any]) -> str | None:
     trouble, _ = _look(environ)
     if trouble:
         return trouble
-    if not environ.get("wsgi.multithread") and not _is_greenlet() and not is_by_hand(environ):
+    if not environ.get("wsgi.multithread") and not _is_greenlet() and not is_called_directly(environ):
         return SYNC if is_gunicorn else ONE % "this server"
     return None
 
@@ -162,7 +163,7 @@ def _look(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None
         kind = "" if cfg is None else _kind(cfg)
         if kind in _KINDS.values():
             _found = _why_no_worker_can(kind, cfg.threads), of_gunicorn(cfg, kind)
-        elif is_tested() or is_by_hand(environ):
+        elif is_called_by_test_client() or is_called_directly(environ):
             return None, None  # this says nothing about who makes the next request
         else:
             _found = _look_at_other(environ)
@@ -172,7 +173,7 @@ def _look(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None
 def _look_at_other(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
     global _uvicorn
     _uvicorn = find_in_main_thread("uvicorn.server", "should_exit")
-    if getattr(outermost("start_response"), "__module__", "") == "tornado.wsgi":
+    if getattr(find_outermost("start_response"), "__module__", "") == "tornado.wsgi":
         return BUFFERED, None
     if "eventlet.posthooks" in environ:
         return EVENTLET, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from typing import Any, Iterator, Mapping
 
@@ -11,6 +10,7 @@ from flask import Flask
 
 from ..errors import BrokerError
 from ..state import ApplicationState
+from ..util.file_limit import get_file_limit
 from ..util.redact import without_password
 from ..worker.capacity import SHARE
 from ..worker.drain import DRAIN_SECONDS
@@ -222,8 +222,7 @@ def _check_workers(settings: Settings, service: ApplicationState) -> Iterator[Ch
 
 def _check_connections(settings: Settings, service: ApplicationState) -> Iterator[Check]:
     slots = settings["threads"] if settings["worker_class"] == "gthread" else settings["worker_connections"]
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = 1_000_000 if files == resource.RLIM_INFINITY else files
+    files = get_file_limit()
     asked = service.options.max_streams
     streams = asked or int(SHARE * min(slots, files))
     measured = {"worker_connections": slots, "files": files, "streams": streams}

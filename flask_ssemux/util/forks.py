@@ -150,4 +150,5 @@ def _call(function: Callable[[], None]) -> None:
         log.exception("%r failed at a fork", function)
 
 
-os.register_at_fork(before=_prepare, after_in_parent=_finish, after_in_child=_begin_child)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(before=_prepare, after_in_parent=_finish, after_in_child=_begin_child)

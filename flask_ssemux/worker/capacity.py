@@ -12,6 +12,7 @@ import sys
 from typing import Any, Mapping, NamedTuple
 
 from ..util.call_stack import find_caller, find_frame, get_main_frame
+from ..util.file_limit import get_file_limit
 
 #: Of a process's slots and files, what streams may take; the rest stays free for pages.
 SHARE = 0.8
@@ -83,6 +84,11 @@ class ServerCapacity(NamedTuple):
 def unnoticed_life() -> float:
     """Return the seconds of one such stream; spread, so that not all clients return at once."""
     return random.uniform(*UNNOTICED_LIFE)
+
+
+def limit_by_files(files_per_stream: int) -> int:
+    """Return how many streams this process may have by its file limit, if ``SSEMUX_MAX_STREAMS`` is not set."""
+    return max(1, int(get_file_limit() * SHARE) // files_per_stream)
 
 
 def of_gunicorn(settings: Any, kind: str) -> ServerCapacity:

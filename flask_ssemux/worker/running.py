@@ -23,7 +23,7 @@ from ..util.threads import greenlets_are_threads
 from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
 from . import server
 from .admission import Admission
-from .capacity import UNNOTICED
+from .capacity import UNNOTICED, limit_by_files
 from .drain import CHECK_INTERVAL, Drain
 from .evict_oldest import OldestEviction
 from .loop_lag import LoopLag, Watcher
@@ -69,7 +69,7 @@ class RunningWorker:
         self.presence = PresenceTracker(broker, options.heartbeat, worker.is_tracked)
         self.eviction = self._make_eviction()
         self.reauthorizer = worker.recheck
-        max_streams = options.max_streams or server.stream_files(1 if has_greenlets else THREAD_FILES)
+        max_streams = options.max_streams or limit_by_files(1 if has_greenlets else THREAD_FILES)
         self.admission = Admission(self.streams, self.user_limit, self.eviction, server.slots(), max_streams, options)
         self.reporter = Reporter(
             self.name, broker, self.hub, self.streams, self.timer, worker.refusals, self.reauthorizer,

@@ -7,7 +7,6 @@ environment; how many requests other servers serve at a time, ``capacity.py`` fi
 from __future__ import annotations
 
 import logging
-import resource
 import sys
 from typing import Any, Callable, Mapping
 
@@ -16,7 +15,7 @@ from ..transports.request_origin import is_called_by_test_client, is_called_dire
 from ..transports.select import is_departure_noticed
 from ..util import forks
 from ..util.call_stack import find_caller, find_in_main_thread, find_outermost
-from .capacity import SHARE, ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
+from .capacity import ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
 from .gunicorn_child import leave_worker
 
 log = logging.getLogger("flask_ssemux")
@@ -227,15 +226,6 @@ def _waits_would_block_gevent() -> bool:
     from gevent.monkey import is_module_patched
 
     return not is_module_patched("threading")
-
-
-def stream_files(of_each: int) -> int:
-    """How many streams this process has files for, if ``SSEMUX_MAX_STREAMS`` does not say.
-
-    :param of_each: the files that a stream has open.
-    """
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, int((1_000_000 if files == resource.RLIM_INFINITY else files) * SHARE) // of_each)
 
 
 forks.call_in_child(leave, forks.FILES)

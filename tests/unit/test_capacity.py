@@ -15,7 +15,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import flask_ssemux
 from flask_ssemux.http.probe import Plan
-from flask_ssemux.worker.capacity import ServerCapacity, of_gunicorn, of_others, of_unknown
+from flask_ssemux.util import file_limit
+from flask_ssemux.worker.capacity import ServerCapacity, limit_by_files, of_gunicorn, of_others, of_unknown
 
 
 @pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
@@ -157,3 +158,13 @@ def test_what_is_told_of_a_server_that_says_nothing():
         "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end; docs/servers.md "
         "has more"
     )
+
+
+def test_streams_are_limited_by_the_files_of_the_process(monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, 2000))
+    assert (limit_by_files(1), limit_by_files(3)) == (800, 266)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert limit_by_files(1) == 800_000
+    monkeypatch.setattr(file_limit, "resource", None)  # as on Windows
+    assert limit_by_files(1) == 800_000

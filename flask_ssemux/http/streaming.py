@@ -22,6 +22,7 @@ from ..sse import encode
 from ..state import current
 from ..transports.asgi import open_peer
 from ..transports.client_socket import ClientSocket
+from ..transports.last_answer import announce_close
 from ..transports.select import is_departure_noticed
 from ..transports.wait import departures, forget_departure
 from ..util import forks
@@ -100,6 +101,7 @@ def _wrap(response: Response, worker: Worker) -> Response:
     kind: Any = type(response)
     response.__class__ = _heard(kind)
     response._ssemux_source = source  # type: ignore[attr-defined]
+    announce_close(request.environ, response.headers)
     return finish(response)
 
 
@@ -174,7 +176,6 @@ class OldStream:
             self.close()
             raise
         if not data:
-            self._peer.read_no_more()
             self.close()  # not every middleware passes the server's call on
             raise StopIteration
         return data

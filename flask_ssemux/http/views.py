@@ -21,6 +21,7 @@ from ..hub.hub import spread
 from ..hub.stream import Stream
 from ..sse import encode
 from ..state import ApplicationState, current
+from ..transports.last_answer import announce_close
 from ..transports.long_poll import LongPoll
 from ..transports.select import is_departure_noticed, may_be_handed_over, open_transport
 from ..worker import server
@@ -311,7 +312,9 @@ def served(
         stream.sent_at = running.timer.clock()  # from here on it is awaited that the server begins to send it
         if poll:
             return _polled(LongPoll(stream, request.environ, poll != "now", running.hub.opening))
-        return streaming_response(open_transport(stream, request.environ, worker.options.transport))
+        response = streaming_response(open_transport(stream, request.environ, worker.options.transport))
+        announce_close(request.environ, response.headers)
+        return response
     except BaseException:
         permit.release()
         raise

@@ -89,14 +89,15 @@ class ClientSocket:
 
     def sever(self) -> None:
         """Cut the connection off, so that a write that hangs in it ends."""
-        self._shut(socket.SHUT_RDWR)
-
-    def read_no_more(self) -> None:
-        """Let the server find the end where it looks for a next request: a stream is a connection's last.
-
-        Without it a worker that stops would wait for its clients' idle connections to time out.
-        """
-        self._shut(socket.SHUT_RD)
+        file = self.file
+        if file < 0:
+            return
+        try:
+            # Of the bare connection: a TLS socket's own shutdown would also forget its keys.
+            with socket.socket(fileno=os.dup(file)) as bare:
+                bare.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was no more
 
     def close(self) -> None:
         """The request is over: the server may give its objects, and the file's number, to another one."""
@@ -105,17 +106,6 @@ class ClientSocket:
     def disown(self) -> None:
         """In a forked child: the connection is the parent's, and ends here without being closed."""
         forks.replace_file(self.file)
-
-    def _shut(self, how: int) -> None:
-        file = self.file
-        if file < 0:
-            return
-        try:
-            # Of the bare connection: a TLS socket's own shutdown would also forget its keys.
-            with socket.socket(fileno=os.dup(file)) as bare:
-                bare.shutdown(how)
-        except OSError:
-            pass  # it was no more
 
     def _limit_unacknowledged(self) -> None:
         """Let the kernel give up a client that vanished (RFC 5482; tcp(7), TCP_USER_TIMEOUT)."""

@@ -54,7 +54,6 @@ class GeneratorTransport:
         except BaseException:
             self.close()
             raise
-        self._peer.read_no_more()
         self.close()  # not every middleware passes the server's call on
         raise StopIteration
 

@@ -11,13 +11,13 @@ Here is how it is taken, and when it may be; no writes. Imported only where geve
 from __future__ import annotations
 
 import _socket
-import sys
 from time import monotonic
-from typing import Any, Callable, Mapping, MutableMapping
+from typing import Any, Callable, MutableMapping
 
 from ..hub.stream import Stream
 from .generator import GeneratorTransport
 from .gevent_socket import is_plain
+from .last_answer import find_gunicorn_variables
 from .socket_writer import SocketWriter, lane
 
 #: Headers of a body that goes out otherwise than it was made here, unless they say "identity".
@@ -75,7 +75,6 @@ class HandoffTransport(GeneratorTransport):
             except OSError as error:
                 obstacle = "the system has no room for it: %s" % error
         if self._sink is not None:
-            response.force_close()  # not to wait for a next request
             raise StopIteration
         self._stays(obstacle or "it runs in another loop than those before")
 
@@ -133,7 +132,7 @@ def _gunicorns_response(connection: Any, last: bytes, sent: int) -> tuple[Any, s
     :param last: the item that was given last.
     :param sent: bytes of all items.
     """
-    feeding = _feeding()
+    feeding = find_gunicorn_variables("gunicorn.workers.base_async")
     response = feeding.get("resp")
     if response is None:
         return None, "gunicorn is not what draws this response's items"
@@ -148,16 +147,3 @@ def _gunicorns_response(connection: Any, last: bytes, sent: int) -> tuple[Any, s
     if not response.chunked and response.req.version > (1, 0):
         return None, "this response's framing is unknown"
     return response, ""
-
-
-def _feeding() -> Mapping[str, Any]:
-    """The variables of the function of gunicorn's worker that draws our items."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if (
-            frame.f_code.co_name == "handle_request"
-            and frame.f_globals.get("__name__") == "gunicorn.workers.base_async"
-        ):
-            return frame.f_locals
-        frame = frame.f_back  # type: ignore[assignment]
-    return {}

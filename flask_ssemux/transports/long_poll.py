@@ -12,6 +12,7 @@ from typing import Any, Iterator, Mapping
 from ..hub.stream import Stream
 from ..sse import encode
 from .asgi import open_peer
+from .last_answer import announce_close_by_gunicorn
 from .wait import GreenletWait, ThreadWait, new_wait
 
 #: Seconds in which a burst becomes one answer.
@@ -61,7 +62,7 @@ class LongPoll:
             self._wait()
             data += self._take()
         if self._stream.is_over:
-            self._peer.read_no_more()  # the worker stops, and is not to wait for a next request
+            announce_close_by_gunicorn()  # the worker stops, and must not wait for a next request
         return data
 
     def close(self) -> None:

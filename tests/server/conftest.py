@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -60,6 +62,18 @@ class Site:
         started = time.monotonic()
         until(lambda: self.figures()[name] == value, timeout, lambda: "%s is %s" % (name, self.figures()))
         return time.monotonic() - started
+
+
+def assert_next_request_is_answered(site, path):
+    """Read a stream to its end, then do what a browser does: use its connection again, unless the answer forbids it."""
+    client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    with closing(client):
+        client.request("GET", path)
+        stream = client.getresponse()
+        assert stream.status == 200 and stream.read()
+        if client.sock is not None:  # http.client closes it if the answer says so
+            client.request("GET", "/ping")
+            assert client.getresponse().status == 200
 
 
 def pytest_generate_tests(metafunc):

@@ -18,7 +18,7 @@ import pytest
 from tests.harness.other_servers import PythonServer, Pywsgi, Uwsgi, Waitress
 from tests.harness.servers import FlaskRun, Gunicorn, Nginx
 from tests.harness.waiting import until
-from tests.server.conftest import LAB, QUICK, Site
+from tests.server.conftest import LAB, QUICK, Site, assert_next_request_is_answered
 
 #: A heartbeat that is far away: nothing is noticed by writing.
 IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
@@ -115,6 +115,10 @@ def test_first_bytes_events_and_heartbeats_come_at_once_and_what_was_missed_come
     missed = site.publish("room:1", "missed")
     with site.stream("/events?channel=room:1", last=last) as stream:
         assert [event.own_id for event in stream.wait_events(2, 2)[1:]] == [missed]
+
+
+def test_a_connection_that_is_not_said_to_close_takes_the_next_request(site):
+    assert_next_request_is_answered(site, "/old/bare")
 
 
 def test_an_old_generator_is_mended(site, request):

@@ -80,6 +80,7 @@ def test_a_worker_that_stops_answers_its_polls(serve, instance_env):
         began = time.monotonic()
         site.server.signal(signal.SIGTERM)
         assert waiting.wait_end(3) == "clean"
+        assert waiting.headers["connection"] == "close"
         site.server.wait(6)
         assert time.monotonic() - began < 6 and not alive(worker)
     assert 1500 <= waiting.frames()[-1].retry <= 4500

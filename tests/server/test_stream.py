@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.server.conftest import assert_next_request_is_answered
+
 HELLO = b'event: ssemux.hello\ndata: {"heartbeat":1.0,"timeout":6.0}\n\n'
 
 
@@ -17,6 +19,22 @@ def test_the_first_bytes_come_at_once_with_the_headers(site):
         assert stream.headers["x-accel-buffering"] == "no"
         assert stream.headers["content-encoding"] == "identity"
         assert "content-length" not in stream.headers
+
+
+@pytest.mark.parametrize(
+    "worker, transport",
+    [("gevent", "generator"), ("gevent", "handoff"), ("gevent_pywsgi", "generator")],
+    indirect=["transport"],
+)
+def test_a_stream_says_that_its_connection_closes(serve, worker):
+    """Otherwise its client may send the next request on the connection while gunicorn closes it."""
+    site = serve(args=("-k", worker), env={"SSEMUX_LIFETIME": "1"})
+    for path in ("/events", "/old/bare"):
+        with site.stream(path) as stream:
+            assert stream.wait_end(4) == "clean"
+            assert stream.headers["connection"] == "close"
+            stream.wait_for(lambda stream: stream.eof_at, 1)
+        assert_next_request_is_answered(site, path)
 
 
 def test_the_first_bytes_are_two_frames(site):

@@ -8,15 +8,19 @@ import { SSEMux } from "../../../flask_ssemux/static/ssemux.js";
 export const SITE = process.env.URL;
 const STATES = ["connecting", "open", "stale", "closed"];
 
+/** fetch, whose error is always "fetch failed": why it failed is in its cause. */
+const request = (path, options) =>
+  fetch(SITE + path, options).catch(({ message, cause }) => assert.fail(`${path}: ${message}: ${cause}`));
+
 export const post = async (path, body) => {
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(SITE + path, { method: "POST", headers, body: body && JSON.stringify(body) });
+  const answer = await request(path, { method: "POST", headers, body: body && JSON.stringify(body) });
   assert.ok(answer.ok, `${path}: ${answer.status}`);
   return answer;
 };
 export const say = async (count, ...channels) =>
   (await post(`/say?count=${count}&${channels.map((name) => `channel=${name}`).join("&")}`)).json();
-export const look = async () => (await fetch(`${SITE}/streams`)).json();
+export const look = async () => (await request("/streams")).json();
 
 /** A client whose events of its own are noted. Ended with its test. */
 export function client(t, path = "/events", options = {}, site = SITE) {

@@ -1,7 +1,7 @@
-"""An old Flask application: text and CSV files are uploaded as jobs and checked.
+"""An old Flask application: visitors upload text and CSV files, and jobs check them.
 
-The factory: a list of which part is set up from what, and nothing else. Every
-part is a file of its own. ``gunicorn "legacy_app:create_app()"`` runs it.
+This file contains only the factory, which sets up the parts. Each part is in a file of its own.
+``gunicorn "legacy_app:create_app()"`` runs the application.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from . import (
 
 
 def create_app(config=None):
-    """Build the application.
+    """Create the application.
 
-    :param config: settings that come before the environment's, mapping or None.
+    :param config: a mapping of settings, which take precedence over the environment; or None.
     """
-    app = Flask(__name__, instance_path=settings.instance_path(config))
-    settings.load(app, config)
+    app = Flask(__name__, instance_path=settings.get_instance_path(config))
+    settings.load_settings(app, config)
     db.init_app(app)
     runner.init_app(app)
     users.init_app(app)

@@ -1,4 +1,4 @@
-"""The JSON API: list, send, look up. Open to all visitors.
+"""The JSON API: list jobs, submit one, look one up. It is open to all visitors.
 
 Errors are ``{"error": "<message>"}``; see failures.py.
 """
@@ -14,18 +14,18 @@ bp = Blueprint("api", __name__, url_prefix="/api")
 
 @bp.route("/jobs", methods=["GET"])
 def list_jobs():
-    return jsonify(jobs.public_list())
+    return jsonify(jobs.list_public_jobs())
 
 
 @bp.route("/jobs", methods=["POST"])
 def create_job():
-    row = runner.submit(uploads.take(), users.current())
-    return jsonify(jobs.public(row)), 201, {"Location": url_for("api.show_job", job_id=row["id"])}
+    row = runner.submit_job(uploads.save_upload(), users.get_user())
+    return jsonify(jobs.as_public(row)), 201, {"Location": url_for("api.show_job", job_id=row["id"])}
 
 
 @bp.route("/jobs/<int:job_id>", methods=["GET"])
 def show_job(job_id):
-    row = jobs.find(job_id)
+    row = jobs.find_job(job_id)
     if row is None:
         abort(404, f"There is no job {job_id}.")
-    return jsonify(jobs.public(row))
+    return jsonify(jobs.as_public(row))

@@ -1,8 +1,7 @@
 """The SQLite database: one connection for each application context, in ``g``.
 
-Opens, prepares and closes; knows no table but by its schema's file. Under
-gevent SQLite blocks the whole worker, so whoever writes commits at once:
-no sleep, no publishing, no network between a write and its commit.
+This file opens, prepares and closes connections; the tables are in schema.sql. Under gevent SQLite blocks the whole
+worker, so code that writes must commit at once: no sleep, no publishing and no network between a write and its commit.
 """
 
 from __future__ import annotations
@@ -13,39 +12,39 @@ import time
 
 from flask import current_app, g
 
-BUSY_SECONDS = 5.0  # how long SQLite waits for another process's commit; those take milliseconds
+BUSY_SECONDS = 5.0  # how long SQLite waits for a commit of another process, which takes milliseconds
 
 
 def init_app(app):
     os.makedirs(os.path.dirname(app.config["LEGACY_APP_DATABASE"]), exist_ok=True)
     os.makedirs(app.config["LEGACY_APP_UPLOADS"], exist_ok=True)
-    _prepare(app)
-    app.teardown_appcontext(close)
+    _create_tables(app)
+    app.teardown_appcontext(close_connection)
 
 
-def get():
-    """This context's connection, opened at its first use."""
+def get_connection():
+    """Return this context's connection. It is opened at its first use."""
     if "db" not in g:
-        g.db = _open(current_app.config["LEGACY_APP_DATABASE"])
+        g.db = _open_connection(current_app.config["LEGACY_APP_DATABASE"])
     return g.db
 
 
-def close(error=None):
+def close_connection(error=None):
     connection = g.pop("db", None)
     if connection is not None:
         connection.close()
 
 
-def _open(path):
+def _open_connection(path):
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
-def _prepare(app):
-    """Create the tables; closed again, so that no connection crosses a fork."""
-    connection = _open(app.config["LEGACY_APP_DATABASE"])
+def _create_tables(app):
+    """Create the tables, and close the connection again, so that no connection is open at a fork."""
+    connection = _open_connection(app.config["LEGACY_APP_DATABASE"])
     try:
         _use_wal(connection)
         with app.open_resource("schema.sql") as file:
@@ -55,10 +54,9 @@ def _prepare(app):
 
 
 def _use_wal(connection):
-    """Readers and the writer do not wait for each other.
+    """Switch to WAL mode, in which readers and the writer do not wait for each other.
 
-    The first switch does not honour the busy timeout where several workers
-    try it at once, so it is tried again.
+    SQLite ignores the busy timeout if several workers do this at the same time, so the switch is repeated.
     """
     give_up = time.monotonic() + BUSY_SECONDS
     while True:

@@ -1,8 +1,8 @@
-"""The page /demo: the stream of jobs before and after, side by side, as its bytes arrive.
+"""The page /demo: the stream of jobs before and after the migration, side by side, as its bytes arrive.
 
-What the page needs of the server, and nothing of what it shows: static/demo/ reads the very streams that
-clients read. Where a proxy stands before this server (__main__.py starts one), it reads them through that too, at
-another port: the browser has to be told that it may.
+This file serves the page; static/demo/ reads the same streams as other clients. If there is a proxy before this server
+(__main__.py starts one), the page also reads the streams through the proxy. The proxy has another port, so the headers
+must allow the browser to do that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def page():
             "demo.html",
             port=request.environ["SERVER_PORT"],
             proxy_port=proxy_port,
-            sources=[(name, _source(name)) for name in CLIENTS],
+            sources=[(name, _read_source(name)) for name in CLIENTS],
         )
     )
     if proxy_port:
@@ -41,12 +41,12 @@ def page():
 
 
 def share_streams(response):
-    """Let pages of another port read the streams: what they say is public, and no cookie goes with them."""
+    """Let pages of another port read the streams: the streams are public, and no cookie is sent with them."""
     if request.path in STREAMS:
         response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
 
-def _source(name):
+def _read_source(name):
     with current_app.open_resource(f"static/{name}") as file:
         return file.read().decode("utf-8")

@@ -1,6 +1,6 @@
-"""Errors as people and programs see them: a page, or JSON below ``/api/``.
+"""Error responses: a page for people, and JSON for programs below ``/api/``.
 
-Also the headers that every page carries. Raises nothing itself.
+This file also adds the headers that every page has. It raises no errors itself.
 """
 
 from __future__ import annotations
@@ -10,44 +10,44 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .uploads import Refused
 
-# Scripts, styles and pictures come from here or not at all, and nothing inline runs.
+# Scripts, styles and pictures may only come from this server, and no inline script runs.
 POLICY = "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
 
 
 def init_app(app):
-    app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(RequestEntityTooLarge, too_large)
-    app.register_error_handler(Refused, refused)
+    app.register_error_handler(HTTPException, answer_http_error)
+    app.register_error_handler(RequestEntityTooLarge, answer_too_large)
+    app.register_error_handler(Refused, answer_refused)
     app.after_request(protect_pages)
 
 
-def http_error(error):
-    return answer(error.code, error.description)
+def answer_http_error(error):
+    return make_answer(error.code, error.description)
 
 
-def too_large(error):
+def answer_too_large(error):
     limit = current_app.config["MAX_CONTENT_LENGTH"]
-    return answer(413, f"The upload is larger than {_size(limit)}, which is the most this page takes.")
+    return make_answer(413, f"The upload is larger than {_format_size(limit)}, the maximum of this page.")
 
 
-def refused(error):
-    return answer(400, str(error))
+def answer_refused(error):
+    return make_answer(400, str(error))
 
 
-def answer(status, message):
-    """The message in the form that the client reads."""
+def make_answer(status, message):
+    """Return the message as JSON or as a page, depending on the URL."""
     if request.path.startswith("/api/"):
         return jsonify(error=message), status
     return render_template("error.html", status=status, message=message), status
 
 
 def protect_pages(response):
-    """Pages only: the streams send what their own files say."""
+    """Add the headers to pages; the files of the streams set the headers of streams."""
     if response.mimetype == "text/html":
         response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _size(count):
+def _format_size(count):
     return f"{count / 1024 / 1024:.3g} MiB" if count >= 1024 * 1024 else f"{count:,} bytes"

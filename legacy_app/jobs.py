@@ -1,8 +1,7 @@
-"""The jobs' table: a job's states, and its moves between them.
+"""The table of jobs: the states of a job, and the moves between them.
 
-All SQL of the application is here. Each move is one statement that is committed when
-the function returns, and takes place only from the states it is allowed from.
-Tells nobody: publishing is for whoever calls (runner.py, watch.py).
+All SQL of the application is here. Each move is one statement, which is committed when the function returns, and which
+changes a job only if its state allows the move. Nothing is published here: the callers (runner.py, watch.py) do that.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from datetime import datetime, timezone
 
 from . import db, process
 
-LISTED = 50  # the newest jobs, on the page and in the streams
+LISTED = 50  # how many of the newest jobs the page and the streams show
 
 MOVES = {"start": ("queued",), "progress": ("running",), "finish": ("running",), "fail": ("queued", "running")}
 
 
-def create(upload, user):
-    """A new job, queued, as a row."""
+def create_job(upload, user):
+    """Create a queued job, and return its row."""
     values = {
         "name": upload.name,
         "kind": upload.kind,
@@ -27,49 +26,49 @@ def create(upload, user):
         "lines": upload.lines,
         "user_id": user.id if user else None,
         "user_name": user.name if user else None,
-        "process": process.name(),
+        "process": process.get_process_name(),
         "created_at": _now(),
     }
     names = ", ".join(values)
     marks = ", ".join("?" * len(values))
-    with db.get() as connection:
+    with db.get_connection() as connection:
         cursor = connection.execute(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(values.values()))
-    return find(cursor.lastrowid)
+    return find_job(cursor.lastrowid)
 
 
-def start(job_id):
+def start_job(job_id):
     return _move("start", job_id, state="running")
 
 
-def progress(job_id, report):
+def save_progress(job_id, report):
     return _move("progress", job_id, **_columns(report))
 
 
-def finish(job_id, report, message):
+def finish_job(job_id, report, message):
     return _move("finish", job_id, state="done", message=message, finished_at=_now(), **_columns(report))
 
 
-def fail(job_id, message):
+def fail_job(job_id, message):
     return _move("fail", job_id, state="failed", message=message, finished_at=_now())
 
 
-def find(job_id):
-    """The job's row, or None."""
-    return db.get().execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+def find_job(job_id):
+    """Return the job's row, or None."""
+    return db.get_connection().execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
 
 
-def latest():
-    """The newest jobs as rows, newest first."""
-    return db.get().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (LISTED,)).fetchall()
+def find_latest_jobs():
+    """Return the rows of the newest jobs, newest first."""
+    return db.get_connection().execute("SELECT * FROM jobs ORDER BY id DESC LIMIT ?", (LISTED,)).fetchall()
 
 
-def unfinished():
-    """All jobs that have not ended, as rows."""
-    return db.get().execute("SELECT * FROM jobs WHERE state IN ('queued', 'running')").fetchall()
+def find_unfinished_jobs():
+    """Return the rows of all jobs that have not ended."""
+    return db.get_connection().execute("SELECT * FROM jobs WHERE state IN ('queued', 'running')").fetchall()
 
 
-def public(row):
-    """A job as visitors see it: in the API, in the streams, in the page."""
+def as_public(row):
+    """Return a job as visitors see it in the API, in the streams and on the page."""
     return {
         "id": row["id"],
         "name": row["name"],
@@ -89,22 +88,22 @@ def public(row):
     }
 
 
-def public_list():
-    """The newest jobs as visitors see them."""
-    return [public(row) for row in latest()]
+def list_public_jobs():
+    """Return the newest jobs as visitors see them."""
+    return [as_public(row) for row in find_latest_jobs()]
 
 
 def _move(move, job_id, **values):
-    """Make a move; the job's row after it, or None if its state does not allow it."""
+    """Make a move. Return the job's row after it, or None if the job's state does not allow the move."""
     sets = ", ".join(f"{name} = ?" for name in values)
     states = MOVES[move]
     marks = ", ".join("?" * len(states))
-    with db.get() as connection:
+    with db.get_connection() as connection:
         changed = connection.execute(
             f"UPDATE jobs SET {sets}, revision = revision + 1 WHERE id = ? AND state IN ({marks})",
             (*values.values(), job_id, *states),
         ).rowcount
-    return find(job_id) if changed else None
+    return find_job(job_id) if changed else None
 
 
 def _columns(report):

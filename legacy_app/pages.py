@@ -1,7 +1,7 @@
-"""The pages for people: the jobs, the log-in, and the forms' posts.
+"""The pages for people: the list of jobs, the login, and the targets of the forms.
 
-All of them work without JavaScript; with it, page.js takes over the upload
-and keeps the list live. Programs use api.py.
+All of them work without JavaScript. With JavaScript, page.js sends the uploads and keeps the list current. Programs use
+api.py.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from . import jobs, runner, stream_after, uploads, users
 bp = Blueprint("pages", __name__)
 
 HOME = "pages.index"
-BACK = {"demo": "demo.page"}  # where a log-in leads, by the query's `back`
+BACK = {"demo": "demo.page"}  # the page to show after a login, by the query parameter `back`
 
 
 @bp.route("/")
 def index():
-    cursor = stream_after.cursor()  # first: what changes while the page is rendered comes over the stream
+    cursor = stream_after.get_cursor()  # before rendering: the stream sends all later changes
     client = "old" if request.args.get("client") == "old" else "new"
-    is_told = client == "old" and users.current()
+    gets_notices = client == "old" and users.get_user()
     return render_template(
         "jobs.html",
         client=client,
         cursor=cursor,
-        jobs=jobs.public_list(),
+        jobs=jobs.list_public_jobs(),
         listed=jobs.LISTED,
         extensions=",".join(uploads.KINDS),
         max_bytes=current_app.config["MAX_CONTENT_LENGTH"],
-        notices_url=url_for("ssemux.events", last_event_id=cursor) if is_told else None,
+        notices_url=url_for("ssemux.events", last_event_id=cursor) if gets_notices else None,
     )
 
 
 @bp.route("/jobs", methods=["POST"])
 def upload():
-    runner.submit(uploads.take(), users.current())
-    return _home()
+    runner.submit_job(uploads.save_upload(), users.get_user())
+    return _redirect_home()
 
 
 @bp.route("/login", methods=["GET"])
@@ -47,7 +47,7 @@ def login():
 @bp.route("/login", methods=["POST"])
 def log_in():
     name = request.form.get("name", "")
-    user = users.check(name, request.form.get("password", ""))
+    user = users.find_account(name, request.form.get("password", ""))
     if user is None:
         back = request.args.get("back")
         return render_template("login.html", back=back, name=name, error="No account has this name and password."), 401
@@ -58,8 +58,8 @@ def log_in():
 @bp.route("/logout", methods=["POST"])
 def log_out():
     users.log_out()
-    return _home()
+    return _redirect_home()
 
 
-def _home():
+def _redirect_home():
     return redirect(url_for(HOME), code=303)

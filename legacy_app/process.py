@@ -1,7 +1,7 @@
-"""Which process is this, and does that one still live? For jobs whose worker died.
+"""Names processes, and tells whether a process still runs. This finds jobs whose worker died.
 
-A process is named ``<pid>:<start>``: a pid alone is given out again. Names hold
-on one machine only, as does the SQLite database they are kept in.
+A process is named ``<pid>:<start>``, because the system reuses a pid alone. The names are valid on one machine only, as
+is the SQLite database that stores them.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 
 
-def name():
-    """The name of the current process."""
+def get_process_name():
+    """Return the name of the current process."""
     pid = os.getpid()
-    return f"{pid}:{_started(pid)}"
+    return f"{pid}:{_read_start_time(pid)}"
 
 
 def is_alive(process):
-    """Whether the process that was given this name still runs."""
+    """Tell whether the process with this name still runs."""
     pid, _, started = process.partition(":")
-    return _exists(int(pid)) and _started(int(pid)) == started
+    return _exists(int(pid)) and _read_start_time(int(pid)) == started
 
 
 def _exists(pid):
@@ -31,8 +31,8 @@ def _exists(pid):
     return True
 
 
-def _started(pid):
-    """The kernel's start time of a process; empty where there is no /proc, or no such process."""
+def _read_start_time(pid):
+    """Return the kernel's start time of a process, or "" if there is no /proc or no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

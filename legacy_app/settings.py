@@ -1,8 +1,7 @@
-"""Every setting of the application: its name, its default, where it comes from.
+"""The application's settings: their names, their defaults, and where they come from.
 
-Order of precedence: the mapping given to ``create_app``, the environment (same
-name), the default. A value that cannot work is refused here, at start. No
-other file reads the environment.
+The mapping given to ``create_app`` takes precedence over the environment (with the same names), and the environment
+over the default. Invalid values are refused here, at start. No other file reads the environment.
 """
 
 from __future__ import annotations
@@ -11,39 +10,39 @@ import os
 import secrets
 
 DEFAULTS = {
-    # LEGACY_APP_INSTANCE is read before these: the instance folder; default: Flask's choice
+    # LEGACY_APP_INSTANCE, the instance folder, is read before these; default: Flask's instance folder
     "LEGACY_APP_DATABASE": None,  # path; default: jobs.sqlite3 in the instance folder
     "LEGACY_APP_UPLOADS": None,  # folder; default: beside the database, "<database>-uploads"
     "LEGACY_APP_SECRET_KEY": None,  # default: a random key, kept in the instance folder
     "LEGACY_APP_STEP_SECONDS": 0.2,  # pause after each step, so that a person sees the progress
     "LEGACY_APP_STEPS": 30,  # steps of a job at most, whatever the size of its file
-    "LEGACY_APP_JOBS_AT_ONCE": 4,  # in each worker; the others stay queued
+    "LEGACY_APP_JOBS_AT_ONCE": 4,  # jobs that run at the same time in each worker; the others stay queued
     "LEGACY_APP_WATCH_SECONDS": 2.0,  # how often to look for jobs whose worker died; 0: only once
-    "LEGACY_APP_MAX_BYTES": 16 * 1024 * 1024,  # of one upload, form and all
-    "LEGACY_APP_PROXY_PORT": None,  # where a proxy passes on to this server, for the page /demo; default: there is none
+    "LEGACY_APP_MAX_BYTES": 16 * 1024 * 1024,  # the maximum size of an upload, including the form
+    "LEGACY_APP_PROXY_PORT": None,  # the port of a proxy before this server, for the page /demo; default: no proxy
 }
 
 
-def instance_path(config):
-    """``LEGACY_APP_INSTANCE`` as an absolute path, or None for Flask's own choice."""
+def get_instance_path(config):
+    """Return ``LEGACY_APP_INSTANCE`` as an absolute path, or None for Flask's instance folder."""
     path = (config or {}).get("LEGACY_APP_INSTANCE") or os.environ.get("LEGACY_APP_INSTANCE")
     return os.path.abspath(str(path)) if path else None
 
 
-def load(app, config):
+def load_settings(app, config):
     """Put all settings into ``app.config`` and create the instance folder."""
     os.makedirs(app.instance_path, exist_ok=True)
     config = dict(config or {})
     app.config.update(config)
     for name, default in DEFAULTS.items():
         value = config.get(name, os.environ.get(name) or default)
-        app.config[name] = value if default is None else _number(name, value, type(default))
+        app.config[name] = value if default is None else _parse_number(name, value, type(default))
     _fill_paths(app)
     _fill_flask(app, config)
 
 
-def _number(name, value, kind):
-    """The value as a number of this kind: at least 1 if it counts, at least 0 if it measures."""
+def _parse_number(name, value, kind):
+    """Return the value as a number of this kind: an integer of at least 1, or a float of at least 0."""
     lowest = 1 if kind is int else 0
     try:
         number = kind(value)
@@ -63,22 +62,22 @@ def _fill_paths(app):
 
 
 def _fill_flask(app, config):
-    """Flask's own settings; the cookie's are the protection of the form posts.
+    """Set Flask's own settings. The cookie's setting protects the forms.
 
-    With ``SameSite=Lax`` a browser sends no session with a post from another
-    site, so nobody can be made to act as himself: no token in the forms.
+    With ``SameSite=Lax`` a browser sends no session cookie with a POST request from another site. So another site
+    cannot post in a user's name, and the forms need no CSRF token.
     """
     app.config["MAX_CONTENT_LENGTH"] = config.get("MAX_CONTENT_LENGTH", app.config["LEGACY_APP_MAX_BYTES"])
     app.config["SESSION_COOKIE_SAMESITE"] = config.get("SESSION_COOKIE_SAMESITE", "Lax")
     if not config.get("SECRET_KEY"):
-        app.config["SECRET_KEY"] = app.config["LEGACY_APP_SECRET_KEY"] or _kept_key(app.instance_path)
+        app.config["SECRET_KEY"] = app.config["LEGACY_APP_SECRET_KEY"] or _get_stored_key(app.instance_path)
 
 
-def _kept_key(folder):
-    """The key in the instance folder: the same for all workers and after a restart.
+def _get_stored_key(folder):
+    """Return the key in the instance folder. It is the same for all workers and after a restart.
 
-    Several workers may get here at once: whichever links its file first wins,
-    and all of them read that one.
+    Several workers may get here at the same time. The first one that links its file wins, and all of them
+    read that file.
     """
     path = os.path.join(folder, "secret_key")
     if not os.path.exists(path):

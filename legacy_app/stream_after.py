@@ -1,8 +1,8 @@
-"""Step 2 of the migration: the stream of jobs, published instead of polled.
+"""Step 2 of the migration: the application publishes changes of jobs, instead of polling for them.
 
-Same events and data as stream_before.py, and all that the application says to
-flask_ssemux: who a user is, who may read the jobs, what a new client
-is shown first, and what is published when a job changes.
+The events and their data are the same as in stream_before.py. This file contains everything that the application
+defines for flask_ssemux: who the user is, who may read the jobs, which events a new client gets first, and what is
+published when a job changes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flask_ssemux.errors import BrokerError
 
 from . import jobs, users
 
-#: The old view was a blueprint's, too: what guards a blueprint (``before_request``) guards the streams on it.
+#: The old view was on a blueprint too: functions that guard a blueprint (``before_request``) also guard its streams.
 bp = Blueprint("stream_after", __name__)
 
 
@@ -22,44 +22,44 @@ def init_app(app):
     mux = flask_ssemux.SSEMux(app)
 
     @mux.identify
-    def who():
-        return users.current_id()
+    def identify_user():
+        return users.get_user_id()
 
     @mux.authorize("jobs")
     def may_read(user_id):
-        return True  # the list is open to all visitors; the rule is asked for the old URL and for /events alike
+        return True  # the list is open to all visitors; the rule applies to the old URL and to /events
 
     @mux.snapshot("jobs")
     def current_list():
-        yield "jobs", jobs.public_list()
+        yield "jobs", jobs.list_public_jobs()
 
     mux.add_stream("/api/jobs/stream", channels=["jobs"], endpoint="stream", blueprint=bp)
     app.register_blueprint(bp)
 
 
-def announce(row):
-    """Tell everyone that a job changed. Call it after the commit; does nothing for None."""
+def announce_job(row):
+    """Publish a change of a job. Call this after the commit; it does nothing for None."""
     if row is not None:
-        _tell(flask_ssemux.publish, "jobs", jobs.public(row), event="job")
+        _publish_safely(flask_ssemux.publish, "jobs", jobs.as_public(row), event="job")
 
 
-def notify(row):
-    """Tell the job's owner that it has ended."""
+def notify_owner(row):
+    """Send a notice to the job's owner that the job has ended."""
     if row["user_id"] is not None:
         notice = {"job": row["id"], "name": row["name"], "state": row["state"], "message": row["message"]}
-        _tell(flask_ssemux.send_to_user, row["user_id"], notice, event="notice")
+        _publish_safely(flask_ssemux.send_to_user, row["user_id"], notice, event="notice")
 
 
-def cursor():
-    """The present place, at which a page is rendered; "" if nobody can tell."""
+def get_cursor():
+    """Return the current cursor, for the page that is rendered, or "" if the broker cannot be reached."""
     try:
         return flask_ssemux.cursor()
     except BrokerError:
         return ""
 
 
-def _tell(publish, *args, **kwargs):
-    """A job goes on even when nobody can be told of it."""
+def _publish_safely(publish, *args, **kwargs):
+    """Publish an event. If that fails, log it, so that the job continues."""
     try:
         publish(*args, **kwargs)
     except BrokerError as error:

@@ -1,9 +1,8 @@
-"""The stream of jobs as it was written years ago. Kept, faults and all, to be compared.
+"""The stream of jobs as it was written years ago. It is kept with all its faults, for comparison.
 
-One generator for each client asks the database once a second. Its request's context,
-and with it a database connection, stays open as long as the client does. No
-header tells a proxy not to buffer; no ``id:`` lets a client resume. Do not
-repair it: stream_wrapped.py and stream_after.py are the repairs.
+One generator for each client polls the database once a second. The request's context, and with it a database
+connection, stays open as long as the client is connected. No header tells a proxy not to buffer, and no ``id:`` lets a
+client resume. Do not fix this file: stream_wrapped.py and stream_after.py contain the fixes.
 
 Events: ``jobs``, the list, once at the start; ``job``, each job that changed.
 """
@@ -32,14 +31,14 @@ def generate():
     known = {}
     heartbeat_at = time.time() + HEARTBEAT_SECONDS
 
-    current = jobs.public_list()
+    current = jobs.list_public_jobs()
     for job in current:
         known[job["id"]] = job["revision"]
     yield "event: jobs\ndata: %s\n\n" % json.dumps(current)
 
     while True:
         time.sleep(POLL_SECONDS)
-        for job in reversed(jobs.public_list()):
+        for job in reversed(jobs.list_public_jobs()):
             if known.get(job["id"]) != job["revision"]:
                 known[job["id"]] = job["revision"]
                 yield "event: job\ndata: %s\n\n" % json.dumps(job)

@@ -1,7 +1,7 @@
-"""Step 1 of the migration: the old view, unchanged, below one decorator.
+"""Step 1 of the migration: the old view, unchanged, with one decorator.
 
-It still polls; but it gets through proxies, beats while it sleeps, and is
-closed when its client leaves. Nothing else may be done to it here.
+It still polls, but it passes through proxies, sends heartbeats while it sleeps, and ends when its client leaves. Do not
+change anything else about the view here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The demo accounts, and who is logged in (by session).
+"""The demo accounts, and the user who is logged in (by session).
 
-No routes: the forms are in pages.py. A real application would keep the
-accounts in a table; the passwords are hashed as they would be there.
+There are no routes here; the forms are in pages.py. A real application would store the accounts in a table. The
+passwords are hashed as they would be there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ACCOUNTS = [
 
 
 def init_app(app):
-    app.context_processor(lambda: {"user": current()})
+    app.context_processor(lambda: {"user": get_user()})
 
 
-def check(name, password):
-    """The user with this name and password, or None."""
+def find_account(name, password):
+    """Return the user with this name and password, or None."""
     for user in ACCOUNTS:
         if user.name == name.strip().lower() and check_password_hash(user.password_hash, password):
             return user
@@ -40,12 +40,12 @@ def log_out():
     session.clear()
 
 
-def current_id():
-    """The id of the user who is logged in, or None."""
-    user = current()
+def get_user_id():
+    """Return the id of the user who is logged in, or None."""
+    user = get_user()
     return user.id if user else None
 
 
-def current():
-    """The user who is logged in, or None."""
+def get_user():
+    """Return the user who is logged in, or None."""
     return next((user for user in ACCOUNTS if user.id == session.get("user_id")), None)

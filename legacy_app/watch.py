@@ -1,8 +1,8 @@
-"""Ends the jobs whose worker died, so that none stays "running" for ever.
+"""Ends the jobs whose worker died, so that none stays "running" forever.
 
-Looked for before a process answers its first request, and from then on in a
-thread, since the page of a dead worker's job may be served by another one. All
-workers look; the one whose statement changes the row tells the streams.
+Each process looks for such jobs before it answers its first request, and from then on in a thread, because another
+worker may serve the page of a dead worker's job. All workers look. The one whose statement changes the row publishes
+the change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTERRUPTED = "interrupted: the server stopped while it checked this file; pleas
 
 def init_app(app):
     pause = app.config["LEGACY_APP_WATCH_SECONDS"]
-    watching = set()  # the pid, once it watches: a fork starts anew
+    watching = set()  # this process's pid once it watches; a forked process starts a watch of its own
 
     @app.before_request
     def watch_from_now_on():
@@ -27,17 +27,17 @@ def init_app(app):
             watching.add(os.getpid())
             end_interrupted()
             if pause:
-                threading.Thread(target=_watch, args=(app, pause), daemon=True).start()
+                threading.Thread(target=_watch_jobs, args=(app, pause), daemon=True).start()
 
 
 def end_interrupted():
-    """End all jobs whose process is gone."""
-    for row in jobs.unfinished():
+    """End all jobs whose process has ended."""
+    for row in jobs.find_unfinished_jobs():
         if not process.is_alive(row["process"]):
-            runner.end(jobs.fail(row["id"], INTERRUPTED))
+            runner.end_job(jobs.fail_job(row["id"], INTERRUPTED))
 
 
-def _watch(app, pause):
+def _watch_jobs(app, pause):
     while True:
         time.sleep(pause)
         try:

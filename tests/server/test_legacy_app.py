@@ -31,10 +31,11 @@ WORTH = [
     ("quote.csv", b'a,b\n"' + b"x,y\n" * 40000, "failed", r"line \d+: field larger .*\(is a quote left open\?\)", []),
 ]  # fmt: skip
 REFUSED = [
-    ("cat.png", b"\x89PNG", "'cat.png' is not a file this page can check: its name must end in .csv, .txt or .log."),
+    ("cat.png", b"\x89PNG",
+     "'cat.png' is not a file that this page can check: its name must end in .csv, .txt or .log."),
     ("empty.csv", b" \n", "'empty.csv' is empty."),
     ("wide.txt", "a\n".encode("utf-16"),
-     "'wide.txt' is not UTF-8 text: it holds NUL bytes. Is it a binary file, or UTF-16?"),
+     "'wide.txt' is not UTF-8 text: it contains NUL bytes. Is it a binary file, or UTF-16?"),
     ("old.csv", b"caf\xe9\n",
      "'old.csv' is not UTF-8 text: byte 0xe9 at position 3. Save it as 'CSV UTF-8' and send it again."),
     ("", b"a\n", "No file was chosen: send one in the form field 'file'."),
@@ -108,7 +109,7 @@ def test_a_file_that_is_too_large_is_refused(gunicorn, tmp_path):
     site = jobs_site.start(gunicorn, tmp_path / "instance", LEGACY_APP_MAX_BYTES="100000")
     answer = site.visitor().send("large.csv", csv(50000))
     assert answer.status_code == 413
-    assert answer.json() == {"error": "The upload is larger than 100,000 bytes, which is the most this page takes."}
+    assert answer.json() == {"error": "The upload is larger than 100,000 bytes, the maximum of this page."}
 
 
 # -- before, wrapped, after ----------------------------------------------------------

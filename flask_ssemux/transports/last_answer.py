@@ -11,7 +11,7 @@ from typing import Any, Mapping
 
 from werkzeug.datastructures import Headers
 
-from ..worker.callers import find_frame
+from ..util.call_stack import find_frame
 
 #: The modules of gunicorn's workers that keep connections open after an answer: gevent, and gthread.
 KEEPING_WORKERS = ("gunicorn.workers.base_async", "gunicorn.workers.gthread")

@@ -103,9 +103,9 @@ def _generator(clients: int) -> tuple[float, float]:
 
     def queue() -> None:
         for stream in streams:
-            stream.keep(_FRAME)
-            stream.take(1.0)
-            stream.park(_nothing)
+            stream.enqueue(_FRAME)
+            stream.take_bytes(1.0)
+            stream.park_transport(_nothing)
 
     class Nobody:
         def client_left(self) -> None:
@@ -134,9 +134,9 @@ def _generator(clients: int) -> tuple[float, float]:
 
 def _live(writer: Any, file: int) -> Stream:
     stream = Stream(("bench",), None, _LIMITS, 0.0)
-    stream.after = 0
-    stream.begin(iter(()))
-    stream.take(0.0)
+    stream.last_sequence = 0
+    stream.set_opening(iter(()))
+    stream.take_bytes(0.0)
     if writer is not None:
         stream.hand_over(writer, file)
     return stream

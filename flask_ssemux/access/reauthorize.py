@@ -98,7 +98,7 @@ class Reauthorizer:
     """
 
     def __init__(self, app: Flask, rules: Rules, every: float) -> None:
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self._every = every
         self._asker = Asker(app, rules, self._tell_teardown)
         #: Looks that were not made.
@@ -133,17 +133,17 @@ class Reauthorizer:
         self._clock = clock
         self._breathe = breathe
 
-    def joined(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
+    def add_stream(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
         with self._lock:
             if stream.state is CLOSED:  # it left before it was known here
                 return
             self._kept[stream] = Kept(Question.of(environ, channels), self._clock() + self._every)
 
-    def left(self, stream: Stream) -> None:
+    def remove_stream(self, stream: Stream) -> None:
         with self._lock:
             self._kept.pop(stream, None)
 
-    def beat(self, now: float) -> float:
+    def run_due_work(self, now: float) -> float:
         self._mind_looks()
         with self._lock:
             first = next(iter(self._kept.values()), None)

@@ -72,7 +72,7 @@ class Probe:
     def __init__(
         self, plan: Plan, stream: Stream, clock: Callable[[], float], end: Callable[[Stream, str], None]
     ) -> None:
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self._plan = plan
         self._stream = stream
         self._clock = clock
@@ -88,12 +88,12 @@ class Probe:
         """When the first frame goes out."""
         return self._began + self._pause()
 
-    def beat(self, now: float) -> float | None:
+    def run_due_work(self, now: float) -> float | None:
         if self._stream.state is CLOSED:
             return None
         if self._is_over:
             self._stream.abort("its client did not take the probe's end")
-            return self._stream.beat(now)
+            return self._stream.run_due_work(now)
         self._sent += 1
         told = {"n": self._sent, "at": round(self._clock() - self._began, 3), "run": self._run}
         self._stream.offer(encode.own_frame(EVENT, told))

@@ -134,7 +134,7 @@ class OldStream:
 
     def __init__(self, source: Any, worker: RunningWorker, peer: ClientSocket, name: str = "") -> None:
         self._name = name
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self.write: Callable[[bytes], Any] | None = None
         self._source = source
         self._items: Iterator[Any] | None = None
@@ -265,12 +265,12 @@ class OldStream:
     def sent_at(self) -> float:
         return self._sent_at
 
-    def beat(self, now: float) -> float | None:
+    def run_due_work(self, now: float) -> float | None:
         """The heart's look: end a silence, or a write that hangs."""
         if self._over or self._peer.has_left():
             return self._watch_server(now)
         if now >= self.ends_at:
-            self.leave(self._worker.hub.farewell(UNNOTICED))
+            self.leave(self._worker.hub.make_last_frame(UNNOTICED))
         due = self._sent_at + self._options.heartbeat
         if now < due:
             return min(due, self.ends_at)

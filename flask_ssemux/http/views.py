@@ -17,7 +17,7 @@ from ..access import tickets
 from ..access.patterns import Pattern
 from ..access.rules import Rules, check_query, named, personal, text_of
 from ..errors import BadRequest, BrokerBehind, BrokerError, ClientError, ConfigurationError
-from ..hub.hub import spread
+from ..hub.hub import spread_retry
 from ..hub.stream import Stream
 from ..sse import encode
 from ..state import ApplicationState, current
@@ -108,7 +108,7 @@ def fixed(patterns: Sequence[Pattern], own: bool, public: bool, check: Callable[
 
     def _fixed(service: ApplicationState, channels: list[str]) -> Response:
         worker, rules = service.worker, service.rules
-        taken = worker.running().hub.orders_taken()
+        taken = worker.running().hub.count_revocations()
         user = rules.user()
         user_id = text_of(user)
         asked = [channel for channel in channels if rules.has_rule(channel)] if public else channels
@@ -140,7 +140,7 @@ def answer(worker: Worker, view: Callable[[], Response]) -> Response:
         return _refusal(error)
     except BrokerBehind as error:  # which may name the store
         worker.refusals.record(BEHIND, error=error)
-        return come_back(BEHIND, spread(worker.options.retry))
+        return come_back(BEHIND, spread_retry(worker.options.retry))
     except BrokerError as error:
         worker.refusals.record("the broker cannot be reached", "was refused", logging.ERROR, error)
         return come_back("the broker cannot be reached")
@@ -189,7 +189,7 @@ def stay_away() -> Response:
 def send_away(worker: Worker, error: NoRoom) -> Response:
     """There is no room here: come back later; or, where this worker stops, soon, to another one."""
     worker.refusals.record(error.reason)
-    return come_back(error.reason, spread(worker.options.retry) if error.is_stopping else None)
+    return come_back(error.reason, spread_retry(worker.options.retry) if error.is_stopping else None)
 
 
 class Asked(NamedTuple):
@@ -206,7 +206,7 @@ class Asked(NamedTuple):
 
 
 def _events(worker: Worker, rules: Rules) -> Response:
-    taken = worker.running().hub.orders_taken()
+    taken = worker.running().hub.count_revocations()
     user = rules.user()
     user_id = text_of(user)
     channels = named(request.args.getlist("channel"), user_id)
@@ -241,7 +241,7 @@ def _stream(worker: Worker, rules: Rules, asked: Asked, channels: Sequence[str],
     return joined(
         worker,
         asked,
-        lambda: hub.open(channels, user_id, seen, rules.snapshots, running.on_stream_closed, new, asked.taken),
+        lambda: hub.open_stream(channels, user_id, seen, rules.snapshots, running.on_stream_closed, new, asked.taken),
     )
 
 
@@ -278,8 +278,8 @@ def _probe(worker: Worker, token: str) -> Response:
     def opened() -> Stream:
         running = worker.running()
         hub, timer = running.hub, running.timer
-        stream = hub.open((), None, on_closed=running.on_stream_closed)
-        probe = Probe(plan, stream, timer.clock, hub.end)
+        stream = hub.open_stream((), None, on_closed=running.on_stream_closed)
+        probe = Probe(plan, stream, timer.clock, hub.end_stream)
         timer.remove(stream)  # no heartbeat may end the silence that is to be survived
         timer.add(probe, probe.due)
         return stream
@@ -311,7 +311,7 @@ def served(
         joins(stream)
         stream.sent_at = running.timer.clock()  # from here on it is awaited that the server begins to send it
         if poll:
-            return _polled(LongPoll(stream, request.environ, poll != "now", running.hub.opening))
+            return _polled(LongPoll(stream, request.environ, poll != "now", running.hub.opening_frame_count))
         response = streaming_response(open_transport(stream, request.environ, worker.options.transport))
         announce_close(request.environ, response.headers)
         return response

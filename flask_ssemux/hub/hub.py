@@ -74,7 +74,7 @@ class Hub:
         self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat, self._abandon)
         self._throttle = LogThrottle()
         self._fan_out = FanOut(self._limits, breathe)
-        self.control = RevocationHandler(self._readers, self.farewell, breathe)
+        self.revocations = RevocationHandler(self._readers, self.make_last_frame, breathe)
         self._has_orders = False
 
     def __len__(self) -> int:
@@ -91,31 +91,31 @@ class Hub:
         return self._draining is not None
 
     @property
-    def opening(self) -> int:
+    def opening_frame_count(self) -> int:
         """Frames with which every stream begins now: ``retry``, the hello, and while the broker is away, that it is."""
         return 3 if self._outage.told else 2
 
-    def orders_taken(self) -> int:
+    def count_revocations(self) -> int:
         """How many orders came so far: asked before a client's rules are, and told when its stream is opened.
 
         :raises BrokerUnavailable: orders do not come yet.
         """
         self._listen()
-        return self.control.taken
+        return self.revocations.taken
 
     def is_to_stay_away(self, user_id: str | None, channels: Sequence[str], last_ids: Sequence[str]) -> bool:
         """Whether this client was told so, while it was away."""
         seen = encode.newest(last_ids, self._epoch)
         if not isinstance(seen, Cursor) or seen.epoch != self._epoch:
             return False
-        return self.control.is_stopped(user_id, channels, seen.sequence)
+        return self.revocations.is_stopped(user_id, channels, seen.sequence)
 
     def is_held_off(self, user_id: str | None, channels: Sequence[str], last_ids: Sequence[str]) -> bool:
         """Whether this client says no cursor, and its user or a channel was told to stay away just now."""
         seen = encode.newest(last_ids, self._epoch)
         if isinstance(seen, Cursor) and seen.epoch == self._epoch:
             return False  # the cursor says whether it was away when that was told
-        return self.control.holds.is_held(user_id, channels, time.monotonic())
+        return self.revocations.stay_away.is_held(user_id, channels, time.monotonic())
 
     def disown(self) -> None:
         """In a forked child: the streams are the parent's. No lock is waited for: who holds it may not be here."""
@@ -125,7 +125,7 @@ class Hub:
 
     # -- streams -----------------------------------------------------------
 
-    def open(
+    def open_stream(
         self,
         channels: Sequence[str],
         user_id: str | None,
@@ -133,7 +133,7 @@ class Hub:
         snapshots: Snapshots = lambda _: (),
         on_closed: Callable[[Stream], None] = lambda _: None,
         new: Sequence[str] = (),
-        orders_taken: int | None = None,
+        revocations_seen: int | None = None,
     ) -> Stream:
         """A stream of these channels, joined without gap or double to what its client has seen.
 
@@ -141,7 +141,7 @@ class Hub:
         :param snapshots: first events of the channels that are new to the client.
         :param on_closed: called when the stream is no more; not if this raises.
         :param new: channels that are new to a client which has seen others: they begin now, whatever its cursor.
-        :param orders_taken: before its rules were asked: orders that came since are for it, too.
+        :param revocations_seen: before its rules were asked: orders that came since are for it, too.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) its place in the history cannot be found out.
         """
         self._listen()
@@ -155,70 +155,70 @@ class Hub:
             if not reason and isinstance(seen, Cursor) and seen.epoch != head.epoch:
                 reason = "epoch"  # it began anew between the two lines above
             joined = Joined(head, seen, reason, new, latest)
-            stream.begin(Opening(self.replay, self._options, stream, joined, snapshots).begin())
-            stream.on_closed, stream.account = self._on_closed, on_closed
-            self._begin(stream, orders_taken)
+            stream.set_opening(Opening(self.replay, self._options, stream, joined, snapshots).begin())
+            stream.on_closed, stream.notify_opener = self._on_closed, on_closed
+            self._begin(stream, revocations_seen)
         except BaseException:
             self._remove(stream)
             raise
         return stream
 
-    def _begin(self, stream: Stream, orders_taken: int | None) -> None:
+    def _begin(self, stream: Stream, revocations_seen: int | None) -> None:
         """It has joined: what is due by the clock, and what came while it was being opened."""
         now = stream.sent_at = self._timer.clock()
         if self._options.lifetime is not None:
             stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
-            stream.farewell = self.farewell("its lifetime is over")
+            stream.last_frame = self.make_last_frame("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
         first = min(BEGIN, self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
         self._timer.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
         if self._draining is not None:  # begun while it was being opened
-            self.end(stream, self._draining)
-        if orders_taken is not None:
-            self.control.check(stream, orders_taken)
+            self.end_stream(stream, self._draining)
+        if revocations_seen is not None:
+            self.revocations.check(stream, revocations_seen)
 
     def _abandon(self, stream: Stream, reason: str) -> None:
         """Give back what a stream has that its server forgot; beside the heart, since stores are asked."""
         more = self._throttle.count(reason, self._timer.clock())
         if more is not None:
             log.warning("a stream had an open place and no response any more (%s); the place is free%s", reason, more)
-        run_in_background("ssemux-end", stream.gone, reason)
+        run_in_background("ssemux-end", stream.mark_closed, reason)
 
-    def streams(self) -> list[Stream]:
+    def list_streams(self) -> list[Stream]:
         """Those that are open now."""
         with self._lock:
             return list(self._streams)
 
-    def channels(self) -> list[str]:
+    def list_channels(self) -> list[str]:
         """Those that are read now."""
         with self._lock:
             return list(self._channels)
 
-    def tell(self, streams: Sequence[Stream], frame: bytes) -> None:
+    def send_frame(self, streams: Sequence[Stream], frame: bytes) -> None:
         """To these streams what has no place among the events."""
         self._fan_out.tell(streams, frame)
 
-    def drain(self, reason: str) -> None:
+    def drain_streams(self, reason: str) -> None:
         """End every stream cleanly, their clients' return spread over time."""
         self._draining = reason
-        for number, stream in enumerate(self.streams(), 1):
-            attempt("a stream could not be ended", self.end, stream, reason)
+        for number, stream in enumerate(self.list_streams(), 1):
+            attempt("a stream could not be ended", self.end_stream, stream, reason)
             if number % SLICE == 0:
                 self._breathe()
 
-    def cut(self, reason: str) -> None:
+    def abort_streams(self, reason: str) -> None:
         """End at once the streams that are left: their clients did not take their end."""
-        for stream in self.streams():
+        for stream in self.list_streams():
             attempt("a stream could not be ended", stream.abort, reason)
 
-    def end(self, stream: Stream, reason: str) -> None:
+    def end_stream(self, stream: Stream, reason: str) -> None:
         """End one stream cleanly; its client comes back within ±50 % of ``SSEMUX_RETRY``."""
-        stream.close(reason, self.farewell(reason))
+        stream.close(reason, self.make_last_frame(reason))
 
-    def farewell(self, reason: str) -> bytes:
+    def make_last_frame(self, reason: str) -> bytes:
         """The last frame of a stream that is ended: come back, at a time of your own."""
-        return encode.retry(spread(self._options.retry), reason)
+        return encode.retry(spread_retry(self._options.retry), reason)
 
     def _join(self, stream: Stream, seen: Cursor | None, begins: bool) -> tuple[Cursor, list[Record]]:
         """Make the stream one of its channels'; the place after which it gets every event live, and the latest
@@ -246,11 +246,11 @@ class Hub:
             if epoch != self._epoch:
                 after = 0  # a place in the life that ended while it was asked for
             self._position = max(after, self._position)
-            stream.after = self._position
+            stream.last_sequence = self._position
             if seen is not None and seen.epoch == self._epoch:
-                stream.after = max(stream.after, seen.sequence)
+                stream.last_sequence = max(stream.last_sequence, seen.sequence)
             self._streams.add(stream)
-            return Cursor(self._epoch, stream.after), self._latest.of(stream.channels)
+            return Cursor(self._epoch, stream.last_sequence), self._latest.of(stream.channels)
 
     def _want(self, new: Sequence[str], begin: Sequence[str]) -> Wanted:
         """Ask the broker for channels: those that must be asked for, and those that had better be."""
@@ -282,7 +282,7 @@ class Hub:
 
     def _closed(self, stream: Stream) -> None:
         self._remove(stream)
-        stream.account(stream)
+        stream.notify_opener(stream)
 
     def _remove(self, stream: Stream) -> None:
         self._timer.remove(stream)
@@ -301,7 +301,7 @@ class Hub:
     def _readers(self, channel: str | None) -> Sequence[Stream]:
         """The streams of a channel; with None, all."""
         if channel is None:
-            return self.streams()
+            return self.list_streams()
         with self._lock:
             return self._targets_of(channel)
 
@@ -321,7 +321,7 @@ class Hub:
                 self.replay.begin_anew(self._epoch)
                 self._placed.set()
             if not self._has_orders:
-                self.control.begin(self.broker, self._position)
+                self.revocations.begin(self.broker, self._position)
                 self._has_orders = True
 
     def _deliver(self, records: Sequence[Record]) -> None:
@@ -338,7 +338,7 @@ class Hub:
             self._note(record)
         if record.channel in (CHANNEL, ROOM_CHANNEL):
             self._fan_out.finish()  # what came before the order
-            self.control.take(record)
+            self.revocations.take(record)
         elif targets:
             self.delivered += len(targets)
             frame = encode.frame(record.body, "%s-%d" % (self._epoch, record.sequence))
@@ -349,7 +349,7 @@ class Hub:
     def _survive(self, work: Callable[..., None], *args: Any) -> None:
         """Do what the broker's word asks for; if that raises, all clients come back, and read what they missed."""
         if not attempt("what the broker said was not done, and all streams end", work, *args):
-            self.cut("an error was raised when the broker said something")
+            self.abort_streams("an error was raised when the broker said something")
 
     def _note(self, record: Record) -> None:
         """What new subscribers get at once. With the lock held."""
@@ -378,7 +378,7 @@ class Hub:
             self._latest.forget(channel)
         self._fan_out.tell(targets, reset([channel], "history"))
         if channel == CHANNEL:
-            self.control.lost()
+            self.revocations.lost()
 
     def _renewed(self, head: Cursor) -> None:
         self._placed.wait()
@@ -388,14 +388,14 @@ class Hub:
             self._epoch, self._position = head
             self._wanted.clear()  # so that what is the latest in the new life is asked for
             self._latest.forget_all()
-            self.control.begin_anew()
-        for stream in self.streams():
+            self.revocations.forget_stops()
+        for stream in self.list_streams():
             if stream.has_replay_left():
                 stream.abort("the history began anew during its replay")
             else:
-                stream.after = head.sequence
+                stream.last_sequence = head.sequence
                 stream.offer(reset(stream.channels, "epoch", head))
-        self.control.renew(self.broker, head.sequence)
+        self.revocations.renew(self.broker, head.sequence)
 
     def _lost(self, reason: str) -> None:
         log.error("the broker cannot be reached: %s", reason)
@@ -406,7 +406,7 @@ class Hub:
         self._timer.remove(self._outage)
         if self._outage.told:
             self._outage.told = False
-            self._fan_out.tell(self.streams(), RESTORED)
+            self._fan_out.tell(self.list_streams(), RESTORED)
 
 
 class _Outage:
@@ -414,14 +414,14 @@ class _Outage:
 
     def __init__(self, mux: Hub) -> None:
         self._mux = mux
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self.told = False
 
-    def beat(self, now: float) -> None:
+    def run_due_work(self, now: float) -> None:
         self.told = True
-        self._mux._fan_out.tell(self._mux.streams(), DEGRADED)
+        self._mux._fan_out.tell(self._mux.list_streams(), DEGRADED)
 
 
-def spread(milliseconds: int) -> int:
+def spread_retry(milliseconds: int) -> int:
     """A ``retry`` within ±50 %, so that not all clients return at once."""
     return max(1, int(milliseconds * random.uniform(0.5, 1.5)))

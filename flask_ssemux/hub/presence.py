@@ -50,10 +50,10 @@ class PresenceTracker:
         self._is_over = False
         self._loop = Loop("ssemux-presence", self._changed, self._is_needed, self._turn, GATHER)
 
-    def came(self, stream: Stream) -> None:
+    def add_stream(self, stream: Stream) -> None:
         self._count(stream, 1)
 
-    def left(self, stream: Stream) -> None:
+    def remove_stream(self, stream: Stream) -> None:
         """It is no more; that may be noticed even before it came."""
         self._count(stream, -1)
 

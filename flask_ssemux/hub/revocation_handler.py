@@ -55,9 +55,9 @@ class RevocationHandler:
         #: The place of the last order to stay away for each target; oldest first.
         self._stops: dict[Target, int] = {}
         #: Those that were told so a moment ago.
-        self.holds = StayAway()
+        self.stay_away = StayAway()
         #: Ends the oldest stream of a user, if the order is for this process; set where there can be such orders.
-        self.replace: Callable[[Revocation], None] = lambda order: None
+        self.evict_oldest: Callable[[Revocation], None] = lambda order: None
 
     def begin(self, broker: Broker, upto: int) -> None:
         """Orders are wanted from here on; who was told to stay away before is found in the history.
@@ -80,7 +80,7 @@ class RevocationHandler:
         """Orders were lost: whoever they were for, all are asked anew."""
         self.carry_out(Revocation(reason="orders were lost"))
 
-    def begin_anew(self) -> None:
+    def forget_stops(self) -> None:
         """The history began anew: the places of old orders say nothing any more."""
         self._stops.clear()
 
@@ -93,12 +93,12 @@ class RevocationHandler:
 
     def _make_room(self, record: Record) -> None:
         self.taken += 1
-        self.replace(Revocation.of(record.body))
+        self.evict_oldest(Revocation.of(record.body))
 
     def _obey(self, record: Record) -> None:
         order = self._note(record)
         if order.holder is not None:  # from a version that sent these here
-            self.replace(order)
+            self.evict_oldest(order)
         else:
             self.carry_out(order)
 
@@ -107,7 +107,7 @@ class RevocationHandler:
         self._breathe()  # who reads well has then taken what came before
         meant = [stream for stream in self._readers(order.channel) if _is_meant(stream, order)]
         for number, stream in enumerate(meant, 1):
-            self.end(stream, order)
+            self.end_stream(stream, order)
             if number % SLICE == 0:
                 self._breathe()
 
@@ -116,12 +116,12 @@ class RevocationHandler:
         if self.taken == taken:
             return
         if taken < self._forgotten:
-            self.end(stream, Revocation(reason="it was opened too slowly"))
+            self.end_stream(stream, Revocation(reason="it was opened too slowly"))
         for number, order in reversed(list(self._recent.values())):
             if number <= taken:
                 break
             if _is_meant(stream, order):
-                self.end(stream, order)
+                self.end_stream(stream, order)
 
     def is_stopped(self, user_id: str | None, channels: Iterable[str], seen: int) -> bool:
         """Whether a client that saw what came up to this place was told since to stay away."""
@@ -130,13 +130,15 @@ class RevocationHandler:
             names.append((user_id, None))
         return any(self._stops.get(name, -1) > seen for name in names)
 
-    def end(self, stream: Stream, order: Revocation) -> None:
+    def end_stream(self, stream: Stream, order: Revocation) -> None:
         """End a stream as an order says."""
         last = self._farewell(order.reason)
         if order.holder is not None:  # it may read what waits: nothing was forbidden
             stream.close(order.reason, last + encode.stay_away("replaced", order.reason))
         else:
-            end(stream, order.reason, last + (encode.stay_away("stop", order.reason) if order.stop else b""))
+            end_forbidden_stream(
+                stream, order.reason, last + (encode.stay_away("stop", order.reason) if order.stop else b"")
+            )
 
     def _note_old(self, record: Record) -> None:
         self._note(record, age_of(record.body))
@@ -155,7 +157,7 @@ class RevocationHandler:
         if len(self._recent) > RECENT:
             self._forgotten, _ = self._recent.pop(next(iter(self._recent)))
         if order.stop:
-            self.holds.add(target, time.monotonic(), age)
+            self.stay_away.add(target, time.monotonic(), age)
             # Old orders are read while new ones come.
             self._stops[target] = max(record.sequence, self._stops.pop(target, 0))
             if len(self._stops) > STOPS:
@@ -171,9 +173,9 @@ def _orders(broker: Broker, upto: int) -> Iterator[Record]:
         yield from records
 
 
-def end(stream: Stream, reason: str, last: bytes) -> None:
+def end_forbidden_stream(stream: Stream, reason: str, last: bytes) -> None:
     """End a stream that its client may no longer read: cleanly, unless that would let it read what still waits."""
-    if stream.has_replay_left() or stream.waiting[0]:
+    if stream.has_replay_left() or stream.queue_size[0]:
         stream.abort(reason)
     else:
         stream.close(reason, last)

@@ -70,30 +70,30 @@ class Limits(NamedTuple):
     :param size: their bytes.
     :param heartbeat: longest silence, in seconds.
     :param beat: the frame that ends a silence.
-    :param abandon: calls ``gone`` of a stream that has no transport to do it, beside the caller.
+    :param abandon: calls ``mark_closed`` of a stream that has no transport to do it, beside the caller.
     """
 
     events: int
     size: int
     heartbeat: float
     beat: bytes
-    abandon: Callable[[Stream, str], None] = lambda stream, reason: stream.gone(reason)
+    abandon: Callable[[Stream, str], None] = lambda stream, reason: stream.mark_closed(reason)
 
 
 class Writer(Protocol):
     """A transport that writes the frames of many streams as they come.
 
     It finds a stream's connection by ``file``, keeps in its queue what the client did not take,
-    says in ``sent_at`` when something went out, and calls ``gone`` in the end.
+    says in ``sent_at`` when something went out, and calls ``mark_closed`` in the end.
     """
 
     def write(self, stream: Stream, frame: bytes) -> None:
         """A frame for it, after all that waits."""
 
-    def end(self, stream: Stream, last: bytes) -> None:
+    def end_stream(self, stream: Stream, last: bytes) -> None:
         """Write what waits, then these bytes, then the end."""
 
-    def cut(self, stream: Stream) -> None:
+    def cut_stream(self, stream: Stream) -> None:
         """End it now, without what waited."""
 
 
@@ -120,9 +120,9 @@ class Stream:
     """
 
     __slots__ = (
-        "channels", "user_id", "state", "after", "slot", "reason", "ends_at", "farewell", "peer", "on_closed",
-        "account", "queue", "sent_at", "file", "_writer", "_limits", "_bytes_in", "_bytes_out", "_deaf", "_dropped",
-        "_prologue", "_busy_since", "_wake", "__weakref__",
+        "channels", "user_id", "state", "last_sequence", "timer_slot", "reason", "ends_at", "last_frame",
+        "connection", "on_closed", "notify_opener", "queue", "sent_at", "file", "_writer", "_limits",
+        "_bytes_in", "_bytes_out", "_deaf", "_dropped", "_prologue", "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
@@ -130,19 +130,19 @@ class Stream:
         self.user_id = user_id
         self.state = OPENING
         #: Live events up to this sequence are history to this stream, or it has had them: all, until it has joined.
-        self.after = sys.maxsize
+        self.last_sequence = sys.maxsize
         #: Where the heart keeps it.
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         #: Why it ended, for logs.
         self.reason: str | None = None
         #: When it ends by itself, and what it says then.
         self.ends_at: float | None = None
-        self.farewell = b""
+        self.last_frame = b""
         #: Set by the transport that has one.
-        self.peer: Connection | None = None
+        self.connection: Connection | None = None
         #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
         self.on_closed: Callable[[Stream], None] = _nothing
-        self.account: Callable[[Stream], None] = _nothing
+        self.notify_opener: Callable[[Stream], None] = _nothing
         #: What waits; made when something first does. A list: a deque takes 0.6 KB, twice as much as all the rest.
         self.queue: list[bytes] | None = None
         #: When something last went out.
@@ -161,7 +161,7 @@ class Stream:
 
     # -- the mux's side ----------------------------------------------------
 
-    def begin(self, prologue: Iterator[bytes]) -> None:
+    def set_opening(self, prologue: Iterator[bytes]) -> None:
         """What goes out before anything live: pages of bytes, drawn one at a time as the client takes them."""
         self._prologue = prologue
 
@@ -173,14 +173,14 @@ class Stream:
         if self._deaf:
             return
         if sequence is not None:
-            if sequence <= self.after:
+            if sequence <= self.last_sequence:
                 return
-            self.after = sequence
+            self.last_sequence = sequence
         writer = self._writer
         if writer is not None:
             writer.write(self, frame)
             return
-        self.keep(frame)
+        self.enqueue(frame)
         wake = self._wake
         if wake is not None:
             self._wake = None
@@ -193,10 +193,10 @@ class Stream:
                 return
             if self._writer is not None:
                 self._stop(reason)
-                self._writer.end(self, last)
+                self._writer.end_stream(self, last)
                 return
             if last:
-                self.put(last)
+                self.enqueue_unlimited(last)
             self._stop(reason)
 
     def abort(self, reason: str) -> None:
@@ -207,14 +207,14 @@ class Stream:
             self._drop()
             self._stop(reason)
             if self._writer is not None:
-                self._writer.cut(self)
-        peer = self.peer
+                self._writer.cut_stream(self)
+        peer = self.connection
         if peer is not None:
             peer.sever()
 
     def wait_for_room(self) -> None:
         """Return when the client takes more, as far as its transport can tell."""
-        peer = self.peer
+        peer = self.connection
         if peer is not None:
             peer.wait_for_room()
 
@@ -227,7 +227,7 @@ class Stream:
         """Whether there is history yet to be sent."""
         return self._prologue is not None
 
-    def beat(self, now: float) -> float | None:
+    def run_due_work(self, now: float) -> float | None:
         """The heart's look: end a silence, a life, or a write that hangs.
 
         :return: when to look next, or None if never.
@@ -237,7 +237,7 @@ class Stream:
         if self._dropped or self.state is OPENING:
             return self._watch_transport(now)
         if self.ends_at is not None and now >= self.ends_at:
-            self.close("its lifetime is over", self.farewell)
+            self.close("its lifetime is over", self.last_frame)
             self.ends_at = None
         if self.queue if self._writer is not None else self._wake is None:
             return self._watch_write(now)
@@ -258,13 +258,13 @@ class Stream:
         return self._wake is not None
 
     @property
-    def waiting(self) -> tuple[int, int]:
+    def queue_size(self) -> tuple[int, int]:
         """Frames and bytes in the queue."""
         return len(self.queue or ()), self._bytes_in - self._bytes_out
 
     # -- the transport's side ----------------------------------------------
 
-    def take(self, now: float) -> bytes:
+    def take_bytes(self, now: float) -> bytes:
         """Everything that can go out in one write; b"" if there is nothing."""
         if self._dropped:
             return b""
@@ -281,7 +281,7 @@ class Stream:
         self.sent_at = now
         return taken
 
-    def park(self, wake: Callable[[], None]) -> bool:
+    def park_transport(self, wake: Callable[[], None]) -> bool:
         """Say how to wake the transport, before it waits; False if there is something to do first."""
         self._wake = wake
         if self.queue or self._deaf or self._prologue is not None:
@@ -293,16 +293,16 @@ class Stream:
         """Let a writer have it, with its connection; False if there is something to take first."""
         if self.queue or self._deaf or self._prologue is not None:
             return False
-        self.queue, self._wake, self.peer = None, None, None
+        self.queue, self._wake, self.connection = None, None, None
         self._writer, self.file = writer, file
         return True
 
-    def keep(self, data: bytes) -> None:
+    def enqueue(self, data: bytes) -> None:
         """Put into the queue; one that is full closes the stream."""
-        if self.put(data) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
-            self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.waiting)
+        if self.enqueue_unlimited(data) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
+            self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.queue_size)
 
-    def put(self, data: bytes) -> int:
+    def enqueue_unlimited(self, data: bytes) -> int:
         """Put into the queue, be it full or not; how many wait now."""
         queue = self.queue
         if queue is None:
@@ -326,7 +326,7 @@ class Stream:
                     self._bytes_in -= len(frame)
                     return
 
-    def took(self, size: int) -> None:
+    def remove_sent_bytes(self, size: int) -> None:
         """So many bytes of the queue went out."""
         self._bytes_out += size
         queue, whole = self.queue or [], 0
@@ -344,7 +344,7 @@ class Stream:
         """Whether nothing more will come."""
         return self._deaf and (self._dropped or (not self.queue and self._prologue is None))
 
-    def gone(self, reason: str) -> None:
+    def mark_closed(self, reason: str) -> None:
         """The connection is no more. The transport calls this last, however it ended; more than once is fine."""
         with _ending:
             if self.state is CLOSED:
@@ -352,19 +352,19 @@ class Stream:
             self._drop()
             self._stop(reason)
             self._move(CLOSED)
-            self.peer = None
+            self.connection = None
         self.on_closed(self)
 
     def disown(self) -> None:
         """In a forked child: the stream is the parent's. Nothing of it is sent, woken, or accounted for here."""
-        peer, self.peer = self.peer, None
+        peer, self.connection = self.connection, None
         if peer is not None:
             peer.disown()
         self._deaf = self._dropped = True
         self.state = CLOSED
         self.queue = self._prologue = self._wake = self._writer = None
         self.file = -1
-        self.on_closed = self.account = _nothing
+        self.on_closed = self.notify_opener = _nothing
 
     # ----------------------------------------------------------------------
 
@@ -385,7 +385,7 @@ class Stream:
         return self._in_time(now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4, now)
 
     def _watch_transport(self, now: float) -> float | None:
-        """Nobody has begun to take, or it was cut off: is there a transport that will do so, or call ``gone``?"""
+        """Nobody has begun to take, or it was cut off: is there a transport that will do so, or close it?"""
         if self.state is OPENING and now < self.sent_at + BEGIN:
             return self.sent_at + BEGIN
         if self._busy_since is None:

@@ -63,7 +63,9 @@ class StatusFeed:
         :param at_once: send the current status first, instead of waiting for the next event.
         """
         frame = self._make_frame() if at_once else b""
-        stream = self._worker.running().hub.open((), user_id, on_closed=self._on_closed, orders_taken=orders_taken)
+        stream = self._worker.running().hub.open_stream(
+            (), user_id, on_closed=self._on_closed, revocations_seen=orders_taken
+        )
         if frame:
             stream.offer(frame)
         with self._changing:
@@ -87,7 +89,7 @@ class StatusFeed:
             self._streams.discard(stream)
 
     def _send_status(self) -> None:
-        self._worker.running().hub.tell(list(self._streams), self._make_frame())
+        self._worker.running().hub.send_frame(list(self._streams), self._make_frame())
 
     def _make_frame(self) -> bytes:
         return encode.own_frame("status", self.collect_status(past=False))

@@ -81,7 +81,7 @@ def _open_stream(worker: Worker, rules: Rules, feed: StatusFeed) -> Response:
 
     A long poll that waits gets only the next status, because the poll before it got the current one.
     """
-    taken = worker.running().hub.orders_taken()
+    taken = worker.running().hub.count_revocations()
     asked, at_once = Asked(text_of(rules.user()), None, taken), polling() in ("", "now")
     return joined(worker, asked, lambda: feed.open_stream(asked.user_id, asked.taken, at_once))
 

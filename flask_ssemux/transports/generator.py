@@ -32,7 +32,7 @@ class GeneratorTransport:
         # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB as long as the stream is open.
         environ.pop("wsgi.early_hints", None)
         self._waiting: GreenletWait | ThreadWait | None = None
-        stream.peer = self._peer
+        stream.connection = self._peer
 
     def __iter__(self) -> GeneratorTransport:
         return self
@@ -40,16 +40,16 @@ class GeneratorTransport:
     def __next__(self) -> bytes:
         stream, waiting = self._stream, self._waiting
         try:
-            if waiting is not None and stream.park(waiting.wake):  # mostly: what there was has been sent
+            if waiting is not None and stream.park_transport(waiting.wake):  # mostly: what there was has been sent
                 waiting.wait()
             while True:
-                data = stream.take(self._now())
+                data = stream.take_bytes(self._now())
                 if data:
                     return data
                 if stream.is_over:
                     break
                 waiting = waiting or self._begin()
-                if stream.park(waiting.wake):
+                if stream.park_transport(waiting.wake):
                     waiting.wait()
         except BaseException:
             self.close()
@@ -63,7 +63,7 @@ class GeneratorTransport:
         if waiting is not None:
             waiting.close()
         self._peer.close()
-        self._stream.gone("its connection was closed")
+        self._stream.mark_closed("its connection was closed")
 
     def __del__(self) -> None:
         # An iterator that a middleware threw away is never closed.

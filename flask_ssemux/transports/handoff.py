@@ -47,7 +47,7 @@ class HandoffTransport(GeneratorTransport):
     def __next__(self) -> bytes:
         if self._begins:
             try:
-                data = self._stream.take(monotonic())
+                data = self._stream.take_bytes(monotonic())
             except BaseException:
                 self.close()
                 raise

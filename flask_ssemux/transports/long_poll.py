@@ -83,12 +83,12 @@ class LongPoll:
 
     def _leave(self) -> None:
         self._peer.close()
-        self._stream.gone("its poll was answered")
+        self._stream.mark_closed("its poll was answered")
 
     def _take(self) -> bytes:
         taken: list[bytes] = []
         while sum(map(len, taken)) < ENOUGH:
-            data = self._stream.take(time.monotonic())
+            data = self._stream.take_bytes(time.monotonic())
             if not data:
                 break
             taken.append(data)
@@ -97,7 +97,7 @@ class LongPoll:
     def _wait(self) -> None:
         waiting = self._waiting = new_wait(self._peer, self)
         try:
-            while self._stream.park(waiting.wake):
+            while self._stream.park_transport(waiting.wake):
                 waiting.wait()
         finally:
             self._waiting = None

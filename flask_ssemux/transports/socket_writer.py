@@ -82,13 +82,13 @@ class SocketWriter:
         if frame is not self._frame:
             self._prepare(frame)
         if stream.queue:
-            stream.keep(self._wire)
+            stream.enqueue(self._wire)
             return
         try:
             sent = os.write(stream.file, self._wire)
         except BlockingIOError:
             self._watch.want_room(stream.file, True)
-            stream.keep(self._wire)
+            stream.enqueue(self._wire)
             return
         except OSError as error:
             self._lost(stream, error)
@@ -96,18 +96,18 @@ class SocketWriter:
         stream.sent_at = self._now
         if sent < self._size:
             self._watch.want_room(stream.file, True)
-            stream.keep(self._wire[sent:])
+            stream.enqueue(self._wire[sent:])
 
-    def end(self, stream: Stream, last: bytes) -> None:
+    def end_stream(self, stream: Stream, last: bytes) -> None:
         data = self._framed(last) if last else b""
         data += LAST_CHUNK if self.chunked else b""
         if data:
-            stream.put(data)
+            stream.enqueue_unlimited(data)
         self._flush(stream)
         if stream.file >= 0:
             self._watch.want_room(stream.file, True)
 
-    def cut(self, stream: Stream) -> None:
+    def cut_stream(self, stream: Stream) -> None:
         if stream.file >= 0:
             self._let_go(stream)
 
@@ -133,7 +133,7 @@ class SocketWriter:
             except OSError as error:
                 self._lost(stream, error)
                 return
-            stream.took(sent)
+            stream.remove_sent_bytes(sent)
             stream.sent_at = time.monotonic()
         stream.queue = None
         if stream.is_over:
@@ -151,7 +151,7 @@ class SocketWriter:
         self._watch.remove(file)
         _close(file)
         # Its account is kept in stores and under locks: nothing for the loop, or for whoever is writing.
-        spawn(stream.gone, stream.reason)
+        spawn(stream.mark_closed, stream.reason)
 
     def _read_away(self, file: int) -> None:
         try:

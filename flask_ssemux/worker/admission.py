@@ -65,7 +65,7 @@ class Permit:
     def release(self, reason: str = "it was not let in") -> None:
         """Give back the room, and end the stream if there is one. Every call after the first does nothing."""
         if self._stream is not None:
-            self._stream.gone(reason)
+            self._stream.mark_closed(reason)
         elif self._is_held:
             self._is_held = False
             self._streams.end_opening()

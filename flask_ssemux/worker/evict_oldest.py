@@ -48,7 +48,7 @@ class OldestEviction:
         #: How many new streams of each user wait here for their turn.
         self._waiting: dict[str, int] = {}
 
-    def joined(self, stream: Stream) -> None:
+    def add_stream(self, stream: Stream) -> None:
         if stream.user_id is not None:
             with self._lock:
                 if stream.state is CLOSED:  # it left before it was known here
@@ -59,7 +59,7 @@ class OldestEviction:
             if is_oldest:
                 self._tell(stream.user_id)
 
-    def left(self, stream: Stream) -> None:
+    def remove_stream(self, stream: Stream) -> None:
         """More than once is fine."""
         if self._take_out(stream):
             self._tell(str(stream.user_id))

@@ -100,7 +100,7 @@ class OpenStreams:
         self._expected.discard(stream)
         self._timer.add(stream, due)
         if self.drain_reason is not None:  # the drain began while the stream was being opened
-            stream.leave(self._hub.farewell(self.drain_reason))
+            stream.leave(self._hub.make_last_frame(self.drain_reason))
 
     def remove_wrapped(self, stream: WrappedStream) -> None:
         """A wrapped stream has ended. Further calls do nothing."""
@@ -113,13 +113,13 @@ class OpenStreams:
     def drain(self, reason: str) -> None:
         """End every stream cleanly, also those that are just being opened."""
         self.drain_reason = reason
-        self._hub.drain(reason)
+        self._hub.drain_streams(reason)
         for stream in self.wrapped():
-            attempt("an old stream could not be ended", stream.leave, self._hub.farewell(reason))
+            attempt("an old stream could not be ended", stream.leave, self._hub.make_last_frame(reason))
 
     def abort(self, reason: str) -> None:
         """End at once the streams that are still open."""
-        self._hub.cut(reason)
+        self._hub.abort_streams(reason)
         for stream in self.wrapped():
             attempt("an old stream could not be ended", stream.cut)
 

@@ -9,10 +9,10 @@ class OneTimeTask:
     """A member of the timer that does its work once."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self._work = work
 
-    def beat(self, now: float) -> None:
+    def run_due_work(self, now: float) -> None:
         self._work()
 
 
@@ -20,10 +20,10 @@ class PeriodicTask:
     """A member of the timer that does its work every ``interval`` seconds."""
 
     def __init__(self, work: Callable[[], None], interval: float) -> None:
-        self.slot: int | None = None
+        self.timer_slot: int | None = None
         self._work = work
         self._interval = interval
 
-    def beat(self, now: float) -> float:
+    def run_due_work(self, now: float) -> float:
         self._work()
         return now + self._interval

@@ -104,9 +104,9 @@ class Reporter:
 
     def _count_streams(self) -> dict[str, Any]:
         stats = StreamStats(self._timer.clock, self._yield_control)
-        stats.streams(self._hub.streams())
+        stats.streams(self._hub.list_streams())
         stats.others(stream.sent_at for stream in self._streams.wrapped())
-        return stats.figures(self._hub.channels())
+        return stats.figures(self._hub.list_channels())
 
 
 #: When this process began, in Unix time, or its first application was built.

@@ -12,7 +12,7 @@ from ..brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
 from ..hub import replay
 from ..hub.hub import Hub
 from ..hub.presence import PresenceTracker
-from ..hub.revocation_handler import end
+from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.stream import Stream
 from ..options import log
 from ..transports.select import prepare
@@ -77,7 +77,9 @@ class RunningWorker:
         )  # fmt: skip
         if self.reauthorizer is not None:
             self.reauthorizer.begin(
-                lambda stream, why: end(stream, why, self.hub.farewell(why)), self.timer.clock, yield_control
+                lambda stream, why: end_forbidden_stream(stream, why, self.hub.make_last_frame(why)),
+                self.timer.clock,
+                yield_control,
             )
             self.timer.add(self.reauthorizer, self.timer.clock())
         #: What a stream calls when it has ended; one object for all streams.
@@ -96,9 +98,9 @@ class RunningWorker:
     def _make_eviction(self) -> OldestEviction | None:
         if self.options.over_user_limit != "oldest":
             return None
-        control = self.hub.control
-        made = OldestEviction(self.broker, control.end, self.options.max_streams_per_user)
-        control.replace = made.replace
+        control = self.hub.revocations
+        made = OldestEviction(self.broker, control.end_stream, self.options.max_streams_per_user)
+        control.evict_oldest = made.replace
         return made
 
     def _start_tasks(self) -> None:
@@ -119,24 +121,24 @@ class RunningWorker:
         :param environ: of the stream's request.
         :param asked: the channels that ``authorize`` was asked for; None if ``allow_status`` was asked.
         """
-        self.presence.came(stream)
+        self.presence.add_stream(stream)
         if self.eviction is not None:
-            self.eviction.joined(stream)
+            self.eviction.add_stream(stream)
         if self.reauthorizer is not None:
-            self.reauthorizer.joined(stream, environ, asked)
+            self.reauthorizer.add_stream(stream, environ, asked)
 
     def _forget_stream(self, stream: Stream) -> None:
         attempt("a stream's place could not be given back", self.user_limit.release_user_slot, stream.user_id)
         for keeper in (self.presence, self.eviction, self.reauthorizer):
             if keeper is not None:
-                attempt("a stream that has ended could not be forgotten", keeper.left, stream)
+                attempt("a stream that has ended could not be forgotten", keeper.remove_stream, stream)
 
     def limit_lifetime(self, stream: Stream, seconds: float) -> None:
         """End a stream after so many seconds. For servers that do not say when a client has left."""
         now = self.timer.clock()
         if stream.ends_at is not None and stream.ends_at <= now + seconds:
             return
-        stream.ends_at, stream.farewell = now + seconds, self.hub.farewell(UNNOTICED)
+        stream.ends_at, stream.last_frame = now + seconds, self.hub.make_last_frame(UNNOTICED)
         self.timer.remove(stream)
         self.timer.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
 
@@ -151,8 +153,8 @@ class RunningWorker:
         trouble = self._tenancy.renew() if self._tenancy is not None else ""
         if trouble:
             log.error("%d streams are ended: %s", len(self.streams), trouble)
-            for stream in self.hub.streams():
-                self.hub.end(stream, SHORT)
+            for stream in self.hub.list_streams():
+                self.hub.end_stream(stream, SHORT)
 
     # -- the end ------------------------------------------------------------
 

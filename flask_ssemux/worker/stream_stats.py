@@ -47,7 +47,7 @@ class StreamStats:
                 if stream.user_id is not None:
                     self._users.add(stream.user_id)
                 if stream.queue:
-                    self._queue(*stream.waiting)
+                    self._queue(*stream.queue_size)
                 self._silent(now - stream.sent_at)
             self._breathe()
 

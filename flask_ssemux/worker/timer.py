@@ -33,9 +33,9 @@ class Member(Protocol):
     """
 
     #: Where the heart keeps it; None when it does not.
-    slot: int | None
+    timer_slot: int | None
 
-    def beat(self, now: float) -> float | None:
+    def run_due_work(self, now: float) -> float | None:
         """Do what is due; the time of the next look, or None for never."""
 
 
@@ -64,8 +64,8 @@ class TimerWheel:
         """Forget a member; one that is not there is fine."""
         with self._lock:
             self._looked_at.discard(member)
-            if member.slot is not None:
-                self._slots[member.slot].discard(member)
+            if member.timer_slot is not None:
+                self._slots[member.timer_slot].discard(member)
                 self._out(member)
 
     def run(self, now: float, breathe: Callable[[], None] = lambda: None) -> None:
@@ -109,7 +109,7 @@ class TimerWheel:
         now = (last + 1) * self.tick
         due: float | None = now + AGAIN
         try:
-            due = member.beat(now)
+            due = member.run_due_work(now)
         except BaseException as error:
             survive("a look at a %s failed" % type(member).__name__, error)
             _abort(member)
@@ -121,16 +121,16 @@ class TimerWheel:
         with self._lock:
             was_removed = member not in self._looked_at
             self._looked_at.discard(member)
-            if due is not None and not was_removed and member.slot is None:
+            if due is not None and not was_removed and member.timer_slot is None:
                 self._put(member, max(int(due / self.tick), last + 1))
 
     def _put(self, member: Member, slot: int) -> None:
-        member.slot = slot
+        member.timer_slot = slot
         self._slots.setdefault(slot, set()).add(member)
         self._count += 1
 
     def _out(self, member: Member) -> None:
-        member.slot = None
+        member.timer_slot = None
         self._count -= 1
 
 

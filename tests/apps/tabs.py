@@ -94,21 +94,23 @@ def create_app() -> Flask:
     def streams():
         """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
         return jsonify(
-            streams=[list(stream.channels) for stream in process.running().hub.streams()], asked=asked, said=said
+            streams=[list(stream.channels) for stream in process.running().hub.list_streams()], asked=asked, said=said
         )
 
     @app.route("/cut", methods=["POST"])
     def cut():
         """End all streams: at once, or with `how=end` as a deploy does."""
-        for stream in process.running().hub.streams():
-            process.running().hub.end(stream, "a test") if request.args.get("how") == "end" else stream.abort("a test")
+        for stream in process.running().hub.list_streams():
+            process.running().hub.end_stream(stream, "a test") if request.args.get("how") == "end" else stream.abort(
+                "a test"
+            )
         return ""
 
     @app.route("/patience", methods=["POST"])
     def patience():
         """Tell all streams to wait so many `seconds` before they come back."""
         frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
-        process.running().hub.tell(process.running().hub.streams(), frame)
+        process.running().hub.send_frame(process.running().hub.list_streams(), frame)
         return ""
 
     @app.route("/answers/<key>")

@@ -40,11 +40,11 @@ class Client:
     """Reads a stream as a transport would."""
 
     def __init__(self, mux, user, last=()):
-        self.stream = mux.open(["news"], user, last, orders_taken=mux.orders_taken())
+        self.stream = mux.open_stream(["news"], user, last, revocations_seen=mux.count_revocations())
         self.parser = Parser()
 
     def data(self):
-        for taken in iter(lambda: self.stream.take(time.monotonic()), b""):
+        for taken in iter(lambda: self.stream.take_bytes(time.monotonic()), b""):
             self.parser.feed(taken)
         return [event.data for event in self.parser.events if event.event == "message"]
 
@@ -93,13 +93,13 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
 
 def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     mux = make(events=20)
-    elders = OldestEviction(mux.broker, mux.control.end)
-    mux.control.replace = elders.replace
+    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = elders.replace
     clients = [Client(mux, "user %d" % number) for number in range(30)]
     hasty = Client(mux, "hasty")
     for client in [hasty, *clients]:
         client.data()
-    elders.joined(hasty.stream)
+    elders.add_stream(hasty.stream)
     mux.broker.leases.take_user_slot("user:hasty", 1)
     for _ in range(300):
         elders.make_room("hasty")

@@ -82,7 +82,7 @@ def test_a_broker_in_trouble_is_not_named_to_clients(make_client, monkeypatch, c
     def fail(*_, **__):
         raise error("the Redis store %s does not answer" % address)
 
-    monkeypatch.setattr(process.running().hub, "open", fail)
+    monkeypatch.setattr(process.running().hub, "open_stream", fail)
     answer = client.get("/events")
     assert answer.status_code == 200 and b"redis" not in answer.get_data().lower()
     assert address in caplog.text

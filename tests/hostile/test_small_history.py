@@ -12,7 +12,7 @@ from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import CHANNEL, Revocation
 from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
-from tests.unit.test_mux import Client, publish
+from tests.unit.test_hub import Client, publish
 
 SMALL = History(seconds=0.0, events=10, size=65536)
 
@@ -26,7 +26,7 @@ def mux(request, tmp_path):
 
 
 def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
-    client = Client(mux.open(["a"], "1"))
+    client = Client(mux.open_stream(["a"], "1"))
     for burst in range(5):
         with mux._lock:  # nothing is delivered meanwhile
             for number in range(60):
@@ -37,9 +37,9 @@ def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
 
 
 def test_orders_for_users_who_are_not_there_end_nobody(mux):
-    streams = [mux.open(["a"], "there") for _ in range(20)]
+    streams = [mux.open_stream(["a"], "there") for _ in range(20)]
     with mux._lock:
         for number in range(300):
             mux.broker.history.append_event(CHANNEL, Revocation(user="absent%d" % number).body())
-    until(lambda: mux.orders_taken() == 300, 5, lambda: "%d came" % mux.orders_taken())
+    until(lambda: mux.count_revocations() == 300, 5, lambda: "%d came" % mux.count_revocations())
     assert len(mux) == len(streams) == 20

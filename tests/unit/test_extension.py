@@ -755,7 +755,7 @@ def test_an_old_stream_that_never_begins_gives_its_place_back(app):
 def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     app = make_app()
     process = app.extensions["ssemux"].worker
-    process.running().hub.open(("a",), None)
+    process.running().hub.open_stream(("a",), None)
     process.broker._epoch = "newlife0"
     answer = app.test_client().get("/events", headers={"Last-Event-ID": "newlife0-7"})
     assert answer.status_code == 200
@@ -769,6 +769,6 @@ def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(mak
     process = make_app().extensions["ssemux"].worker
     gunicorn_hooks.worker_exit(None, None)
     process.disown()  # as in the child, after the fork
-    stream = process.running().hub.open(("a",), None)
+    stream = process.running().hub.open_stream(("a",), None)
     gunicorn_hooks.worker_exit(None, None)
     assert stream.reason == drain.STOPPING

@@ -42,7 +42,7 @@ def gate():
 def streams(count, *channels):
     made = [Stream(channels, None, LIMITS, 0.0) for _ in range(count)]
     for stream in made:
-        stream.after = 0  # it has joined
+        stream.last_sequence = 0  # it has joined
     return made
 
 

@@ -56,11 +56,11 @@ def app(request, make_app, tmp_path, monkeypatch):
 def opened(process, user, channels, last_ids=()):
     running = process.running()
     permit = running.admission.admit(user)
-    taken = running.hub.orders_taken()
+    taken = running.hub.count_revocations()
     closed = running.on_stream_closed
-    stream = permit.attach(running.hub.open(channels, user, last_ids, on_closed=closed, orders_taken=taken))
+    stream = permit.attach(running.hub.open_stream(channels, user, last_ids, on_closed=closed, revocations_seen=taken))
     running.register_stream(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
-    stream.take(0.0)
+    stream.take_bytes(0.0)
     return stream
 
 
@@ -74,10 +74,10 @@ def live(process, number):
     deadline = time.monotonic() + 10
     while not stream.queue and time.monotonic() < deadline:
         time.sleep(0.0001)
-    assert stream.take(0.0), "the event of %s was not delivered within 10 s" % room
+    assert stream.take_bytes(0.0), "the event of %s was not delivered within 10 s" % room
     back = opened(process, user, [room], [str(seen)])
     for one in (stream, back):
-        one.gone("its client left")
+        one.mark_closed("its client left")
 
 
 def clear_others():
@@ -127,7 +127,7 @@ def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
         where = "\n".join(map(str, tracemalloc.take_snapshot().compare_to(began, "lineno")[:12]))
     finally:
         tracemalloc.stop()
-    anchor.gone("the test is over")
+    anchor.mark_closed("the test is over")
     assert grown < EACH * COUNTED + SLACK, "%d bytes for each user:\n%s" % (grown / COUNTED, where)
     del began
     until(lambda: not grown_since(sizes), 5, lambda: "what grew: %s" % grown_since(sizes))

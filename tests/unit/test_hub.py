@@ -35,7 +35,7 @@ class Client:
 
     def events(self, name=None):
         while True:
-            data = self.stream.take(time.monotonic())
+            data = self.stream.take_bytes(time.monotonic())
             if not data:
                 return [e for e in self.parser.events if name in (None, e.event)]
             self.parser.feed(data)
@@ -78,7 +78,7 @@ def test_what_comes_while_the_first_stream_opens_is_not_lost(make):
             return start
 
     mux = make(Eager(History()))
-    client = Client(mux.open(["a"], None))
+    client = Client(mux.open_stream(["a"], None))
     publish(mux, "a", "late")
     until(lambda: client.events()[-1].data == "late", 5, lambda: str(client.events()))
     hello, *events = client.events()
@@ -88,7 +88,7 @@ def test_what_comes_while_the_first_stream_opens_is_not_lost(make):
 def test_hello_tells_where_the_stream_begins(make):
     mux = make()
     cursor = publish(mux, "a", 1)
-    hello = Client(mux.open(["a"], None)).events()[0]
+    hello = Client(mux.open_stream(["a"], None)).events()[0]
     assert (hello.event, hello.own_id) == ("ssemux.hello", cursor)
 
 
@@ -96,10 +96,10 @@ def test_a_client_with_nothing_to_replay_moves_on_to_the_head(make):
     mux = make()
     seen = publish(mux, "a", 1)
     head = publish(mux, "b", 2)
-    hello = Client(mux.open(["a"], None, [seen])).wait(1, "ssemux.hello")[0]
+    hello = Client(mux.open_stream(["a"], None, [seen])).wait(1, "ssemux.hello")[0]
     assert hello.own_id in (seen, head)
     until(lambda: mux._position == 2, 5, "not delivered")
-    assert Client(mux.open(["a"], None, [seen])).events()[0].own_id == head
+    assert Client(mux.open_stream(["a"], None, [seen])).events()[0].own_id == head
 
 
 @pytest.mark.parametrize("count", [1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])
@@ -109,7 +109,7 @@ def test_replay_has_no_seams_between_its_pages(make, count):
     for number in range(count):
         publish(mux, "a", number)
         publish(mux, "b", "other")
-    client = Client(mux.open(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, [seen]))
     live = publish(mux, "a", "live")
     events = client.wait(count + 1)
     assert [event.data for event in events] == [str(number) for number in range(count)] + ["live"]
@@ -119,25 +119,25 @@ def test_replay_has_no_seams_between_its_pages(make, count):
 def test_a_cursor_from_a_worker_that_is_ahead_is_believed(make):
     """This worker has not delivered yet what its client saw elsewhere: no reset, and no second time."""
     mux = make()
-    mux.open(["a"], None)
+    mux.open_stream(["a"], None)
     first = publish(mux, "a", 1)
     mux._position = 0  # as if its delivery were still under way
-    client = Client(mux.open(["a"], None, [first]))
+    client = Client(mux.open_stream(["a"], None, [first]))
     assert [event.event for event in client.events()] == ["ssemux.hello"]
-    assert client.stream.after == 1
+    assert client.stream.last_sequence == 1
 
 
 def test_a_channel_begins_after_what_was_published_before_though_it_is_delivered_later(make):
     """Its snapshot has that already; and who joins it is not to hear of the past."""
     mux = make()
-    mux.open(["a", "b"], None)
+    mux.open_stream(["a", "b"], None)
     publish(mux, "a", 1)
     seen = publish(mux, "b", 2)
     mux._position = 0  # as if their delivery were still under way
-    beginner = Client(mux.open(["a"], None))
+    beginner = Client(mux.open_stream(["a"], None))
     mux._position = 0
-    comer = Client(mux.open(["a", "b"], None, [publish(mux, "b", 3)], new=["a"]))
-    assert (beginner.stream.after, comer.stream.after) == (2, 3)
+    comer = Client(mux.open_stream(["a", "b"], None, [publish(mux, "b", 3)], new=["a"]))
+    assert (beginner.stream.last_sequence, comer.stream.last_sequence) == (2, 3)
     assert seen.endswith("-2")
 
 
@@ -151,13 +151,13 @@ def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make)
             return super().subscribe_channels(channels)
 
     mux = make(Away(History()))
-    mux.open(["a"], None)
+    mux.open_stream(["a"], None)
     publish(mux, "a", 1)
     until(lambda: mux._position == 1, 5, "delivered")
     mux.broker.is_away = True
-    assert mux.open(["a"], None).after == 1
+    assert mux.open_stream(["a"], None).last_sequence == 1
     with pytest.raises(BrokerUnavailable):
-        mux.open(["a", "b"], None)
+        mux.open_stream(["a", "b"], None)
 
 
 def test_history_that_was_trimmed_resets_those_channels_and_replays_the_others(make):
@@ -166,7 +166,7 @@ def test_history_that_was_trimmed_resets_those_channels_and_replays_the_others(m
     for number in range(20):
         publish(mux, "busy", number)
     publish(mux, "a", "missed")
-    client = Client(mux.open(["a", "busy"], None, [seen]))
+    client = Client(mux.open_stream(["a", "busy"], None, [seen]))
     reset, hello, missed = client.wait(1, "message") and client.events()
     assert (reset.event, reset.data, reset.own_id) == ("ssemux.reset", '{"channels":["busy"],"reason":"history"}', None)
     assert (hello.event, hello.own_id) == ("ssemux.hello", seen)
@@ -177,7 +177,7 @@ def test_a_snapshot_is_repeated_until_it_was_whole(make):
     """The cursor comes with the last of its events, so a client that is cut off before has none to resume from."""
     mux = make()
     publish(mux, "a", 1)
-    events = Client(mux.open(["a"], None, [], lambda channels: [body("a", 1, "s"), body("a", 2, "s")])).events()
+    events = Client(mux.open_stream(["a"], None, [], lambda channels: [body("a", 1, "s"), body("a", 2, "s")])).events()
     assert [event.event for event in events] == ["ssemux.hello", "s", "s"]
     assert [event.own_id is None for event in events] == [True, True, False]
 
@@ -191,9 +191,9 @@ def test_a_snapshot_is_for_what_is_new_or_lost_to_the_client(make):
         return []
 
     seen = publish(mux, "a", 1)
-    mux.open(["a", "b"], None, [], snapshots)
-    mux.open(["a", "b"], None, [seen], snapshots)
-    mux.open(["a", "b"], None, ["not ours"], snapshots)
+    mux.open_stream(["a", "b"], None, [], snapshots)
+    mux.open_stream(["a", "b"], None, [seen], snapshots)
+    mux.open_stream(["a", "b"], None, ["not ours"], snapshots)
     assert asked == [["a", "b"], ["a", "b"]]
 
 
@@ -206,7 +206,7 @@ def test_a_channel_that_is_new_to_a_client_which_has_seen_others_begins_now_with
     def snapshots(names):
         return [body(name, "state", "s") for name in names]
 
-    client = Client(mux.open(["a", "b"], None, [seen], snapshots, new=["b"]))
+    client = Client(mux.open_stream(["a", "b"], None, [seen], snapshots, new=["b"]))
     assert [(event.event, event.data) for event in client.events()[1:]] == [("s", "state"), ("message", "2")]
     publish(mux, "b", "after")
     assert client.wait(2)[1].data == "after"
@@ -219,7 +219,7 @@ def test_nothing_falls_between_snapshot_and_live(make):
         yield body("a", "state", "s")
         publish(mux, "a", "meanwhile")
 
-    client = Client(mux.open(["a"], None, [], snapshots))
+    client = Client(mux.open_stream(["a"], None, [], snapshots))
     assert client.wait(1)[0].data == "meanwhile"
     assert [event.event for event in client.events()] == ["ssemux.hello", "s", "message"]
 
@@ -227,36 +227,36 @@ def test_nothing_falls_between_snapshot_and_live(make):
 def test_a_snapshot_that_raises_leaves_no_stream_behind(make):
     mux = make()
     with pytest.raises(ZeroDivisionError):
-        mux.open(["a"], None, [], lambda channels: [1 // 0])
+        mux.open_stream(["a"], None, [], lambda channels: [1 // 0])
     assert len(mux) == 0 and not mux._channels
 
 
 def test_a_new_life_of_the_history_resets_live_streams(make):
     mux = make()
-    client = Client(mux.open(["a"], None))
+    client = Client(mux.open_stream(["a"], None))
     client.events()
     mux._renewed(Cursor("newepoch", 7))
     reset = client.events("ssemux.reset")[0]
     assert (reset.data, reset.own_id) == ('{"channels":["a"],"reason":"epoch"}', "newepoch-7")
-    assert client.stream.after == 7
+    assert client.stream.last_sequence == 7
 
 
 def test_a_new_life_during_a_replay_ends_the_stream(make):
     mux = make()
-    stream = mux.open(["a"], None)
+    stream = mux.open_stream(["a"], None)
     mux._renewed(Cursor("newepoch", 7))
     assert stream.is_over
 
 
 def test_a_stream_that_fails_costs_the_others_nothing(make, caplog):
     mux = make()
-    broken, well = mux.open(["a"], None), Client(mux.open(["a"], None))
+    broken, well = mux.open_stream(["a"], None), Client(mux.open_stream(["a"], None))
 
     def fail():
         raise OSError("its wake-up failed")
 
-    broken.take(0.0), broken.take(0.0)
-    assert broken.park(fail)
+    broken.take_bytes(0.0), broken.take_bytes(0.0)
+    assert broken.park_transport(fail)
     for number in range(3):
         publish(mux, "a", number)
     assert [event.data for event in well.wait(3)] == ["0", "1", "2"]
@@ -265,35 +265,35 @@ def test_a_stream_that_fails_costs_the_others_nothing(make, caplog):
 
 def test_a_stream_that_opens_during_a_drain_ends_too(make):
     mux = make()
-    mux.drain("bye")
-    stream = mux.open(["a"], None)
+    mux.drain_streams("bye")
+    stream = mux.open_stream(["a"], None)
     Client(stream).events()
     assert stream.is_over
 
 
 def test_events_trimmed_before_delivery_reset_their_channel(make):
     mux = make()
-    one, other = Client(mux.open(["a"], None)), Client(mux.open(["b"], None))
+    one, other = Client(mux.open_stream(["a"], None)), Client(mux.open_stream(["b"], None))
     mux._gap(["a"], Cursor("x", 1))
     assert one.events("ssemux.reset") and not other.events("ssemux.reset")
 
 
 def test_an_outage_longer_than_a_heartbeat_is_told_and_so_is_its_end(make):
     mux = make(heartbeat=20.0)
-    client = Client(mux.open(["a"], None))
+    client = Client(mux.open_stream(["a"], None))
     mux._lost("gone")
     mux._found()
     assert [event.event for event in client.events()] == ["ssemux.hello"]
     mux._lost("gone")
-    mux._outage.beat(time.monotonic())
+    mux._outage.run_due_work(time.monotonic())
     mux._found()
     assert [event.event for event in client.events()[1:]] == ["ssemux.degraded", "ssemux.restored"]
 
 
 def test_a_drain_ends_every_stream_with_a_spread_retry(make):
     mux = make(retry=1000)
-    clients = [Client(mux.open(["a"], None)) for _ in range(40)]
-    mux.drain("bye")
+    clients = [Client(mux.open_stream(["a"], None)) for _ in range(40)]
+    mux.drain_streams("bye")
     for client in clients:
         client.events()
     retries = [client.parser.frames[-1].retry for client in clients]
@@ -304,10 +304,10 @@ def test_a_drain_ends_every_stream_with_a_spread_retry(make):
 def test_closed_streams_leave_nothing_behind(make):
     mux = make()
     closed = []
-    streams = [mux.open(["a", "b%d" % n], None, on_closed=closed.append) for n in range(5)]
+    streams = [mux.open_stream(["a", "b%d" % n], None, on_closed=closed.append) for n in range(5)]
     for stream in streams:
-        stream.gone("left")
-        stream.gone("left")
+        stream.mark_closed("left")
+        stream.mark_closed("left")
     assert closed == streams
     assert not mux._streams and not mux._channels and not mux._targets
 
@@ -316,10 +316,10 @@ def test_closed_streams_leave_nothing_behind(make):
 def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
     """Another worker told the client of it; a reset, and a hello of the old life, would be lies."""
     mux = make()
-    mux.open(("a",), None)
+    mux.open_stream(("a",), None)
     epoch, mux.broker._epoch = mux.broker._epoch, "newlife0"
     with pytest.raises(BrokerBehind, match="the history began anew, and this worker has yet to hear of it"):
-        mux.open(("a",), None, [seen.format(epoch=epoch)])
+        mux.open_stream(("a",), None, [seen.format(epoch=epoch)])
     assert len(mux) == 1
 
 
@@ -343,13 +343,13 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
             return super().start_delivery(listener._replace(deliver=deliver))
 
     mux = make(Choosy(History()))
-    first = mux.open(["a"], None)
+    first = mux.open_stream(["a"], None)
     seen = publish(mux, "a", 1)
     Client(first).wait(1)
     missed = publish(mux, "b", 2)
     until(lambda: mux.broker.passed == 2, 5, "it was not passed by")
     for _ in range(2):
-        hello, *events = Client(mux.open(["b"], None, [seen])).events()
+        hello, *events = Client(mux.open_stream(["b"], None, [seen])).events()
         assert [event.own_id for event in events] == [missed], hello
 
 
@@ -369,9 +369,9 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
             return Wanted(0, [])
 
     mux = make(Renewing(History()))
-    mux.open(["a"], None)
-    crossing = Client(mux.open(["b"], None))
-    later = Client(mux.open(["b"], None))
+    mux.open_stream(["a"], None)
+    crossing = Client(mux.open_stream(["b"], None))
+    later = Client(mux.open_stream(["b"], None))
     mux._deliver([Record(1, "b", body("b", 1))])
     for client in (crossing, later):
         assert [event.own_id for event in client.wait(1)] == ["bbbbbbbb-1"]
@@ -391,7 +391,7 @@ def ends(client):
 
 
 def wait_taken(mux, count):
-    until(lambda: mux.control.taken == count, 5, "the order did not come")
+    until(lambda: mux.revocations.taken == count, 5, "the order did not come")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def wait_taken(mux, count):
 def test_an_order_ends_the_streams_that_are_meant(make, named, ended):
     mux = make()
     streams = {"7 in a": (["a", "user:7"], "7"), "7 alone": (["b"], "7"), "8 in a": (["a"], "8"), "any": (["b"], None)}
-    clients = {name: Client(mux.open(*asked)) for name, asked in streams.items()}
+    clients = {name: Client(mux.open_stream(*asked)) for name, asked in streams.items()}
     for client in clients.values():
         client.events()
     order(mux, **named)
@@ -419,7 +419,7 @@ def test_an_order_ends_the_streams_that_are_meant(make, named, ended):
 
 def test_what_came_before_an_order_arrives_and_what_comes_after_does_not(make):
     mux = make()
-    client = Client(mux.open(["a"], "7"))
+    client = Client(mux.open_stream(["a"], "7"))
     client.events()
     publish(mux, "a", "before")
     client.wait(1)
@@ -431,10 +431,10 @@ def test_what_came_before_an_order_arrives_and_what_comes_after_does_not(make):
 
 def test_who_has_not_taken_what_waits_may_not_go_on_reading_it(make):
     mux = make()
-    client = Client(mux.open(["a"], "7"))
+    client = Client(mux.open_stream(["a"], "7"))
     client.events()
     publish(mux, "a", "secret")
-    until(lambda: client.stream.waiting[0] == 1, 5, "not delivered")
+    until(lambda: client.stream.queue_size[0] == 1, 5, "not delivered")
     order(mux, user="7")
     wait_taken(mux, 1)
     until(lambda: client.stream.is_over, 5, "it goes on")
@@ -444,34 +444,34 @@ def test_who_has_not_taken_what_waits_may_not_go_on_reading_it(make):
 def test_an_order_that_comes_while_a_stream_is_opened_is_for_it_too(make):
     """Its rules were asked before, and may have said yes: what they would say now is not known."""
     mux = make()
-    taken = mux.orders_taken()
+    taken = mux.count_revocations()
     order(mux, user="7")
     wait_taken(mux, taken + 1)
-    assert mux.open(["a"], "7", orders_taken=taken).is_over
-    assert not mux.open(["a"], "8", orders_taken=taken).is_over
-    assert not mux.open(["a"], "7", orders_taken=mux.orders_taken()).is_over
+    assert mux.open_stream(["a"], "7", revocations_seen=taken).is_over
+    assert not mux.open_stream(["a"], "8", revocations_seen=taken).is_over
+    assert not mux.open_stream(["a"], "7", revocations_seen=mux.count_revocations()).is_over
 
 
 def test_more_orders_than_are_remembered_end_a_stream_that_was_opened_meanwhile(make, monkeypatch):
     monkeypatch.setattr(revocation_handler, "RECENT", 20)
     mux = make()
-    taken = mux.orders_taken()
+    taken = mux.count_revocations()
     for number in range(21):
         order(mux, user="other %d" % number)
     wait_taken(mux, 21)
-    assert mux.open(["a"], "7", orders_taken=taken).is_over
-    assert not mux.open(["a"], "7", orders_taken=taken + 1).is_over
+    assert mux.open_stream(["a"], "7", revocations_seen=taken).is_over
+    assert not mux.open_stream(["a"], "7", revocations_seen=taken + 1).is_over
 
 
 def test_many_orders_for_the_same_users_end_no_stream_of_others_that_was_opened_meanwhile(make, monkeypatch):
     monkeypatch.setattr(revocation_handler, "RECENT", 20)
     mux = make()
-    taken = mux.orders_taken()
+    taken = mux.count_revocations()
     for number in range(100):
         order(mux, user="other %d" % (number % 20))
     wait_taken(mux, 100)
-    assert not mux.open(["a"], "7", orders_taken=taken).is_over
-    assert mux.open(["a"], "other 3", orders_taken=taken).is_over
+    assert not mux.open_stream(["a"], "7", revocations_seen=taken).is_over
+    assert mux.open_stream(["a"], "other 3", revocations_seen=taken).is_over
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before this worker listens", "live"])
@@ -482,7 +482,7 @@ def test_who_was_away_when_told_to_stay_away_hears_of_it(make, before):
         order(mux, user="7", stop=True)
         order(mux, channel="b", stop=True)
         order(mux, user="9")
-    mux.orders_taken()
+    mux.count_revocations()
     if not before:
         order(mux, user="7", stop=True)
         order(mux, channel="b", stop=True)
@@ -500,7 +500,7 @@ def test_those_told_to_stay_away_are_bounded_but_not_by_the_applications_history
     monkeypatch.setattr(revocation_handler, "STOPS", 3)
     mux = make(MemoryBroker(History(events=1)), history_events=1)
     seen = publish(mux, "a", "seen")
-    mux.orders_taken()
+    mux.count_revocations()
     for number in range(4):
         order(mux, user=str(number), stop=True)
         wait_taken(mux, number + 1)
@@ -524,7 +524,7 @@ MALFORMED = [
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
 def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event(make, caplog, body):
     mux = make()
-    clients = [Client(mux.open(["a"], user)) for user in ("7", None)]
+    clients = [Client(mux.open_stream(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
     mux.broker.history.append_event(CHANNEL, body)
@@ -532,7 +532,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
     for client in clients:
         assert ends(client) == ([], client.parser.last_event_id)
         assert client.stream.reason == "orders were lost"
-    back = Client(mux.open(["a"], "7", [clients[0].parser.last_event_id]))
+    back = Client(mux.open_stream(["a"], "7", [clients[0].parser.last_event_id]))
     assert [event.own_id for event in back.wait(1)] == [seen]
     publish(mux, "a", "live")
     assert back.wait(2)[-1].data == "live" and not back.stream.reason
@@ -545,7 +545,7 @@ def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(ma
     broker.history.append_event(CHANNEL, body)
     mux = make(broker)
     order(mux, user="8", stop=True)
-    assert not mux.open(["a"], "7").is_over and mux.control.taken == 1
+    assert not mux.open_stream(["a"], "7").is_over and mux.revocations.taken == 1
 
 
 # -- errors while something is delivered ----------------------------------------
@@ -554,7 +554,7 @@ def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(ma
 def test_an_event_that_cannot_be_delivered_is_a_gap_that_its_readers_hear_of(make, caplog):
     """And nobody misses anything else of its batch."""
     mux = make()
-    reads, others = Client(mux.open(["a"], "7")), Client(mux.open(["b"], "7"))
+    reads, others = Client(mux.open_stream(["a"], "7")), Client(mux.open_stream(["b"], "7"))
     broker = mux.broker
     with broker._changed:  # one batch
         publish(mux, "a", "before")
@@ -571,14 +571,14 @@ def test_an_event_that_cannot_be_delivered_is_a_gap_that_its_readers_hear_of(mak
 
 def test_where_a_slice_cannot_be_handed_over_its_streams_end_and_read_the_event_when_they_come_back(make):
     mux = make()
-    client = Client(mux.open(["a"], "7"))
+    client = Client(mux.open_stream(["a"], "7"))
     client.events()
     breaths = [OSError("no breath")]
     mux._fan_out._breathe = lambda: breaths and raises(breaths.pop())
     mux._fan_out._most = 0
     seen = publish(mux, "a", "lost at first")
     until(lambda: client.stream.is_over, 5, "it goes on without its event")
-    back = Client(mux.open(["a"], "7", [client.parser.last_event_id]))
+    back = Client(mux.open_stream(["a"], "7", [client.parser.last_event_id]))
     assert [event.own_id for event in back.wait(1)] == [seen]
 
 
@@ -586,12 +586,12 @@ def test_where_a_slice_cannot_be_handed_over_its_streams_end_and_read_the_event_
 def test_a_broken_stream_costs_no_other_its_event(make, many, monkeypatch):
     """Its wake-up raises, and so does its end."""
     mux = make()
-    broken = mux.open(["a"], "7")
-    clients = [Client(mux.open(["a"], "7")) for _ in range(many)]
+    broken = mux.open_stream(["a"], "7")
+    clients = [Client(mux.open_stream(["a"], "7")) for _ in range(many)]
     for client in [Client(broken)] + clients:
         client.events()
-    broken.park(lambda: raises(OSError("it cannot be woken")))
-    broken.peer = SimpleNamespace(sever=lambda: raises(OSError("it cannot be severed")))
+    broken.park_transport(lambda: raises(OSError("it cannot be woken")))
+    broken.connection = SimpleNamespace(sever=lambda: raises(OSError("it cannot be severed")))
     publish(mux, "a", "first")
     publish(mux, "a", "second")
     for client in clients:
@@ -601,7 +601,7 @@ def test_a_broken_stream_costs_no_other_its_event(make, many, monkeypatch):
 
 def test_where_a_gap_cannot_be_told_all_streams_end(make, monkeypatch):
     mux = make()
-    client = Client(mux.open(["a"], "7"))
+    client = Client(mux.open_stream(["a"], "7"))
     client.events()
     monkeypatch.setattr(mux._fan_out, "tell", lambda *_: raises(OSError("nothing can be told")))
     mux._survive(mux._gap, ["a"], Cursor(mux.epoch, 1))
@@ -622,7 +622,7 @@ def test_an_order_comes_after_what_was_published_before_it_however_many_read(mak
                 client.events()
 
     mux = Hub(make().broker, Timer(20.0), Options(), breathe)
-    clients += [Client(mux.open(["a"], "7")) for _ in range(3 * SLICE)]
+    clients += [Client(mux.open_stream(["a"], "7")) for _ in range(3 * SLICE)]
     publish(mux, "a", "before")
     order(mux, user="7", stop=True)
     until(lambda: all(client.stream.reason for client in clients), 5, "the order did not come")
@@ -632,7 +632,7 @@ def test_an_order_comes_after_what_was_published_before_it_however_many_read(mak
 def test_an_order_that_a_new_life_of_the_history_begins_with_is_carried_out(make, tmp_path):
     url = "sqlite:///%s" % (tmp_path / "ssemux.sqlite3")
     mux = make(open_broker(url, History()))
-    ended, stays = Client(mux.open(["a"], "7")), Client(mux.open(["a"], "8"))
+    ended, stays = Client(mux.open_stream(["a"], "7")), Client(mux.open_stream(["a"], "8"))
     assert ended.events() and stays.events()
     for file in tmp_path.iterdir():
         file.unlink()
@@ -646,7 +646,7 @@ def test_an_order_that_a_new_life_of_the_history_begins_with_is_carried_out(make
 def test_orders_that_were_lost_end_all(make):
     """They were trimmed before this worker saw them: nobody knows whom they named."""
     mux = make()
-    clients = [Client(mux.open(["a"], user)) for user in ("7", None)]
+    clients = [Client(mux.open_stream(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
     mux._gap([CHANNEL], Cursor(mux.epoch, 1))
@@ -655,20 +655,20 @@ def test_orders_that_were_lost_end_all(make):
 
 def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
     mux = make()
-    elders = OldestEviction(mux.broker, mux.control.end)
-    mux.control.replace = elders.replace
-    clients = [Client(mux.open(["a"], user, on_closed=elders.left)) for user in ("7", "8", "7", "7")]
+    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = elders.replace
+    clients = [Client(mux.open_stream(["a"], user, on_closed=elders.remove_stream)) for user in ("7", "8", "7", "7")]
     for client in clients:
         client.events()
         mux.broker.leases.take_user_slot("user:" + client.stream.user_id, 9)
-        elders.joined(client.stream)
+        elders.add_stream(client.stream)
     seen = publish(mux, "a", "seen")
     for count, oldest in ((1, 0), (2, 2)):
         elders.make_room("7")
         wait_taken(mux, count)
         until(lambda oldest=oldest: clients[oldest].stream.reason, 5, "it goes on")
         assert ends(clients[oldest]) == (["message", "ssemux.replaced"], "stop")
-    clients[3].stream.gone("its client left")
+    clients[3].stream.mark_closed("its client left")
     elders.make_room("7")
     wait_taken(mux, 3)
     assert not clients[1].stream.reason
@@ -677,10 +677,10 @@ def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
 
 def test_an_order_to_make_room_is_for_one_process(make):
     mux = make()
-    elders = OldestEviction(mux.broker, mux.control.end)
-    mux.control.replace = elders.replace
-    stream = mux.open(["a"], "7")
-    elders.joined(stream)
+    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = elders.replace
+    stream = mux.open_stream(["a"], "7")
+    elders.add_stream(stream)
     order(mux, user="7", stop=True, holder="elsewhere/1/abcdefgh")
     wait_taken(mux, 1)
     assert not stream.reason
@@ -701,8 +701,8 @@ def returning(make, events, size=1000, **options):
 def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
     """Pages are read as the client takes them; one that finds nothing left of what it wants says so."""
     mux, seen = returning(make, 300)
-    client = Client(mux.open(["a"], None, [seen]))
-    first = client.stream.take(0.0)
+    client = Client(mux.open_stream(["a"], None, [seen]))
+    first = client.stream.take_bytes(0.0)
     assert 0 < first.count(b"\nid: ") < 300
     mux.replay.begin_anew(mux.epoch)  # what is shared was forgotten meanwhile
     mux.broker._history = History(events=1)
@@ -716,10 +716,10 @@ def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
 def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_its_page(make):
     mux, seen = returning(make, 1000, heartbeat=0.1, client_timeout=1.0, replay_bytes=1024 * 1024)
     holder = mux.replay.allowance.ask(10**6, lambda: None)
-    client = Client(mux.open(["a"], None, [seen]))
-    opening = client.stream.take(0.0)
+    client = Client(mux.open_stream(["a"], None, [seen]))
+    opening = client.stream.take_bytes(0.0)
     assert b"ssemux.hello" in opening and b"id: %s\n" % seen.encode() in opening and opening.count(b"\nid: ") == 1
-    assert client.stream.take(0.0) == b": heartbeat\n\n" == client.stream.take(0.0)
+    assert client.stream.take_bytes(0.0) == b": heartbeat\n\n" == client.stream.take_bytes(0.0)
     holder.give_back()
     assert len(client.events("message")) == 1000
     assert mux.replay.allowance.held == 0
@@ -728,23 +728,23 @@ def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_i
 @pytest.mark.parametrize("drawn", [0, 1, 2])
 def test_a_stream_that_ends_gives_back_what_it_held(make, drawn):
     mux, seen = returning(make, 1000)
-    stream = mux.open(["a"], None, [seen])
+    stream = mux.open_stream(["a"], None, [seen])
     for _ in range(drawn):
-        stream.take(0.0)
+        stream.take_bytes(0.0)
     assert mux.replay.allowance.held > 0
-    stream.gone("left")
+    stream.mark_closed("left")
     assert mux.replay.allowance.held == 0
 
 
 def test_an_opening_that_fails_gives_back_what_it_held(make):
     mux, seen = returning(make, 10)
     with pytest.raises(ZeroDivisionError):
-        mux.open(["a", "b"], None, [seen], lambda names: [1 // 0], new=["b"])
+        mux.open_stream(["a", "b"], None, [seen], lambda names: [1 // 0], new=["b"])
     assert mux.replay.allowance.held == 0
 
 
 def test_a_page_is_small_and_counted_twice(make):
     mux, seen = returning(make, 1000)
-    stream = mux.open(["a"], None, [seen])
-    page = stream.take(0.0)
+    stream = mux.open_stream(["a"], None, [seen])
+    page = stream.take_bytes(0.0)
     assert len(page) < 70_000 and mux.replay.allowance.held <= 2 * len(page)

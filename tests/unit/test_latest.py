@@ -112,8 +112,8 @@ def test_a_stretch_of_the_past_drops_what_is_superseded():
 
 def slow(events=5, size=10**6):
     stream = Stream(("a",), None, Limits(events, size, 20.0, b": heartbeat\n\n"), 0.0)
-    stream.begin(iter(()))
-    stream.take(0.0)
+    stream.set_opening(iter(()))
+    stream.take_bytes(0.0)
     return stream
 
 
@@ -125,10 +125,10 @@ def test_one_that_waits_gives_its_place_to_the_next_which_keeps_its_order():
     stream = slow()
     for frame in (b"one;", bar(1), b"two;", bar(1, "q"), bar(2), b"three;"):
         stream.offer(frame)
-    assert stream.waiting == (5, len(b"one;two;q1;p2;three;"))
-    assert stream.take(0.0) == b"one;two;q1;p2;three;"
+    assert stream.queue_size == (5, len(b"one;two;q1;p2;three;"))
+    assert stream.take_bytes(0.0) == b"one;two;q1;p2;three;"
     stream.offer(bar(3))
-    assert stream.take(0.0) == b"p3;" and stream.waiting == (0, 0)
+    assert stream.take_bytes(0.0) == b"p3;" and stream.queue_size == (0, 0)
 
 
 def test_a_bar_never_closes_a_stream():
@@ -137,7 +137,7 @@ def test_a_bar_never_closes_a_stream():
     for number in range(10000):
         stream.offer(bar(number))
         stream.offer(bar(number, "q"))
-    assert stream.state is LIVE and stream.take(0.0) == b"one;p9999;q9999;"
+    assert stream.state is LIVE and stream.take_bytes(0.0) == b"one;p9999;q9999;"
 
 
 def test_what_is_not_of_the_kind_still_closes_it():
@@ -157,7 +157,7 @@ class Client:
         self.parser = Parser()
 
     def take(self):
-        data = self.stream.take(time.monotonic())
+        data = self.stream.take_bytes(time.monotonic())
         self.parser.feed(data)
         return bool(data)
 
@@ -214,43 +214,43 @@ def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(
         say(broker, number, event="q")
         say(broker, "ordinary", latest=False)
     cursor = str(broker.history.get_newest_cursor())
-    client = Client(mux.open(["a", "b"], None))
+    client = Client(mux.open_stream(["a", "b"], None))
     assert client.events() == [("p", "2"), ("q", "2")]
     assert client.ids() == [None, None, cursor]  # the hello, too: who is cut off in between gets them again
     say(broker, 3)
     client.wait([("p", "2"), ("q", "2"), ("p", "3")])
-    assert Client(mux.open(["a"], None)).events() == [("q", "2"), ("p", "3")]
-    assert Client(mux.open(["a"], None, ["nonsense"])).events() == [("q", "2"), ("p", "3")]
-    Client(mux.open(["a"], None, [cursor]))
+    assert Client(mux.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
+    assert Client(mux.open_stream(["a"], None, ["nonsense"])).events() == [("q", "2"), ("p", "3")]
+    Client(mux.open_stream(["a"], None, [cursor]))
     assert list(map(list, broker.asked)) == [["a", "b"], ["a"], ["a"]]
 
 
 def test_they_follow_the_snapshot(mux, broker):
     say(broker, 1)
-    stream = mux.open(["a"], None, (), lambda channels: [body(name, "s", "state") for name in channels])
+    stream = mux.open_stream(["a"], None, (), lambda channels: [body(name, "s", "state") for name in channels])
     assert Client(stream).events() == [("state", "s"), ("p", "1")]
 
 
 def test_a_client_that_comes_back_gets_only_what_it_missed(mux, broker):
     seen = say(broker, 1)
-    assert Client(mux.open(["a"], None, [seen])).events() == []
+    assert Client(mux.open_stream(["a"], None, [seen])).events() == []
     say(broker, 2)
     say(broker, 3)
     settled(mux)
-    client = Client(mux.open(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, [seen]))
     assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.history.get_newest_cursor())
 
 
 def test_a_channel_that_is_new_to_a_client_begins_with_them(mux, broker):
     say(broker, 1, "b")
     seen = say(broker, 1)
-    assert Client(mux.open(["a", "b"], None, [seen], new=["b"])).events() == [("p", "1")]
+    assert Client(mux.open_stream(["a", "b"], None, [seen], new=["b"])).events() == [("p", "1")]
 
 
 def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_with_the_newest(mux, broker):
     """It came from a worker that had heard more; what lies between is not delivered to it here."""
     say(broker, 1, "b")
-    Client(mux.open(["a", "b"], None))
+    Client(mux.open_stream(["a", "b"], None))
     newest = say(broker, 2, "b")
     seen = say(broker, 1)
     settled(mux)
@@ -258,7 +258,7 @@ def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_
         mux._position = 1
         mux._latest.forget_all()
         mux._latest.note(Record(1, "b", body("b", 1, "p"), "p"))
-    assert Client(mux.open(["a", "b"], None, [seen], new=["b"])).events() == [("p", "2")], newest
+    assert Client(mux.open_stream(["a", "b"], None, [seen], new=["b"])).events() == [("p", "2")], newest
 
 
 def test_a_channel_whose_past_is_lost_begins_with_them(broker):
@@ -268,36 +268,36 @@ def test_a_channel_whose_past_is_lost_begins_with_them(broker):
     for number in range(20):
         say(broker, number, latest=False)
     say(broker, 7, event="bar")
-    client = Client(mux.open(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, [seen]))
     assert client.events() == [("bar", "7")]
     assert [event.event for event in client.parser.events] == ["ssemux.reset", "ssemux.hello", "bar"]
 
 
 def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
-    Client(mux.open(["b"], None))
-    first = mux.open(["a"], None)
+    Client(mux.open_stream(["b"], None))
+    first = mux.open_stream(["a"], None)
     say(broker, 1)
     settled(mux)
-    first.gone("left")
+    first.mark_closed("left")
     assert mux._latest.of(["a"]) == []
     say(broker, 2)
     settled(mux)
-    assert Client(mux.open(["a"], None)).events() == [("p", "2")]
+    assert Client(mux.open_stream(["a"], None)).events() == [("p", "2")]
     assert broker.asked == [["b"], ["a"], ["a"]]
 
 
 def test_a_new_life_has_its_own(mux, broker):
     say(broker, 1)
-    mux.open(["a"], None)
+    mux.open_stream(["a"], None)
     settled(mux)
     other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
     with broker._changed:
         broker._epoch, broker._events._latest["a"]["p"] = "bbbbbbbb", other
     mux._renewed(broker.history.get_newest_cursor())
-    assert Client(mux.open(["a"], None)).events() == [("p", "other")]
+    assert Client(mux.open_stream(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")
     settled(mux)
-    assert Client(mux.open(["a"], None)).events() == [("p", "other"), ("q", "2")]
+    assert Client(mux.open_stream(["a"], None)).events() == [("p", "other"), ("q", "2")]
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -337,7 +337,7 @@ class Roamer:
         self._connect()
 
     def _connect(self):
-        self._client = Client(self._chance.choice(self._muxes).open(["a", "b"], None, self._last))
+        self._client = Client(self._chance.choice(self._muxes).open_stream(["a", "b"], None, self._last))
         self._count = 0
         self._read()  # the opening: from now on it has a cursor
 
@@ -352,14 +352,14 @@ class Roamer:
 
     def act(self):
         if self._client.stream.is_over or self._chance.random() < 0.05:
-            self._client.stream.gone("it went")
+            self._client.stream.mark_closed("it went")
             self._connect()
         elif self._chance.random() < 0.2:
             self._read()
 
     def has_both_ends(self):
         if self._client.stream.is_over:
-            self._client.stream.gone("it was too slow")
+            self._client.stream.mark_closed("it was too slow")
             self._connect()
         self._read()
         return sum(event[2] == "end" for event in self.seen) == 2
@@ -392,12 +392,12 @@ def test_in_threads_no_frame_is_lost_or_torn_while_others_are_superseded():
         writing = threading.Thread(target=write_mixed, args=(stream,))
         writing.start()
         while writing.is_alive() or stream.queue:
-            took.append(stream.take(0.0))
+            took.append(stream.take_bytes(0.0))
         frames = b"".join(took).split(b";")[:-1]
         assert [frame for frame in frames if frame.isdigit()] == [b"%d" % n for n in range(20000)]
         bars = [int(frame[1:]) for frame in frames if not frame.isdigit()]
         assert bars == sorted(set(bars)) and bars[-1] == 19999
-        assert stream.waiting == (0, 0)
+        assert stream.queue_size == (0, 0)
     finally:
         sys.setswitchinterval(interval)
 

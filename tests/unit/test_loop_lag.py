@@ -174,7 +174,7 @@ class Look:
     def __init__(self, work):
         self.work, self.done = work, threading.Event()
 
-    def beat(self, now):
+    def run_due_work(self, now):
         self.work()
         self.done.set()
 
@@ -235,11 +235,11 @@ def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
         hang()
         time.sleep(0.4)
         assert not late() and process.running().timer.pulse.late == 0, lines  # nobody has a stream yet
-        stream = process.running().hub.open(["*"], None)
+        stream = process.running().hub.open_stream(["*"], None)
         time.sleep(0.4)
         child = os.fork()
         if not child:
-            process.running().hub.open(["*"], None)
+            process.running().hub.open_stream(["*"], None)
             time.sleep(0.4)
             assert threads() == 2, threads()
         hang()

@@ -58,23 +58,23 @@ def wait(broker, expected, channel="a"):
 def test_streams_are_counted_by_channel_and_user(broker, attendance):
     ann, other = stream("ann", "a", "b", "c"), stream("ann", "a")
     for one in (ann, other, stream(None, "a"), stream(None, "a")):
-        attendance.came(one)
+        attendance.add_stream(one)
     wait(broker, {"ann": 2, "": 2})
     wait(broker, {"ann": 1}, "b")
-    attendance.left(ann)
+    attendance.remove_stream(ann)
     wait(broker, {"ann": 1, "": 2})
     assert (broker.presence.get_presence("b"), broker.presence.get_presence("c")) == ({}, {})
 
 
 def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
-    attendance.came(stream("ann", "c", "*"))
+    attendance.add_stream(stream("ann", "c", "*"))
     assert broker.told == [] and not attendance._loop.is_running
 
 
 def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
     monkeypatch.setattr(module, "TOGETHER", 100)
     for number in range(250):
-        attendance.came(stream(str(number), "a"))
+        attendance.add_stream(stream(str(number), "a"))
     wait(broker, {str(number): 1 for number in range(250)})
     assert len(broker.told) <= 6 and [anew for _, anew in broker.told] == [True] + [False] * (len(broker.told) - 1)
 
@@ -82,29 +82,29 @@ def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
 def test_nobody_is_there_when_all_have_left_and_the_thread_ends(broker, attendance):
     streams = [stream(None, "a") for _ in range(3)]
     for one in streams:
-        attendance.came(one)
+        attendance.add_stream(one)
     wait(broker, {"": 3})
     for one in streams:
-        attendance.left(one)
+        attendance.remove_stream(one)
     wait(broker, {})
     until(lambda: not attendance._loop.is_running, 5, "a thread waits for nobody")
-    attendance.came(streams[0])
+    attendance.add_stream(streams[0])
     wait(broker, {"": 1})
 
 
 def test_one_that_left_before_it_came_is_not_there(broker, attendance):
     gone = stream("ann", "a")
-    attendance.left(gone)
-    attendance.came(gone)
-    attendance.came(stream("bob", "a"))
+    attendance.remove_stream(gone)
+    attendance.add_stream(gone)
+    attendance.add_stream(stream("bob", "a"))
     wait(broker, {"bob": 1})
 
 
 def test_after_an_outage_all_is_told_anew(broker, attendance):
-    attendance.came(stream("ann", "a"))
+    attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     broker.is_away = True
-    attendance.came(stream("bob", "a"))
+    attendance.add_stream(stream("bob", "a"))
     until(lambda: len(broker.told) > 3, 5, "it is not tried again")
     broker.is_away = False
     wait(broker, {"ann": 1, "bob": 1})
@@ -114,7 +114,7 @@ def test_after_an_outage_all_is_told_anew(broker, attendance):
 def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 0.0)
     attendance = PresenceTracker(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
-    attendance.came(stream("ann", "a"))
+    attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._changed:
         broker._present.clear()
@@ -127,7 +127,7 @@ def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
 
 def test_an_error_of_another_kind_does_not_end_it(broker, attendance, caplog):
     inner, broker.presence.announce_presence = broker.presence.announce_presence, lambda *_: 1 / 0
-    attendance.came(stream("ann", "a"))
+    attendance.add_stream(stream("ann", "a"))
     until(lambda: "ZeroDivisionError" in caplog.text, 5, "nothing is logged")
     broker.presence.announce_presence = inner
     wait(broker, {"ann": 1})

@@ -72,13 +72,13 @@ class World:
         return opened(self.app, url, headers={"X-Key": "key"})
 
     def stream(self):
-        (stream,) = self.process.running().hub.streams()
+        (stream,) = self.process.running().hub.list_streams()
         return stream
 
     def later(self, seconds):
         """A look of the heart, that much later; returned from when all that it began is done."""
         recheck = self.process.recheck
-        recheck.beat(self.process.running().timer.clock() + seconds)
+        recheck.run_due_work(self.process.running().timer.clock() + seconds)
         until(lambda: not recheck._is_asking, 5, "it still asks")
 
 
@@ -303,7 +303,9 @@ def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
         until(lambda: all(("ann", name) in hanging.asked for name in good), 2 + 1.5, lambda: str(hanging.asked))
         others = time.monotonic() - began
         mux = hanging.process.running().hub
-        until(lambda: sum(stream.reason is None for stream in mux.streams()) == len(good), 6, "those that hang go on")
+        until(
+            lambda: sum(stream.reason is None for stream in mux.list_streams()) == len(good), 6, "those that hang go on"
+        )
         print("all others after %.1f s, the last end after %.1f s" % (others, time.monotonic() - began))
         assert sum(thread.name == "ssemux-recheck" for thread in threading.enumerate()) <= PLACES + 2
 

@@ -23,8 +23,8 @@ from flask_ssemux.transports import socket_writer as module
 def stream_on(lane, events=1000, size=10**6):
     ours, theirs = socket.socketpair()
     stream = Stream(("*",), None, Limits(events, size, 20.0, b": heartbeat\\n\\n"), time.monotonic())
-    stream.begin(iter(()))
-    stream.take(0.0)
+    stream.set_opening(iter(()))
+    stream.take_bytes(0.0)
     file = os.dup(ours.fileno())
     ours.close()
     assert lane.adopt(stream, file) and stream.file == file
@@ -107,7 +107,7 @@ def test_what_a_client_does_not_take_waits_and_goes_out_together():
         frames = [b"%06d" % n * 1000 for n in range(150)]
         for frame in frames:
             stream.offer(frame)
-        frames_left, bytes_left = stream.waiting
+        frames_left, bytes_left = stream.queue_size
         assert 0 < frames_left < 150 and 0 < bytes_left < 900000
         writes = []
         inner = os.writev
@@ -118,7 +118,7 @@ def test_what_a_client_does_not_take_waits_and_goes_out_together():
             seen += theirs.recv(1 << 20)
         assert seen == b"".join(frames)
         turn()
-        assert stream.queue is None and stream.waiting == (0, 0)
+        assert stream.queue is None and stream.queue_size == (0, 0)
         assert len(writes) < frames_left / 2, writes  # many in one
         stream.offer(b"as before")
         assert theirs.recv(100) == b"as before"
@@ -136,7 +136,7 @@ def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_ki
                 stream.offer(LatestFrame.of(b"p%05d" % number * 1000, ("a", "p")))
                 if number % 500 == 0:
                     stream.offer(b"o%05d" % number * 1000)
-            assert stream.state is LIVE and stream.waiting[0] <= 6, stream.reason
+            assert stream.state is LIVE and stream.queue_size[0] <= 6, stream.reason
             stream.close("done")
             seen = all_of(theirs)
             if lane.chunked:
@@ -181,7 +181,7 @@ def test_a_client_that_is_too_slow_is_cut_and_its_queue_freed():
         for _ in range(1000):
             stream.offer(b"x" * 6000)
         assert stream.state is CLOSING and "reads too slowly" in stream.reason
-        assert (len(chunked), stream.waiting) == (0, (0, 0))
+        assert (len(chunked), stream.queue_size) == (0, (0, 0))
         assert not all_of(theirs).endswith(b"0\\r\\n\\r\\n")
         turn()
         assert stream.state is CLOSED

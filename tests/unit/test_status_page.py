@@ -185,14 +185,14 @@ def test_the_stream_begins_with_the_status(client):
 def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatch):
     """Nor does the thread that tells go on for it."""
     process = client.application.extensions["ssemux"].worker
-    feed, opened = StatusFeed(process), process.running().hub.open
+    feed, opened = StatusFeed(process), process.running().hub.open_stream
 
     def open_and_leave(*given, **named):
         stream = opened(*given, **named)
-        stream.gone("its client left")
+        stream.mark_closed("its client left")
         return stream
 
-    monkeypatch.setattr(process.running().hub, "open", open_and_leave)
+    monkeypatch.setattr(process.running().hub, "open_stream", open_and_leave)
     assert feed.open_stream(None).state is CLOSED
     assert not feed._streams and not feed._loop.is_running
 

@@ -71,7 +71,7 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
         process.broker.history.append_event(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
-    process.running().hub.orders_taken()
+    process.running().hub.count_revocations()
     assert process.running().hub.is_held_off("ann", [], []) is held
     for cursor in ("garbage", "other-1", ""):
         assert process.running().hub.is_held_off("ann", [], [cursor]) is held
@@ -83,9 +83,9 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
 
 def test_a_history_that_begins_anew_forgets_nobody(make_app):
     process = make_app().extensions["ssemux"].worker
-    process.running().hub.orders_taken()
-    process.running().hub.control.holds.add(("ann", None), time.monotonic())
-    process.running().hub.control.begin_anew()
+    process.running().hub.count_revocations()
+    process.running().hub.revocations.stay_away.add(("ann", None), time.monotonic())
+    process.running().hub.revocations.forget_stops()
     assert process.running().hub.is_held_off("ann", [], [])
 
 

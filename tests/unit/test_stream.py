@@ -52,25 +52,25 @@ class Peer:
 
 def new(events=10, size=1000, heartbeat=20.0, now=0.0):
     stream = Stream(("*",), "ann", Limits(events, size, heartbeat, BEAT), now)
-    stream.peer, stream.on_closed = Peer(), Calls()
+    stream.connection, stream.on_closed = Peer(), Calls()
     return stream
 
 
 def live(**limits):
     stream = new(**limits)
-    stream.begin(iter(()))
-    stream.take(0.0)
+    stream.set_opening(iter(()))
+    stream.take_bytes(0.0)
     return stream
 
 
 def parked(**limits):
     stream, wake = live(**limits), Calls()
-    assert stream.park(wake)
+    assert stream.park_transport(wake)
     return stream, wake
 
 
 def drained(stream, now=0.0):
-    return b"".join(iter(lambda: stream.take(now), b""))
+    return b"".join(iter(lambda: stream.take_bytes(now), b""))
 
 
 # -- the table of moves ------------------------------------------------------
@@ -104,9 +104,14 @@ def test_the_table_has_every_state():
 
 def test_a_whole_life():
     stream = new()
-    stream.begin(iter([b"a"]))
+    stream.set_opening(iter([b"a"]))
     states = [stream.state]
-    for move in (stream.take, stream.take, lambda now: stream.close("done"), lambda now: stream.gone("left")):
+    for move in (
+        stream.take_bytes,
+        stream.take_bytes,
+        lambda now: stream.close("done"),
+        lambda now: stream.mark_closed("left"),
+    ):
         move(0.0)
         states.append(stream.state)
     assert states == STATES
@@ -125,20 +130,25 @@ def test_a_stream_may_end_at_any_time(state, end):
 
 
 def test_nothing_to_take():
-    assert live().take(0.0) == b""
+    assert live().take_bytes(0.0) == b""
 
 
 def test_frames_go_out_in_order_and_once():
     stream = live()
     for frame in (b"a", b"b", b"c"):
         stream.offer(frame)
-    assert (stream.waiting, stream.take(0.0), stream.take(0.0), stream.waiting) == ((3, 3), b"abc", b"", (0, 0))
+    assert (stream.queue_size, stream.take_bytes(0.0), stream.take_bytes(0.0), stream.queue_size) == (
+        (3, 3),
+        b"abc",
+        b"",
+        (0, 0),
+    )
 
 
 def test_a_single_frame_is_not_copied():
     stream, frame = live(), b"x" * 100
     stream.offer(frame)
-    assert stream.take(0.0) is frame
+    assert stream.take_bytes(0.0) is frame
 
 
 def test_joined_up_to_about_a_write():
@@ -146,13 +156,13 @@ def test_joined_up_to_about_a_write():
     part = JOIN_BYTES // 2 + 1
     for _ in range(5):
         stream.offer(b"x" * part)
-    assert [len(stream.take(0.0)) for _ in range(4)] == [2 * part, 2 * part, part, 0]
+    assert [len(stream.take_bytes(0.0)) for _ in range(4)] == [2 * part, 2 * part, part, 0]
 
 
 def test_parking_is_refused_while_something_waits():
     stream, wake = live(), Calls()
     stream.offer(b"a")
-    assert not stream.park(wake)
+    assert not stream.park_transport(wake)
     stream.offer(b"b")
     assert wake == []
 
@@ -160,7 +170,7 @@ def test_parking_is_refused_while_something_waits():
 def test_parking_is_refused_after_the_end():
     stream, wake = live(), Calls()
     stream.close("done")
-    assert not stream.park(wake)
+    assert not stream.park_transport(wake)
     assert wake == []
 
 
@@ -173,19 +183,19 @@ def test_an_offer_wakes_once():
 
 def test_whoever_is_woken_finds_the_frame():
     stream, found = live(), []
-    stream.park(lambda: found.append(stream.take(0.0)))
+    stream.park_transport(lambda: found.append(stream.take_bytes(0.0)))
     stream.offer(b"a")
     assert found == [b"a"]
 
 
 def test_a_frame_that_is_filtered_does_not_wake():
     stream, wake = parked()
-    stream.after = 5
+    stream.last_sequence = 5
     stream.offer(b"a", 5)
     assert wake == []
 
 
-@pytest.mark.parametrize("end", ["close", "abort", "gone"])
+@pytest.mark.parametrize("end", ["close", "abort", "mark_closed"])
 def test_every_end_wakes_once(end):
     stream, wake = parked()
     getattr(stream, end)("why")
@@ -196,7 +206,7 @@ def test_every_end_wakes_once(end):
 def test_closing_with_a_last_frame_wakes_once():
     stream, wake = parked()
     stream.close("why", b"last")
-    assert (wake, stream.is_over, stream.take(0.0), stream.is_over) == ([()], False, b"last", True)
+    assert (wake, stream.is_over, stream.take_bytes(0.0), stream.is_over) == ([()], False, b"last", True)
 
 
 # -- after -------------------------------------------------------------------
@@ -205,9 +215,9 @@ def test_closing_with_a_last_frame_wakes_once():
 @pytest.mark.parametrize("sequence, taken", [(1, b""), (5, b""), (6, b"x"), (None, b"x")])
 def test_what_is_history_to_a_stream_is_not_live(sequence, taken):
     stream = live()
-    stream.after = 5
+    stream.last_sequence = 5
     stream.offer(b"x", sequence)
-    assert stream.take(0.0) == taken
+    assert stream.take_bytes(0.0) == taken
 
 
 # -- prologue ----------------------------------------------------------------
@@ -215,30 +225,30 @@ def test_what_is_history_to_a_stream_is_not_live(sequence, taken):
 
 def test_the_prologue_goes_before_what_is_live():
     stream = new()
-    stream.begin(iter([b"1", b"2"]))
+    stream.set_opening(iter([b"1", b"2"]))
     stream.offer(b"live")
-    assert [stream.take(0.0) for _ in range(4)] == [b"1", b"2", b"live", b""]
+    assert [stream.take_bytes(0.0) for _ in range(4)] == [b"1", b"2", b"live", b""]
 
 
 def test_pages_are_drawn_one_at_a_time():
     stream, drawn = new(), []
-    stream.begin(drawn.append(page) or b"%d" % page for page in range(3))
-    stream.take(0.0)
+    stream.set_opening(drawn.append(page) or b"%d" % page for page in range(3))
+    stream.take_bytes(0.0)
     assert drawn == [0]
 
 
 def test_empty_pages_are_no_end():
     stream = new()
-    stream.begin(iter([b"", b"1", b"", b"2"]))
-    assert [stream.take(0.0) for _ in range(3)] == [b"1", b"2", b""]
+    stream.set_opening(iter([b"", b"1", b"", b"2"]))
+    assert [stream.take_bytes(0.0) for _ in range(3)] == [b"1", b"2", b""]
 
 
 def test_live_after_the_last_page():
     stream = new()
-    stream.begin(iter([b"1"]))
-    stream.take(0.0)
+    stream.set_opening(iter([b"1"]))
+    stream.take_bytes(0.0)
     assert (stream.state, stream.has_replay_left()) == (REPLAYING, True)
-    stream.take(0.0)
+    stream.take_bytes(0.0)
     assert (stream.state, stream.has_replay_left()) == (LIVE, False)
 
 
@@ -249,14 +259,14 @@ def test_a_page_may_end_the_stream():
         yield b"1"
         stream.abort("the broker is away")
 
-    stream.begin(pages())
+    stream.set_opening(pages())
     assert drained(stream) == b"1"
     assert (stream.state, stream.is_over, stream.reason) == (CLOSING, True, "the broker is away")
 
 
 def test_a_clean_end_during_the_replay_still_replays():
     stream = new()
-    stream.begin(iter([b"1", b"2"]))
+    stream.set_opening(iter([b"1", b"2"]))
     stream.offer(b"live")
     stream.close("drain", b"last")
     assert not stream.is_over
@@ -271,7 +281,7 @@ def test_a_queue_may_be_full():
     stream = live(events=3, size=6)
     for _ in range(3):
         stream.offer(b"ab")
-    assert (stream.state, stream.waiting) == (LIVE, (3, 6))
+    assert (stream.state, stream.queue_size) == (LIVE, (3, 6))
 
 
 @pytest.mark.parametrize(
@@ -286,8 +296,8 @@ def test_one_frame_more_ends_the_stream(events, size, frame, reason):
     stream = live(events=events, size=size)
     while stream.state is LIVE:
         stream.offer(frame)
-    assert (stream.reason, stream.is_over, stream.peer.sever) == (reason, True, [()])
-    assert stream.take(0.0) == b""
+    assert (stream.reason, stream.is_over, stream.connection.sever) == (reason, True, [()])
+    assert stream.take_bytes(0.0) == b""
 
 
 def test_an_overflow_wakes():
@@ -301,16 +311,16 @@ def test_what_was_taken_makes_room():
     for _ in range(100):
         stream.offer(b"ab")
         stream.offer(b"cd")
-        assert stream.take(0.0) == b"abcd"
+        assert stream.take_bytes(0.0) == b"abcd"
     assert stream.state is LIVE
 
 
-@pytest.mark.parametrize("end", ["abort", "gone"])
+@pytest.mark.parametrize("end", ["abort", "mark_closed"])
 def test_nothing_waits_in_a_stream_that_was_dropped(end):
     stream = live()
     stream.offer(b"abc")
     getattr(stream, end)("why")
-    assert stream.waiting == (0, 0)
+    assert stream.queue_size == (0, 0)
 
 
 # -- close, abort, gone ------------------------------------------------------
@@ -321,7 +331,7 @@ def test_a_clean_end_sends_what_waits_and_then_the_last():
     stream.offer(b"a")
     stream.close("drain", b"last")
     stream.offer(b"too late")
-    assert (drained(stream), stream.is_over, stream.peer.sever) == (b"alast", True, [])
+    assert (drained(stream), stream.is_over, stream.connection.sever) == (b"alast", True, [])
 
 
 def test_the_first_clean_end_counts():
@@ -336,12 +346,12 @@ def test_an_abort_drops_what_waits():
     stream.offer(b"a")
     stream.abort("cut")
     stream.offer(b"b")
-    assert (drained(stream), stream.is_over, stream.peer.sever) == (b"", True, [()])
+    assert (drained(stream), stream.is_over, stream.connection.sever) == (b"", True, [()])
 
 
 def test_an_abort_drops_the_replay():
     stream = new()
-    stream.begin(iter([b"1", b"2"]))
+    stream.set_opening(iter([b"1", b"2"]))
     stream.abort("cut")
     assert (drained(stream), stream.is_over) == (b"", True)
 
@@ -350,13 +360,13 @@ def test_an_abort_cuts_a_clean_end_short():
     stream = live()
     stream.close("drain", b"last")
     stream.abort("cut")
-    assert (drained(stream), stream.is_over, stream.reason, stream.peer.sever) == (b"", True, "drain", [()])
+    assert (drained(stream), stream.is_over, stream.reason, stream.connection.sever) == (b"", True, "drain", [()])
 
 
-@pytest.mark.parametrize("before", [[], ["close"], ["abort"], ["close", "abort"], ["gone"]])
+@pytest.mark.parametrize("before", [[], ["close"], ["abort"], ["close", "abort"], ["mark_closed"]])
 def test_gone_tells_its_account_once(before):
     stream = live()
-    for end in before + ["gone", "gone"]:
+    for end in before + ["mark_closed", "mark_closed"]:
         getattr(stream, end)("why")
     assert (stream.on_closed, stream.state) == ([(stream,)], CLOSED)
 
@@ -370,22 +380,22 @@ def test_ending_is_not_gone(end):
 
 def test_gone_before_it_began():
     stream = new()
-    stream.begin(iter([b"1"]))
-    stream.gone("left")
+    stream.set_opening(iter([b"1"]))
+    stream.mark_closed("left")
     assert (stream.state, stream.on_closed, stream.is_over) == (CLOSED, [(stream,)], True)
 
 
 def test_what_is_gone_has_no_socket_to_cut():
     stream = live()
-    sever = stream.peer.sever
-    stream.gone("left")
+    sever = stream.connection.sever
+    stream.mark_closed("left")
     stream.abort("cut")
     assert sever == []
 
 
 def test_what_is_gone_takes_nothing():
     stream = live()
-    stream.gone("left")
+    stream.mark_closed("left")
     stream.offer(b"a")
     stream.close("again", b"last")
     assert (drained(stream), stream.state, stream.reason) == (b"", CLOSED, "left")
@@ -399,21 +409,23 @@ def test_no_heartbeat_before_a_silence():
     dues = set()
     for _ in range(50):
         stream, wake = parked()
-        dues.add(stream.beat(7.9))
+        dues.add(stream.run_due_work(7.9))
         assert wake == []
     assert len(dues) > 40 and all(8.0 <= due <= 20.0 for due in dues)
 
 
 def test_a_heartbeat_ends_a_silence():
     stream, wake = parked()
-    assert 28.0 <= stream.beat(20.0) <= 39.5  # its next silence, looked at a little early: never late by a tick's width
-    assert (wake, stream.take(20.0)) == ([()], BEAT)
+    assert (
+        28.0 <= stream.run_due_work(20.0) <= 39.5
+    )  # its next silence, looked at a little early: never late by a tick's width
+    assert (wake, stream.take_bytes(20.0)) == ([()], BEAT)
 
 
 def test_a_look_ends_less_than_a_silence_too():
     stream, wake = parked()
-    assert 18.0 <= stream.beat(10.0) <= 29.5
-    assert (wake, stream.take(10.0)) == ([()], BEAT)
+    assert 18.0 <= stream.run_due_work(10.0) <= 29.5
+    assert (wake, stream.take_bytes(10.0)) == ([()], BEAT)
 
 
 @pytest.mark.parametrize("first", [10.0, 13.0, 20.0, 1e6])
@@ -421,9 +433,9 @@ def test_a_stream_finds_its_own_time_and_keeps_it(first):
     stream, wake = parked()
     beats = [first]
     for _ in range(6):
-        beats.append(stream.beat(beats[-1] + 0.2))  # the heart looks a moment later, never earlier
-        stream.take(beats[-2])
-        stream.park(wake)
+        beats.append(stream.run_due_work(beats[-1] + 0.2))  # the heart looks a moment later, never earlier
+        stream.take_bytes(beats[-2])
+        stream.park_transport(wake)
     gaps = [after - before for before, after in zip(beats, beats[1:])]
     assert all(8.0 <= gap <= 19.7 + 1e-6 for gap in gaps)
     assert gaps[2:] == pytest.approx([19.5] * 4)
@@ -432,56 +444,56 @@ def test_a_stream_finds_its_own_time_and_keeps_it(first):
 def test_silence_counts_from_what_was_sent_last():
     stream, wake = parked()
     stream.offer(b"a")
-    stream.take(12.0)
-    stream.park(wake)
-    assert 20.0 <= stream.beat(19.0) <= 32.0
+    stream.take_bytes(12.0)
+    stream.park_transport(wake)
+    assert 20.0 <= stream.run_due_work(19.0) <= 32.0
     assert wake == [()]
-    stream.beat(32.0)
+    stream.run_due_work(32.0)
     assert wake == [(), ()]
 
 
 def test_pages_end_a_silence_too():
     stream = new()
-    stream.begin(iter([b"1"]))
-    stream.take(12.0)
-    stream.take(13.0)
-    stream.park(Calls())
-    assert 20.0 <= stream.beat(19.0) <= 32.0
+    stream.set_opening(iter([b"1"]))
+    stream.take_bytes(12.0)
+    stream.take_bytes(13.0)
+    stream.park_transport(Calls())
+    assert 20.0 <= stream.run_due_work(19.0) <= 32.0
 
 
 def test_taking_nothing_is_not_sending():
     stream = live()
-    stream.take(19.0)
-    stream.park(Calls())
-    stream.beat(20.0)
-    assert stream.take(20.0) == BEAT
+    stream.take_bytes(19.0)
+    stream.park_transport(Calls())
+    stream.run_due_work(20.0)
+    assert stream.take_bytes(20.0) == BEAT
 
 
 def test_what_is_gone_needs_no_look():
     stream = live()
-    stream.gone("left")
-    assert stream.beat(20.0) is None
+    stream.mark_closed("left")
+    assert stream.run_due_work(20.0) is None
 
 
 def test_no_heartbeat_while_a_write_is_under_way():
     stream = live()
-    assert stream.beat(20.0) == 25.0
-    assert stream.take(20.0) == b""
+    assert stream.run_due_work(20.0) == 25.0
+    assert stream.take_bytes(20.0) == b""
 
 
 @pytest.mark.parametrize("heartbeat, pause", [(20.0, 5.0), (3600.0, 7.5), (1.0, 0.25)])
 def test_a_write_is_looked_at_several_times_in_its_limit(heartbeat, pause):
-    assert live(heartbeat=heartbeat).beat(100.0) == 100.0 + pause
+    assert live(heartbeat=heartbeat).run_due_work(100.0) == 100.0 + pause
 
 
 def test_a_write_that_does_not_end_is_cut():
     stream = live()
     stream.offer(b"a")
-    stream.beat(100.0)
-    stream.beat(100.0 + WRITE_TIMEOUT - 0.1)
-    assert (stream.state, stream.peer.sever) == (LIVE, [])
-    assert stream.beat(100.0 + WRITE_TIMEOUT) == 131.0
-    assert (stream.peer.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
+    stream.run_due_work(100.0)
+    stream.run_due_work(100.0 + WRITE_TIMEOUT - 0.1)
+    assert (stream.state, stream.connection.sever) == (LIVE, [])
+    assert stream.run_due_work(100.0 + WRITE_TIMEOUT) == 131.0
+    assert (stream.connection.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
 
 
 def test_the_write_limit_is_what_the_design_says():
@@ -490,72 +502,72 @@ def test_the_write_limit_is_what_the_design_says():
 
 def test_a_write_that_ended_begins_the_limit_anew():
     stream = live()
-    stream.beat(100.0)
+    stream.run_due_work(100.0)
     stream.offer(b"a")
-    stream.take(120.0)
-    stream.beat(125.0)
-    stream.beat(154.9)
+    stream.take_bytes(120.0)
+    stream.run_due_work(125.0)
+    stream.run_due_work(154.9)
     assert stream.state is LIVE
-    stream.beat(155.0)
+    stream.run_due_work(155.0)
     assert stream.is_over
 
 
 def test_waiting_is_not_writing():
     stream, _ = parked(heartbeat=3600.0)
     for now in range(0, 300, 10):
-        assert 1440.0 <= stream.beat(float(now)) <= 3600.0
+        assert 1440.0 <= stream.run_due_work(float(now)) <= 3600.0
     assert stream.state is LIVE
 
 
 def test_a_wait_between_two_writes_begins_the_limit_anew():
     stream = live(heartbeat=3600.0)
-    stream.beat(0.0)
-    stream.park(Calls())
-    stream.beat(29.0)
+    stream.run_due_work(0.0)
+    stream.park_transport(Calls())
+    stream.run_due_work(29.0)
     stream.offer(b"a")
-    assert stream.beat(31.0) is not None
+    assert stream.run_due_work(31.0) is not None
     assert stream.state is LIVE
 
 
 def test_a_clean_end_that_nobody_takes_is_cut():
     stream = live()
     stream.close("drain", b"last")
-    stream.beat(0.0)
-    stream.beat(30.0)
-    assert stream.peer.sever == [()]
+    stream.run_due_work(0.0)
+    stream.run_due_work(30.0)
+    assert stream.connection.sever == [()]
 
 
 def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
     """A look that comes late is not the last: the loop was blocked, and the transport had no turn."""
     stream = new()
-    stream.begin(iter([b"1"]))
-    assert stream.beat(2.0) == BEGIN == 3.0
-    assert stream.beat(9.0) == 9.0 + REPEAT == 10.0
+    stream.set_opening(iter([b"1"]))
+    assert stream.run_due_work(2.0) == BEGIN == 3.0
+    assert stream.run_due_work(9.0) == 9.0 + REPEAT == 10.0
     assert stream.state is OPENING
-    assert (stream.beat(10.0), stream.state, stream.reason) == (None, CLOSED, "nobody began to send it")
+    assert (stream.run_due_work(10.0), stream.state, stream.reason) == (None, CLOSED, "nobody began to send it")
     assert drained(stream) == b"" and stream.on_closed == [(stream,)]
 
 
 def test_a_stream_that_is_begun_late_goes_on():
     stream = new()
-    stream.begin(iter([b"1"]))
-    stream.beat(9.0)
-    assert stream.take(9.5) == b"1"
-    stream.beat(10.0)
+    stream.set_opening(iter([b"1"]))
+    stream.run_due_work(9.0)
+    assert stream.take_bytes(9.5) == b"1"
+    stream.run_due_work(10.0)
     assert stream.state is REPLAYING
 
 
 @pytest.mark.parametrize("state", [OPENING, REPLAYING, LIVE])
 def test_a_stream_that_was_cut_off_and_is_closed_by_nobody_is_gone_within_seconds(state):
     stream = live() if state is LIVE else new()
-    stream.begin(iter([b"1", b"2"]))
+    stream.set_opening(iter([b"1", b"2"]))
     if state is REPLAYING:
-        stream.take(0.0)
+        stream.take_bytes(0.0)
     stream.abort("its client left")
     stream.abort("again")
-    assert stream.beat(20.0) == 21.0
+    assert stream.run_due_work(20.0) == 21.0
     stream.abort("and again")
-    assert (stream.beat(21.0), stream.state, stream.reason) == (None, CLOSED, "its client left")
+    assert (stream.run_due_work(21.0), stream.state, stream.reason) == (None, CLOSED, "its client left")
     assert stream.on_closed == [(stream,)]
 
 
@@ -569,26 +581,26 @@ class Pipe:
         self.room, self.out, self.ends, self.cuts = room, b"", [], 0
 
     def write(self, stream, frame):
-        stream.keep(frame) if stream.queue else self.send(stream, frame)
+        stream.enqueue(frame) if stream.queue else self.send(stream, frame)
 
     def send(self, stream, data):
         sent, self.room = data[: self.room], self.room - min(self.room, len(data))
         self.out += sent
         if len(sent) < len(data):
-            stream.keep(data[len(sent) :])
+            stream.enqueue(data[len(sent) :])
 
     def drain(self, stream):
         """The client takes all."""
         for size in range(1, 100):
             data = b"".join(stream.queue or ())[:size]
             self.out += data
-            stream.took(len(data))
+            stream.remove_sent_bytes(len(data))
             stream.sent_at = self.now
 
-    def end(self, stream, last):
+    def end_stream(self, stream, last):
         self.ends.append(last)
 
-    def cut(self, stream):
+    def cut_stream(self, stream):
         self.cuts += 1
 
 
@@ -600,14 +612,14 @@ def written(room=10**9, **limits):
 
 def test_a_writer_has_each_frame_at_once_and_nothing_waits():
     stream, pipe = written()
-    stream.after = 5
+    stream.last_sequence = 5
     for sequence in (4, 5, 6, None, 7):
         stream.offer(b"<%s>" % str(sequence).encode(), sequence)
-    assert (pipe.out, stream.waiting, stream.queue, stream.file) == (b"<6><None><7>", (0, 0), None, 7)
+    assert (pipe.out, stream.queue_size, stream.queue, stream.file) == (b"<6><None><7>", (0, 0), None, 7)
 
 
 @pytest.mark.parametrize(
-    "prepare", [lambda s: s.offer(b"a"), lambda s: s.close("end"), lambda s: s.begin(iter([b"1"]))]
+    "prepare", [lambda s: s.offer(b"a"), lambda s: s.close("end"), lambda s: s.set_opening(iter([b"1"]))]
 )
 def test_nothing_is_handed_over_that_has_something_to_take(prepare):
     stream = live()
@@ -619,17 +631,17 @@ def test_what_the_client_does_not_take_waits_in_order():
     stream, pipe = written(room=4)
     for frame in (b"abcdef", b"gh", b"ijk"):
         stream.offer(frame)
-    assert (pipe.out, stream.waiting) == (b"abcd", (3, 7))
+    assert (pipe.out, stream.queue_size) == (b"abcd", (3, 7))
     pipe.now = 3.0
     pipe.drain(stream)
-    assert (pipe.out, stream.waiting) == (b"abcdefghijk", (0, 0))
+    assert (pipe.out, stream.queue_size) == (b"abcdefghijk", (0, 0))
 
 
 def test_a_writer_whose_client_is_too_slow_is_cut():
     stream, pipe = written(room=0, events=2)
     for _ in range(3):
         stream.offer(b"abc")
-    assert (pipe.cuts, pipe.ends, stream.state, stream.waiting) == (1, [], CLOSING, (0, 0))
+    assert (pipe.cuts, pipe.ends, stream.state, stream.queue_size) == (1, [], CLOSING, (0, 0))
     assert stream.reason == "its client reads too slowly: 3 frames, 9 bytes waited"
     stream.offer(b"more")
     assert pipe.out == b""
@@ -641,36 +653,36 @@ def test_a_writer_is_told_of_a_clean_end_once():
     stream.close("again", b"more")
     stream.offer(b"late")
     assert (pipe.ends, pipe.cuts, pipe.out, stream.is_over) == ([b"last"], 0, b"", True)
-    stream.gone("it was")
+    stream.mark_closed("it was")
     assert (stream.state, stream.on_closed) == (CLOSED, [(stream,)])
 
 
 def test_a_writer_that_cannot_write_may_end_the_stream_within_its_end():
     stream, pipe = written()
-    pipe.end = lambda stream, last: stream.abort("its client left")
+    pipe.end_stream = lambda stream, last: stream.abort("its client left")
     stream.close("drain", b"last")
     assert (stream.state, pipe.cuts, stream.reason) == (CLOSING, 1, "drain")
 
 
 def test_a_writer_beats_once_a_silence():
     stream, pipe = written()
-    assert 28.0 <= stream.beat(20.0) <= 39.5
-    assert 47.5 <= stream.beat(39.5) <= 59.0
+    assert 28.0 <= stream.run_due_work(20.0) <= 39.5
+    assert 47.5 <= stream.run_due_work(39.5) <= 59.0
     assert pipe.out == BEAT * 2
     stream.offer(b"a")
     stream.sent_at = 58.0
-    assert 66.0 <= stream.beat(59.0) <= 78.0
+    assert 66.0 <= stream.run_due_work(59.0) <= 78.0
     assert pipe.out == BEAT * 2 + b"a"
 
 
 def test_a_client_that_takes_nothing_of_what_waits_is_cut():
     stream, pipe = written(room=1)
     stream.offer(b"ab")
-    assert stream.beat(100.0) == 105.0
+    assert stream.run_due_work(100.0) == 105.0
     pipe.room = 1
-    assert stream.beat(100.0 + WRITE_TIMEOUT - 0.1) is not None
+    assert stream.run_due_work(100.0 + WRITE_TIMEOUT - 0.1) is not None
     assert (pipe.out, pipe.cuts) == (b"a", 0)  # no heartbeat into what waits already
-    stream.beat(100.0 + WRITE_TIMEOUT)
+    stream.run_due_work(100.0 + WRITE_TIMEOUT)
     assert (pipe.cuts, stream.reason) == (1, "its client has taken nothing for 30 s")
 
 
@@ -679,41 +691,41 @@ def test_a_client_that_takes_nothing_of_what_waits_is_cut():
 
 def mortal(ends_at, **limits):
     stream, wake = parked(**limits)
-    stream.ends_at, stream.farewell = ends_at, b"retry: 1\n\n"
+    stream.ends_at, stream.last_frame = ends_at, b"retry: 1\n\n"
     return stream, wake
 
 
 def test_the_end_is_looked_for_in_time():
-    assert mortal(7.0)[0].beat(5.0) == 7.0
-    assert 8.0 <= mortal(70.0)[0].beat(5.0) <= 20.0
+    assert mortal(7.0)[0].run_due_work(5.0) == 7.0
+    assert 8.0 <= mortal(70.0)[0].run_due_work(5.0) <= 20.0
 
 
 def test_the_end_is_looked_for_in_time_while_a_write_hangs():
     stream = live()
-    stream.ends_at, stream.farewell = 7.0, b"bye"
+    stream.ends_at, stream.last_frame = 7.0, b"bye"
     stream.offer(b"a")
-    assert (stream.beat(5.0), stream.beat(6.0)) == (7.0, 7.0)
+    assert (stream.run_due_work(5.0), stream.run_due_work(6.0)) == (7.0, 7.0)
 
 
 def test_a_life_ends_cleanly():
     stream, wake = mortal(7.0)
-    stream.beat(7.0)
+    stream.run_due_work(7.0)
     assert (wake, drained(stream), stream.is_over) == ([()], b"retry: 1\n\n", True)
     assert stream.reason == "its lifetime is over"
 
 
 def test_a_life_ends_once():
     stream, _ = mortal(7.0)
-    stream.beat(7.0)
-    stream.beat(8.0)
+    stream.run_due_work(7.0)
+    stream.run_due_work(8.0)
     assert drained(stream) == b"retry: 1\n\n"
 
 
 def test_a_life_ends_for_a_stream_that_writes_too():
     stream = live()
-    stream.ends_at, stream.farewell = 7.0, b"bye"
+    stream.ends_at, stream.last_frame = 7.0, b"bye"
     stream.offer(b"a")
-    stream.beat(7.0)
+    stream.run_due_work(7.0)
     assert drained(stream) == b"abye"
 
 
@@ -731,7 +743,7 @@ class Life(RuleBasedStateMachine):
         self.expected, self.out = b"", b""
         self.is_parked = self.ended = self.dropped = False
         self.stream.on_closed = lambda stream: setattr(self, "closed", self.closed + 1)
-        self.stream.begin(iter([self.expect(size) for size in pages]))
+        self.stream.set_opening(iter([self.expect(size) for size in pages]))
 
     def unique(self, size=1):
         self.number += 1
@@ -748,7 +760,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(history=st.booleans())
     def offer(self, history):
-        sequence = None if not history else self.stream.after
+        sequence = None if not history else self.stream.last_sequence
         frame = self.unique()
         self.stream.offer(frame, sequence)
         if not self.ended and not history:
@@ -756,26 +768,26 @@ class Life(RuleBasedStateMachine):
         self.note_a_cut()
 
     def note_a_cut(self):
-        if self.stream.peer is None or self.stream.peer.sever:
+        if self.stream.connection is None or self.stream.connection.sever:
             self.ended = self.dropped = True
 
     @precondition(lambda self: not self.is_parked)
     @rule()
     def take(self):
-        self.out += self.stream.take(self.now)
+        self.out += self.stream.take_bytes(self.now)
 
     @precondition(lambda self: not self.is_parked)
     @rule()
     def wait(self):
         self.out += drained(self.stream, self.now)
-        self.is_parked = self.stream.park(self.wake)
+        self.is_parked = self.stream.park_transport(self.wake)
         assert self.is_parked is not self.stream.is_over
 
     @rule(pause=st.sampled_from([1.0, 5.0, 20.0]))
-    def beat(self, pause):
+    def run_due_work(self, pause):
         self.now += pause
         waited = self.is_parked
-        self.stream.beat(self.now)
+        self.stream.run_due_work(self.now)
         if waited and not self.is_parked:
             self.expected += BEAT
         self.note_a_cut()
@@ -795,7 +807,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.ended)
     @rule()
     def gone(self):
-        self.stream.gone("gone")
+        self.stream.mark_closed("gone")
         self.dropped = True
 
     @invariant()
@@ -804,7 +816,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def nobody_sleeps_on_work(self):
-        assert not (self.is_parked and (self.stream.waiting[0] or self.stream.is_over))
+        assert not (self.is_parked and (self.stream.queue_size[0] or self.stream.is_over))
 
     def teardown(self):
         if not hasattr(self, "stream"):
@@ -813,8 +825,8 @@ class Life(RuleBasedStateMachine):
         self.out += drained(self.stream, self.now)
         assert self.stream.is_over
         assert self.dropped or self.out == self.expected
-        self.stream.gone("gone")
-        self.stream.gone("gone")
+        self.stream.mark_closed("gone")
+        self.stream.mark_closed("gone")
         assert (self.closed, self.stream.state) == (1, CLOSED)
 
 

@@ -17,7 +17,7 @@ NOW = 1000.0
 def stream(user=None, silent=0.0, *frames):
     made = Stream(("room:1",), user, LIMITS, NOW - silent)
     for frame in frames:
-        made.put(frame)
+        made.enqueue_unlimited(frame)
     return made
 
 
@@ -77,7 +77,7 @@ def test_old_streams_are_silent_too():
 def test_one_that_ended_meanwhile_is_not_counted():
     ended = stream("a", 50)
     ended.abort("a test")
-    ended.gone("a test")
+    ended.mark_closed("a test")
     assert counted([ended])["users"] == sum(counted([ended])["silence"]) == 0
 
 

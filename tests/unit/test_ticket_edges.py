@@ -77,7 +77,7 @@ def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
         raise BrokerBehind("for a moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.running().hub, "open", behind)
+        patch.setattr(process.running().hub, "open_stream", behind)
         answer = app.test_client().get("/events?ticket=" + text)
         assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     with opened(app, "/events?ticket=" + text) as (answer, body):

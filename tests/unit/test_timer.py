@@ -23,13 +23,13 @@ class Clocked:
     """Wants a look every so often; notes the times at which it was looked at."""
 
     def __init__(self, slots, every=None, then=None):
-        self.slot = None
+        self.timer_slot = None
         self.slots = slots
         self.every = every
         self.then = then or (lambda: None)
         self.looks = []
 
-    def beat(self, now):
+    def run_due_work(self, now):
         assert len(self.looks) < 10_000, "looked at again and again at %r" % now
         assert self.slots.now <= now <= self.slots.now + 1.001 * self.slots.tick
         self.looks.append(self.slots.now)
@@ -115,8 +115,8 @@ def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
         now += slots.tick / 1000  # a clock is never so exact that rounding decides
         slots.run(now)
         for stream, sent in streams.items():
-            sent += [now] if stream.take(now) else []
-            stream.park(lambda: None)
+            sent += [now] if stream.take_bytes(now) else []
+            stream.park_transport(lambda: None)
     for sent in streams.values():
         silences = [after - before for before, after in zip(sent, sent[1:])]
         assert len(silences) >= 8
@@ -137,9 +137,9 @@ def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_afte
         for stream in streams:
             if now == 30.0:
                 stream.offer(b"event")
-            if stream.take(now) == b": heartbeat\n\n":
+            if stream.take_bytes(now) == b": heartbeat\n\n":
                 beats.append(now)
-            stream.park(lambda: None)
+            stream.park_transport(lambda: None)
     seconds = [sum(second <= beat < second + 1 for beat in beats) for second in range(30, 119)]
     assert max(seconds) <= 250, seconds  # of 1000 at one moment otherwise
     assert all(20 <= count <= 85 for count in seconds[60:]), seconds  # 51, if they were spread by a ruler
@@ -147,9 +147,9 @@ def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_afte
 
 def parked(heartbeat, now):
     stream = Stream(("*",), None, Limits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
-    stream.begin(iter(()))
-    stream.take(now)
-    stream.park(lambda: None)
+    stream.set_opening(iter(()))
+    stream.take_bytes(now)
+    stream.park_transport(lambda: None)
     return stream
 
 
@@ -193,7 +193,7 @@ def test_a_member_that_never_wants_a_look_again_is_forgotten():
     slots.add(member, 0)
     assert len(slots) == 1
     slots.run(0)
-    assert (len(slots), member.slot) == (0, None)
+    assert (len(slots), member.timer_slot) == (0, None)
 
 
 def test_a_removed_member_is_not_looked_at():
@@ -202,7 +202,7 @@ def test_a_removed_member_is_not_looked_at():
     slots.add(member, 1)
     slots.remove(member)
     run(slots, 5)
-    assert (member.looks, len(slots), member.slot) == ([], 0, None)
+    assert (member.looks, len(slots), member.timer_slot) == ([], 0, None)
 
 
 def test_removing_what_is_not_there_is_fine():
@@ -220,7 +220,7 @@ def test_a_member_that_is_removed_during_its_own_look_stays_away():
     member = Clocked(slots, 1, then=lambda: slots.remove(member))
     slots.add(member, 1)
     run(slots, 5)
-    assert (member.looks, len(slots), member.slot) == ([1.0], 0, None)
+    assert (member.looks, len(slots), member.timer_slot) == ([1.0], 0, None)
 
 
 def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
@@ -268,9 +268,9 @@ def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(ca
 def test_a_stream_whose_look_raises_is_ended():
     slots = TimerWheel(0.25)
     stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
-    stream.begin(iter(()))
-    stream.take(0.0)
-    stream.park(fail)  # a transport that cannot be woken
+    stream.set_opening(iter(()))
+    stream.take_bytes(0.0)
+    stream.park_transport(fail)  # a transport that cannot be woken
     slots.add(stream, 20.0)
     slots.run(20.0)
     assert stream.reason == "an error was raised while the stream was looked at"
@@ -346,7 +346,7 @@ def test_a_heart_that_is_held_looks_when_it_is_told_only():
     class Member:
         slot = None
 
-        def beat(self, at):
+        def run_due_work(self, at):
             looked.append(now[0])
             return now[0] + 1
 

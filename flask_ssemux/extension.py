@@ -26,7 +26,7 @@ from .options import Options, log
 from .publishing.publisher import Publishing
 from .state import KEY, ApplicationState, current
 from .status import page as status_page
-from .worker import server
+from .worker import gunicorn_worker, server
 from .worker.tenancy import Tenancy
 from .worker.worker import Worker
 
@@ -77,7 +77,7 @@ class SSEMux(Publishing):
         self._apps.append(app)
         service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.troubles(app)]
         service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.doubts()]
-        server.call_when_loaded(lambda: _refuse_start(service))
+        gunicorn_worker.call_when_loaded(lambda: _refuse_start(service))
         for stream in self._streams:
             self._add(app, stream)
         if self._rules.status is not None:

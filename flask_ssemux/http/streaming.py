@@ -29,7 +29,7 @@ from ..util import forks
 from ..util.background import run_in_background
 from ..util.threads import greenlets_are_threads
 from ..worker.admission import NoRoom
-from ..worker.capacity import UNNOTICED, unnoticed_life
+from ..worker.capacity import UNNOTICED, draw_unnoticed_life
 from ..worker.drain import DRAIN_SECONDS
 from ..worker.running import RunningWorker
 from ..worker.server import why_not
@@ -89,7 +89,7 @@ def _wrap(response: Response, worker: Worker) -> Response:
     running = worker.running()
     source = OldStream(response.response, running, open_peer(request.environ), str(request.endpoint))
     if not is_departure_noticed(request.environ):
-        source.ends_at = running.timer.clock() + unnoticed_life()
+        source.ends_at = running.timer.clock() + draw_unnoticed_life()
     try:
         running.admission.admit_wrapped(source)
     except NoRoom as error:

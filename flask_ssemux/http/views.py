@@ -26,7 +26,7 @@ from ..transports.long_poll import LongPoll
 from ..transports.select import is_departure_noticed, may_be_handed_over, open_transport
 from ..worker import server
 from ..worker.admission import NoRoom
-from ..worker.capacity import unnoticed_life
+from ..worker.capacity import draw_unnoticed_life
 from ..worker.tenancy import SHORT
 from ..worker.worker import Worker
 from .probe import PARAMETER, Plan, Probe
@@ -253,7 +253,7 @@ def joined(worker: Worker, asked: Asked, opens: Callable[[], Stream]) -> Respons
         running = worker.running()
         running.register_stream(stream, request.environ, asked.channels)
         if not is_departure_noticed(request.environ):
-            running.limit_lifetime(stream, unnoticed_life())
+            running.limit_lifetime(stream, draw_unnoticed_life())
         if ticket is not None:  # only now: who is sent away comes back with it
             ticket.use(worker.broker)
 

@@ -170,14 +170,14 @@ def _limit_capacity(capacity: ServerCapacity | None, max_streams: int | None) ->
     """
     if capacity is None:
         return sys.maxsize
-    if capacity.most == 1:
+    if capacity.requests == 1:
         return 0  # streams are refused, and the log says why
     if max_streams is None:
         if not capacity.is_plenty:
-            log.warning("%s", capacity.told)
-        return capacity.for_streams
-    if max_streams >= capacity.most and not capacity.is_plenty:
-        log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", max_streams, capacity.told)
-    elif not capacity.notices:
-        log.warning("%s", capacity.told)
-    return capacity.most if capacity.most == UNKNOWN else min(max_streams, capacity.most - 1)
+            log.warning("%s", capacity.advice)
+        return capacity.max_streams
+    if max_streams >= capacity.requests and not capacity.is_plenty:
+        log.warning("SSEMUX_MAX_STREAMS=%d is out of reach: %s", max_streams, capacity.advice)
+    elif not capacity.notices_departures:
+        log.warning("%s", capacity.advice)
+    return capacity.requests if capacity.requests == UNKNOWN else min(max_streams, capacity.requests - 1)

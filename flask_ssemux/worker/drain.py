@@ -31,7 +31,7 @@ class Drain:
 
     def check_server(self) -> None:
         """Begin if the server was told to stop."""
-        if server.is_leaving():
+        if server.is_stopping():
             self.begin()
 
     def begin(self) -> None:

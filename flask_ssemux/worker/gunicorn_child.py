@@ -41,9 +41,13 @@ def leave_worker(worker: Any) -> None:
 
 
 def _is_left(worker: Any) -> bool:
-    """Whether it is a gevent worker, its subclasses included, that runs in another process."""
-    is_gevent = any(kind.__module__ == "gunicorn.workers.ggevent" for kind in type(worker).__mro__)
-    return is_gevent and isinstance(worker.pid, int) and worker.pid != os.getpid()
+    """Return whether it is a gevent worker that runs in another process."""
+    return find_gevent_class(worker) is not None and isinstance(worker.pid, int) and worker.pid != os.getpid()
+
+
+def find_gevent_class(worker: Any) -> Any:
+    """Return gunicorn's class of gevent workers that this worker's class is, or is derived from; or None."""
+    return next((kind for kind in type(worker).__mro__ if kind.__module__ == "gunicorn.workers.ggevent"), None)
 
 
 def _find_servers() -> Any:

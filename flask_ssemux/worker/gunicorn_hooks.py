@@ -6,13 +6,13 @@ import gc
 from typing import Any
 
 from ..util import threads
-from . import server
+from . import gunicorn_worker
 from .worker import end_all_workers
 
 
 def post_worker_init(worker: Any) -> None:
     """The worker is ready: its settings and its state are known from now on."""
-    server.adopt(worker)
+    gunicorn_worker.adopt_worker(worker)
     threads.find_home()
     # What is loaded by now stays. Python's full collections need not walk it again, which would also
     # make this worker's own what it shares with the master: 3.7 MB of a bare application.

@@ -21,7 +21,7 @@ from ..util.background import run_in_background
 from ..util.supervise import attempt
 from ..util.threads import greenlets_are_threads
 from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
-from . import server
+from . import gunicorn_worker, server
 from .admission import Admission
 from .capacity import UNNOTICED, limit_by_files
 from .drain import CHECK_INTERVAL, Drain
@@ -46,7 +46,7 @@ class RunningWorker:
 
     def __init__(self, worker: Worker) -> None:
         options, broker = worker.options, worker.broker
-        server.worker()  # found now, in a request: with preload_app and no hook it was not among our callers before
+        gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
         if has_greenlets:
             prepare()
@@ -70,7 +70,9 @@ class RunningWorker:
         self.eviction = self._make_eviction()
         self.reauthorizer = worker.recheck
         max_streams = options.max_streams or limit_by_files(1 if has_greenlets else THREAD_FILES)
-        self.admission = Admission(self.streams, self.user_limit, self.eviction, server.slots(), max_streams, options)
+        self.admission = Admission(
+            self.streams, self.user_limit, self.eviction, server.get_capacity(), max_streams, options
+        )
         self.reporter = Reporter(
             self.name, broker, self.hub, self.streams, self.timer, worker.refusals, self.reauthorizer,
             lambda: worker.published(), yield_control

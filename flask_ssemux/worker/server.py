@@ -1,122 +1,89 @@
-"""Which server runs this process, what it allows, and what cannot work under it.
+"""Whether the server that runs this process can serve streams, how many, and whether it is about to stop.
 
-Only questions and answers, asked of gunicorn's own objects and of the WSGI
-environment; how many requests other servers serve at a time, ``capacity.py`` finds out. No streams, no Flask.
+gunicorn's worker is found by ``gunicorn_worker.py``; how many requests other servers serve at a time is found out by
+``capacity.py``. No streams, no Flask.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping, NamedTuple
 
 from ..errors import ConfigurationError
 from ..transports.request_origin import is_called_by_test_client, is_called_directly
 from ..transports.select import is_departure_noticed
 from ..util import forks
-from ..util.call_stack import find_caller, find_in_main_thread, find_outermost
-from .capacity import ServerCapacity, is_unlimited, of_gunicorn, of_others, of_unknown
-from .gunicorn_child import leave_worker
+from ..util.call_stack import find_in_main_thread, find_outermost
+from . import gunicorn_worker
+from .capacity import ServerCapacity, find_other_capacity, get_gunicorn_capacity, get_unknown_capacity, is_unlimited
 
 log = logging.getLogger("flask_ssemux")
 
-_worker: Any = None
-_found: tuple[str | None, ServerCapacity | None] | None = None
+
+class _Findings(NamedTuple):
+    """What is known of the server, whatever the request.
+
+    :param worker: gunicorn's, for which this was found.
+    :param trouble: why the server cannot serve streams; None if it can.
+    """
+
+    worker: Any
+    trouble: str | None
+    capacity: ServerCapacity | None
+
+
+_found: _Findings | None = None
 
 #: uvicorn's server. It waits for streams to end before it stops, without a time limit.
 _uvicorn: Any = None
 
 
-def adopt(worker: Any) -> None:
-    """Remember gunicorn's worker, as its ``post_worker_init`` hook gives it."""
-    global _worker, _found, _uvicorn
-    _worker, _found, _uvicorn = worker, None, None
+def get_capacity() -> ServerCapacity | None:
+    """Return how many requests this process serves at a time; None if no server says. Called in a request."""
+    if _get_known() is None:
+        settings = gunicorn_worker.find_settings()
+        if settings is None or gunicorn_worker.find_kind(settings) not in gunicorn_worker.KINDS.values():
+            return find_other_capacity()  # for example in a forked child: the next request says more
+    return _examine({}).capacity
 
 
-def leave() -> None:
-    """In a forked child: it is no worker, until a server says so."""
-    left = worker()
-    if left is not None:
-        leave_worker(left)
-    adopt(None)
-
-
-def worker() -> Any:
-    """gunicorn's worker that runs us; without the hook it is found among our callers; or None."""
-    if _worker is None:
-        found = find_caller("gunicorn.workers.", "cfg")
-        if found is not None:
-            adopt(found)
-    return _worker
-
-
-def settings() -> Any:
-    """gunicorn's settings, as soon as it loads the application (in its master, with preload_app); or None."""
-    known = worker() or find_caller("gunicorn.", "cfg")
-    return getattr(known, "cfg", None)
-
-
-def slots() -> ServerCapacity | None:
-    """How many requests this process serves at a time; None if nobody says. Asked in a request."""
-    cfg = settings() if _found is None else None
-    if _found is None and (cfg is None or _kind(cfg) not in _KINDS.values()):
-        return of_others()  # in a child of a fork, of which nobody told us: the next request says more
-    return _look({})[1]
-
-
-def is_leaving() -> bool:
-    """Whether our server was told to stop: TERM, HUP, max_requests."""
+def is_stopping() -> bool:
+    """Return whether the server was told to stop."""
     if _uvicorn is not None:
-        return bool(_uvicorn.should_exit)
-    return _worker is not None and not _worker.alive
+        return bool(getattr(_uvicorn, "should_exit", False))
+    return gunicorn_worker.is_stopping()
 
 
 def check_start(broker_url: str) -> None:
-    """What can be said before the first request.
+    """Log what can be said before the first request.
 
     :raises ConfigurationError: the broker is memory, and gunicorn has several workers.
     """
-    found = settings()
-    if found is None:
+    settings = gunicorn_worker.find_settings()
+    if settings is None:
         return
-    if broker_url.startswith("memory:") and found.workers > 1:
+    if broker_url.startswith("memory:") and settings.workers > 1:
         raise ConfigurationError(
             "SSEMUX_BROKER='memory:' with %d gunicorn workers: an event would reach only the clients of the "
-            "worker that published it; use 'sqlite:' (the default), or one worker" % found.workers
+            "worker that published it; use 'sqlite:' (the default), or one worker" % settings.workers
         )
-    kind = _kind(found)
-    trouble = _why_no_worker_can(kind, found.threads)
+    kind = gunicorn_worker.find_kind(settings)
+    trouble = _why_kind_cannot(kind, settings.threads)
     if trouble:
         log.error("%s", trouble)
     elif kind == "gthread":
-        log.warning("%s", of_gunicorn(found, kind).told)
-
-
-def call_when_loaded(work: Callable[[], None]) -> None:
-    """Have gunicorn call this in each worker, once the whole application is loaded and before it serves a request.
-
-    gunicorn does not start if it raises. No other server says when that is, and nothing is called there.
-    """
-    found = settings()
-    if found is None:
-        return
-    known = found.post_worker_init
-
-    def post_worker_init(worker: Any) -> None:
-        known(worker)
-        work()
-
-    found.set("post_worker_init", post_worker_init)
+        log.warning("%s", get_gunicorn_capacity(settings, kind).advice)
 
 
 def why_not(environ: Mapping[str, Any]) -> str | None:
-    """Why a stream cannot be served to this request; None if it can."""
-    if _waits_would_block_gevent():
+    """Return why a stream cannot be served to this request; None if it can."""
+    if _blocks_gevent():
         return UNPATCHED
     is_gunicorn = str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
     if is_gunicorn and environ.get("HTTP_VERSION") == "2":
         return HTTP2
-    trouble, _ = _look(environ)
+    trouble = _examine(environ).trouble
     if trouble:
         return trouble
     if not environ.get("wsgi.multithread") and not _is_greenlet() and not is_called_directly(environ):
@@ -125,12 +92,12 @@ def why_not(environ: Mapping[str, Any]) -> str | None:
 
 
 SYNC = (
-    "gunicorn's sync worker serves one request at a time, so the first stream would block its worker for "
-    "ever: start gunicorn with '-k gevent', or worker_class = 'gevent' in its configuration"
+    "gunicorn's sync worker serves one request at a time, so the first stream would block its worker: start gunicorn "
+    "with '-k gevent', or worker_class = 'gevent' in its configuration"
 )
 ONE = (
-    "%s serves one request at a time, so the first stream would block every other: start gunicorn with '-k gevent', "
-    "or give this server threads or greenlets (docs/servers.md)"
+    "%s serves one request at a time, so the first stream would block every other request: start gunicorn with "
+    "'-k gevent', or give this server threads or greenlets (docs/servers.md)"
 )
 UNPATCHED = (
     "this server runs on gevent, but gevent has not patched the process, so the first stream would block every other "
@@ -141,8 +108,8 @@ HTTP2 = (
     "block every other request of its browser: end HTTP/2 in the proxy in front, and speak HTTP/1.1 to gunicorn"
 )
 BUFFERED = (
-    "Tornado's WSGIContainer sends an answer only when it has ended, so a stream's client would never see any of it: "
-    "start gunicorn with '-k gevent' (docs/servers.md)"
+    "Tornado's WSGIContainer sends an answer only when it has ended, so the client of a stream would never receive "
+    "any of it: start gunicorn with '-k gevent' (docs/servers.md)"
 )
 EVENTLET = (
     "this server runs on eventlet, on which streams cannot wait: start gunicorn with '-k gevent', or use another "
@@ -154,52 +121,48 @@ FOREIGN = (
 )
 
 
-def _look(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
-    """Why this process's server cannot stream, whatever the request; and its slots. Asked in a request, found once."""
+def _get_known() -> _Findings | None:
+    """Return what was found in an earlier request; None if another worker of gunicorn's was adopted meanwhile."""
+    return _found if _found is not None and _found.worker is gunicorn_worker.get_worker() else None
+
+
+def _examine(environ: Mapping[str, Any]) -> _Findings:
+    """Find out about the server in a request, once."""
     global _found
-    if _found is None:
-        cfg = settings()
-        kind = "" if cfg is None else _kind(cfg)
-        if kind in _KINDS.values():
-            _found = _why_no_worker_can(kind, cfg.threads), of_gunicorn(cfg, kind)
-        elif is_called_by_test_client() or is_called_directly(environ):
-            return None, None  # this says nothing about who makes the next request
-        else:
-            _found = _look_at_other(environ)
+    known = _get_known()
+    if known is not None:
+        return known
+    settings = gunicorn_worker.find_settings()
+    kind = "" if settings is None else gunicorn_worker.find_kind(settings)
+    worker = gunicorn_worker.get_worker()
+    if kind in gunicorn_worker.KINDS.values():
+        _found = _Findings(worker, _why_kind_cannot(kind, settings.threads), get_gunicorn_capacity(settings, kind))
+    elif is_called_by_test_client() or is_called_directly(environ):
+        return _Findings(worker, None, None)  # this says nothing about who makes the next request
+    else:
+        _found = _Findings(worker, *_examine_other(environ))
     return _found
 
 
-def _look_at_other(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
+def _examine_other(environ: Mapping[str, Any]) -> tuple[str | None, ServerCapacity | None]:
+    """Find out about a server that is not gunicorn."""
     global _uvicorn
     _uvicorn = find_in_main_thread("uvicorn.server", "should_exit")
     if getattr(find_outermost("start_response"), "__module__", "") == "tornado.wsgi":
         return BUFFERED, None
     if "eventlet.posthooks" in environ:
         return EVENTLET, None
-    found = of_others()
+    found = find_other_capacity()
     if found is None and environ.get("wsgi.multithread") and not is_unlimited(environ) and not _is_greenlet():
-        found = of_unknown(environ)
+        found = get_unknown_capacity(environ)
     if found is not None:
-        found = found._replace(notices=is_departure_noticed(environ))
-    trouble = None if found is None or found.most > 1 else ONE % ("%s with %s" % (found.server, found.setting))
+        found = found._replace(notices_departures=is_departure_noticed(environ))
+    trouble = None if found is None or found.requests > 1 else ONE % ("%s with %s" % (found.server, found.setting))
     return trouble, found
 
 
-_KINDS = {"gthread": "gthread", "ggevent": "gevent", "sync": "sync", "geventlet": "eventlet", "gtornado": "tornado"}
-
-
-def _kind(settings: Any) -> str:
-    """gunicorn's name for its kind of worker, or for what that is derived from."""
-    for base in type(worker()).__mro__:
-        package, _, module = base.__module__.rpartition(".")
-        if package == "gunicorn.workers" and module in _KINDS:
-            return _KINDS[module]
-    asked = str(settings.worker_class_str)
-    return next((kind for module, kind in _KINDS.items() if "workers.%s." % module in asked), asked)
-
-
-def _why_no_worker_can(kind: str, threads: int) -> str | None:
-    """Why that kind of gunicorn's workers cannot stream; None if it can, or is not known here."""
+def _why_kind_cannot(kind: str, threads: int) -> str | None:
+    """Return why this kind of gunicorn worker cannot serve streams; None if it can, or if it is not known here."""
     if kind == "sync":
         return SYNC
     if kind in ("eventlet", "tornado"):
@@ -210,7 +173,7 @@ def _why_no_worker_can(kind: str, threads: int) -> str | None:
 
 
 def _is_greenlet() -> bool:
-    """Whether we run in a greenlet of gevent's."""
+    """Return whether we run in a greenlet of gevent's."""
     if "gevent.hub" not in sys.modules:
         return False
     from gevent import getcurrent
@@ -219,8 +182,8 @@ def _is_greenlet() -> bool:
     return isinstance(getcurrent().parent, Hub)
 
 
-def _waits_would_block_gevent() -> bool:
-    """Whether we run in a greenlet of gevent's in a process where a thread's wait stops them all."""
+def _blocks_gevent() -> bool:
+    """Return whether we run in a greenlet of gevent's in a process where a thread's wait stops all greenlets."""
     if not _is_greenlet():
         return False
     from gevent.monkey import is_module_patched
@@ -228,4 +191,9 @@ def _waits_would_block_gevent() -> bool:
     return not is_module_patched("threading")
 
 
-forks.call_in_child(leave, forks.FILES)
+def _forget_server() -> None:
+    global _found, _uvicorn
+    _found = _uvicorn = None
+
+
+forks.call_in_child(_forget_server, forks.FILES)

@@ -22,7 +22,7 @@ from ..transports.select import handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
 from ..util.supervise import attempt
-from . import server
+from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
 from .refusals import Refusals
 from .running import RunningWorker
@@ -158,7 +158,7 @@ def end_all_workers() -> None:
     for worker in workers:
         attempt("the streams of an application could not be ended", worker.drain)
     # Elsewhere a stream may be one that nobody sends or ends, as a test client's that was not read.
-    deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if server.worker() is not None else 0.5)
+    deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if gunicorn_worker.find_worker() is not None else 0.5)
     while (any(worker.count_streams() for worker in workers) or handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
     for worker in workers:

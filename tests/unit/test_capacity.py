@@ -16,16 +16,22 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 import flask_ssemux
 from flask_ssemux.http.probe import Plan
 from flask_ssemux.util import file_limit
-from flask_ssemux.worker.capacity import ServerCapacity, limit_by_files, of_gunicorn, of_others, of_unknown
+from flask_ssemux.worker.capacity import (
+    ServerCapacity,
+    find_other_capacity,
+    get_gunicorn_capacity,
+    get_unknown_capacity,
+    limit_by_files,
+)
 
 
 @pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
 def test_a_fifth_of_the_slots_and_one_at_least_is_for_pages(most, streams):
-    assert ServerCapacity("a server", most, "--slots %d" % most).for_streams == streams
+    assert ServerCapacity("a server", most, "--slots %d" % most).max_streams == streams
 
 
 def test_what_its_user_is_told():
-    assert ServerCapacity("waitress", 4, "threads=4").told == (
+    assert ServerCapacity("waitress", 4, "threads=4").advice == (
         "waitress serves 4 requests at a time (threads=4), and a stream is one of them for as long as it lives: "
         "a process takes 3 streams, the rest is kept for pages; gunicorn with '-k gevent' has room for thousands"
     )
@@ -33,8 +39,8 @@ def test_what_its_user_is_told():
 
 @pytest.mark.parametrize("kind, most", [("gevent", 1000), ("gthread", 4)])
 def test_gunicorns_are_connections_or_threads(kind, most):
-    slots = of_gunicorn(SimpleNamespace(worker_connections=1000, threads=4), kind)
-    assert (slots.most, slots.is_plenty) == (most, kind == "gevent")
+    slots = get_gunicorn_capacity(SimpleNamespace(worker_connections=1000, threads=4), kind)
+    assert (slots.requests, slots.is_plenty) == (most, kind == "gevent")
 
 
 class Task:
@@ -44,7 +50,7 @@ class Task:
         self.channel = SimpleNamespace(server=SimpleNamespace(adj=Adjustments(**told)))
 
     def slots(self):
-        return of_others()
+        return find_other_capacity()
 
 
 Task.__module__ = "waitress.task"
@@ -64,7 +70,7 @@ def test_waitress_names_the_setting_that_binds(told, most, setting):
 
 
 def test_without_a_server_there_are_none():
-    assert of_others() is None
+    assert find_other_capacity() is None
 
 
 @pytest.mark.parametrize("told", [{}, {"SERVER_SOFTWARE": "simple/1"}, {"uwsgi.version": b"2.0.30"}])
@@ -142,18 +148,18 @@ def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
 
 
 def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
-    slots = ServerCapacity("a server", 10, "threads=10", notices=False)
-    assert slots.for_streams == 5
+    slots = ServerCapacity("a server", 10, "threads=10", notices_departures=False)
+    assert slots.max_streams == 5
     assert (
         "a process takes 5 streams, the rest is kept for pages; it does not say when a client has left either, so a "
         "stream ends after 30 to 60 s and its client comes back; gunicorn"
-    ) in slots.told
+    ) in slots.advice
 
 
 def test_what_is_told_of_a_server_that_says_nothing():
-    slots = of_unknown({"SERVER_SOFTWARE": "Mystery/1"})
-    assert slots.for_streams == sys.maxsize
-    assert slots.told == (
+    slots = get_unknown_capacity({"SERVER_SOFTWARE": "Mystery/1"})
+    assert slots.max_streams == sys.maxsize
+    assert slots.advice == (
         "Mystery/1 does not say how many requests it serves at a time, and a stream is one of them for as long as it "
         "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end; docs/servers.md "
         "has more"

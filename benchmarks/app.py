@@ -1,6 +1,6 @@
-"""The application that is measured: one open channel, and a publisher on request.
+"""The application that is measured: it has one public channel, and publishes when a request asks for it.
 
-Options come as ``SSEMUX_*`` from the environment. Run by ``servers.py`` under gunicorn.
+``servers.py`` runs it under gunicorn, with ``SSEMUX_*`` options in the environment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def create_app() -> Flask:
     @app.route("/publish")
     def publish() -> Response:
         asked = int(request.args["events"]), float(request.args["rate"]), int(request.args["size"])
-        threading.Thread(target=_publish, args=(app, mux, *asked), daemon=True).start()
+        threading.Thread(target=_publish_events, args=(app, mux, *asked), daemon=True).start()
         return jsonify(pid=os.getpid())
 
     @app.route("/fill")
@@ -54,7 +54,7 @@ def create_app() -> Flask:
     return app
 
 
-def _publish(app: Flask, mux: flask_ssemux.SSEMux, events: int, rate: float, size: int) -> None:
+def _publish_events(app: Flask, mux: flask_ssemux.SSEMux, events: int, rate: float, size: int) -> None:
     with app.app_context():
-        for data in event.paced(events, rate, size):
+        for data in event.yield_paced(events, rate, size):
             mux.publish(event.CHANNEL, data, event.NAME)

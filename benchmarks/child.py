@@ -1,6 +1,7 @@
-"""A process that a benchmark starts: with a scratch folder, pinned, and killed at the end with all that it started.
+"""A process that a benchmark starts, with a temporary folder and pinned to a core.
 
-Nothing about what it does; ``servers.py`` and ``redis_server.py`` know that.
+At the end it is killed together with all processes that it started. ``servers.py`` and ``redis_server.py`` know what it
+runs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Callable, Sequence
 
 from . import process
 
-#: Seconds in which a child has to be ready.
+#: Seconds within which a child must be ready.
 START = 20.0
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,10 +26,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Child:
     """A command that runs in a folder of its own. Leaving the ``with`` kills its group and removes the folder.
 
-    :param name: in messages.
-    :param command: what is started.
-    :param environ: added to the environment; ``BENCH_FOLDER`` is the folder.
-    :param core: where it runs; None leaves that to the kernel.
+    :param name: the name in messages.
+    :param command: the command to run.
+    :param environ: variables to add to the environment; ``BENCH_FOLDER`` is the folder.
+    :param core: the core to run on; None leaves that to the kernel.
     """
 
     def __init__(
@@ -36,11 +37,11 @@ class Child:
     ) -> None:
         self.name = name
         self.folder = tempfile.mkdtemp(prefix="ssemux-bench-")
-        self._said = open(os.path.join(self.folder, "log"), "w+b")  # noqa: SIM115
+        self._log = open(os.path.join(self.folder, "log"), "w+b")  # noqa: SIM115
         self._process = subprocess.Popen(
             command, env={**os.environ, **(environ or {}), "BENCH_FOLDER": self.folder, "PYTHONPATH": ROOT},
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said, start_new_session=True,
-            preexec_fn=process.pinned(core),
+            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True,
+            preexec_fn=process.pin_child(core),
         )  # fmt: skip
         self.pid = self._process.pid
 
@@ -51,9 +52,9 @@ class Child:
         self.close()
 
     def wait(self, is_ready: Callable[[], object], errors: tuple[type[BaseException], ...]) -> None:
-        """Ask until the answer is no such error.
+        """Call ``is_ready`` until it raises none of these errors.
 
-        :raises RuntimeError: it did not start in ``START`` seconds; with the end of what it said.
+        :raises RuntimeError: the process did not start within ``START`` seconds; the message has the end of its output.
         """
         deadline = time.monotonic() + START
         while True:
@@ -62,13 +63,13 @@ class Child:
                 return
             except errors as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError("%s did not start: %s\n%s" % (self.name, error, self.tail())) from None
+                    raise RuntimeError("%s did not start: %s\n%s" % (self.name, error, self.read_tail())) from None
             time.sleep(0.05)
 
-    def tail(self) -> str:
-        """The end of what it said."""
-        self._said.seek(0)
-        return self._said.read().decode("utf-8", "replace")[-2000:]
+    def read_tail(self) -> str:
+        """Return the end of the process's output."""
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")[-2000:]
 
     def close(self) -> None:
         try:
@@ -76,11 +77,11 @@ class Child:
         except ProcessLookupError:
             pass
         self._process.wait()
-        self._said.close()
+        self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -1,8 +1,8 @@
-"""The load: many streams over a few processes, each a bare epoll loop, all on the client's core.
+"""The client: many streams in a few processes. Each process is a bare epoll loop, and all run on the client's core.
 
-Counts events by one byte (``event.MARK``), looks into a sample of the streams for
-latency, and tells how much CPU it used itself, so that nobody takes its limit for the
-server's. No HTTP library, no asyncio: a client that is slow measures itself.
+It counts events by one byte (``event.MARK``), and measures the latency on a part of the streams. It also reports how
+much CPU time it used itself, so that its own limit is not taken for the server's. It uses no HTTP library and no
+asyncio, because a slow client would measure itself.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ PROCESSES = 2
 #: Streams that each process opens at a time.
 OPENING = 32
 
-#: Seconds: see ``Load``.
+#: Seconds; see ``Load``.
 NAP = 0.001
 
-#: Bytes read at a time.
+#: The bytes of one read.
 BUFFER = 1 << 16
 
-#: Of a core: above it the client is what is measured.
+#: The share of a core above which the client, and not the server, is measured.
 BUSY = 0.85
 
 
-# SO_LINGER of no time: close resets.
+# SO_LINGER with 0 seconds: closing the socket resets the connection.
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Sample(NamedTuple):
-    """How long an event was under way, and whether its publisher was the worker that streamed it."""
+    """The latency of an event, and whether the worker that sent it had also published it."""
 
     seconds: float
     same_worker: bool
 
 
-class Report(NamedTuple):
-    """What the client saw since ``Load.start``.
+class ClientReport(NamedTuple):
+    """What the client measured since ``Load.start``.
 
-    :param events: received, of all streams.
-    :param fewest: of any stream.
-    :param most: of any stream.
+    :param events: events that all streams received.
+    :param fewest: the smallest number of events of a stream.
+    :param most: the largest number of events of a stream.
     :param closed: streams that the server ended.
-    :param samples: of the latency.
-    :param silences: the longest of each stream, in seconds, the one that still lasts included.
-    :param workers: streams of each process of the server.
-    :param share: of a core, that the client used.
+    :param samples: samples of the latency.
+    :param silences: each stream's longest silence in seconds, including the current one.
+    :param workers: the number of streams for each process of the server.
+    :param share: the share of a core that the client used.
     """
 
     events: int
@@ -73,14 +73,14 @@ class Report(NamedTuple):
 class Load:
     """Streams to one server. Leaving the ``with`` ends them and their processes.
 
-    :param port: of 127.0.0.1.
-    :param path: of the stream.
-    :param core: where the client runs.
-    :param sampled: of so many streams one is looked into.
-    :param first: what a stream has got when it is open; empty: see ``connect``.
-    :param nap: seconds between two looks at what came. On the loopback a sender pays for waking
-        its receiver, more so the faster that one falls asleep: with a nap a send wakes nobody, as over
-        a network, and costs the same whoever sends. It is an error of the latency, too.
+    :param port: the server's port on 127.0.0.1.
+    :param path: the URL's path.
+    :param core: the core on which the client runs.
+    :param sampled: the latency is measured on one of this many streams.
+    :param first: the bytes that an open stream has received; empty: see ``connect``.
+    :param nap: seconds to sleep between two reads. On the loopback interface the sender pays for waking its receiver,
+        and the more often the receiver is asleep, the more it pays. With naps, as over a network, a send wakes no
+        process, so it costs the same for every server. The naps are part of the measured latency.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Load:
         spawn = multiprocessing.get_context("spawn")
         for _ in range(PROCESSES):
             ours, theirs = spawn.Pipe()
-            # daemon: multiprocessing ends them with us, and they end when their pipe does.
-            spawn.Process(target=_run, args=(theirs, port, path, core, sampled, nap, first), daemon=True).start()
+            # daemon: multiprocessing ends them with this process. They also end when their pipe is closed.
+            spawn.Process(target=_run_client, args=(theirs, port, path, core, sampled, nap, first), daemon=True).start()
             theirs.close()
             self._pipes.append(ours)
         self._ask("ping")
@@ -105,9 +105,9 @@ class Load:
             pipe.close()
 
     def open(self, streams: int, seconds: float = 60.0) -> None:
-        """Open so many more streams; returns when each is open.
+        """Open this many more streams, and return when all are open.
 
-        :raises RuntimeError: they did not all open in that time.
+        :raises RuntimeError: not all of them opened in that time.
         """
         self._share("open", streams)
         self._opened += streams
@@ -116,19 +116,19 @@ class Load:
             raise RuntimeError("%d of %d streams opened in %g s" % (opened, self._opened, seconds))
 
     def connect(self, streams: int) -> None:
-        """Open so many more streams of a server that says nothing before its first event: they count as open."""
+        """Open this many more streams of a server that sends nothing before its first event. They count as open."""
         self._share("connect", streams)
         self._opened += streams
 
     def churn(self, streams: int, kept: int) -> None:
-        """Open so many more streams, one after another: over ``kept`` each that opens makes another leave.
+        """Open this many more streams. When more than ``kept`` are open, each new one makes another one end.
 
-        Returns at once; ``made`` tells how far it is.
+        This returns at once; ``made`` returns the progress.
         """
         self._share("churn", streams, kept)
 
     def made(self) -> int:
-        """How many streams have opened, since the last ``drop``."""
+        """Return how many streams have opened since the last ``drop``."""
         return sum(self._ask("opened"))
 
     def drop(self) -> None:
@@ -137,20 +137,20 @@ class Load:
         self._opened = 0
 
     def start(self) -> None:
-        """Count from here."""
+        """Reset all counters."""
         self._ask("start")
 
     def wait(self, events: int, seconds: float) -> int:
-        """Wait for so many events, or so long; how many came."""
+        """Wait for this many events, or this many seconds, and return how many events arrived."""
         return self._wait("events", events, seconds)
 
-    def report(self) -> Report:
+    def report(self) -> ClientReport:
         parts = self._ask("report")
         workers: dict[int, int] = {}
         for part in parts:
             for pid, streams in part.workers.items():
                 workers[pid] = workers.get(pid, 0) + streams
-        return Report(
+        return ClientReport(
             sum(part.events for part in parts),
             min(part.fewest for part in parts),
             max(part.most for part in parts),
@@ -182,7 +182,7 @@ class Load:
 
 
 class _Stream:
-    """One connection, as one process of the client keeps it."""
+    """One connection of a client process."""
 
     __slots__ = ("socket", "first", "is_open", "worker", "events", "at", "silence", "tail")
 
@@ -194,12 +194,12 @@ class _Stream:
         self.events = 0
         self.at = monotonic()
         self.silence = 0.0
-        #: What a sampled stream has of an event that is not whole yet; None for the others.
+        #: For a sampled stream, the beginning of an event that is incomplete; None for the other streams.
         self.tail: bytes | None = b"" if sampled else None
 
 
 class _Client:
-    """One process of the client: its methods without an underscore answer the parent."""
+    """One process of the client. The methods without an underscore answer the parent's calls."""
 
     def __init__(self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes) -> None:
         self._pipe = pipe
@@ -267,7 +267,7 @@ class _Client:
         for stream in self._streams.values():
             stream.events, stream.silence, stream.at = 0, 0.0, self._started
 
-    def report(self) -> Report:
+    def report(self) -> ClientReport:
         now = monotonic()
         share = (time.process_time() - self._cpu) / (now - self._started)
         counts = [stream.events for stream in self._streams.values()] or [0]
@@ -275,7 +275,9 @@ class _Client:
         workers: dict[int, int] = {}
         for stream in self._streams.values():
             workers[stream.worker] = workers.get(stream.worker, 0) + 1
-        return Report(self._events, min(counts), max(counts), self._closed, self._samples, silences, workers, share)
+        return ClientReport(
+            self._events, min(counts), max(counts), self._closed, self._samples, silences, workers, share
+        )
 
     def _open_next(self) -> None:
         if self._to_open:
@@ -313,7 +315,7 @@ class _Client:
         if not stream.is_open:
             self._begin(stream, bytes(buffer[:size]))
         elif stream.tail is not None:
-            self._look(stream, bytes(buffer[:size]), now)
+            self._sample_latency(stream, bytes(buffer[:size]), now)
 
     def _begin(self, stream: _Stream, came: bytes) -> None:
         stream.first += came
@@ -329,7 +331,7 @@ class _Client:
             self._open_next()
 
     def _leave_one(self, newest: _Stream) -> None:
-        """One of those that are open, by chance; one of two without a good-bye."""
+        """Close open streams chosen at random, half of them with a reset, until only ``kept`` are left."""
         leaving = self._leaving
         leaving.append(newest.socket.fileno())
         while len(leaving) > self._kept:
@@ -343,12 +345,12 @@ class _Client:
                 self._poll.unregister(file)
                 left.socket.close()
 
-    def _look(self, stream: _Stream, came: bytes, now: float) -> None:
+    def _sample_latency(self, stream: _Stream, came: bytes, now: float) -> None:
         *whole, stream.tail = ((stream.tail or b"") + came).split(event.MARK)
         for frame in whole:
-            told = event.told(frame)
-            if told:
-                self._samples.append(Sample(now - told[0], told[1] == stream.worker))
+            origin = event.read_origin(frame)
+            if origin:
+                self._samples.append(Sample(now - origin[0], origin[1] == stream.worker))
 
     def _end(self, file: int, stream: _Stream) -> None:
         self._poll.unregister(file)
@@ -359,9 +361,9 @@ class _Client:
             self._opening -= 1
 
 
-def _run(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes) -> None:
+def _run_client(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes) -> None:
     os.sched_setaffinity(0, {core})
     try:
         _Client(pipe, port, path, sampled, nap, first).run()
     except (EOFError, OSError, KeyboardInterrupt):
-        pass  # the parent is done with us
+        pass  # the parent has ended, or has closed the pipe

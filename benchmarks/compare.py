@@ -1,9 +1,10 @@
-"""Everyone on the same load in one run: ours, five peers and the floor.
+"""Compares flask_ssemux, five peers and the floor under the same load in one run.
 
-Three questions: what a delivery and a connection cost (several rounds, everyone in each, so that a noisy minute does
-not hit one of them alone), how that changes with the number of connections, and how with the size of events. The load
-is the same for all: so many deliveries a second, whoever sends them; and in the first question a heavy one too, for
-those who can. Who fails is told why, and left out of the rest of that question.
+There are three questions: what a delivery and a connection cost, how that changes with the number of connections, and
+how with the size of events. The first question has several rounds with all servers in each, so that a noisy minute does
+not affect only one of them. All servers get the same number of deliveries a second; in the first question also a heavy
+load, for the servers that can manage it. If a server fails, the reason is reported, and the server is left out of the
+rest of that question.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from .contenders import Contender
 from .table import progress
 from .trial import Delivered, Opened, Trial
 
-#: Events of one measurement, at least.
+#: The minimum of events in one measurement.
 FEWEST = 4
 
-#: Times the load, to see what the client can take; seconds of each.
+#: Multiples of the load that show what the client can manage, and the seconds of each.
 LOADS = (1, 4, 8, 16, 24, 32)
 CLIENT_SECONDS = 1.5
 
-#: Of a core, what a contender may be expected to use under the heavy load; one that has no time left joins events.
+#: The share of a core that a server may be expected to use under the heavy load. A saturated server joins events.
 ROOM = 0.6
 
 #: Open files that a server needs for itself.
@@ -38,14 +39,14 @@ SPARE = 300
 class Plan(NamedTuple):
     """How much is measured.
 
-    :param rounds: of the first question.
-    :param clients: of the first question.
-    :param sweep: numbers of connections, of the second.
-    :param sizes: bytes of an event on the wire, of the third.
-    :param sized: connections of the third.
+    :param rounds: rounds of the first question.
+    :param clients: connections of the first question.
+    :param sweep: numbers of connections of the second question.
+    :param sizes: bytes of an event on the wire, of the third question.
+    :param sized: connections of the third question.
     :param load: deliveries a second.
-    :param heavy: the same, of the heavy load.
-    :param seconds: of each measurement, at least.
+    :param heavy: deliveries a second of the heavy load.
+    :param seconds: the minimum of seconds of each measurement.
     """
 
     rounds: int = 3
@@ -58,12 +59,12 @@ class Plan(NamedTuple):
     seconds: float = 5.0
 
 
-#: To see that everything works.
+#: A small plan, to see that everything works.
 QUICK = Plan(1, 200, (100, 400), (event.SIZE, 4096), sized=100, load=2000.0, heavy=4000.0, seconds=1.0)
 
 
 class Point(NamedTuple):
-    """What one measurement found."""
+    """The result of one measurement."""
 
     clients: int
     size: int
@@ -72,7 +73,7 @@ class Point(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Shares of a core that the client and the floor used at so many deliveries a second."""
+    """The shares of a core that the client and the floor used at a number of deliveries a second."""
 
     load: float
     client: float
@@ -80,13 +81,13 @@ class Share(NamedTuple):
 
 
 class Result(NamedTuple):
-    """All of it; by contender.
+    """All results, by server.
 
-    :param told: versions and how each was run.
-    :param rounds: of each round its point; None where there is none.
+    :param told: the versions, and how each server was run.
+    :param rounds: the point of each round; None for a round that failed.
     :param heavy: the same, under the heavy load.
-    :param failed: why something is not there.
-    :param client: how busy the client is by itself.
+    :param failed: the reasons why something is missing.
+    :param client: how busy the client was at several loads.
     """
 
     plan: Plan
@@ -101,43 +102,43 @@ class Result(NamedTuple):
     seconds: float
 
 
-def measure(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
-    """All three questions.
+def measure_all(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result:
+    """Measure all three questions.
 
-    :param machine: what it is, for the document.
-    :param only: words of which a contender's name has to have one.
+    :param machine: a description of the machine, for the document.
+    :param only: words, one of which a server's name must contain.
     """
     began = time.monotonic()
-    found, missing = contenders.everyone(only)
+    found, missing = contenders.find_contenders(only)
     names = [*(contender.name for contender in found), *missing]
     result = Result(
         plan, machine, {contender.name: contender.told for contender in found},
         *({name: [] for name in names} for _ in range(4)),
         {name: ["missing: " + why] for name, why in missing.items()}, [], 0.0,
     )  # fmt: skip
-    _say(began, "the client itself")
+    _print_step(began, "the client itself")
     _try(result, contenders.FLOOR, partial(_client, plan, result.client))
     for number in range(plan.rounds):
         for contender in [contender for contender in found if not number or any(result.rounds[contender.name])]:
-            _say(began, "round %d of %d: %s" % (number + 1, plan.rounds, contender.name))
+            _print_step(began, "round %d of %d: %s" % (number + 1, plan.rounds, contender.name))
             points: list[Point] = []
             _try(result, contender, partial(_round, contender, plan, points))
             result.rounds[contender.name].append(points[0] if points else None)
             result.heavy[contender.name].append(points[1] if len(points) > 1 else None)
     found = [contender for contender in found if any(result.rounds[contender.name])]
     for contender in found:
-        _say(began, "more connections: " + contender.name)
+        _print_step(began, "more connections: " + contender.name)
         sweep = _possible(result, contender)
         _try(result, contender, partial(_steps, contender, plan, sweep, [event.SIZE], result.sweep[contender.name]))
     for contender in found:
-        _say(began, "larger events: " + contender.name)
+        _print_step(began, "larger events: " + contender.name)
         points = result.sizes[contender.name]
         _try(result, contender, partial(_steps, contender, plan, [plan.sized], plan.sizes, points))
     return result._replace(seconds=time.monotonic() - began)
 
 
 def _possible(result: Result, contender: Contender) -> list[int]:
-    """As many connections as there may be open files for."""
+    """Return the numbers of connections for which the server may open enough files."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     possible = [clients for clients in result.plan.sweep if clients * contender.files + SPARE <= limit]
     if len(possible) < len(result.plan.sweep):
@@ -151,7 +152,7 @@ def _possible(result: Result, contender: Contender) -> list[int]:
 
 
 def _client(plan: Plan, to: list[Share]) -> None:
-    """How much of its core the client uses as the floor sends more and more; until it is nearly all."""
+    """Measure how much of its core the client uses at growing loads from the floor, until it is nearly all of it."""
     with Trial(contenders.FLOOR) as trial:
         trial.open(plan.clients)
         for times in LOADS:
@@ -165,7 +166,7 @@ def _client(plan: Plan, to: list[Share]) -> None:
 
 
 def _round(contender: Contender, plan: Plan, to: list[Point]) -> None:
-    """One server, under the load, and under the heavy one if it has the time."""
+    """Measure one server under the load, and under the heavy load if it would not be saturated."""
     with Trial(contender) as trial:
         opened = trial.open(plan.clients)
         for load in (plan.load, plan.heavy):
@@ -173,11 +174,11 @@ def _round(contender: Contender, plan: Plan, to: list[Point]) -> None:
                 rate = load / plan.clients
                 events = max(FEWEST, round(plan.seconds * rate))
                 to.append(Point(plan.clients, event.SIZE, opened, trial.deliver(events, rate)))
-                _told(to[-1])
+                _print_point(to[-1])
 
 
 def _steps(contender: Contender, plan: Plan, sweep: Sequence[int], sizes: Sequence[int], to: list[Point]) -> None:
-    """One server, ever more connections; of each number, ever larger events."""
+    """Measure one server with a growing number of connections, and for each number with growing events."""
     with Trial(contender) as trial:
         have = 0
         for clients in sweep:
@@ -187,7 +188,7 @@ def _steps(contender: Contender, plan: Plan, sweep: Sequence[int], sizes: Sequen
             events = max(FEWEST, round(plan.seconds * rate))
             for size in sizes:
                 to.append(Point(clients, size, opened, trial.deliver(events, rate, size)))
-                _told(to[-1])
+                _print_point(to[-1])
 
 
 def _try(result: Result, contender: Contender, attempt: Callable[[], None]) -> None:
@@ -206,33 +207,33 @@ def _fail(result: Result, contender: Contender, why: str) -> None:
 
 
 def _reason(why: str) -> str:
-    """Of what a server said, the line that names an error; the first line names who."""
+    """Return the first line of a server's output, which names the server, and the line that names an error."""
     first, *others = [line.strip() for line in why.splitlines() if line.strip()] or ["no reason was given"]
     errors = [line for line in others if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return " ... ".join([first, *(errors or others)[-1:]])
 
 
-def _told(point: Point) -> None:
+def _print_point(point: Point) -> None:
     of = point.delivered
     told = (point.clients, point.size, of.cpu, point.opened.memory, point.opened.cpu, of.middle, of.last, of.busy * 100)
     progress(
         "    %d connections, %d bytes: %.1f µs a delivery, %.1f KB, %.0f µs to open, p50 %.1f ms, p99 %.1f ms, "
-        "server at %.0f %%" % told + ("" if of.is_complete() else ", %d of %d came" % (of.came, of.expected))
+        "server at %.0f %%" % told + ("" if of.is_complete() else ", %d of %d events arrived" % (of.came, of.expected))
     )
 
 
-def _say(began: float, text: str) -> None:
+def _print_step(began: float, text: str) -> None:
     minutes, seconds = divmod(int(time.monotonic() - began), 60)
     progress("%d:%02d %s" % (minutes, seconds, text))
 
 
-def save(result: Result, path: str) -> None:
-    """As JSON, so that tables can be made again without measuring again."""
+def save_result(result: Result, path: str) -> None:
+    """Save the result as JSON, so that the tables can be made again without measuring again."""
     with open(path, "w") as file:
         json.dump(result._asdict(), file, indent=1)
 
 
-def load(path: str) -> Result:
+def load_result(path: str) -> Result:
     with open(path) as file:
         kept = json.load(file)
     for question in ("rounds", "heavy", "sweep", "sizes"):

@@ -1,4 +1,4 @@
-"""What ``compare`` found, as tables and pictures. Nothing is measured here, and nothing is left out in silence."""
+"""Formats the results of ``compare`` as tables and pictures. Everything that is missing is mentioned in a remark."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .compare import Point, Result
 from .delivery import delivered, remarks
 from .table import spread, table
 
-#: Those that others are measured by: in the same round.
+#: The servers whose figures of the same round the others are divided by.
 BASES = ("nchan", "better-sse")
 
-#: Where there is no figure.
+#: Shown if there is no figure.
 NONE = "-"
 
 
-def text(result: Result) -> str:
-    """All tables."""
+def make_tables(result: Result) -> str:
+    """Return all tables as Markdown."""
     plan = result.plan
     parts = [
         "### %s connections, %.3g events a second\n" % (f"{plan.clients:,}", plan.load / plan.clients),
@@ -41,20 +41,20 @@ def text(result: Result) -> str:
     return "\n".join(parts)
 
 
-def write(result: Result, folder: str) -> None:
-    """``benchmarks.md``, in the place kept for it, and its picture."""
-    draw(result, os.path.join(folder, "benchmarks.svg"))
+def write_document(result: Result, folder: str) -> None:
+    """Write the figures and the picture of ``benchmarks.md``."""
+    draw_pictures(result, os.path.join(folder, "benchmarks.svg"))
     shown = "![CPU, memory and latency over the number of connections; CPU over the size of events](benchmarks.svg)"
-    filled = "\n\n".join([result.machine, shown, text(result)])
-    document.fill(os.path.join(folder, "benchmarks.md"), "compare", filled)
+    filled = "\n\n".join([result.machine, shown, make_tables(result)])
+    document.fill_figures(os.path.join(folder, "benchmarks.md"), "compare", filled)
 
 
-def draw(result: Result, path: str) -> None:
+def draw_pictures(result: Result, path: str) -> None:
     panels = [picture.Panel(title, "connections", result.sweep, _clients, value, True) for title, value in _SWEPT]
     cost = _SWEPT[0][1]
     larger = "µs of CPU a delivery, by size"
     panels.append(picture.Panel(larger, "bytes of an event", result.sizes, lambda point: point.size, cost, True))
-    picture.lines(panels, path)
+    picture.draw_lines(panels, path)
 
 
 _SWEPT: list[tuple[str, Callable[[Point], float]]] = [
@@ -76,7 +76,7 @@ def _rounds(result: Result, rounds: _Rounds) -> str:
 
 
 def _order(rounds: _Rounds) -> list[str]:
-    """Cheapest first; who is missing last."""
+    """Return the names, the cheapest first and the missing ones last."""
 
     def cost(name: str) -> float:
         points = [point for point in rounds[name] if point]
@@ -103,7 +103,7 @@ def _row(result: Result, rounds: _Rounds, name: str) -> list[str]:
 
 
 def _ratio(rounds: _Rounds, name: str, base: str) -> str:
-    """The median of the rounds' ratios: what slows a whole round down is in neither."""
+    """Return the median of the rounds' ratios. What slows a whole round down does not change its ratio."""
     pairs = zip(rounds[name], rounds.get(base, []))
     found = [of.delivered.cpu / to.delivered.cpu for of, to in pairs if of and to]
     return "%.2f" % median(found) if found else NONE
@@ -123,7 +123,7 @@ def _matrix(found: dict[str, list[Point]], value: Callable[[Point], float], plac
 
 
 def _figure(value: float) -> str:
-    """Three digits that count, and no exponent."""
+    """Format a figure with three significant digits and no exponent."""
     return f"{value:,.0f}" if value >= 100 else "%.3g" % value
 
 

@@ -1,7 +1,7 @@
-"""Whom we measure: what starts each, and how a client knows that its stream is open.
+"""The servers that are measured: how to start each, and how a client knows that its stream is open.
 
-Ours, peers, and a floor under all. All of them answer ``GET /ready`` and ``GET /publish?events=&rate=&size=`` with
-their process's id, and stream at ``STREAM``. What is measured is not known here.
+These are flask_ssemux, its peers, and the floor. All of them answer ``GET /ready`` and ``GET
+/publish?events=&rate=&size=`` with their process id, and stream at ``STREAM``. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 from . import event, install
 
-#: Where every contender streams.
+#: The URL of all servers' streams.
 STREAM = "/events?channel=" + event.CHANNEL
 
-#: The end of a response's headers: for most, a stream is open then.
+#: The end of a response's headers: most servers' streams are open then.
 HEADERS = b"\r\n\r\n"
 
-#: Seconds between heartbeats: none falls into what is measured.
+#: Seconds between heartbeats, so that none is sent during a measurement.
 HEARTBEAT = 600
 
 
 class Contender(NamedTuple):
     """A server that can be measured.
 
-    :param name: in the table.
-    :param command: what starts it; ``{port}`` and ``{workers}`` are filled in.
-    :param environ: added to the environment.
-    :param first: what a client has got when its stream is open; empty where Redis has to be asked.
-    :param files: open files of the server for each stream.
-    :param redis: whether it needs a Redis, as ``BENCH_REDIS``.
-    :param publisher: a process beside it that publishes; ``{port}`` is its own, ``{server}`` the server's.
-    :param told: versions, for the document.
+    :param name: the name in the table.
+    :param command: the command that starts it; ``{port}`` and ``{workers}`` are filled in.
+    :param environ: variables to add to the environment.
+    :param first: what a client has received when its stream is open; empty if only Redis knows it.
+    :param files: the files that the server opens for each stream.
+    :param redis: whether it needs a Redis server, whose URL is in ``BENCH_REDIS``.
+    :param publisher: the command of a separate process that publishes; ``{port}`` is its port, ``{server}`` the
+        server's.
+    :param told: the versions, for the document.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Contender(NamedTuple):
     told: str = ""
 
 
-#: Its first event; more than the headers, which it sends in the same breath.
+#: The first event of flask_ssemux, which it sends together with the headers.
 _HELLO = b"event: ssemux.hello\n"
 
 FLOOR = Contender(
@@ -55,14 +56,14 @@ FLOOR = Contender(
 
 
 def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object) -> Contender:
-    """Ours under gunicorn's gevent worker.
+    """Return flask_ssemux under gunicorn's gevent worker.
 
-    :param transport: SSEMUX_TRANSPORT; empty takes its default.
-    :param options: as ``SSEMUX_*``, in small letters.
+    :param transport: SSEMUX_TRANSPORT; empty means the default.
+    :param options: other ``SSEMUX_*`` options, in lower case.
     """
     if transport:
         options["transport"] = transport
-    # The default leaves a fifth of the file limit to pages, of which a benchmark has none.
+    # The default reserves a fifth of the file limit for pages, but a benchmark requests none.
     options.setdefault("max_streams", 100_000)
     settings = {"SSEMUX_%s" % name.upper(): str(value) for name, value in options.items()}
     command = (
@@ -72,32 +73,32 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
     )  # fmt: skip
     name = "flask_ssemux " + (transport or "auto")
     told = "gunicorn's gevent worker, SSEMUX_BROKER=%s; %s" % (
-        broker, install.versions(sys.executable, "flask", "gunicorn", "gevent"),
+        broker, install.list_versions(sys.executable, "flask", "gunicorn", "gevent"),
     )  # fmt: skip
     return Contender(name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, told=told)
 
 
 def _flask_sse() -> Contender:
-    python = install.python("flask_sse")
+    python = install.make_environment("flask_sse")
     command = (
         python, "-m", "gunicorn", "-k", "gevent", "-w", "{workers}", "--worker-connections", "100000",
         "-b", "127.0.0.1:{port}", "--log-level", "warning", "benchmarks.peers.flask_sse_app:app",
     )  # fmt: skip
-    told = "gunicorn's gevent worker, and a Redis that is not counted; " + install.versions(
+    told = "gunicorn's gevent worker, and a Redis that is not counted; " + install.list_versions(
         python, "flask-sse", "flask", "gunicorn", "gevent", "redis"
     )
     return Contender("Flask-SSE", command, first=b"", files=2, redis=True, told=told)
 
 
 def _django_eventstream() -> Contender:
-    python = install.python("django_eventstream")
-    told = "uvicorn with uvloop; " + install.versions(python, "django-eventstream", "django", "uvicorn", "uvloop")
+    python = install.make_environment("django_eventstream")
+    told = "uvicorn with uvloop; " + install.list_versions(python, "django-eventstream", "django", "uvicorn", "uvloop")
     return Contender("django-eventstream", _uvicorn(python, "django_eventstream_app"), told=told)
 
 
 def _sse_starlette() -> Contender:
-    python = install.python("sse_starlette")
-    told = "uvicorn with uvloop; " + install.versions(python, "sse-starlette", "starlette", "uvicorn", "uvloop")
+    python = install.make_environment("sse_starlette")
+    told = "uvicorn with uvloop; " + install.list_versions(python, "sse-starlette", "starlette", "uvicorn", "uvloop")
     return Contender("sse-starlette", _uvicorn(python, "sse_starlette_app"), told=told)
 
 
@@ -109,15 +110,15 @@ def _uvicorn(python: str, name: str) -> tuple[str, ...]:
 
 
 def _better_sse() -> Contender:
-    folder = install.npm("better_sse")
+    folder = install.install_npm("better_sse")
     program = os.path.join(install.PEERS, "better_sse.mjs")
-    version = install.said("node", "-p", "require('%s/node_modules/better-sse/package.json').version" % folder)
-    told = "Node's http server; better-sse %s, node %s" % (version, install.said("node", "--version"))
+    version = install.read_output("node", "-p", "require('%s/node_modules/better-sse/package.json').version" % folder)
+    told = "Node's http server; better-sse %s, node %s" % (version, install.read_output("node", "--version"))
     return Contender("better-sse", ("node", program, "{port}", folder), told=told)
 
 
 def _nchan() -> Contender:
-    folder = install.debian("nchan", "nginx", "libnginx-mod-nchan")
+    folder = install.unpack_debian("nchan", "nginx", "libnginx-mod-nchan")
     packages = [name.rpartition("_")[0].replace("%3a", ":") for name in os.listdir(folder) if name.endswith(".deb")]
     return Contender(
         "nchan", (sys.executable, "-m", "benchmarks.peers.nchan", "{port}", folder),
@@ -127,7 +128,7 @@ def _nchan() -> Contender:
     )  # fmt: skip
 
 
-#: By the name in the table: what brings it here.
+#: The functions that install the peers, by their names in the table.
 PEERS: dict[str, Callable[[], Contender]] = {
     "nchan": _nchan,
     "better-sse": _better_sse,
@@ -137,23 +138,23 @@ PEERS: dict[str, Callable[[], Contender]] = {
 }
 
 
-def everyone(only: Sequence[str] = ("",)) -> tuple[list[Contender], dict[str, str]]:
-    """All who can be measured here, and of the others why not.
+def find_contenders(only: Sequence[str] = ("",)) -> tuple[list[Contender], dict[str, str]]:
+    """Return the servers that can be measured here, and the reasons why the others cannot.
 
-    :param only: words of which a name has to have one; the floor is always there.
+    :param only: words, one of which a name must contain; the floor is always included.
     """
     quiet: dict[str, Any] = {"heartbeat": HEARTBEAT, "client_timeout": HEARTBEAT * 6}
     ours = [flask_ssemux(transport=name, **quiet) for name in ("handoff", "generator")]
-    found = [FLOOR, *(contender for contender in ours if _is_of(only, contender.name))]
+    found = [FLOOR, *(contender for contender in ours if _is_chosen(only, contender.name))]
     missing: dict[str, str] = {}
-    for name, bring in PEERS.items():
+    for name, install_peer in PEERS.items():
         try:
-            if _is_of(only, name):
-                found.append(bring())
+            if _is_chosen(only, name):
+                found.append(install_peer())
         except install.Missing as error:
             missing[name] = str(error)
     return found, missing
 
 
-def _is_of(only: Sequence[str], name: str) -> bool:
+def _is_chosen(only: Sequence[str], name: str) -> bool:
     return any(word in name for word in only)

@@ -1,6 +1,6 @@
-"""What a delivery costs ours beside the floor: a quick look while something is being changed.
+"""Measures what a delivery costs flask_ssemux beside the floor: a quick check while the code is being changed.
 
-Each contender in turn, several runs of each, so that a noisy minute does not hit one of them alone.
+The servers run in turn, several times each, so that a noisy minute does not affect only one of them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from .trial import Delivered, Opened, Trial
 
 
 class Run(NamedTuple):
-    """One contender once."""
+    """One run of one server."""
 
     opened: Opened
     delivered: Delivered
 
 
-def measure(contenders: Sequence[Contender], clients: int, events: int, rate: float, runs: int, nap: float) -> str:
-    """The table, and what has to be said about it."""
+def measure_delivery(
+    contenders: Sequence[Contender], clients: int, events: int, rate: float, runs: int, nap: float
+) -> str:
+    """Return the table and the remarks."""
     found: list[list[Run]] = [[] for _ in contenders]
     for number in range(runs):
         for contender, had in zip(contenders, found):
@@ -36,14 +38,14 @@ def measure(contenders: Sequence[Contender], clients: int, events: int, rate: fl
 
 
 def delivered(runs: Sequence[Delivered]) -> str:
-    """``all``, or how many."""
+    """Return "all", or how many events of how many were delivered."""
     if all(run.is_complete() for run in runs):
         return "all"
     return "%d of %d" % (sum(run.came for run in runs), sum(run.expected for run in runs))
 
 
 def remarks(found: dict[str, list[Delivered]]) -> list[str]:
-    """What has to be said about the measuring itself."""
+    """Return the remarks about the measurement itself."""
     every = [run for runs in found.values() for run in runs]
     said = ["the client used at most %.0f %% of its core" % (max((run.client for run in every), default=0.0) * 100)]
     for name, runs in found.items():

@@ -1,10 +1,10 @@
-"""The event that is measured: what publishers put into it and what the client reads out of it.
+"""The event that is measured: its data, and how the client reads it.
 
     data: <time.monotonic() at publish> <pid of the publisher> <padding>~
 
-``~`` occurs once in an event and nowhere else in a response, so a client counts
-events by counting one byte: no frame that is cut in two is missed or counted twice.
-Everyone publishes the same data; what is framed around it is each contender's own.
+``~`` occurs once in an event and nowhere else in a response, so a client counts events by counting this byte. It
+neither misses nor counts twice a frame that arrives in two parts. All servers publish the same data, and
+each adds its own framing.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ CHANNEL = "bench"
 NAME = "tick"
 MARK = b"~"
 
-#: Bytes on the wire, chunk framing included, of one delivery of ours.
+#: The bytes that flask_ssemux sends for one event, including chunk framing.
 SIZE = 130
 
-# What is around the data: `82\r\n`, `id: abcdefgh-123\n`, `event: tick\n`, `channel: bench\n`, `data: `, `\n\n\r\n`.
+# The framing: `82\r\n`, `id: abcdefgh-123\n`, `event: tick\n`, `channel: bench\n`, `data: `, `\n\n\r\n`.
 _AROUND = 4 + 17 + 12 + 15 + 6 + 4
 
-# Some write no space after the colon, some make JSON of it.
-_TOLD = re.compile(rb'data: ?"?([0-9.]+) ([0-9]+) ')
+# Some servers write no space after the colon, some encode the data as JSON.
+_ORIGIN = re.compile(rb'data: ?"?([0-9.]+) ([0-9]+) ')
 
 
-def data(size: int = SIZE) -> str:
-    """The data of an event that is published now, so long that ours has this size on the wire."""
-    told = "%.6f %d " % (monotonic(), os.getpid())
-    return told.ljust(size - _AROUND - 1, ".") + "~"
+def make_data(size: int = SIZE) -> str:
+    """Return the data of an event that is published now, with this size on the wire if flask_ssemux sends it."""
+    origin = "%.6f %d " % (monotonic(), os.getpid())
+    return origin.ljust(size - _AROUND - 1, ".") + "~"
 
 
-def paced(events: int, rate: float, size: int = SIZE) -> Iterator[str]:
-    """The data of so many events, each at its time."""
+def yield_paced(events: int, rate: float, size: int = SIZE) -> Iterator[str]:
+    """Yield the data of this many events, each at its time."""
     start = monotonic()
     for number in range(events):
         time.sleep(max(0.0, start + number / rate - monotonic()))
-        yield data(size)
+        yield make_data(size)
 
 
-def told(frame: bytes) -> tuple[float, int] | None:
-    """When, and by which process, the event at the end of these bytes was published; None if there is none."""
-    found = _TOLD.search(frame, frame.rfind(b"data:"))
+def read_origin(frame: bytes) -> tuple[float, int] | None:
+    """Return when and by which process the event at the end of these bytes was published; None without an event."""
+    found = _ORIGIN.search(frame, frame.rfind(b"data:"))
     return (float(found[1]), int(found[2])) if found else None

@@ -1,6 +1,7 @@
-"""The floor: a server that does nothing but accept, and call ``sendall`` with one prepared chunk on each socket.
+"""The floor: a server that only accepts connections, and calls ``sendall`` with one prepared chunk on each socket.
 
-It speaks as much HTTP as ``servers.py`` and ``client.py`` need. No frameworks: whatever is here, everyone pays.
+It supports as much HTTP as ``servers.py`` and ``client.py`` need, without frameworks: every server has at least this
+cost.
 
     python -m benchmarks.floor PORT
 """
@@ -45,7 +46,7 @@ class Floor:
                 self._send()
 
     def _serve(self, until: float | None) -> None:
-        """Answer requests until then, or until there was one."""
+        """Answer requests until this time, or until there was one."""
         while True:
             left = -1.0 if until is None else max(0.0, until - time.monotonic())
             found = self._poll.poll(left)
@@ -82,11 +83,11 @@ class Floor:
             start, rate = time.monotonic(), float(query["rate"][0])
             self._due = (start + number / rate for number in range(int(query["events"][0])))
             self._size = int(query["size"][0])
-        told = json.dumps({"pid": os.getpid()}).encode()
-        self._sockets[file].sendall(_ANSWER % (len(told), told))
+        body = json.dumps({"pid": os.getpid()}).encode()
+        self._sockets[file].sendall(_ANSWER % (len(body), body))
 
     def _send(self) -> None:
-        frame = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % event.data(self._size).encode()
+        frame = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % event.make_data(self._size).encode()
         chunk = b"%X\r\n%s\r\n" % (len(frame), frame)
         for stream in self._streams.values():
             stream.sendall(chunk)

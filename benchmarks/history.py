@@ -1,8 +1,8 @@
-"""A store stays small while a million events pass through it: disk, memory, events kept, rate.
+"""Measures that a store stays small while a million events pass through it: disk, memory, events kept, rate.
 
-A process of its own publishes as fast as it can, to channels as applications have them; this one looks on. The store
-keeps ``seconds`` of age and ``events`` of each channel, so what it holds must stop growing: the busy channels at
-their limit of events, the many small ones at their limit of age.
+A separate process publishes as fast as it can, to channels like those of applications, and this process measures. The
+store keeps events for ``seconds``, and ``events`` of each channel, so it must stop growing: the busy channels at their
+limit of events, the many small ones at their limit of age.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from flask_ssemux.sse import encode
 from . import event, picture, process, redis_server
 from .table import progress, table
 
-#: Seconds between two looks at disk and memory, and between two at what is kept, which is a question to the store.
-LOOK, ASK = 0.2, 1.0
+#: Seconds between two readings of disk and memory, and between two questions to the store about what it keeps.
+PAUSE, ASK = 0.2, 1.0
 
 #: Rows of the table.
 ROWS = 10
 
-#: Busy channels; of a hundred events so many go to them, and so many to a job's channel; the rest to a
-#: user's own, which is used once.
+#: The number of busy channels; how many of a hundred events go to them, and how many to a job's channel. The others go
+#: to users' own channels, each of which is used once.
 BUSY, TO_BUSY, TO_JOBS = 4, 60, 25
 
-#: Events of one job.
+#: The events of one job.
 JOB = 4
 
 
-class Look(NamedTuple):
-    """One moment. ``kept`` and ``channels`` are the last answer; memory and disk in bytes; ``server`` is Redis's."""
+class Moment(NamedTuple):
+    """One moment. ``kept`` and ``channels`` are the store's last answer. ``disk``, ``publisher`` and ``server`` (Redis)
+    are in bytes.
+    """
 
     published: int
     seconds: float
@@ -50,10 +52,10 @@ class Look(NamedTuple):
 
 
 class Store(NamedTuple):
-    """An engine's store, made for this.
+    """A store that is created for the measurement.
 
-    :param disk: bytes it has on disk now.
-    :param pid: of its server; 0 for none.
+    :param disk: returns the bytes that it has on disk now.
+    :param pid: the process id of its server; 0 for none.
     """
 
     url: str
@@ -64,8 +66,8 @@ class Store(NamedTuple):
 HEAD = ("events published", "a second", "events kept", "channels kept", "disk MB", "publisher MB", "server MB")
 
 
-def measure(engine: str, events: int, seconds: float, limit: int) -> list[Look]:
-    """All looks while so many events pass.
+def measure_history(engine: str, events: int, seconds: float, limit: int) -> list[Moment]:
+    """Publish this many events, and return all moments that were recorded.
 
     :param engine: ``sqlite`` or ``redis``.
     :param seconds: SSEMUX_HISTORY_SECONDS.
@@ -74,68 +76,69 @@ def measure(engine: str, events: int, seconds: float, limit: int) -> list[Look]:
     """
     with ENGINES[engine]() as store, _publisher(store.url, History(seconds, limit), events) as (publisher, published):
         broker = open_broker(store.url)
-        looks: list[Look] = []
+        moments: list[Moment] = []
         try:
-            for look in _looks(broker, store, publisher, published):
-                if not looks or look.published * 20 // events > looks[-1].published * 20 // events:
-                    told = zip(HEAD, _cells(look, looks[:1]))
+            for moment in _observe(broker, store, publisher, published):
+                if not moments or moment.published * 20 // events > moments[-1].published * 20 // events:
+                    told = zip(HEAD, _cells(moment, moments[:1]))
                     progress("%s: %s" % (engine, ", ".join("%s %s" % pair for pair in told)))
-                looks.append(look)
+                moments.append(moment)
         finally:
             broker.close()
-    if looks[-1].published < events:
-        raise RuntimeError("%s: the publisher ended after %d of %d" % (engine, looks[-1].published, events))
-    return looks
+    if moments[-1].published < events:
+        raise RuntimeError("%s: the publisher ended after %d of %d events" % (engine, moments[-1].published, events))
+    return moments
 
 
-def rows(looks: list[Look]) -> list[list[str]]:
-    """``ROWS`` of them: what was published and kept by then, and the most of disk and memory since the row before."""
-    marks = [looks[-1].published * (number + 1) // ROWS for number in range(ROWS)]
+def make_rows(moments: list[Moment]) -> list[list[str]]:
+    """Return ``ROWS`` rows of the table. Disk and memory are the maximum since the row before."""
+    marks = [moments[-1].published * (number + 1) // ROWS for number in range(ROWS)]
     found: list[list[str]] = []
-    past: list[Look] = looks[:1]
+    past: list[Moment] = moments[:1]
     for mark in marks:
-        part = [look for look in looks if past[-1].published < look.published <= mark] or looks[-1:]
+        part = [moment for moment in moments if past[-1].published < moment.published <= mark] or moments[-1:]
         found.append(_cells(_most(part), past))
         past = part[-1:]
     return found
 
 
-def report(looks: list[Look]) -> str:
-    """The table."""
-    return table(HEAD, rows(looks))
+def make_table(moments: list[Moment]) -> str:
+    """Return the table."""
+    return table(HEAD, make_rows(moments))
 
 
-def draw(found: dict[str, list[Look]], path: str) -> None:
-    """Disk, memory and what is kept, over the events that passed; an engine each a line."""
-    lines = {name: looks[:-1] for name, looks in found.items()}
-    values: list[tuple[str, Callable[[Look], float]]] = [
-        ("events kept", lambda look: look.kept),
-        ("disk, MB", lambda look: look.disk / 1e6),
-        ("memory of publisher and server, MB", lambda look: (look.publisher + look.server) / 1e6),
+def draw_picture(found: dict[str, list[Moment]], path: str) -> None:
+    """Draw disk, memory and events kept over the published events, with a line for each engine."""
+    lines = {name: moments[:-1] for name, moments in found.items()}
+    values: list[tuple[str, Callable[[Moment], float]]] = [
+        ("events kept", lambda moment: moment.kept),
+        ("disk, MB", lambda moment: moment.disk / 1e6),
+        ("memory of publisher and server, MB", lambda moment: (moment.publisher + moment.server) / 1e6),
     ]
     panels = [
-        picture.Panel(title, "events published", lines, lambda look: look.published, value) for title, value in values
+        picture.Panel(title, "events published", lines, lambda moment: moment.published, value)
+        for title, value in values
     ]
-    picture.lines(panels, path)
+    picture.draw_lines(panels, path)
 
 
-def _most(part: list[Look]) -> Look:
+def _most(part: list[Moment]) -> Moment:
     columns = list(zip(*part))
     last = part[-1]
     return last._replace(disk=max(columns[4]), publisher=max(columns[5]), server=max(columns[6]))
 
 
-def _cells(look: Look, past: list[Look]) -> list[str]:
-    before = past[0] if past else look
-    rate = (look.published - before.published) / max(0.001, look.seconds - before.seconds)
+def _cells(moment: Moment, past: list[Moment]) -> list[str]:
+    before = past[0] if past else moment
+    rate = (moment.published - before.published) / max(0.001, moment.seconds - before.seconds)
     return [
-        f"{look.published:,}", f"{rate:,.0f}", f"{look.kept:,}", f"{look.channels:,}",
-        "%.1f" % (look.disk / 1e6), "%.1f" % (look.publisher / 1e6),
-        "%.1f" % (look.server / 1e6) if look.server else "none",
+        f"{moment.published:,}", f"{rate:,.0f}", f"{moment.kept:,}", f"{moment.channels:,}",
+        "%.1f" % (moment.disk / 1e6), "%.1f" % (moment.publisher / 1e6),
+        "%.1f" % (moment.server / 1e6) if moment.server else "none",
     ]  # fmt: skip
 
 
-def _looks(broker: Broker, store: Store, publisher: BaseProcess, published: Any) -> Iterator[Look]:
+def _observe(broker: Broker, store: Store, publisher: BaseProcess, published: Any) -> Iterator[Moment]:
     began = asked = time.monotonic()
     figures: Any = {}
     alive = True
@@ -144,19 +147,19 @@ def _looks(broker: Broker, store: Store, publisher: BaseProcess, published: Any)
         now = time.monotonic()
         if not figures or now - asked > ASK or not alive:
             figures, asked = broker.get_figures(), now
-        own = process.resident(publisher.pid or 0) * 1024 if alive else 0
-        server = process.resident(store.pid) * 1024 if store.pid else 0
+        own = process.read_resident(publisher.pid or 0) * 1024 if alive else 0
+        server = process.read_resident(store.pid) * 1024 if store.pid else 0
         kept, channels = int(figures["events"]), int(figures["channels"])
-        yield Look(published.value, now - began, kept, channels, store.disk(), own, server)
-        publisher.join(LOOK)
+        yield Moment(published.value, now - began, kept, channels, store.disk(), own, server)
+        publisher.join(PAUSE)
 
 
 @contextmanager
 def _publisher(url: str, history: History, events: int) -> Iterator[tuple[BaseProcess, Any]]:
     spawn = multiprocessing.get_context("spawn")
     published = spawn.Value("q", 0, lock=False)
-    # daemon: ended with us. It has the first core, which servers have elsewhere.
-    child = spawn.Process(target=_publish, args=(url, history, events, published), daemon=True)
+    # daemon: it ends with this process. It runs on the first core, where other benchmarks run the server.
+    child = spawn.Process(target=_publish_events, args=(url, history, events, published), daemon=True)
     child.start()
     try:
         yield child, published
@@ -165,11 +168,11 @@ def _publisher(url: str, history: History, events: int) -> Iterator[tuple[BasePr
         child.join()
 
 
-def _publish(url: str, history: History, events: int, published: Any) -> None:
-    os.sched_setaffinity(0, {process.cores()[0]})
+def _publish_events(url: str, history: History, events: int, published: Any) -> None:
+    os.sched_setaffinity(0, {process.choose_cores()[0]})
     broker = open_broker(url, history)
     for number, channel in enumerate(_channels(events)):
-        broker.history.append_event(channel, encode.body(channel, event.data(), event.NAME, 1024))
+        broker.history.append_event(channel, encode.body(channel, event.make_data(), event.NAME, 1024))
         published.value = number + 1
     broker.close()
 
@@ -200,12 +203,12 @@ def _sqlite() -> Iterator[Store]:
 
 @contextmanager
 def _redis() -> Iterator[Store]:
-    with redis_server.RedisServer(process.cores()[-1]) as server:
+    with redis_server.RedisServer(process.choose_cores()[-1]) as server:
         yield Store(server.url, server.disk, server.pid)
 
 
 def _size(folder: str) -> int:
-    """Bytes of the database, its log and its index."""
+    """Return the bytes of the database, its log and its index."""
     found = 0
     for entry in os.scandir(folder):
         try:

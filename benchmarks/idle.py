@@ -1,4 +1,4 @@
-"""What streams cost that say nothing, and how long they are silent."""
+"""Measures what idle streams cost, and how long they are silent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .contenders import STREAM, flask_ssemux
 from .servers import Server
 from .table import percentile, progress, table
 
-#: Heartbeats that are waited for: in the second, streams beat at the times they settled to.
+#: How many heartbeats to wait for. From the second one on, the heartbeats are spread over the interval.
 BEATS = 2.5
 
 #: Seconds that opening may take.
 OPENING = 120.0
 
 
-def measure(clients: int, heartbeat: float, broker: str, transport: str) -> str:
-    """The table."""
-    ours, theirs = process.cores()
+def measure_idle_streams(clients: int, heartbeat: float, broker: str, transport: str) -> str:
+    """Return the table."""
+    ours, theirs = process.choose_cores()
     contender = flask_ssemux(broker, transport, heartbeat=heartbeat, client_timeout=heartbeat * 6)
     with Server(contender, ours) as server, Load(server.port, STREAM, theirs, first=contender.first) as load:
         progress("opening %d streams" % clients)

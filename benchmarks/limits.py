@@ -1,7 +1,7 @@
-"""One user opens many streams at once, over three workers: how many are let in, and how long pages take meanwhile.
+"""Measures how many streams of one user three workers admit, and how long pages take while the user opens them.
 
-The pages are asked for one after another, each over a connection of its own, as a visitor's first is. Nothing is pinned
-to a core: the workers have what the machine has, less what the client takes.
+The pages are requested one after another, each over a connection of its own, like a visitor's first request. Nothing is
+pinned to a core: the workers use the whole machine, except what the client uses.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ WORKERS = 3
 #: Seconds between two pages.
 PAUSE = 0.01
 
-#: What a stream begins with that was let in.
+#: The beginning of a stream that was admitted.
 HELLO = b"ssemux.hello"
 
 
-def measure(streams: int, limit: int, seconds: float, broker: str) -> str:
-    """The table.
+def measure_user_limit(streams: int, limit: int, seconds: float, broker: str) -> str:
+    """Return the table.
 
-    :param streams: that one user opens.
-    :param limit: of a user's streams.
-    :param seconds: without streams, and with them.
+    :param streams: how many streams one user opens.
+    :param limit: SSEMUX_MAX_STREAMS_PER_USER.
+    :param seconds: seconds of measuring, first without streams and then with them.
     """
     contender = flask_ssemux(broker, max_streams_per_user=limit)
     with Server(contender, None, workers=WORKERS) as server, ExitStack() as stack:
         progress("pages without streams")
-        rows = [_row("none", _pages(server.port, seconds), 0)]
+        rows = [_row("none", _request_pages(server.port, seconds), 0)]
         progress("%d streams of one user, and pages" % streams)
         opened: list[socket.socket] = []
         thread = threading.Timer(seconds / 4, lambda: opened.extend(_open(server.port, streams, stack)))
         thread.start()
-        took = _pages(server.port, seconds)
+        took = _request_pages(server.port, seconds)
         thread.join()
-        rows.append(_row("%d, limit %d" % (streams, limit), took, sum(map(_is_let_in, opened))))
+        rows.append(_row("%d, limit %d" % (streams, limit), took, sum(map(_is_admitted, opened))))
     head = ("streams of one user", "let in", "pages", "median ms", "p99 ms", "slowest ms")
     return table(head, rows)
 
@@ -54,7 +54,7 @@ def _open(port: int, streams: int, stack: ExitStack) -> list[socket.socket]:
     return made
 
 
-def _is_let_in(one: socket.socket) -> bool:
+def _is_admitted(one: socket.socket) -> bool:
     one.setblocking(False)
     try:
         return HELLO in one.recv(65536)
@@ -62,8 +62,8 @@ def _is_let_in(one: socket.socket) -> bool:
         return False
 
 
-def _pages(port: int, seconds: float) -> list[float]:
-    """How long each took, in seconds."""
+def _request_pages(port: int, seconds: float) -> list[float]:
+    """Request pages, and return how long each took, in seconds."""
     took, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.monotonic()
@@ -76,6 +76,6 @@ def _pages(port: int, seconds: float) -> list[float]:
     return took
 
 
-def _row(streams: str, took: list[float], let_in: int) -> tuple[str, ...]:
+def _row(streams: str, took: list[float], admitted: int) -> tuple[str, ...]:
     figures = (percentile(took, 0.5), percentile(took, 0.99), max(took))
-    return (streams, "%d" % let_in, "%d" % len(took), *("%.1f" % (figure * 1000) for figure in figures))
+    return (streams, "%d" % admitted, "%d" % len(took), *("%.1f" % (figure * 1000) for figure in figures))

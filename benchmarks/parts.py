@@ -1,8 +1,8 @@
-"""Where the microseconds of a delivery go, by part.
+"""Measures the parts of a delivery's CPU time.
 
-What needs no socket is timed alone, in this process, with real parts and nothing behind them; the whole is a worker
-under load, and the system's share is what Linux says of that worker. The rest is by difference: cold caches, what is
-done once an event, and with the generator gunicorn's part.
+Parts that need no socket are timed alone in this process, with the package's real objects. The total is measured on a
+worker under load, and the share of system calls is what Linux reports for that worker. The rest is the difference: cold
+caches, the work that is done once for each event, and with the generator transport gunicorn's part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import contenders, process
 from .table import progress, table
 from .trial import Trial
 
-#: Times that each part is run through all streams.
+#: How often each part runs through all streams.
 ROUNDS = 50
 
 _LIMITS = Limits(1000, 1 << 20, 20.0, b": heartbeat\n\n")
@@ -32,7 +32,7 @@ _FRAME = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % (b"x" 
 
 
 class Whole(NamedTuple):
-    """µs of CPU a delivery, and the system's part of it."""
+    """The µs of CPU a delivery, and the part of it in the kernel."""
 
     all: float
     system: float
@@ -45,19 +45,19 @@ class _Nowhere:
         pass
 
 
-def measure(clients: int, events: int, rate: float) -> str:
-    """The table."""
-    ours, _ = process.cores()
+def measure_parts(clients: int, events: int, rate: float) -> str:
+    """Return the table."""
+    ours, _ = process.choose_cores()
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {ours})
-    progress("parts alone")
-    fan_out, lane, (kept, woken) = _fan_out(clients), _lane(clients), _generator(clients)
+    progress("the parts alone")
+    fan_out, written, (kept, woken) = _time_fan_out(clients), _time_socket_writer(clients), _time_generator(clients)
     os.sched_setaffinity(0, before)
-    handoff, generator = (_whole(name, clients, events, rate) for name in ("handoff", "generator"))
+    handoff, generator = (_measure_whole(name, clients, events, rate) for name in ("handoff", "generator"))
     rows = [
         ("fan-out: `FanOut`, `Stream.offer`", fan_out, fan_out),
         ("queue: `keep`, `take`, `park`", 0.0, kept),
-        ("transport: `Lane.write`; `GreenletWait`, two switches", lane, woken),
+        ("transport: `SocketWriter.write`; `GreenletWait`, two switches", written, woken),
         ("system calls", handoff.system, generator.system),
     ]
     rows.append(("the rest", *(whole.all - sum(row[n] for row in rows) for n, whole in ((1, handoff), (2, generator)))))  # type: ignore[misc]
@@ -66,8 +66,8 @@ def measure(clients: int, events: int, rate: float) -> str:
     return table(head, [(name, "%.2f" % first, "%.2f" % second) for name, first, second in rows])
 
 
-def _fan_out(clients: int) -> float:
-    streams = [_live(_Nowhere(), -1) for _ in range(clients)]
+def _time_fan_out(clients: int) -> float:
+    streams = [_make_live_stream(_Nowhere(), -1) for _ in range(clients)]
     hands, numbers = FanOut(_LIMITS, lambda: None), iter(range(1, 1 << 30))
 
     def all_slices() -> None:
@@ -75,31 +75,31 @@ def _fan_out(clients: int) -> float:
         for start in range(0, clients, SLICE):
             hands.send(streams[start : start + SLICE], _FRAME, "bench", number)
 
-    return _timed(all_slices, clients)
+    return _time_rounds(all_slices, clients)
 
 
-def _lane(clients: int) -> float:
-    """Written to /dev/null, less what the writing alone takes."""
+def _time_socket_writer(clients: int) -> float:
+    """Time the socket writer with /dev/null, less the time of the write calls alone."""
     file = os.open(os.devnull, os.O_WRONLY)
-    lane, data = SocketWriter(True), b"%X\r\n%s\r\n" % (len(_FRAME), _FRAME)
-    streams = [_live(lane, file) for _ in range(clients)]
+    writer, data = SocketWriter(True), b"%X\r\n%s\r\n" % (len(_FRAME), _FRAME)
+    streams = [_make_live_stream(writer, file) for _ in range(clients)]
 
     def write() -> None:
         for stream in streams:
-            lane.write(stream, _FRAME)
+            writer.write(stream, _FRAME)
 
     def bare() -> None:
         for _ in streams:
             os.write(file, data)
 
-    found = _timed(write, clients) - _timed(bare, clients)
+    found = _time_rounds(write, clients) - _time_rounds(bare, clients)
     os.close(file)
     return found
 
 
-def _generator(clients: int) -> tuple[float, float]:
-    """What waits and is taken, in its stream; and waking the greenlets, two switches for each."""
-    streams = [_live(None, -1) for _ in range(clients)]
+def _time_generator(clients: int) -> tuple[float, float]:
+    """Time the stream's queue, and waking the greenlets with two switches for each."""
+    streams = [_make_live_stream(None, -1) for _ in range(clients)]
 
     def queue() -> None:
         for stream in streams:
@@ -126,13 +126,13 @@ def _generator(clients: int) -> tuple[float, float]:
         sleep(0)  # the hub runs them in the order they were woken
         sleep(0)
 
-    found = _timed(queue, clients), _timed(wake, clients)
+    found = _time_rounds(queue, clients), _time_rounds(wake, clients)
     for greenlet in greenlets:
         greenlet.kill(block=False)
     return found
 
 
-def _live(writer: Any, file: int) -> Stream:
+def _make_live_stream(writer: Any, file: int) -> Stream:
     stream = Stream(("bench",), None, _LIMITS, 0.0)
     stream.last_sequence = 0
     stream.set_opening(iter(()))
@@ -142,8 +142,8 @@ def _live(writer: Any, file: int) -> Stream:
     return stream
 
 
-def _timed(run: Callable[[], None], clients: int) -> float:
-    """µs of CPU for each client; the median of the rounds."""
+def _time_rounds(run: Callable[[], None], clients: int) -> float:
+    """Return the µs of CPU time for each client; the median of the rounds."""
     run()
     found = []
     for _ in range(ROUNDS):
@@ -153,7 +153,7 @@ def _timed(run: Callable[[], None], clients: int) -> float:
     return median(found)
 
 
-def _whole(transport: str, clients: int, events: int, rate: float) -> Whole:
+def _measure_whole(transport: str, clients: int, events: int, rate: float) -> Whole:
     progress("a worker, " + transport)
     contender = contenders.flask_ssemux(
         transport=transport, heartbeat=contenders.HEARTBEAT, client_timeout=contenders.HEARTBEAT * 6

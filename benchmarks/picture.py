@@ -1,28 +1,28 @@
-"""Figures as pictures: one panel for each question, one line for each contender.
+"""Draws figures: one panel for each question, with one line for each server.
 
-Only drawing; matplotlib is asked for when there is something to draw (``pip install 'flask_ssemux[bench]'``).
+matplotlib is imported only when something is drawn (``pip install 'flask_ssemux[bench]'``).
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-#: Of lines, in the order of names: told apart by the colour-blind too (Okabe and Ito).
+#: The colours of the lines, in the order of names. Colour-blind people can distinguish them (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999999", "#000000")
 
-#: Points of a line that are few enough to be dots; columns of the legend; panels beside each other.
+#: The number of points below which a line has dots, the columns of the legend, and the panels beside each other.
 DOTTED, LEGEND, ACROSS = 20, 4, 3
 
 
 class Panel(NamedTuple):
     """One question.
 
-    :param title: with the unit.
+    :param title: the title, with the unit.
     :param along: the x-axis's title.
-    :param points: of each name. Whoever has none has no line, and keeps the colour.
-    :param place: where a point is on the x-axis.
-    :param value: of a point.
-    :param logarithmic: for values that are orders apart.
+    :param points: the points of each name. A name without points has no line, but its colour is not reused.
+    :param place: returns a point's position on the x-axis.
+    :param value: returns a point's value.
+    :param logarithmic: whether the y-axis is logarithmic, for values of different magnitudes.
     """
 
     title: str
@@ -33,9 +33,9 @@ class Panel(NamedTuple):
     logarithmic: bool = False
 
 
-def lines(panels: Sequence[Panel], path: str) -> None:
+def draw_lines(panels: Sequence[Panel], path: str) -> None:
     """Write the picture. All panels have the same names."""
-    pyplot = _pyplot()
+    pyplot = _load_pyplot()
     down = -(-len(panels) // ACROSS)
     figure, axes = pyplot.subplots(down, ACROSS, figsize=(4.2 * ACROSS, 3.2 * down + 0.6), squeeze=False)
     for axis, panel in zip(axes.flat, panels):
@@ -43,7 +43,7 @@ def lines(panels: Sequence[Panel], path: str) -> None:
             if points:
                 across, up = [panel.place(point) for point in points], [panel.value(point) for point in points]
                 axis.plot(across, up, label=name, color=colour, marker="." if len(points) < DOTTED else "")
-        _dress(axis, panel)
+        _format_axis(axis, panel)
     legend = axes[0][0].get_legend_handles_labels()
     figure.legend(*legend, loc="lower center", ncol=LEGEND, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.07 / down * (1 + (len(legend[0]) - 1) // LEGEND), 1, 1))
@@ -51,7 +51,7 @@ def lines(panels: Sequence[Panel], path: str) -> None:
     pyplot.close(figure)
 
 
-def _dress(axis: Any, panel: Panel) -> None:
+def _format_axis(axis: Any, panel: Panel) -> None:
     from matplotlib.ticker import LogLocator
 
     axis.set_title(panel.title, fontsize=10)
@@ -71,7 +71,7 @@ def _dress(axis: Any, panel: Panel) -> None:
         axis.spines[side].set_visible(False)
 
 
-def _pyplot() -> Any:
+def _load_pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,7 +1,4 @@
-"""A process's CPU time and memory as Linux keeps them, and where it may run.
-
-Only questions to /proc and the scheduler; nothing about servers or clients.
-"""
+"""Reads a process's CPU time and memory from /proc, and pins processes to cores."""
 
 from __future__ import annotations
 
@@ -14,14 +11,17 @@ from typing import Callable
 _PR_SET_PDEATHSIG = 1
 
 
-def cores() -> tuple[int, int]:
-    """The core of the server and the core of the client; the same one where there is no other."""
+def choose_cores() -> tuple[int, int]:
+    """Return the core of the server and the core of the client. They are the same if there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 
 
-def pinned(core: int | None) -> Callable[[], None]:
-    """What a child calls before it starts: it runs on this core (None: on any), and does not outlive us."""
+def pin_child(core: int | None) -> Callable[[], None]:
+    """Return a function that a child calls before it starts.
+
+    The child then runs on this core (None: on any core), and ends when this process ends.
+    """
     parent = os.getpid()
     libc = ctypes.CDLL(None)
 
@@ -35,8 +35,8 @@ def pinned(core: int | None) -> Callable[[], None]:
     return pin
 
 
-def family(session: int) -> list[int]:
-    """All processes of a session: a child that was started in its own, and what it started."""
+def list_session(session: int) -> list[int]:
+    """Return all processes of a session: a child that was started in a session of its own, and its children."""
     found = []
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
@@ -44,51 +44,54 @@ def family(session: int) -> list[int]:
                 if int(file.read().rpartition(")")[2].split()[3]) == session:
                     found.append(int(path.split("/")[2]))
         except (FileNotFoundError, ProcessLookupError):
-            pass  # it ended meanwhile
+            pass  # the process has ended meanwhile
     return found
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used, its threads together.
+def read_cpu(pid: int) -> float:
+    """Return the seconds of CPU time that all threads of a process have used.
 
-    From ``schedstat``, which counts nanoseconds; ``stat`` counts ticks of 10 ms.
+    This reads ``schedstat``, which counts nanoseconds; ``stat`` counts ticks of 10 ms.
     """
     spent = 0
     for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
         with open(path) as file:
             spent += int(file.read().split()[0])
-    return spent / 1e9 or sum(modes(pid))
+    return spent / 1e9 or sum(read_modes(pid))
 
 
-def modes(pid: int) -> tuple[float, float]:
-    """Seconds of CPU in user and in system mode, by ticks of 10 ms."""
+def read_modes(pid: int) -> tuple[float, float]:
+    """Return the seconds of CPU time in user and in system mode, in ticks of 10 ms."""
     with open("/proc/%d/stat" % pid) as file:
         words = file.read().rpartition(")")[2].split()
     tick = os.sysconf("SC_CLK_TCK")
     return int(words[11]) / tick, int(words[12]) / tick
 
 
-def memory(pid: int) -> int:
-    """KB of a process's own memory: what it wrote to, by itself or before it was forked, and what it shares by design.
+def read_memory(pid: int) -> int:
+    """Return the KB of a process's own memory: the pages that were written to, also before a fork, and shared memory.
 
-    Plain PSS has two things in it that no connection costs. A library's share grows when a stranger that maps it too
-    ends. And a fork's pages are shared until a garbage collection writes into all of them, once, which
-    looked like 5 MB for whichever connection came then. Sockets' buffers in the kernel are in neither.
+    PSS contains two parts that no connection costs. A library's share grows when another process that maps it ends. And
+    pages of a fork are shared until a garbage collection writes to all of them once, which looked like 5 MB for the
+    connection that was opened then. Neither figure contains the kernel's socket buffers.
     """
     path = "/proc/%d/smaps_rollup" % pid
-    return _line(path, "Anonymous:") + _line(path, "Pss_Shmem:")
+    return _read_kilobytes(path, "Anonymous:") + _read_kilobytes(path, "Pss_Shmem:")
 
 
-def resident(pid: int) -> int:
-    """KB of a process's memory, shared pages in full (RSS): quick to ask, and not halved by a fork."""
-    return _line("/proc/%d/status" % pid, "VmRSS:")
+def read_resident(pid: int) -> int:
+    """Return the KB of a process's memory, with shared pages in full (RSS).
+
+    It is quick to read, and a fork does not halve it.
+    """
+    return _read_kilobytes("/proc/%d/status" % pid, "VmRSS:")
 
 
-def files(pid: int) -> int:
-    """How many files it has open."""
+def count_files(pid: int) -> int:
+    """Return how many files a process has open."""
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
-def _line(path: str, name: str) -> int:
+def _read_kilobytes(path: str, name: str) -> int:
     with open(path) as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.reader read|deaf PORT CLIENTS PATH CURSOR EVENTS
 
-``read`` reads as fast as it can, until each client has so many events; ``deaf`` asks, and reads nothing, until it is
-killed. Prints one line: the seconds that it took, or that all have asked.
+``read`` reads as fast as it can, until each client has this many events. ``deaf`` sends the requests and reads nothing,
+until it is killed. It prints one line with the seconds until all events were read, or until all requests were sent.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import socket
 import sys
 import time
 
-#: Bytes that the kernel keeps for a client that reads nothing.
+#: The bytes that the kernel buffers for a client that reads nothing.
 DEAF_BYTES = 4096
 
 _ID = b"id: "
 
 
 class Client:
-    """One connection that has asked for its replay."""
+    """One connection that requested its replay."""
 
     def __init__(self, port: int, path: str, cursor: str, is_deaf: bool) -> None:
         self.socket = socket.socket()
@@ -37,18 +37,18 @@ class Client:
         return self.socket.fileno()
 
     def read(self) -> bool:
-        """Whether there was something to read."""
+        """Read once, and tell whether there was something to read."""
         data = self.socket.recv(1 << 20)
-        # One that is cut in two is counted when its end comes; none is counted twice.
+        # An id that arrives in two parts is counted once, when its end arrives.
         self.events += (self._tail + data).count(_ID)
         self._tail = data[1 - len(_ID) :]
         return bool(data)
 
 
-def read(clients: list[Client], events: int) -> float:
-    """Seconds until each has so many events.
+def read_all(clients: list[Client], events: int) -> float:
+    """Return the seconds until each client has this many events.
 
-    :raises RuntimeError: one was cut off before.
+    :raises RuntimeError: a client was disconnected before.
     """
     began, waiting = time.monotonic(), selectors.DefaultSelector()
     for client in clients:
@@ -57,7 +57,7 @@ def read(clients: list[Client], events: int) -> float:
         for key, _ in waiting.select(60):
             client = key.data
             if not client.read():
-                raise RuntimeError("a client was cut off after %d of %d events" % (client.events, events))
+                raise RuntimeError("a client was disconnected after %d of %d events" % (client.events, events))
             if client.events >= events:
                 waiting.unregister(client)
     return time.monotonic() - began
@@ -68,7 +68,7 @@ def main() -> None:
     began = time.monotonic()
     clients = [Client(int(port), path, cursor, kind == "deaf") for _ in range(int(count))]
     if kind == "read":
-        print("%.3f" % read(clients, int(events)), flush=True)
+        print("%.3f" % read_all(clients, int(events)), flush=True)
     else:
         print("%.3f" % (time.monotonic() - began), flush=True)
         time.sleep(3600)

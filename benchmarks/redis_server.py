@@ -1,7 +1,7 @@
-"""A redis-server for a benchmark: a free loopback port, a scratch folder, killed at the end.
+"""A redis-server for a benchmark, with a free loopback port and a temporary folder. It is killed at the end.
 
-Set up as Debian's is, with the append-only file on: fsync each second, a rewrite when the file has doubled and is
-over 64 MB, snapshots when there is news. They are Redis's own defaults too; those that matter are said again here.
+It is configured like Debian's, with the append-only file on: fsync each second, a rewrite when the file has doubled and
+is over 64 MB, and snapshots. These are also Redis's defaults; the ones that matter are repeated here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 
-from .child import Child, free_port
+from .child import Child, find_free_port
 
 _DEFAULTS = (
     "--appendonly", "yes", "--appendfsync", "everysec",
@@ -19,20 +19,20 @@ _DEFAULTS = (
 )  # fmt: skip
 
 
-def is_here() -> bool:
-    """Whether there is a redis-server to start."""
+def is_installed() -> bool:
+    """Tell whether redis-server is installed."""
     return shutil.which("redis-server") is not None
 
 
 class RedisServer:
-    """One that runs and answers.
+    """A redis-server that runs and answers.
 
-    :param core: where it runs; None leaves that to the kernel.
-    :raises RuntimeError: it did not start.
+    :param core: the core to run on; None leaves that to the kernel.
+    :raises RuntimeError: the server did not start.
     """
 
     def __init__(self, core: int | None = None) -> None:
-        self._port = free_port()
+        self._port = find_free_port()
         self.url = "redis://127.0.0.1:%d/0" % self._port
         where = ("--bind", "127.0.0.1", "--port", str(self._port), "--dir", ".")
         self._child = Child("redis-server", ("redis-server", *where, *_DEFAULTS), core=core)
@@ -50,7 +50,7 @@ class RedisServer:
         self.close()
 
     def disk(self) -> int:
-        """Bytes of what it keeps: the append-only files, a rewrite under way, the snapshot."""
+        """Return the bytes on disk: the append-only files, a running rewrite, and the snapshot."""
         found = 0
         for folder, _, names in os.walk(self._child.folder):
             for name in names:
@@ -63,17 +63,17 @@ class RedisServer:
     def close(self) -> None:
         self._child.close()
 
-    def subscribers(self, channel: str) -> int:
-        """How many connections are subscribed to a channel."""
+    def count_subscribers(self, channel: str) -> int:
+        """Return how many connections are subscribed to a channel."""
         return int(self._ask("PUBSUB NUMSUB " + channel).rpartition(b":")[2])
 
     def _ping(self) -> None:
-        said = self._ask("PING")
-        if said != b"+PONG\r\n":
-            raise OSError("PING was answered with %r" % said)
+        answer = self._ask("PING")
+        if answer != b"+PONG\r\n":
+            raise OSError("PING was answered with %r" % answer)
 
     def _ask(self, command: str) -> bytes:
-        """A short answer to an inline command."""
+        """Return the short answer to an inline command."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=2) as asked:
             asked.sendall(command.encode() + b"\r\n")
             return asked.recv(256)

@@ -1,8 +1,8 @@
-"""Clients that return to a long history: how fast they have it, and what that costs all others of the worker.
+"""Measures clients that replay a long history: how fast they get it, and how that affects others on the worker.
 
-Three cases for each engine: one channel and one client; many channels and many clients at once; and clients that ask
-for a long history and read nothing. Meanwhile a page is asked for over and over, other streams wait for heartbeats, and
-another process publishes.
+There are four cases for each engine: one client with one channel; many clients with many channels; the same with large
+events; and clients that request a long history and read nothing. Meanwhile pages are requested, other streams wait for
+heartbeats, and another process publishes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .table import percentile, progress, table
 
 ENGINES = ("memory", "sqlite", "redis")
 
-#: SSEMUX_HEARTBEAT, in seconds, of other streams; and how many there are.
+#: SSEMUX_HEARTBEAT in seconds, and the number of other streams.
 HEARTBEAT, OTHERS = 1.0, 10
 
 #: Seconds between two pages, and between two events of the other process.
 PAUSE = 0.01
 
-#: Seconds for which the clients that do not read are looked at.
+#: Seconds for which the clients that do not read are observed.
 DEAF_SECONDS = 15.0
 
 HEAD = (
@@ -45,7 +45,7 @@ HEAD = (
 class Case(NamedTuple):
     """What is replayed.
 
-    :param size: bytes of each event.
+    :param size: the bytes of each event.
     :param is_deaf: whether the clients read nothing.
     """
 
@@ -65,17 +65,17 @@ CASES = (
 )
 
 
-def measure(engines: tuple[str, ...], cases: tuple[Case, ...] = CASES) -> str:
-    """The table."""
+def measure_replay(engines: tuple[str, ...], cases: tuple[Case, ...] = CASES) -> str:
+    """Return the table."""
     rows = []
     for engine in engines:
         for case in cases:
             progress("%s: %s" % (engine, case.name))
-            rows.append((engine, case.name, *_measure(engine, case)))
+            rows.append((engine, case.name, *_measure_case(engine, case)))
     return table(HEAD, rows)
 
 
-def _measure(engine: str, case: Case) -> list[str]:
+def _measure_case(engine: str, case: Case) -> list[str]:
     with ExitStack() as stack:
         broker = "memory:" if engine == "memory" else "sqlite:"
         if engine == "redis":
@@ -83,7 +83,7 @@ def _measure(engine: str, case: Case) -> list[str]:
         options: dict[str, Any] = {"heartbeat": HEARTBEAT, "history_events": 10**6, "history_bytes": 2**33}
         server = stack.enter_context(Server(flask_ssemux(broker, **options), None))
         cursor = server.fill(case.channels, case.events, case.size)
-        began = process.resident(server.pid)
+        began = process.read_resident(server.pid)
         url = {"memory": "", "sqlite": "sqlite:///%s/ssemux.sqlite3" % server.folder, "redis": broker}[engine]
         watch = stack.enter_context(_watching(server, url))
         seconds = _replay(server.port, case, cursor)
@@ -106,7 +106,7 @@ def _replay(port: int, case: Case, cursor: str) -> float:
         assert reader.stdout is not None
         said = reader.stdout.readline()
         if not said:
-            raise RuntimeError("the clients were cut off")
+            raise RuntimeError("the clients were disconnected")
         if case.is_deaf:
             time.sleep(DEAF_SECONDS)
         return float(said)
@@ -125,7 +125,7 @@ def _watching(server: Server, url: str) -> Iterator[Watch]:
 
 
 class Watch:
-    """What others have of the worker meanwhile: pages, heartbeats, publishing; and its memory."""
+    """Measures what others get from the worker meanwhile (pages, heartbeats, publishing), and the worker's memory."""
 
     def __init__(self, server: Server, url: str) -> None:
         self.pages: list[float] = []
@@ -134,7 +134,7 @@ class Watch:
         self.published: tuple[str, str] = ("-", "-")
         self._port, self._pid = server.port, server.pid
         self._is_over = False
-        self._threads = [threading.Thread(target=work) for work in (self._ask_pages, self._hear)]
+        self._threads = [threading.Thread(target=work) for work in (self._request_pages, self._watch_heartbeats)]
         self._publisher = None
         if url:
             command = [sys.executable, "-m", "benchmarks.replay", url]
@@ -153,19 +153,19 @@ class Watch:
             took = json.loads(self._publisher.communicate()[0])
             self.published = "%.2f" % (1000 * percentile(took, 0.5)), "%.2f" % (1000 * percentile(took, 0.99))
 
-    def _ask_pages(self) -> None:
+    def _request_pages(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         while not self._is_over:
             began = time.monotonic()
             connection.request("GET", "/ready")
             connection.getresponse().read()
             self.pages.append(time.monotonic() - began)
-            self.memory.append(process.resident(self._pid))
+            self.memory.append(process.read_resident(self._pid))
             time.sleep(PAUSE)
         connection.close()
 
-    def _hear(self) -> None:
-        """The longest silence of any of the other streams."""
+    def _watch_heartbeats(self) -> None:
+        """Measure the longest silence of all the other streams."""
         streams = [socket.create_connection(("127.0.0.1", self._port), timeout=0.01) for _ in range(OTHERS)]
         for stream in streams:
             stream.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % STREAM.encode("ascii"))
@@ -183,8 +183,8 @@ class Watch:
             stream.close()
 
 
-def _publish(url: str) -> None:
-    """Publish until stdin ends; print how long each took."""
+def _publish_until_end(url: str) -> None:
+    """Publish until stdin ends, and print how long each publish took."""
     broker, took, ended = open_broker(url), [], threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     while not ended.wait(PAUSE):
@@ -195,4 +195,4 @@ def _publish(url: str) -> None:
 
 
 if __name__ == "__main__":
-    _publish(sys.argv[1])
+    _publish_until_end(sys.argv[1])

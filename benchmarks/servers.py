@@ -1,6 +1,6 @@
-"""A contender that runs: started, asked, told to publish, and counted.
+"""Runs one of the servers of ``contenders.py``: starts it, makes it publish, and reads its CPU time and memory.
 
-Who there is stands in ``contenders.py``. What is measured is not known here.
+The callers decide what is measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from . import event, process
-from .child import Child, free_port
+from .child import Child, find_free_port
 from .contenders import Contender
 from .redis_server import RedisServer
 
@@ -18,16 +18,16 @@ _ERRORS = (OSError, http.client.HTTPException)
 
 
 class Server:
-    """A contender, pinned to a core (None: on any). Leaving the ``with`` kills all of it.
+    """A server that is pinned to a core (None: to none). Leaving the ``with`` kills all its processes.
 
-    Its Redis and its publisher, if it has them, have the other core and are not counted.
+    If it has a Redis server and a publisher, they run on the other core and are not counted.
 
-    :raises RuntimeError: it did not start; with the end of what it said.
+    :raises RuntimeError: the server did not start; the message has the end of its output.
     """
 
     def __init__(self, contender: Contender, core: int | None, workers: int = 1) -> None:
         self.contender = contender
-        self.port = self._asked = free_port()
+        self.port = self._asked = find_free_port()
         self.pid = 0
         self._all: list[Any] = []
         try:
@@ -43,42 +43,42 @@ class Server:
         self.close()
 
     def publish(self, events: int, rate: float, size: int = event.SIZE) -> int:
-        """Begin to publish; the id of the process that does."""
+        """Start to publish, and return the id of the process that publishes."""
         return int(self._ask("/publish?events=%d&rate=%g&size=%d" % (events, rate, size))["pid"])
 
     def fill(self, channels: int, events: int, size: int) -> str:
-        """Publish so many events to each of so many channels, before anybody listens; the cursor before them."""
+        """Publish events to many channels before clients connect, and return the cursor before the first event."""
         path = "/fill?channels=%d&events=%d&size=%d" % (channels, events, size)
         return str(self._ask(path, 300)["cursor"])
 
     @property
     def folder(self) -> str:
-        """Its scratch folder."""
+        """The server's temporary folder."""
         return self._child.folder
 
     def streams(self) -> int:
-        """How many there are, of a contender whose clients cannot know."""
-        return self._redis.subscribers(event.CHANNEL)
+        """Return the number of open streams, for a server whose clients cannot know."""
+        return self._redis.count_subscribers(event.CHANNEL)
 
     def cpu(self) -> float:
-        """Seconds of CPU that all its processes have used."""
-        return sum(process.cpu(pid) for pid in process.family(self._child.pid))
+        """Return the seconds of CPU time that all its processes have used."""
+        return sum(process.read_cpu(pid) for pid in process.list_session(self._child.pid))
 
     def modes(self) -> tuple[float, float]:
-        """Seconds of them in user and in system mode."""
-        found = [process.modes(pid) for pid in process.family(self._child.pid)]
+        """Return the seconds of CPU time in user and in system mode."""
+        found = [process.read_modes(pid) for pid in process.list_session(self._child.pid)]
         return sum(user for user, _ in found), sum(system for _, system in found)
 
     def memory(self) -> int:
-        """KB of all its processes."""
-        return sum(process.memory(pid) for pid in process.family(self._child.pid))
+        """Return the KB of all its processes."""
+        return sum(process.read_memory(pid) for pid in process.list_session(self._child.pid))
 
     def close(self) -> None:
         while self._all:
             self._all.pop().close()
 
     def _start(self, core: int | None, workers: int) -> None:
-        contender, environ, other = self.contender, dict(self.contender.environ), process.cores()[-1]
+        contender, environ, other = self.contender, dict(self.contender.environ), process.choose_cores()[-1]
         if contender.redis:
             self._redis = RedisServer(other)
             self._all.append(self._redis)
@@ -87,7 +87,7 @@ class Server:
         self._child = last = Child(contender.name, command, environ, core)
         self._all.append(self._child)
         if contender.publisher:
-            self._asked = free_port()
+            self._asked = find_free_port()
             command = [part.format(port=self._asked, server=self.port) for part in contender.publisher]
             last = Child(contender.name + "'s publisher", command, core=other)
             self._all.append(last)

@@ -1,4 +1,4 @@
-"""Figures as text: medians with their range, columns in line, progress beside them."""
+"""Formats figures as text: medians with their range, and aligned tables. It also prints progress."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Sequence
 
 
 def progress(text: str) -> None:
-    """What is being done, to stderr: stdout has the table alone."""
+    """Print what is being done to stderr, because stdout contains only the table."""
     print("... " + text, file=sys.stderr, flush=True)
 
 
 def spread(values: Sequence[float], shape: str = "%.1f") -> str:
-    """The median, and the range if there were several."""
+    """Return the median, and the range if there are several values."""
     middle = shape % median(values)
     if len(values) == 1:
         return middle
@@ -21,13 +21,13 @@ def spread(values: Sequence[float], shape: str = "%.1f") -> str:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value that this part of all is not above; 0 of none."""
+    """Return the value below or at which this part of all values is; 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns in line, as Markdown."""
+    """Return a Markdown table with aligned columns."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in [head, *rows]]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

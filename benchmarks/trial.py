@@ -1,6 +1,6 @@
-"""One contender under load: what its connections cost to open and to keep, and what an event costs it for each of them.
+"""Measures one server under load: what its connections cost to open and to keep, and what a delivery costs.
 
-What is asked of whom, in which order and how often, is not known here.
+The callers decide what is measured on which server, in which order and how often.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from .contenders import STREAM, Contender
 from .servers import Server
 from .table import percentile
 
-#: Streams that come and go before anything is measured, and events for them, so that what is made, or compiled, once
-#: is made.
+#: Streams and events before anything is measured, so that everything that is created or compiled once exists.
 WARM_UP, WARM_UP_EVENTS, WARM_UP_RATE = 50, 100, 50.0
 
-#: Streams opened at a time where Redis has to be asked whether they are open.
+#: Streams opened at a time if only Redis knows whether they are open.
 BATCH = 64
 
-#: Seconds in which an idle server's CPU is measured, to be taken off.
+#: Seconds in which an idle server's CPU time is measured, which is subtracted.
 IDLE = 1.0
 
 #: Seconds that the last delivery may be late, and that opening may take.
@@ -30,17 +29,17 @@ LATE, OPENING = 20.0, 120.0
 
 
 class Opened(NamedTuple):
-    """µs of CPU for each connection that was opened just now; KB for each that is open."""
+    """The µs of CPU time for each connection that was just opened, and the KB for each open connection."""
 
     cpu: float
     memory: float
 
 
 class Delivered(NamedTuple):
-    """µs of CPU a delivery; ms at the median and the 99th percentile; shares of a core of the server and the client.
+    """µs of CPU a delivery, latency in ms (median and 99th percentile), and shares of a core of server and client.
 
-    :param came: deliveries, of the expected.
-    :param uneven: not every client had the same number.
+    :param came: how many of the expected deliveries arrived.
+    :param uneven: whether clients received different numbers of events.
     """
 
     cpu: float
@@ -59,11 +58,11 @@ class Delivered(NamedTuple):
 class Trial:
     """A server and its clients. Leaving the ``with`` ends both.
 
-    :raises RuntimeError: it did not start.
+    :raises RuntimeError: the server did not start.
     """
 
     def __init__(self, contender: Contender, nap: float = NAP) -> None:
-        ours, theirs = process.cores()
+        ours, theirs = process.choose_cores()
         self.server = Server(contender, ours)
         self._load = Load(self.server.port, STREAM, theirs, nap=nap, first=contender.first)
         self._streams = 0
@@ -78,9 +77,9 @@ class Trial:
         self.server.close()
 
     def open(self, streams: int) -> Opened:
-        """So many more.
+        """Open this many more streams.
 
-        :raises RuntimeError: they did not all open.
+        :raises RuntimeError: not all of them opened.
         """
         spent = self.server.cpu()
         self._open(streams)
@@ -89,8 +88,8 @@ class Trial:
         return Opened(spent / streams * 1e6, (self.server.memory() - self._empty) / self._streams)
 
     def deliver(self, events: int, rate: float, size: int = event.SIZE) -> Delivered:
-        """So many events a second to each stream."""
-        idle, expected = self._idle(), self._streams * events
+        """Send events to each stream, at this rate, and measure."""
+        idle, expected = self._measure_idle(), self._streams * events
         self._load.start()
         began, spent = time.monotonic(), self.server.cpu()
         self.server.publish(events, rate, size)
@@ -124,15 +123,15 @@ class Trial:
             self.server.publish(WARM_UP_EVENTS, WARM_UP_RATE)
             self._load.wait(WARM_UP * WARM_UP_EVENTS, WARM_UP_EVENTS / WARM_UP_RATE + LATE)
             self._load.drop()
-            # Some notice only when they write, twice, that a client is gone.
+            # Some servers notice that a client has left only at the second write.
             self.server.publish(4, WARM_UP_RATE)
             time.sleep(0.7)
         except BaseException:
             self.__exit__()
             raise
 
-    def _idle(self) -> float:
-        """The share of a core that it uses for nothing."""
+    def _measure_idle(self) -> float:
+        """Return the share of a core that the idle server uses."""
         time.sleep(0.5)
         began, spent = time.monotonic(), self.server.cpu()
         time.sleep(IDLE)

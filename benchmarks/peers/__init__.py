@@ -1,6 +1,6 @@
-"""Servers that are measured beside ours: each one a small application as its documentation shows it.
+"""The peers: servers that are compared with flask_ssemux. Each is a small application as its documentation shows.
 
-All stream channel ``bench`` at ``/events``, and answer ``GET /ready`` and ``GET /publish?events=&rate=&size=``, which
-begins to publish, with their process's id as JSON. Heartbeats are every ten minutes where that can be said, so that
-none falls into what is measured. Nothing of flask_ssemux but ``benchmarks.event``.
+All stream the channel ``bench`` at ``/events``. They answer ``GET /ready`` and ``GET /publish?events=&rate=&size=``,
+which starts to publish, with their process id as JSON. Heartbeats are sent every ten minutes, if that can be configured,
+so that none is sent during a measurement. Of this project they use only ``benchmarks.event``.
 """

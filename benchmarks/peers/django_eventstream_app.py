@@ -1,4 +1,4 @@
-"""django-eventstream: its view, and events from a thread of the same process. No storage: nothing is kept."""
+"""django-eventstream: its view, and events from a thread of the same process. It has no storage, so it keeps no history."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def publish(request: HttpRequest) -> JsonResponse:
 def _publish(events: int, rate: float, size: int) -> None:
     from django_eventstream import send_event
 
-    for data in event.paced(events, rate, size):
+    for data in event.yield_paced(events, rate, size):
         send_event(event.CHANNEL, event.NAME, data, json_encode=False)
 
 

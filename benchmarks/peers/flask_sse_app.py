@@ -1,5 +1,5 @@
-"""Flask-SSE: a blueprint over Redis's publish and subscribe. Its streams send nothing, no headers either, before
-their first event, so ``/ready`` also tells how many there are.
+"""Flask-SSE: a blueprint over Redis's publish and subscribe. Its streams send nothing before their first event, not even
+headers, so ``/ready`` also returns the number of streams.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ def publish() -> Response:
 
 def _publish(events: int, rate: float, size: int) -> None:
     with app.app_context():
-        for data in event.paced(events, rate, size):
+        for data in event.yield_paced(events, rate, size):
             sse.publish(data, type=event.NAME, channel=event.CHANNEL)

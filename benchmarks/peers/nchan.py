@@ -1,6 +1,6 @@
-"""nchan: the SSE module of nginx. This writes the configuration and becomes nginx.
+"""nchan: the SSE module of nginx. This program writes the configuration and becomes nginx.
 
-python -m benchmarks.peers.nchan PORT FOLDER    # FOLDER has what is in Debian's packages
+python -m benchmarks.peers.nchan PORT FOLDER    # FOLDER has the unpacked Debian packages
 """
 
 from __future__ import annotations

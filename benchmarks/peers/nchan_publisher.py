@@ -1,4 +1,4 @@
-"""Publishes to nchan over HTTP, from a process of its own, whose CPU is nobody's: as an application beside nginx would.
+"""Publishes to nchan over HTTP as an application beside nginx would. The CPU time of this process is not counted.
 
 python -m benchmarks.peers.nchan_publisher PORT NCHAN
 """
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def _publish(nchan: int, events: int, rate: float, size: int) -> None:
     to = http.client.HTTPConnection("127.0.0.1", nchan)
-    for data in event.paced(events, rate, size):
+    for data in event.yield_paced(events, rate, size):
         to.request("POST", POST, data, {"X-EventSource-Event": event.NAME, "Content-Type": "text/plain"})
         answer = to.getresponse()
         answer.read()

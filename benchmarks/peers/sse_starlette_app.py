@@ -1,4 +1,4 @@
-"""sse-starlette: a response over a generator, and a queue for each stream that the publisher fills."""
+"""sse-starlette: a response with a generator, and a queue for each stream, which the publisher fills."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def _publish(number: int, rate: float, size: int) -> None:
     start = asyncio.get_running_loop().time()
     for count in range(number):
         await asyncio.sleep(start + count / rate - asyncio.get_running_loop().time())
-        told = {"event": event.NAME, "data": event.data(size)}
+        told = {"event": event.NAME, "data": event.make_data(size)}
         for queue in queues:
             queue.put_nowait(told)
 

@@ -13,18 +13,18 @@ from benchmarks.trial import Delivered, Opened
 
 @pytest.mark.parametrize("frame", [b"event: tick\ndata: %s", b"event:tick\ndata:%s\n", b'data:"%s"'])
 def test_who_published_and_when_is_read_out_of_any_frame(frame):
-    published, pid = event.told(b'id: 7\ndata: "old" \n\n' + frame % event.data().encode())
+    published, pid = event.read_origin(b'id: 7\ndata: "old" \n\n' + frame % event.make_data().encode())
     assert published > 0 and pid > 0
 
 
 def test_no_event_tells_nothing():
-    assert event.told(b": heartbeat\n\n") is None
+    assert event.read_origin(b": heartbeat\n\n") is None
 
 
 def test_only_the_place_of_figures_is_replaced(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- measured: it -->\nold\n<!-- end -->\nafter <!-- end -->\n")
-    document.fill(str(page), "it", r"| \1 | new |")
+    document.fill_figures(str(page), "it", r"| \1 | new |")
     assert page.read_text() == "before\n<!-- measured: it -->\n\n| \\1 | new |\n\n<!-- end -->\nafter <!-- end -->\n"
 
 
@@ -32,7 +32,7 @@ def test_a_page_without_a_place_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="no '<!-- measured: it -->'"):
-        document.fill(str(page), "it", "new")
+        document.fill_figures(str(page), "it", "new")
 
 
 def _point(cpu, clients=2000, came=10):
@@ -52,7 +52,7 @@ def _result():
 
 
 def test_the_comparison_says_all_that_it_found_and_what_it_did_not():
-    lines = compare_report.text(_result()).splitlines()
+    lines = compare_report.make_tables(_result()).splitlines()
     cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:]] for line in lines[3:8]}
     assert cells["ours"][:2] == ["20.0 (10.0-30.0)", "1.00"]  # of 0.5 and 1.5, one a round
     assert cells["nchan"][:3] == ["20.0 (20.0-20.0)", "1.00", "-"]  # there is no better-sse
@@ -70,10 +70,10 @@ def test_the_comparison_says_all_that_it_found_and_what_it_did_not():
 
 def test_a_comparison_is_kept_and_read_back(tmp_path):
     path = tmp_path / "compare.json"
-    compare.save(_result(), str(path))
+    compare.save_result(_result(), str(path))
     assert json.loads(path.read_text())["machine"] == "a machine"
-    kept = compare.load(str(path))
-    assert compare_report.text(kept) == compare_report.text(_result())
+    kept = compare.load_result(str(path))
+    assert compare_report.make_tables(kept) == compare_report.make_tables(_result())
 
 
 def test_of_what_a_server_said_the_error_is_told():

@@ -1,4 +1,4 @@
-"""django-eventstream: its view, and events from a thread of the same process. It has no storage, so it keeps no history."""
+"""django-eventstream: its view, and events from a thread of the same process. It keeps no history."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Flask-SSE: a blueprint over Redis's publish and subscribe. Its streams send nothing before their first event, not even
-headers, so ``/ready`` also returns the number of streams.
+"""Flask-SSE: a blueprint over Redis's publish and subscribe.
+
+Its streams send nothing before their first event, not even headers, so ``/ready`` also returns the number of streams.
 """
 
 from __future__ import annotations

@@ -23,10 +23,9 @@ from werkzeug.datastructures import Headers
 from .errors import ApplicationError
 from .http.views import CONTENT_TYPE
 from .hub.stream import Stream
-from .hub.test_request import KEY as VISIT
-from .hub.test_request import RequestOverride
 from .sse import encode
 from .state import KEY
+from .util.request_override import ENVIRON_KEY, RequestOverride
 from .worker.worker import Worker
 
 #: Seconds that a wait takes at most, unless the test says otherwise.
@@ -89,7 +88,7 @@ def stream(
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
     environ = _environ(app, client, url or worker.options.url, channels, sent)
-    environ[VISIT] = RequestOverride(lambda: worker.clock(), () if user is ASK else (user,))
+    environ[ENVIRON_KEY] = RequestOverride(lambda: worker.clock(), () if user is ASK else (user,))
     return OpenStream(app, environ)
 
 
@@ -120,7 +119,7 @@ class OpenStream:
             self._ours.close()
             self._theirs.close()
             raise
-        self._stream: Stream | None = environ[VISIT].stream
+        self._stream: Stream | None = environ[ENVIRON_KEY].stream
         self._thread = threading.Thread(target=self._run, args=(answer,), name="ssemux-testing", daemon=True)
         self._thread.start()
         _open.append(self)

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..errors import ClientError
 from ..hub.stream import Stream
-from ..hub.test_request import again
+from ..util.request_override import repeat_override
 from .rules import Rules, text_of
 
 #: Answers of an application that would not have let the stream begin; others, such as 429 and 503, say nothing of it.
@@ -51,7 +51,7 @@ class Question(NamedTuple):
         """A WSGI environment like the stream's own. Objects that a server or middleware put there are gone."""
         texts: dict[str, Any] = json.loads(zlib.decompress(self.environ))
         streams = {"wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
-        return {**_REST, **texts, **streams, **again(stream), KEY: True}
+        return {**_REST, **texts, **streams, **repeat_override(stream), KEY: True}
 
 
 class Answer(NamedTuple):

@@ -22,8 +22,8 @@ from ..errors import (
     QueryTooLong,
     Unauthorized,
 )
-from ..hub.test_request import RequestOverride
 from ..sse import encode
+from ..util.request_override import find_override
 from . import tickets
 from .patterns import Pattern
 
@@ -94,11 +94,11 @@ class Rules:
         :raises InvalidIdentity: it is neither text, an int nor a UUID.
         :raises BadTicket: there is a ticket, and it is not good.
         """
-        visit = RequestOverride.of(request.environ) if has_request_context() else None
+        override = find_override(request.environ) if has_request_context() else None
         ticket = tickets.presented()
         if ticket is not None:
             return ticket.user
-        found = visit.who[0] if visit and visit.who else self.identify()
+        found = override.user[0] if override and override.user else self.identify()
         try:
             text_of(found)
         except InvalidEvent as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from ..hub.test_request import KEY as TEST_REQUEST
 from ..util.call_stack import is_called_from
+from ..util.request_override import ENVIRON_KEY as TEST_REQUEST
 
 #: Keys of the WSGI environment that only servers set, and that only tests set.
 SERVER_KEYS = frozenset({"SERVER_SOFTWARE", "uwsgi.version"})

@@ -11,9 +11,9 @@ import threading
 from typing import Any, Mapping, MutableMapping
 
 from ..hub.stream import Stream
-from ..hub.test_request import RequestOverride
 from ..options import log
 from ..util import forks
+from ..util.request_override import find_override
 from ..util.threads import greenlets_are_threads
 from .asgi import open_peer
 from .generator import GeneratorTransport, TimedTransport
@@ -41,10 +41,10 @@ def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: st
 
     :param wanted: ``SSEMUX_TRANSPORT``.
     """
-    visit = RequestOverride.of(environ)
-    if visit is not None:
-        visit.opened(stream)
-        return TimedTransport(stream, environ, visit.clock)
+    override = find_override(environ)
+    if override is not None:
+        override.set_stream(stream)
+        return TimedTransport(stream, environ, override.clock)
     if wanted == GENERATOR:
         return GeneratorTransport(stream, environ)
     stays = _warn if wanted == HANDOFF else _note

@@ -11,8 +11,8 @@ import pytest
 import flask_ssemux
 from flask_ssemux import testing
 from flask_ssemux.errors import ApplicationError
-from flask_ssemux.hub import test_request
 from flask_ssemux.testing import Event, frozen, stream
+from flask_ssemux.util import request_override
 from tests.harness.waiting import until
 
 
@@ -379,10 +379,10 @@ def test_an_error_is_told(app):
 
 def test_nothing_of_a_stream_is_kept_when_its_test_is_over(app):
     gc.collect()
-    before = len(test_request._visits)
+    before = len(request_override._overrides)
     for _ in range(3):
         with stream(app) as s:
-            assert len(test_request._visits) == before + 1
+            assert len(request_override._overrides) == before + 1
         del s
     gc.collect()
-    assert len(test_request._visits) == before
+    assert len(request_override._overrides) == before

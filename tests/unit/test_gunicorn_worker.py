@@ -50,7 +50,8 @@ class Renamed(GeventWorker):
     """A later version whose ``run`` keeps its servers in another variable, and which has no ``sockets``."""
 
     def run(self):
-        return [listeners for listeners in ()]
+        listeners = self.cfg
+        listeners.serve()
 
 
 Renamed.__module__ = "gunicorn.workers.ggevent"

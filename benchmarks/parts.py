@@ -56,7 +56,7 @@ def measure_parts(clients: int, events: int, rate: float) -> str:
     handoff, generator = (_measure_whole(name, clients, events, rate) for name in ("handoff", "generator"))
     rows = [
         ("fan-out: `FanOut`, `Stream.offer`", fan_out, fan_out),
-        ("queue: `keep`, `take`, `park`", 0.0, kept),
+        ("queue: `enqueue`, `take_bytes`, `park_transport`", 0.0, kept),
         ("transport: `SocketWriter.write`; `GreenletWait`, two switches", written, woken),
         ("system calls", handoff.system, generator.system),
     ]

@@ -1,6 +1,6 @@
 """Combines the reports of all workers: totals, one line of text for each worker, and everything as JSON.
 
-The reports come from ``Broker.reports``, and ``worker.py`` makes them. There is no I/O here. A figure that is missing
+The reports come from ``Broker.reports``, and ``worker/report.py`` makes them. There is no I/O here. A figure that is missing
 in the report of another version's worker counts as 0.
 """
 
@@ -60,7 +60,7 @@ def as_number(value: Any) -> Any:
 def _count_distinct(name: str, told: Sequence[Mapping[str, Any]]) -> distinct.Count:
     if len(told) == 1:
         return distinct.Count(told[0].get(name, 0), True)
-    return distinct.count(figures["sketches"][name] for figures in told if name in figures.get("sketches", ()))
+    return distinct.count_names(figures["sketches"][name] for figures in told if name in figures.get("sketches", ()))
 
 
 def describe_worker(report: Report, past: bool = True) -> dict[str, Any]:

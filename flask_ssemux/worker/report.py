@@ -20,7 +20,7 @@ from ..util import forks
 from ..util.background import run_in_background
 from .open_streams import OpenStreams
 from .refusals import Refusals
-from .stream_stats import StreamStats, memory
+from .stream_stats import StreamStats, read_memory
 from .timer import Timer
 
 #: Seconds from the start of a worker to its first report.
@@ -98,15 +98,15 @@ class Reporter:
             "waiting": self._broker.waiting_calls,
             "late": pulse.late,
             "longest_late": round(pulse.longest, 3),
-            "memory": memory(),
+            "memory": read_memory(),
             "past": list(self._past),
         }
 
     def _count_streams(self) -> dict[str, Any]:
         stats = StreamStats(self._timer.clock, self._yield_control)
-        stats.streams(self._hub.list_streams())
-        stats.others(stream.sent_at for stream in self._streams.wrapped())
-        return stats.figures(self._hub.list_channels())
+        stats.count_streams(self._hub.list_streams())
+        stats.count_wrapped_streams(stream.sent_at for stream in self._streams.wrapped())
+        return stats.get_figures(self._hub.list_channels())
 
 
 #: When this process began, in Unix time, or its first application was built.

@@ -1,7 +1,7 @@
-"""What the streams of this process are like at this moment: whose, how silent, how far behind.
+"""Figures about the streams of this process: their users, how long they are silent, and what waits for slow clients.
 
-Counted in slices: a worker may have 18,000 of them, and others have their turn in between. Figures only; who is
-told is not known here, and nothing is changed.
+A worker may have 18,000 streams, so they are counted in slices, between which other work runs. This module changes
+nothing and sends nothing; ``report.py`` writes the figures to the broker.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from ..hub.stream import CLOSED, Stream
 from ..sse import encode
 from . import distinct
 
-#: Seconds of silence: how many streams had their last byte up to so long ago is counted for each, and beyond the last.
-#: 20 s are promised, and a quarter more may pass until the heart's next look; clients bear 120 s.
+#: Bounds of the silence in seconds. The streams are counted up to each bound, and beyond the last. A heartbeat ends a
+#: silence after 20 s, or up to a quarter of a second later; clients give up after 120 s.
 BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 21.0, 25.0, 30.0, 60.0, 90.0, 120.0)
 
-#: Streams between two moments in which others may run: under 1 ms of work.
+#: Streams that are counted before other work may run: less than 1 ms of work.
 TOGETHER = 1000
 
 
 class StreamStats:
     """Counts streams.
 
-    :param clock: the one that the streams' times are of.
-    :param breathe: lets others run.
+    :param clock: the clock of the streams' times.
+    :param breathe: lets other work run.
     """
 
     def __init__(self, clock: Callable[[], float], breathe: Callable[[], None]) -> None:
@@ -37,8 +37,8 @@ class StreamStats:
         self._sum = self._longest = 0.0
         self._frames = self._bytes = self._deepest = 0
 
-    def streams(self, streams: Sequence[Stream]) -> None:
-        """Count these."""
+    def count_streams(self, streams: Sequence[Stream]) -> None:
+        """Count these streams."""
         for start in range(0, len(streams), TOGETHER):
             now = self._clock()
             for stream in streams[start : start + TOGETHER]:
@@ -47,22 +47,22 @@ class StreamStats:
                 if stream.user_id is not None:
                     self._users.add(stream.user_id)
                 if stream.queue:
-                    self._queue(*stream.queue_size)
-                self._silent(now - stream.sent_at)
+                    self._add_queue(*stream.queue_size)
+                self._add_silence(now - stream.sent_at)
             self._breathe()
 
-    def others(self, times: Iterable[float]) -> None:
-        """Count streams of which only the time of the last byte is known: old generators'."""
+    def count_wrapped_streams(self, times: Iterable[float]) -> None:
+        """Count wrapped streams, of which only the times of the last byte are known."""
         now = self._clock()
         for at in times:
-            self._silent(now - at)
+            self._add_silence(now - at)
 
-    def figures(self, channels: Sequence[str]) -> dict[str, Any]:
-        """What was counted.
+    def get_figures(self, channels: Sequence[str]) -> dict[str, Any]:
+        """Return the figures.
 
-        :param channels: those that are read; counted are those that clients name.
+        :param channels: the channels that streams read. Only those that clients can name are counted.
         """
-        users, named = list(self._users), self._named(channels)
+        users, named = list(self._users), self._select_named(channels)
         return {
             "users": len(users),
             "channels": len(named),
@@ -73,34 +73,34 @@ class StreamStats:
             "silence_sum": round(self._sum, 3),
             "longest_silence": round(self._longest, 3),
             "sketches": {
-                "users": distinct.sketch(users, self._breathe),
-                "channels": distinct.sketch(named, self._breathe),
+                "users": distinct.make_sketch(users, self._breathe),
+                "channels": distinct.make_sketch(named, self._breathe),
             },
         }
 
-    def _named(self, channels: Sequence[str]) -> list[str]:
+    def _select_named(self, channels: Sequence[str]) -> list[str]:
         found: list[str] = []
         for start in range(0, len(channels), TOGETHER):
             found += filter(encode.is_named, channels[start : start + TOGETHER])
             self._breathe()
         return found
 
-    def _queue(self, frames: int, size: int) -> None:
+    def _add_queue(self, frames: int, size: int) -> None:
         self._frames += frames
         self._bytes += size
         self._deepest = max(self._deepest, frames)
 
-    def _silent(self, seconds: float) -> None:
+    def _add_silence(self, seconds: float) -> None:
         seconds = max(0.0, seconds)
         self._silence[bisect_left(BOUNDS, seconds)] += 1
         self._sum += seconds
         self._longest = max(self._longest, seconds)
 
 
-def memory() -> int | None:
-    """Bytes of this process in memory, those included that it shares; None where the system does not say.
+def read_memory() -> int | None:
+    """Return the bytes of this process in memory, including shared pages; None if the system does not say.
 
-    Its share of shared pages (PSS) would be the better figure; the kernel walks all pages for it, for milliseconds.
+    The PSS, which counts only a share of shared pages, would be better, but the kernel needs milliseconds for it.
     """
     try:
         with open("/proc/self/statm") as file:

@@ -23,7 +23,7 @@ FIRST = {
     "name": "7-abc", "pid": 7, "host": 'we"ird\n', "streams": 3, "delivered": 50, "published": 4,
     "refused": {"user": 2},
     "silence": [2, 1] + [0] * (len(BOUNDS) - 1), "silence_sum": 2.5, "memory": 1000, "started": 1.5e9,
-    "sketches": {"users": distinct.sketch(["a", "b"]), "channels": distinct.sketch(["x"])},
+    "sketches": {"users": distinct.make_sketch(["a", "b"]), "channels": distinct.make_sketch(["x"])},
 }  # fmt: skip
 SECOND = {**FIRST, "name": "7-def", "streams": 4, "memory": None}
 

@@ -23,7 +23,7 @@ def reports(*figures):
 
 
 def sketched(**names):
-    return {"sketches": {kind: distinct.sketch(list(some)) for kind, some in names.items()}}
+    return {"sketches": {kind: distinct.make_sketch(list(some)) for kind, some in names.items()}}
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ def stream(user=None, silent=0.0, *frames):
 
 def counted(streams, channels=(), others=(), breathe=lambda: None):
     made = StreamStats(lambda: NOW, breathe)
-    made.streams(streams)
-    made.others(others)
-    return made.figures(list(channels))
+    made.count_streams(streams)
+    made.count_wrapped_streams(others)
+    return made.get_figures(list(channels))
 
 
 def silence(**buckets):
@@ -38,7 +38,7 @@ def silence(**buckets):
 
 def test_nobody():
     nothing = counted([])
-    assert distinct.count(nothing.pop("sketches").values()) == (0, True)
+    assert distinct.count_names(nothing.pop("sketches").values()) == (0, True)
     assert nothing == {
         "users": 0, "channels": 0, "queued": 0, "queued_bytes": 0, "deepest": 0, "silence": silence(),
         "silence_sum": 0.0, "longest_silence": 0.0,
@@ -49,8 +49,11 @@ def test_users_and_channels_are_counted_once():
     streams = [stream("a"), stream("a"), stream("b"), stream(None)]
     figures = counted(streams, ["room:1", "*", "user:a", "ssemux.x", "jobs"])
     assert (figures["users"], figures["channels"]) == (2, 2)
-    assert distinct.count([figures["sketches"]["users"], distinct.sketch(["b", "c"])]) == (3, True)
-    assert distinct.count([figures["sketches"]["channels"], distinct.sketch(["jobs", "room:1"])]) == (2, True)
+    assert distinct.count_names([figures["sketches"]["users"], distinct.make_sketch(["b", "c"])]) == (3, True)
+    assert distinct.count_names([figures["sketches"]["channels"], distinct.make_sketch(["jobs", "room:1"])]) == (
+        2,
+        True,
+    )
 
 
 def test_what_waits():
@@ -90,5 +93,5 @@ def test_others_run_in_between():
 def test_memory_is_that_of_this_process():
     with open("/proc/self/status") as file:
         told = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
-    assert abs(stream_stats.memory() - told) < 0.2 * told
-    assert stream_stats.memory() % os.sysconf("SC_PAGE_SIZE") == 0
+    assert abs(stream_stats.read_memory() - told) < 0.2 * told
+    assert stream_stats.read_memory() % os.sysconf("SC_PAGE_SIZE") == 0

@@ -1,7 +1,7 @@
 """Combines the reports of all workers: totals, one line of text for each worker, and everything as JSON.
 
-The reports come from ``Broker.reports``, and ``worker/report.py`` makes them. There is no I/O here. A figure that is missing
-in the report of another version's worker counts as 0.
+The reports come from ``Broker.reports``, and ``worker/report.py`` makes them. There is no I/O here. A figure that is
+missing in the report of another version's worker counts as 0.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 The workers' own counts cannot be added: a user has several tabs, and the load balancer spreads them. So each worker
 reports a sketch of its names: a hash of 40 bits for each name. If there are more than ``KEPT`` names, the sketch has
 only the hashes that begin with a number of zero bits, so many that about ``KEPT`` are left (adaptive sampling: P.
-Flajolet, "On adaptive sampling", Computing 43, 1990). Sketches can be united. The count is exact up to ``KEPT`` names a worker,
-and accurate to about 5 % beyond that (1/√(KEPT / 2), one standard deviation). The names cannot be read back from a
-sketch. There is no I/O here.
+Flajolet, "On adaptive sampling", Computing 43, 1990). Sketches can be united. The count is exact up to ``KEPT`` names
+a worker, and accurate to about 5 % beyond that (1/√(KEPT / 2), one standard deviation). The names cannot be read back
+from a sketch. There is no I/O here.
 """
 
 from __future__ import annotations

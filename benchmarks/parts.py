@@ -15,7 +15,8 @@ from typing import Any, Callable, NamedTuple
 from gevent import sleep, spawn
 
 from flask_ssemux.hub.fanout import SLICE, FanOut
-from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.hub.limits import StreamLimits
+from flask_ssemux.hub.stream import Stream
 from flask_ssemux.transports.client_socket import ClientSocket
 from flask_ssemux.transports.socket_writer import SocketWriter
 from flask_ssemux.transports.wait import GreenletWait
@@ -27,7 +28,7 @@ from .trial import Trial
 #: How often each part runs through all streams.
 ROUNDS = 50
 
-_LIMITS = Limits(1000, 1 << 20, 20.0, b": heartbeat\n\n")
+_LIMITS = StreamLimits(1000, 1 << 20, 20.0, b": heartbeat\n\n")
 _FRAME = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % (b"x" * 70)
 
 

@@ -16,7 +16,8 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from flask import Flask
 
-from ..hub.stream import CLOSED, Stream
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..options import log
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle

@@ -13,7 +13,8 @@ from typing import Any, Callable, NamedTuple
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from ..errors import Forbidden
-from ..hub.stream import CLOSED, Stream
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..sse import encode
 
 #: The query parameter that holds the token.

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, TypeVar
 
 from flask import Response, current_app, request
 
-from ..hub.stream import REPEAT, WRITE_TIMEOUT
+from ..hub.limits import CHECK_AGAIN, WRITE_TIMEOUT
 from ..options import log
 from ..sse import encode
 from ..state import current
@@ -293,7 +293,7 @@ class OldStream:
         elif not self._inside and (now >= self._ended_at + DRAIN_SECONDS or self._peer.has_left()):
             self._peer.sever()
             run_in_background("ssemux-end", self.close)
-        return now + REPEAT
+        return now + CHECK_AGAIN
 
     def await_beat(self) -> None:
         """A heartbeat that is being written is finished first."""

@@ -12,7 +12,8 @@ import threading
 from typing import Callable, Iterator, Sequence
 
 from ..util.supervise import Loop, attempt, survive
-from .stream import Limits, Stream
+from .limits import StreamLimits
+from .stream import Stream
 
 #: Deliveries between two moments in which others may run: 3 to 8 ms of work.
 SLICE = 400
@@ -31,7 +32,7 @@ class FanOut:
     :param breathe: lets others run, the transports of woken streams first.
     """
 
-    def __init__(self, limits: Limits, breathe: Callable[[], None]) -> None:
+    def __init__(self, limits: StreamLimits, breathe: Callable[[], None]) -> None:
         self._breathe = breathe
         self._most = min(SLICE, limits.events // 2)
         self._most_bytes = limits.size // 2

@@ -24,10 +24,11 @@ from ..util.supervise import attempt
 from ..worker.timer import Timer
 from .fanout import SLICE, FanOut
 from .latest import Latest
+from .limits import BEGIN_TIMEOUT, StreamLimits
 from .opening import Joined, Opening, Snapshots, reset
 from .replay import Replay
 from .revocation_handler import RevocationHandler
-from .stream import BEGIN, Limits, Stream
+from .stream import Stream
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = encode.own_frame("degraded", {})
@@ -71,7 +72,7 @@ class Hub:
         self._draining: str | None = None
         self._on_closed = self._closed  # one object for all streams: a closure for each would be half of what it keeps
         beat = encode.heartbeat(options.heartbeat_event)
-        self._limits = Limits(options.queue_events, options.queue_bytes, options.heartbeat, beat, self._abandon)
+        self._limits = StreamLimits(options.queue_events, options.queue_bytes, options.heartbeat, beat, self._abandon)
         self._throttle = LogThrottle()
         self._fan_out = FanOut(self._limits, breathe)
         self.revocations = RevocationHandler(self._readers, self.make_last_frame, breathe)
@@ -171,7 +172,7 @@ class Hub:
             stream.last_frame = self.make_last_frame("its lifetime is over")
         if self._outage.told:
             stream.offer(DEGRADED)
-        first = min(BEGIN, self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
+        first = min(BEGIN_TIMEOUT, self._options.heartbeat * random.uniform(0.5, 1.0))  # no two in one burst
         self._timer.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
         if self._draining is not None:  # begun while it was being opened
             self.end_stream(stream, self._draining)

@@ -1,176 +1,115 @@
-"""One client's open connection: its life, its bounded queue, its wake-up.
+"""One client's open connection: from the hub's frames to its transport's bytes, from its opening to its end.
 
-A stream takes frames from the mux and gives bytes to its transport. It does no
-I/O and reads no clock: time is an argument. It knows neither Flask nor gevent;
-how a waiting transport is woken is a function that the transport brings along.
+A stream does no I/O and reads no clock: time is an argument. It knows neither Flask nor gevent: a transport that waits
+registers the function that wakes it. There are two kinds of transport. One takes the bytes that wait, and is woken when
+there are more. The other is a ``Writer``, which gets each frame at once, so that only what its client did not take
+waits. The queue, the limits, the states and the heartbeats' times have files of their own.
 
-A transport either takes what waits, and is woken when something comes; or it is a
-``Writer``, which is handed each frame at once, and then only what its client did not take waits.
-
-One writer and one reader may work on a living stream from two threads without a lock:
-each counter has one writer, and what a list does to its ends is atomic. Ending it takes one.
+One writer and one reader may use a stream that is not ending from two threads without a lock. Ending it takes a lock.
 """
 
 from __future__ import annotations
 
-import random
 import sys
-import threading
-from typing import Callable, Iterator, NamedTuple, Protocol
+from typing import Callable, Iterator, Protocol
 
-from ..errors import WrongState
-from ..sse.encode import LatestFrame
-from ..util import forks
-
-OPENING, REPLAYING, LIVE, CLOSING, CLOSED = "opening", "replaying", "live", "closing", "closed"
-
-#: A stream's life: from each state, the states it may move to.
-MOVES = {
-    OPENING: (REPLAYING, CLOSING),
-    REPLAYING: (LIVE, CLOSING),
-    LIVE: (CLOSING,),
-    CLOSING: (CLOSED,),
-    CLOSED: (),
-}
-
-#: Seconds that one write may take before its client counts as vanished.
-WRITE_TIMEOUT = 30.0
-
-#: Seconds in which a transport begins to take. A stream has none if what runs after its view failed: the session could
-#: not be saved, or an ``after_request`` function raised.
-BEGIN = 3.0
-
-#: Seconds until a look that found no transport is repeated: a loop that was blocked gave the transport no turn.
-REPEAT = 1.0
-
-#: Frames that wait are joined up to about so many bytes into one write.
-JOIN_BYTES = 64 * 1024
-
-
-#: Of a heartbeat: from this much silence on, a look ends it. Earlier than it must, so that streams which had an event
-#: at one moment do not beat at one moment ever after. Under a half: each finds its own time with the second beat.
-EARLY = 0.4
-
-#: Of a heartbeat: from one beat to the next. Under 1 by two of the heart's ticks, so that a tick's width never
-#: makes a beat late.
-AGAIN = 0.975
-
-# Fibonacci hashing: 2**64 divided by the golden ratio scatters what lies side by side (Knuth, TAOCP 3, 6.4).
-_GOLDEN, _64_BITS = 0x9E3779B97F4A7C15, (1 << 64) - 1
-
-# For all streams: ends are rare and short, and a lock for each would be a tenth of a stream's memory.
-# A frame that a writer cannot write ends a stream within its end.
-_ending = threading.RLock()
-
-
-class Limits(NamedTuple):
-    """What may wait for one client, and how long it may be silent.
-
-    :param events: frames in the queue.
-    :param size: their bytes.
-    :param heartbeat: longest silence, in seconds.
-    :param beat: the frame that ends a silence.
-    :param abandon: calls ``mark_closed`` of a stream that has no transport to do it, beside the caller.
-    """
-
-    events: int
-    size: int
-    heartbeat: float
-    beat: bytes
-    abandon: Callable[[Stream, str], None] = lambda stream, reason: stream.mark_closed(reason)
+from . import heartbeat
+from .limits import BEGIN_TIMEOUT, CHECK_AGAIN, WRITE_TIMEOUT, StreamLimits
+from .stream_queue import StreamQueue
+from .stream_state import CLOSED, CLOSING, LIVE, OPENING, REPLAYING, StreamState, check_move
 
 
 class Writer(Protocol):
     """A transport that writes the frames of many streams as they come.
 
-    It finds a stream's connection by ``file``, keeps in its queue what the client did not take,
-    says in ``sent_at`` when something went out, and calls ``mark_closed`` in the end.
+    It finds a stream's connection by ``stream.file``, keeps in the stream's queue what the client did not take, sets
+    ``stream.sent_at`` when it has sent something, and calls ``stream.mark_closed`` in the end.
     """
 
     def write(self, stream: Stream, frame: bytes) -> None:
-        """A frame for it, after all that waits."""
+        """Send a frame, after the frames that wait."""
 
     def end_stream(self, stream: Stream, last: bytes) -> None:
-        """Write what waits, then these bytes, then the end."""
+        """Send the frames that wait, then these bytes, then the end of the response."""
 
     def cut_stream(self, stream: Stream) -> None:
-        """End it now, without what waited."""
+        """Cut the connection at once. The frames that wait are not sent."""
 
 
 class Connection(Protocol):
-    """The client's connection, where a transport waits on it."""
+    """The client's connection of a transport that takes bytes."""
 
     def sever(self) -> None:
-        """Cut it off, so that a write that hangs in it ends."""
+        """Cut the connection, so that a write that hangs in it ends."""
 
     def wait_for_room(self) -> None:
-        """Return when the client takes more, or it is cut off."""
+        """Return when the client takes more bytes, or when the connection is cut."""
 
     def disown(self) -> None:
-        """In a forked child: let go of it, unnoticed by the client."""
+        """In a forked child: let go of the connection without the client's notice."""
 
 
-class Stream:
+class Stream(StreamQueue):
     """A client's frames on their way to its socket.
 
-    :param channels: what it reads, in the order they were named.
-    :param user_id: whose it is, or None.
-    :param limits: see ``Limits``.
-    :param now: the time it was made, in seconds of a clock that never goes back.
+    :param channels: what the client reads, in the order in which the channels were named.
+    :param user_id: the client's user, or None.
+    :param limits: shared by all streams.
+    :param now: in seconds of a clock that never goes back.
     """
 
     __slots__ = (
-        "channels", "user_id", "state", "last_sequence", "timer_slot", "reason", "ends_at", "last_frame",
-        "connection", "on_closed", "notify_opener", "queue", "sent_at", "file", "_writer", "_limits",
-        "_bytes_in", "_bytes_out", "_deaf", "_dropped", "_prologue", "_busy_since", "_wake", "__weakref__",
+        "channels", "user_id", "state", "last_sequence", "timer_slot", "reason", "ends_at", "last_frame", "connection",
+        "on_closed", "notify_opener", "sent_at", "file", "_writer", "_limits", "_is_ending", "_is_dropped", "_opening",
+        "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
 
-    def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: Limits, now: float) -> None:
+    def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: StreamLimits, now: float) -> None:
+        super().__init__()
         self.channels = channels
         self.user_id = user_id
-        self.state = OPENING
-        #: Live events up to this sequence are history to this stream, or it has had them: all, until it has joined.
+        self.state: StreamState = OPENING
+        #: Live events up to this sequence are refused: the client has them, or its replay contains them. Before the
+        #: stream has joined its channels, all events are refused.
         self.last_sequence = sys.maxsize
-        #: Where the heart keeps it.
+        #: Set by the timer: where the timer keeps this stream.
         self.timer_slot: int | None = None
-        #: Why it ended, for logs.
+        #: Why the stream ended, for logs.
         self.reason: str | None = None
-        #: When it ends by itself, and what it says then.
+        #: When the stream's lifetime ends, and the frame that it sends then.
         self.ends_at: float | None = None
         self.last_frame = b""
-        #: Set by the transport that has one.
+        #: Set by a transport that takes bytes.
         self.connection: Connection | None = None
-        #: Set by the mux, called once, with the stream; and what the mux calls then, for whoever opened it.
-        self.on_closed: Callable[[Stream], None] = _nothing
-        self.notify_opener: Callable[[Stream], None] = _nothing
-        #: What waits; made when something first does. A list: a deque takes 0.6 KB, twice as much as all the rest.
-        self.queue: list[bytes] | None = None
-        #: When something last went out.
+        #: Set by the hub. Called once, with the stream.
+        self.on_closed: Callable[[Stream], None] = _do_nothing
+        #: Set by the hub, which calls it after that, for the caller that opened the stream.
+        self.notify_opener: Callable[[Stream], None] = _do_nothing
+        #: When something was last sent.
         self.sent_at = now
-        #: The connection's file, where a writer has it.
+        #: The file descriptor of the connection, if the stream has a writer.
         self.file = -1
         self._writer: Writer | None = None
         self._limits = limits
-        self._bytes_in = 0
-        self._bytes_out = 0
-        self._deaf = False
-        self._dropped = False
-        self._prologue: Iterator[bytes] | None = None
+        #: Whether no frame is accepted any more; and whether the queue was dropped, so that nothing is sent either.
+        self._is_ending = False
+        self._is_dropped = False
+        self._opening: Iterator[bytes] | None = None
         self._busy_since: float | None = None
         self._wake: Callable[[], None] | None = None
 
-    # -- the mux's side ----------------------------------------------------
+    # -- for the hub -------------------------------------------------------
 
-    def set_opening(self, prologue: Iterator[bytes]) -> None:
-        """What goes out before anything live: pages of bytes, drawn one at a time as the client takes them."""
-        self._prologue = prologue
+    def set_opening(self, pages: Iterator[bytes]) -> None:
+        """Set what is sent before anything live. Pages are drawn one at a time, when the client takes them."""
+        self._opening = pages
 
     def offer(self, frame: bytes, sequence: int | None = None) -> None:
-        """Take a frame; what then waits too much closes the stream.
+        """Accept a frame. If too much waits then, the stream is aborted.
 
-        :param sequence: the event's place; None for frames that have none.
+        :param sequence: of the event; None for frames that have none.
         """
-        if self._deaf:
+        if self._is_ending:
             return
         if sequence is not None:
             if sequence <= self.last_sequence:
@@ -187,284 +126,210 @@ class Stream:
             wake()
 
     def close(self, reason: str, last: bytes = b"") -> None:
-        """End cleanly: what waits is still sent, then ``last``, then the end."""
-        with _ending:
-            if self._deaf:
+        """End cleanly: what waits is still sent, then ``last``, then the end of the response."""
+        with self._lock:
+            if self._is_ending:
                 return
             if self._writer is not None:
-                self._stop(reason)
+                self._begin_end(reason)
                 self._writer.end_stream(self, last)
                 return
             if last:
                 self.enqueue_unlimited(last)
-            self._stop(reason)
+            self._begin_end(reason)
 
     def abort(self, reason: str) -> None:
-        """End at once: what waits is dropped; the client comes back and replays it."""
-        with _ending:
+        """End at once. What waits is dropped; the client comes back and replays it."""
+        with self._lock:
             if self.state is CLOSED:
                 return
-            self._drop()
-            self._stop(reason)
+            self._drop_queue()
+            self._begin_end(reason)
             if self._writer is not None:
                 self._writer.cut_stream(self)
-        peer = self.connection
-        if peer is not None:
-            peer.sever()
+        connection = self.connection
+        if connection is not None:
+            connection.sever()
 
     def wait_for_room(self) -> None:
-        """Return when the client takes more, as far as its transport can tell."""
-        peer = self.connection
-        if peer is not None:
-            peer.wait_for_room()
-
-    @property
-    def replay(self) -> Iterator[bytes] | None:
-        """What goes out before anything live, as far as it was not drawn; None if that was all."""
-        return self._prologue
+        """Return when the client takes more bytes, as far as its transport can tell."""
+        connection = self.connection
+        if connection is not None:
+            connection.wait_for_room()
 
     def has_replay_left(self) -> bool:
-        """Whether there is history yet to be sent."""
-        return self._prologue is not None
+        """Return whether opening frames or missed events have yet to be sent."""
+        return self._opening is not None
 
-    def run_due_work(self, now: float) -> float | None:
-        """The heart's look: end a silence, a life, or a write that hangs.
+    # -- for a transport ---------------------------------------------------
 
-        :return: when to look next, or None if never.
-        """
-        if self.state is CLOSED:
-            return None
-        if self._dropped or self.state is OPENING:
-            return self._watch_transport(now)
-        if self.ends_at is not None and now >= self.ends_at:
-            self.close("its lifetime is over", self.last_frame)
-            self.ends_at = None
-        if self.queue if self._writer is not None else self._wake is None:
-            return self._watch_write(now)
-        self._busy_since = None
-        heartbeat = self._limits.heartbeat
-        if now < self.sent_at + heartbeat * EARLY:
-            due = self.sent_at + heartbeat * random.uniform(EARLY, 1.0)
-        else:
-            self.offer(self._limits.beat)
-            if self._writer is not None and not self.queue:
-                self.sent_at = now  # the writer goes by when the frame was new, which a beat never is
-            due = self._next_beat(now, heartbeat)
-        return self._in_time(due, now)
+    @property
+    def opening(self) -> Iterator[bytes] | None:
+        """The pages before anything live that were not drawn yet; None after the last one."""
+        return self._opening
 
     @property
     def is_parked(self) -> bool:
-        """Whether its transport has sent all there was, and waits."""
+        """Whether the transport has sent everything and waits."""
         return self._wake is not None
 
     @property
-    def queue_size(self) -> tuple[int, int]:
-        """Frames and bytes in the queue."""
-        return len(self.queue or ()), self._bytes_in - self._bytes_out
-
-    # -- the transport's side ----------------------------------------------
+    def is_over(self) -> bool:
+        """Whether nothing more will be sent."""
+        return self._is_ending and (self._is_dropped or (not self.queue and self._opening is None))
 
     def take_bytes(self, now: float) -> bytes:
-        """Everything that can go out in one write; b"" if there is nothing."""
-        if self._dropped:
+        """Return what goes out in the next write; b"" if nothing waits."""
+        if self._is_dropped:
             return b""
-        prologue = self._prologue
-        taken = self._page(prologue) if prologue is not None else b""
+        opening = self._opening
+        taken = self._take_page(opening) if opening is not None else b""
         if not taken:
             queue = self.queue
             if not queue:
                 return b""
-            taken = self._join(queue)
-            if not taken:  # it was dropped at this moment
+            taken = self._take_joined(queue)
+            if not taken:  # the queue was dropped meanwhile
                 return b""
             self._bytes_out += len(taken)
         self.sent_at = now
         return taken
 
     def park_transport(self, wake: Callable[[], None]) -> bool:
-        """Say how to wake the transport, before it waits; False if there is something to do first."""
+        """Register the function that wakes the transport. Return False if the transport must not wait now."""
         self._wake = wake
-        if self.queue or self._deaf or self._prologue is not None:
+        if self.queue or self._is_ending or self._opening is not None:
             self._wake = None
             return False
         return True
 
     def hand_over(self, writer: Writer, file: int) -> bool:
-        """Let a writer have it, with its connection; False if there is something to take first."""
-        if self.queue or self._deaf or self._prologue is not None:
+        """Give the stream and its connection to a writer. Return False if something must be taken first."""
+        if self.queue or self._is_ending or self._opening is not None:
             return False
         self.queue, self._wake, self.connection = None, None, None
         self._writer, self.file = writer, file
         return True
 
     def enqueue(self, data: bytes) -> None:
-        """Put into the queue; one that is full closes the stream."""
+        """Add a frame to the queue. If the queue is over its limits then, the stream is aborted."""
         if self.enqueue_unlimited(data) > self._limits.events or self._bytes_in - self._bytes_out > self._limits.size:
             self.abort("its client reads too slowly: %d frames, %d bytes waited" % self.queue_size)
 
-    def enqueue_unlimited(self, data: bytes) -> int:
-        """Put into the queue, be it full or not; how many wait now."""
-        queue = self.queue
-        if queue is None:
-            with _ending:  # an event and an end may both come first
-                queue = self.queue = [] if self.queue is None else self.queue
-        if type(data) is LatestFrame and queue:
-            self._supersede(queue, data.key)
-        queue.append(data)
-        self._bytes_in += len(data)
-        return len(queue)
-
-    def _supersede(self, queue: list[bytes], key: tuple[str, str]) -> None:
-        """Drop what the frame to come takes the place of; at the queue's end, for the cursors of what is before it."""
-        with _ending:  # a reader takes several under it
-            for frame in queue:
-                if type(frame) is LatestFrame and frame.key == key:
-                    try:
-                        queue.remove(frame)  # by itself, not by its place: a reader may take the first at any time
-                    except ValueError:  # at this moment
-                        return
-                    self._bytes_in -= len(frame)
-                    return
-
-    def remove_sent_bytes(self, size: int) -> None:
-        """So many bytes of the queue went out."""
-        self._bytes_out += size
-        queue, whole = self.queue or [], 0
-        for frame in queue:
-            if size < len(frame):
-                break
-            size -= len(frame)
-            whole += 1
-        del queue[:whole]
-        if size:
-            queue[0] = queue[0][size:]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self._deaf and (self._dropped or (not self.queue and self._prologue is None))
-
     def mark_closed(self, reason: str) -> None:
-        """The connection is no more. The transport calls this last, however it ended; more than once is fine."""
-        with _ending:
+        """The connection no longer exists. The transport's last call. Further calls do nothing."""
+        with self._lock:
             if self.state is CLOSED:
                 return
-            self._drop()
-            self._stop(reason)
-            self._move(CLOSED)
+            self._drop_queue()
+            self._begin_end(reason)
+            self._set_state(CLOSED)
             self.connection = None
         self.on_closed(self)
 
     def disown(self) -> None:
-        """In a forked child: the stream is the parent's. Nothing of it is sent, woken, or accounted for here."""
-        peer, self.connection = self.connection, None
-        if peer is not None:
-            peer.disown()
-        self._deaf = self._dropped = True
+        """In a forked child: the stream is the parent's. Nothing of it is sent, woken or counted here."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.disown()
+        self._is_ending = self._is_dropped = True
         self.state = CLOSED
-        self.queue = self._prologue = self._wake = self._writer = None
+        self.queue = self._opening = self._wake = self._writer = None
         self.file = -1
-        self.on_closed = self.notify_opener = _nothing
+        self.on_closed = self.notify_opener = _do_nothing
 
-    # ----------------------------------------------------------------------
+    # -- for the timer -----------------------------------------------------
 
-    def _next_beat(self, now: float, heartbeat: float) -> float:
-        """The last moment of its own that is early enough. What all had at one moment, an event or a beginning,
-        is behind them two beats later: they beat evenly over the interval."""
-        interval = heartbeat * AGAIN
-        own = (id(self) * _GOLDEN & _64_BITS) / _64_BITS * interval  # chance, which takes no memory
-        return max(now + interval - (now - own) % interval, now + heartbeat * EARLY)
+    def run_due_work(self, now: float) -> float | None:
+        """End a silence, the stream's lifetime, or a write that hangs.
 
-    def _watch_write(self, now: float) -> float | None:
-        """The transport is not waiting, so it writes: is it still the same write as at the last look?"""
+        :return: when to call this again; None for never.
+        """
+        if self.state is CLOSED:
+            return None
+        if self._is_dropped or self.state is OPENING:
+            return self._check_transport(now)
+        if self.ends_at is not None and now >= self.ends_at:
+            self.close("its lifetime is over", self.last_frame)
+            self.ends_at = None
+        if self.queue if self._writer is not None else self._wake is None:
+            return self._check_write(now)
+        self._busy_since = None
+        interval = self._limits.heartbeat
+        if heartbeat.is_due(now, self.sent_at, interval):
+            self._send_heartbeat(now)
+            due = heartbeat.find_next_time(id(self), now, interval)
+        else:
+            due = heartbeat.choose_check_time(self.sent_at, interval)
+        return self._limit_to_lifetime(due, now)
+
+    def _send_heartbeat(self, now: float) -> None:
+        self.offer(self._limits.heartbeat_frame)
+        if self._writer is not None and not self.queue:
+            self.sent_at = now  # the writer sets when the frame was new, and this frame is as old as the hub
+
+    def _check_write(self, now: float) -> float | None:
+        """The transport does not wait, so it writes. Abort the stream if this write is the same for too long."""
         if self._busy_since is None or self.sent_at > self._busy_since:
             self._busy_since = now
         elif now >= self._busy_since + WRITE_TIMEOUT:
             self.abort("its client has taken nothing for %g s" % WRITE_TIMEOUT)
-            return now + REPEAT
-        return self._in_time(now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4, now)
+            return now + CHECK_AGAIN
+        return self._limit_to_lifetime(now + min(self._limits.heartbeat, WRITE_TIMEOUT) / 4, now)
 
-    def _watch_transport(self, now: float) -> float | None:
-        """Nobody has begun to take, or it was cut off: is there a transport that will do so, or close it?"""
-        if self.state is OPENING and now < self.sent_at + BEGIN:
-            return self.sent_at + BEGIN
+    def _check_transport(self, now: float) -> float | None:
+        """The stream has not begun, or was cut off. Abandon it if no transport begins or closes it in time."""
+        if self.state is OPENING and now < self.sent_at + BEGIN_TIMEOUT:
+            return self.sent_at + BEGIN_TIMEOUT
         if self._busy_since is None:
             self._busy_since = now
-            return now + REPEAT
+            return now + CHECK_AGAIN
         self._limits.abandon(self, "nobody began to send it" if self.state is OPENING else "its server forgot it")
         return None
 
-    def _in_time(self, due: float, now: float) -> float:
-        """Return when to look next: when it is due, or when the stream's lifetime ends, if that is earlier."""
+    def _limit_to_lifetime(self, due: float, now: float) -> float:
+        """Return the earlier of a time and the end of the stream's lifetime."""
         return due if self.ends_at is None else min(due, max(self.ends_at, now))
 
-    def _page(self, prologue: Iterator[bytes]) -> bytes:
-        """The next page of the prologue, b"" at its end. A page is one read; its frames are not kept."""
+    # ----------------------------------------------------------------------
+
+    def _take_page(self, opening: Iterator[bytes]) -> bytes:
+        """Return the next page before anything live; b"" after the last one."""
         self._advance(OPENING, REPLAYING)
-        for page in prologue:
+        for page in opening:
             if page:
                 return page
-        self._prologue = None
+        self._opening = None
         self._advance(REPLAYING, LIVE)
         return b""
 
-    def _advance(self, state: str, following: str) -> None:
-        """Move on, unless an end came first."""
-        with _ending:
+    def _advance(self, state: StreamState, following: StreamState) -> None:
+        """Move on, unless the stream's end came first."""
+        with self._lock:
             if self.state is state:
-                self._move(following)
+                self._set_state(following)
 
-    def _join(self, queue: list[bytes]) -> bytes:
-        """The frames that wait, as one; what does not fit waits on."""
-        if len(queue) == 1:
-            try:
-                return queue.pop(0)
-            except IndexError:  # dropped
-                return b""
-        count = size = 0
-        with _ending:  # nothing is dropped from between those that are counted
-            for frame in queue:
-                count += 1
-                size += len(frame)
-                if size >= JOIN_BYTES:
-                    break
-            frames = queue[:count]
-            del queue[:count]
-        return b"".join(frames)
-
-    def _stop(self, reason: str) -> None:
-        """Take nothing more, and let the transport see it."""
-        if not self._deaf:
-            self._deaf = True
+    def _begin_end(self, reason: str) -> None:
+        """Accept no more frames, and wake the transport."""
+        if not self._is_ending:
+            self._is_ending = True
             self.reason = reason
-            self._move(CLOSING)
+            self._set_state(CLOSING)
         wake, self._wake = self._wake, None
         if wake is not None:
             wake()
 
-    def _drop(self) -> None:
-        # An event that is offered at this very moment may still be queued, and is not sent:
-        # its cursor would hide those that are dropped.
-        if not self._dropped:
-            self._dropped, self._busy_since = True, None
-        if self.queue is not None:
-            self.queue.clear()
-        self._bytes_out = self._bytes_in
-        self._prologue = None
+    def _drop_queue(self) -> None:
+        # A frame that is offered at this moment may still be queued, but it is not sent: its cursor would hide the
+        # frames that are dropped here.
+        if not self._is_dropped:
+            self._is_dropped, self._busy_since = True, None
+        self._clear_queue()
+        self._opening = None
 
-    def _move(self, state: str) -> None:
-        if state not in MOVES[self.state]:
-            raise WrongState("a stream that is %s cannot become %s" % (self.state, state))
-        self.state = state
+    def _set_state(self, state: StreamState) -> None:
+        self.state = check_move(self.state, state)
 
 
-def _renew_lock() -> None:
-    global _ending
-    _ending = threading.RLock()
-
-
-forks.call_in_child(_renew_lock, forks.LOCKS)
-
-
-def _nothing(*_: object) -> None:
-    """For a stream that nobody keeps account of."""
+def _do_nothing(*_: object) -> None:
+    """For a stream whose end concerns nobody."""

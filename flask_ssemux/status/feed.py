@@ -12,7 +12,8 @@ from typing import Any
 
 from ..brokers import Report
 from ..errors import BrokerError
-from ..hub.stream import CLOSED, Stream
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..sse import encode
 from ..util import forks
 from ..util.supervise import Loop

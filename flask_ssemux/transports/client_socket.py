@@ -11,7 +11,7 @@ import socket
 import stat
 from typing import Any, Iterator, Mapping, Protocol
 
-from ..hub.stream import WRITE_TIMEOUT
+from ..hub.limits import WRITE_TIMEOUT
 from ..util import forks
 
 #: Where servers put it by name: gunicorn, and Werkzeug's development server since 2.0.

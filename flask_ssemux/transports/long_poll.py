@@ -53,7 +53,7 @@ class LongPoll:
         try:
             return self._answer()
         finally:
-            self._replay = self._stream.replay
+            self._replay = self._stream.opening
             self._leave()  # not to count while the client reads
 
     def _answer(self) -> bytes:

@@ -11,7 +11,8 @@ import time
 from typing import Callable
 
 from ..brokers import Broker
-from ..hub.stream import CLOSED, Stream
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..publishing.revocation import ROOM_CHANNEL, Revocation
 from ..sse import encode
 from ..util.background import run_in_background

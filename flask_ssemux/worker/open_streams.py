@@ -12,7 +12,7 @@ from functools import partial
 from typing import Callable, Protocol
 
 from ..hub.hub import Hub
-from ..hub.stream import BEGIN
+from ..hub.limits import BEGIN_TIMEOUT
 from ..util import forks
 from ..util.supervise import attempt
 from .periodic import OneTimeTask
@@ -79,12 +79,15 @@ class OpenStreams:
             self._opening -= 1
 
     def expect_wrapped(self, stream: WrappedStream, check: Callable[[], None]) -> None:
-        """Count a wrapped stream that is going to begin, unless ``check`` raises. It has ``BEGIN`` seconds to begin."""
+        """Count a wrapped stream that is going to begin, unless ``check`` raises.
+
+        It has ``BEGIN_TIMEOUT`` seconds to begin.
+        """
         with self._counting:
             check()
             self._expected.add(stream)
         task = OneTimeTask(partial(self._stop_expecting, weakref.ref(stream)))
-        self._timer.add(task, self._timer.clock() + BEGIN)
+        self._timer.add(task, self._timer.clock() + BEGIN_TIMEOUT)
 
     def _stop_expecting(self, reference: weakref.ref[WrappedStream]) -> None:
         stream = reference()

@@ -10,7 +10,8 @@ import os
 from bisect import bisect_left
 from typing import Any, Callable, Iterable, Sequence
 
-from ..hub.stream import CLOSED, Stream
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..sse import encode
 from . import distinct
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.hub.stream import BEGIN, REPEAT
+from flask_ssemux.hub.limits import BEGIN_TIMEOUT, CHECK_AGAIN
 from tests.harness.waiting import until
 
 APP = "tests.apps.ghostly:create_app()"
@@ -26,7 +26,7 @@ ENDS = ["/old?fail=unclosed", "/old/halt?fail=unclosed", "/events?user=ann&poll=
 BACK = {"streams": 2, "held": 1, "presence": {"bob": 1}}
 
 #: Seconds, with some for a busy machine.
-SOON = BEGIN + REPEAT + 2.0
+SOON = BEGIN_TIMEOUT + CHECK_AGAIN + 2.0
 
 
 @pytest.fixture(params=["generator", "handoff", "threads"])

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_ssemux.hub.fanout import ON_THEIR_WAY, SLICE, FanOut
-from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.hub.limits import StreamLimits
+from flask_ssemux.hub.stream import Stream
 from tests.harness.waiting import until
 
-LIMITS = Limits(1000, 1 << 20, 20.0, b":\n\n")
+LIMITS = StreamLimits(1000, 1 << 20, 20.0, b":\n\n")
 
 
 class Gate:

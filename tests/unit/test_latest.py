@@ -17,8 +17,10 @@ from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import InvalidChannel
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.latest import Latest
+from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.replay import Replay
-from flask_ssemux.hub.stream import LIVE, Limits, Stream
+from flask_ssemux.hub.stream import Stream
+from flask_ssemux.hub.stream_state import LIVE
 from flask_ssemux.options import Options
 from flask_ssemux.sse.encode import LatestFrame, body, is_named
 from flask_ssemux.worker.timer import Timer
@@ -111,7 +113,7 @@ def test_a_stretch_of_the_past_drops_what_is_superseded():
 
 
 def slow(events=5, size=10**6):
-    stream = Stream(("a",), None, Limits(events, size, 20.0, b": heartbeat\n\n"), 0.0)
+    stream = Stream(("a",), None, StreamLimits(events, size, 20.0, b": heartbeat\n\n"), 0.0)
     stream.set_opening(iter(()))
     stream.take_bytes(0.0)
     return stream

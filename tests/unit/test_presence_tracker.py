@@ -11,8 +11,9 @@ from flask_ssemux.brokers import History
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidChannel
 from flask_ssemux.hub import presence as module
+from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.presence import PresenceTracker
-from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.hub.stream import Stream
 from tests.harness.waiting import until
 
 
@@ -46,7 +47,7 @@ def attendance(broker, monkeypatch):
 
 
 def stream(user, *channels):
-    return Stream(channels, user, Limits(10, 1000, 20.0, b""), 0.0)
+    return Stream(channels, user, StreamLimits(10, 1000, 20.0, b""), 0.0)
 
 
 def wait(broker, expected, channel="a"):

@@ -16,13 +16,14 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import gc, os, socket, time
 import gevent
-from flask_ssemux.hub.stream import *
-from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.hub.stream_state import CLOSED, CLOSING, LIVE
+from flask_ssemux.hub.limits import StreamLimits
+from flask_ssemux.hub.stream import Stream
 from flask_ssemux.transports import socket_writer as module
 
 def stream_on(lane, events=1000, size=10**6):
     ours, theirs = socket.socketpair()
-    stream = Stream(("*",), None, Limits(events, size, 20.0, b": heartbeat\\n\\n"), time.monotonic())
+    stream = Stream(("*",), None, StreamLimits(events, size, 20.0, b": heartbeat\\n\\n"), time.monotonic())
     stream.set_opening(iter(()))
     stream.take_bytes(0.0)
     file = os.dup(ours.fileno())

@@ -13,7 +13,7 @@ import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux.hub.stream import CLOSED
+from flask_ssemux.hub.stream_state import CLOSED
 from flask_ssemux.status.feed import StatusFeed
 from flask_ssemux.status.metrics import MISSING
 from flask_ssemux.testing import frozen, stream

@@ -7,21 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flask_ssemux.errors import WrongState
-from flask_ssemux.hub import stream as module
-from flask_ssemux.hub.stream import (
-    BEGIN,
-    CLOSED,
-    CLOSING,
-    JOIN_BYTES,
-    LIVE,
-    MOVES,
-    OPENING,
-    REPEAT,
-    REPLAYING,
-    WRITE_TIMEOUT,
-    Limits,
-    Stream,
-)
+from flask_ssemux.hub.limits import BEGIN_TIMEOUT, CHECK_AGAIN, WRITE_BYTES, WRITE_TIMEOUT, StreamLimits
+from flask_ssemux.hub.stream import Stream
+from flask_ssemux.hub.stream_state import CLOSED, CLOSING, LIVE, MOVES, OPENING, REPLAYING
 
 BEAT = b": heartbeat\n\n"
 STATES = [OPENING, REPLAYING, LIVE, CLOSING, CLOSED]
@@ -51,7 +39,7 @@ class Peer:
 
 
 def new(events=10, size=1000, heartbeat=20.0, now=0.0):
-    stream = Stream(("*",), "ann", Limits(events, size, heartbeat, BEAT), now)
+    stream = Stream(("*",), "ann", StreamLimits(events, size, heartbeat, BEAT), now)
     stream.connection, stream.on_closed = Peer(), Calls()
     return stream
 
@@ -85,7 +73,7 @@ def in_state(state):
 @pytest.mark.parametrize("one, other", LEGAL)
 def test_legal_moves(one, other):
     stream = in_state(one)
-    stream._move(other)
+    stream._set_state(other)
     assert stream.state == other
 
 
@@ -93,7 +81,7 @@ def test_legal_moves(one, other):
 def test_illegal_moves_name_both(one, other):
     stream = in_state(one)
     with pytest.raises(WrongState) as caught:
-        stream._move(other)
+        stream._set_state(other)
     assert str(caught.value) == "a stream that is %s cannot become %s" % (one, other)
     assert stream.state == one
 
@@ -153,7 +141,7 @@ def test_a_single_frame_is_not_copied():
 
 def test_joined_up_to_about_a_write():
     stream = live(size=10**9)
-    part = JOIN_BYTES // 2 + 1
+    part = WRITE_BYTES // 2 + 1
     for _ in range(5):
         stream.offer(b"x" * part)
     assert [len(stream.take_bytes(0.0)) for _ in range(4)] == [2 * part, 2 * part, part, 0]
@@ -497,7 +485,7 @@ def test_a_write_that_does_not_end_is_cut():
 
 
 def test_the_write_limit_is_what_the_design_says():
-    assert WRITE_TIMEOUT == module.WRITE_TIMEOUT == 30.0
+    assert WRITE_TIMEOUT == 30.0
 
 
 def test_a_write_that_ended_begins_the_limit_anew():
@@ -541,8 +529,8 @@ def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
     """A look that comes late is not the last: the loop was blocked, and the transport had no turn."""
     stream = new()
     stream.set_opening(iter([b"1"]))
-    assert stream.run_due_work(2.0) == BEGIN == 3.0
-    assert stream.run_due_work(9.0) == 9.0 + REPEAT == 10.0
+    assert stream.run_due_work(2.0) == BEGIN_TIMEOUT == 3.0
+    assert stream.run_due_work(9.0) == 9.0 + CHECK_AGAIN == 10.0
     assert stream.state is OPENING
     assert (stream.run_due_work(10.0), stream.state, stream.reason) == (None, CLOSED, "nobody began to send it")
     assert drained(stream) == b"" and stream.on_closed == [(stream,)]

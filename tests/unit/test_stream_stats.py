@@ -6,11 +6,12 @@ import os
 
 import pytest
 
-from flask_ssemux.hub.stream import Limits, Stream
+from flask_ssemux.hub.limits import StreamLimits
+from flask_ssemux.hub.stream import Stream
 from flask_ssemux.worker import distinct, stream_stats
 from flask_ssemux.worker.stream_stats import BOUNDS, StreamStats
 
-LIMITS = Limits(10, 1000, 20.0, b": heartbeat\n\n")
+LIMITS = StreamLimits(10, 1000, 20.0, b": heartbeat\n\n")
 NOW = 1000.0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.hub.stream import AGAIN, EARLY, Limits, Stream
+from flask_ssemux.hub.heartbeat import EARLIEST, PERIOD
+from flask_ssemux.hub.limits import StreamLimits
+from flask_ssemux.hub.stream import Stream
 from flask_ssemux.worker.timer import Timer, TimerWheel
 from tests.harness.waiting import until
 
@@ -121,9 +123,9 @@ def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
         silences = [after - before for before, after in zip(sent, sent[1:])]
         assert len(silences) >= 8
         assert max(silences) <= heartbeat + slots.tick / 100
-        assert silences[0] >= heartbeat * EARLY - slots.tick * 1.01
-        assert min(silences[1:3]) >= heartbeat * EARLY - slots.tick * 1.01
-        assert min(silences[3:]) >= heartbeat * AGAIN - slots.tick * 1.01
+        assert silences[0] >= heartbeat * EARLIEST - slots.tick * 1.01
+        assert min(silences[1:3]) >= heartbeat * EARLIEST - slots.tick * 1.01
+        assert min(silences[3:]) >= heartbeat * PERIOD - slots.tick * 1.01
 
 
 def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_after():
@@ -146,7 +148,7 @@ def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_afte
 
 
 def parked(heartbeat, now):
-    stream = Stream(("*",), None, Limits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
+    stream = Stream(("*",), None, StreamLimits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
     stream.set_opening(iter(()))
     stream.take_bytes(now)
     stream.park_transport(lambda: None)
@@ -267,7 +269,7 @@ def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(ca
 
 def test_a_stream_whose_look_raises_is_ended():
     slots = TimerWheel(0.25)
-    stream = Stream(("jobs",), None, Limits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
+    stream = Stream(("jobs",), None, StreamLimits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
     stream.set_opening(iter(()))
     stream.take_bytes(0.0)
     stream.park_transport(fail)  # a transport that cannot be woken

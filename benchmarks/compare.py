@@ -83,7 +83,7 @@ class Share(NamedTuple):
 class Result(NamedTuple):
     """All results, by server.
 
-    :param told: the versions, and how each server was run.
+    :param descriptions: the versions, and how each server was run.
     :param rounds: the point of each round; None for a round that failed.
     :param heavy: the same, under the heavy load.
     :param failed: the reasons why something is missing.
@@ -92,7 +92,7 @@ class Result(NamedTuple):
 
     plan: Plan
     machine: str
-    told: dict[str, str]
+    descriptions: dict[str, str]
     rounds: dict[str, list[Point | None]]
     heavy: dict[str, list[Point | None]]
     sweep: dict[str, list[Point]]
@@ -112,7 +112,7 @@ def measure_all(plan: Plan, machine: str, only: Sequence[str] = ("",)) -> Result
     found, missing = contenders.find_contenders(only)
     names = [*(contender.name for contender in found), *missing]
     result = Result(
-        plan, machine, {contender.name: contender.told for contender in found},
+        plan, machine, {contender.name: contender.description for contender in found},
         *({name: [] for name in names} for _ in range(4)),
         {name: ["missing: " + why] for name, why in missing.items()}, [], 0.0,
     )  # fmt: skip
@@ -199,14 +199,14 @@ def _try(result: Result, contender: Contender, attempt: Callable[[], None]) -> N
 
 
 def _fail(result: Result, contender: Contender, why: str) -> None:
-    told = _reason(why)
-    progress("%s: %s" % (contender.name, told))
+    reason = _shorten_reason(why)
+    progress("%s: %s" % (contender.name, reason))
     known = result.failed.setdefault(contender.name, [])
-    if told not in known:
-        known.append(told)
+    if reason not in known:
+        known.append(reason)
 
 
-def _reason(why: str) -> str:
+def _shorten_reason(why: str) -> str:
     """Return the first line of a server's output, which names the server, and the line that names an error."""
     first, *others = [line.strip() for line in why.splitlines() if line.strip()] or ["no reason was given"]
     errors = [line for line in others if re.match(r"[\w.]*(Error|Exception)\b", line)]

@@ -34,7 +34,7 @@ def make_tables(result: Result) -> str:
         "send the same data.\n" % plan.sized,
         _matrix(result.sizes, lambda point: point.delivered.cpu, lambda point: point.size),
         "\n### The servers\n",
-        table(("", ""), [[name, told] for name, told in result.told.items()]),
+        table(("", ""), [[name, description] for name, description in result.descriptions.items()]),
         "\n### Remarks\n",
         *("* " + said for said in _said(result)),
     ]

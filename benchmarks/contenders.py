@@ -33,7 +33,7 @@ class Contender(NamedTuple):
     :param redis: whether it needs a Redis server, whose URL is in ``BENCH_REDIS``.
     :param publisher: the command of a separate process that publishes; ``{port}`` is its port, ``{server}`` the
         server's.
-    :param told: the versions, for the document.
+    :param description: how it runs, and the versions, for the document.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Contender(NamedTuple):
     files: int = 1
     redis: bool = False
     publisher: tuple[str, ...] = ()
-    told: str = ""
+    description: str = ""
 
 
 #: The first event of flask_ssemux, which it sends together with the headers.
@@ -51,7 +51,7 @@ _HELLO = b"event: ssemux.hello\n"
 
 FLOOR = Contender(
     "floor: sendall in a loop", (sys.executable, "-m", "benchmarks.floor", "{port}"), first=_HELLO,
-    told="no HTTP library, no queue: one thread and blocking sockets",
+    description="no HTTP library, no queue: one thread and blocking sockets",
 )  # fmt: skip
 
 
@@ -72,10 +72,10 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
         "benchmarks.app:create_app()",
     )  # fmt: skip
     name = "flask_ssemux " + (transport or "auto")
-    told = "gunicorn's gevent worker, SSEMUX_BROKER=%s; %s" % (
+    description = "gunicorn's gevent worker, SSEMUX_BROKER=%s; %s" % (
         broker, install.list_versions(sys.executable, "flask", "gunicorn", "gevent"),
     )  # fmt: skip
-    return Contender(name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, told=told)
+    return Contender(name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, description=description)
 
 
 def _flask_sse() -> Contender:
@@ -84,22 +84,26 @@ def _flask_sse() -> Contender:
         python, "-m", "gunicorn", "-k", "gevent", "-w", "{workers}", "--worker-connections", "100000",
         "-b", "127.0.0.1:{port}", "--log-level", "warning", "benchmarks.peers.flask_sse_app:app",
     )  # fmt: skip
-    told = "gunicorn's gevent worker, and a Redis that is not counted; " + install.list_versions(
+    description = "gunicorn's gevent worker, and a Redis that is not counted; " + install.list_versions(
         python, "flask-sse", "flask", "gunicorn", "gevent", "redis"
     )
-    return Contender("Flask-SSE", command, first=b"", files=2, redis=True, told=told)
+    return Contender("Flask-SSE", command, first=b"", files=2, redis=True, description=description)
 
 
 def _django_eventstream() -> Contender:
     python = install.make_environment("django_eventstream")
-    told = "uvicorn with uvloop; " + install.list_versions(python, "django-eventstream", "django", "uvicorn", "uvloop")
-    return Contender("django-eventstream", _uvicorn(python, "django_eventstream_app"), told=told)
+    description = "uvicorn with uvloop; " + install.list_versions(
+        python, "django-eventstream", "django", "uvicorn", "uvloop"
+    )
+    return Contender("django-eventstream", _uvicorn(python, "django_eventstream_app"), description=description)
 
 
 def _sse_starlette() -> Contender:
     python = install.make_environment("sse_starlette")
-    told = "uvicorn with uvloop; " + install.list_versions(python, "sse-starlette", "starlette", "uvicorn", "uvloop")
-    return Contender("sse-starlette", _uvicorn(python, "sse_starlette_app"), told=told)
+    description = "uvicorn with uvloop; " + install.list_versions(
+        python, "sse-starlette", "starlette", "uvicorn", "uvloop"
+    )
+    return Contender("sse-starlette", _uvicorn(python, "sse_starlette_app"), description=description)
 
 
 def _uvicorn(python: str, name: str) -> tuple[str, ...]:
@@ -113,8 +117,8 @@ def _better_sse() -> Contender:
     folder = install.install_npm("better_sse")
     program = os.path.join(install.PEERS, "better_sse.mjs")
     version = install.read_output("node", "-p", "require('%s/node_modules/better-sse/package.json').version" % folder)
-    told = "Node's http server; better-sse %s, node %s" % (version, install.read_output("node", "--version"))
-    return Contender("better-sse", ("node", program, "{port}", folder), told=told)
+    description = "Node's http server; better-sse %s, node %s" % (version, install.read_output("node", "--version"))
+    return Contender("better-sse", ("node", program, "{port}", folder), description=description)
 
 
 def _nchan() -> Contender:
@@ -123,7 +127,7 @@ def _nchan() -> Contender:
     return Contender(
         "nchan", (sys.executable, "-m", "benchmarks.peers.nchan", "{port}", folder),
         publisher=(sys.executable, "-m", "benchmarks.peers.nchan_publisher", "{port}", "{server}"),
-        told="nginx with one worker; its publisher, a process beside it, is not counted; "
+        description="nginx with one worker; its publisher, a process beside it, is not counted; "
         + ", ".join(sorted(packages)).replace("_", " "),
     )  # fmt: skip
 

@@ -78,4 +78,4 @@ def test_a_comparison_is_kept_and_read_back(tmp_path):
 
 def test_of_what_a_server_said_the_error_is_told():
     said = "x did not start: refused\nTraceback\nflask.errors.BadError: this\n[ERROR] Worker failed to boot."
-    assert compare._reason(said) == "x did not start: refused ... flask.errors.BadError: this"
+    assert compare._shorten_reason(said) == "x did not start: refused ... flask.errors.BadError: this"

@@ -1,4 +1,4 @@
-"""The files around the package agree: workflows and hooks call commands that exist, and `make help` lists all of them."""
+"""The files around the package agree: workflows and hooks call commands that exist, and `make help` lists them all."""
 
 from __future__ import annotations
 

@@ -377,14 +377,14 @@ class Clock:
         """Let time pass. What is due meanwhile happens before this returns, and is read by the test's streams."""
         timer, until = self._worker.running().timer, self._now + seconds
         self._settle()
-        due = timer.next_due()
+        due = timer.get_next_due()
         while due is not None and due <= until:
             self._now = max(self._now, due)
-            timer.look()
+            timer.call_due_members()
             self._settle()
-            due = timer.next_due()
+            due = timer.get_next_due()
         self._now = until
-        timer.look()
+        timer.call_due_members()
         self._settle()
 
     def _settle(self) -> None:
@@ -409,14 +409,14 @@ def frozen(app: Flask) -> Iterator[Clock]:
     """
     worker = _worker(app)
     timer = worker.running().timer
-    timer.hold()
+    timer.pause()
     clock = worker.clock = Clock(worker)
     try:
         yield clock
     finally:
         offset = clock() - time.monotonic()
         worker.clock = lambda: time.monotonic() + offset
-        timer.release()
+        timer.resume()
 
 
 def close(app: Flask) -> None:

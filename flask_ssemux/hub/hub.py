@@ -21,7 +21,6 @@ from ..sse.encode import Cursor
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
-from ..worker.timer import Timer
 from .fanout import SLICE, FanOut
 from .latest import Latest
 from .limits import BEGIN_TIMEOUT, StreamLimits
@@ -29,6 +28,7 @@ from .opening import Joined, Opening, Snapshots, reset
 from .replay import Replay
 from .revocation_handler import RevocationHandler
 from .stream import Stream
+from .timing import Timer
 
 #: What clients hear when the broker was lost for more than a heartbeat, and when it is back.
 DEGRADED = encode.own_frame("degraded", {})

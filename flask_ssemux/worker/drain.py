@@ -40,7 +40,7 @@ class Drain:
             return
         self.has_begun = True
         # gunicorn ends a worker that was blocked for too long. The lag is noted now, the timer has no turn after this.
-        self._timer.pulse.turn(self._timer.clock())
+        self._timer.loop_lag.note_turn(self._timer.clock())
         log.info("the worker stops: %d streams are sent elsewhere", len(self._streams))
         self._streams.drain(STOPPING)
         self._timer.add(OneTimeTask(self._abort_rest), self._timer.clock() + DRAIN_SECONDS)

@@ -113,7 +113,7 @@ class OldestEviction:
             oldest = next(iter(self._of.get(order.user, ())), None)
         if oldest is not None:
             if self._take_out(oldest):  # the next order is for the next
-                run_in_background("ssemux-elders", self._tell, order.user)
+                run_in_background("ssemux-evict", self._tell, order.user)
             self._end(oldest, order)
 
     def _take_out(self, stream: Stream) -> bool:

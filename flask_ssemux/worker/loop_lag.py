@@ -1,8 +1,8 @@
-"""Whether the worker's loop keeps time: how late it was, counted, and said once a minute.
+"""The loop lag: how late the event loop runs. It is measured at the timer's turns and logged once a minute.
 
-The heart says at each of its turns when the next one is due. While code blocks the loop there is no turn:
-no heartbeat, no event, no page. Which code it was a watcher tells (``watchdog.py``); the line for the log is made
-here. Time is passed in; nothing here sleeps or starts a thread.
+At each of its turns the timer says when the next one is due. While code blocks the loop, there is no turn: no
+heartbeat, no event and no page is sent. ``watchdog.py`` finds out which code it was; the log line is made here. Time is
+passed in; nothing here sleeps or starts a thread.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Callable, Protocol, Sequence, Tuple
 
 log = logging.getLogger("flask_ssemux")
 
-#: Seconds from which on a turn counts as late. Everything of this worker is late by as much, pages too; far under
-#: what heartbeats alone could bear (100 s of the default 120), far over what a busy but healthy loop takes.
+#: Seconds of lag from which on a turn counts as late. All that this worker does is late by as much, pages too. This is
+#: far less than clients bear (100 s of the default 120), and far more than the lag of a busy but healthy loop.
 LATE = 1.0
 
-#: Seconds between two lines about it.
-QUIET = 60.0
+#: Seconds between two log lines.
+LOG_INTERVAL = 60.0
 
-#: Calls of the application's own that the line itself shows.
-TELLING = 3
+#: Calls of the application's own code that the log line names.
+SHOWN_CALLS = 3
 
 #: A call that was seen: file, line, function.
 Call = Tuple[str, int, str]
 
-#: What is neither the application's code nor what it blocks with: Python's own, what was installed, and ours.
-_OTHERS = (
+#: Code that is neither the application's nor a library that blocks: Python's own, and this package.
+_NOT_OWN = (
     sysconfig.get_path("stdlib") + "/",
     sysconfig.get_path("platstdlib") + "/",
     str(Path(__file__).parents[1]) + "/",
@@ -37,95 +37,98 @@ _OTHERS = (
 )
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 
-#: In threads nobody keeps the others from running but the interpreter's lock, or the machine.
+#: In threads, only the interpreter's lock or the machine can keep all others from running.
 THREADS = "in threads it cannot be told by what: native code that keeps the interpreter's lock, or too few processors"
 
 
 class Watcher(Protocol):
-    """Looks at the thread of the heart's turns from outside; see ``watchdog.py``."""
+    """Looks at the thread of the timer's turns from outside; see ``watchdog.py``."""
 
-    def seen(self, due: float) -> Sequence[Call]:
-        """What ran when the turn due at this time did not come, outermost call first; nothing if it was not seen."""
+    def get_calls(self, due: float) -> Sequence[Call]:
+        """Return what ran when the turn that was due at this time did not come, outermost call first.
+
+        Empty if it was not seen.
+        """
 
     def stop(self) -> None:
-        """It is no longer needed."""
+        """The watcher is no longer needed."""
 
 
 class LoopLag:
-    """The turns of a heart.
+    """Measures how late the turns of a timer come.
 
-    :param streams: how many streams wait while the loop is late: with none, nobody misses a heartbeat.
-    :param watch: makes a watcher of the thread that calls it; None where none can tell what blocks.
+    :param count_streams: returns how many streams wait while the loop is late; without streams no lag is noted.
+    :param watch: makes a watcher of the thread that calls it; None where no watcher can tell what blocks.
     :param margin: for the log: what heartbeats and clients expect.
     """
 
     def __init__(
         self,
-        streams: Callable[[], int] = lambda: 0,
+        count_streams: Callable[[], int] = lambda: 0,
         watch: Callable[[LoopLag], Watcher] | None = None,
         margin: str = "",
     ) -> None:
-        #: When the next turn is due; infinite while nobody expects one.
+        #: When the next turn is due; infinite while none is expected.
         self.due = float("inf")
-        #: How often it was late, and by how many seconds at most.
-        self.late = 0
+        #: How many turns were late, and the longest lag in seconds.
+        self.late_turns = 0
         self.longest = 0.0
-        self._streams = streams
+        self._count_streams = count_streams
         self._watch = watch
         self._watcher: Watcher | None = None
         self._margin = margin
-        self._said_at = float("-inf")
-        self._unsaid = 0
-        self._unsaid_longest = 0.0
+        self._logged_at = float("-inf")
+        self._unlogged = 0
+        self._longest_unlogged = 0.0
 
-    def begin(self) -> None:
-        """Turns are going to come, in the thread that calls this."""
+    def start_watching(self) -> None:
+        """Turns will come from now on, in the thread that calls this."""
         if self._watch is not None:
             self._watcher = self._watch(self)
 
-    def end(self) -> None:
+    def stop_watching(self) -> None:
         """No turn is expected any more."""
         self.due = float("inf")
         if self._watcher is not None:
             self._watcher.stop()
 
-    def turn(self, now: float, pause: float = 0.0) -> None:
-        """The heart has its turn, and is due again after a pause."""
+    def note_turn(self, now: float, pause: float = 0.0) -> None:
+        """The timer has its turn, and its next one is due after a pause."""
         due, self.due = self.due, now + pause
         if now - due >= LATE:
-            self._was_late(now, due)
+            self._note_late_turn(now, due)
 
-    def _was_late(self, now: float, due: float) -> None:
-        streams, seconds = self._streams(), now - due
+    def _note_late_turn(self, now: float, due: float) -> None:
+        streams, seconds = self._count_streams(), now - due
         if not streams:
             return
-        self.late += 1
+        self.late_turns += 1
         self.longest = max(self.longest, seconds)
-        if now - self._said_at < QUIET:
-            self._unsaid += 1
-            self._unsaid_longest = max(self._unsaid_longest, seconds)
+        if now - self._logged_at < LOG_INTERVAL:
+            self._unlogged += 1
+            self._longest_unlogged = max(self._longest_unlogged, seconds)
             return
-        log.warning("%s", self._told(seconds, streams, due))
-        self._said_at, self._unsaid, self._unsaid_longest = now, 0, 0.0
+        log.warning("%s", self._describe_lag(seconds, streams, due))
+        self._logged_at, self._unlogged, self._longest_unlogged = now, 0, 0.0
 
-    def _told(self, seconds: float, streams: int, due: float) -> str:
+    def _describe_lag(self, seconds: float, streams: int, due: float) -> str:
         watcher = self._watcher
-        calls = watcher.seen(due) if watcher else ()
+        calls = watcher.get_calls(due) if watcher else ()
         parts = [
             "the worker was blocked and is late by %d ms: its streams (%d) got neither heartbeats nor events%s; "
             % (seconds * 1000, streams, self._margin),
-            told_of(calls) if watcher else THREADS,
+            describe_calls(calls) if watcher else THREADS,
         ]
-        if self._unsaid:
+        if self._unlogged:
             since = "; since the last such line it was late %d times more, by up to %d ms"
-            parts.append(since % (self._unsaid, self._unsaid_longest * 1000))
+            parts.append(since % (self._unlogged, self._longest_unlogged * 1000))
         if calls:
             parts.append("\nWhat ran then (most recent call last):\n" + "".join(traceback.format_list(_frames(calls))))
         return "".join(parts).rstrip()
 
 
-def told_of(calls: Sequence[Call]) -> str:
-    """In one line: what blocked, and what to do."""
+def describe_calls(calls: Sequence[Call]) -> str:
+    """Return one line about what blocked the loop, and what to do about it."""
     if not calls:
         return (
             "what ran was not seen: it kept even the interpreter, or the process was stopped; "
@@ -136,21 +139,21 @@ def told_of(calls: Sequence[Call]) -> str:
     return (
         "%s ran; let it wait as gevent does (a driver that yields, monkey.patch_all() before other imports), or "
         "compute in gevent's threadpool: docs/blocking.md"
-        % " > ".join("%s (%s:%d)" % (name, file, line) for file, line, name in telling(calls))
+        % " > ".join("%s (%s:%d)" % (name, file, line) for file, line, name in select_own_calls(calls))
     )
 
 
-def telling(calls: Sequence[Call]) -> Sequence[Call]:
-    """The innermost calls of the application's own code; where it has none, the innermost of all."""
-    return [call for call in calls if _is_own(call[0])][-TELLING:] or calls[-1:]
+def select_own_calls(calls: Sequence[Call]) -> Sequence[Call]:
+    """Return the innermost calls of the application's own code; if there are none, the innermost call of all."""
+    return [call for call in calls if _is_own(call[0])][-SHOWN_CALLS:] or calls[-1:]
 
 
 def _is_own(file: str) -> bool:
-    return not file.startswith(_OTHERS) and not any(part in file for part in _INSTALLED)
+    return not file.startswith(_NOT_OWN) and not any(part in file for part in _INSTALLED)
 
 
 def _is_idle(calls: Sequence[Call]) -> bool:
-    """Whether it was gevent's loop itself that waited."""
+    """Return whether it was gevent's loop itself that waited."""
     file, _, name = calls[-1]
     return name == "run" and file.endswith("/gevent/hub.py")
 

@@ -16,7 +16,8 @@ from ..hub.limits import BEGIN_TIMEOUT
 from ..util import forks
 from ..util.supervise import attempt
 from .periodic import OneTimeTask
-from .timer import Member, Timer
+from .timer import Timer
+from .timer_wheel import Member
 
 
 class WrappedStream(Member, Protocol):

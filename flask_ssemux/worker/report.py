@@ -79,7 +79,7 @@ class Reporter:
         """Return the figures of this moment. Other greenlets and threads run meanwhile."""
         from .. import __version__  # made last of all
 
-        hub, pulse, refused = self._hub, self._timer.pulse, self._refusals.counts
+        hub, loop_lag, refused = self._hub, self._timer.loop_lag, self._refusals.counts
         return {
             **self._count_streams(),
             "name": self._name,
@@ -96,8 +96,8 @@ class Reporter:
             "recheck_failed": self._reauthorizer.failed if self._reauthorizer is not None else 0,
             "published": self._published(),
             "waiting": self._broker.waiting_calls,
-            "late": pulse.late,
-            "longest_late": round(pulse.longest, 3),
+            "late": loop_lag.late_turns,
+            "longest_late": round(loop_lag.longest, 3),
             "memory": read_memory(),
             "past": list(self._past),
         }

@@ -60,7 +60,7 @@ class RunningWorker:
             options.heartbeat,
             lambda: worker.clock(),
             turn_loop if has_greenlets else yield_to_threads,
-            self._loop_lag(),
+            self._make_loop_lag(),
         )
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
@@ -88,7 +88,7 @@ class RunningWorker:
         self.on_stream_closed = self._forget_stream
         self._start_tasks()
 
-    def _loop_lag(self) -> LoopLag:
+    def _make_loop_lag(self) -> LoopLag:
         options = self.options
         margin = " (heartbeats are due every %g s, clients wait %g s)" % (options.heartbeat, options.client_timeout)
         return LoopLag(self._count_waiting, _make_watchdog if greenlets_are_threads() else None, margin)
@@ -147,7 +147,7 @@ class RunningWorker:
     # -- periodic work, in threads of its own: a store that is busy must not hold up a heartbeat ---
 
     def _renew_leases(self) -> None:
-        run_in_background("ssemux-places", self.broker.leases.renew_leases)
+        run_in_background("ssemux-leases", self.broker.leases.renew_leases)
         run_in_background("ssemux-store", self.check_store)
 
     def check_store(self) -> None:
@@ -163,12 +163,12 @@ class RunningWorker:
     def stop(self) -> None:
         """End all streams at once and stop the timer. For an application that ends before its process, as in tests."""
         self.streams.abort("its application ends")
-        self.timer.forget()
+        self.timer.stop()
 
     def disown(self) -> None:
         """In a forked child: what the parent opened is the parent's."""
         self.streams.disown()
-        self.timer.forget()
+        self.timer.stop()
         if self.reauthorizer is not None:
             self.reauthorizer.forget()
 

@@ -1,4 +1,4 @@
-"""What the pulse counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
+"""What the loop_lag counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import gevent.hub
 import pytest
 
-from flask_ssemux.worker.loop_lag import LATE, LoopLag, telling, told_of
+from flask_ssemux.worker.loop_lag import LATE, LoopLag, describe_calls, select_own_calls
 from flask_ssemux.worker.timer import Timer
 
 VIEW = ("/srv/shop/views.py", 42, "report")
@@ -28,7 +28,7 @@ class Seen:
     def __init__(self, *calls):
         self.calls, self.asked = calls, []
 
-    def seen(self, due):
+    def get_calls(self, due):
         self.asked.append(due)
         return self.calls
 
@@ -37,49 +37,49 @@ class Seen:
 
 
 def beating(watcher=None, streams=3):
-    pulse = LoopLag(lambda: streams, watcher and (lambda pulse: watcher), " (a margin)")
-    pulse.begin()
-    return pulse
+    loop_lag = LoopLag(lambda: streams, watcher and (lambda loop_lag: watcher), " (a margin)")
+    loop_lag.start_watching()
+    return loop_lag
 
 
-def late(pulse, at, by):
+def late(loop_lag, at, by):
     """A turn at a time, that was due so many seconds before."""
-    pulse.end()  # whatever was before
-    pulse.turn(at - by - 0.25, 0.25)
-    pulse.turn(at)
+    loop_lag.stop_watching()  # whatever was before
+    loop_lag.note_turn(at - by - 0.25, 0.25)
+    loop_lag.note_turn(at)
 
 
 # -- counted -----------------------------------------------------------------
 
 
 def test_turns_in_time_are_nothing(caplog):
-    pulse = beating()
+    loop_lag = beating()
     for number in range(100):
-        pulse.turn(number, 0.25)
-        pulse.turn(number + 0.25 + 0.99 * LATE)
-    assert (pulse.late, pulse.longest, caplog.messages) == (0, 0.0, [])
+        loop_lag.note_turn(number, 0.25)
+        loop_lag.note_turn(number + 0.25 + 0.99 * LATE)
+    assert (loop_lag.late_turns, loop_lag.longest, caplog.messages) == (0, 0.0, [])
 
 
 def test_the_first_turn_is_never_late_nor_is_one_after_an_end(caplog):
-    pulse = beating()
-    pulse.turn(1000.0, 0.25)
-    pulse.end()
-    pulse.begin()
-    pulse.turn(2000.0)
-    assert (pulse.late, caplog.messages) == (0, [])
+    loop_lag = beating()
+    loop_lag.note_turn(1000.0, 0.25)
+    loop_lag.stop_watching()
+    loop_lag.start_watching()
+    loop_lag.note_turn(2000.0)
+    assert (loop_lag.late_turns, caplog.messages) == (0, [])
 
 
 def test_where_nobody_has_a_stream_nothing_is_late(caplog):
-    pulse = beating(streams=0)
-    late(pulse, 100, 50)
-    assert (pulse.late, caplog.messages) == (0, [])
+    loop_lag = beating(streams=0)
+    late(loop_lag, 100, 50)
+    assert (loop_lag.late_turns, caplog.messages) == (0, [])
 
 
 def test_late_turns_are_counted_with_the_longest():
-    pulse = beating()
+    loop_lag = beating()
     for at, by in [(100, 2), (200, 5), (300, 3)]:
-        late(pulse, at, by)
-    assert (pulse.late, pulse.longest) == (3, 5)
+        late(loop_lag, at, by)
+    assert (loop_lag.late_turns, loop_lag.longest) == (3, 5)
 
 
 # -- said --------------------------------------------------------------------
@@ -87,8 +87,8 @@ def test_late_turns_are_counted_with_the_longest():
 
 def test_a_line_says_how_late_for_whom_and_what_ran():
     watcher = Seen(VIEW, DRIVER, STDLIB)
-    pulse = beating(watcher)
-    with_line = logged(lambda: late(pulse, 100, 3.0125))
+    loop_lag = beating(watcher)
+    with_line = logged(lambda: late(loop_lag, 100, 3.0125))
     first, *rest = with_line.splitlines()
     assert first == (
         "the worker was blocked and is late by 3012 ms: its streams (3) got neither heartbeats nor events (a margin); "
@@ -103,13 +103,13 @@ def test_a_line_says_how_late_for_whom_and_what_ran():
 
 
 def test_one_line_a_minute_and_the_next_says_what_was_left_out():
-    pulse = beating(Seen(VIEW))
-    assert logged(lambda: late(pulse, 100, 2))
-    assert logged(lambda: (late(pulse, 110, 4), late(pulse, 120, 3), late(pulse, 159, 2))) == ""
-    said = logged(lambda: late(pulse, 161, 2))
+    loop_lag = beating(Seen(VIEW))
+    assert logged(lambda: late(loop_lag, 100, 2))
+    assert logged(lambda: (late(loop_lag, 110, 4), late(loop_lag, 120, 3), late(loop_lag, 159, 2))) == ""
+    said = logged(lambda: late(loop_lag, 161, 2))
     assert "; since the last such line it was late 3 times more, by up to 4000 ms\n" in said
-    assert "since" not in logged(lambda: late(pulse, 230, 2))
-    assert pulse.late == 6
+    assert "since" not in logged(lambda: late(loop_lag, 230, 2))
+    assert loop_lag.late_turns == 6
 
 
 def test_in_threads_it_is_said_that_it_cannot_be_told():
@@ -150,20 +150,20 @@ def logged(work):
     ],
 )
 def test_the_telling_calls_are_the_innermost_of_the_application(calls, expected):
-    assert telling(calls) == expected
+    assert select_own_calls(calls) == expected
 
 
 def test_a_loop_that_waited_is_no_ones_fault():
-    assert told_of([(gevent.hub.__file__, 647, "run")]) == (
+    assert describe_calls([(gevent.hub.__file__, 647, "run")]) == (
         "nothing ran: the process got no processor (an overloaded or swapping machine)"
     )
 
 
 def test_what_was_not_seen():
-    assert told_of([]).startswith("what ran was not seen: ")
+    assert describe_calls([]).startswith("what ran was not seen: ")
 
 
-# -- a heart of its own ------------------------------------------------------
+# -- a timer of its own ------------------------------------------------------
 
 
 class Look:
@@ -180,16 +180,16 @@ class Look:
 
 
 def test_a_look_that_takes_too_long_is_late_itself():
-    pulse = LoopLag(lambda: 1)
-    heart = Timer(20, pulse=pulse)
+    loop_lag = LoopLag(lambda: 1)
+    timer = Timer(20, loop_lag=loop_lag)
     look = Look(lambda: time.sleep(LATE + 0.1))
-    heart.add(look, heart.clock())
-    heart.add(Look(lambda: None), heart.clock() + LATE + 0.6)
+    timer.add(look, timer.clock())
+    timer.add(Look(lambda: None), timer.clock() + LATE + 0.6)
     assert look.done.wait(5)
     deadline = time.monotonic() + 5
-    while not pulse.late and time.monotonic() < deadline:
+    while not loop_lag.late_turns and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert pulse.late == 1 and pulse.longest >= LATE
+    assert loop_lag.late_turns == 1 and loop_lag.longest >= LATE
 
 
 # -- seen, while it blocks ---------------------------------------------------
@@ -234,7 +234,7 @@ def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
         assert threads() == 2
         hang()
         time.sleep(0.4)
-        assert not late() and process.running().timer.pulse.late == 0, lines  # nobody has a stream yet
+        assert not late() and process.running().timer.loop_lag.late_turns == 0, lines  # nobody has a stream yet
         stream = process.running().hub.open_stream(["*"], None)
         time.sleep(0.4)
         child = os.fork()
@@ -245,7 +245,7 @@ def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
         hang()
         time.sleep(0.4)
         assert len(late()) == 1 and "; hang (<string>:" in late()[0], lines
-        assert process.running().timer.pulse.late == 1
+        assert process.running().timer.loop_lag.late_turns == 1
         if not child:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0

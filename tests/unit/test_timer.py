@@ -1,4 +1,4 @@
-"""The clock's slots, with time passed in: who is looked at, when, and at what cost."""
+"""The clock's wheel, with time passed in: who is looked at, when, and at what cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest
 from flask_ssemux.hub.heartbeat import EARLIEST, PERIOD
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.stream import Stream
-from flask_ssemux.worker.timer import Timer, TimerWheel
+from flask_ssemux.worker.timer import Timer
+from flask_ssemux.worker.timer_wheel import TimerWheel
 from tests.harness.waiting import until
 
 
@@ -16,27 +17,27 @@ class Timed(TimerWheel):
 
     now = 0.0
 
-    def run(self, now, *breathe):
+    def call_due_members(self, now, *yield_control):
         self.now = now
-        super().run(now, *breathe)
+        super().call_due_members(now, *yield_control)
 
 
 class Clocked:
     """Wants a look every so often; notes the times at which it was looked at."""
 
-    def __init__(self, slots, every=None, then=None):
+    def __init__(self, wheel, every=None, then=None):
         self.timer_slot = None
-        self.slots = slots
+        self.wheel = wheel
         self.every = every
         self.then = then or (lambda: None)
         self.looks = []
 
     def run_due_work(self, now):
         assert len(self.looks) < 10_000, "looked at again and again at %r" % now
-        assert self.slots.now <= now <= self.slots.now + 1.001 * self.slots.tick
-        self.looks.append(self.slots.now)
+        assert self.wheel.now <= now <= self.wheel.now + 1.001 * self.wheel.tick
+        self.looks.append(self.wheel.now)
         self.then()
-        return None if self.every is None else self.slots.now + self.every
+        return None if self.every is None else self.wheel.now + self.every
 
 
 def fail():
@@ -44,13 +45,13 @@ def fail():
 
 
 def ticks(tick, upto, start=0):
-    """The times at which a clock that is never late runs the slots."""
+    """The times at which a clock that is never late runs the wheel."""
     return (number * tick for number in range(start, int(upto / tick) + 1))
 
 
-def run(slots, upto, start=0):
-    for now in ticks(slots.tick, upto, start):
-        slots.run(now)
+def run(wheel, upto, start=0):
+    for now in ticks(wheel.tick, upto, start):
+        wheel.call_due_members(now)
 
 
 # -- when --------------------------------------------------------------------
@@ -60,82 +61,82 @@ def run(slots, upto, start=0):
     "due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)]
 )
 def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
-    slots = Timed(0.25)
-    member = Clocked(slots)
-    slots.add(member, due)
-    run(slots, 30)
+    wheel = Timed(0.25)
+    member = Clocked(wheel)
+    wheel.add(member, due)
+    run(wheel, 30)
     assert member.looks == [looked]
 
 
 @pytest.mark.parametrize("every", [0.25, 0.3, 1.0, 7.1])
 def test_never_late_and_at_most_a_tick_early(every):
-    slots = Timed(0.25)
-    member = Clocked(slots, every)
-    slots.add(member, every)
-    run(slots, 60)
+    wheel = Timed(0.25)
+    member = Clocked(wheel, every)
+    wheel.add(member, every)
+    run(wheel, 60)
     gaps = [after - before for before, after in zip([0.0] + member.looks, member.looks)]
     assert all(every - 0.25 <= gap <= every for gap in gaps)
 
 
 @pytest.mark.parametrize("late", [0.0, 0.1, 5.0, 1000.0])
 def test_a_clock_that_was_held_up_misses_nobody(late):
-    slots = Timed(0.25)
-    members = [Clocked(slots) for _ in range(20)]
+    wheel = Timed(0.25)
+    members = [Clocked(wheel) for _ in range(20)]
     for number, member in enumerate(members):
-        slots.add(member, number / 10)
-    slots.run(2 + late)
+        wheel.add(member, number / 10)
+    wheel.call_due_members(2 + late)
     assert [member.looks for member in members] == [[2 + late]] * 20
 
 
 def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
-    slots = Timed(0.25)
-    member = Clocked(slots, -100)
-    slots.add(member, 1.0)
-    run(slots, 2.0)
+    wheel = Timed(0.25)
+    member = Clocked(wheel, -100)
+    wheel.add(member, 1.0)
+    run(wheel, 2.0)
     assert member.looks == [1.0, 1.25, 1.5, 1.75, 2.0]
 
 
 @pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
 def test_whatever_the_tick_a_member_moves_on(heartbeat):
     """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
-    slots = Timed(min(0.25, heartbeat / Timer.FINENESS))
-    member = Clocked(slots, 0)
-    slots.add(member, 0)
+    wheel = Timed(min(0.25, heartbeat / Timer.FINENESS))
+    member = Clocked(wheel, 0)
+    wheel.add(member, 0)
     for number in range(1000):
-        slots.run((number + 0.5) * slots.tick)
+        wheel.call_due_members((number + 0.5) * wheel.tick)
     assert len(member.looks) == 1000
 
 
 @pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
 @pytest.mark.parametrize("begin", [0.0, 0.1, 0.33, 0.49])
 def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
-    slots = Timed(min(0.25, heartbeat / Timer.FINENESS))
+    wheel = Timed(min(0.25, heartbeat / Timer.FINENESS))
     streams = {parked(heartbeat, begin): [begin] for _ in range(100)}  # each with a time of its own
     for stream in streams:
-        slots.add(stream, begin + heartbeat / 4)
-    for now in ticks(slots.tick, 10 * heartbeat, start=int(begin / slots.tick) + 1):
-        now += slots.tick / 1000  # a clock is never so exact that rounding decides
-        slots.run(now)
+        wheel.add(stream, begin + heartbeat / 4)
+    for now in ticks(wheel.tick, 10 * heartbeat, start=int(begin / wheel.tick) + 1):
+        now += wheel.tick / 1000  # a clock is never so exact that rounding decides
+        wheel.call_due_members(now)
         for stream, sent in streams.items():
             sent += [now] if stream.take_bytes(now) else []
             stream.park_transport(lambda: None)
     for sent in streams.values():
         silences = [after - before for before, after in zip(sent, sent[1:])]
         assert len(silences) >= 8
-        assert max(silences) <= heartbeat + slots.tick / 100
-        assert silences[0] >= heartbeat * EARLIEST - slots.tick * 1.01
-        assert min(silences[1:3]) >= heartbeat * EARLIEST - slots.tick * 1.01
-        assert min(silences[3:]) >= heartbeat * PERIOD - slots.tick * 1.01
+        assert max(silences) <= heartbeat + wheel.tick / 100
+        assert silences[0] >= heartbeat * EARLIEST - wheel.tick * 1.01
+        assert min(silences[1:3]) >= heartbeat * EARLIEST - wheel.tick * 1.01
+        assert min(silences[3:]) >= heartbeat * PERIOD - wheel.tick * 1.01
 
 
 def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_after():
-    heartbeat, slots = 20, Timed(0.25)
+    heartbeat, wheel = 20, Timed(0.25)
     streams = [parked(heartbeat, 0.0) for _ in range(1000)]
     for number, stream in enumerate(streams):
-        slots.add(stream, heartbeat / 2 + number % 10)
+        wheel.add(stream, heartbeat / 2 + number % 10)
     beats = []
-    for now in ticks(slots.tick, 120):
-        slots.run(now)
+    for now in ticks(wheel.tick, 120):
+        wheel.call_due_members(now)
         for stream in streams:
             if now == 30.0:
                 stream.offer(b"event")
@@ -156,164 +157,164 @@ def parked(heartbeat, now):
 
 
 def test_others_run_in_between_and_may_come_and_go():
-    slots = Timed(0.25)
-    members = [Clocked(slots, 1) for _ in range(1000)]
+    wheel = Timed(0.25)
+    members = [Clocked(wheel, 1) for _ in range(1000)]
     for member in members:
-        slots.add(member, 1)
-    breaths = []
+        wheel.add(member, 1)
+    yields = []
 
-    def breathe():
-        breaths.append(sum(bool(member.looks) for member in members))
-        slots.remove(members[breaths[-1] % 1000])
-        slots.add(Clocked(slots, 1), 1)
+    def yield_control():
+        yields.append(sum(bool(member.looks) for member in members))
+        wheel.remove(members[yields[-1] % 1000])
+        wheel.add(Clocked(wheel, 1), 1)
 
-    slots.run(1, breathe)
-    assert len(breaths) in (4, 5) and breaths[0] == 200
+    wheel.call_due_members(1, yield_control)
+    assert len(yields) in (4, 5) and yields[0] == 200
 
 
-@pytest.mark.parametrize("breath, breaths", [(0.0, 50), (0.001, 50), (1.0, 5)])
-def test_where_others_take_long_the_clock_has_more_of_each_turn(breath, breaths):
+@pytest.mark.parametrize("pause, yields", [(0.0, 50), (0.001, 50), (1.0, 5)])
+def test_where_others_take_long_the_clock_has_more_of_each_turn(pause, yields):
     """A flood of requests: 10,000 looks of 10 µs each, and what others take between them."""
     now, taken = [100.0], []
 
     def pass_on(seconds):
         now[0] += seconds
 
-    heart = Timer(20, clock=lambda: now[0], breathe=lambda: (taken.append(now[0]), pass_on(breath)))
+    timer = Timer(20, clock=lambda: now[0], yield_control=lambda: (taken.append(now[0]), pass_on(pause)))
     for _ in range(10_000):
-        heart._slots.add(Clocked(Timed(1e9), then=lambda: pass_on(0.00001)), 100)
-    heart._slots.run(100, heart._breath)
-    assert abs(len(taken) - breaths) <= 1
+        timer._wheel.add(Clocked(Timed(1e9), then=lambda: pass_on(0.00001)), 100)
+    timer._wheel.call_due_members(100, timer._let_others_run)
+    assert abs(len(taken) - yields) <= 1
 
 
 # -- coming and going --------------------------------------------------------
 
 
 def test_a_member_that_never_wants_a_look_again_is_forgotten():
-    slots = Timed(0.25)
-    member = Clocked(slots)
-    slots.add(member, 0)
-    assert len(slots) == 1
-    slots.run(0)
-    assert (len(slots), member.timer_slot) == (0, None)
+    wheel = Timed(0.25)
+    member = Clocked(wheel)
+    wheel.add(member, 0)
+    assert len(wheel) == 1
+    wheel.call_due_members(0)
+    assert (len(wheel), member.timer_slot) == (0, None)
 
 
 def test_a_removed_member_is_not_looked_at():
-    slots = Timed(0.25)
-    member = Clocked(slots, 1)
-    slots.add(member, 1)
-    slots.remove(member)
-    run(slots, 5)
-    assert (member.looks, len(slots), member.timer_slot) == ([], 0, None)
+    wheel = Timed(0.25)
+    member = Clocked(wheel, 1)
+    wheel.add(member, 1)
+    wheel.remove(member)
+    run(wheel, 5)
+    assert (member.looks, len(wheel), member.timer_slot) == ([], 0, None)
 
 
 def test_removing_what_is_not_there_is_fine():
-    slots = Timed(0.25)
-    member = Clocked(slots, 1)
-    slots.remove(member)
-    slots.add(member, 1)
-    slots.remove(member)
-    slots.remove(member)
-    assert len(slots) == 0
+    wheel = Timed(0.25)
+    member = Clocked(wheel, 1)
+    wheel.remove(member)
+    wheel.add(member, 1)
+    wheel.remove(member)
+    wheel.remove(member)
+    assert len(wheel) == 0
 
 
 def test_a_member_that_is_removed_during_its_own_look_stays_away():
-    slots = Timed(0.25)
-    member = Clocked(slots, 1, then=lambda: slots.remove(member))
-    slots.add(member, 1)
-    run(slots, 5)
-    assert (member.looks, len(slots), member.timer_slot) == ([1.0], 0, None)
+    wheel = Timed(0.25)
+    member = Clocked(wheel, 1, then=lambda: wheel.remove(member))
+    wheel.add(member, 1)
+    run(wheel, 5)
+    assert (member.looks, len(wheel), member.timer_slot) == ([1.0], 0, None)
 
 
 def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
-    slots = Timed(0.25)
-    members = [Clocked(slots, 1, then=lambda: [slots.remove(other) for other in members]) for _ in range(5)]
+    wheel = Timed(0.25)
+    members = [Clocked(wheel, 1, then=lambda: [wheel.remove(other) for other in members]) for _ in range(5)]
     for member in members:
-        slots.add(member, 1)
-    run(slots, 5)
+        wheel.add(member, 1)
+    run(wheel, 5)
     assert sum(len(member.looks) for member in members) == 1
-    assert len(slots) == 0
+    assert len(wheel) == 0
 
 
 def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
-    slots = Timed(0.25)
-    member = Clocked(slots, None, then=lambda: (slots.remove(member), slots.add(member, slots.now + 2)))
-    slots.add(member, 1)
-    slots.run(1)
-    assert len(slots) == 1
-    slots.run(3)
+    wheel = Timed(0.25)
+    member = Clocked(wheel, None, then=lambda: (wheel.remove(member), wheel.add(member, wheel.now + 2)))
+    wheel.add(member, 1)
+    wheel.call_due_members(1)
+    assert len(wheel) == 1
+    wheel.call_due_members(3)
     assert member.looks == [1, 3]
 
 
 def test_members_that_are_added_during_a_look_get_theirs():
-    slots = Timed(0.25)
-    second = Clocked(slots)
-    first = Clocked(slots, then=lambda: slots.add(second, 0))
-    slots.add(first, 1)
-    run(slots, 2)
+    wheel = Timed(0.25)
+    second = Clocked(wheel)
+    first = Clocked(wheel, then=lambda: wheel.add(second, 0))
+    wheel.add(first, 1)
+    run(wheel, 2)
     assert len(second.looks) == 1
 
 
 def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(caplog):
-    slots = Timed(0.25)
-    good, bad = [Clocked(slots, 1) for _ in range(5)], Clocked(slots, 1, then=fail)
+    wheel = Timed(0.25)
+    good, bad = [Clocked(wheel, 1) for _ in range(5)], Clocked(wheel, 1, then=fail)
     for member in [bad] + good:
-        slots.add(member, 1)
-    run(slots, 4)
+        wheel.add(member, 1)
+    run(wheel, 4)
     assert [member.looks for member in good] == [[1.0, 2.0, 3.0, 4.0]] * 5
-    assert (bad.looks, len(slots)) == ([1.0, 2.25, 3.5], 6)
+    assert (bad.looks, len(wheel)) == ([1.0, 2.25, 3.5], 6)
     assert [record.getMessage() for record in caplog.records] == [
-        "a look at a Clocked failed: ValueError('a bad look')"
+        "the timer's work for a Clocked failed: ValueError('a bad look')"
     ]
 
 
 def test_a_stream_whose_look_raises_is_ended():
-    slots = TimerWheel(0.25)
+    wheel = TimerWheel(0.25)
     stream = Stream(("jobs",), None, StreamLimits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
     stream.set_opening(iter(()))
     stream.take_bytes(0.0)
     stream.park_transport(fail)  # a transport that cannot be woken
-    slots.add(stream, 20.0)
-    slots.run(20.0)
-    assert stream.reason == "an error was raised while the stream was looked at"
+    wheel.add(stream, 20.0)
+    wheel.call_due_members(20.0)
+    assert stream.reason == "an error was raised in the timer's work for this stream"
 
 
 @pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt])
-def test_what_ends_a_thread_ends_the_heart_and_loses_no_member(error):
+def test_what_ends_a_thread_ends_the_timer_and_loses_no_member(error):
     def end():
         raise error
 
-    slots = TimerWheel(0.25)
-    member = Clocked(slots, 1, then=end)
-    slots.now = 1.0
-    slots.add(member, 1)
+    wheel = TimerWheel(0.25)
+    member = Clocked(wheel, 1, then=end)
+    wheel.now = 1.0
+    wheel.add(member, 1)
     with pytest.raises(error):
-        slots.run(1.0)
-    assert len(slots) == 1
+        wheel.call_due_members(1.0)
+    assert len(wheel) == 1
 
 
 # -- cost --------------------------------------------------------------------
 
 
 def test_a_tick_costs_what_its_own_members_cost():
-    slots = Timed(0.25)
-    members = [Clocked(slots, 20) for _ in range(10_000)]
+    wheel = Timed(0.25)
+    members = [Clocked(wheel, 20) for _ in range(10_000)]
     for number, member in enumerate(members):
-        slots.add(member, 20 * number / 10_000)
+        wheel.add(member, 20 * number / 10_000)
     looks = []
     for now in ticks(0.25, 39.75):
         before = sum(len(member.looks) for member in members)
-        slots.run(now)
+        wheel.call_due_members(now)
         looks.append(sum(len(member.looks) for member in members) - before)
     assert set(looks) == {125}
 
 
-def test_slots_that_are_over_are_forgotten():
-    slots = Timed(0.25)
-    member = Clocked(slots, 1)
-    slots.add(member, 0)
-    run(slots, 1000)
-    assert len(slots._slots) == 1
+def test_wheel_that_are_over_are_forgotten():
+    wheel = Timed(0.25)
+    member = Clocked(wheel, 1)
+    wheel.add(member, 0)
+    run(wheel, 1000)
+    assert len(wheel._slots) == 1
 
 
 # -- the clock itself --------------------------------------------------------
@@ -321,7 +322,7 @@ def test_slots_that_are_over_are_forgotten():
 
 @pytest.mark.parametrize("heartbeat, tick", [(20, 0.25), (3600, 0.25), (8, 0.1), (0.8, 0.01)])
 def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
-    assert Timer(heartbeat)._slots.tick == pytest.approx(tick)
+    assert Timer(heartbeat)._wheel.tick == pytest.approx(tick)
 
 
 def test_there_is_no_thread_before_the_first_member(monkeypatch):
@@ -330,23 +331,23 @@ def test_there_is_no_thread_before_the_first_member(monkeypatch):
 
 
 def test_who_is_due_next():
-    slots = Timed(0.25)
-    assert slots.next_due() is None
-    members = [Clocked(slots) for _ in range(2)]
-    slots.add(members[0], 7.1)
-    slots.add(members[1], 3.0)
-    assert slots.next_due() == pytest.approx(3.125)
-    slots.run(slots.next_due())
+    wheel = Timed(0.25)
+    assert wheel.get_next_due() is None
+    members = [Clocked(wheel) for _ in range(2)]
+    wheel.add(members[0], 7.1)
+    wheel.add(members[1], 3.0)
+    assert wheel.get_next_due() == pytest.approx(3.125)
+    wheel.call_due_members(wheel.get_next_due())
     assert [member.looks for member in members] == [[], [3.125]]
-    slots.remove(members[0])
-    assert slots.next_due() is None
+    wheel.remove(members[0])
+    assert wheel.get_next_due() is None
 
 
-def test_a_heart_that_is_held_looks_when_it_is_told_only():
+def test_a_timer_that_is_held_looks_when_it_is_told_only():
     now, looked = [0.0], []
 
     class Member:
-        slot = None
+        timer_slot = None
 
         def run_due_work(self, at):
             looked.append(now[0])
@@ -363,18 +364,18 @@ def test_a_heart_that_is_held_looks_when_it_is_told_only():
         def __exit__(self, *_):
             pass
 
-    heart = Timer(0.08, clock=lambda: now[0])  # a tick of a millisecond
-    turns = heart._looking = Counting()
-    heart.hold()
-    heart.add(Member(), 0.0)
+    timer = Timer(0.08, clock=lambda: now[0])  # a tick of a millisecond
+    turns = timer._turn = Counting()
+    timer.pause()
+    timer.add(Member(), 0.0)
     now[0] = 5.0
-    heart.look()
+    timer.call_due_members()
     assert looked == [5.0]
     now[0] = 9.0
     before = turns.count
     until(lambda: turns.count > before + 4, 2, "it has no turns")
-    assert (looked, heart.pulse.late) == ([5.0], 0)
-    heart.release()
+    assert (looked, timer.loop_lag.late_turns) == ([5.0], 0)
+    timer.resume()
     until(lambda: len(looked) > 1, 2, "released, it does not look")
-    heart.forget()
-    assert heart.pulse.late == 0
+    timer.stop()
+    assert timer.loop_lag.late_turns == 0

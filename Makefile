@@ -11,7 +11,7 @@ JAVASCRIPT = tests/node_modules/.bin
 # Servers' tests wait more than they work; a file's tests stay together.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test unit matrix check check-python check-javascript format bench dist clean
+.PHONY: help demo test unit matrix check check-python check-javascript format client bench dist clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ check-javascript: tests/node_modules/.package-lock.json
 format: $(VENV)/dev tests/node_modules/.package-lock.json ## write Python and JavaScript in the project's format
 	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
 	@$(JAVASCRIPT)/prettier --log-level warn --write .
+
+client: tests/node_modules/.package-lock.json ## the browser's client in flask_ssemux/static, built from client/src
+	@client/build.sh flask_ssemux/static
 
 bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)

@@ -75,6 +75,13 @@ def test_types():
     run(need("nodejs", "node"), compiler, "--project", TESTS / "tsconfig.json")
 
 
+def test_the_modules_that_are_served_are_built_from_their_sources(tmp_path):
+    need_npm("esbuild")
+    run(ROOT / "client" / "build.sh", tmp_path)
+    for name in MODULES:
+        assert (tmp_path / name).read_bytes() == (STATIC / name).read_bytes(), "run `make client`"
+
+
 def test_size():
     """What every page loads, as servers compress it; the module for polls is loaded where it is needed."""
     assert len(gzip.compress((STATIC / "ssemux.js").read_bytes(), 6)) < 8 * 1024

@@ -1,0 +1,42 @@
+// What a page listens to, and what its listeners get. Nothing of streams.
+
+export class Message {
+  constructor(frame) {
+    Object.assign(this, frame);
+  }
+
+  get json() {
+    return JSON.parse(this.data);
+  }
+}
+
+export class Emitter {
+  #listeners = [];
+
+  on(event, listener) {
+    this.#listeners = [...this.off(event, listener).#listeners, [event, listener]];
+    return this;
+  }
+
+  off(event, listener) {
+    this.#listeners = this.#listeners.filter(([name, other]) => name !== event || other !== listener);
+    return this;
+  }
+
+  emit(event, detail) {
+    for (const [name, listener] of this.#listeners) {
+      try {
+        if (name === event) listener(detail);
+      } catch (error) {
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
+export class Channel extends Emitter {
+  constructor(name, close) {
+    super();
+    Object.assign(this, { name, close });
+  }
+}

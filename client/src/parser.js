@@ -1,0 +1,40 @@
+// The decoder of the format. No requests, no clock.
+
+/** WHATWG HTML 9.2.6, with one field more: `channel`. */
+export class Parser {
+  #tell;
+  #rest = "";
+  #endsInCR = false;
+  #fields = {};
+
+  constructor(tell) {
+    this.#tell = tell;
+  }
+
+  feed(text) {
+    if (!text) return;
+    const isSecondHalf = this.#endsInCR && text[0] === "\n";
+    this.#endsInCR = text.endsWith("\r");
+    const lines = (this.#rest + (isSecondHalf ? text.slice(1) : text)).split(/\r\n|\r|\n/);
+    this.#rest = lines.pop();
+    for (const line of lines) this.#line(line);
+  }
+
+  #line(line) {
+    if (!line) return this.#dispatch();
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+    const fields = this.#fields;
+    if (name === "data") fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
+    else if (name === "event" || name === "channel") fields[name] = value;
+    else if (name === "id" && !value.includes("\0")) fields.id = value;
+    else if (name === "retry" && /^[0-9]+$/.test(value)) this.#tell.retry(Number(value));
+  }
+
+  #dispatch() {
+    const { event, data, id, channel } = this.#fields;
+    this.#fields = {};
+    if (data !== undefined) this.#tell.frame({ event: event || "message", data, id, channel });
+  }
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from types import FrameType
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 
 def find_caller(module: str, attribute: str) -> Any:
@@ -16,9 +16,18 @@ def find_caller(module: str, attribute: str) -> Any:
 
 def find_in_main_thread(module: str, attribute: str) -> Any:
     """Return the nearest such object among the callers in the main thread, which started the server; or None."""
-    start = get_main_frame()
-    frame = start and find_frame(lambda one: _is_method_of(one, module, attribute), start)
-    return frame.f_locals["self"] if frame is not None else None
+    found = find_variables_in_main_thread(lambda one: _is_method_of(one, module, attribute))
+    return None if found is None else found["self"]
+
+
+def find_variables_in_main_thread(is_wanted: Callable[[FrameType], bool]) -> Mapping[str, Any] | None:
+    """Return the variables of the nearest frame of this kind in the main thread; or None."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    if frame is sys._getframe():
+        frame = frame.f_back  # a frame that refers to itself keeps its callers' variables until a garbage collection
+    while frame is not None and not is_wanted(frame):
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals
 
 
 def is_called_from(module: str, variable: str) -> bool:
@@ -35,17 +44,12 @@ def find_outermost(variable: str) -> Any:
     return value
 
 
-def find_frame(is_wanted: Callable[[FrameType], bool], start: FrameType | None = None) -> FrameType | None:
-    """Return the nearest frame of this kind, from the caller's (or from ``start``) outwards; or None."""
-    frame = start or sys._getframe(1).f_back
+def find_frame(is_wanted: Callable[[FrameType], bool]) -> FrameType | None:
+    """Return the nearest frame of this kind, from the caller's caller outwards; or None."""
+    frame = sys._getframe(1).f_back
     while frame is not None and not is_wanted(frame):
         frame = frame.f_back
     return frame
-
-
-def get_main_frame() -> FrameType | None:
-    """Return what the main thread runs at this moment."""
-    return sys._current_frames().get(threading.main_thread().ident or 0)
 
 
 def _is_method_of(frame: FrameType, module: str, attribute: str) -> bool:

@@ -12,7 +12,7 @@ import random
 import sys
 from typing import Any, Callable, Mapping, NamedTuple
 
-from ..util.call_stack import find_caller, find_frame, get_main_frame
+from ..util.call_stack import find_caller, find_frame, find_variables_in_main_thread
 from ..util.file_limit import get_file_limit
 
 log = logging.getLogger("flask_ssemux")
@@ -197,11 +197,10 @@ def _find_twisted() -> ServerCapacity | None:
 
 def _find_granian() -> ServerCapacity | None:
     """Its threads are not Python's. The function that started them waits in the main thread."""
-    start = get_main_frame()
-    frame = start and find_frame(
-        lambda one: "blocking_threads" in one.f_locals and "granian" in str(one.f_globals.get("__name__")), start
+    found = find_variables_in_main_thread(
+        lambda one: "blocking_threads" in one.f_locals and "granian" in str(one.f_globals.get("__name__"))
     )
-    count = frame.f_locals["blocking_threads"] if frame is not None else None
+    count = None if found is None else found["blocking_threads"]
     return None if count is None else ServerCapacity("Granian", count, "--blocking-threads %d" % count, count > FEW)
 
 

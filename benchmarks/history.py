@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any, Callable, Iterator, NamedTuple
 
-from flask_ssemux.brokers import Broker, History, open_broker
+from flask_ssemux.brokers import Broker, HistoryLimits, open_broker
 from flask_ssemux.sse import encode
 
 from . import event, picture, process, redis_server
@@ -74,7 +74,8 @@ def measure_history(engine: str, events: int, seconds: float, limit: int) -> lis
     :param limit: SSEMUX_HISTORY_EVENTS.
     :raises RuntimeError: the publisher failed.
     """
-    with ENGINES[engine]() as store, _publisher(store.url, History(seconds, limit), events) as (publisher, published):
+    limits = HistoryLimits(seconds, limit)
+    with ENGINES[engine]() as store, _publisher(store.url, limits, events) as (publisher, published):
         broker = open_broker(store.url)
         moments: list[Moment] = []
         try:
@@ -155,11 +156,11 @@ def _observe(broker: Broker, store: Store, publisher: BaseProcess, published: An
 
 
 @contextmanager
-def _publisher(url: str, history: History, events: int) -> Iterator[tuple[BaseProcess, Any]]:
+def _publisher(url: str, limits: HistoryLimits, events: int) -> Iterator[tuple[BaseProcess, Any]]:
     spawn = multiprocessing.get_context("spawn")
     published = spawn.Value("q", 0, lock=False)
     # daemon: it ends with this process. It runs on the first core, where other benchmarks run the server.
-    child = spawn.Process(target=_publish_events, args=(url, history, events, published), daemon=True)
+    child = spawn.Process(target=_publish_events, args=(url, limits, events, published), daemon=True)
     child.start()
     try:
         yield child, published
@@ -168,9 +169,9 @@ def _publisher(url: str, history: History, events: int) -> Iterator[tuple[BasePr
         child.join()
 
 
-def _publish_events(url: str, history: History, events: int, published: Any) -> None:
+def _publish_events(url: str, limits: HistoryLimits, events: int, published: Any) -> None:
     os.sched_setaffinity(0, {process.choose_cores()[0]})
-    broker = open_broker(url, history)
+    broker = open_broker(url, limits)
     for number, channel in enumerate(_channels(events)):
         broker.history.append_event(channel, encode.body(channel, event.make_data(), event.NAME, 1024))
         published.value = number + 1

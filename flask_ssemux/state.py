@@ -11,8 +11,7 @@ from flask import current_app
 
 from .access import tickets
 from .access.rules import Rules
-from .brokers import Broker
-from .brokers.base import call_at_home
+from .brokers import Broker, call_at_home
 from .errors import ApplicationError
 from .options import Options
 from .publishing.publisher import Publishing

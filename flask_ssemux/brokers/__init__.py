@@ -1,94 +1,46 @@
-"""Opens a broker by its URL. Engines are one file each; their contract is ``base.py``.
+"""Brokers keep the order and the history of events, and carry them between processes.
 
-Nothing about any engine but its URL.
+``contract`` says what every broker promises, ``urls`` opens one by its URL, and each engine is a folder: ``memory``,
+``sqlite``, ``redis``. ``records`` holds the values in which brokers are asked and answer, ``merge`` reads several
+channels in one order, ``names`` makes names of processes and epochs, ``namespace`` keeps the stores of several
+applications apart. No streams, no Flask, no gevent: engines use the standard library's ``threading``, ``time`` and
+``socket``, which gunicorn's gevent worker turns into greenlets, so that the same code runs under ``flask run`` and in
+other processes.
+
+How to add an engine
+--------------------
+
+1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
+   ``reports``, ``one_time_keys``. In each, derive one class from the contract's (``class
+   PostgresHistory(EventHistory)``) and define its abstract methods; the docstrings in ``contract`` say what each must
+   do, how long it may block, and what it raises. ``memory`` is the shortest example. Say the schema of the store in a
+   header.
+2. Let the parts share one object that holds connections, locks and whether the broker is closed (each engine's
+   ``store``). The parts get this object and not each other, so no import is circular. The first call of a method opens
+   the store, and not the constructor. Turn the driver's errors into ``BrokerUnavailable``, and raise ``BrokerClosed``
+   after ``close``.
+3. Nothing need be done about threads: a contract's methods are wrapped, so that any thread can call them. For forks,
+   define ``prepare_fork``, ``finish_fork`` and ``disown``, and call ``forks.halt_copy`` in each thread of the engine
+   after it waited.
+4. Compose the parts in a class derived from ``Broker``, and open it in ``urls`` by the beginning of its URL. If the
+   driver is an extra, import the engine there when it is needed. Apply ``namespace`` to the URL or to the tables.
+5. In ``tests/brokers/conftest.py`` add a fixture with the engine's name, and the name to ``ENGINES`` and, if processes
+   share the store, to ``SHARED``: the suites of all parts then run on it. Tests of this engine alone get files of their
+   own.
 """
 
-from __future__ import annotations
-
-import os
-
-from ..errors import ConfigurationError
-from ..util import forks, threads
-from ..util.redact import without_password
-from .base import Broker, Listener, Report
-from .memory import MemoryBroker
+from .contract import Broker, EventHistory, Listener, RegisteredApplication, StreamCounts, WorkerReport, call_at_home
+from .contract.constants import LEASE_SECONDS, PAGE_BYTES, REGISTRATION_SECONDS, REPORT_INTERVAL
+from .contract.lock import hold_lock
+from .contract.reports import is_same_name
 from .merge import Merge
-from .namespace import add_to_path, add_to_url, check_namespace
-from .records import History, Page, Part, Range, Record, Wanted
-from .sqlite import SQLiteBroker
+from .names import make_random_name
+from .records import ChannelPage, Floors, HistoryLimits, Page, Range, Record, SubscriptionStart
+from .urls import absolute_url, open_broker
 
 __all__ = [
-    "Broker", "History", "Listener", "Merge", "Page", "Part", "Range", "Record", "Report", "Wanted", "absolute_url",
-    "open_broker",
+    "LEASE_SECONDS", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
+    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Listener", "Merge", "Page", "Range", "Record",
+    "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
+    "absolute_url", "call_at_home", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip
-
-#: What the Redis broker's URLs begin with.
-REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
-
-#: The file that ``sqlite:`` alone means, inside the application's instance folder.
-DEFAULT_FILE = "ssemux.sqlite3"
-
-
-def open_broker(
-    url: str, history: History | None = None, folder: str | None = None, namespace: str | None = None
-) -> Broker:
-    """The broker that a URL names. Opens no file and no connection yet.
-
-    :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``, ``redis://host:6379/0``,
-        ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``.
-    :param history: how much it keeps; None takes what the store was last told.
-    :param folder: where relative files are; None where there is no such folder.
-    :param namespace: of several stores that the URL names, which one.
-    :raises ConfigurationError: the URL names no broker that this version has, or the namespace cannot be one.
-    """
-    try:
-        namespace = check_namespace(namespace) if namespace else None
-    except ValueError as error:
-        raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
-    made = _make_broker(url, history, folder, namespace)
-    threads.find_home()
-    forks.follow(made)
-    return made
-
-
-def _make_broker(url: str, history: History | None, folder: str | None, namespace: str | None) -> Broker:
-    if url in ("memory:", "memory://"):
-        return MemoryBroker(history or History())
-    if url.startswith("sqlite:"):
-        return SQLiteBroker(add_to_path(_sqlite_path(url, folder), namespace), history)
-    if url.startswith(REDIS):
-        # Not before it is asked for: redis-py imports ssl, which gevent must patch first.
-        from .redis import RedisBroker
-
-        return RedisBroker(add_to_url(url, namespace), history)
-    raise ConfigurationError(
-        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
-        "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(REDIS))
-    )
-
-
-def absolute_url(url: str, folder: str | None) -> str:
-    """Return the URL by which a process without the application names the same broker."""
-    return "sqlite:///" + os.path.abspath(_sqlite_path(url, folder)) if url.startswith("sqlite:") else url
-
-
-def _sqlite_path(url: str, folder: str | None) -> str:
-    rest = url[len("sqlite:") :]
-    if rest.startswith("///"):
-        path = rest[3:]
-    elif rest in ("", "//"):
-        path = DEFAULT_FILE
-    else:
-        raise ConfigurationError(
-            "SSEMUX_BROKER=%r: after sqlite: come three slashes and a path, or four and an absolute one" % url
-        )
-    if path == ":memory:" or not path:
-        raise ConfigurationError("SSEMUX_BROKER=%r: for a broker in memory use 'memory:'" % url)
-    if os.path.isabs(path):
-        return path
-    if folder is None:
-        raise ConfigurationError(
-            "%r names a file in an application's instance folder, and there is no application here; "
-            "give the absolute path: sqlite:////path/to/instance/%s" % (url, DEFAULT_FILE)
-        )
-    return os.path.join(folder, path)

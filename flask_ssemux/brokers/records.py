@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..sse.encode import Cursor
+from ..sse.encode import OWN_PREFIX, Cursor
 
 
 class Record(NamedTuple):
     """An event as a broker keeps it.
 
-    :param sequence: its place in the broker's order.
+    :param sequence: its number in the broker's order.
     :param channel: where it was published.
-    :param body: its frame without the ``id``, as ``wire.body`` made it.
-    :param latest: of the events of its channel with this key, only the newest is kept; None: it is kept beside others.
+    :param body: its frame without the ``id``, as ``sse.encode.body`` made it.
+    :param latest: the key of a latest event: of the events of its channel with this key only the newest is kept. None
+        for an ordinary event.
     """
 
     sequence: int
@@ -22,12 +23,12 @@ class Record(NamedTuple):
     latest: str | None = None
 
 
-class History(NamedTuple):
+class HistoryLimits(NamedTuple):
     """How much an engine keeps; the limit that is reached first counts.
 
     :param seconds: the age of an event.
     :param events: the events of each channel.
-    :param size: the bytes of the bodies of all events of the store; the oldest go first.
+    :param size: the bytes of the bodies of all events of the store; the oldest are trimmed first.
     """
 
     seconds: float = 3600.0
@@ -42,12 +43,12 @@ class Range(NamedTuple):
     upto: int
 
 
-class Part(NamedTuple):
+class ChannelPage(NamedTuple):
     """What ``read_channels`` found of one channel.
 
     :param records: the oldest events of the range that was asked for, in order.
-    :param upto: these are all events of the range up to this place; at its end there are no more.
-    :param is_missing: whether events of the range are over a limit of the history. What is found comes after them.
+    :param upto: the records are all events of the range up to this sequence; at the range's end there are no more.
+    :param is_missing: whether events of the range are over a limit of the history. The records come after them.
     """
 
     records: list[Record]
@@ -58,9 +59,10 @@ class Part(NamedTuple):
 class Page(NamedTuple):
     """Events of several channels, in their order.
 
-    :param records: the oldest events of the range asked for, in order.
+    :param records: the oldest events of the range that was asked for, in order.
     :param missing: the channels of which an event of that range is over a limit of the history.
-    :param is_whole: whether there are surely no more in the range; else read on after the last.
+    :param is_whole: whether the range has certainly no more events; otherwise the caller reads on after the last
+        record.
     """
 
     records: list[Record]
@@ -69,22 +71,27 @@ class Page(NamedTuple):
 
 
 class Floors(NamedTuple):
-    """Up to which place the events of each channel are over a limit of the history.
+    """The floor of each channel: the sequence up to which its events are over a limit of the history.
 
-    :param head: the newest event at that moment.
-    :param of: by channel.
+    :param newest: the newest cursor at that moment.
+    :param by_channel: 0 for a channel without a floor.
     """
 
-    head: Cursor
-    of: dict[str, int]
+    newest: Cursor
+    by_channel: dict[str, int]
 
 
-class Wanted(NamedTuple):
-    """From where on channels are delivered, and what is kept of their latest events.
+class SubscriptionStart(NamedTuple):
+    """From where on subscribed channels are delivered, and their latest events at that point.
 
-    :param place: all events after this one are delivered.
-    :param latest: the newest event of each key of these channels, as of that place, in order.
+    :param after: all events after this sequence are delivered.
+    :param latest: the newest event of each key of these channels, as of that sequence, in order.
     """
 
-    place: int
+    after: int
     latest: list[Record]
+
+
+def is_own_channel(channel: str) -> bool:
+    """Return whether this is one of the extension's own channels, which have limits of their own."""
+    return channel.startswith(OWN_PREFIX)

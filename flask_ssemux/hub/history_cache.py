@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import Sequence
 
-from ..brokers import Part, Range, Record
+from ..brokers import ChannelPage, Range, Record
 
 #: What an event takes besides its bytes, and a stretch besides its events, about.
 OVERHEAD = 250
@@ -44,14 +44,14 @@ class _Stretch:
         self.records.extend(records)
         self.size += sum(map(_weigh, records))
 
-    def part(self, places: Range, limit: int) -> Part:
+    def part(self, places: Range, limit: int) -> ChannelPage:
         """The oldest events of a range that begins here."""
         first = _position(self.records, places.after)
         last = _position(self.records, places.upto)
         if last - first > limit:
             records = self.records[first : first + limit]
-            return Part(records, records[-1].sequence, False)
-        return Part(self.records[first:last], min(self.upto, places.upto), False)
+            return ChannelPage(records, records[-1].sequence, False)
+        return ChannelPage(self.records[first:last], min(self.upto, places.upto), False)
 
 
 class HistoryCache:
@@ -73,7 +73,7 @@ class HistoryCache:
         """Whether what follows this place is here, or some of it."""
         return self._at(channel, place) is not None
 
-    def find(self, channel: str, places: Range, limit: int) -> Part | None:
+    def find(self, channel: str, places: Range, limit: int) -> ChannelPage | None:
         """The oldest events of a range, as far as they are here; None if what it begins with is not."""
         stretch = self._at(channel, places.after)
         if stretch is None:
@@ -88,7 +88,7 @@ class HistoryCache:
         index = _index(stretches, after)
         return min(upto, stretches[index].after) if index < len(stretches) else upto
 
-    def add(self, channel: str, after: int, part: Part) -> None:
+    def add(self, channel: str, after: int, part: ChannelPage) -> None:
         """Keep what was read of a channel from a place on: not more than up to where the next stretch begins."""
         if part.upto <= after:
             return

@@ -11,8 +11,7 @@ import threading
 import time
 from typing import Any, Callable, Sequence
 
-from ..brokers import Broker, Listener, Record, Wanted
-from ..brokers.base import within
+from ..brokers import Broker, Listener, Record, SubscriptionStart, hold_lock
 from ..errors import BrokerBehind, BrokerUnavailable
 from ..options import Options, log
 from ..publishing.revocation import CHANNEL, ROOM_CHANNEL
@@ -253,15 +252,15 @@ class Hub:
             self._streams.add(stream)
             return Cursor(self._epoch, stream.last_sequence), self._latest.of(stream.channels)
 
-    def _want(self, new: Sequence[str], begin: Sequence[str]) -> Wanted:
+    def _want(self, new: Sequence[str], begin: Sequence[str]) -> SubscriptionStart:
         """Ask the broker for channels: those that must be asked for, and those that had better be."""
         try:
             asked = begin or new
-            return self.broker.history.subscribe_channels(asked) if asked else Wanted(0, [])
+            return self.broker.history.subscribe_channels(asked) if asked else SubscriptionStart(0, [])
         except BrokerUnavailable:
             if new:
                 raise
-            return Wanted(0, [])  # then what is known here is the newest that there is
+            return SubscriptionStart(0, [])  # then what is known here is the newest that there is
 
     def _why_void(self, seen: Cursor | str | None) -> str:
         """Why a client's cursor is of no use here; "" if it is, or if there is none."""
@@ -309,7 +308,7 @@ class Hub:
     # -- what the broker tells ---------------------------------------------
 
     def _listen(self) -> None:
-        with within(self._listening, "the broker is asked"):
+        with hold_lock(self._listening, "the broker is asked"):
             if not self._epoch:
                 told = Listener(
                     self._deliver,

@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import Callable, Iterator, Mapping, NamedTuple
 
-from ..brokers import Broker, Merge, Part, Range, Record
+from ..brokers import Broker, ChannelPage, Merge, Range, Record
 from ..errors import BrokerBehind, BrokerUnavailable
 from ..sse import encode
 from .history_cache import HistoryCache
@@ -117,12 +117,12 @@ class Replay:
         """
         with self._turn(epoch):
             merge = Merge(self._fetch, ranges, self._mean)
-            records, missing, _ = merge.page(PAGE_EVENTS, PAGE_BYTES)
-            merge.drop(missing)
+            records, missing, _ = merge.read_page(PAGE_EVENTS, PAGE_BYTES)
+            merge.drop_channels(missing)
             self._mean = merge.mean
             data = b"".join([record.body for record in _drop_superseded(records)])
             self._largest = max(self._largest, len(data))
-            return Page(data, missing, merge.places())
+            return Page(data, missing, merge.get_remaining())
 
     # ----------------------------------------------------------------------
 
@@ -158,10 +158,10 @@ class Replay:
             floors.update((name, _Floor(floor, head.sequence, now)) for name, floor in found.items())
         return {name: floors[name] for name in ranges}
 
-    def _fetch(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, Part]:
+    def _fetch(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
         """As ``Broker.read_channels``, with frames in place of bodies: what is here, and the rest from the broker."""
         past, gone = self._past, self._gone  # of one life, whatever begins meanwhile
-        parts: dict[str, Part] = {}
+        parts: dict[str, ChannelPage] = {}
         unread: dict[str, Range] = {}
         for name, places in ranges.items():
             part = past.find(name, places, limit)

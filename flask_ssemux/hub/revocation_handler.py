@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from typing import Callable, Iterable, Iterator, Sequence
 
-from ..brokers import Broker, Merge, Range, Record
-from ..brokers.base import PAGE_BYTES
+from ..brokers import PAGE_BYTES, Broker, Merge, Range, Record
 from ..errors import BrokerUnavailable
 from ..publishing.revocation import CHANNEL, ROOM_CHANNEL, Revocation, age_of
 from ..sse import encode
@@ -64,7 +63,7 @@ class RevocationHandler:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        upto = max(upto, broker.history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).place)
+        upto = max(upto, broker.history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).after)
         for record in _orders(broker, upto):
             attempt("an old order cannot be understood and is left out", self._note_old, record)
 
@@ -169,7 +168,7 @@ def _orders(broker: Broker, upto: int) -> Iterator[Record]:
     """The orders that are kept, up to a place, oldest first."""
     merge, is_whole = Merge(broker.history.read_channels, {CHANNEL: Range(0, upto)}), False
     while not is_whole:
-        records, _, is_whole = merge.page(PAGE, PAGE_BYTES)
+        records, _, is_whole = merge.read_page(PAGE, PAGE_BYTES)
         yield from records
 
 

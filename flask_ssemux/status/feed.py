@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from ..brokers import Report
+from ..brokers import WorkerReport
 from ..errors import BrokerError
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
@@ -54,7 +54,7 @@ class StatusFeed:
             worker.broker.reports.write_report(own)  # so that other workers show the same figures at once
         except BrokerError as error:
             told, broker = [], {"is_reachable": False, "trouble": str(error)}
-        told.append(Report(own["name"], 0.0, own))
+        told.append(WorkerReport(own["name"], 0.0, own))
         return build_status(told, broker, worker.options, past, own["name"])
 
     def open_stream(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping, Sequence
 
-from ..brokers import Report
-from ..brokers.base import REPORT_SECONDS
+from ..brokers import REPORT_INTERVAL, WorkerReport
 from ..options import Options
 from ..sse.encode import Cursor
 from ..worker import distinct
@@ -29,7 +28,7 @@ MOST = ("deepest", "longest_silence", "longest_late")
 DISTINCT = ("users", "channels")
 
 
-def compute_totals(reports: Sequence[Report]) -> dict[str, Any]:
+def compute_totals(reports: Sequence[WorkerReport]) -> dict[str, Any]:
     """Return the figures of all workers together, and their number as ``workers``."""
     told = [report.figures for report in reports]
     made: dict[str, Any] = {"workers": len(told)}
@@ -45,7 +44,7 @@ def compute_totals(reports: Sequence[Report]) -> dict[str, Any]:
     return made
 
 
-def summarize_reports(reports: Sequence[Report]) -> dict[str, Any]:
+def summarize_reports(reports: Sequence[WorkerReport]) -> dict[str, Any]:
     """Return the totals that are single numbers, for the command line."""
     made = compute_totals(reports)
     more = ("longest_late", "users") + MORE_SUMS[:-1] + ("deepest", "longest_silence")
@@ -63,18 +62,18 @@ def _count_distinct(name: str, told: Sequence[Mapping[str, Any]]) -> distinct.Co
     return distinct.count_names(figures["sketches"][name] for figures in told if name in figures.get("sketches", ()))
 
 
-def describe_worker(report: Report, past: bool = True) -> dict[str, Any]:
+def describe_worker(report: WorkerReport, past: bool = True) -> dict[str, Any]:
     """Return one worker's figures for the JSON.
 
     :param past: include the figures that the worker recorded in the last minutes.
     """
     hidden = ("sketches",) if past else ("sketches", "past")
     figures = {name: value for name, value in report.figures.items() if name not in hidden}
-    return {"name": report.holder, "age": round(report.age, 3), **figures}
+    return {"name": report.process_name, "age": round(report.age, 3), **figures}
 
 
 def build_status(
-    reports: Sequence[Report], broker: Mapping[str, Any], options: Options, past: bool, teller: str = ""
+    reports: Sequence[WorkerReport], broker: Mapping[str, Any], options: Options, past: bool, teller: str = ""
 ) -> dict[str, Any]:
     """Return the whole status: the page draws it, and programs read it as JSON.
 
@@ -93,11 +92,11 @@ def build_status(
         "silence_bounds": BOUNDS,
         "heartbeat": options.heartbeat,
         "client_timeout": options.client_timeout,
-        "report_seconds": REPORT_SECONDS,
+        "report_seconds": REPORT_INTERVAL,
     }
 
 
-def format_worker(report: Report) -> str:
+def format_worker(report: WorkerReport) -> str:
     """Return one worker's figures as a line of text."""
     figures = report.figures
     parts = ["%s on %s" % (figures.get("pid", "?"), figures.get("host", "?"))]

@@ -12,8 +12,7 @@ from collections import deque
 from typing import Any, Callable
 
 from ..access.reauthorize import Reauthorizer
-from ..brokers import Broker
-from ..brokers.base import REPORT_SECONDS
+from ..brokers import REPORT_INTERVAL, Broker
 from ..hub.hub import Hub
 from ..transports.select import handed_over
 from ..util import forks
@@ -27,7 +26,7 @@ from .timer import Timer
 FIRST_REPORT = 1.0
 
 #: Reports of which time, streams and deliveries are kept, for a status page that is opened later: ten minutes of them.
-KEPT_REPORTS = int(600 / REPORT_SECONDS)
+KEPT_REPORTS = int(600 / REPORT_INTERVAL)
 
 
 class Reporter:

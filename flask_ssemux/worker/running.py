@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from ..brokers.base import HOLD_SECONDS, REPORT_SECONDS, new_epoch
+from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, make_random_name
 from ..hub import replay
 from ..hub.hub import Hub
 from ..hub.presence import PresenceTracker
@@ -54,7 +54,7 @@ class RunningWorker:
         self.options = options
         self.broker = broker
         #: No other process has or will have it.
-        self.name = "%d-%s" % (os.getpid(), new_epoch())
+        self.name = "%d-%s" % (os.getpid(), make_random_name())
         self._tenancy = worker.tenancy
         self.timer = Timer(
             options.heartbeat,
@@ -109,8 +109,8 @@ class RunningWorker:
         now = self.timer.clock()
         for work, interval, first in (
             (self.drain.check_server, CHECK_INTERVAL, CHECK_INTERVAL),
-            (self._renew_leases, HOLD_SECONDS / 3, HOLD_SECONDS / 3),
-            (self.reporter.report_in_background, REPORT_SECONDS, FIRST_REPORT),
+            (self._renew_leases, LEASE_SECONDS / 3, LEASE_SECONDS / 3),
+            (self.reporter.report_in_background, REPORT_INTERVAL, FIRST_REPORT),
             (self.hub.replay.forget_unused, replay.SECONDS, replay.SECONDS),
         ):
             self.timer.add(PeriodicTask(work, interval), now + first)

@@ -16,13 +16,12 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from flask import Flask, has_request_context, request
 
-from ..brokers import Broker
-from ..brokers.base import APPLICATION_LASTS, Application, is_same_name
+from ..brokers import REGISTRATION_SECONDS, Broker, RegisteredApplication, is_same_name
 from ..errors import BrokerUnavailable, ConfigurationError
 from ..options import log
 
 #: Seconds between two registrations, and between two looks after a refusal.
-RENEW = APPLICATION_LASTS / 3
+RENEW = REGISTRATION_SECONDS / 3
 RETRY = 1.0
 
 #: Seconds that the store may take to answer before a publisher asks it nothing more.
@@ -238,9 +237,9 @@ def _fingerprint(app: Flask) -> str:
     return hmac.new(secret, b"flask_ssemux application", "sha256").hexdigest()[:6]
 
 
-def _host_of(application: Application) -> str:
+def _host_of(application: RegisteredApplication) -> str:
     """Return the name of the machine that the process runs on, without what tells it from others of that name."""
-    return application.holder.rsplit("/", 2)[0].rsplit("-", 2)[0]
+    return application.process_name.rsplit("/", 2)[0].rsplit("-", 2)[0]
 
 
 #: The applications of this process that use a store without a namespace.

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Callable
 
 from ..access.reauthorize import Reauthorizer
-from ..brokers import Broker, History, open_broker
+from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
 from ..options import Options
 from ..transports.select import handed_over
@@ -89,7 +89,7 @@ class Worker:
 
     def _open_broker(self) -> Broker:
         options = self.options
-        history = History(options.history_seconds, options.history_events, options.history_bytes)
+        history = HistoryLimits(options.history_seconds, options.history_events, options.history_bytes)
         made = open_broker(options.broker, history, self.folder, options.namespace)
         if self._parent_has_streams and not made.is_shared:
             raise ConfigurationError(

@@ -10,11 +10,11 @@ import os
 from flask import Flask, jsonify, request
 
 import flask_ssemux
-from flask_ssemux.brokers import base
+from flask_ssemux.brokers import names
 from tests.apps import plain
 
 if os.environ.get("FOREIGN"):
-    base._host = lambda: "elsewhere"
+    names._describe_host = lambda: "elsewhere"
 
 
 def create_app() -> Flask:

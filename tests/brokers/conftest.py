@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from tests.brokers.ear import Ear
 
 ENGINES = ("memory", "sqlite", "redis")
@@ -16,6 +16,13 @@ SHARED = ("sqlite", "redis")
 
 #: Those that deliver from their history, not beside it.
 TAILING = ("memory", "sqlite")
+
+
+def pretend_other_host(broker):
+    """Let all others take a broker's process for one of another host: whether it lives is not known here."""
+    broker.process_name = "another-host/1/abcdefgh"
+    for part in (broker.history, broker.leases, broker.presence, broker.reports):
+        part._process_name = broker.process_name
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def sqlite_url(tmp_path):
 @pytest.fixture
 def memory(opened):
     def make(**history):
-        broker = open_broker("memory:", History(**history))
+        broker = open_broker("memory:", HistoryLimits(**history))
         opened(broker)
         return broker
 
@@ -44,7 +51,7 @@ def memory(opened):
 @pytest.fixture
 def sqlite(opened, sqlite_url):
     def make(**history):
-        broker = open_broker(sqlite_url, History(**history))
+        broker = open_broker(sqlite_url, HistoryLimits(**history))
         opened(broker)
         return broker
 
@@ -54,7 +61,7 @@ def sqlite(opened, sqlite_url):
 @pytest.fixture
 def redis(opened, redis_url):
     def make(**history):
-        broker = open_broker(redis_url, History(**history))
+        broker = open_broker(redis_url, HistoryLimits(**history))
         opened(broker)
         return broker
 

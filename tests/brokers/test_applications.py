@@ -8,13 +8,12 @@ import sys
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
-from flask_ssemux.brokers.base import APPLICATION_LASTS
+from flask_ssemux.brokers import REGISTRATION_SECONDS, HistoryLimits, open_broker
 
 ENROLL = """
 import os, sys
 from flask_ssemux.brokers import open_broker
-open_broker(sys.argv[1]).enroll("office", "")
+open_broker(sys.argv[1]).reports.register_application("office", "")
 os._exit(0)
 """
 
@@ -64,7 +63,7 @@ def test_one_application_may_be_imported_by_two_names(make_shared):
 def test_a_registration_that_is_not_renewed_ends(make_shared, travel):
     first, second = make_shared(), make_shared()
     first.reports.register_application("shop", "")
-    travel(first, APPLICATION_LASTS - 5)
+    travel(first, REGISTRATION_SECONDS - 5)
     assert names(second.reports.register_application("office", "")) == [("shop", "", "")]
     travel(first, 10)
     assert second.reports.register_application("office", "") == []
@@ -99,7 +98,7 @@ def test_a_server_that_takes_no_writes_answers(redis_server):
 @pytest.fixture
 def pair(make_shared, shared_url, opened):
     """A broker of one namespace, and one of another, by the same URL."""
-    brokers = [open_broker(shared_url, History(), namespace=name) for name in ("shop", "office")]
+    brokers = [open_broker(shared_url, HistoryLimits(), namespace=name) for name in ("shop", "office")]
     for broker in brokers:
         opened(broker)
     return brokers

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_ssemux.brokers import Merge, Page, Range, Record, base
+from flask_ssemux.brokers import Merge, Page, Range, Record
+from flask_ssemux.brokers.contract import constants
 from flask_ssemux.errors import BrokerClosed
 from flask_ssemux.sse.encode import Cursor
 from tests.harness.waiting import until
@@ -123,7 +124,7 @@ def test_a_merge_gives_all_in_order_once_and_reads_nothing_twice(broker, limit, 
 
     merge, found, page = Merge(fetch, dict.fromkeys([*names, "never"], Range(50, top))), [], Page([], [], False)
     while not page.is_whole:
-        page = merge.page(limit, size)
+        page = merge.read_page(limit, size)
         assert len(page.records) <= limit and page.missing == []
         found += [record.sequence for record in page.records]
     assert found == list(range(51, 401)) == sorted(asked)
@@ -214,8 +215,8 @@ def test_a_listener_that_raises_does_not_stop_delivery(broker, ear, caplog):
 
 def test_what_was_trimmed_before_it_was_delivered_is_told(make_tailing, ear, monkeypatch):
     """A listener that is held up for longer than events are kept for it hears of the gap, in its place."""
-    monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
-    monkeypatch.setattr(base, "LIVE_EVENTS", 20)
+    monkeypatch.setattr(constants, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(constants, "LIVE_EVENTS", 20)
     broker = make_tailing(events=10)
     holds, held = threading.Event(), threading.Event()
     slow = ear.listener._replace(deliver=lambda records: (holds.set(), held.wait(10), ear.records.extend(records)))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.test_processes import process
 
@@ -45,7 +45,7 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
     clock = [time.time()]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     url = "sqlite:///%s/x.sqlite3" % disk
-    broker = open_broker(url, History(seconds=60.0))
+    broker = open_broker(url, HistoryLimits(seconds=60.0))
     accepted, said = fill(broker, size)
     assert accepted > 6_000_000 / size * 0.8
     assert "is full, and no event is over a limit of the history; make room on the disk, or lower" in said
@@ -58,7 +58,7 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
         assert fill(broker, size)[0] > accepted * 0.8
     clock[0] += 70.0
     broker.close()
-    after_restart = open_broker(url, History(seconds=60.0))
+    after_restart = open_broker(url, HistoryLimits(seconds=60.0))
     opened(after_restart)
     assert fill(after_restart, size)[0] > accepted * 0.8
 
@@ -66,7 +66,7 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
 def test_several_processes_that_publish_do_not_use_up_the_room_that_one_gave_back(disk, opened, monkeypatch):
     clock = [time.time()]
     monkeypatch.setattr(time, "time", lambda: clock[0])
-    brokers = [open_broker("sqlite:///%s/x.sqlite3" % disk, History(seconds=60.0)) for _ in range(3)]
+    brokers = [open_broker("sqlite:///%s/x.sqlite3" % disk, HistoryLimits(seconds=60.0)) for _ in range(3)]
     for broker in brokers:
         opened(broker)
         broker.history.append_event("a", b"x")
@@ -80,7 +80,7 @@ def test_several_processes_that_publish_do_not_use_up_the_room_that_one_gave_bac
 
 @pytest.mark.parametrize("size", [5_000, 200_000])
 def test_a_limit_of_bytes_keeps_a_small_disk_from_filling(disk, opened, size):
-    broker = open_broker("sqlite:///%s/x.sqlite3" % disk, History(size=1024**2))
+    broker = open_broker("sqlite:///%s/x.sqlite3" % disk, HistoryLimits(size=1024**2))
     opened(broker)
     assert fill(broker, size, 40_000_000 // size) == (40_000_000 // size, "")
     kept = sum(
@@ -91,7 +91,7 @@ def test_a_limit_of_bytes_keeps_a_small_disk_from_filling(disk, opened, size):
 
 def test_a_disk_that_others_filled(disk, opened):
     """It is told; reading goes on; publishing works again when there is room, and when history is past its limits."""
-    broker = open_broker("sqlite:///%s/x.sqlite3" % disk, History(events=20))
+    broker = open_broker("sqlite:///%s/x.sqlite3" % disk, HistoryLimits(events=20))
     opened(broker)
     assert fill(broker, 5000, 400)[0] == 400
     other = os.path.join(disk, "other")
@@ -104,14 +104,14 @@ def test_a_disk_that_others_filled(disk, opened):
     assert accepted == 100 or "is full" in said
     os.unlink(other)
     assert fill(broker, 5000, 200) == (200, "")
-    assert broker._file.reserve.is_whole
+    assert broker._store.file.reserve.is_whole
 
 
 def test_a_process_that_was_killed_on_a_full_disk(disk, opened):
     url = "sqlite:///%s/x.sqlite3" % disk
     writer = process(
-        "import sys; from flask_ssemux.brokers import History, open_broker\n"
-        "broker = open_broker(sys.argv[1], History(seconds=0.5))\n"
+        "import sys; from flask_ssemux.brokers import HistoryLimits, open_broker\n"
+        "broker = open_broker(sys.argv[1], HistoryLimits(seconds=0.5))\n"
         "try:\n    while True: broker.history.append_event('a', b'x' * 9000)\n"
         "except Exception as error: print(error, flush=True); sys.stdin.read()",
         url,
@@ -119,6 +119,6 @@ def test_a_process_that_was_killed_on_a_full_disk(disk, opened):
     assert "is full" in writer.stdout.readline()
     writer.kill()
     writer.communicate(timeout=10)
-    broker = open_broker(url, History(seconds=0.0))
+    broker = open_broker(url, HistoryLimits(seconds=0.0))
     opened(broker)
     assert fill(broker, 5000, 300) == (300, "")

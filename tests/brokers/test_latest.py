@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
-from flask_ssemux.brokers import Record, Wanted
-from flask_ssemux.brokers.base import LIVE_EVENTS
+from flask_ssemux.brokers import Record, SubscriptionStart
+from flask_ssemux.brokers.contract.constants import LIVE_EVENTS
 from flask_ssemux.brokers.sqlite import schema
 
 ALL = 10**9
@@ -48,15 +48,15 @@ def test_a_number_is_given_once_though_the_newest_event_goes(broker):
 
 def test_whoever_wants_a_channel_is_told_its_latest_events(broker, ear):
     broker.history.start_delivery(ear.listener)
-    assert broker.history.subscribe_channels(["a"]) == Wanted(0, [])
+    assert broker.history.subscribe_channels(["a"]) == SubscriptionStart(0, [])
     for number in range(2):
         broker.history.append_event("a", b"x")
         broker.history.append_event("a", b"p %d" % number, "progress")
         broker.history.append_event("a", b"s %d" % number, "state")
         broker.history.append_event("b", b"b %d" % number, "progress")
     a, b = [Record(6, "a", b"p 1", "progress"), Record(7, "a", b"s 1", "state")], [Record(8, "b", b"b 1", "progress")]
-    assert broker.history.subscribe_channels(["a", "quiet"]) == Wanted(8, a)
-    assert broker.history.subscribe_channels(["b", "a"]) == Wanted(8, a + b)
+    assert broker.history.subscribe_channels(["a", "quiet"]) == SubscriptionStart(8, a)
+    assert broker.history.subscribe_channels(["b", "a"]) == SubscriptionStart(8, a + b)
 
 
 def test_they_are_delivered_in_order_and_the_newest_always(broker, ear):
@@ -158,16 +158,16 @@ def test_what_was_trimmed_leaves_no_key_behind(redis, shared_redis):
     broker.history.append_event("a", b"p", "progress")
     for _ in range(LIVE_EVENTS):
         broker.history.append_event("a", b"x")
-    assert shared_redis.ask("EXISTS", "{%s}:l:a" % broker._address.prefix) == 0
+    assert shared_redis.ask("EXISTS", "{%s}:l:a" % broker._store.address.prefix) == 0
 
 
 def test_a_life_that_was_lost_leaves_no_key_behind(redis, shared_redis):
     """Its numbers come again, as those of other events."""
     broker = redis()
     broker.history.append_event("a", b"p", "progress")
-    shared_redis.ask("DEL", "{%s}:life" % broker._address.prefix)
+    shared_redis.ask("DEL", "{%s}:life" % broker._store.address.prefix)
     assert broker.history.append_event("a", b"ordinary").sequence == 1
-    assert broker.history.subscribe_channels(["a"]) == Wanted(1, [])
+    assert broker.history.subscribe_channels(["a"]) == SubscriptionStart(1, [])
 
 
 def test_nothing_is_missed_while_the_subscription_is_cut(redis, shared_redis, ear):

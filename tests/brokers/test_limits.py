@@ -12,7 +12,9 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, base, memory_history, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
+from flask_ssemux.brokers.contract import constants
+from flask_ssemux.brokers.memory import kept_events
 from flask_ssemux.brokers.sqlite import trimming
 from flask_ssemux.publishing.revocation import CHANNEL as OWN
 from tests.harness.waiting import until
@@ -111,8 +113,8 @@ def test_what_is_live_needs_no_history(make_tailing, ear, channel):
 
 def test_a_gap_in_channels_that_nobody_knows_any_more_is_told_to_all(make_tailing, ear, monkeypatch):
     for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 1)):
-        monkeypatch.setattr(base, name, value)
-    for module in (trimming, memory_history):
+        monkeypatch.setattr(constants, name, value)
+    for module in (trimming, kept_events):
         monkeypatch.setattr(module, "FLOORS", 50)
     monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
     broker = make_tailing(seconds=0.0)
@@ -130,11 +132,15 @@ def test_a_gap_in_channels_that_nobody_knows_any_more_is_told_to_all(make_tailin
 
 
 def test_limits_that_were_lowered_hold_for_what_was_there_before(sqlite_url, opened):
-    first = open_broker(sqlite_url, History())
+    first = open_broker(sqlite_url, HistoryLimits())
     for number in range(60):
         first.history.append_event("ab"[number % 2], KB * 2)
     first.close()
-    for history, expected in ((History(events=5), 10), (History(size=65536), 32), (History(seconds=0.0), 1)):
+    for history, expected in (
+        (HistoryLimits(events=5), 10),
+        (HistoryLimits(size=65536), 32),
+        (HistoryLimits(seconds=0.0), 1),
+    ):
         broker = open_broker(sqlite_url, history)
         assert len(kept(broker, "a", "b")) == expected
         broker.close()
@@ -148,9 +154,9 @@ def test_the_count_of_bytes_agrees_with_what_is_there(sqlite, travel):
         broker.history.append_event("c%d" % (number % 7), b"x" * (number * 37 % 900), latest)
         if number % 100 == 0:
             travel(broker, 20.0)
-    file = broker._file
+    file = broker._store.file
     (total,) = file.read("SELECT total FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
-    assert total == file.limits.sum_up(is_anew=True) <= 65536
+    assert total == file.floors.sum_up(is_anew=True) <= 65536
 
 
 def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
@@ -169,16 +175,16 @@ def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
         other.execute("DELETE FROM events WHERE sequence = ?", (number,))
         other.execute("UPDATE channels SET kept = kept - 1, floor = ? WHERE name = 'a'", (number,))
     other.close()
-    assert broker.history.get_floors(["a", "b"]).of == {"a": 10, "b": 0}
+    assert broker.history.get_floors(["a", "b"]).by_channel == {"a": 10, "b": 0}
     for _ in range(20):
         broker.history.append_event("c", KB)
-    assert broker._file.limits.sum_up() == broker._file.limits.sum_up(is_anew=True) <= 65536
+    assert broker._store.file.floors.sum_up() == broker._store.file.floors.sum_up(is_anew=True) <= 65536
     assert kept(broker, "a", "b", "c") == list(range(26, 71))
 
 
 def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqlite, sqlite_url, monkeypatch):
     for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 10)):
-        monkeypatch.setattr(base, name, value)
+        monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(trimming, "FLOORS", 500)
     monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
     broker = sqlite(seconds=0.0)
@@ -195,7 +201,7 @@ def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqli
             broker.presence.announce_presence({(user, user): 0}, 60.0)
         if number % 1000 == 999:
             broker.leases.renew_leases()
-            broker._file._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            broker._store.file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             sizes.append(os.path.getsize(path))
     assert sizes[-1] <= sizes[3] * 1.1, sizes
-    assert broker._held == {}
+    assert broker.leases._taken == {}

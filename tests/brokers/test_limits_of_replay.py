@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.brokers import History, Range, open_broker
+from flask_ssemux.brokers import HistoryLimits, Range, open_broker
 from flask_ssemux.hub.replay import Replay
 
 
@@ -17,7 +17,7 @@ def workers(make, opened, request):
         replays = [Replay(broker, lambda: None, 2**20)]
         if broker.is_shared:
             url = request.getfixturevalue("%s_url" % request.node.callspec.params["make"])
-            other = open_broker(url, History(**history))
+            other = open_broker(url, HistoryLimits(**history))
             opened(other)
             replays.append(Replay(other, lambda: None, 2**20))
         for replay in replays:

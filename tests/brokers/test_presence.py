@@ -9,6 +9,7 @@ import pytest
 
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import BrokerClosed
+from tests.brokers.conftest import pretend_other_host
 
 LASTS = 30.0
 
@@ -35,7 +36,7 @@ def test_one_is_told_whether_what_was_said_before_is_there(broker):
 
 def test_to_say_all_anew_forgets_what_was_said(broker):
     broker.presence.announce_presence({("a", "ann"): 1, ("b", ""): 1}, LASTS)
-    broker.presence.announce_presence({("a", "bob"): 1}, LASTS, anew=True)
+    broker.presence.announce_presence({("a", "bob"): 1}, LASTS, replace_all=True)
     assert (broker.presence.get_presence("a"), broker.presence.get_presence("b")) == ({"bob": 1}, {})
 
 
@@ -50,7 +51,7 @@ def test_what_is_not_renewed_runs_out(broker, travel):
     assert broker.presence.get_presence("a") == {}
     assert broker.presence.announce_presence({}, LASTS) is False
     assert broker.presence.get_presence("a") == {}
-    broker.presence.announce_presence({("a", "ann"): 1}, LASTS, anew=True)
+    broker.presence.announce_presence({("a", "ann"): 1}, LASTS, replace_all=True)
     assert broker.presence.get_presence("a") == {"ann": 1}
 
 
@@ -101,32 +102,32 @@ def test_a_process_that_died_is_gone_at_once(make_shared, shared_url):
 @pytest.mark.parametrize("count", [3, 2500])
 def test_what_the_dead_said_is_forgotten(make_shared, shared_url, travel, count, opened, request):
     broker, foreign = make_shared(), open_broker(shared_url)
-    foreign._holder = foreign._name = "another-host/1/abcdefgh"
+    pretend_other_host(foreign)
     foreign.presence.announce_presence({("a", str(n)): 1 for n in range(count)}, LASTS)
     assert len(broker.presence.get_presence("a")) == count
     travel(broker, 40)
     for _ in range(4):  # a few at a time
         broker.presence.announce_presence({}, LASTS)
     assert broker.presence.get_presence("a") == {} and rows(broker, request) == 0
-    foreign._closed = True  # its end would be one more way to forget
+    foreign._store.is_closed = True  # its end would be one more way to forget
 
 
 def rows(broker, request):
     """What is kept of who was there."""
     if type(broker).__name__ == "RedisBroker":
-        server, prefix = request.getfixturevalue("shared_redis"), broker._address.prefix
+        server, prefix = request.getfixturevalue("shared_redis"), broker._store.address.prefix
         return server.ask("HLEN", "{%s}:p:a" % prefix) + server.ask("SCARD", "{%s}:q:another-host/1/abcdefgh" % prefix)
-    with broker._opened() as file:
-        return file._reader.execute("SELECT count(*) FROM presence").fetchone()[0]
+    with broker._store.opened() as file:
+        return file.reader.execute("SELECT count(*) FROM presence").fetchone()[0]
 
 
 def test_a_store_that_was_emptied_says_so(redis, shared_redis):
     broker = redis()
     broker.presence.announce_presence({("a", "ann"): 1}, LASTS)
-    for key in ("present", "p:a", "q:" + broker._name):
-        shared_redis.ask("DEL", "{%s}:%s" % (broker._address.prefix, key))
+    for key in ("present", "p:a", "q:" + broker.process_name):
+        shared_redis.ask("DEL", "{%s}:%s" % (broker._store.address.prefix, key))
     assert broker.presence.announce_presence({}, LASTS) is False
-    assert broker.presence.announce_presence({("a", "ann"): 1}, LASTS, anew=True) is True
+    assert broker.presence.announce_presence({("a", "ann"): 1}, LASTS, replace_all=True) is True
     assert broker.presence.get_presence("a") == {"ann": 1}
 
 
@@ -137,5 +138,5 @@ def test_a_server_that_was_restarted_may_have_lost_some_of_it(opened, redis_serv
     assert broker.presence.announce_presence({}, LASTS) is True
     redis_server.restart()
     assert broker.presence.announce_presence({}, LASTS) is False
-    broker.presence.announce_presence({("a", "ann"): 1}, LASTS, anew=True)
+    broker.presence.announce_presence({("a", "ann"): 1}, LASTS, replace_all=True)
     assert broker.presence.announce_presence({}, LASTS) is True

@@ -128,7 +128,7 @@ def test_reports_of_a_process_that_died_or_closed_are_gone_at_once(make_shared, 
         return sorted(report.figures["name"] for report in broker.reports.read_reports())
 
     assert names() == ["closes", "is killed", "lives", "ours"]
-    assert len({report.holder for report in broker.reports.read_reports()}) == 4
+    assert len({report.process_name for report in broker.reports.read_reports()}) == 4
     others[0].communicate(timeout=10)
     others[1].kill()
     others[1].communicate(timeout=10)
@@ -168,8 +168,7 @@ def test_users_who_left_are_not_remembered(make_shared):
         broker.leases.release_user_slot("user:%d" % number)
     broker.leases.release_user_slot("user:never")
     until(lambda: broker.get_figures()["held"] == 0, 5, "some are held")
-    held = getattr(broker, "_held", None)
-    assert not (broker._places._held if held is None else held)
+    assert not broker.leases._taken
 
 
 THREAD_FORKS = """

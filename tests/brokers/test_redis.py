@@ -11,11 +11,13 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, Record, base, open_broker
-from flask_ssemux.brokers.redis import address, places, scripts, tail
+from flask_ssemux.brokers import HistoryLimits, Record, open_broker
+from flask_ssemux.brokers.contract import constants
+from flask_ssemux.brokers.redis import address, delivery, leases, scripts
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
 from flask_ssemux.sse.encode import Cursor
 from flask_ssemux.util.redact import without_password
+from tests.brokers.conftest import pretend_other_host
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
 
@@ -27,7 +29,7 @@ def own(opened, redis_server):
     """own(): a broker on a server that the test may break."""
 
     def make(server=redis_server, **history):
-        broker = open_broker(server.url, History(**history))
+        broker = open_broker(server.url, HistoryLimits(**history))
         opened(broker)
         return broker
 
@@ -96,12 +98,12 @@ def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ea
 
     broker = redis()
     broker.history.start_delivery(ear.listener)
-    assert broker.history.subscribe_channels(["a", "b"]).place == 0
+    assert broker.history.subscribe_channels(["a", "b"]).after == 0
     assert subscribed() == ["a", "b"]
     broker.history.unsubscribe_channel("a")
     until(lambda: subscribed() == ["b"], 5, lambda: str(subscribed()))
     broker.history.append_event("a", b"unwanted")
-    assert broker.history.subscribe_channels(["a"]).place == 1
+    assert broker.history.subscribe_channels(["a"]).after == 1
     broker.history.append_event("a", b"wanted")
     assert ear.wait(1) == [Record(2, "a", b"wanted")]
 
@@ -112,7 +114,7 @@ def test_what_another_program_announces_costs_nothing(redis, shared_redis, ear, 
     broker.history.start_delivery(ear.listener)
     broker.history.subscribe_channels(["a"])
     for number in range(20):
-        shared_redis.ask("PUBLISH", broker._announced + "a", said)
+        shared_redis.ask("PUBLISH", broker._store.announced + "a", said)
         publisher.history.append_event("a", b"%d" % number)
     ear.wait(20)
     assert [record.body for record in ear.records] == [b"%d" % number for number in range(20)]
@@ -125,7 +127,7 @@ def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, ear):
     broker.history.subscribe_channels(["a"])
     for number in range(200):
         broker.history.unsubscribe_channel("a")
-        after = broker.history.subscribe_channels(["a"]).place
+        after = broker.history.subscribe_channels(["a"]).after
         assert broker.history.append_event("a", b"%d" % number).sequence > after
     assert [record.body for record in ear.wait(200)] == [b"%d" % number for number in range(200)]
 
@@ -333,7 +335,7 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear)
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: " % redis_server.port):
                 call()
-            assert time.monotonic() - started < base.WAIT + 1.0
+            assert time.monotonic() - started < constants.WAIT_SECONDS + 1.0
         until(lambda: ear.losses, 10, "the subscription is believed to live")
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable):
@@ -410,7 +412,7 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
 @pytest.fixture
 def cut_off(own, redis_server, ear, monkeypatch):
     """cut_off(many): a worker with a short history whose subscription broke while so many events were published."""
-    monkeypatch.setattr(tail, "BACK_OFF", 60.0)
+    monkeypatch.setattr(delivery, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
     worker.history.start_delivery(ear.listener)
     worker.history.subscribe_channels(["a", "b"])
@@ -418,12 +420,12 @@ def cut_off(own, redis_server, ear, monkeypatch):
     ear.wait(1)
 
     def make(many):
-        with worker._tail._changed:  # holds the thread up where it would connect again
+        with worker.history._delivery._changed:  # holds the thread up where it would connect again
             redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
             for _ in range(many):
                 publisher.history.append_event("a", b"x")
             publisher.history.append_event("b", b"y")
-            worker._tail._changed.notify_all()
+            worker.history._delivery._changed.notify_all()
         until(lambda: ear.sequences[-1] == many + 2, 10, lambda: str(ear.sequences[-5:]))
         return worker
 
@@ -480,7 +482,7 @@ def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_red
 
 
 def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, redis_url, travel, monkeypatch):
-    for name in ("APPEND", "READ"):
+    for name in ("APPEND_EVENT", "READ_CHANNELS"):
         text = getattr(scripts, name).text.replace("FLOORS = 100000", "FLOORS = 100")
         monkeypatch.setattr(scripts, name, scripts.Script(text))
     broker = redis(seconds=100.0)
@@ -505,10 +507,10 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
 
 
 def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch):
-    monkeypatch.setattr(places, "LASTS", 1)
+    monkeypatch.setattr(leases, "LASTS", 1)
     elsewhere = open_broker(redis_url)
     opened(elsewhere)
-    elsewhere._places.holder = "another-host/1/abcdefgh"  # nobody here can ask for its process
+    pretend_other_host(elsewhere)  # nobody here can ask for its process
     broker = redis()
     assert elsewhere.leases.take_user_slot("user:1", 1)
     assert not broker.leases.take_user_slot("user:1", 1)
@@ -672,7 +674,7 @@ def test_a_server_that_is_not_there_is_named_within_bounds(opened):
     started = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: .*[Cc]onnect" % port):
         open_broker("redis://127.0.0.1:%d/0" % port).history.append_event("a", b"x")
-    assert time.monotonic() - started < base.WAIT + 1.0
+    assert time.monotonic() - started < constants.WAIT_SECONDS + 1.0
 
 
 # -- what must not go wrong silently -----------------------------------------
@@ -690,7 +692,7 @@ def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypat
         raise Interrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(broker._writing._connection, "can_read", interrupted)
+        patch.setattr(broker._store._writing._connection, "can_read", interrupted)
         with pytest.raises(Interrupt):
             broker.history.append_event("a", b"2")
     cursors = [broker.history.append_event("a", b"%d" % number).sequence for number in (3, 4)]
@@ -778,18 +780,18 @@ def test_many_who_wait_for_a_lost_server_wait_together(own, redis_server):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(longest) == 30 and max(longest) < 2 * base.WAIT + 1.0
+    assert len(longest) == 30 and max(longest) < 2 * constants.WAIT_SECONDS + 1.0
 
 
 def test_a_master_that_was_made_a_replica_is_left(own, redis_server, running):
     broker = own()
     broker.history.append_event("a", b"x")
-    connection = broker._writing._connection
+    connection = broker._store._writing._connection
     other = running(RedisServer())
     redis_server.ask("REPLICAOF", "127.0.0.1", other.port)
     with pytest.raises(BrokerUnavailable, match="(?i)read.?only"):
         broker.history.append_event("a", b"y")
-    assert broker._writing._connection is not connection
+    assert broker._store._writing._connection is not connection
 
 
 def test_a_driver_that_pings_by_itself_is_told_not_to(redis_url, opened, ear):

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_ssemux.brokers import base, open_broker
-from flask_ssemux.brokers.redis import line, scripts
+from flask_ssemux.brokers import open_broker
+from flask_ssemux.brokers.contract import constants
+from flask_ssemux.brokers.redis import connection, scripts
 from flask_ssemux.errors import BrokerUnavailable
 from tests.harness.hop import Hop
 from tests.harness.waiting import until
@@ -128,7 +129,7 @@ def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shar
 
 def test_a_server_that_hangs_refuses_all_who_wait_within_bounds(own_hanging):
     found, took = at_once(200, own_hanging)
-    assert took < 2 * base.WAIT + 1.5
+    assert took < 2 * constants.WAIT_SECONDS + 1.5
     assert all(isinstance(error, BrokerUnavailable) for error in found)
 
 
@@ -150,10 +151,10 @@ def own_hanging(opened, redis_server):
 
 
 def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
-    monkeypatch.setattr(line, "MOST", 3)
+    monkeypatch.setattr(connection, "MAX_WAITING", 3)
     broker = redis()
     for _ in range(3):
-        broker.ask(scripts.FIGURES)
+        broker._store.submit(scripts.GET_FIGURES)
     with pytest.raises(BrokerUnavailable, match="3 calls wait for it already"):
         broker.history.append_event("a", b"x")
 
@@ -163,7 +164,7 @@ def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
 
 def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
     """As a quiet Publisher behind a NAT, with connections that the hop forgets at once rather than after minutes."""
-    monkeypatch.setattr(line, "IDLE", 0.2)
+    monkeypatch.setattr(connection, "IDLE", 0.2)
     broker = far(forgets=0.2)
     for number in range(2):
         began = time.monotonic()
@@ -172,7 +173,7 @@ def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
         assert broker.leases.take_user_slot("user:%d" % number, 1) and broker.one_time_keys.use_one_time_key(
             "ticket:%d" % number, 30
         )
-        assert time.monotonic() - began < base.WAIT
+        assert time.monotonic() - began < constants.WAIT_SECONDS
         time.sleep(0.3)  # longer than the hop remembers
     assert [record.body for record in redis().history.read_events(["a"], 0, ALL, 10).records] == [b"0", b"1"]
     assert broker.hop.carried > 3
@@ -183,6 +184,6 @@ def test_connections_are_kept_alive(redis, redis_url):
 
     broker = redis()
     broker.history.get_newest_cursor()
-    open_socket = broker._writing._connection._sock
+    open_socket = broker._store._writing._connection._sock
     assert open_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.conftest import age
 from tests.harness.redis import RedisServer
@@ -24,7 +24,7 @@ def full(running, opened):
 
     def make(**history):
         server = running(RedisServer(aof=False, args=["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]))
-        broker = open_broker(server.url, History(**history))
+        broker = open_broker(server.url, HistoryLimits(**history))
         opened(broker)
         broker.server = server
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
@@ -65,7 +65,7 @@ def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
 
 def test_what_other_channels_keep_for_delivery_makes_room_in_a_full_server(running, opened):
     server = running(RedisServer(aof=False))
-    broker = open_broker(server.url, History(events=5))
+    broker = open_broker(server.url, HistoryLimits(events=5))
     opened(broker)
     for number in range(300):
         broker.history.append_event("a%d" % (number % 2), BODY)
@@ -88,7 +88,7 @@ def test_a_full_server_does_not_grow(full):
 
 def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened):
     broker = full()
-    smaller = open_broker(broker.server.url, History(size=1_000_000))
+    smaller = open_broker(broker.server.url, HistoryLimits(size=1_000_000))
     opened(smaller)
     for _ in range(50):
         smaller.history.append_event("b", BODY)
@@ -148,7 +148,7 @@ def test_streams_are_let_in_while_the_server_takes_no_writes(unwritable, opened,
         broker.history.append_event("a", b"y")
     with caplog.at_level(logging.WARNING, "flask_ssemux"):
         assert [broker.leases.take_user_slot("user:1", 2) for _ in range(3)] == [True, True, False]
-    assert caplog.text.count("within what this worker knows") == 1
+    assert caplog.text.count("counts the streams of this worker alone") == 1
     assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"x"]
     broker.history.subscribe_channels(["a"])
     broker.mend()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from tests.brokers.conftest import age
 from tests.harness.waiting import until
 
@@ -18,7 +18,7 @@ YEAR = 365 * 86400
 @pytest.fixture
 def own(opened, redis_server):
     def make(**history):
-        broker = open_broker(redis_server.url, History(**history))
+        broker = open_broker(redis_server.url, HistoryLimits(**history))
         opened(broker)
         return broker
 

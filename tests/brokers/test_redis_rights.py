@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.errors import BrokerUnavailable
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
@@ -32,7 +32,7 @@ def user(server, opened):
 
     def make(rights, **history):
         server.ask("ACL", "SETUSER", "shop", "reset", "on", ">s3cret", *rights.split())
-        broker = open_broker("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, History(**history))
+        broker = open_broker("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, HistoryLimits(**history))
         opened(broker)
         return broker
 
@@ -42,7 +42,7 @@ def user(server, opened):
 @pytest.fixture
 def root(server, opened):
     def make(**history):
-        broker = open_broker(server.url, History(**history))
+        broker = open_broker(server.url, HistoryLimits(**history))
         opened(broker)
         return broker
 

@@ -9,10 +9,12 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, Record, base, open_broker
+from flask_ssemux.brokers import HistoryLimits, Record, names, open_broker
+from flask_ssemux.brokers.contract import constants
 from flask_ssemux.brokers.sqlite import file as open_file
 from flask_ssemux.brokers.sqlite import trimming
 from flask_ssemux.errors import BrokerUnavailable
+from tests.brokers.conftest import pretend_other_host
 from tests.brokers.test_processes import process
 from tests.harness.waiting import until
 
@@ -37,21 +39,21 @@ def test_history_outlives_every_process(sqlite, sqlite_url):
 def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
     broker = sqlite()
     elsewhere = open_broker(sqlite_url)
-    elsewhere._holder = "another-host/1/abcdefgh"  # as a container on the same volume: nobody can ask for its process
+    pretend_other_host(elsewhere)  # as a container on the same volume: nobody can ask for its process
     assert elsewhere.leases.take_user_slot("user:1", 1)
     assert not broker.leases.take_user_slot("user:1", 1)
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS / 2)
+    monkeypatch.setattr(time, "time", lambda: now + constants.LEASE_SECONDS / 2)
     elsewhere.leases.renew_leases()
-    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 1.2)
+    monkeypatch.setattr(time, "time", lambda: now + constants.LEASE_SECONDS * 1.2)
     assert not broker.leases.take_user_slot("user:1", 1)
-    monkeypatch.setattr(time, "time", lambda: now + base.HOLD_SECONDS * 2)
+    monkeypatch.setattr(time, "time", lambda: now + constants.LEASE_SECONDS * 2)
     assert broker.leases.take_user_slot("user:1", 1)
     elsewhere.close()
 
 
 def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite, path, monkeypatch):
-    monkeypatch.setattr(base, "WAIT", 0.1)
+    monkeypatch.setattr(constants, "WAIT_SECONDS", 0.1)
     broker = sqlite()
     assert broker.leases.take_user_slot("user:1", 1)
     with other_writer(path) as other:
@@ -74,7 +76,7 @@ def test_a_busy_store_is_waited_for(sqlite, path):
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable, match="the SQLite store .* database is locked"):
             broker.history.append_event("a", b"x")
-        assert base.WAIT - 0.5 < time.monotonic() - started < base.WAIT + 1.5
+        assert constants.WAIT_SECONDS - 0.5 < time.monotonic() - started < constants.WAIT_SECONDS + 1.5
         other.execute("ROLLBACK")
     assert broker.history.append_event("a", b"x").sequence == 1
 
@@ -120,7 +122,7 @@ def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, ear
 
 def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
     """The lock and the store share one deadline; and reading does not wait for a writer, also not after one failed."""
-    monkeypatch.setattr(base, "WAIT", 0.5)
+    monkeypatch.setattr(constants, "WAIT_SECONDS", 0.5)
     broker = sqlite()
     broker.history.append_event("a", b"x")
     with other_writer(path) as other:
@@ -182,15 +184,15 @@ def test_a_clean_restart_of_the_machine_keeps_the_history(sqlite, sqlite_url, mo
     first = open_broker(sqlite_url)
     cursor = first.history.append_event("a", b"x")
     first.close()
-    monkeypatch.setattr(base, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(names, "read_boot_id", lambda: "another boot")
     assert sqlite().history.get_newest_cursor() == cursor
 
 
 def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opened):
     """Events that were only in the log may be lost then, and their numbers would be given again."""
     before = killed_while_appending(sqlite_url)
-    monkeypatch.setattr(base, "boot_id", lambda: "another boot")
-    broker = open_broker(sqlite_url, History())
+    monkeypatch.setattr(names, "read_boot_id", lambda: "another boot")
+    broker = open_broker(sqlite_url, HistoryLimits())
     opened(broker)
     assert broker.history.get_newest_cursor().epoch != before
     assert broker.history.get_newest_cursor().epoch == epoch(path)
@@ -208,8 +210,8 @@ def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypat
     monkeypatch.setattr(trimming, "FLOORS", 100)
     monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
     monkeypatch.setattr(trimming, "TRIM_SECONDS", 0.0)
-    monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
-    monkeypatch.setattr(base, "LIVE_EVENTS", 0)
+    monkeypatch.setattr(constants, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(constants, "LIVE_EVENTS", 0)
     broker = sqlite(seconds=0.0)
     for number in range(400):
         broker.history.append_event("once:%d" % number, b"x")

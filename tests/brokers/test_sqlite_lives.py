@@ -10,8 +10,10 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, base, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
+from flask_ssemux.brokers.contract import constants
 from flask_ssemux.brokers.sqlite import leap
+from tests.brokers.conftest import pretend_other_host
 from tests.brokers.test_processes import process
 from tests.brokers.test_sqlite import epoch, killed_while_appending
 
@@ -26,7 +28,7 @@ def path(sqlite_url):
 
 def live(url, count):
     """One life of a process; returns its last cursor."""
-    broker = open_broker(url, History())
+    broker = open_broker(url, HistoryLimits())
     cursors = [broker.history.append_event("a", b"x") for _ in range(count)]
     broker.close()
     return cursors[-1]
@@ -81,7 +83,7 @@ def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(t
     for deploy in range(3):
         file = str(tmp_path / ("deploy%d.sqlite3" % deploy))
         shutil.copyfile(image, file)
-        broker = open_broker("sqlite:///" + file, History())
+        broker = open_broker("sqlite:///" + file, HistoryLimits())
         assert all(is_told(broker, cursor) for cursor in seen)
         mine = [broker.history.append_event("a", b"x") for _ in range(30)]
         assert all(is_told(broker, cursor) for cursor in seen)
@@ -96,11 +98,11 @@ def test_all_workers_know_what_is_void(sqlite, sqlite_url, path, tmp_path, opene
     copied(path, str(tmp_path / "backup"))
     lost = live(sqlite_url, 20)
     restored(path, str(tmp_path / "backup"), False)
-    first, second = sqlite(), open_broker(sqlite_url, History())
+    first, second = sqlite(), open_broker(sqlite_url, HistoryLimits())
     opened(second)
     first.history.get_newest_cursor(), second.history.get_newest_cursor()  # both have it open before the first event
     first.history.append_event("a", b"x")
-    assert second.history.subscribe_channels(["a"]).place > lost.sequence and second.history.has_lost(lost)
+    assert second.history.subscribe_channels(["a"]).after > lost.sequence and second.history.has_lost(lost)
     assert first.history.has_lost(lost)
 
 
@@ -108,7 +110,7 @@ def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
     last = live(sqlite_url, 5)
     for _ in range(3):
         last = live(sqlite_url, 5)
-        broker = open_broker(sqlite_url, History())
+        broker = open_broker(sqlite_url, HistoryLimits())
         assert broker.history.get_newest_cursor() == last and not is_told(broker, last)
         following = broker.history.append_event("a", b"x")
         assert not is_told(broker, last) and not is_told(broker, following)
@@ -154,7 +156,7 @@ def test_ranges_that_are_void_are_bounded(sqlite, sqlite_url, monkeypatch):
     cursors = [live(sqlite_url, 2) for _ in range(30)]
     broker = sqlite()
     broker.history.get_newest_cursor()
-    assert broker._file.read("SELECT count(*) FROM voids").fetchone()[0] == 10
+    assert broker._store.file.read("SELECT count(*) FROM voids").fetchone()[0] == 10
     assert not any(is_told(broker, cursor) for cursor in cursors[-9:])
     assert all(is_told(broker, cursor._replace(sequence=cursor.sequence + 100)) for cursor in cursors)
 
@@ -172,7 +174,7 @@ def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path,
     broker.close()
     again = sqlite()
     assert (
-        again.history.get_newest_cursor().epoch == epoch(path) == broker._was.epoch
+        again.history.get_newest_cursor().epoch == epoch(path) == broker._store._before.epoch
     )  # and it is not told at each start
 
 
@@ -182,7 +184,7 @@ def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, 
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: now + YEAR)
         live(sqlite_url, 5)
-        beside = open_broker(sqlite_url, History())
+        beside = open_broker(sqlite_url, HistoryLimits())
         beside.history.append_event("a", b"x")
     last = beside.history.append_event("a", b"the clock was set right")
     beside.close()
@@ -192,7 +194,7 @@ def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, 
     assert lost[-1].sequence > lost[0].sequence > last.sequence + 10**9
     restored(path, str(tmp_path / "backup"), False)
     mine = live(sqlite_url, 10)
-    broker = open_broker(sqlite_url, History())
+    broker = open_broker(sqlite_url, HistoryLimits())
     assert all(is_told(broker, cursor) for cursor in lost)
     assert not is_told(broker, mine) and not is_told(broker, last)
     broker.close()
@@ -204,7 +206,7 @@ def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_history_ages_again_after_the_clock_was_ahead(sqlite, monkeypatch, restarted):
     now = time.time()
-    monkeypatch.setattr(base, "LIVE_EVENTS", 2)
+    monkeypatch.setattr(constants, "LIVE_EVENTS", 2)
     clock = [now]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     broker = sqlite(seconds=100.0)
@@ -228,15 +230,15 @@ def test_history_ages_again_after_the_clock_was_ahead(sqlite, monkeypatch, resta
     assert broker.history.read_events(["a"], first + 4, ALL, 100).missing == []
     for _ in range(200):
         broker.history.append_event("b", b"x")
-    assert broker._file.read("SELECT count(*) FROM events WHERE channel = 'a'").fetchone()[0] == 0
+    assert broker._store.file.read("SELECT count(*) FROM events WHERE channel = 'a'").fetchone()[0] == 0
 
 
 def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url, monkeypatch):
     now = time.time()
     clock = [now + YEAR]
     monkeypatch.setattr(time, "time", lambda: clock[0])
-    elsewhere = open_broker(sqlite_url, History())
-    elsewhere._holder = "another-host/1/abcdefgh"  # nobody can ask for its process
+    elsewhere = open_broker(sqlite_url, HistoryLimits())
+    pretend_other_host(elsewhere)  # nobody can ask for its process
     assert elsewhere.leases.take_user_slot("user:1", 1)
     elsewhere.leases.announce_oldest_slot("user:1", now + YEAR)
     elsewhere.presence.announce_presence({("a", "1"): 1}, 60.0)
@@ -253,8 +255,8 @@ def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url
     assert broker.presence.get_presence("a") == {}
     broker.presence.announce_presence({}, 60.0)
     for table in ("elders", "presence"):
-        assert broker._file.read("SELECT count(*) FROM " + table).fetchone()[0] == 0
-    elsewhere._closed = True
+        assert broker._store.file.read("SELECT count(*) FROM " + table).fetchone()[0] == 0
+    elsewhere._store.is_closed = True
 
 
 def test_a_publisher_that_was_killed_leaves_no_lock(sqlite, sqlite_url):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import CHANNEL, Revocation
@@ -27,7 +27,7 @@ def make(request, tmp_path):
 
     def make(events):
         url = request.getfixturevalue("redis_url") if request.param == "redis" else request.param + ":"
-        broker = open_broker(url, History(events=events), str(tmp_path))
+        broker = open_broker(url, HistoryLimits(events=events), str(tmp_path))
         brokers.append(broker)
         return Hub(broker, Timer(20.0), Options(history_events=events), lambda: time.sleep(0.0005))
 

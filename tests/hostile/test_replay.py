@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.sse import encode
 from tests.harness.client import Herd
 from tests.harness.servers import ROOT, Gunicorn
 from tests.hostile.conftest import FORTRESS, Site
 
-HISTORY = History(events=10**6, size=2**30)
+HISTORY = HistoryLimits(events=10**6, size=2**30)
 
 #: Seconds of silence that are promised to the others, and that they get at most.
 HEARTBEAT, AT_MOST = 1, 2

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, open_broker
+from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import CHANNEL, Revocation
@@ -14,7 +14,7 @@ from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
 from tests.unit.test_hub import Client, publish
 
-SMALL = History(seconds=0.0, events=10, size=65536)
+SMALL = HistoryLimits(seconds=0.0, events=10, size=65536)
 
 
 @pytest.fixture(params=["memory:", "sqlite"])

@@ -756,7 +756,7 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     app = make_app()
     process = app.extensions["ssemux"].worker
     process.running().hub.open_stream(("a",), None)
-    process.broker._epoch = "newlife0"
+    process.broker.history._epoch = "newlife0"
     answer = app.test_client().get("/events", headers={"Last-Event-ID": "newlife0-7"})
     assert answer.status_code == 200
     retry, said = answer.data.decode().rstrip("\n").split("\n")

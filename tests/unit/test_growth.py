@@ -15,7 +15,8 @@ from collections import deque
 import pytest
 
 import flask_ssemux
-from flask_ssemux.brokers import base, memory_history
+from flask_ssemux.brokers.contract import constants
+from flask_ssemux.brokers.memory import kept_events
 from flask_ssemux.sse import encode
 from tests.harness.waiting import until
 
@@ -39,9 +40,9 @@ OPTIONS = {
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def app(request, make_app, tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "LIVE_SECONDS", 0.0)
-    monkeypatch.setattr(base, "LIVE_EVENTS", 100)
-    monkeypatch.setattr(memory_history, "FLOORS", 20)  # with the history's channels, far below COUNTED / 2
+    monkeypatch.setattr(constants, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(constants, "LIVE_EVENTS", 100)
+    monkeypatch.setattr(kept_events, "FLOORS", 20)  # with the history's channels, far below COUNTED / 2
     broker = {
         "memory": lambda: "memory:",
         "sqlite": lambda: "sqlite:///%s" % (tmp_path / "events.sqlite3"),

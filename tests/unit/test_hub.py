@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from flask_ssemux import Publisher
-from flask_ssemux.brokers import History, Record, Wanted, open_broker
+from flask_ssemux.brokers import HistoryLimits, Record, SubscriptionStart, open_broker
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.brokers.memory.history import MemoryHistory
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.hub import revocation_handler
 from flask_ssemux.hub.fanout import SLICE
@@ -22,6 +23,7 @@ from flask_ssemux.publishing.revocation import CHANNEL, Revocation
 from flask_ssemux.sse.encode import Cursor, body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
+from tests.brokers.parts import memory_with_history
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -50,7 +52,7 @@ def make():
     brokers = []
 
     def make(broker=None, **options):
-        broker = broker or MemoryBroker(History())
+        broker = broker or MemoryBroker(HistoryLimits())
         brokers.append(broker)
         return Hub(broker, Timer(20.0), Options(**options), lambda: time.sleep(0.001))
 
@@ -70,14 +72,14 @@ def sequence(event):
 def test_what_comes_while_the_first_stream_opens_is_not_lost(make):
     """The broker delivers from the moment that it listens, which is before its place is known here."""
 
-    class Eager(MemoryBroker):
+    class Eager(MemoryHistory):
         def start_delivery(self, listener):
             start = super().start_delivery(listener)
             self.append_event("a", body("a", "early"))
             time.sleep(0.1)
             return start
 
-    mux = make(Eager(History()))
+    mux = make(memory_with_history(Eager))
     client = Client(mux.open_stream(["a"], None))
     publish(mux, "a", "late")
     until(lambda: client.events()[-1].data == "late", 5, lambda: str(client.events()))
@@ -142,7 +144,7 @@ def test_a_channel_begins_after_what_was_published_before_though_it_is_delivered
 
 
 def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make):
-    class Away(MemoryBroker):
+    class Away(MemoryHistory):
         is_away = False
 
         def subscribe_channels(self, channels):
@@ -150,18 +152,18 @@ def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make)
                 raise BrokerUnavailable("away")
             return super().subscribe_channels(channels)
 
-    mux = make(Away(History()))
+    mux = make(memory_with_history(Away))
     mux.open_stream(["a"], None)
     publish(mux, "a", 1)
     until(lambda: mux._position == 1, 5, "delivered")
-    mux.broker.is_away = True
+    mux.broker.history.is_away = True
     assert mux.open_stream(["a"], None).last_sequence == 1
     with pytest.raises(BrokerUnavailable):
         mux.open_stream(["a", "b"], None)
 
 
 def test_history_that_was_trimmed_resets_those_channels_and_replays_the_others(make):
-    mux = make(MemoryBroker(History(events=5)))
+    mux = make(MemoryBroker(HistoryLimits(events=5)))
     seen = publish(mux, "a", "seen")
     for number in range(20):
         publish(mux, "busy", number)
@@ -317,7 +319,7 @@ def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
     """Another worker told the client of it; a reset, and a hello of the old life, would be lies."""
     mux = make()
     mux.open_stream(("a",), None)
-    epoch, mux.broker._epoch = mux.broker._epoch, "newlife0"
+    epoch, mux.broker.history._epoch = mux.broker.history._epoch, "newlife0"
     with pytest.raises(BrokerBehind, match="the history began anew, and this worker has yet to hear of it"):
         mux.open_stream(("a",), None, [seen.format(epoch=epoch)])
     assert len(mux) == 1
@@ -326,7 +328,7 @@ def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
 def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_second_reader_too(make):
     """A broker that delivers only what is wanted leaves the mux at an old place, where `want` tells a newer one."""
 
-    class Choosy(MemoryBroker):
+    class Choosy(MemoryHistory):
         wanted = frozenset()
 
         def subscribe_channels(self, channels):
@@ -342,12 +344,12 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
 
             return super().start_delivery(listener._replace(deliver=deliver))
 
-    mux = make(Choosy(History()))
+    mux = make(memory_with_history(Choosy))
     first = mux.open_stream(["a"], None)
     seen = publish(mux, "a", 1)
     Client(first).wait(1)
     missed = publish(mux, "b", 2)
-    until(lambda: mux.broker.passed == 2, 5, "it was not passed by")
+    until(lambda: mux.broker.history.passed == 2, 5, "it was not passed by")
     for _ in range(2):
         hello, *events = Client(mux.open_stream(["b"], None, [seen])).events()
         assert [event.own_id for event in events] == [missed], hello
@@ -356,7 +358,7 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
 def test_a_place_of_the_life_before_is_none_in_the_next(make):
     """The life ends while a channel is asked for."""
 
-    class Renewing(MemoryBroker):
+    class Renewing(MemoryHistory):
         def start_delivery(self, listener):
             self.listener = listener
             return super().start_delivery(listener)
@@ -365,10 +367,10 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
             if self.listener and "b" in channels:
                 renewed, self.listener = self.listener.renewed, None
                 renewed(Cursor("bbbbbbbb", 0))
-                return Wanted(1000, [])
-            return Wanted(0, [])
+                return SubscriptionStart(1000, [])
+            return SubscriptionStart(0, [])
 
-    mux = make(Renewing(History()))
+    mux = make(memory_with_history(Renewing))
     mux.open_stream(["a"], None)
     crossing = Client(mux.open_stream(["b"], None))
     later = Client(mux.open_stream(["b"], None))
@@ -498,7 +500,7 @@ def test_who_was_away_when_told_to_stay_away_hears_of_it(make, before):
 
 def test_those_told_to_stay_away_are_bounded_but_not_by_the_applications_history(make, monkeypatch):
     monkeypatch.setattr(revocation_handler, "STOPS", 3)
-    mux = make(MemoryBroker(History(events=1)), history_events=1)
+    mux = make(MemoryBroker(HistoryLimits(events=1)), history_events=1)
     seen = publish(mux, "a", "seen")
     mux.count_revocations()
     for number in range(4):
@@ -541,7 +543,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
 
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
 def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(make, body):
-    broker = MemoryBroker(History())
+    broker = MemoryBroker(HistoryLimits())
     broker.history.append_event(CHANNEL, body)
     mux = make(broker)
     order(mux, user="8", stop=True)
@@ -556,7 +558,7 @@ def test_an_event_that_cannot_be_delivered_is_a_gap_that_its_readers_hear_of(mak
     mux = make()
     reads, others = Client(mux.open_stream(["a"], "7")), Client(mux.open_stream(["b"], "7"))
     broker = mux.broker
-    with broker._changed:  # one batch
+    with broker._store.changed:  # one batch
         publish(mux, "a", "before")
         broker.history.append_event("a", "no bytes")  # whoever has it cannot make a frame of it
         publish(mux, "a", "after")
@@ -631,7 +633,7 @@ def test_an_order_comes_after_what_was_published_before_it_however_many_read(mak
 
 def test_an_order_that_a_new_life_of_the_history_begins_with_is_carried_out(make, tmp_path):
     url = "sqlite:///%s" % (tmp_path / "ssemux.sqlite3")
-    mux = make(open_broker(url, History()))
+    mux = make(open_broker(url, HistoryLimits()))
     ended, stays = Client(mux.open_stream(["a"], "7")), Client(mux.open_stream(["a"], "8"))
     assert ended.events() and stays.events()
     for file in tmp_path.iterdir():
@@ -705,7 +707,7 @@ def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
     first = client.stream.take_bytes(0.0)
     assert 0 < first.count(b"\nid: ") < 300
     mux.replay.begin_anew(mux.epoch)  # what is shared was forgotten meanwhile
-    mux.broker._history = History(events=1)
+    mux.broker.history._limits = HistoryLimits(events=1)
     for _ in range(1000):
         publish(mux, "a", "later")
     events = client.wait(1, "ssemux.reset")

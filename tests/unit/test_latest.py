@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import flask_ssemux
-from flask_ssemux.brokers import History, Range, Record
+from flask_ssemux.brokers import HistoryLimits, Range, Record
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.brokers.memory.history import MemoryHistory
 from flask_ssemux.errors import InvalidChannel
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.latest import Latest
@@ -24,6 +25,7 @@ from flask_ssemux.hub.stream_state import LIVE
 from flask_ssemux.options import Options
 from flask_ssemux.sse.encode import LatestFrame, body, is_named
 from flask_ssemux.worker.timer import Timer
+from tests.brokers.parts import memory_with_history
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
@@ -96,7 +98,7 @@ def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
 
 
 def test_a_stretch_of_the_past_drops_what_is_superseded():
-    broker = MemoryBroker(History())
+    broker = MemoryBroker(HistoryLimits())
     shared = Replay(broker, lambda: None, 1024**2)
     epoch = broker.history.get_newest_cursor().epoch
     shared.begin_anew(epoch)
@@ -175,9 +177,9 @@ class Client:
         until(lambda: self.events() == expected, 5, lambda: str(self.events()))
 
 
-class Asked(MemoryBroker):
-    def __init__(self):
-        super().__init__(History(events=1000))
+class Asked(MemoryHistory):
+    def __init__(self, *values):
+        super().__init__(*values)
         self.asked = []
 
     def subscribe_channels(self, channels):
@@ -188,7 +190,7 @@ class Asked(MemoryBroker):
 
 @pytest.fixture
 def broker():
-    made = Asked()
+    made = memory_with_history(Asked, events=1000)
     yield made
     made.close()
 
@@ -224,7 +226,7 @@ def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(
     assert Client(mux.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
     assert Client(mux.open_stream(["a"], None, ["nonsense"])).events() == [("q", "2"), ("p", "3")]
     Client(mux.open_stream(["a"], None, [cursor]))
-    assert list(map(list, broker.asked)) == [["a", "b"], ["a"], ["a"]]
+    assert list(map(list, broker.history.asked)) == [["a", "b"], ["a"], ["a"]]
 
 
 def test_they_follow_the_snapshot(mux, broker):
@@ -264,7 +266,7 @@ def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_
 
 
 def test_a_channel_whose_past_is_lost_begins_with_them(broker):
-    broker._history = History(events=5)
+    broker.history._limits = HistoryLimits(events=5)
     mux = new_mux(broker)
     seen = say(broker, "seen", latest=False)
     for number in range(20):
@@ -285,7 +287,7 @@ def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
     say(broker, 2)
     settled(mux)
     assert Client(mux.open_stream(["a"], None)).events() == [("p", "2")]
-    assert broker.asked == [["b"], ["a"], ["a"]]
+    assert broker.history.asked == [["b"], ["a"], ["a"]]
 
 
 def test_a_new_life_has_its_own(mux, broker):
@@ -293,8 +295,8 @@ def test_a_new_life_has_its_own(mux, broker):
     mux.open_stream(["a"], None)
     settled(mux)
     other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
-    with broker._changed:
-        broker._epoch, broker._events._latest["a"]["p"] = "bbbbbbbb", other
+    with broker._store.changed:
+        broker.history._epoch, broker.history.events._latest["a"]["p"] = "bbbbbbbb", other
     mux._renewed(broker.history.get_newest_cursor())
     assert Client(mux.open_stream(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")
@@ -306,7 +308,7 @@ def test_a_new_life_has_its_own(mux, broker):
 def test_every_client_ends_with_the_newest_of_each_key_and_all_that_is_ordinary(seed):
     """Random histories over two workers; clients that are slow, are cut off with frames unread, and come back."""
     chance = random.Random(seed)
-    broker = MemoryBroker(History(events=10000))
+    broker = MemoryBroker(HistoryLimits(events=10000))
     muxes = [new_mux(broker, queue_events=10) for _ in range(2)]
     said, clients = [], [Roamer(muxes, chance) for _ in range(4)]
     for number in range(150):

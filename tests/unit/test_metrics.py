@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_ssemux.brokers import Report
+from flask_ssemux.brokers import WorkerReport
 from flask_ssemux.options import Options
 from flask_ssemux.status import metrics
 from flask_ssemux.status import totals as status
@@ -29,7 +29,7 @@ SECOND = {**FIRST, "name": "7-def", "streams": 4, "memory": None}
 
 
 def told(*figures, **broker):
-    reports = [Report("x%d" % number, 1.5, each) for number, each in enumerate(figures)]
+    reports = [WorkerReport("x%d" % number, 1.5, each) for number, each in enumerate(figures)]
     return status.build_status(reports, {"is_reachable": True, "cursor": "abcd-9", **broker}, Options(), past=False)
 
 
@@ -76,7 +76,7 @@ def test_what_does_not_add_up_is_told_once(accepted):
 @pytest.mark.parametrize("accepted", ["", OPENMETRICS])
 def test_without_a_broker(accepted):
     what = status.build_status(
-        [Report("x", 0.0, FIRST)], {"is_reachable": False, "trouble": "away"}, Options(), past=False
+        [WorkerReport("x", 0.0, FIRST)], {"is_reachable": False, "trouble": "away"}, Options(), past=False
     )
     made = samples(what, accepted)
     assert made[of("ssemux_broker_up")] == 0

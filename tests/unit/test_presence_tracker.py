@@ -7,8 +7,9 @@ import time
 import pytest
 
 import flask_ssemux
-from flask_ssemux.brokers import History
+from flask_ssemux.brokers import HistoryLimits
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.brokers.memory.presence import MemoryPresence
 from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidChannel
 from flask_ssemux.hub import presence as module
 from flask_ssemux.hub.limits import StreamLimits
@@ -17,24 +18,25 @@ from flask_ssemux.hub.stream import Stream
 from tests.harness.waiting import until
 
 
-class Noting(MemoryBroker):
-    """A memory broker that notes what it is told, and may be away."""
+class Noting(MemoryPresence):
+    """Notes what is announced, and may be away."""
 
-    def __init__(self):
-        super().__init__(History())
+    def __init__(self, store):
+        super().__init__(store)
         self.told = []
         self.is_away = False
 
-    def announce_presence(self, streams, lasts, anew=False):
-        self.told.append((dict(streams), anew))
+    def announce_presence(self, counts, seconds, replace_all=False):
+        self.told.append((dict(counts), replace_all))
         if self.is_away:
             raise BrokerUnavailable("it is away")
-        return super().announce_presence(streams, lasts, anew)
+        return super().announce_presence(counts, seconds, replace_all)
 
 
 @pytest.fixture
 def broker():
-    made = Noting()
+    made = MemoryBroker(HistoryLimits())
+    made.presence = Noting(made._store)
     yield made
     made.close()
 
@@ -69,7 +71,7 @@ def test_streams_are_counted_by_channel_and_user(broker, attendance):
 
 def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
     attendance.add_stream(stream("ann", "c", "*"))
-    assert broker.told == [] and not attendance._loop.is_running
+    assert broker.presence.told == [] and not attendance._loop.is_running
 
 
 def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
@@ -77,7 +79,8 @@ def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
     for number in range(250):
         attendance.add_stream(stream(str(number), "a"))
     wait(broker, {str(number): 1 for number in range(250)})
-    assert len(broker.told) <= 6 and [anew for _, anew in broker.told] == [True] + [False] * (len(broker.told) - 1)
+    told = broker.presence.told
+    assert len(told) <= 6 and [anew for _, anew in told] == [True] + [False] * (len(told) - 1)
 
 
 def test_nobody_is_there_when_all_have_left_and_the_thread_ends(broker, attendance):
@@ -104,12 +107,12 @@ def test_one_that_left_before_it_came_is_not_there(broker, attendance):
 def test_after_an_outage_all_is_told_anew(broker, attendance):
     attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
-    broker.is_away = True
+    broker.presence.is_away = True
     attendance.add_stream(stream("bob", "a"))
-    until(lambda: len(broker.told) > 3, 5, "it is not tried again")
-    broker.is_away = False
+    until(lambda: len(broker.presence.told) > 3, 5, "it is not tried again")
+    broker.presence.is_away = False
     wait(broker, {"ann": 1, "bob": 1})
-    assert broker.told[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
+    assert broker.presence.told[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
 
 
 def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
@@ -117,9 +120,9 @@ def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
     attendance = PresenceTracker(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
     attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
-    with broker._changed:
-        broker._present.clear()
-        broker._present_until = 0.0
+    with broker._store.changed:
+        broker.presence._counts.clear()
+        broker.presence._expires_at = 0.0
     wait(broker, {"ann": 1})
     for _ in range(8):  # as long as it lives
         time.sleep(0.1)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import History, Range, open_broker
+from flask_ssemux.brokers import HistoryLimits, Range, open_broker
 from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from flask_ssemux.hub import history_cache as past_
 from flask_ssemux.hub import replay as replay_
@@ -23,7 +23,7 @@ class Counting:
     """A memory broker that counts what it is asked, and may be held up or fail."""
 
     def __init__(self, events=10**6):
-        self.real = open_broker("memory:", History(events=events))
+        self.real = open_broker("memory:", HistoryLimits(events=events))
         self.history = self
         self.read = []
         self.floors_asked = []
@@ -172,7 +172,7 @@ def test_large_events_of_many_channels_are_not_read_for_their_places(broker, mak
 
 
 def test_what_is_over_a_limit_is_not_sent_though_others_read_it_a_moment_ago(broker, shared):
-    broker.real._history = History(events=10)
+    broker.real.history._limits = HistoryLimits(events=10)
     broker.fill(["a"], 10)
     assert read_all(shared, broker, ["a"], 0, 10)[0] == list(range(1, 11))
     broker.fill(["a"], 5)
@@ -182,7 +182,7 @@ def test_what_is_over_a_limit_is_not_sent_though_others_read_it_a_moment_ago(bro
 
 
 def test_what_is_missing_is_not_asked_again(shared, broker):
-    broker.real._history = History(events=10)
+    broker.real.history._limits = HistoryLimits(events=10)
     broker.fill(["a"], 100)
     for _ in range(5):
         assert read_all(shared, broker, ["a", "b"], 20, 100) == ([], ["a"])
@@ -266,7 +266,7 @@ def test_another_life_has_another_past(broker, shared):
     broker.fill(["a"], 5)
     old = broker.epoch
     read_all(shared, broker, ["a"], 0, 5)
-    broker.real = open_broker("memory:", History())
+    broker.real = open_broker("memory:", HistoryLimits())
     broker.real.history.append_event("a", b"new\n\n")
     shared.begin_anew(broker.epoch)
     assert b"new" in shared.read(ranges(["a"], 0, 5), broker.epoch).data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.brokers import Report
+from flask_ssemux.brokers import WorkerReport
 from flask_ssemux.options import Options
 from flask_ssemux.status import totals as status
 from flask_ssemux.worker import distinct
@@ -19,7 +19,7 @@ SILENCE = list(range(len(BOUNDS) + 1))
 
 
 def reports(*figures):
-    return [Report("x%d" % number, 0.0, each) for number, each in enumerate(figures)]
+    return [WorkerReport("x%d" % number, 0.0, each) for number, each in enumerate(figures)]
 
 
 def sketched(**names):
@@ -93,7 +93,7 @@ def test_a_figure_may_be_told_by_kind(told, expected):
 )
 def test_a_line(figures, expected, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1100.5)
-    assert status.format_worker(Report("x", 4.2, figures)) == expected
+    assert status.format_worker(WorkerReport("x", 4.2, figures)) == expected
 
 
 def test_the_whole():

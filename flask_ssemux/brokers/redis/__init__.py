@@ -1,8 +1,10 @@
 """The Redis broker: many machines, on Redis 5 or newer, Valkey, and what speaks their language.
 
-``broker`` holds the contract's methods and says what the keys are, ``tail`` the thread that hears what is announced,
-``subscription`` its connection, ``places`` the places that are held, ``line`` the connections that scripts are called
-on, ``address`` how a connection is opened, ``scripts`` and ``lua`` the scripts. No other engine, no streams.
+``broker`` composes the five parts of the contract, a file each: ``history``, ``leases``, ``presence``, ``reports`` and
+``one_time_keys``. They share a ``store``, whose header lists the keys; all changes are made by ``scripts``, which are
+in ``lua``. ``address`` opens connections, ``connection`` calls scripts on one, and ``refusal`` makes errors of a
+server's answers. The history is read by ``reading``; ``delivery`` is the thread that receives new events, on a
+``subscription``. No other engine, no streams.
 """
 
 from .broker import RedisBroker

@@ -1,4 +1,4 @@
-"""The scripts of ``lua/``, which do everything that is done to the keys. ``life.lua`` is the beginning of each."""
+"""The scripts of ``lua/``, which make every change to the keys. ``prelude.lua`` is the beginning of each."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ _FOLDER = Path(__file__).parent / "lua"
 
 
 class Script:
-    """A script by its text, known to the server by its hash after the first call."""
+    """A script by its text; after the first call the server knows it by its hash."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.hash = hashlib.sha1(text.encode()).hexdigest()  # EVALSHA's; nothing secret
 
 
-def _script(*parts: str) -> Script:
-    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("life", *parts)))
+def _load_script(*parts: str) -> Script:
+    return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("prelude", *parts)))
 
 
-APPEND, HOLD, PLACES, SHOW_OLDEST, OLDEST, CLAIM, NEWS = map(
-    _script, ("append", "hold", "places", "show_oldest", "oldest", "claim", "news")
+APPEND_EVENT, LIST_NEWS, GET_FIGURES = map(_load_script, ("append_event", "list_news", "get_figures"))
+TAKE_SLOT, SET_SLOTS, ANNOUNCE_OLDEST, LIST_HOLDERS = map(
+    _load_script, ("take_slot", "set_slots", "announce_oldest", "list_holders")
 )
-REPORT, REPORTS, FIGURES, PRESENT, PRESENCE, ENROLL = map(
-    _script, ("report", "reports", "figures", "present", "presence", "enroll")
+ANNOUNCE_PRESENCE, GET_PRESENCE = map(_load_script, ("announce_presence", "get_presence"))
+WRITE_REPORT, READ_REPORTS, REGISTER_APPLICATION, USE_KEY = map(
+    _load_script, ("write_report", "read_reports", "register_application", "use_key")
 )
-#: For those who return: what is over a limit of the history is not for them.
-HEAD, READ, FLOORS = (_script("limits", name) for name in ("head", "read", "floors"))
-#: For those who were connected all the while.
-READ_LIVE = _script("live", "read")
+#: For clients that return: what is over a limit of the history is not read.
+GET_NEWEST, READ_CHANNELS, GET_FLOORS = (
+    _load_script("history_floors", name) for name in ("get_newest", "read_channels", "get_floors")
+)
+#: For delivery to clients that were connected: everything that is kept is read.
+READ_LIVE = _load_script("live_floors", "read_channels")

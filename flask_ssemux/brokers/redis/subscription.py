@@ -1,4 +1,4 @@
-"""One connection that is subscribed to channels: what was asked for, what was confirmed, what came."""
+"""One connection that is subscribed to channels: it requests channels, counts confirmations, and receives events."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any, Iterable, List, Tuple
 
 from ...errors import BrokerUnavailable
 from ...util.supervise import survive
-from .. import base
-from ..base import Record
+from ..contract import constants
+from ..records import Record
 from .address import Address, driver
 
-#: Seconds without a message after which the subscribed connection is asked whether it lives, and
-#: the server who it is; half of it is the time to answer.
+#: Seconds without a message after which the connection is checked with a PING, and the server is asked which one it is;
+#: half of it is the time to answer.
 CHECK = 4.0
 
-#: Seconds between two looks at what is no longer wanted, while nothing comes.
+#: Seconds between two times that dropped channels are unsubscribed.
 TICK = 1.0
 
-#: Events that are handed over at a time.
+#: Events that are received at a time.
 BATCH = 500
 
 #: Channels in one command.
 CHANNELS = 500
 
-#: The epoch that an announcement says, and the event.
+#: The epoch in an announcement, and the event.
 News = List[Tuple[str, Record]]
 
 
 class Confirmation:
-    """That some channels are subscribed to; waits for the server to say so.
+    """The server's confirmation of a subscription to some channels.
 
     :param channels: how many.
     """
 
-    __slots__ = ("left", "ended", "is_whole")
+    __slots__ = ("left", "ended", "is_complete")
 
     def __init__(self, channels: int) -> None:
         self.left = channels
         self.ended = threading.Event()
-        self.is_whole = False
+        self.is_complete = False
 
-    def count(self) -> None:
-        """One more is."""
+    def count_channel(self) -> None:
+        """One more channel is confirmed."""
         self.left -= 1
         if not self.left:
-            self.is_whole = True
+            self.is_complete = True
             self.ended.set()
 
 
-class _Awaited:
-    """A channel that was asked for: how often that has no answer yet, and who waits for the last answer."""
+class _RequestedChannel:
+    """A channel that was requested: how many requests have no answer yet, and what waits for the last answer."""
 
     __slots__ = ("count", "waiting")
 
@@ -63,32 +63,33 @@ class _Awaited:
 class Subscription:
     """One connection that is subscribed.
 
-    :param changed: guards what is asked for and confirmed. ``want``, ``drop``, ``keep`` and ``close`` are called with
-        it held.
+    :param announced: the beginning of the names under which events are announced.
+    :param changed: guards what is requested and confirmed. ``request_channels``, ``drop_channel``,
+        ``unsubscribe_dropped`` and ``close`` are called with it held.
     """
 
     def __init__(self, address: Address, announced: str, changed: threading.Condition) -> None:
         self._address = address
         self._changed = changed
         self._announced = announced.encode("utf-8")
-        self._connection = address.connect(time.monotonic() + base.WAIT)
+        self._connection = address.connect(time.monotonic() + constants.WAIT_SECONDS)
         self._sent: set[str] = set()
         self._dropped: set[str] = set()
-        self._awaited: dict[str, _Awaited] = {}
+        self._awaited: dict[str, _RequestedChannel] = {}
         self._is_broken = False
-        self._heard_at = time.monotonic()
-        self._asked_at: float | None = None
-        self._kept_at = 0.0
+        self._received_at = time.monotonic()
+        self._checked_at: float | None = None
+        self._unsubscribed_at = 0.0
 
-    def want(self, channels: Iterable[str]) -> Confirmation | None:
-        """Ask for what was not asked for yet; None if all is confirmed.
+    def request_channels(self, channels: Iterable[str]) -> Confirmation | None:
+        """Subscribe to the channels that were not requested before; return None if all are confirmed.
 
-        :raises BrokerUnavailable: it cannot be sent.
+        :raises BrokerUnavailable: the request cannot be sent.
         """
         names = set(channels)
         new = [channel for channel in names if channel not in self._sent]
         for channel in new:
-            self._awaited.setdefault(channel, _Awaited()).count += 1
+            self._awaited.setdefault(channel, _RequestedChannel()).count += 1
         awaited = [self._awaited[channel] for channel in names if channel in self._awaited]
         confirmation = Confirmation(len(awaited)) if awaited else None
         for one in awaited:
@@ -97,53 +98,57 @@ class Subscription:
         self._send("SUBSCRIBE", new)
         return confirmation
 
-    def drop(self, channel: str) -> None:
-        """It stays subscribed until ``keep``: a client that comes right back asks for nothing."""
+    def drop_channel(self, channel: str) -> None:
+        """The channel stays subscribed until ``unsubscribe_dropped``: a client that returns at once causes no
+        request."""
         self._dropped.add(channel)
 
-    def keep(self, wanted: set[str]) -> None:
-        """Unsubscribe from what is no longer wanted, now and then."""
+    def unsubscribe_dropped(self, needed: set[str]) -> None:
+        """Unsubscribe from dropped channels that are not needed again, every ``TICK`` seconds."""
         now = time.monotonic()
-        if self._dropped and now - self._kept_at >= TICK:
-            self._kept_at = now
-            unwanted = (self._dropped & self._sent) - wanted
+        if self._dropped and now - self._unsubscribed_at >= TICK:
+            self._unsubscribed_at = now
+            unwanted = (self._dropped & self._sent) - needed
             self._dropped.clear()
             self._sent -= unwanted
             self._send("UNSUBSCRIBE", list(unwanted))
 
     def wait_for(self, confirmation: Confirmation | None) -> None:
-        """Until this is confirmed, heard by the caller. What is announced meanwhile is in the streams too."""
-        deadline = time.monotonic() + base.WAIT
-        while confirmation is not None and not confirmation.is_whole:
-            self.take(max(0.0, deadline - time.monotonic()))
+        """Receive until the confirmation is complete. What is announced meanwhile is in the streams too, and is left
+        out."""
+        deadline = time.monotonic() + constants.WAIT_SECONDS
+        while confirmation is not None and not confirmation.is_complete:
+            self.receive(max(0.0, deadline - time.monotonic()))
             if time.monotonic() > deadline:
-                raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, base.WAIT))
+                raise BrokerUnavailable(
+                    "the Redis store %s: no answer for %g s" % (self._address.shown, constants.WAIT_SECONDS)
+                )
 
-    def take(self, patience: float) -> News:
-        """What has been announced; waits for the first."""
+    def receive(self, timeout: float) -> News:
+        """Return what has been announced; wait for the first message."""
         news: News = []
         if self._is_broken:  # redis-py would connect anew, to no channel
             raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
-        heard = 0
-        while heard < BATCH and self._connection.can_read(0 if heard else patience):
-            self._heard_at, self._asked_at = time.monotonic(), None
-            heard += 1
-            self._understand(self._connection.read_response(), news)
+        received = 0
+        while received < BATCH and self._connection.can_read(0 if received else timeout):
+            self._received_at, self._checked_at = time.monotonic(), None
+            received += 1
+            self._handle_answer(self._connection.read_response(), news)
         return news
 
-    def is_due(self) -> bool:
-        """Whether it was silent for so long that it should be asked if it lives.
+    def is_check_due(self) -> bool:
+        """Return whether the connection was silent for so long that it must be checked.
 
-        :raises BrokerUnavailable: it was asked, and did not answer.
+        :raises BrokerUnavailable: it was checked, and did not answer.
         """
         now = time.monotonic()
-        if self._asked_at is not None and now - self._asked_at > CHECK / 2:
+        if self._checked_at is not None and now - self._checked_at > CHECK / 2:
             raise BrokerUnavailable("the Redis store %s: no answer for %g s" % (self._address.shown, CHECK / 2))
-        return self._asked_at is None and now - self._heard_at > CHECK
+        return self._checked_at is None and now - self._received_at > CHECK
 
-    def ask(self) -> None:
-        self._asked_at = time.monotonic()
-        with self._changed:  # not amid another command
+    def send_check(self) -> None:
+        self._checked_at = time.monotonic()
+        with self._changed:  # not in the middle of another command
             self._connection.send_command("PING")
 
     def close(self) -> None:
@@ -161,12 +166,12 @@ class Subscription:
             self._is_broken = True
             raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
 
-    def _understand(self, answer: Any, news: News) -> None:
+    def _handle_answer(self, answer: Any, news: News) -> None:
         if not isinstance(answer, list) or answer[0] == b"pong":
             return
         channel = (answer[1] or b"")[len(self._announced) :].decode("utf-8")
         if answer[0] == b"message":
-            news.append(_read_announcement(channel, answer[2]))
+            news.append(_parse_announcement(channel, answer[2]))
         elif answer[0] == b"subscribe":
             with self._changed:
                 self._confirm(channel)
@@ -177,15 +182,16 @@ class Subscription:
         if not awaited.count:
             del self._awaited[channel]
             for confirmation in awaited.waiting:
-                confirmation.count()
+                confirmation.count_channel()
 
 
-def _read_announcement(channel: str, said: bytes) -> tuple[str, Record]:
-    """The epoch and the event. What is none of ours has no epoch: then the streams are read, where all events are."""
-    place, _, body = said.partition(b"\n")
+def _parse_announcement(channel: str, message: bytes) -> tuple[str, Record]:
+    """Return the epoch and the event. A message of another program has no epoch: then the streams, which have all
+    events, are read."""
+    head, _, body = message.partition(b"\n")
     try:
-        epoch, sequence, key = place.decode("utf-8").split(" ", 2)
+        epoch, sequence, key = head.decode("utf-8").split(" ", 2)
         return epoch, Record(int(sequence), channel, body, key or None)
     except ValueError as error:
-        survive("what was announced on Redis was not understood, and the streams are read", error)
+        survive("an announcement on Redis was not understood, and the streams are read", error)
         return "", Record(0, channel, b"")

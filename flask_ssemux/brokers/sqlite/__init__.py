@@ -1,10 +1,11 @@
 """The SQLite broker: all processes of one machine, and a history that outlives them.
 
-``broker`` holds the contract's methods and the lock, ``file`` one open file, ``schema`` its tables. The history is in
-four parts: ``events`` adds and delivers, ``reading`` reads again, ``limits`` says up to where events are over a limit,
-and ``trimming`` deletes them. ``leap`` sees to it that no number is given twice, ``reserve`` to a disk that is full.
-``places``, ``presence`` and ``applications`` are what processes say of themselves, and ``tail`` is the thread that
-looks for news. No other engine, no streams.
+``broker`` composes the five parts of the contract, a file each: ``history``, ``leases``, ``presence``, ``reports`` and
+``one_time_keys``. They share a ``store``: the lock, and the one ``file`` that is open, which is a ``database`` (two
+``connection``s and their transactions) with its tables (``schema``). The statements of the history are in five files:
+``events`` appends and delivers, ``reading`` reads again, ``floors`` says up to where events are over a limit,
+``trimming`` deletes them, and ``leap`` makes sure that no sequence is given twice. ``delivery`` is the thread that
+looks for new events, ``reserve`` deals with a full disk. No other engine, no streams.
 """
 
 from .broker import SQLiteBroker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -9,7 +10,8 @@ import time
 from typing import Any, Callable, Sequence
 
 from ...util import forks
-from ..base import log
+
+log = logging.getLogger("flask_ssemux")
 
 #: What belongs to a database beside its file.
 SUFFIXES = ("-wal", "-shm", "-reserve")
@@ -86,10 +88,10 @@ def run_patiently(
 _inherited: set[tuple[int, int]] = set()
 
 
-def mark_inherited(place: tuple[int, int] | None) -> None:
+def mark_inherited(identity: tuple[int, int] | None) -> None:
     """SQLite counts the locks of a file for a process: here it believes in those of the parent's connection."""
-    if place is not None:
-        _inherited.add(place)
+    if identity is not None:
+        _inherited.add(identity)
 
 
 def check_inheritance(path: str) -> None:
@@ -97,7 +99,7 @@ def check_inheritance(path: str) -> None:
 
     :raises sqlite3.OperationalError: it is one.
     """
-    if _inherited and find_place(path) in _inherited:
+    if _inherited and identify_file(path) in _inherited:
         raise sqlite3.OperationalError(
             "this process was forked while another thread of its parent used the store, which SQLite's locks do not "
             "survive; fork again, or publish from the parent"
@@ -117,7 +119,7 @@ def may_be_full(error: Exception) -> bool:
     return is_full(error) or (isinstance(error, sqlite3.OperationalError) and "disk I/O" in str(error))
 
 
-def find_place(path: str) -> tuple[int, int] | None:
+def identify_file(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

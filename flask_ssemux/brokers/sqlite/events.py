@@ -1,20 +1,18 @@
-"""Events in their order: appended, and looked for by those who deliver them. Reading them again is ``reading.py``'s,
-their limits are ``limits.py``'s.
+"""The statements that append events, and that find what was appended for those who deliver it.
 
-No places, no presence; no threads.
+Reading the history again is ``reading.py``'s, and its limits are ``floors.py``'s. No leases, no presence; no threads.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...sse.encode import Cursor
-from ..base import Record, Wanted
-from .leap import take_number
-
-if TYPE_CHECKING:
-    from .file import File
+from ..records import Record, SubscriptionStart
+from .database import Database
+from .floors import HistoryFloors
+from .leap import Voids, take_leap
 
 #: Events that one look takes at most.
 BATCH = 500
@@ -25,69 +23,78 @@ _ADD = "INSERT INTO events (sequence, channel, at, body, latest, total) VALUES (
 
 
 class Events:
-    """The history. Used with the broker's lock held."""
+    """Every method is called with the broker's lock held."""
 
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._seen = -1
-        #: The newest number that was seen.
+    def __init__(self, database: Database, floors: HistoryFloors, voids: Voids) -> None:
+        self._database = database
+        self._floors = floors
+        self._voids = voids
+        self._version = -1
+        #: The newest sequence that was seen.
         self.newest = 0
 
-    def append(self, channel: str, body: bytes, latest: str | None) -> Cursor:
-        write = self._file.write
-        total, older = self._file.limits.make_room(channel, latest, len(body))
-        number = take_number(self._file) if self._file.leap is not None else None
-        sequence: Any = write(_ADD, (number, channel, time.time(), body, latest, total)).lastrowid
-        for replaced in older:  # not before: the number of the newest event would be given again
-            write("DELETE FROM events WHERE sequence = ?", (replaced,))
-        return Cursor(self._file.epoch, int(sequence))
+    def append_event(self, channel: str, body: bytes, latest: str | None) -> Cursor:
+        """Add an event, in a transaction of ``writing``."""
+        database = self._database
+        total, older = self._floors.make_room(channel, latest, len(body))
+        leap = take_leap(database) if database.leap is not None else None
+        sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest, total)).lastrowid
+        for replaced in older:  # not before: the sequence of the newest event would be given again
+            database.write("DELETE FROM events WHERE sequence = ?", (replaced,))
+        return Cursor(database.epoch, int(sequence))
 
-    def notice(self, sequence: int) -> None:
-        """An event with this number is in the file."""
+    def notice_event(self, sequence: int) -> None:
+        """An event with this sequence is in the file."""
         if sequence > self.newest:
             self.newest = sequence
-            self._file.voids.notice(self._file, sequence)
+            self._voids.notice(self._database, sequence)
 
-    def head(self) -> Cursor:
-        (newest,) = self._file.read("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
-        self.notice(newest)
-        return Cursor(self._file.epoch, newest)
+    def get_newest_cursor(self) -> Cursor:
+        (newest,) = self._database.read("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
+        self.notice_event(newest)
+        return Cursor(self._database.epoch, newest)
 
-    def wanted(self, channels: list[str]) -> Wanted:
-        """In one statement, so that it needs no transaction: most streams that open ask for their user's channel."""
-        rows = self._file.read(
+    def find_start(self, channels: list[str]) -> SubscriptionStart:
+        """See ``subscribe_channels``. One statement, so that it needs no transaction: most streams that open subscribe
+        to their user's channel."""
+        rows = self._database.read(
             "SELECT head, " + RECORD + " FROM (SELECT max(sequence) AS head FROM events) "
             "LEFT JOIN events ON channel IN (%s) AND latest IS NOT NULL" % ", ".join("?" * len(channels)),
             tuple(channels),
         ).fetchall()
         newest, found = rows[0][0] or 0, [Record(*row) for _, *row in rows if row[0] is not None]
-        self.notice(newest)
-        floors = self._file.limits.floors({record.channel for record in found}) if found else {}
-        return Wanted(newest, sorted(record for record in found if record.sequence > floors[record.channel]))
+        self.notice_event(newest)
+        floors = self._floors.find_floors({record.channel for record in found}) if found else {}
+        return SubscriptionStart(newest, sorted(record for record in found if record.sequence > floors[record.channel]))
+
+    # -- delivery ----------------------------------------------------------
 
     def is_changed(self) -> bool:
-        """Whether any other connection, of this process or not, committed since the last call."""
-        (seen,) = self._file.read("PRAGMA data_version").fetchone()
-        before, self._seen = self._seen, int(seen)
-        return self._seen != before
+        """Return whether any other connection, of this process or not, committed since the last call."""
+        (version,) = self._database.read("PRAGMA data_version").fetchone()
+        before, self._version = self._version, int(version)
+        return self._version != before
 
-    def news(self, after: int) -> tuple[list[Record], list[str] | None]:
-        """What was appended after a place; and channels of which a part of it is already deleted, None: any may be."""
-        rows = self._file.read(
+    def read_new_events(self, after: int) -> tuple[list[Record], list[str] | None]:
+        """Return the events after a sequence, and the channels of which some of them are already deleted.
+
+        In place of the channels stands None if any channel may be one of them.
+        """
+        rows = self._database.read(
             "SELECT " + RECORD + " FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, BATCH),
         )
         found = [Record(*row) for row in rows]
         if not found or found[-1].sequence - after == len(found):
             return found, []
-        self.notice(found[-1].sequence)
+        self.notice_event(found[-1].sequence)
         return found, self._find_gaps(after)
 
     def _find_gaps(self, after: int) -> list[str] | None:
-        """Numbers are left out by events that have newer ones, and by a start; only what was deleted is a gap."""
-        gone, forgotten = self._file.read("SELECT gone, forgotten FROM life").fetchone()
+        """Latest events that were replaced leave sequences out, and so does a leap; only what was deleted is a gap."""
+        gone, forgotten = self._database.read("SELECT gone, forgotten FROM life").fetchone()
         if gone <= after:
             return []
         if forgotten > after:
             return None
-        return [name for (name,) in self._file.read("SELECT name FROM channels WHERE floor > ?", (after,))]
+        return [name for (name,) in self._database.read("SELECT name FROM channels WHERE floor > ?", (after,))]

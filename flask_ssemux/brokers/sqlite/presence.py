@@ -1,71 +1,65 @@
-"""What processes report of themselves, and who is there. No events, no places."""
+"""The presence of the SQLite broker: the tables ``present`` and ``presence``."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
-from .. import base
-from ..base import Streams
-from .limits import CLOCK_BACK
-
-if TYPE_CHECKING:
-    from .file import File
+from ..contract.presence import Presence, StreamCounts, add_up_streams
+from ..names import is_dead_process
+from .database import Database
+from .store import SQLiteStore
 
 DAY = 86400.0
 
 
-class Presence:
-    """What each process said last of itself and of its streams. Used with the broker's lock held."""
+class SQLitePresence(Presence):
+    def __init__(self, store: SQLiteStore, process_name: str) -> None:
+        self._store = store
+        self._process_name = process_name
 
-    def __init__(self, file: File) -> None:
-        self._file = file
+    def announce_presence(self, counts: StreamCounts, seconds: float, replace_all: bool = False) -> bool:
+        with self._store.opened() as file:
+            return file.change(lambda: _write_counts(file, self._process_name, counts, seconds, replace_all))
 
-    def report(self, holder: str, text: str) -> None:
-        now = time.time()
-        # One that is yet to come is of a clock that was ahead: whoever lives reports again.
-        self._file.write("DELETE FROM reports WHERE at < ? OR at > ?", (now - base.REPORT_LASTS, now + CLOCK_BACK))
-        self._file.write("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (holder, now, text))
+    def get_presence(self, channel: str) -> dict[str, int]:
+        with self._store.opened() as file:
+            rows = file.read(
+                "SELECT holder, user, streams FROM presence JOIN present USING (holder) "
+                "WHERE channel = ? AND until > ?",
+                (channel, time.time()),
+            ).fetchall()
+        return add_up_streams(rows)
 
-    def reports(self) -> list[tuple[str, float, str]]:
-        now = time.time()
-        rows = self._file.read(
-            "SELECT holder, ? - at, figures FROM reports WHERE at >= ?",
-            (now, now - base.REPORT_LASTS),
-        )
-        return [(holder, age, text) for holder, age, text in rows]
 
-    # -- who is there ------------------------------------------------------
+def remove_presence(database: Database, process_name: str) -> None:
+    """Delete what a process announced."""
+    database.write("DELETE FROM presence WHERE holder = ?", (process_name,))
+    database.write("DELETE FROM present WHERE holder = ?", (process_name,))
 
-    def present(self, holder: str, streams: Streams, lasts: float, anew: bool) -> bool:
-        write, now = self._file.write, time.time()
-        self._forget_absent(now, now + lasts)
-        was_there = write("SELECT 1 FROM present WHERE holder = ?", (holder,)).fetchone() is not None
-        if anew:
-            self.forget(holder)
-        write("INSERT OR REPLACE INTO present VALUES (?, ?)", (holder, now + lasts))
-        for (channel, user), count in streams.items():
-            if count:
-                write("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (channel, user, holder, count))
-            else:
-                write("DELETE FROM presence WHERE channel = ? AND user = ? AND holder = ?", (channel, user, holder))
-        return was_there
 
-    def presence(self, channel: str) -> list[tuple[str, str, int]]:
-        rows = self._file.read(
-            "SELECT holder, user, streams FROM presence JOIN present USING (holder) WHERE channel = ? AND until > ?",
-            (channel, time.time()),
-        )
-        return [(holder, user, streams) for holder, user, streams in rows]
+def _write_counts(
+    database: Database, process_name: str, counts: StreamCounts, seconds: float, replace_all: bool
+) -> bool:
+    write, now = database.write, time.time()
+    _remove_expired(database, now, now + seconds)
+    was_there = write("SELECT 1 FROM present WHERE holder = ?", (process_name,)).fetchone() is not None
+    if replace_all:
+        remove_presence(database, process_name)
+    write("INSERT OR REPLACE INTO present VALUES (?, ?)", (process_name, now + seconds))
+    for (channel, user), count in counts.items():
+        if count:
+            write("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (channel, user, process_name, count))
+        else:
+            row = (channel, user, process_name)
+            write("DELETE FROM presence WHERE channel = ? AND user = ? AND holder = ?", row)
+    return was_there
 
-    def _forget_absent(self, now: float, latest: float) -> None:
-        """Processes that are gone. One that counts for longer than any is of a clock that was ahead."""
-        for holder, until in self._file.write("SELECT holder, until FROM present").fetchall():
-            if until <= now or base.is_dead(holder):
-                self.forget(holder)
-            elif until > latest + DAY:
-                self._file.write("UPDATE present SET until = ? WHERE holder = ?", (latest, holder))
 
-    def forget(self, holder: str) -> None:
-        self._file.write("DELETE FROM presence WHERE holder = ?", (holder,))
-        self._file.write("DELETE FROM present WHERE holder = ?", (holder,))
+def _remove_expired(database: Database, now: float, latest: float) -> None:
+    """Delete what processes announced that are dead or silent. A time far in the future is of a clock that was
+    ahead."""
+    for holder, until in database.write("SELECT holder, until FROM present").fetchall():
+        if until <= now or is_dead_process(holder):
+            remove_presence(database, holder)
+        elif until > latest + DAY:
+            database.write("UPDATE present SET until = ? WHERE holder = ?", (latest, holder))

@@ -42,8 +42,8 @@ from __future__ import annotations
 import sqlite3
 
 from ...sse.encode import OWN_PREFIX
-from .. import base
-from ..base import History
+from .. import names
+from ..records import HistoryLimits
 
 _APPLICATION_ID = 0x53534D58  # "SSMX": this file is ours
 _VERSION = 1
@@ -102,16 +102,16 @@ CREATE TRIGGER floor_lowered BEFORE UPDATE OF floor ON channels WHEN NEW.floor <
 BEGIN SELECT raise(IGNORE)|
 END;
 """
-    % History().size
+    % HistoryLimits().size
 )
 
 
-def prepare_tables(connection: sqlite3.Connection, history: History, boot: str) -> bool:
+def prepare_tables(connection: sqlite3.Connection, limits: HistoryLimits, boot: str) -> bool:
     """Make the tables that are not there yet, in the transaction that is open; whether there were none.
 
     :raises sqlite3.DatabaseError: the file belongs to another program.
     """
-    is_new = _make_or_check(connection, history, boot)
+    is_new = _make_or_check(connection, limits, boot)
     _run_all(connection, _LATER)
     if not _has_column(connection, "events", "latest"):
         _run_all(connection, _LATEST)
@@ -130,7 +130,7 @@ def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool
     return column in [name for _, name, *_ in connection.execute("PRAGMA table_info(%s)" % table)]
 
 
-def _make_or_check(connection: sqlite3.Connection, history: History, boot: str) -> bool:
+def _make_or_check(connection: sqlite3.Connection, limits: HistoryLimits, boot: str) -> bool:
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (owner, version) == (_APPLICATION_ID, _VERSION):
@@ -141,7 +141,7 @@ def _make_or_check(connection: sqlite3.Connection, history: History, boot: str) 
             "give the broker a file of its own in SSEMUX_BROKER"
         )
     _run_all(connection, _SCHEMA)
-    connection.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (base.new_epoch(), boot) + history[:2])
+    connection.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (names.make_random_name(), boot) + limits[:2])
     connection.execute("PRAGMA application_id = %d" % _APPLICATION_ID)
     connection.execute("PRAGMA user_version = %d" % _VERSION)
     return True

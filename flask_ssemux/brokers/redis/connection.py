@@ -1,9 +1,9 @@
 """One connection to a Redis server, shared by all callers: their calls are sent together, and answered in order.
 
-One of the callers that wait leads: only it touches the connection. It sends what all have asked since, and hands out
-the answers, until it has its own; then another leads. So many calls take one way there and back, however far away
-the server is. No call is asked on a connection without a word that may be dead: one that was idle has ``LOOK`` seconds
-to answer. A call may be run twice, where its first answer never came; scripts see to that.
+One of the waiting callers leads: only the leader touches the connection. It sends what all callers have submitted, and
+hands out the answers until it has its own; then another caller leads. So many calls share one round trip, however far
+away the server is. A connection that was idle may be dead: it has ``PROBATION`` seconds to answer, then the calls are
+sent on a new one. A call may be run twice if its first answer never came; scripts recognize it.
 
 Nothing about events, and no URL.
 """
@@ -17,34 +17,34 @@ from collections import deque
 from typing import Any
 
 from ...util import forks
-from ..base import WAIT
+from ..contract import constants
 from .address import LEAST, Address, driver
+from .refusal import make_refusal
 from .scripts import Script
-from .trouble import refusal
 
 #: Seconds between two tries to reach a server that is not there.
 PAUSE = 0.05
 
-#: Seconds after which a connection that nobody used may have been forgotten by something in between, as a NAT.
+#: Seconds after which a NAT or a firewall may have forgotten a connection that was not used.
 IDLE = 5.0
 
-#: Seconds that such a connection has to answer; then the call is asked again on a new one.
-LOOK = 0.5
+#: Seconds that such a connection has to answer; then the call is sent again on a new one.
+PROBATION = 0.5
 
-#: Calls that wait for their answers at a time, at most: two seconds' work of a Redis server.
-MOST = 20000
+#: Calls that may wait for their answers at a time: two seconds' work of a Redis server.
+MAX_WAITING = 20000
 
-#: Calls that are sent and not answered, at most.
+#: Calls that may be sent and not answered at a time.
 WINDOW = 500
 
-#: Bytes after which no more is sent together.
+#: Bytes after which a batch of calls is sent.
 FLUSH = 1024 * 1024
 
 _NONE = object()
 
 
 class Call:
-    """What one caller asked.
+    """One script to call.
 
     :param deadline: until when its caller waits.
     """
@@ -56,15 +56,16 @@ class Call:
         self.values = values
         self.deadline = deadline
         self.answer: Any = _NONE
-        #: Set when there is an answer, or when its caller is to lead.
+        #: Set when there is an answer, or when its caller must lead.
         self.turn: threading.Event | None = None
         self.is_abandoned = False
         self.was_sent = False
 
-    def give_time(self, now: float) -> None:
-        """It is sent: if it waited long for that, as in a busy loop, its answer has some time all the same."""
+    def extend_deadline(self, now: float) -> None:
+        """The call is sent now: if it waited long for that, as in a busy loop, its answer has some time all the
+        same."""
         if not self.was_sent:
-            self.was_sent, self.deadline = True, max(self.deadline, now + WAIT / 2)
+            self.was_sent, self.deadline = True, max(self.deadline, now + constants.WAIT_SECONDS / 2)
 
     @property
     def is_done(self) -> bool:
@@ -76,11 +77,11 @@ class Call:
             self.turn.set()
 
 
-class Line:
-    """Calls scripts; a server that went away is connected anew.
+class ScriptConnection:
+    """Calls scripts; connects again when the server went away.
 
     :param address: of the server.
-    :param window: calls that are sent and not answered, at most: few where answers are large.
+    :param window: calls that may be sent and not answered at a time: few if answers are large.
     """
 
     def __init__(self, address: Address, window: int = WINDOW) -> None:
@@ -99,30 +100,31 @@ class Line:
         self._pause = PAUSE
 
     @property
-    def waiting(self) -> int:
+    def waiting_calls(self) -> int:
         """Calls that have no answer yet."""
         return len(self._unsent) + len(self._sent)
 
-    def submit(self, script: Script, values: tuple[Any, ...]) -> Call:
-        """Put a call in the queue, behind those that were submitted before; returns at once. ``result`` sends it.
+    def submit_call(self, script: Script, values: tuple[Any, ...]) -> Call:
+        """Put a call in the queue, behind those that were submitted before; return at once. ``wait_for_answer`` sends
+        it.
 
         :param values: the number of its keys, these, and its arguments.
         :raises BrokerUnavailable: too many wait already.
         """
-        call = Call(script, values, time.monotonic() + WAIT)
+        call = Call(script, values, time.monotonic() + constants.WAIT_SECONDS)
         with self._lock:
-            if self.waiting >= MOST:
-                raise refusal(self._address.shown, "%d calls wait for it already" % MOST)
+            if self.waiting_calls >= MAX_WAITING:
+                raise make_refusal(self._address.shown, "%d calls wait for it already" % MAX_WAITING)
             self._unsent.append(call)
         return call
 
-    def result(self, call: Call) -> Any:
-        """The answer to a call that was submitted; waits for it.
+    def wait_for_answer(self, call: Call) -> Any:
+        """Return the answer to a call that was submitted; wait for it.
 
-        :raises BrokerUnavailable: there was none in its time.
+        :raises BrokerUnavailable: there was no answer before the call's deadline.
         """
         while not call.is_done:
-            if self._takes_lead(call):
+            if self._take_lead(call):
                 self._lead(call)
             else:
                 self._follow(call)
@@ -131,15 +133,15 @@ class Line:
         return call.answer
 
     def close(self) -> None:
-        """Let go of the connection, at once or when its last caller has its answer; a later call opens another."""
+        """Close the connection, at once or when its last caller has its answer; a later call opens another."""
         with self._lock:
             self._is_to_close = self._is_led
             if not self._is_led:
-                self._hang_up()
+                self._disconnect()
 
     # -- who leads ---------------------------------------------------------
 
-    def _takes_lead(self, call: Call) -> bool:
+    def _take_lead(self, call: Call) -> bool:
         with self._lock:
             if self._is_led or call.is_done:
                 call.turn = call.turn or threading.Event()
@@ -151,10 +153,11 @@ class Line:
     def _follow(self, call: Call) -> None:
         assert call.turn is not None
         try:
-            # Its answer may have come between the two lines above. No leader forgets a call: the time is a last resort.
+            # Its answer may have come between the two lines above. No leader forgets a call: the time limit is a last
+            # resort.
             born = forks.generation
             if not call.is_done:
-                call.turn.wait(WAIT)
+                call.turn.wait(constants.WAIT_SECONDS)
             forks.halt_copy(born)
         except BaseException:
             call.is_abandoned = True
@@ -167,21 +170,21 @@ class Line:
         try:
             while not call.is_done:
                 self._exchange()
-            self._drain()
+            self._receive_ready()
         except BaseException:
             call.is_abandoned = True
-            self._break_off()  # a time-out of the caller's, or its end: answers are still to come
+            self._requeue()  # the caller's time-out, or its end: answers are still to come
             raise
         finally:
             with self._lock:
                 self._is_led = False
                 self._wake_next()
-                if self._is_to_close and not self.waiting:
+                if self._is_to_close and not self.waiting_calls:
                     self._is_to_close = False
-                    self._hang_up()
+                    self._disconnect()
 
     def _wake_next(self) -> None:
-        """Have somebody lead who waits. With the lock held."""
+        """Let one of the waiting callers lead. With the lock held."""
         for calls in (self._sent, self._unsent):
             for call in calls:
                 if call.turn is not None and not call.is_abandoned:
@@ -191,11 +194,11 @@ class Line:
     # -- what the leader does ----------------------------------------------
 
     def _exchange(self) -> None:
-        """Send what waits, and take an answer."""
+        """Send the calls that wait, and receive an answer."""
         born = forks.generation
         try:
-            self._drop_late()
-            if self._connection is None and self.waiting:
+            self._fail_late()
+            if self._connection is None and self.waiting_calls:
                 self._connect()
             self._send()
             if self._sent:
@@ -204,19 +207,19 @@ class Line:
             forks.halt_copy(born)  # in a child the connection broke
             self._recover(error)
 
-    def _drain(self) -> None:
-        """Hand out the answers that are there: in a busy loop each new leader would wait for its turn."""
+    def _receive_ready(self) -> None:
+        """Hand out the answers that have come: in a busy loop each new leader would wait for its turn."""
         try:
             while self._sent and self._connection.can_read(0):
                 self._receive()
         except (driver.RedisError, OSError):
-            self._break_off()
+            self._requeue()
 
-    def _drop_late(self) -> None:
-        """Calls that could not be sent in their time; they are in the order of their deadlines."""
+    def _fail_late(self) -> None:
+        """Fail the calls that could not be sent before their deadlines, in whose order they are."""
         now = time.monotonic()
         if self._unsent and self._unsent[0].deadline < now:
-            self._fail_before(now, "busy for %g s" % WAIT)
+            self._fail_before(now, "busy for %g s" % constants.WAIT_SECONDS)
 
     def _connect(self) -> None:
         self._connection = self._address.connect(self._unsent[0].deadline)
@@ -232,25 +235,25 @@ class Line:
             while self._unsent and len(self._sent) < self._window and size < FLUSH:
                 call = self._unsent.popleft()
                 if not call.is_abandoned:
-                    size += self._pack(call, pieces)
-                    call.give_time(now)
+                    size += self._add_call(call, pieces)
+                    call.extend_deadline(now)
         if pieces:
             if now - self._used_at > IDLE and self._doubted_until is None:
-                self._doubted_until = now + LOOK
+                self._doubted_until = now + PROBATION
             self._connection.send_packed_command([b"".join(pieces)])
 
-    def _pack(self, call: Call, pieces: list[bytes]) -> int:
-        """How many bytes that is."""
+    def _add_call(self, call: Call, pieces: list[bytes]) -> int:
+        """Append the call's bytes; return how many they are."""
         try:
-            pieces.append(packed(self._command(call.script) + call.values))
+            pieces.append(pack_command(self._choose_command(call.script) + call.values))
             self._sent.append(call)
             return len(pieces[-1])
-        except Exception as error:  # the caller's values: nobody else's fault
+        except Exception as error:  # the caller's values are to blame
             call.finish(error)
             return 0
 
-    def _command(self, script: Script) -> tuple[str, str]:
-        """By its hash where this connection has sent its text: the server knows it then, and the order is kept."""
+    def _choose_command(self, script: Script) -> tuple[str, str]:
+        """Call a script by its hash if this connection has sent its text before: then the server knows it."""
         if script.hash in self._loaded:
             return "EVALSHA", script.hash
         self._loaded.add(script.hash)
@@ -261,7 +264,7 @@ class Line:
         if self._doubted_until is not None:
             until = min(until, self._doubted_until)
         if not self._connection.can_read(max(0.0, until - time.monotonic())):
-            raise driver.TimeoutError("no answer for %g s" % WAIT)
+            raise driver.TimeoutError("no answer for %g s" % constants.WAIT_SECONDS)
         answer = self._read()
         self._used_at, self._doubted_until, self._pause = time.monotonic(), None, PAUSE
         with self._lock:
@@ -271,59 +274,60 @@ class Line:
         try:
             return self._connection.read_response()
         except driver.ResponseError as error:
-            if _is_of_connection(error):
+            if _needs_new_connection(error):
                 raise
-            return refusal(self._address.shown, error)
+            return make_refusal(self._address.shown, error)
 
     def _recover(self, error: Exception) -> None:
-        """The connection failed: what has time left is asked again on a new one, after a pause where that may help."""
+        """The connection failed: send calls that have time left again on a new one, after a pause if that may help."""
         was_doubted = self._doubted_until is not None
-        self._break_off()
+        self._requeue()
         now = time.monotonic()
-        if isinstance(error, driver.AuthenticationError) or _is_of_login(error):
+        if isinstance(error, driver.AuthenticationError) or _is_login_error(error):
             self._fail_before(math.inf, error)
         elif isinstance(error, driver.TimeoutError):
             self._fail_before(now + LEAST / 2, error)
         elif not was_doubted and not isinstance(error, driver.exceptions.NoScriptError):
             self._fail_before(now + self._pause, error)
-            if self.waiting:
+            if self.waiting_calls:
                 forks.sleep(self._pause)
                 self._pause = min(self._pause * 2, 5 * PAUSE)
 
     def _fail_before(self, moment: float, error: object) -> None:
-        """End the calls that are not sent and whose time is over then."""
+        """Fail the calls that are not sent and whose deadline is before this moment."""
         with self._lock:
             for call in self._unsent:
                 if call.deadline < moment:
-                    call.finish(refusal(self._address.shown, error))
+                    call.finish(make_refusal(self._address.shown, error))
             self._unsent = deque(call for call in self._unsent if not call.is_done)
 
-    def _break_off(self) -> None:
-        """Hang up; what was sent and not answered is sent again, in its order and before all else."""
-        self._hang_up()
+    def _requeue(self) -> None:
+        """Disconnect; calls that were sent and not answered will be sent again, in their order and before all
+        others."""
+        self._disconnect()
         with self._lock:
             left = [call for call in (*self._sent, *self._unsent) if not call.is_abandoned]
             self._sent.clear()
             self._unsent = deque(left)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
 
 
-def _is_of_connection(error: Exception) -> bool:
-    """Whether another connection may answer otherwise: a master that is a replica now, a server without the script."""
+def _needs_new_connection(error: Exception) -> bool:
+    """Return whether a new connection may help: the master became a replica, or the server does not know the script."""
     return "READONLY" in str(error) or isinstance(error, (driver.ReadOnlyError, driver.exceptions.NoScriptError))
 
 
-def _is_of_login(error: Exception) -> bool:
-    """Whether the server refused the connection's first commands."""
-    return isinstance(error, driver.ResponseError) and not _is_of_connection(error)
+def _is_login_error(error: Exception) -> bool:
+    """Return whether the server refused the connection's first commands."""
+    return isinstance(error, driver.ResponseError) and not _needs_new_connection(error)
 
 
-def packed(command: tuple[Any, ...]) -> bytes:
-    """A command as Redis's protocol has it; redis-py's own takes five times as long."""
+def pack_command(command: tuple[Any, ...]) -> bytes:
+    """Return a command in Redis's protocol; redis-py's own function takes five times as long."""
     parts = [b"*%d\r\n" % len(command)]
     for value in command:
         data = value if type(value) is bytes else str(value).encode("utf-8")

@@ -1,0 +1,18 @@
+"""The contract that every engine keeps: what a broker's methods promise, block on, raise and mean after ``close``.
+
+``Broker`` is composed of five parts, each a small contract in a file of its own: ``EventHistory``, ``Leases``,
+``Presence``, ``Reports`` and ``OneTimeKeys``. No engine's code, no streams, no Flask and no gevent.
+"""
+
+from .any_thread import call_at_home
+from .broker import Broker
+from .history import EventHistory, Listener
+from .leases import Leases
+from .one_time_keys import OneTimeKeys
+from .presence import Presence, StreamCounts
+from .reports import RegisteredApplication, Reports, WorkerReport
+
+__all__ = [
+    "Broker", "EventHistory", "Leases", "Listener", "OneTimeKeys", "Presence", "RegisteredApplication", "Reports",
+    "StreamCounts", "WorkerReport", "call_at_home",
+]  # fmt: skip

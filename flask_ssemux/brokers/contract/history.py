@@ -1,0 +1,143 @@
+"""The contract's first part: the order and the history of events, and their delivery to this process.
+
+Order: one sequence for all channels, which grows by commit: a reader that sees sequence n has seen, or can read, all
+events before it. An engine numbers, stores and announces an event in one atomic step.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from ...sse.encode import Cursor
+from ...util.supervise import attempt
+from ..merge import Merge
+from ..records import ChannelPage, Floors, Page, Range, Record, SubscriptionStart
+from .any_thread import AnyThread
+from .constants import PAGE_BYTES
+
+
+class Listener(NamedTuple):
+    """The functions that a broker calls, from one thread (or greenlet) of its own, one call at a time.
+
+    A listener handles its own errors. If it raises one all the same, the broker logs the error and goes on with the
+    next call; it does not repeat the call.
+
+    :param deliver: receives records in the order of their sequence, each record once.
+    :param gap: receives the channels of which events that were not delivered are no longer kept, and the cursor up to
+        which that is so; it is called before later events of these channels are delivered.
+    :param renewed: the epoch ended, and events that were not delivered are lost; receives the first cursor of the new
+        epoch.
+    :param lost: the store cannot be reached; receives the reason.
+    :param found: the store can be reached again. Everything that it accepted meanwhile is delivered after this call.
+    """
+
+    deliver: Callable[[Sequence[Record]], None]
+    gap: Callable[[Sequence[str], Cursor], None]
+    renewed: Callable[[Cursor], None]
+    lost: Callable[[str], None]
+    found: Callable[[], None]
+
+
+def call_listener(function: Callable[..., None], *values: object) -> None:
+    """Call a function of a listener; log what it raises."""
+    attempt("delivery from the broker failed", function, *values)
+
+
+class EventHistory(AnyThread):
+    """Appends events, reads them again, and delivers new ones.
+
+    Every method may be called from any thread or greenlet of the process. A method that asks the store blocks its
+    caller for ``WAIT_SECONDS`` at most, if it says nothing else, and then raises ``BrokerUnavailable``. After
+    ``Broker.close`` all of them raise ``BrokerClosed``, but for ``has_lost`` and ``unsubscribe_channel``.
+    """
+
+    unwrapped = frozenset({"has_lost"})
+
+    # -- append and read ---------------------------------------------------
+
+    @abstractmethod
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        """Number, store and announce one event; trim the channel's history.
+
+        :param latest: the key of a latest event: from this moment on the event of the same channel and key before it is
+            no longer kept, and its absence is no gap.
+        :return: the cursor of the event. The event survives the crash of any process.
+        :raises BrokerUnavailable: the store did not accept the event; or, where the store is reached over a network
+            that failed in between, it is not known whether it did.
+        """
+
+    @abstractmethod
+    def get_newest_cursor(self) -> Cursor:
+        """Return the cursor of the newest event; its sequence is 0 before the first event.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+
+    @abstractmethod
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
+        """Return the oldest events of each channel in its range: ``limit`` of each at most, about ``size`` bytes in
+        all.
+
+        The cost follows what is returned: one or two lookups for each channel. The page of the first channel has at
+        least one event, if there is one. A page for which no room is left ends before the next event of its channel, if
+        the sequence of that event is cheap to find.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+
+    def read_events(self, channels: Iterable[str], after: int, upto: int, limit: int) -> Page:
+        """Return the oldest events of these channels with ``after < sequence <= upto``, in order: ``limit`` at most.
+
+        For a single read. A caller that reads page after page keeps a ``Merge``.
+
+        :raises BrokerUnavailable: the store did not answer, for each of several reads.
+        """
+        merge = Merge(self.read_channels, dict.fromkeys(channels, Range(after, upto)))
+        records: list[Record] = []
+        missing: list[str] = []
+        left, is_whole = PAGE_BYTES, False
+        while left > 0 and len(records) < limit and not is_whole:
+            more, gone, is_whole = merge.read_page(limit - len(records), left)
+            records += more
+            missing += gone
+            left -= sum(len(record.body) for record in more)
+        return Page(records, missing, is_whole)
+
+    @abstractmethod
+    def get_floors(self, channels: Iterable[str]) -> Floors:
+        """Return the floor of each of these channels now: the sequence up to which its events are over a limit.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+
+    def has_lost(self, cursor: Cursor) -> bool:
+        """Return whether this sequence was given, in this epoch, to an event that the store has lost since.
+
+        It does not ask the store, but goes by the store's last answer. False for a cursor of an epoch other than that
+        answer's, of which nothing is known.
+        """
+        return False
+
+    # -- delivery ----------------------------------------------------------
+
+    @abstractmethod
+    def start_delivery(self, listener: Listener) -> Cursor:
+        """Begin to call the listener; called once in a broker's life.
+
+        :return: the cursor after which all events of subscribed channels are delivered.
+        :raises BrokerUnavailable: the store did not answer.
+        """
+
+    @abstractmethod
+    def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
+        """Deliver the events of these channels: from the return on, all of them after the sequence that is returned.
+
+        It blocks for ``2 * WAIT_SECONDS`` at most, and not at all while the store is known to be lost. An engine may
+        deliver events of channels that nobody subscribed to.
+
+        :raises BrokerUnavailable: the store did not answer in that time.
+        """
+
+    def unsubscribe_channel(self, channel: str) -> None:
+        """Stop the delivery of this channel's events, now or later. Returns at once and never raises."""

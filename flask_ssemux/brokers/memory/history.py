@@ -1,0 +1,100 @@
+"""The history of the memory broker: the contract's methods, and the thread that delivers new events."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Iterable, Mapping
+
+from ...sse.encode import Cursor
+from ..contract.history import EventHistory, Listener, call_listener
+from ..names import make_random_name
+from ..records import ChannelPage, Floors, HistoryLimits, Range, Record, SubscriptionStart
+from .kept_events import KeptEvents
+from .store import MemoryStore
+
+
+class MemoryHistory(EventHistory):
+    """
+    :param limits: how much is kept.
+    """
+
+    def __init__(self, store: MemoryStore, limits: HistoryLimits) -> None:
+        self._store = store
+        self._limits = limits
+        self._epoch = make_random_name()
+        self.events = KeptEvents()
+
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        with self._store.changed:
+            self._store.check_open()
+            self.events.append_event(channel, body, latest, self._limits, time.monotonic())
+            self._store.changed.notify_all()
+            return self.get_cursor()
+
+    def get_newest_cursor(self) -> Cursor:
+        with self._store.changed:
+            self._store.check_open()
+            return self.get_cursor()
+
+    def get_cursor(self) -> Cursor:
+        """Return the newest cursor. The caller holds the lock."""
+        return Cursor(self._epoch, self.events.sequence)
+
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
+        pages: dict[str, ChannelPage] = {}
+        with self._store.changed:
+            self._trim()
+            for channel, (after, upto) in ranges.items():
+                floor = self.events.find_floor(channel, self._limits)
+                page = self.events.read_channel(channel, max(after, floor), upto, limit, size, not pages)
+                size -= sum(len(record.body) for record in page.records)
+                pages[channel] = page._replace(is_missing=floor > after)
+        return pages
+
+    def get_floors(self, channels: Iterable[str]) -> Floors:
+        with self._store.changed:
+            self._trim()
+            return Floors(self.get_cursor(), {name: self.events.find_floor(name, self._limits) for name in channels})
+
+    def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
+        with self._store.changed:
+            self._trim()
+            found = [record for name in set(channels) for record in self.events.list_latest(name, self._limits)]
+            return SubscriptionStart(self.events.sequence, sorted(found))
+
+    def _trim(self) -> None:
+        self._store.check_open()
+        self.events.trim_events(self._limits, time.monotonic())
+
+    # -- delivery ----------------------------------------------------------
+
+    def start_delivery(self, listener: Listener) -> Cursor:
+        start = self.get_newest_cursor()
+        values = (listener, start.sequence)
+        threading.Thread(target=self._deliver, args=values, name="ssemux-memory", daemon=True).start()
+        return start
+
+    def _deliver(self, listener: Listener, after: int) -> None:
+        store, events = self._store, self.events
+        while not store.is_closed:
+            with store.changed:
+                while events.sequence == after and not store.is_closed:
+                    store.changed.wait()
+                newest = self.get_cursor()
+                new, lost = events.read_new_events(after)
+            after = new[-1].sequence if new and lost is not None else newest.sequence
+            _notify_listener(listener, new, lost, Cursor(newest.epoch, after))
+
+
+def _notify_listener(listener: Listener, new: list[Record], lost: list[str] | None, upto: Cursor) -> None:
+    """
+    :param lost: the channels of which some of the new events are no longer there; None: any channel may be one.
+    """
+    if lost is None:
+        call_listener(listener.renewed, upto)
+        return
+    if lost:
+        call_listener(listener.gap, lost, upto)
+    if new:
+        call_listener(listener.deliver, new)

@@ -1,0 +1,86 @@
+"""The history of the Redis broker: the contract's methods."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Iterable, Mapping
+
+from ...sse.encode import Cursor
+from ..contract.history import EventHistory, Listener
+from ..records import ChannelPage, Floors, Range, SubscriptionStart
+from . import scripts
+from .delivery import DeliveryThread
+from .reading import parse_records, read_channels
+from .store import RedisStore
+
+
+class RedisHistory(EventHistory):
+    """Appends an event by one script; one thread receives what is announced."""
+
+    def __init__(self, store: RedisStore, process_name: str) -> None:
+        self._store = store
+        self._process_name = process_name
+        self._new_slots, self._free_slots = itertools.count(1), [0]
+        self._has_rights = False
+        self._delivery: DeliveryThread | None = None
+
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        store, slot = self._store, self._take_answer_slot()
+        try:
+            must_try = int(not self._has_rights)
+            answer = store.call(
+                scripts.APPEND_EVENT, channel, body, store.announced, self._process_name, slot, store.make_token(),
+                must_try, latest or "",
+            )  # fmt: skip
+            cursor = store.note_answer(answer)
+            self._has_rights = True
+            return cursor
+        finally:
+            self._free_slots.append(slot)
+
+    def _take_answer_slot(self) -> int:
+        """Return where the store keeps the answer: no two calls at a time have the same slot."""
+        try:
+            return self._free_slots.pop()
+        except IndexError:
+            return next(self._new_slots)
+
+    def get_newest_cursor(self) -> Cursor:
+        return self._store.look().newest
+
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
+        expected = self._delivery.cursor.epoch if self._delivery else self._store.known.epoch
+        return read_channels(self._store, scripts.READ_CHANNELS, expected, ranges, limit, size)
+
+    def get_floors(self, channels: Iterable[str]) -> Floors:
+        names = list(channels)
+        answer = self._store.read(scripts.GET_FLOORS, *names)
+        return Floors(self._store.note_answer(answer), dict(zip(names, map(int, answer[2]))))
+
+    def has_lost(self, cursor: Cursor) -> bool:
+        return self._store.has_lost(cursor)
+
+    # -- delivery ----------------------------------------------------------
+
+    def start_delivery(self, listener: Listener) -> Cursor:
+        start = self.get_newest_cursor()
+        self._delivery = DeliveryThread(self._store, listener, start)
+        threading.Thread(target=self._delivery.run, name="ssemux-redis", daemon=True).start()
+        return start
+
+    def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
+        self._store.check_open()
+        names = list(channels)
+        if self._delivery is not None:
+            self._delivery.subscribe_channels(names)
+        answer = self._store.call(scripts.GET_NEWEST, *names)
+        return SubscriptionStart(self._store.note_answer(answer).sequence, sorted(parse_records(answer[5], names)))
+
+    def unsubscribe_channel(self, channel: str) -> None:
+        if self._delivery is not None:
+            self._delivery.unsubscribe_channel(channel)
+
+    def stop_delivery(self) -> None:
+        if self._delivery is not None:
+            self._delivery.stop()

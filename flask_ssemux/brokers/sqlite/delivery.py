@@ -1,0 +1,96 @@
+"""The thread that looks for new events and calls the listener. No SQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ...errors import BrokerClosed, BrokerUnavailable
+from ...sse.encode import Cursor
+from ...util import forks
+from ...util.supervise import survive
+from ..contract.history import Listener, call_listener
+from .events import BATCH
+from .store import SQLiteStore
+
+#: Seconds between two looks for what other processes appended: while there are new events, and after none came for
+#: ``CALM`` seconds. The look, one ``PRAGMA data_version``, takes some 5 µs; waking up for it takes twenty times as
+#: long, which is the CPU time of an idle worker.
+POLL = 0.005
+IDLE_POLL = 0.015
+CALM = 1.0
+
+
+class DeliveryThread:
+    """Runs in one thread; it survives every error.
+
+    :param appended: set when this process appended an event, or closed the store.
+    :param start: the cursor after which events are delivered.
+    """
+
+    def __init__(self, store: SQLiteStore, appended: threading.Event, listener: Listener, start: Cursor) -> None:
+        self._store = store
+        self._appended = appended
+        self._listener = listener
+        self._cursor = start
+        self._is_behind = True
+        self._delivered_at = 0.0
+        self._is_lost = False
+
+    def run(self) -> None:
+        pause, born = POLL, forks.generation
+        while not self._store.is_closed:
+            self._appended.wait(pause)
+            forks.halt_copy(born)
+            self._appended.clear()
+            try:
+                self._look()
+                pause = POLL if time.monotonic() < self._delivered_at + CALM else IDLE_POLL
+            except BrokerClosed:
+                return
+            except BrokerUnavailable as error:
+                self._report_lost(str(error))
+                pause = min(1.0, pause * 2)
+            except BaseException as error:
+                survive("the SQLite broker reads on after an error", error)
+                self._report_lost(repr(error))
+                pause = min(1.0, pause * 2)
+
+    def _look(self) -> None:
+        with self._store.opened() as file:
+            self._is_behind |= file.events.is_changed()
+            is_renewed = file.epoch != self._cursor.epoch
+            if is_renewed:
+                self._cursor = file.events.get_newest_cursor()
+        self._report_found()
+        if is_renewed:
+            call_listener(self._listener.renewed, self._cursor)
+        while self._is_behind:
+            self._deliver_batch()
+
+    def _deliver_batch(self) -> None:
+        with self._store.opened() as file, file.reading():
+            records, gone = file.events.read_new_events(self._cursor.sequence)
+            newest = file.events.get_newest_cursor() if gone is None else self._cursor
+        if gone is None:
+            self._cursor = newest
+            call_listener(self._listener.renewed, newest)
+            return
+        self._is_behind = len(records) == BATCH
+        if records:
+            self._cursor = Cursor(self._cursor.epoch, records[-1].sequence)
+            self._delivered_at = time.monotonic()
+        if gone:
+            call_listener(self._listener.gap, gone, self._cursor)
+        if records:
+            call_listener(self._listener.deliver, records)
+
+    def _report_lost(self, reason: str) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            call_listener(self._listener.lost, reason)
+
+    def _report_found(self) -> None:
+        if self._is_lost:
+            self._is_lost = False
+            call_listener(self._listener.found)

@@ -1,0 +1,59 @@
+"""The history of the SQLite broker: the contract's methods. The statements are in the modules that ``file`` names."""
+
+from __future__ import annotations
+
+import threading
+from typing import Iterable, Mapping
+
+from ...sse.encode import Cursor
+from ..contract.history import EventHistory, Listener
+from ..records import ChannelPage, Floors, Range, SubscriptionStart
+from .delivery import DeliveryThread
+from .store import SQLiteStore
+
+
+class SQLiteHistory(EventHistory):
+    """Appends an event in one short transaction; one thread asks whether other processes did."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+        self._appended = threading.Event()
+
+    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+        with self._store.opened() as file:
+            cursor = file.change(lambda: file.events.append_event(channel, body, latest), len(body) or 1)
+            file.events.notice_event(cursor.sequence)
+            file.trimming.trim_if_due(len(body))
+        self._appended.set()
+        return cursor
+
+    def get_newest_cursor(self) -> Cursor:
+        with self._store.opened() as file:
+            return file.events.get_newest_cursor()
+
+    def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
+        with self._store.opened() as file, file.reading():
+            return file.past.read_channels(ranges, limit, size)
+
+    def get_floors(self, channels: Iterable[str]) -> Floors:
+        with self._store.opened() as file, file.reading():
+            return Floors(file.events.get_newest_cursor(), file.floors.find_floors(channels))
+
+    def has_lost(self, cursor: Cursor) -> bool:
+        return self._store.voids.contain(cursor)
+
+    # -- delivery ----------------------------------------------------------
+
+    def start_delivery(self, listener: Listener) -> Cursor:
+        start = self.get_newest_cursor()
+        delivery = DeliveryThread(self._store, self._appended, listener, start)
+        threading.Thread(target=delivery.run, name="ssemux-sqlite", daemon=True).start()
+        return start
+
+    def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
+        with self._store.opened() as file:
+            return file.events.find_start(list(channels))
+
+    def wake_delivery(self) -> None:
+        """Let the thread look at once: for an event of this process, or the end."""
+        self._appended.set()

@@ -1,0 +1,158 @@
+"""The store that the parts of the SQLite broker share: the one lock, the file that is open, and forks. No SQL."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import Callable, Iterator
+
+from ...errors import BrokerClosed, BrokerUnavailable
+from ...util import threads
+from ..contract import constants
+from ..records import HistoryLimits
+from .connection import is_busy, is_full, mark_inherited, may_be_full
+from .file import Known, StoreFile
+from .leap import Voids
+from .reserve import Reserve
+
+log = logging.getLogger("flask_ssemux")
+
+#: Seconds that a fork waits for another thread that uses the file. Under gevent it does not wait.
+FORK_WAIT = 0.1
+
+#: Files that a child inherited while they were in use. They are never closed: to close one would run its statements.
+_inherited: list[StoreFile] = []
+
+
+class SQLiteStore:
+    """
+    :param path: the file; its folder is made when it is first opened.
+    :param limits: how much is kept; None keeps what the file says.
+    """
+
+    def __init__(self, path: str, limits: HistoryLimits | None) -> None:
+        self.path = path
+        self.voids = Voids()
+        self.is_closed = False
+        self.file: StoreFile | None = None
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._before = Known()
+        self._reserve: Reserve | None = None
+        self._is_resting = self._is_disturbed = False
+
+    @contextmanager
+    def opened(self) -> Iterator[StoreFile]:
+        """The open file, with the lock held; a driver's error leaves as one of ours, after ``WAIT_SECONDS`` at most."""
+        deadline = time.monotonic() + constants.WAIT_SECONDS
+        if not self._lock.acquire(timeout=constants.WAIT_SECONDS):
+            raise BrokerUnavailable("the SQLite store %s: busy for %g s" % (self.path, constants.WAIT_SECONDS))
+        try:
+            if self.is_closed:
+                raise BrokerClosed("the broker on %s is closed" % self.path)
+            try:
+                yield self._open_file(deadline)
+            except (sqlite3.Error, OSError) as error:
+                if not is_busy(error) and not is_full(error):  # then the file is fine
+                    self._forget_file()
+                raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, error)) from error
+        finally:
+            self._lock.release()
+
+    def change_quietly(self, change: Callable[[StoreFile], None]) -> None:
+        """Make a change that may be left out: what fails is logged for debugging."""
+        try:
+            with self.opened() as file:
+                file.change(lambda: change(file))
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("leases or reports were not written: %s", error)
+
+    def close(self) -> None:
+        self.is_closed = True
+        with self._lock:
+            self._forget_file()
+
+    def _open_file(self, deadline: float) -> StoreFile:
+        if self.file is not None and not self.file.is_in_place():
+            log.warning("%s was replaced or removed: its history begins anew", self.path)
+            self._forget_file()
+        if self.file is None:
+            try:
+                self.file = self._open(deadline)
+            except BaseException:
+                self._forget_file()
+                raise
+        self.file.deadline = deadline
+        return self.file
+
+    def _open(self, deadline: float) -> StoreFile:
+        if self._reserve is None:
+            # SQLite puts its other files beside the file that a link names.
+            self._reserve = Reserve(os.path.realpath(self.path))
+        file = partial(StoreFile, self._reserve, self._limits, deadline, self._before, self.voids)
+        try:
+            return file()
+        except sqlite3.OperationalError as error:
+            if not may_be_full(error):
+                raise
+        self._reserve.release()
+        return file()
+
+    def _forget_file(self) -> None:
+        self._close_file()
+        if self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+
+    def _close_file(self) -> None:
+        if self.file is not None:
+            self._before = self.file.known
+            self.file.close()
+            self.file = None
+
+    # -- forks: SQLite's locks are the process's, and a child that inherits a connection has them in name only --------
+
+    def prepare_fork(self) -> None:
+        """Close the file, and keep others from opening it until the fork is over."""
+        if threads.is_home():
+            self._rest()
+            return
+        try:
+            threads.carry_out(self._rest, FORK_WAIT, constants.WAIT_SECONDS, waits=False)
+        except (threads.NotTaken, threads.Unanswered):
+            pass  # the child is refused the file
+
+    def _rest(self) -> None:
+        if threads.acquire_soon(self._lock, FORK_WAIT):
+            self._is_resting = True
+            self._close_file()
+        elif threads.runs_greenlets() and self.file is not None:
+            self._is_disturbed = True
+            self.file.begin_rest()  # the lock's holder waits for other processes: it runs no statement now
+
+    def finish_fork(self) -> None:
+        """Let the parent go on."""
+        threads.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        was_resting, self._is_resting = self._is_resting, False
+        was_disturbed, self._is_disturbed = self._is_disturbed, False
+        if was_resting:
+            self._lock.release()
+        elif was_disturbed and self.file is not None:
+            self.file.end_rest()
+
+    def disown(self) -> None:
+        """In a child: close the file if no thread of the parent was using it."""
+        self.is_closed = True
+        is_open = self.file is not None and not self._is_disturbed
+        if is_open and threads.is_home() and self._lock.acquire(False):  # it was not in use: as in uWSGI's master
+            self._close_file()
+        elif is_open and self.file is not None:
+            _inherited.append(self.file)
+            mark_inherited(self.file.identity)

@@ -20,8 +20,9 @@ from .brokers import Broker, open_broker
 from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
 from .http import hosts
-from .http.fixed_streams import Decorator, FixedStream, Wish
-from .http.views import blueprint, finish
+from .http.fixed_streams import Decorator, FixedStream, StreamOptions
+from .http.responses import add_stream_headers
+from .http.views import make_blueprint
 from .options import Options, log
 from .publishing.publisher import Publishing
 from .state import KEY, ApplicationState, current
@@ -69,14 +70,14 @@ class SSEMux(Publishing):
         if options.recheck is not None:
             worker.recheck = Reauthorizer(app, self._rules, options.recheck)
         service = app.extensions[KEY] = ApplicationState(options, self._rules, worker)
-        app.register_blueprint(blueprint(worker, self._rules, hosts.rule_options(app)))
+        app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
         hosts.hide_variables(app)
         app.after_request(_finisher(service))
         app.teardown_request(_hide_ticket(service))
         app.cli.add_command(make_commands())
         self._apps.append(app)
-        service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.troubles(app)]
-        service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.doubts()]
+        service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.find_errors(app)]
+        service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.find_warnings()]
         gunicorn_worker.call_when_loaded(lambda: _refuse_start(service))
         for stream in self._streams:
             self._add(app, stream)
@@ -107,7 +108,7 @@ class SSEMux(Publishing):
         :param pattern: a channel; ``<name>`` in it matches anything but a colon.
         :raises InvalidChannel: no client can name such channels.
         """
-        return self._rules.add(self._rules.authorize, pattern)
+        return self._rules.add_rule(self._rules.authorize, pattern)
 
     def snapshot(self, pattern: str) -> Callable[[F], F]:
         """Decorate what yields the first events, ``(event, data)``, of a new subscription.
@@ -118,7 +119,7 @@ class SSEMux(Publishing):
         :param pattern: as for ``authorize``.
         :raises InvalidChannel: no client can name such channels.
         """
-        return self._rules.add(self._rules.snapshot, pattern)
+        return self._rules.add_rule(self._rules.snapshot, pattern)
 
     def keep_latest(self, *patterns: str) -> None:
         """Publish all events of these channels as ``latest``: only the newest of each name counts.
@@ -137,7 +138,7 @@ class SSEMux(Publishing):
         :raises InvalidChannel: no client can name such channels.
         """
         for pattern in patterns:
-            self._rules.track(pattern)
+            self._rules.track_presence(pattern)
 
     def presence(self, channel: str) -> dict[str | None, int]:
         """Who is on a channel now, over all workers: streams by user, as text; None are visitors who are nobody.
@@ -199,8 +200,10 @@ class SSEMux(Publishing):
         :raises InvalidChannel: a channel that clients may not name.
         :raises ApplicationError: a variable that the URL does not have; or the blueprint is registered already.
         """
-        wish = Wish(url, channels, endpoint or self._free_endpoint(url), personal, public, decorators, blueprint)
-        stream = FixedStream(wish, self._rules)
+        options = StreamOptions(
+            url, channels, endpoint or self._free_endpoint(url), personal, public, decorators, blueprint
+        )
+        stream = FixedStream(options, self._rules)
         stream.register_on_blueprint()
         self._streams.append(stream)
         for app in self._apps:
@@ -261,7 +264,7 @@ def _finisher(service: ApplicationState) -> Callable[[Response], Response]:
             _check(service)
         if service.worker.tenancy is not None:
             service.worker.tenancy.note_request(request.environ)
-        return finish(response) if _is_stream(service) else response
+        return add_stream_headers(response) if _is_stream(service) else response
 
     return after
 
@@ -293,6 +296,6 @@ def _hide_ticket(service: ApplicationState) -> Callable[[BaseException | None], 
 
     def teardown(error: BaseException | None) -> None:
         is_ours = request.routing_exception is not None or _is_stream(service)
-        tickets.hide(request.environ, is_ours)
+        tickets.hide_tickets(request.environ, is_ours)
 
     return teardown

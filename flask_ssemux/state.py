@@ -53,7 +53,7 @@ class ApplicationState(Publishing):
 
     def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """See ``flask_ssemux.ticket``."""
-        return tickets.issue(user_id, channels, expires)
+        return tickets.issue_ticket(user_id, channels, expires)
 
     def presence(self, channel: str) -> dict[str | None, int]:
         """See ``SSEMux.presence``."""

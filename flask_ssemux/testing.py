@@ -21,7 +21,7 @@ from flask.testing import EnvironBuilder
 from werkzeug.datastructures import Headers
 
 from .errors import ApplicationError
-from .http.views import CONTENT_TYPE
+from .http.responses import CONTENT_TYPE
 from .hub.stream import Stream
 from .sse import encode
 from .state import KEY
@@ -391,7 +391,7 @@ class Clock:
         for wrapped in self._worker.running().streams.wrapped():
             wrapped.await_beat()
         recheck, deadline = self._worker.recheck, time.monotonic() + PATIENCE
-        while recheck is not None and recheck.is_asking and time.monotonic() < deadline:
+        while recheck is not None and recheck.is_checking and time.monotonic() < deadline:
             time.sleep(0.0005)
         for one in [found for found in _open if found.worker is self._worker]:
             one.settle()

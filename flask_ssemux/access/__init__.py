@@ -1,5 +1,5 @@
-"""Who the client is, which channels this user may read, and whether that is still so later.
+"""Who the user of a request is, which channels this user may read, and whether both still hold while a stream is open.
 
-Rules decide, tickets identify clients without cookies, and open streams are authorized again from time to time.
-No streams are opened or counted here.
+Rules decide, tickets identify clients without cookies, and open streams are checked again from time to time. No streams
+are opened or counted here.
 """

@@ -1,10 +1,10 @@
-"""A second look at streams that are open: who is their user now, and may they still read what they read?
+"""Checks streams that are open again: is their user still the same, and may this user still read their channels?
 
-Only for ``SSEMUX_RECHECK``. Streams are asked about one after another in one thread (or greenlet), so that a database
-has one question of ours at a time and no session is held in between. A look that takes long is left behind, and
-another thread goes on with the other streams; how many looks may be left behind is bounded. A look that gives no answer
-counts as not made, and a stream of which several looks in a row were not made ends. The heart says when it is time to
-look; how the application is asked is ``rebuilt_request.py``'s.
+Only for ``SSEMUX_RECHECK``. One thread (or greenlet) checks one stream after another, so that the application gets one
+of these requests at a time and no database session is held between two of them. If a check takes long, another thread
+goes on with the other streams; how many checks may run at a time is limited. A check without an answer counts as
+missed, and a stream that misses several checks in a row is ended. The timer says when checks are due; how the
+application is asked stands in ``rebuilt_request.py``.
 """
 
 from __future__ import annotations
@@ -23,304 +23,313 @@ from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
 from ..util.threads import greenlets_are_threads
-from .rebuilt_request import Answer, Asker, Question
+from .rebuilt_request import AccessChecker, SavedRequest, Verdict
 from .rules import Rules
 
-#: Of the interval: so often is looked whether somebody is due; and at least every ``LOOK`` seconds.
-OFTEN = 0.1
-LOOK = 1.0
+#: How often the timer looks for streams that are due: this fraction of the interval, and at least every so many
+#: seconds.
+TIMER_SHARE = 0.1
+TIMER_SECONDS = 1.0
 
-#: Seconds that a look may take, at most; and at most the interval.
-LONGEST = 10.0
+#: The maximum duration of a check, in seconds; the interval, if that is shorter.
+MAX_SECONDS = 10.0
 
-#: Looks in a row that were not made, after which the stream ends.
-MISSES = 3
+#: A stream ends after so many missed checks in a row.
+MAX_MISSES = 3
 
-#: Looks that may run at one moment, nearly all of them because they hang. Those that may hang have fewer places: half
-#: for streams of a rule that hangs, a quarter for streams whose own last look hung. So others find a place.
-PLACES = 64
+#: The maximum number of checks that run at a time. Nearly all of them run because they hang, so streams whose checks
+#: are likely to hang may use only a part of it: half for streams of a rule that hangs, a quarter for streams whose own
+#: last check hung.
+MAX_RUNNING = 64
 
-#: Of a look's patience: so long a look that may hang has before the next one of these begins.
-SHORT = 0.2
+#: The next check that is likely to hang begins after this fraction of the patience with the one before.
+SUSPECT_SHARE = 0.2
+
+_THREAD = "ssemux-recheck"
+_NOT_CHECKED = "a stream could not be reauthorized"
 
 
-class Kept(NamedTuple):
-    """What is known of a stream.
+class CheckState(NamedTuple):
+    """What is kept of a stream between two checks.
 
-    :param due: when it is asked about next.
-    :param misses: how many looks in a row were not made.
-    :param hung: whether the last one gave no answer in time.
+    :param due: when its next check is due.
+    :param misses: how many checks in a row were missed.
+    :param hung: whether the last check gave no answer in time.
     :param with_before: whether its user is found in ``before_request``.
     """
 
-    question: Question
+    saved: SavedRequest
     due: float
     misses: int = 0
     hung: bool = False
     with_before: bool = False
 
 
-class Look:
-    """A look that runs."""
+class RunningCheck:
+    """One check of one stream."""
 
-    def __init__(self, stream: Stream, kept: Kept) -> None:
+    def __init__(self, stream: Stream, state: CheckState) -> None:
         self.stream = stream
-        self.kept = kept
+        self.state = state
         self.since = time.monotonic()
-        #: What is being asked.
-        self.at = ""
-        #: Whether others go on without it; and whether it counts as not made.
-        self.is_left = False
+        #: The function of the application that is being called.
+        self.asked = ""
+        #: Whether another thread goes on with the other streams.
+        self.is_left_behind = False
+        #: Whether the check counts as missed because it takes too long.
         self.is_overdue = False
         self.ended = threading.Event()
         self._greenlet: Any = None
 
     def begin(self) -> None:
-        """It is made by the current thread, or greenlet."""
+        """Note that the current thread or greenlet runs this check."""
         self.since = time.monotonic()
         if greenlets_are_threads():
             from gevent import getcurrent
 
             self._greenlet = getcurrent()
 
-    def reach(self, what: str) -> None:
-        self.at = what
+    def note_asked(self, function: str) -> None:
+        self.asked = function
 
     def interrupt(self) -> None:
-        """End it, where that is possible: a thread cannot be ended from outside."""
+        """End the check if it runs in a greenlet; a thread cannot be ended from outside."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
 
 
 class Reauthorizer:
-    """Asks again. A member of the heart.
+    """Checks the open streams of one application again and again. A member of the timer.
 
-    :param every: seconds from one look at a stream to the next.
+    :param interval: seconds between two checks of a stream.
     """
 
-    def __init__(self, app: Flask, rules: Rules, every: float) -> None:
+    def __init__(self, app: Flask, rules: Rules, interval: float) -> None:
         self.timer_slot: int | None = None
-        self._every = every
-        self._asker = Asker(app, rules, self._tell_teardown)
-        #: Looks that were not made.
+        self._interval = interval
+        self._checker = AccessChecker(app, rules, self._report_teardown)
+        #: How many checks were missed.
         self.failed = 0
         self.forget()
 
     def forget(self) -> None:
-        """In a forked child: these streams are the parent's."""
+        """In a forked child: forget the streams, which belong to the parent."""
         self._lock = threading.Lock()
-        self._quiet = LogThrottle()
-        self._kept: dict[Stream, Kept] = {}  # in the order in which they are due
-        #: Streams that are due and of a rule that hangs, or whose last look hung.
-        self._suspects: deque[tuple[Stream, Kept]] = deque()
-        self._looks: set[Look] = set()
-        #: Of the thread that asks about one stream after another; another one does when it is not this any more.
+        self._log_throttle = LogThrottle()
+        self._states: dict[Stream, CheckState] = {}  # in the order in which their checks are due
+        #: Streams that are due and whose checks are likely to hang.
+        self._suspects: deque[tuple[Stream, CheckState]] = deque()
+        self._running: set[RunningCheck] = set()
+        #: Belongs to the thread that checks one stream after another, and which stops if this is no longer its own.
         self._turn: object | None = None
-        #: The look that it makes.
-        self._look: Look | None = None
-        self._asks_suspects = False
+        #: The check that this thread runs.
+        self._current: RunningCheck | None = None
+        self._checks_suspects = False
         self._now = 0.0
 
     def begin(
         self, end: Callable[[Stream, str], None], clock: Callable[[], float], breathe: Callable[[], None]
     ) -> None:
-        """Streams are going to join.
+        """Get ready for streams.
 
         :param end: ends a stream for a reason.
-        :param clock: the heart's.
-        :param breathe: lets others run.
+        :param clock: the timer's.
+        :param breathe: lets other threads or greenlets run.
         """
-        self._end = end
+        self._end_stream = end
         self._clock = clock
         self._breathe = breathe
 
     def add_stream(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
+        """Check this stream from now on.
+
+        :param environ: of its request.
+        :param channels: as for ``SavedRequest``.
+        """
         with self._lock:
-            if stream.state is CLOSED:  # it left before it was known here
+            if stream.state is CLOSED:  # it ended before it was known here
                 return
-            self._kept[stream] = Kept(Question.of(environ, channels), self._clock() + self._every)
+            self._states[stream] = CheckState(SavedRequest.of(environ, channels), self._clock() + self._interval)
 
     def remove_stream(self, stream: Stream) -> None:
+        """Forget a stream that has ended."""
         with self._lock:
-            self._kept.pop(stream, None)
+            self._states.pop(stream, None)
 
     def run_due_work(self, now: float) -> float:
-        self._mind_looks()
+        """Begin the checks that are due, and return when to call this again."""
+        self._watch_running()
         with self._lock:
-            first = next(iter(self._kept.values()), None)
+            first = next(iter(self._states.values()), None)
             begins = first is not None and first.due <= now and self._turn is None
             if begins:
                 self._now, self._turn = now, object()
-        if begins and not attempt(
-            "no stream could be asked again", run_in_background, "ssemux-recheck", self._ask_all, self._turn
-        ):
+        if begins and not attempt(_NOT_CHECKED, run_in_background, _THREAD, self._check_due_streams, self._turn):
             self._turn = None
         return now + self._patience
 
     @property
     def _patience(self) -> float:
-        return min(LOOK, self._every * OFTEN)
+        """Seconds after which a check is left behind."""
+        return min(TIMER_SECONDS, self._interval * TIMER_SHARE)
 
     @property
-    def is_asking(self) -> bool:
-        """Whether streams are asked about that may give an answer soon."""
-        return self._turn is not None or self._asks_suspects
+    def is_checking(self) -> bool:
+        """Whether checks run that may end soon; those that were left behind do not count."""
+        return self._turn is not None or self._checks_suspects
 
-    _is_asking = is_asking
+    # -- the threads that run checks -----------------------------------------
 
-    # -- the threads ---------------------------------------------------------
-
-    def _ask_all(self, turn: object) -> None:
-        """Ask about all streams that are due, for as long as it is this thread's turn."""
+    def _check_due_streams(self, turn: object) -> None:
+        """Check one due stream after another, for as long as the turn is this thread's."""
         try:
-            found = self._next()
-            while found is not None:
-                attempt("a stream could not be asked again", self._ask, *found)
+            due = self._take_due_stream()
+            while due is not None:
+                attempt(_NOT_CHECKED, self._check_or_suspect, *due)
                 self._breathe()
-                found = self._next() if self._turn is turn else None
+                due = self._take_due_stream() if self._turn is turn else None
         finally:
             with self._lock:
                 if self._turn is turn:
                     self._turn = None
 
-    def _ask(self, stream: Stream, kept: Kept) -> None:
-        if stream.is_over or self._is_asked_about(stream):
-            return
-        if kept.hung or self._is_of_hanging_rule(kept):
-            self._suspect(stream, kept)
-        elif self._has_room(stream, PLACES):
-            self._look = look = Look(stream, kept)
-            self._make(look)
-
-    def _suspect(self, stream: Stream, kept: Kept) -> None:
-        """Have it asked about beside the others."""
+    def _take_due_stream(self) -> tuple[Stream, CheckState] | None:
+        """Return the stream that is due first, and put it at the end of the order."""
         with self._lock:
-            self._suspects.append((stream, kept))
-            begins, self._asks_suspects = not self._asks_suspects, True
-        if begins and not attempt(
-            "a stream could not be asked again", run_in_background, "ssemux-recheck", self._ask_suspects
-        ):
-            self._asks_suspects = False
-
-    def _ask_suspects(self) -> None:
-        """Begin one look after another, each of them in a thread of its own, since it may hang."""
-        found = self._next_suspect()
-        while found is not None:
-            attempt("a stream could not be asked again", self._ask_beside, *found)
-            self._breathe()
-            found = self._next_suspect()
-
-    def _ask_beside(self, stream: Stream, kept: Kept) -> None:
-        if self._is_asked_about(stream) or not self._has_room(stream, PLACES // 4 if kept.hung else PLACES // 2):
-            return
-        look = Look(stream, kept)
-        run_in_background("ssemux-recheck", self._make, look)
-        look.ended.wait(self._patience * SHORT)
-        look.is_left = not look.ended.is_set()
-
-    def _next(self) -> tuple[Stream, Kept] | None:
-        """The stream that is due first, which comes last from now on."""
-        with self._lock:
-            for stream, kept in self._kept.items():
-                if kept.due > self._now:
+            for stream, state in self._states.items():
+                if state.due > self._now:
                     break
-                del self._kept[stream]
-                self._kept[stream] = kept._replace(due=self._now + self._every)
-                return stream, kept
+                del self._states[stream]
+                self._states[stream] = state._replace(due=self._now + self._interval)
+                return stream, state
         return None
 
-    def _next_suspect(self) -> tuple[Stream, Kept] | None:
+    def _check_or_suspect(self, stream: Stream, state: CheckState) -> None:
+        """Check a stream in this thread, or leave that to the threads for suspects."""
+        if stream.is_over or self._is_being_checked(stream):
+            return
+        if state.hung or self._has_hanging_rule(state):
+            self._add_suspect(stream, state)
+        elif self._may_run(stream, MAX_RUNNING):
+            self._current = check = RunningCheck(stream, state)
+            self._run_check(check)
+
+    def _add_suspect(self, stream: Stream, state: CheckState) -> None:
         with self._lock:
-            self._asks_suspects = bool(self._suspects)
+            self._suspects.append((stream, state))
+            begins, self._checks_suspects = not self._checks_suspects, True
+        if begins and not attempt(_NOT_CHECKED, run_in_background, _THREAD, self._check_suspects):
+            self._checks_suspects = False
+
+    def _check_suspects(self) -> None:
+        """Begin the checks of suspects one after another, each in a thread of its own, because it may hang."""
+        suspect = self._take_suspect()
+        while suspect is not None:
+            attempt(_NOT_CHECKED, self._check_suspect, *suspect)
+            self._breathe()
+            suspect = self._take_suspect()
+
+    def _take_suspect(self) -> tuple[Stream, CheckState] | None:
+        with self._lock:
+            self._checks_suspects = bool(self._suspects)
             return self._suspects.popleft() if self._suspects else None
 
-    def _has_room(self, stream: Stream, places: int) -> bool:
-        """Whether a look may begin; if not, it counts as not made."""
-        running = len(self._looks)
-        if running >= places:
-            self._miss(stream, TimeoutError("%d looks at other streams give no answer" % running), True)
-        return running < places
+    def _check_suspect(self, stream: Stream, state: CheckState) -> None:
+        most = MAX_RUNNING // 4 if state.hung else MAX_RUNNING // 2
+        if self._is_being_checked(stream) or not self._may_run(stream, most):
+            return
+        check = RunningCheck(stream, state)
+        run_in_background(_THREAD, self._run_check, check)
+        check.ended.wait(self._patience * SUSPECT_SHARE)
+        check.is_left_behind = not check.ended.is_set()
 
-    def _is_asked_about(self, stream: Stream) -> bool:
-        """Whether a look at this stream has begun and not ended; one that was late before is late again."""
-        look = next((look for look in list(self._looks) if look.stream is stream), None)
-        if look is not None and look.is_overdue:
-            self._miss(stream, TimeoutError("%s still gives no answer" % look.at), True)
-        return look is not None
+    def _may_run(self, stream: Stream, most: int) -> bool:
+        """Return whether another check may begin; if not, the check of this stream counts as missed."""
+        count = len(self._running)
+        if count >= most:
+            self._note_miss(stream, TimeoutError("%d checks of other streams give no answer" % count), True)
+        return count < most
 
-    def _is_of_hanging_rule(self, kept: Kept) -> bool:
-        hanging = {look.at for look in list(self._looks) if look.is_left}
+    def _is_being_checked(self, stream: Stream) -> bool:
+        """Return whether a check of this stream still runs; one that was overdue before counts as missed again."""
+        check = next((check for check in list(self._running) if check.stream is stream), None)
+        if check is not None and check.is_overdue:
+            self._note_miss(stream, TimeoutError("%s still gives no answer" % check.asked), True)
+        return check is not None
+
+    def _has_hanging_rule(self, state: CheckState) -> bool:
+        hanging = {check.asked for check in list(self._running) if check.is_left_behind}
         if not hanging:
             return False
-        asked = [self._asker.rule_of(channel) for channel in kept.question.channels or ()]
-        return not hanging.isdisjoint(["before_request", "identify", "allow_status", *asked])
+        rules = [self._checker.name_rule(channel) for channel in state.saved.channels or ()]
+        return not hanging.isdisjoint(["before_request", "identify", "allow_status", *rules])
 
-    def _make(self, look: Look) -> None:
-        self._looks.add(look)
-        look.begin()
+    def _run_check(self, check: RunningCheck) -> None:
+        self._running.add(check)
+        check.begin()
+        state = check.state
         try:
-            answer = self._asker.ask(look.stream, look.kept.question, look.kept.with_before, look.reach)
-        except BaseException as error:  # also gevent's Timeout, which is no Exception
-            if not look.is_overdue:
-                self._miss(look.stream, error, False)
+            verdict = self._checker.check_stream(check.stream, state.saved, state.with_before, check.note_asked)
+        except BaseException as error:  # also gevent's Timeout, which is not an Exception
+            if not check.is_overdue:
+                self._note_miss(check.stream, error, False)
         else:
-            self._take(look, answer)
+            self._apply_verdict(check.stream, verdict)
         finally:
-            self._looks.discard(look)
-            look.ended.set()
+            self._running.discard(check)
+            check.ended.set()
 
-    # -- what follows ----------------------------------------------------------
+    # -- what follows from a check -------------------------------------------
 
-    def _mind_looks(self) -> None:
-        """Leave behind the look that takes long; count those that take too long as not made."""
+    def _watch_running(self) -> None:
+        """Leave behind the current check if it takes long; count checks that take too long as missed."""
         now = time.monotonic()
-        look = self._look
-        if look in self._looks and now - look.since >= self._patience:
-            look.is_left = True
-            self._look = self._turn = None  # its thread ends with it
-        for look in self._overdue(now):
-            look.is_overdue = look.is_left = True
-            look.interrupt()
-            error = TimeoutError("%s has not answered for %.1f s" % (look.at, now - look.since))
-            run_in_background(
-                "ssemux-recheck-late", self._miss, look.stream, error, True
-            )  # an end may wait for the store
+        check = self._current
+        if check in self._running and now - check.since >= self._patience:
+            check.is_left_behind = True
+            self._current = self._turn = None  # its thread ends with this check
+        for check in self._find_overdue(now):
+            check.is_overdue = check.is_left_behind = True
+            check.interrupt()
+            error = TimeoutError("%s has not answered for %.1f s" % (check.asked, now - check.since))
+            # In the background, since the end of a stream may wait for the broker.
+            run_in_background("ssemux-recheck-late", self._note_miss, check.stream, error, True)
 
-    def _overdue(self, now: float) -> Iterator[Look]:
-        longest = min(LONGEST, self._every)
-        return (look for look in list(self._looks) if not look.is_overdue and now - look.since >= longest)
+    def _find_overdue(self, now: float) -> Iterator[RunningCheck]:
+        longest = min(MAX_SECONDS, self._interval)
+        return (check for check in list(self._running) if not check.is_overdue and now - check.since >= longest)
 
-    def _take(self, look: Look, answer: Answer) -> None:
-        """An answer counts, however late it comes; not in a child that was forked meanwhile."""
-        if answer.why is None:
-            self._note(look.stream, with_before=answer.with_before)
-        elif look.stream in self._kept:
-            self._end(look.stream, answer.why)
+    def _apply_verdict(self, stream: Stream, verdict: Verdict) -> None:
+        """A verdict counts, however late it comes; but not in a child that was forked meanwhile."""
+        if verdict.refusal is None:
+            self._update_state(stream, with_before=verdict.with_before)
+        elif stream in self._states:
+            self._end_stream(stream, verdict.refusal)
 
-    def _miss(self, stream: Stream, error: BaseException, hung: bool) -> None:
-        """A look was not made: the stream stays for now."""
+    def _note_miss(self, stream: Stream, error: BaseException, hung: bool) -> None:
+        """Count a missed check, and end the stream if it missed too many in a row."""
         self.failed += 1
-        misses = self._note(stream, hung=hung, is_miss=True)
-        if misses < MISSES:
-            self._tell("a stream could not be asked again, and stays open", error)
+        misses = self._update_state(stream, hung=hung, is_miss=True)
+        if misses < MAX_MISSES:
+            self._log_error("a stream could not be reauthorized, and stays open", error)
         else:
-            self._tell("a stream ends, since it could not be asked again %d times in a row" % misses, error)
-            self._end(stream, "nobody could tell whether its user may still read it")
+            self._log_error("a stream ends, since it could not be reauthorized %d times in a row" % misses, error)
+            self._end_stream(stream, "nobody could tell whether its user may still read it")
 
-    def _note(self, stream: Stream, hung: bool = False, is_miss: bool = False, **known: Any) -> int:
-        """Keep what is known of a stream now; how many looks in a row were not made."""
+    def _update_state(self, stream: Stream, hung: bool = False, is_miss: bool = False, **changes: Any) -> int:
+        """Note the result of a check, and return how many checks in a row this stream has missed."""
         with self._lock:
-            kept = self._kept.get(stream)
-            if kept is None:
+            state = self._states.get(stream)
+            if state is None:
                 return 0
-            misses = kept.misses + 1 if is_miss else 0
-            self._kept[stream] = kept._replace(misses=misses, hung=hung, **known)
+            misses = state.misses + 1 if is_miss else 0
+            self._states[stream] = state._replace(misses=misses, hung=hung, **changes)
         return misses
 
-    def _tell(self, what: str, error: BaseException) -> None:
-        more = self._quiet.count("%s: %s" % (what, type(error).__name__), time.monotonic())
+    def _log_error(self, what: str, error: BaseException) -> None:
+        more = self._log_throttle.count("%s: %s" % (what, type(error).__name__), time.monotonic())
         if more is not None:
             log.error("%s: %r%s", what, error, more, exc_info=error)
 
-    def _tell_teardown(self, error: BaseException) -> None:
-        self._tell("a stream was asked again, and a teardown function failed then", error)
+    def _report_teardown(self, error: BaseException) -> None:
+        self._log_error("a teardown function failed when a stream was reauthorized", error)

@@ -1,7 +1,6 @@
-"""Who is this, and which channels may they read.
+"""The rules of an application, and what they decide: who the user of a request is, and which channels they may read.
 
-The application's rules and the decisions made by them. The answer without a
-rule is no. What an answer looks like over HTTP is not decided here.
+A channel for which there is no rule is refused. How a refusal is sent over HTTP is not decided here.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar
 
-from flask import current_app, has_request_context, request
+from flask import current_app
 
 from ..errors import (
     ApplicationError,
@@ -19,46 +18,73 @@ from ..errors import (
     InvalidChannel,
     InvalidEvent,
     InvalidIdentity,
-    QueryTooLong,
     Unauthorized,
 )
 from ..sse import encode
-from ..util.request_override import find_override
-from . import tickets
+from ..util.request_override import RequestOverride
 from .patterns import Pattern
+from .tickets import Ticket
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Channels that one stream may name; a browser's URL has room for about as many.
-CHANNELS = 100
-
-#: Bytes of a query: what nginx takes of a request's whole line (large_client_header_buffers), and the most that
-#: gunicorn can be set to (limit_request_line, 4094 by default). Other servers let more in.
-QUERY_BYTES = 8190
+#: The maximum number of channels that one stream may name; the URL of a browser has room for about as many.
+MAX_CHANNELS = 100
 
 
 class Rule(NamedTuple):
-    """What an application says of the channels of a pattern."""
+    """A function of the application, and the channels that it is for."""
 
     pattern: Pattern
     function: Callable[..., Any]
 
 
+class Reader(NamedTuple):
+    """The user of a request.
+
+    :param user: as ``identify`` returned it, so that a rule can compare it with what the application stores.
+    :param user_id: the same as text; None for an anonymous visitor.
+    :param own_channels: the channels that this user reads without naming them.
+    :param ticket: the ticket that identified the user, if one did.
+    """
+
+    user: Any
+    user_id: str | None
+    own_channels: Sequence[str]
+    ticket: Ticket | None = None
+
+    @classmethod
+    def of(cls, user: Any, ticket: Ticket | None = None) -> Reader:
+        """
+        :raises InvalidIdentity: ``user`` is neither None, text, an int nor a UUID.
+        """
+        if user is None:
+            return ANONYMOUS if ticket is None else cls(None, None, ANONYMOUS.own_channels, ticket)
+        try:
+            channel = encode.user_channel(user)
+        except InvalidEvent as error:
+            raise InvalidIdentity("identify returned %r: %s" % (user, error)) from None
+        return cls(user, str(user), (channel, encode.EVERYONE), ticket)
+
+
+#: The reader that nobody identified.
+ANONYMOUS = Reader(None, None, (encode.EVERYONE,))
+
+
 class Rules:
-    """The rules of an application: the first pattern that matches a channel decides."""
+    """The rules of an application. Of each kind, the first rule whose pattern matches a channel decides."""
 
     def __init__(self) -> None:
-        self.identify: Callable[[], Any] = _flask_login
+        self.identify: Callable[[], Any] = _ask_flask_login
         self.authorize: list[Rule] = []
         self.snapshot: list[Rule] = []
         self.latest: list[Pattern] = []
         self.tracked: list[Pattern] = []
         self._is_everyone_tracked = False
-        #: Whether the current request may see the status page; None: there is none.
+        #: Returns whether the current request may see the status page; None: there is no such page.
         self.status: Callable[[], Any] | None = None
 
-    def add(self, rules: list[Rule], text: str) -> Callable[[F], F]:
-        """A decorator that adds a rule."""
+    def add_rule(self, rules: list[Rule], text: str) -> Callable[[F], F]:
+        """Return a decorator that adds a rule."""
         pattern = Pattern(text)
         if any(rule.pattern.text == text for rule in rules):
             raise ApplicationError("%r has a rule already; a channel's first rule decides" % text)
@@ -72,147 +98,123 @@ class Rules:
 
         return register
 
-    def track(self, text: str) -> None:
-        """Know who is on the channels of this pattern, or, with ``*``, who is there at all."""
+    def track_presence(self, text: str) -> None:
+        """Track presence on the channels of this pattern; ``*`` tracks who is connected at all."""
         if text == encode.EVERYONE:
             self._is_everyone_tracked = True
         else:
             self.tracked.append(Pattern(text))
 
     def is_tracked(self, channel: str) -> bool:
-        return _any(self.tracked, channel) or (self._is_everyone_tracked and channel == encode.EVERYONE)
+        if channel == encode.EVERYONE:
+            return self._is_everyone_tracked
+        return bool(self.tracked) and _matches_any(self.tracked, channel)
 
     def keeps_latest(self, channel: str) -> bool:
-        """Whether of this channel's events only the newest of each name counts."""
-        return _any(self.latest, channel)
+        """Return whether only the newest event of each name counts on this channel."""
+        return bool(self.latest) and _matches_any(self.latest, channel)
 
-    # -- who ---------------------------------------------------------------
+    # -- who is the user? ----------------------------------------------------
 
-    def user(self) -> Any:
-        """The user of the current request, as its ticket says, or else ``identify``; None for nobody.
+    def identify_reader(self, ticket: Ticket | None, override: RequestOverride | None = None) -> Reader:
+        """Return the user of the current request.
 
-        :raises InvalidIdentity: it is neither text, an int nor a UUID.
-        :raises BadTicket: there is a ticket, and it is not good.
+        :param ticket: if there is one, its bearer is the user, and ``identify`` is not asked.
+        :param override: of a request that ``flask_ssemux.testing`` makes.
+        :raises InvalidIdentity: ``identify`` returned something that is no user's id.
         """
-        override = find_override(request.environ) if has_request_context() else None
-        ticket = tickets.presented()
         if ticket is not None:
-            return ticket.user
-        found = override.user[0] if override and override.user else self.identify()
-        try:
-            text_of(found)
-        except InvalidEvent as error:
-            raise InvalidIdentity("identify returned %r: %s" % (found, error)) from None
-        return found
+            return Reader.of(ticket.user, ticket)
+        if override is not None and override.user:
+            return Reader.of(override.user[0])
+        return Reader.of(self.identify())
 
-    # -- what --------------------------------------------------------------
+    # -- what may the user read? ---------------------------------------------
 
-    def check(self, user_id: Any, channels: Iterable[str]) -> None:
-        """Whether this user may read all of these channels.
+    def check_channels(self, reader: Reader, channels: Iterable[str]) -> None:
+        """Return if this user may read all of these channels.
 
-        :param user_id: as ``identify`` says it, so that a rule compares it with what the application stores.
-        :raises Forbidden: no rule allows one of them.
-        :raises Unauthorized: a rule may, once somebody is logged in.
-        :raises InvalidAnswer: a rule answered neither yes nor no.
+        :raises Forbidden: no rule allows one of the channels.
+        :raises Unauthorized: a rule refuses one of the channels to anonymous visitors.
+        :raises InvalidAnswer: a rule returned neither True nor False.
         """
-        ticket = tickets.presented()
+        user, ticket = reader.user, reader.ticket
         for channel in channels:
             if ticket is not None and ticket.channels is not None and channel not in ticket.channels:
                 raise Forbidden("the ticket is not for the channel %r" % channel, channel)
-            rule, values = _first(self.authorize, channel)
+            rule, values = _find_rule(self.authorize, channel)
             if rule is None:
                 raise Forbidden("no rule allows the channel %r" % channel, channel)
-            if not is_yes(rule.function(user_id, **values), "the rule for %r" % rule.pattern.text):
-                if user_id is None:
+            answer = rule.function(user, **values)
+            if answer is not True and not is_permission(answer, "the rule for %r" % rule.pattern.text):
+                if user is None:
                     raise Unauthorized("the channel %r needs a user; log in first" % channel, channel)
                 raise Forbidden("you may not read the channel %r" % channel, channel)
 
-    def has_rule(self, channel: str) -> bool:
-        """Whether a rule says who may read this channel."""
-        return _first(self.authorize, channel)[0] is not None
-
-    def rule_of(self, channel: str) -> str | None:
-        """The pattern of the rule that says who may read this channel; None without one."""
-        rule, _ = _first(self.authorize, channel)
+    def find_pattern(self, channel: str) -> str | None:
+        """Return the pattern of the rule that says who may read this channel; None if there is no rule."""
+        rule, _ = _find_rule(self.authorize, channel)
         return None if rule is None else rule.pattern.text
 
     def check_status(self) -> None:
-        """Whether the current request may see the status.
+        """Return if the current request may see the status page.
 
-        :raises Forbidden: the application says no.
-        :raises InvalidAnswer: it says neither yes nor no.
+        :raises Forbidden: ``allow_status`` refused.
+        :raises InvalidAnswer: ``allow_status`` returned neither True nor False.
         """
-        if self.status is None or not is_yes(self.status(), "allow_status"):
+        if self.status is None or not is_permission(self.status(), "allow_status"):
             raise Forbidden("the application's allow_status says no")
 
-    def snapshots(self, channels: Sequence[str]) -> Iterable[bytes]:
-        """The first events of new subscriptions, as bodies."""
+    def make_snapshots(self, channels: Sequence[str]) -> Iterable[bytes]:
+        """Yield the bodies of the first events of new subscriptions."""
+        if not self.snapshot:
+            return
         for channel in channels:
-            rule, values = _first(self.snapshot, channel)
+            rule, values = _find_rule(self.snapshot, channel)
             if rule is not None:
                 for event, data in rule.function(**values) or ():
                     yield encode.body(channel, data, event)
 
 
-def is_yes(answer: Any, who: str) -> bool:
-    """Whether this is a yes. What only looks like one (a coroutine, a method, a query) lets nobody in.
+def is_permission(answer: Any, who: str) -> bool:
+    """Return whether this answer of an application permits. A coroutine, a method or a query is true in Python, and
+    permits nothing.
 
-    :param who: answered.
-    :raises InvalidAnswer: it is neither True, False, a number nor None.
+    :param who: what answered.
+    :raises InvalidAnswer: the answer is neither True, False, a number nor None.
     """
     if answer is None or isinstance(answer, int):
         return bool(answer)
     if inspect.iscoroutine(answer):
-        answer.close()  # or Python complains that nobody awaited it
+        answer.close()  # or Python warns that it was never awaited
     raise InvalidAnswer("%s answered %r; it answers True or False, and is no async function" % (who, answer))
 
 
-def text_of(user: Any) -> str | None:
-    """A user's id as channels and places have it: text; None for nobody."""
-    return None if user is None else encode.check_user_id(user)
+def select_named(names: Sequence[str], reader: Reader) -> list[str]:
+    """Return the channels that a client names, each once, without those that it reads anyway.
 
-
-def named(asked: Sequence[str], user_id: str | None) -> list[str]:
-    """The channels that a client names, each once, without those that it has anyway.
-
-    :raises BadRequest: a name that no channel can have, or too many of them.
-    :raises Forbidden: another user's channel.
+    :raises BadRequest: a name is not valid for a channel, or there are too many names.
+    :raises Forbidden: a channel belongs to another user.
     """
-    if len(asked) > CHANNELS:
-        raise BadRequest("a stream names at most %d channels; this one names %d" % (CHANNELS, len(asked)))
-    channels = list(dict.fromkeys(asked))
+    if len(names) > MAX_CHANNELS:
+        raise BadRequest("a stream names at most %d channels; this one names %d" % (MAX_CHANNELS, len(names)))
+    channels = list(dict.fromkeys(names))
     for channel in channels:
         try:
             encode.check_channel(channel)
         except InvalidChannel as error:
             raise BadRequest(str(error), channel) from None
-    own = personal(user_id)
     for channel in channels:
-        if not encode.is_named(channel) and channel not in own:
+        if not encode.is_named(channel) and channel not in reader.own_channels:
             raise Forbidden("the channel %r is its user's alone" % channel, channel)
-    return [channel for channel in channels if channel not in own]
+    return [channel for channel in channels if channel not in reader.own_channels]
 
 
-def check_query(query: str) -> None:
-    """Refuse a query before anything takes it apart.
-
-    :raises QueryTooLong: it is.
-    """
-    if len(query) > QUERY_BYTES:
-        raise QueryTooLong("a query has at most %d bytes; this one has %d" % (QUERY_BYTES, len(query)))
-
-
-def personal(user_id: str | None) -> list[str]:
-    """The channels that a client has by being who it is."""
-    own = [] if user_id is None else [encode.user_channel(user_id)]
-    return own + [encode.EVERYONE]
-
-
-def _any(patterns: list[Pattern], channel: str) -> bool:
+def _matches_any(patterns: list[Pattern], channel: str) -> bool:
     return any(pattern.match(channel) is not None for pattern in patterns)
 
 
-def _first(rules: list[Rule], channel: str) -> tuple[Rule | None, dict[str, str]]:
+def _find_rule(rules: list[Rule], channel: str) -> tuple[Rule | None, dict[str, str]]:
     for rule in rules:
         values = rule.pattern.match(channel)
         if values is not None:
@@ -220,8 +222,8 @@ def _first(rules: list[Rule], channel: str) -> tuple[Rule | None, dict[str, str]
     return None, {}
 
 
-def _flask_login() -> Any:
-    """The default of ``identify``: Flask-Login's current user, where it is set up."""
+def _ask_flask_login() -> Any:
+    """The default of ``identify``: the current user of Flask-Login, if the application uses it."""
     if not hasattr(current_app, "login_manager"):
         return None
     from flask_login import current_user

@@ -1,7 +1,8 @@
-"""Tickets: who a stream is for, where a cookie does not reach. Signed, short-lived, good for one stream.
+"""Tickets: signed permissions in a URL, for clients without cookies. Each is short-lived and opens one stream.
 
-A ticket says who its bearer is, in place of ``identify``, and may narrow what they read; it never widens it: rules
-are asked as ever. How tickets are made, shown, read, used up, and kept out of logs. No rules and no routes here.
+A ticket identifies its bearer in place of ``identify`` and may limit which channels the stream reads. It never permits
+more than the rules do, which are asked as usual. How tickets are made, found in a request, verified, used up, and kept
+out of access logs. No rules and no views here.
 """
 
 from __future__ import annotations
@@ -10,50 +11,50 @@ import re
 import secrets
 import time
 import uuid
-from typing import Any, MutableMapping, NamedTuple, Sequence
+from typing import Any, Mapping, MutableMapping, NamedTuple, Sequence
 from urllib.parse import unquote_plus
 
-from flask import current_app, has_request_context, request
+from flask import Request, current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from ..brokers import Broker
 from ..errors import ApplicationError, BadTicket, InvalidChannel
 from ..sse import encode
 
-#: The query parameter that holds a ticket; and the scheme of an ``Authorization`` header that does.
+#: The query parameter that holds a ticket, and the scheme of an ``Authorization`` header that does.
 PARAMETER = "ticket"
 SCHEME = "Ticket"
 
-#: Seconds that a ticket may be good for: it is there to be used at once.
-LONGEST = 3600.0
+#: The longest validity of a ticket, in seconds: a client uses its ticket at once.
+MAX_SECONDS = 3600.0
 
-#: Seconds for which a ticket stays used up after it expired: as far as the clocks of two machines may be apart.
-SKEW = 60.0
+#: Seconds for which a used ticket stays used after it expired: the clocks of two machines may differ by so much.
+CLOCK_SKEW = 60.0
 
-#: Where a request's environment has its ticket, once it was read.
-KEY = "ssemux.ticket"
+#: The key in a WSGI environment under which its ticket is kept once it was verified.
+ENVIRON_KEY = "ssemux.ticket"
 
-#: What servers make the lines of their access logs of.
+#: The variables of a WSGI environment from which servers make their access logs.
 _LOGGED = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "PATH_INFO", "HTTP_REFERER")
 
-#: What stands between the parts of a URL, also where a client encoded it by mistake; and between name and value.
+#: What separates the parts of a URL, and a name from its value; also where a client encoded it by mistake.
 _BETWEEN = re.compile("([?&;#]|%3[fFbB]|%26|%23)")
 _EQUALS = re.compile("=|%3[dD]")
 
-#: Characters of a signature, at least.
+#: The minimum length of a signature, in characters.
 _SIGNATURE = 20
 
-#: Characters of a ticket that may be logged: enough to tell two apart, too few to use.
+#: How many characters of a ticket may be logged: enough to tell two tickets apart, too few to use one.
 _SHOWN = 8
 
 
 class Ticket(NamedTuple):
-    """What a ticket says.
+    """The content of a ticket.
 
-    :param name: its own; no two have the same.
-    :param until: Unix time, seconds, until which it opens a stream.
-    :param user: who its bearer is, as ``identify`` would say it.
-    :param channels: those that a stream may name; None: whatever rules allow.
+    :param name: unique to this ticket.
+    :param until: Unix time in seconds; until then the ticket opens a stream.
+    :param user: the bearer, as ``identify`` would return it.
+    :param channels: the channels that a stream may name; None: whatever the rules allow.
     """
 
     name: str
@@ -61,100 +62,107 @@ class Ticket(NamedTuple):
     user: Any
     channels: Sequence[str] | None
 
-    def use(self, broker: Broker) -> None:
-        """Use it up.
+    def use_up(self, broker: Broker) -> None:
+        """Mark the ticket as used.
 
-        :raises BadTicket: it was used before.
-        :raises BrokerUnavailable: nobody can tell.
+        :raises BadTicket: the ticket was used before.
+        :raises BrokerUnavailable: the broker cannot tell whether it was.
         """
-        if not broker.one_time_keys.use_one_time_key(
-            PARAMETER + ":" + self.name, max(0.0, self.until - time.time()) + SKEW
-        ):
+        seconds = max(0.0, self.until - time.time()) + CLOCK_SKEW
+        if not broker.one_time_keys.use_one_time_key(PARAMETER + ":" + self.name, seconds):
             raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
 
 
-def issue(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
-    """A ticket of the current application; see ``flask_ssemux.ticket``."""
+def issue_ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+    """Return a ticket of the current application; see ``flask_ssemux.ticket``."""
     if user_id is not None:
         encode.check_user_id(user_id)
     is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
-    if not is_number or not 0 < expires <= LONGEST:
-        raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (LONGEST, expires))
+    if not is_number or not 0 < expires <= MAX_SECONDS:
+        raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (MAX_SECONDS, expires))
     user = ["uuid", str(user_id)] if isinstance(user_id, uuid.UUID) else user_id
-    names = None if channels is None else _checked(channels)
-    signers = _signers()
+    names = None if channels is None else _check_channels(channels)
+    signers = _make_signers()
     if not signers:
         raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
     return str(signers[0].dumps([secrets.token_urlsafe(9), round(time.time() + expires, 3), user, names]))
 
 
-def presented() -> Ticket | None:
-    """The ticket of the current request; None without one.
+def find_ticket(request: Request) -> str | None:
+    """Return the ticket that a request shows, as text that was not verified yet; None if it shows none.
 
-    Whoever asks again of the same environment, also later, is not told that it expired meanwhile.
-
-    :raises BadTicket: it is none of this application's, it expired, or there are several.
+    :raises BadTicket: the request shows several.
     """
-    if not has_request_context():
-        return None
-    environ = request.environ
-    text = environ.get(KEY)
-    if text is not None:
-        return _read(text)
-    shown = _of_query() + _of_header(request.headers.get("Authorization", ""))
-    if not shown:
-        return None
+    shown = _find_in_query(request) + _find_in_header(request.headers.get("Authorization", ""))
     if len(shown) > 1:
         raise BadTicket("a request shows one ticket; this one shows %d" % len(shown))
-    ticket = _read(shown[0])
-    late = time.time() - ticket.until
-    if late > 0:
-        raise BadTicket("this ticket expired %.0f s ago: ask the application for another" % late)
-    environ[KEY] = shown[0]
+    return shown[0] if shown else None
+
+
+def verify_ticket(text: str, environ: MutableMapping[str, Any]) -> Ticket:
+    """Return the content of a ticket of the current application, and note in the environment that it was verified.
+
+    :raises BadTicket: the ticket is not one of this application, or has expired.
+    """
+    ticket = _decode(text)
+    seconds_late = time.time() - ticket.until
+    if seconds_late > 0:
+        raise BadTicket("this ticket expired %.0f s ago: ask the application for another" % seconds_late)
+    environ[ENVIRON_KEY] = text
     return ticket
 
 
-def hide(environ: MutableMapping[str, Any], is_ours: bool = True) -> None:
-    """Leave only the beginning of a ticket in what the server's access log is made of, after the request.
+def restore_ticket(environ: Mapping[str, Any]) -> Ticket | None:
+    """Return the ticket that was verified when this environment was new, even if it has expired since; None if there
+    was none.
 
-    :param is_ours: the URL is a stream's, or nobody's: whatever it calls a ticket is one. Elsewhere the parameter may
-        be the application's own, and only what has a ticket's form is shortened.
+    :raises BadTicket: the application's SECRET_KEY has changed.
+    """
+    text = environ.get(ENVIRON_KEY)
+    return None if text is None else _decode(text)
+
+
+def hide_tickets(environ: MutableMapping[str, Any], is_stream_url: bool = True) -> None:
+    """Shorten the tickets in the variables from which a server makes its access log after the request.
+
+    :param is_stream_url: the URL is a stream's or does not exist, so that every parameter of this name is a ticket. At
+        other URLs the parameter may be the application's own, and only values that look like a ticket are shortened.
     """
     for name in _LOGGED:
         value = environ.get(name)
-        if value and ("=" in value or "%3" in value):
+        if value and (PARAMETER in value or "%" in value):
             fields = _BETWEEN.split(value)
-            hidden = [_hidden(field, is_ours and name != "HTTP_REFERER") for field in fields]
+            hidden = [_hide_value(field, is_stream_url and name != "HTTP_REFERER") for field in fields]
             if hidden != fields:
                 environ[name] = "".join(hidden)
 
 
-def _hidden(field: str, is_ours: bool) -> str:
+def _hide_value(field: str, is_stream_url: bool) -> str:
     name, mark, value = _EQUALS.sub("=", field, 1).partition("=")
-    if len(value) <= _SHOWN or unquote_plus(name) != PARAMETER or not (is_ours or _is_like_one(value)):
+    if len(value) <= _SHOWN or unquote_plus(name) != PARAMETER or not (is_stream_url or _looks_like_ticket(value)):
         return field
     return name + mark + value[:_SHOWN] + "..."
 
 
-def _is_like_one(value: str) -> bool:
-    """Whether a parameter's value has the form of a ticket: what is said, a dot, a signature."""
-    said, dot, signature = unquote_plus(value).rpartition(".")
-    return len(said) >= _SIGNATURE <= len(signature)
+def _looks_like_ticket(value: str) -> bool:
+    """Return whether a parameter's value has the form of a ticket: a payload, a dot and a signature."""
+    payload, _, signature = unquote_plus(value).rpartition(".")
+    return len(payload) >= _SIGNATURE <= len(signature)
 
 
-def _of_query() -> list[str]:
-    """At an old URL (``add_stream``) the parameter may be the application's own since ever: what is not signed is."""
+def _find_in_query(request: Request) -> list[str]:
+    """At the URL of a fixed stream the parameter may be the application's own; a value without a dot is not signed."""
     shown = request.args.getlist(PARAMETER)
     return shown if request.endpoint == "ssemux.events" else [text for text in shown if "." in text]
 
 
-def _of_header(value: str) -> list[str]:
+def _find_in_header(value: str) -> list[str]:
     scheme, _, token = value.partition(" ")
     return [token.strip()] if scheme.lower() == SCHEME.lower() else []
 
 
-def _read(text: str) -> Ticket:
-    for signer in _signers():
+def _decode(text: str) -> Ticket:
+    for signer in _make_signers():
         try:
             name, until, user, channels = signer.loads(text)
         except BadSignature:
@@ -163,21 +171,21 @@ def _read(text: str) -> Ticket:
     raise BadTicket("this ticket was not made by this application, or with another SECRET_KEY: ask for another")
 
 
-def _signers() -> list[URLSafeSerializer]:
-    """The first signs; the others, of keys that were rotated out (``SECRET_KEY_FALLBACKS``, Flask 3.1), only read."""
+def _make_signers() -> list[URLSafeSerializer]:
+    """The first one signs. The others are for former keys (``SECRET_KEY_FALLBACKS``, Flask 3.1) and only verify."""
     if not current_app.secret_key:
         return []
     keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [URLSafeSerializer(key, salt=_salt()) for key in keys]
+    return [URLSafeSerializer(key, salt=_make_salt()) for key in keys]
 
 
-def _salt() -> str:
+def _make_salt() -> str:
     """Tenants may share a SECRET_KEY: the user 1 of one namespace is not the user 1 of another."""
     namespace = current_app.extensions["ssemux"].options.namespace
     return "flask_ssemux.ticket" + (":" + namespace if namespace else "")
 
 
-def _checked(channels: Sequence[str]) -> list[str]:
+def _check_channels(channels: Sequence[str]) -> list[str]:
     if isinstance(channels, str):
         raise ApplicationError("a ticket's channels are a list of names; write [%r]" % channels)
     for channel in channels:

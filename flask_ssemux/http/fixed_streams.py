@@ -1,6 +1,6 @@
-"""Streams at URLs of their own (``SSEMux.add_stream``): where they are registered, and whether a rule says who reads.
+"""Streams at URLs of their own (``SSEMux.add_stream``): where they are registered, and which rules they need.
 
-What such a stream answers is ``views.py``'s, and who may read a channel is said by the rules. No stream is open here.
+How a request becomes a stream stands in ``open_stream.py``, and who may read a channel is decided by the rules.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 from flask import Blueprint, Flask, Response, current_app
 
 from ..access.patterns import Pattern
-from ..access.rules import Rules
+from ..access.rules import Reader, Rules
 from ..errors import ApplicationError, ConfigurationError
+from ..state import current
 from . import hosts
-from .views import fixed, name_view
+from .open_stream import serve_stream
+from .stream_request import StreamRequest
+from .stream_source import Access, StreamSource
+from .views import name_view
 
 #: A variable in a URL rule, with or without a converter.
 _URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
@@ -22,8 +26,8 @@ _URL_VARIABLE = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Wish(NamedTuple):
-    """What the application said of the stream; see ``SSEMux.add_stream``."""
+class StreamOptions(NamedTuple):
+    """The arguments of ``SSEMux.add_stream``, which explains them."""
 
     url: str
     channels: Sequence[str]
@@ -35,110 +39,136 @@ class Wish(NamedTuple):
 
 
 class FixedStream:
-    """A stream whose channels the application names. One object serves all applications of an ``SSEMux``.
+    """A stream whose channels the application names. One object serves all applications of one ``SSEMux``.
 
     :raises InvalidChannel: a channel that clients may not name.
     :raises ApplicationError: a variable that the URL does not have, or an endpoint that cannot be.
     """
 
-    def __init__(self, wish: Wish, rules: Rules) -> None:
-        if isinstance(wish.channels, str):
-            raise ApplicationError("channels is a list of names; write [%r]" % wish.channels)
-        self._wish = wish
+    def __init__(self, options: StreamOptions, rules: Rules) -> None:
+        if isinstance(options.channels, str):
+            raise ApplicationError("channels is a list of names; write [%r]" % options.channels)
+        self._options = options
         self._rules = rules
-        self._patterns = [Pattern(channel) for channel in wish.channels]
-        if wish.blueprint is None:
-            self._check_variables(set(_URL_VARIABLE.findall(wish.url)))
-        elif "." in wish.endpoint:
-            raise ApplicationError("%r: the endpoint of a blueprint's stream has no dot in it" % wish.endpoint)
-        self.endpoint = wish.endpoint
+        self._patterns = [Pattern(channel) for channel in options.channels]
+        if options.blueprint is None:
+            self._check_variables(set(_URL_VARIABLE.findall(options.url)))
+        elif "." in options.endpoint:
+            raise ApplicationError("%r: the endpoint of a blueprint's stream has no dot in it" % options.endpoint)
+        self.endpoint = options.endpoint
         self.view = self._make_view()
 
     def _check_variables(self, known: set[str]) -> None:
         for pattern in self._patterns:
             if not set(pattern.names) <= known:
                 raise ApplicationError(
-                    "%r has a variable that the URL %r does not have" % (pattern.text, self._wish.url)
+                    "%r has a variable that the URL %r does not have" % (pattern.text, self._options.url)
                 )
 
     def _make_view(self) -> Callable[..., Response]:
-        wish = self._wish
-        view: Callable[..., Response] = fixed(self._patterns, wish.personal, wish.public, self._refuse)
-        name_view(view, wish.endpoint)
-        for decorator in wish.decorators:
-            view = decorator(view)
-        return view
+        options = self._options
+
+        def view(**values: Any) -> Response:
+            self._check_served()
+            return serve_stream(current().worker, FixedSource(self._rules, self._patterns, values, options))
+
+        name_view(view, options.endpoint)
+        decorated: Callable[..., Response] = view
+        for decorator in options.decorators:
+            decorated = decorator(decorated)
+        return decorated
 
     def register(self, app: Flask) -> None:
         """Register the stream with an application; one of a blueprint is registered with its blueprint."""
-        if self._wish.blueprint is None:
-            for options in hosts.rule_options(app):
-                app.add_url_rule(self._wish.url, self.endpoint, self.view, **options)
+        if self._options.blueprint is None:
+            for rule_options in hosts.make_rule_options(app):
+                app.add_url_rule(self._options.url, self.endpoint, self.view, **rule_options)
 
     def register_on_blueprint(self) -> None:
         """Register the stream with its blueprint, if it has one.
 
         :raises ApplicationError: the blueprint was registered with an application before, which would not notice.
         """
-        blueprint = self._wish.blueprint
+        blueprint = self._options.blueprint
         if blueprint is None:
             return
         if getattr(blueprint, "_got_registered_once", False):
             raise ApplicationError(
                 "the blueprint %r is registered with an application already: call add_stream(%r, ...) before "
-                "app.register_blueprint" % (blueprint.name, self._wish.url)
+                "app.register_blueprint" % (blueprint.name, self._options.url)
             )
         blueprint.record(self._register_with)
 
     def _register_with(self, state: Any) -> None:
-        for options in hosts.rule_options(state.app):
-            state.add_url_rule(self._wish.url, self.endpoint, self.view, **options)
+        for rule_options in hosts.make_rule_options(state.app):
+            state.add_url_rule(self._options.url, self.endpoint, self.view, **rule_options)
 
-    # -- who may read it -----------------------------------------------------
+    # -- who may read it: asked when all rules and blueprints are known ------
 
-    # All rules and blueprints must be known when these are asked.
-
-    def troubles(self, app: Flask) -> Iterator[str]:
+    def find_errors(self, app: Flask) -> Iterator[str]:
         """Yield why this stream must not, or cannot, be served as it stands."""
-        yield from self._why_refused(app)
+        yield from self._find_refusals(app)
         names = {name for pattern in self._patterns for name in pattern.names}
         for rule in app.url_map.iter_rules():
             if app.view_functions.get(rule.endpoint) is self.view:
                 for name in names - set(rule.arguments) - set(rule.defaults or ()):
                     yield "the stream %s is not served: its URL has no variable <%s>" % (rule.rule, name)
 
-    def doubts(self) -> Iterator[str]:
+    def find_warnings(self) -> Iterator[str]:
         """Yield what is probably a mistake: channels that the URL fills in, and that no rule can match."""
-        for pattern in [] if self._wish.public else self._patterns:
-            may_meet = (rule.pattern.may_meet(pattern) for rule in self._rules.authorize)
-            if pattern.names and not any(may_meet):
-                yield self._unruled(pattern, "answers 403 to everyone")
+        for pattern in [] if self._options.public else self._patterns:
+            may_overlap = (rule.pattern.may_overlap(pattern) for rule in self._rules.authorize)
+            if pattern.names and not any(may_overlap):
+                yield self._describe_missing_rule(pattern, "answers 403 to everyone")
 
-    def _why_refused(self, app: Flask) -> Iterator[str]:
-        """Yield why no request of this stream is answered. A channel that a URL fills in has its own answer: 403."""
-        wish = self._wish
-        parent = "" if wish.blueprint is not None else wish.endpoint.rpartition(".")[0]
+    def _find_refusals(self, app: Flask) -> Iterator[str]:
+        """Yield why this stream answers no request. A channel that the URL fills in does not count: its requests are
+        answered with 403."""
+        options = self._options
+        parent = "" if options.blueprint is not None else options.endpoint.rpartition(".")[0]
         if parent and parent not in app.blueprints:
             yield (
                 "the stream %s is not served: its endpoint %r names a blueprint that is not registered, so no guard of "
-                "it holds; register it, or choose an endpoint without a dot" % (wish.url, wish.endpoint)
+                "it holds; register it, or choose an endpoint without a dot" % (options.url, options.endpoint)
             )
         for pattern in self._patterns:
-            if not (wish.public or pattern.names or self._rules.has_rule(pattern.text)):
-                yield self._unruled(pattern, "is not served")
+            if not (options.public or pattern.names or self._rules.find_pattern(pattern.text) is not None):
+                yield self._describe_missing_rule(pattern, "is not served")
 
-    def _unruled(self, pattern: Pattern, what: str) -> str:
-        wish = self._wish
+    def _describe_missing_rule(self, pattern: Pattern, effect: str) -> str:
+        options = self._options
         return (
             "the stream %s %s: no rule says who may read its channel %r; either add a rule, "
             "@mux.authorize(%r), or say that everyone may read it, add_stream(%r, channels=%r, public=True)"
-            % (wish.url, what, pattern.text, pattern.text, wish.url, list(wish.channels))
+            % (options.url, effect, pattern.text, pattern.text, options.url, list(options.channels))
         )
 
-    def _refuse(self) -> None:
-        """Let no request in, if the application has not said who may.
-
-        :raises ConfigurationError: why, and how to mend it.
+    def _check_served(self) -> None:
         """
-        for trouble in self._why_refused(current_app._get_current_object()):  # type: ignore[attr-defined]
-            raise ConfigurationError(trouble)
+        :raises ConfigurationError: this stream answers no request; says why, and how to mend it.
+        """
+        for error in self._find_refusals(current_app._get_current_object()):  # type: ignore[attr-defined]
+            raise ConfigurationError(error)
+
+
+class FixedSource(StreamSource):
+    """One request for a fixed stream.
+
+    :param values: of the URL's variables.
+    """
+
+    def __init__(
+        self, rules: Rules, patterns: Sequence[Pattern], values: dict[str, Any], options: StreamOptions
+    ) -> None:
+        super().__init__(rules)
+        self._patterns = patterns
+        self._values = values
+        self._options = options
+
+    def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
+        rules, channels = self._rules, [pattern.fill(self._values) for pattern in self._patterns]
+        checked = channels
+        if self._options.public:
+            checked = [channel for channel in channels if rules.find_pattern(channel) is not None]
+        rules.check_channels(reader, checked)
+        return Access(reader, channels + (list(reader.own_channels) if self._options.personal else []), checked)

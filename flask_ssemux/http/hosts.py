@@ -1,8 +1,8 @@
-"""On which hosts of an application its streams are served: on all of them.
+"""Serves the extension's URLs on all hosts of an application.
 
-An application that was made with ``host_matching=True`` finds no rule without a host, and one with
-``subdomain_matching=True`` finds no rule without a subdomain on its tenants' subdomains. The rules of the
-extension get a variable for the host or the subdomain there, which no view is given. No views and no URLs here.
+An application that was made with ``host_matching=True`` finds no URL rule without a host, and one with
+``subdomain_matching=True`` finds no URL rule without a subdomain on the subdomains of its tenants. So the URL rules of
+the extension get a variable for the host or the subdomain there, and views do not see it. No views and no URLs here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from flask import Flask, current_app, has_request_context, request
 
-#: The variables, named so that no application has them.
+#: The names of the variables. No application uses these names.
 HOST, SUBDOMAIN = "ssemux_host", "ssemux_subdomain"
 
 
-def rule_options(app: Flask) -> list[dict[str, Any]]:
-    """Return, for each rule that a URL of the extension needs in this application, its options for ``add_url_rule``."""
+def make_rule_options(app: Flask) -> list[dict[str, Any]]:
+    """Return the options of each URL rule that a URL of the extension needs in this application."""
     if app.url_map.host_matching:
         return [{"host": "<%s>" % HOST}]
     if getattr(app, "subdomain_matching", False):
@@ -25,7 +25,7 @@ def rule_options(app: Flask) -> list[dict[str, Any]]:
 
 
 def hide_variables(app: Flask) -> None:
-    """Keep the variables from views, and fill them in where ``url_for`` builds a URL of the extension."""
+    """Keep the variables from views, and fill them in when ``url_for`` builds a URL of the extension."""
     if app.url_map.host_matching or getattr(app, "subdomain_matching", False):
         app.url_value_preprocessor(_drop_variables)
         app.url_defaults(_fill_variables)
@@ -38,7 +38,7 @@ def _drop_variables(endpoint: str | None, values: dict[str, Any] | None) -> None
 
 
 def _fill_variables(endpoint: str, values: dict[str, Any]) -> None:
-    """The URL is one of the host that the current request came to."""
+    """Build the URL for the host that the current request came to."""
     if not has_request_context():
         return
     if current_app.url_map.is_endpoint_expecting(endpoint, HOST):

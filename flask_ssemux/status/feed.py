@@ -17,6 +17,7 @@ from ..hub.stream_state import CLOSED
 from ..sse import encode
 from ..util import forks
 from ..util.supervise import Loop
+from ..worker.admission import Permit
 from ..worker.worker import Worker
 from .totals import build_status
 
@@ -57,16 +58,16 @@ class StatusFeed:
         told.append(WorkerReport(own["name"], 0.0, own))
         return build_status(told, broker, worker.options, past, own["name"])
 
-    def open_stream(self, user_id: str | None, orders_taken: int | None = None, at_once: bool = True) -> Stream:
+    def open_stream(self, permit: Permit, user_id: str | None, revocations: int, at_once: bool) -> Stream:
         """Open a stream of status events. It reads no channel, so it needs nothing from the broker.
 
-        :param orders_taken: as for ``Hub.open``.
+        :param permit: the room for the stream.
+        :param revocations: as for ``Hub.open_stream``.
         :param at_once: send the current status first, instead of waiting for the next event.
         """
         frame = self._make_frame() if at_once else b""
-        stream = self._worker.running().hub.open_stream(
-            (), user_id, on_closed=self._on_closed, revocations_seen=orders_taken
-        )
+        hub = self._worker.running().hub
+        stream = permit.attach(hub.open_stream((), user_id, on_closed=self._on_closed, revocations_seen=revocations))
         if frame:
             stream.offer(frame)
         with self._changing:

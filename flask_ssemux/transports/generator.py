@@ -7,10 +7,10 @@ and flushes each. Nothing about Flask, and no knowledge of what the bytes say.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Callable, MutableMapping
+from typing import Callable
 
 from ..hub.stream import Stream
-from .asgi import open_peer
+from .client_socket import ClientSocket
 from .wait import GreenletWait, ThreadWait, new_wait
 
 
@@ -18,7 +18,7 @@ class GeneratorTransport:
     """A WSGI iterator over a stream. All frames that wait go out as one item.
 
     :param stream: what is sent; ended when the server closes the iterator, or drops it.
-    :param environ: the WSGI environment of the request.
+    :param client: the other end of the connection.
     """
 
     __slots__ = ("_stream", "_peer", "_waiting", "__weakref__")
@@ -26,13 +26,11 @@ class GeneratorTransport:
     #: A test's transport has another one.
     _now: Callable[[], float] = staticmethod(monotonic)
 
-    def __init__(self, stream: Stream, environ: MutableMapping[str, Any]) -> None:
+    def __init__(self, stream: Stream, client: ClientSocket) -> None:
         self._stream = stream
-        self._peer = open_peer(environ)
-        # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB as long as the stream is open.
-        environ.pop("wsgi.early_hints", None)
+        self._peer = client
         self._waiting: GreenletWait | ThreadWait | None = None
-        stream.connection = self._peer
+        stream.connection = client
 
     def __iter__(self) -> GeneratorTransport:
         return self
@@ -86,6 +84,6 @@ class TimedTransport(GeneratorTransport):
 
     __slots__ = ("_now",)
 
-    def __init__(self, stream: Stream, environ: MutableMapping[str, Any], clock: Callable[[], float]) -> None:
-        super().__init__(stream, environ)
+    def __init__(self, stream: Stream, client: ClientSocket, clock: Callable[[], float]) -> None:
+        super().__init__(stream, client)
         self._now = clock

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import _socket
 from time import monotonic
-from typing import Any, Callable, MutableMapping
+from typing import Any, Callable
 
 from ..hub.stream import Stream
+from .client_socket import ClientSocket
 from .generator import GeneratorTransport
 from .gevent_socket import is_plain
 from .last_answer import find_gunicorn_variables
@@ -28,15 +29,15 @@ class HandoffTransport(GeneratorTransport):
     """A WSGI iterator that hands its connection over where it would first wait, or else goes on as a generator.
 
     :param stream: as for the generator.
-    :param environ: as for the generator; gunicorn's, with a connection that ``can_be_taken``.
+    :param client: as for the generator; its socket is gunicorn's, and ``can_be_taken``.
     :param stays: called with the reason when it goes on as a generator.
     """
 
     __slots__ = ("_socket", "_stays", "_begins", "_last", "_sent", "_sink")
 
-    def __init__(self, stream: Stream, environ: MutableMapping[str, Any], stays: Callable[[str], None]) -> None:
-        super().__init__(stream, environ)
-        self._socket = environ["gunicorn.socket"]
+    def __init__(self, stream: Stream, client: ClientSocket, stays: Callable[[str], None]) -> None:
+        super().__init__(stream, client)
+        self._socket = client.socket
         self._stays = stays
         self._begins = True
         self._last = b""

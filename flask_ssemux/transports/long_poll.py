@@ -7,11 +7,11 @@ any more, so nobody knows the answer's length in its headers. Of the bytes it kn
 from __future__ import annotations
 
 import time
-from typing import Any, Iterator, Mapping
+from typing import Iterator
 
 from ..hub.stream import Stream
 from ..sse import encode
-from .asgi import open_peer
+from .client_socket import ClientSocket
 from .last_answer import announce_close_by_gunicorn
 from .wait import GreenletWait, ThreadWait, new_wait
 
@@ -28,14 +28,14 @@ class LongPoll:
     Something always comes: after a heartbeat's time the heartbeat, from a worker that stops its farewell.
 
     :param stream: what is sent; ended with the answer.
-    :param environ: the WSGI environment of the request.
+    :param client: the other end of the connection.
     :param waits: for news, if there are none.
     :param opening: frames with which every stream begins. Whatever comes after is news.
     """
 
-    def __init__(self, stream: Stream, environ: Mapping[str, Any], waits: bool, opening: int) -> None:
+    def __init__(self, stream: Stream, client: ClientSocket, waits: bool, opening: int) -> None:
         self._stream = stream
-        self._peer = open_peer(environ)
+        self._peer = client
         self._waits = waits
         self._opening = opening
         self._is_answered = False

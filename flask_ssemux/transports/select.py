@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, Mapping, MutableMapping
+from typing import Any, Callable, Mapping, NamedTuple
 
 from ..hub.stream import Stream
 from ..options import log
 from ..util import forks
-from ..util.request_override import find_override
+from ..util.request_override import RequestOverride
 from ..util.threads import greenlets_are_threads
 from .asgi import open_peer
+from .client_socket import ClientSocket
 from .generator import GeneratorTransport, TimedTransport
 from .request_origin import is_called_by_test_client, is_called_directly
 from .wait import departures
@@ -29,40 +30,54 @@ FAILING_WRITES = frozenset({"gunicorn.socket", "werkzeug.socket", "mod_wsgi.vers
 _LANE = __name__.rpartition(".")[0] + ".socket_writer"
 
 
-def is_departure_noticed(environ: Mapping[str, Any]) -> bool:
-    """Whether it is noticed that this request's client has left: as it leaves, or by a write that fails then."""
-    if not FAILING_WRITES.isdisjoint(environ):
-        return True
-    return open_peer(environ).is_watched or is_called_by_test_client() or is_called_directly(environ)
+class TransportChoice(NamedTuple):
+    """What was decided about the transport of one request's stream.
+
+    :param is_handed_over: the connection will be handed over, as far as the request shows.
+    :param report_obstacle: takes the reason if it is not handed over after all.
+    :param override: of a request that ``flask_ssemux.testing`` makes.
+    """
+
+    is_handed_over: bool
+    report_obstacle: Callable[[str], None]
+    override: RequestOverride | None = None
 
 
-def open_transport(stream: Stream, environ: MutableMapping[str, Any], wanted: str) -> GeneratorTransport:
-    """The WSGI iterator of a stream.
+def choose_transport(environ: Mapping[str, Any], wanted: str, override: RequestOverride | None) -> TransportChoice:
+    """Choose the transport of the stream that this request asks for.
 
     :param wanted: ``SSEMUX_TRANSPORT``.
+    :param override: as for ``TransportChoice``.
     """
-    override = find_override(environ)
-    if override is not None:
-        override.set_stream(stream)
-        return TimedTransport(stream, environ, override.clock)
-    if wanted == GENERATOR:
-        return GeneratorTransport(stream, environ)
-    stays = _warn if wanted == HANDOFF else _note
+    if wanted == GENERATOR or override is not None:
+        return TransportChoice(False, _note, override)
+    report_obstacle = _warn if wanted == HANDOFF else _note
     obstacle = obstacle_to_handoff(environ)
     if obstacle:
-        stays(obstacle)
-        return GeneratorTransport(stream, environ)
+        report_obstacle(obstacle)
+    return TransportChoice(not obstacle, report_obstacle)
+
+
+def open_transport(choice: TransportChoice, stream: Stream, client: ClientSocket) -> GeneratorTransport:
+    """Return the WSGI iterator of a stream."""
+    if choice.override is not None:
+        choice.override.set_stream(stream)
+        return TimedTransport(stream, client, choice.override.clock)
+    if not choice.is_handed_over:
+        return GeneratorTransport(stream, client)
     from .handoff import HandoffTransport
 
-    return HandoffTransport(stream, environ, stays)
+    return HandoffTransport(stream, client, choice.report_obstacle)
 
 
-def may_be_handed_over(environ: Mapping[str, Any], wanted: str) -> bool:
-    """Whether this request's stream will be, as far as can be seen now.
+def is_departure_noticed(environ: Mapping[str, Any], client: ClientSocket | None = None) -> bool:
+    """Return whether it is noticed that this request's client has left: as it leaves, or by a write that fails then.
 
-    :param wanted: ``SSEMUX_TRANSPORT``.
+    :param client: the request's client, if it is open already.
     """
-    return wanted != GENERATOR and obstacle_to_handoff(environ) is None
+    if not FAILING_WRITES.isdisjoint(environ):
+        return True
+    return (client or open_peer(environ)).is_watched or is_called_by_test_client() or is_called_directly(environ)
 
 
 def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ import time
 from flask import Flask, Response, jsonify
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from flask_ssemux.http.views import CONTENT_TYPE, HEADERS
+from flask_ssemux.http.responses import CONTENT_TYPE, HEADERS
 from tests.apps import before, lab
 
 

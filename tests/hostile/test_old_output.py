@@ -58,7 +58,7 @@ def test_what_it_yields_arrives_to_the_byte(site, items):
 def test_what_no_socket_takes_ends_the_stream_and_is_logged(site, item):
     told = yielding(site, ["data: before\n\n", item, "data: after\n\n"])
     assert (told.status, told.body) == (200, OPENING + b"data: before\n\n")
-    site.server.wait_log("an old stream's generator raised; its stream ends", 2)
+    site.server.wait_log("the generator of a wrapped stream raised; the stream ends", 2)
     assert "Error handling request" not in site.server.log  # gunicorn's, which cuts the connection
 
 

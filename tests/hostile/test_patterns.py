@@ -86,7 +86,7 @@ def test_what_is_filled_in_is_read_as_it_was_or_refused(pattern, texts):
 def test_patterns_that_cannot_meet_have_no_channel_in_common(one, other, channel):
     first, second = Pattern(one), Pattern(other)
     if first.match(channel) is not None and second.match(channel) is not None:
-        assert first.may_meet(second) and second.may_meet(first)
+        assert first.may_overlap(second) and second.may_meet(first)
 
 
 @pytest.mark.parametrize("text", ["<a><b>", "x:<a><b>:y", "<a>:<b><c>"])
@@ -149,7 +149,7 @@ def set_rules(app, texts):
     for kind, answer in ((rules.authorize, True), (rules.snapshot, ())):
         kind.clear()
         for text in dict.fromkeys(texts):
-            rules.add(kind, text)(lambda *_, answer=answer, **__: answer)
+            rules.add_rule(kind, text)(lambda *_, answer=answer, **__: answer)
     rules.tracked = rules.latest = list(map(Pattern, dict.fromkeys(texts)))
 
 

@@ -227,7 +227,7 @@ def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):
         assert begun == {"identify": 20, "authorize": 40}
         until(lambda: site.get("/ping")["asked"]["identify"] >= 60, 10, lambda: str(site.get("/ping")))
         site.post("/change", give=["broken"])
-        site.server.wait_log("a stream could not be asked again, and stays open: RuntimeError", 5)
+        site.server.wait_log("a stream could not be reauthorized, and stays open: RuntimeError", 5)
         assert not any(stream.ended for stream in herd)
         site.post("/change", take=["broken", "bob in room:2"])
         until(lambda: all(stream.ended for stream in of(herd, "b")), 5, "bob goes on")
@@ -236,7 +236,7 @@ def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):
         site.post("/change", keys={"a": None})
         until(lambda: all(stream.ended for stream in of(herd, "a")), 5, "ann goes on")
         assert site.get("/ping")["checked_out"] == 0
-        assert site.server.log.count("could not be asked again") == 1
+        assert site.server.log.count("could not be reauthorized") == 1
 
 
 def test_a_rule_that_hangs_keeps_nobody_from_being_asked_again(serve):
@@ -256,7 +256,7 @@ def test_a_rule_that_hangs_keeps_nobody_from_being_asked_again(serve):
         hangs.wait_end(5)
         assert hangs.frames()[-1].comments == (" nobody could tell whether its user may still read it",)
         assert not any(stream.ended for stream in herd)
-        assert "ends, since it could not be asked again 3 times in a row" in site.server.log
+        assert "ends, since it could not be reauthorized 3 times in a row" in site.server.log
         assert site.get("/ping")["checked_out"] == 0
         for stream in streams:
             stream.close()

@@ -133,7 +133,7 @@ def test_an_old_generator_is_mended(site, request):
     with site.stream("/old/poller?polls=2&every=0.2") as stream:
         stream.wait_for(b"data: 0\n\n", 2)
     site.server.wait_log("poller: GeneratorExit", 3)
-    said = "old streams get no heartbeats here while their generator sleeps"
+    said = "wrapped streams get no heartbeats here while their generator sleeps"
     assert site.server.log.count(said) == ("uwsgi, threads" in request.node.name)
     assert "Traceback" not in site.server.log
 

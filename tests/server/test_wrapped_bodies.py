@@ -21,7 +21,7 @@ def test_a_response_that_is_replaced_streams_and_the_log_says_why_it_has_no_hear
     server = gunicorn("tests.apps.wrapping:app", env={"HOW": "response"})
     with RawStream(server.port, "/old") as stream:
         stream.wait_for(b"data: 1\n\n", 4)
-        server.wait_log("the old stream 'old' gets no heartbeats while its generator sleeps: something", 3)
+        server.wait_log("the wrapped stream 'old' gets no heartbeats while its generator sleeps: something", 3)
 
 
 #: What macOS has not: gunicorn runs on what is left.

@@ -11,7 +11,7 @@ import pytest
 import flask_ssemux
 from flask_ssemux.access import rules as access
 from flask_ssemux.access.patterns import Pattern
-from flask_ssemux.access.rules import Rules, text_of
+from flask_ssemux.access.rules import ANONYMOUS, Reader, Rules
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import (
     ApplicationError,
@@ -23,6 +23,8 @@ from flask_ssemux.errors import (
     Unauthorized,
 )
 from flask_ssemux.worker.user_limit import UserLimit
+
+ANN = Reader.of("ann")
 
 
 def told(error, call, *args):
@@ -117,7 +119,7 @@ def rules(**authorize):
     """Rules of `pattern=answer`, in that order; __ is a colon and _x_ the variable <x>."""
     made = Rules()
     for pattern, answer in authorize.items():
-        made.add(made.authorize, pattern.replace("__", ":").replace("_x_", "<x>"))(answer)
+        made.add_rule(made.authorize, pattern.replace("__", ":").replace("_x_", "<x>"))(answer)
     return made
 
 
@@ -131,35 +133,35 @@ def no(user_id, **values):
 
 def test_without_a_rule_the_answer_is_no():
     with pytest.raises(Forbidden) as caught:
-        Rules().check("ann", ["jobs"])
+        Rules().check_channels(ANN, ["jobs"])
     assert (str(caught.value), caught.value.channel) == ("no rule allows the channel 'jobs'", "jobs")
     assert (caught.value.status, caught.value.code) == (403, "forbidden")
 
 
 def test_without_a_rule_logging_in_would_not_help():
-    assert told(Forbidden, Rules().check, None, ["jobs"]) == "no rule allows the channel 'jobs'"
+    assert told(Forbidden, Rules().check_channels, ANONYMOUS, ["jobs"]) == "no rule allows the channel 'jobs'"
 
 
 def test_a_rule_that_says_no_to_a_user():
-    assert told(Forbidden, rules(jobs=no).check, "ann", ["jobs"]) == "you may not read the channel 'jobs'"
+    assert told(Forbidden, rules(jobs=no).check_channels, ANN, ["jobs"]) == "you may not read the channel 'jobs'"
 
 
 def test_a_rule_that_says_no_to_nobody():
     with pytest.raises(Unauthorized) as caught:
-        rules(jobs=no).check(None, ["jobs"])
+        rules(jobs=no).check_channels(ANONYMOUS, ["jobs"])
     assert str(caught.value) == "the channel 'jobs' needs a user; log in first"
     assert (caught.value.status, caught.value.code, caught.value.channel) == (401, "unauthorized", "jobs")
 
 
-@pytest.mark.parametrize("user_id", ["ann", None])
-def test_a_rule_that_says_yes(user_id):
-    assert rules(jobs=yes).check(user_id, ["jobs"]) is None
+@pytest.mark.parametrize("reader", [ANN, ANONYMOUS])
+def test_a_rule_that_says_yes(reader):
+    assert rules(jobs=yes).check_channels(reader, ["jobs"]) is None
 
 
 @pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), (False, False), (1, True), (True, True)])
 def test_what_is_a_yes(answer, allowed):
-    check = rules(jobs=lambda user_id: answer).check
-    assert check("ann", ["jobs"]) is None if allowed else told(Forbidden, check, "ann", ["jobs"])
+    check = rules(jobs=lambda user_id: answer).check_channels
+    assert check(ANN, ["jobs"]) is None if allowed else told(Forbidden, check, ANN, ["jobs"])
 
 
 async def later():
@@ -170,41 +172,41 @@ async def later():
 def test_what_is_neither_yes_nor_no_lets_nobody_in(answer):
     """A forgotten `await`, call or `.first()` is true in Python."""
     with pytest.raises(InvalidAnswer) as error:
-        rules(jobs=lambda user_id: answer).check("ann", ["jobs"])
+        rules(jobs=lambda user_id: answer).check_channels(ANN, ["jobs"])
     assert str(error.value) == (
         "the rule for 'jobs' answered %r; it answers True or False, and is no async function" % (answer,)
     )
     with pytest.raises(InvalidAnswer, match="answered <coroutine"):
-        rules(jobs=lambda user_id: later()).check("ann", ["jobs"])
+        rules(jobs=lambda user_id: later()).check_channels(ANN, ["jobs"])
 
 
 def test_a_rule_is_told_the_user_and_the_variables():
     asked = []
-    rules(jobs___x_=lambda user_id, x: asked.append((user_id, x)) or True).check("ann", ["jobs:1", "jobs:2"])
+    rules(jobs___x_=lambda user_id, x: asked.append((user_id, x)) or True).check_channels(ANN, ["jobs:1", "jobs:2"])
     assert asked == [("ann", "1"), ("ann", "2")]
 
 
 def test_every_channel_is_asked_for():
     with pytest.raises(Forbidden) as caught:
-        rules(a=yes, b=yes).check("ann", ["a", "b", "c", "d"])
+        rules(a=yes, b=yes).check_channels(ANN, ["a", "b", "c", "d"])
     assert caught.value.channel == "c"
 
 
 @pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
 def test_where_rules_overlap_the_first_decides(first, second, allowed):
-    check = rules(jobs__1=first, jobs___x_=second).check
-    assert check("ann", ["jobs:1"]) is None if allowed else told(Forbidden, check, "ann", ["jobs:1"])
+    check = rules(jobs__1=first, jobs___x_=second).check_channels
+    assert check(ANN, ["jobs:1"]) is None if allowed else told(Forbidden, check, ANN, ["jobs:1"])
 
 
 @pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
 def test_also_where_the_first_is_the_wider_one(first, second, allowed):
-    check = rules(jobs___x_=first, jobs__1=second).check
-    assert check("ann", ["jobs:1"]) is None if allowed else told(Forbidden, check, "ann", ["jobs:1"])
+    check = rules(jobs___x_=first, jobs__1=second).check_channels
+    assert check(ANN, ["jobs:1"]) is None if allowed else told(Forbidden, check, ANN, ["jobs:1"])
 
 
 def test_a_second_rule_for_a_pattern_is_refused():
     made = rules(jobs=yes)
-    assert told(ApplicationError, made.add, made.authorize, "jobs") == (
+    assert told(ApplicationError, made.add_rule, made.authorize, "jobs") == (
         "'jobs' has a rule already; a channel's first rule decides"
     )
 
@@ -212,16 +214,18 @@ def test_a_second_rule_for_a_pattern_is_refused():
 def test_a_variable_that_hides_the_user_is_refused():
     """Its rule would be called with ``user_id`` twice, at the first client."""
     made = Rules()
-    told(ApplicationError, lambda: made.add(made.authorize, "notes:<user_id>")(yes))
+    told(ApplicationError, lambda: made.add_rule(made.authorize, "notes:<user_id>")(yes))
 
 
 def test_a_decorated_function_stays_what_it_is():
     made = Rules()
-    assert made.add(made.authorize, "jobs")(yes) is yes
+    assert made.add_rule(made.authorize, "jobs")(yes) is yes
 
 
 def test_a_rule_that_raises_lets_nobody_in():
-    assert told(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check, "ann", ["jobs"]) == "division by zero"
+    assert (
+        told(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check_channels, ANN, ["jobs"]) == "division by zero"
+    )
 
 
 # -- snapshots ---------------------------------------------------------------
@@ -229,9 +233,9 @@ def test_a_rule_that_raises_lets_nobody_in():
 
 def test_snapshots_are_bodies_in_the_order_of_the_channels():
     made = Rules()
-    made.add(made.snapshot, "jobs:<id>")(lambda id: [("progress", id), (None, {"n": 1})])
-    made.add(made.snapshot, "chat")(lambda: iter([("said", "hi")]))
-    assert list(made.snapshots(["chat", "other", "jobs:7"])) == [
+    made.add_rule(made.snapshot, "jobs:<id>")(lambda id: [("progress", id), (None, {"n": 1})])
+    made.add_rule(made.snapshot, "chat")(lambda: iter([("said", "hi")]))
+    assert list(made.make_snapshots(["chat", "other", "jobs:7"])) == [
         b"event: said\nchannel: chat\ndata: hi\n\n",
         b"event: progress\nchannel: jobs:7\ndata: 7\n\n",
         b'channel: jobs:7\ndata: {"n":1}\n\n',
@@ -241,8 +245,8 @@ def test_snapshots_are_bodies_in_the_order_of_the_channels():
 @pytest.mark.parametrize("nothing", [None, [], ()])
 def test_a_snapshot_may_be_nothing(nothing):
     made = Rules()
-    made.add(made.snapshot, "jobs")(lambda: nothing)
-    assert list(made.snapshots(["jobs"])) == []
+    made.add_rule(made.snapshot, "jobs")(lambda: nothing)
+    assert list(made.make_snapshots(["jobs"])) == []
 
 
 # -- who ---------------------------------------------------------------------
@@ -259,7 +263,8 @@ def identified(found):
     [(None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000")],
 )
 def test_who_is_asking(found, user_id):
-    assert text_of(identified(found).user()) == user_id
+    reader = identified(found).identify_reader(None)
+    assert (reader.user, reader.user_id) == (found, user_id)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +286,7 @@ def test_who_is_asking(found, user_id):
     ],
 )
 def test_what_is_no_users_id(found, message):
-    assert told(InvalidIdentity, identified(found).user) == message
+    assert told(InvalidIdentity, identified(found).identify_reader, None) == message
 
 
 @pytest.fixture
@@ -293,7 +298,7 @@ def bare():
 
 def test_without_flask_login_everybody_is_nobody(bare):
     with bare.test_request_context():
-        assert Rules().user() is None
+        assert Rules().identify_reader(None) == ANONYMOUS
 
 
 @pytest.fixture
@@ -305,7 +310,7 @@ def with_login(bare):
 
 def test_by_flask_login_nobody_is_logged_in(with_login):
     with with_login.test_request_context():
-        assert Rules().user() is None
+        assert Rules().identify_reader(None) == ANONYMOUS
 
 
 def test_by_flask_login_somebody_is(with_login):
@@ -313,25 +318,28 @@ def test_by_flask_login_somebody_is(with_login):
     user.id = 7
     with with_login.test_request_context():
         flask_login.login_user(user)
-        assert Rules().user() == "7"
+        assert Rules().identify_reader(None).user == "7"
 
 
 # -- what a client names -----------------------------------------------------
 
 
 def test_named_channels_are_each_once_and_in_order():
-    assert access.named(["b", "a", "b"], None) == ["b", "a"]
+    assert access.select_named(["b", "a", "b"], ANONYMOUS) == ["b", "a"]
 
 
 @pytest.mark.parametrize("user_id, asked", [(None, ["*"]), ("7", ["*", "user:7"])])
 def test_what_a_client_has_anyway_it_may_name(user_id, asked):
-    assert access.named(asked + ["jobs"], user_id) == ["jobs"]
+    assert access.select_named(asked + ["jobs"], Reader.of(user_id)) == ["jobs"]
 
 
 @pytest.mark.parametrize("user_id", [None, "7"])
 @pytest.mark.parametrize("channel", ["user:8", "user:", "user:7:8", "user:07"])
 def test_another_users_channel(user_id, channel):
-    assert told(Forbidden, access.named, [channel], user_id) == "the channel %r is its user's alone" % channel
+    assert (
+        told(Forbidden, access.select_named, [channel], Reader.of(user_id))
+        == "the channel %r is its user's alone" % channel
+    )
 
 
 @pytest.mark.parametrize(
@@ -342,17 +350,20 @@ def test_another_users_channel(user_id, channel):
     ],
 )
 def test_what_is_no_channel(channel, message):
-    assert told(BadRequest, access.named, [channel], None) == message
+    assert told(BadRequest, access.select_named, [channel], ANONYMOUS) == message
 
 
 def test_too_many_channels():
     many = [str(number) for number in range(101)]
-    assert access.named(many[:100], None) == many[:100]
-    assert told(BadRequest, access.named, many, None) == "a stream names at most 100 channels; this one names 101"
+    assert access.select_named(many[:100], ANONYMOUS) == many[:100]
+    assert (
+        told(BadRequest, access.select_named, many, ANONYMOUS)
+        == "a stream names at most 100 channels; this one names 101"
+    )
 
 
-def test_personal_channels():
-    assert (access.personal("7"), access.personal(None)) == (["user:7", "*"], ["*"])
+def test_the_channels_that_a_user_reads_without_naming_them():
+    assert (Reader.of(7).own_channels, ANONYMOUS.own_channels) == (("user:7", "*"), ("*",))
 
 
 # -- places ------------------------------------------------------------------
@@ -387,6 +398,8 @@ def test_rules_of_the_extension_are_these(make_app):
 def test_a_rule_is_asked_with_the_id_as_identify_says_it():
     rules = identified(7)
     asked = []
-    rules.add(rules.authorize, "jobs:<job_id>")(lambda user_id, job_id: asked.append((user_id, job_id)) or user_id == 7)
-    rules.check(rules.user(), ["jobs:42"])
+    rules.add_rule(rules.authorize, "jobs:<job_id>")(
+        lambda user_id, job_id: asked.append((user_id, job_id)) or user_id == 7
+    )
+    rules.check_channels(rules.identify_reader(None), ["jobs:42"])
     assert asked == [(7, "42")]

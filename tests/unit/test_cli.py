@@ -64,7 +64,7 @@ def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
 
 
 def test_who_is_there_is_shown(app, ssemux):
-    app.extensions["ssemux"].rules.track("jobs")
+    app.extensions["ssemux"].rules.track_presence("jobs")
     assert printed(ssemux("presence", "jobs")) == ""
     app.extensions["ssemux"].worker.broker.presence.announce_presence(
         {("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0

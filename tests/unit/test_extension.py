@@ -708,7 +708,7 @@ def test_an_old_generator_that_raises_ends_its_stream(app, caplog):
 
     assert [event.data for event in parse(old(app, raising).data).events] == ["1"]
     (record,) = [record for record in caplog.records if record.exc_info]
-    assert record.getMessage() == "an old stream's generator raised; its stream ends"
+    assert record.getMessage() == "the generator of a wrapped stream raised; the stream ends"
     assert str(record.exc_info[1]) == "old bug"
 
 

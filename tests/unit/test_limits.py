@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import flask_ssemux
-from flask_ssemux.access.rules import QUERY_BYTES
+from flask_ssemux.http.stream_request import MAX_QUERY_BYTES
 from tests.unit.test_extension import HEADERS, first, opened
 
 
@@ -24,11 +24,11 @@ def figures(app):
 
 def test_a_query_that_is_too_long_is_refused_before_it_is_read(make_app, mux):
     app = make_app(mux)
-    query = "channel=room:" + "x" * (QUERY_BYTES - 13)
+    query = "channel=room:" + "x" * (MAX_QUERY_BYTES - 13)
     for url in ("/events", "/fixed"):
         response = app.test_client().get(url + "?" + query + "x")
         assert response.status_code == 414
-        told = "a query has at most %d bytes; this one has %d" % (QUERY_BYTES, QUERY_BYTES + 1)
+        told = "a query has at most %d bytes; this one has %d" % (MAX_QUERY_BYTES, MAX_QUERY_BYTES + 1)
         assert response.get_json() == {"error": "query_too_long", "message": told}
         assert all(response.headers[name] == value for name, value in HEADERS.items())
     assert app.test_client().get("/events?" + query).get_json()["error"] == "bad_request"  # its channel's name is long

@@ -12,7 +12,7 @@ import pytest
 from werkzeug.exceptions import ServiceUnavailable
 
 import flask_ssemux
-from flask_ssemux.access.reauthorize import PLACES
+from flask_ssemux.access.reauthorize import MAX_RUNNING
 from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
 from tests.unit.test_extension import opened
@@ -79,7 +79,7 @@ class World:
         """A look of the heart, that much later; returned from when all that it began is done."""
         recheck = self.process.recheck
         recheck.run_due_work(self.process.running().timer.clock() + seconds)
-        until(lambda: not recheck._is_asking, 5, "it still asks")
+        until(lambda: not recheck.is_checking, 5, "it still asks")
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_trouble_is_no_no(world, change, caplog):
         for turn in (1, 2):
             world.later(EVERY * 1.1 * turn)
             assert not world.stream().reason
-        lines = [line for line in caplog.messages if "could not be asked again" in line]
+        lines = [line for line in caplog.messages if "could not be reauthorized" in line]
         assert len(lines) == 1
         world.may_read, world.before, world.needs_before = False, None, False
         world.later(EVERY * 3.3)
@@ -183,7 +183,7 @@ def test_trouble_of_any_kind_ends_a_stream_after_three_looks_in_a_row(world, err
             world.later(EVERY * 1.1 * turn)
         assert world.stream().reason == FAILED
         assert world.process.recheck.failed == 5
-        assert any("could not be asked again 3 times in a row" in line for line in caplog.messages)
+        assert any("could not be reauthorized 3 times in a row" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize("change", [{}, {"users": {}}, {"may_read": False}])
@@ -284,14 +284,14 @@ def hanging(make_app, monkeypatch):
 
     rules = made.app.extensions["ssemux"].rules
     rules.authorize[0] = rules.authorize[0]._replace(function=authorize)
-    made.process.recheck._every = 1.0
+    made.process.recheck._interval = 1.0
     yield made
     over.set()
 
 
 @pytest.mark.parametrize("hang", [30])
 def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
-    """Of one rule; the clients of those that hang are sent to be asked anew, and at most PLACES threads hang."""
+    """Of one rule; the clients of those that hang are sent to be asked anew, and at most MAX_RUNNING threads hang."""
     good = ["good %d" % number for number in range(10)]
     bad = ["bad %d" % number for number in range(hang)]
     with ExitStack() as streams:
@@ -307,7 +307,7 @@ def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
             lambda: sum(stream.reason is None for stream in mux.list_streams()) == len(good), 6, "those that hang go on"
         )
         print("all others after %.1f s, the last end after %.1f s" % (others, time.monotonic() - began))
-        assert sum(thread.name == "ssemux-recheck" for thread in threading.enumerate()) <= PLACES + 2
+        assert sum(thread.name == "ssemux-recheck" for thread in threading.enumerate()) <= MAX_RUNNING + 2
 
 
 def test_no_context_is_left_open(world):
@@ -321,8 +321,8 @@ def test_no_context_is_left_open(world):
 
 def test_what_has_ended_is_forgotten(world):
     with world.open():
-        assert len(world.process.recheck._kept) == 1
-    until(lambda: not world.process.recheck._kept, 5, "it is kept")
+        assert len(world.process.recheck._states) == 1
+    until(lambda: not world.process.recheck._states, 5, "it is kept")
 
 
 def test_without_the_option_nothing_is_kept(make_app):
@@ -334,7 +334,7 @@ def test_without_the_option_nothing_is_kept(make_app):
 def test_the_heart_asks(make_app, monkeypatch):
     monkeypatch.setattr(Timer, "FINENESS", 800)
     world = World(make_app)
-    world.process.recheck._every = 0.2
+    world.process.recheck._interval = 0.2
     with world.open():
         until(lambda: len(world.asked) >= 6, 5, lambda: str(world.asked))
 

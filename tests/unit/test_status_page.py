@@ -193,7 +193,8 @@ def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatc
         return stream
 
     monkeypatch.setattr(process.running().hub, "open_stream", open_and_leave)
-    assert feed.open_stream(None).state is CLOSED
+    permit = process.running().admission.admit(None)
+    assert feed.open_stream(permit, None, 0, True).state is CLOSED
     assert not feed._streams and not feed._loop.is_running
 
 

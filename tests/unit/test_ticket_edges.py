@@ -10,6 +10,7 @@ import flask_ssemux
 from flask_ssemux.access import tickets
 from flask_ssemux.errors import ApplicationError, BadTicket, BrokerBehind, BrokerUnavailable
 from tests.unit.test_extension import opened
+from tests.unit.test_tickets import identify
 
 
 @pytest.fixture
@@ -22,6 +23,11 @@ def app(make_app):
 def issue(app, **options):
     with app.app_context():
         return flask_ssemux.ticket("ann", **options)
+
+
+def use_up(app, text):
+    with app.app_context():
+        tickets.verify_ticket(text, {}).use_up(app.extensions["ssemux"].worker.broker)
 
 
 def test_a_stranger_with_a_ticket_is_no_error_of_an_application_without_a_key(make_app):
@@ -42,14 +48,12 @@ def test_a_ticket_of_no_application():
 
 def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch):
     """Its clock says 30 s less: to it the ticket is good, though the claim on it was for the time it had."""
-    broker = app.extensions["ssemux"].worker.broker
     text = issue(app, expires=10)
-    with app.test_request_context("/events?ticket=" + text):
-        tickets.presented().use(broker)
+    use_up(app, text)
     now = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + 30)  # the broker's; the ticket's time stands still
-    with app.test_request_context("/events?ticket=" + text), pytest.raises(BadTicket, match="used already"):
-        tickets.presented().use(broker)
+    with pytest.raises(BadTicket, match="used already"):
+        use_up(app, text)
 
 
 def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app, monkeypatch):
@@ -64,8 +68,7 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
     assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     assert b"ssemux.hello" not in answer.data
     monkeypatch.undo()
-    with app.test_request_context("/events?ticket=" + text):
-        tickets.presented().use(broker)
+    use_up(app, text)
 
 
 def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
@@ -102,10 +105,8 @@ def test_an_old_url_keeps_a_parameter_of_that_name(make_app):
     mux.add_stream("/api/helpdesk", ["desk"], public=True)
     made = make_app(mux)
     made.secret_key = "for tests"
-    with made.test_request_context("/api/helpdesk?ticket=4711"):
-        assert mux._rules.user() == "whoever the cookie says"
-    with made.test_request_context("/api/helpdesk?ticket=" + issue(made)):
-        assert mux._rules.user() == "ann"
+    assert identify(made, mux, "/api/helpdesk?ticket=4711") == "whoever the cookie says"
+    assert identify(made, mux, "/api/helpdesk?ticket=" + issue(made)) == "ann"
     for url in ("/api/helpdesk?ticket=" + issue(made)[:-1], "/events?ticket=4711"):
-        with made.test_request_context(url), pytest.raises(BadTicket):
-            mux._rules.user()
+        with pytest.raises(BadTicket):
+            identify(made, mux, url)

@@ -1,0 +1,121 @@
+"""A client's way, from its request to its open stream, in one function: ``_open_stream``. Every stream goes this way.
+
+Each step stands in a file of its own, and each is taken once. Old generators have another way: ``streaming.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Iterable
+
+from flask import Response, current_app, request
+
+from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
+from ..hub.hub import spread_retry
+from ..hub.stream import Stream
+from ..transports.asgi import open_peer
+from ..transports.client_socket import ClientSocket
+from ..transports.last_answer import announce_close
+from ..transports.long_poll import LongPoll
+from ..transports.select import is_departure_noticed, open_transport
+from ..worker import server
+from ..worker.admission import NoRoom
+from ..worker.capacity import draw_unnoticed_life
+from ..worker.running import RunningWorker
+from ..worker.tenancy import SHORT
+from ..worker.worker import Worker
+from .probe_source import ProbeSource
+from .responses import make_poll_answer, make_refusal, make_retry_later, make_stay_away, make_stream
+from .stream_request import PollMode, StreamRequest
+from .stream_source import StreamSource
+
+#: What clients are told when the history began anew a moment ago.
+BEHIND = "the history began anew, and this worker has yet to hear of it"
+
+
+def serve_stream(worker: Worker, source: StreamSource) -> Response:
+    """Answer the current request for a stream; a refusal is an answer that clients understand."""
+    try:
+        return _open_stream(worker, source)
+    except ClientError as error:
+        return make_refusal(error)
+    except NoRoom as error:
+        return answer_no_room(worker, error)
+    except BrokerBehind as error:  # its text may name the store, so clients are not told
+        worker.refusals.record(BEHIND, error=error)
+        return make_retry_later(BEHIND, spread_retry(worker.options.retry))
+    except BrokerError as error:
+        return _refuse(worker, "the broker cannot be reached", error)
+
+
+def _open_stream(worker: Worker, source: StreamSource) -> Response:
+    trouble = server.why_not(request.environ)
+    if trouble:
+        return _refuse(worker, trouble)
+
+    # What does the client ask for?
+    asked = StreamRequest.parse(request, worker.options.transport)
+    if asked.is_stopped:
+        return make_stay_away()
+    if asked.probe is not None:
+        source = ProbeSource(asked.probe, current_app.secret_key)
+    elif worker.tenancy is not None:
+        trouble = worker.tenancy.why_not(asked.environ)
+        if trouble:
+            return _refuse(worker, SHORT, ConfigurationError(trouble))
+
+    # Who is it, and may they read this? A revocation that comes from now on is not in the answers of the rules.
+    running = worker.running()
+    hub = running.hub
+    revocations = hub.count_revocations()
+    reader = source.identify(asked)
+    access = source.authorize(asked, reader)
+    if hub.is_to_stay_away(reader.user_id, access.channels, asked.last_ids) or hub.is_held_off(
+        reader.user_id, access.channels, asked.last_ids
+    ):
+        return make_stay_away()
+    if asked.is_head:
+        return make_stream(iter(()))
+
+    # Is there room? From here on, whatever fails gives it back, and ends the stream.
+    permit = running.admission.admit(reader.user_id, asked.will_be_handed_over)
+    try:
+        stream = source.subscribe(running, permit, asked, access, revocations)
+        client = open_peer(asked.environ)
+        if asked.probe is None:
+            running.register_stream(stream, asked.environ, access.checked)
+            if not is_departure_noticed(asked.environ, client):
+                running.limit_lifetime(stream, draw_unnoticed_life())
+        if reader.ticket is not None:  # only now: a client that is refused comes back with the same ticket
+            reader.ticket.use_up(running.broker)
+        stream.sent_at = running.timer.clock()  # the server has a few seconds from now on to begin sending
+        return _make_response(running, asked, stream, client)
+    except BaseException:
+        permit.release()
+        raise
+
+
+def _make_response(running: RunningWorker, asked: StreamRequest, stream: Stream, client: ClientSocket) -> Response:
+    if asked.poll is PollMode.NONE:
+        # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
+        asked.environ.pop("wsgi.early_hints", None)
+        response = make_stream(open_transport(asked.transport, stream, client))
+        announce_close(asked.environ, response.headers)
+        return response
+    source: Iterable[bytes] = LongPoll(stream, client, asked.poll is PollMode.WAIT, running.hub.opening_frame_count)
+    return make_poll_answer(source)
+
+
+def answer_no_room(worker: Worker, error: NoRoom) -> Response:
+    """Tell the client to come back later, or soon if another worker may have room."""
+    worker.refusals.record(error.reason)
+    return make_retry_later(error.reason, spread_retry(worker.options.retry) if error.is_stopping else None)
+
+
+def _refuse(worker: Worker, reason: str, error: Exception | None = None) -> Response:
+    """Tell the client to come back later, and log an error.
+
+    :param error: what the log says instead of the reason.
+    """
+    worker.refusals.record(reason, "was refused", logging.ERROR, error)
+    return make_retry_later(reason)

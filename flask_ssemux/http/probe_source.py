@@ -1,0 +1,96 @@
+"""The stream of a probe: it reads no channel, stores nothing, needs no user and ends by itself.
+
+It uses the transport, the headers and the limits of every stream. Whoever has a token gets it, see ``probe.py``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Callable
+
+from ..access.rules import ANONYMOUS, Reader
+from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
+from ..sse import encode
+from ..worker.admission import Permit
+from ..worker.running import RunningWorker
+from .probe import EVENT, EVERY, Plan
+from .stream_request import StreamRequest
+from .stream_source import Access, StreamSource
+
+#: Seconds that a client has to read the last frame.
+END_SECONDS = 5.0
+
+
+class ProbeSource(StreamSource):
+    """Replaces the stream of the URL that was requested.
+
+    :param token: of a plan.
+    :param secret_key: of the application.
+    """
+
+    def __init__(self, token: str, secret_key: Any) -> None:
+        self._token = token
+        self._secret_key = secret_key
+
+    def identify(self, asked: StreamRequest) -> Reader:
+        return ANONYMOUS
+
+    def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
+        self._plan = Plan.of(self._token, self._secret_key)
+        return Access(reader, (), ())
+
+    def subscribe(
+        self, running: RunningWorker, permit: Permit, asked: StreamRequest, access: Access, revocations: int
+    ) -> Stream:
+        hub, timer = running.hub, running.timer
+        stream = permit.attach(hub.open_stream((), None, on_closed=running.on_stream_closed))
+        probe = Probe(self._plan, stream, timer.clock, hub.end_stream)
+        timer.remove(stream)  # no heartbeat may interrupt the silence
+        timer.add(probe, probe.due)
+        return stream
+
+
+class Probe:
+    """Sends a plan's frames on a stream. It replaces the stream as a member of the timer.
+
+    :param end: ends the stream cleanly.
+    """
+
+    def __init__(
+        self, plan: Plan, stream: Stream, clock: Callable[[], float], end: Callable[[Stream, str], None]
+    ) -> None:
+        self.timer_slot: int | None = None
+        self._plan = plan
+        self._stream = stream
+        self._clock = clock
+        self._end = end
+        self._began = clock()
+        self._sent = 0
+        self._is_over = False
+        #: Distinguishes two answers: if the same one comes twice, it comes out of a cache.
+        self._run = secrets.token_hex(4)
+
+    @property
+    def due(self) -> float:
+        """When the first frame is sent."""
+        return self._began + self._pause()
+
+    def run_due_work(self, now: float) -> float | None:
+        """Send the next frame, and return when to call this again."""
+        if self._stream.state is CLOSED:
+            return None
+        if self._is_over:
+            self._stream.abort("its client did not take the probe's end")
+            return self._stream.run_due_work(now)
+        self._sent += 1
+        content = {"n": self._sent, "at": round(self._clock() - self._began, 3), "run": self._run}
+        self._stream.offer(encode.own_frame(EVENT, content))
+        if self._sent <= self._plan.frames:
+            return now + self._pause()
+        self._is_over = True
+        self._end(self._stream, "the probe is over")
+        return now + END_SECONDS
+
+    def _pause(self) -> float:
+        return EVERY if self._sent < self._plan.frames else self._plan.silence

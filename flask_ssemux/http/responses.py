@@ -1,0 +1,81 @@
+"""The answers that clients of streams understand: streams, refusals, "come back later" and "do not come back".
+
+Which of them a request gets is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Iterable
+
+from flask import Response, current_app, jsonify
+
+from ..errors import ClientError
+from ..sse import encode
+
+#: To the letter: at least one tunnel buffers answers with "; charset=utf-8", which Flask adds for a mimetype.
+CONTENT_TYPE = "text/event-stream"
+
+#: The headers of every answer of a stream's URL, errors included.
+HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    # nginx: "proxy_buffering off" for this answer alone (ngx_http_proxy_module).
+    "X-Accel-Buffering": "no",
+}
+
+#: The ``Cache-Control`` of the answer to a poll, which a cache could otherwise keep.
+POLL_CACHE_CONTROL = "no-store"
+
+#: Seconds, from and to, after which a client that found no room comes back.
+RETRY_SECONDS = (10.0, 30.0)
+
+
+def add_stream_headers(response: Response) -> Response:
+    """Set the headers that keep every hop from holding an answer back."""
+    headers = response.headers
+    is_poll = headers.get("Cache-Control") == POLL_CACHE_CONTROL
+    for name, value in HEADERS.items():
+        headers[name] = value
+    if is_poll:
+        headers["Cache-Control"] = POLL_CACHE_CONTROL
+    if response.is_streamed:
+        # Not every compressor respects "no-transform", and the one of Caddy 2.6 never flushes: a replay of more than
+        # 512 bytes did not arrive. Compressors leave an answer alone that names its encoding.
+        headers.setdefault("Content-Encoding", "identity")
+    return response
+
+
+def make_stream(source: Iterable[bytes]) -> Response:
+    """Return a response that streams these bytes."""
+    # Passed through directly: Werkzeug does not wrap each item, and compressors find nothing to compress.
+    return add_stream_headers(current_app.response_class(source, content_type=CONTENT_TYPE, direct_passthrough=True))
+
+
+def make_poll_answer(source: Iterable[bytes]) -> Response:
+    response = make_stream(source)
+    response.headers["Cache-Control"] = POLL_CACHE_CONTROL
+    return response
+
+
+def make_retry_later(reason: str, milliseconds: int | None = None) -> Response:
+    """Return a complete stream that only says when to come back: browsers do not reconnect after a 4xx or 5xx.
+
+    :param milliseconds: None: a random time within ``RETRY_SECONDS``.
+    """
+    pause = int(random.uniform(*RETRY_SECONDS) * 1000) if milliseconds is None else milliseconds
+    return add_stream_headers(current_app.response_class(encode.retry(pause, reason), content_type=CONTENT_TYPE))
+
+
+def make_stay_away() -> Response:
+    """Return a 204, after which no browser reconnects by itself (WHATWG HTML 9.2.3)."""
+    return add_stream_headers(current_app.response_class(status=204))
+
+
+def make_refusal(error: ClientError) -> Response:
+    """Return the error as JSON, with its status."""
+    answer = {"error": error.code, "message": str(error)}
+    if error.channel is not None:
+        answer["channel"] = error.channel
+    response = jsonify(answer)
+    response.status_code = error.status
+    return add_stream_headers(response)

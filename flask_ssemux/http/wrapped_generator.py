@@ -1,0 +1,302 @@
+"""A wrapped stream: an old view's generator as it is, with heartbeats, and with an end that arrives.
+
+The generator runs where it always ran, in its request's own greenlet or thread, with whatever context it has.
+Heartbeats are written beside it while it sleeps or waits. ``streaming.py`` puts it into the response of a view.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any, Callable, Iterator
+
+from ..hub.limits import CHECK_AGAIN, WRITE_TIMEOUT
+from ..options import log
+from ..sse import encode
+from ..transports.client_socket import ClientSocket
+from ..transports.wait import departures, forget_departure
+from ..util import forks
+from ..util.background import run_in_background
+from ..util.threads import greenlets_are_threads
+from ..worker.capacity import UNNOTICED
+from ..worker.drain import DRAIN_SECONDS
+from ..worker.running import RunningWorker
+
+#: The ends of an event and of a line, in the forms of WHATWG HTML 9.2.5.
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+LINE_ENDS = (b"\n", b"\r")
+
+
+class WrappedGenerator:
+    """An old generator as a WSGI iterator, with heartbeats written beside it.
+
+    Two things write to the client: the server, which writes the generator's items, and the heartbeats. A heartbeat may
+    be written only while the generator works (``_is_inside``), and only with ``_turn`` held, so they never mix.
+
+    :param source: the body of the view's response.
+    :param client: the other end of the connection.
+    :param name: of the view, for the log.
+    """
+
+    def __init__(self, source: Any, running: RunningWorker, client: ClientSocket, name: str = "") -> None:
+        self._name = name
+        self.timer_slot: int | None = None
+        self.write: Callable[[bytes], Any] | None = None
+        self._source = source
+        self._items: Iterator[Any] | None = None
+        self._running = running
+        self._client = client
+        self._options = running.options
+        self._interrupt: Callable[[], None] = _do_nothing
+        self._watched = -1
+        self._greenlet: Any = None
+        self._turn = threading.Lock()
+        self._is_inside = False
+        self._is_over = False
+        #: When the timer first saw that the stream is over.
+        self._ended_at: float | None = None
+        self._is_thrown = False
+        self._is_disowned = False
+        #: The last frame, if the worker ends the stream.
+        self._last = b""
+        #: The last bytes that were sent.
+        self._tail = b""
+        self._sent_at = running.timer.clock()
+        self._has_server = False
+        #: When the stream ends at the latest, if the server does not say when a client has left.
+        self.ends_at = float("inf")
+
+    # -- the server's side -------------------------------------------------
+
+    def use_write(self, write: Callable[[bytes], Any] | None) -> None:
+        """Take the server's ``write``; some servers have none."""
+        self.write, self._has_server = write, True
+        if write is None:
+            _warn_of_silence("it has no write()")
+
+    def __iter__(self) -> WrappedGenerator:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            data = self._next_bytes()
+        except BaseException:
+            self.close()
+            raise
+        if not data:
+            self.close()  # some middleware does not pass the server's call on
+            raise StopIteration
+        return data
+
+    def _next_bytes(self) -> bytes:
+        """Return what is sent next; b"" at the end."""
+        if self._items is None:
+            self._begin()
+            return self._note_sent(encode.retry(self._options.retry, "ssemux") + encode.HEARTBEAT)
+        while not self._is_over:
+            item = self._draw_item()
+            if item:
+                return self._note_sent(item)
+        last, self._last = self._last, b""
+        return last
+
+    def close(self) -> None:
+        """The server is done with the response (PEP 3333): close the generator, so that its ``finally`` runs."""
+        if self._is_disowned:
+            return
+        self._is_over = True
+        self._running.streams.remove_wrapped(self)
+        watched, self._watched = self._watched, -1
+        forget_departure(watched)
+        self._client.close()
+        source, self._source = self._source, ()
+        if hasattr(source, "close"):
+            source.close()
+
+    def disown(self) -> None:
+        """In a forked child: the generator is the parent's. Under gevent it goes on here after its wait, but only to
+        its next item."""
+        self._is_over = self._is_thrown = self._is_disowned = True
+        self._interrupt = _do_nothing
+        self.write = None
+        self._watched = -1
+        self._client.disown()
+
+    def _begin(self) -> None:
+        self._items = iter(self._source)
+        if greenlets_are_threads():
+            from gevent import get_hub, getcurrent
+
+            gevent_hub, greenlet = get_hub(), getcurrent()
+            self._greenlet = greenlet
+            self._watched = departures().add(self._client.file, self)
+            self._interrupt = lambda: gevent_hub.loop.run_callback(self._throw_exit, greenlet)
+        self._client.watch(self)
+        self._running.streams.add_wrapped(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
+        if not self._has_server:
+            _warn_of_replacement(self._name)
+
+    def _draw_item(self) -> bytes:
+        """Return the generator's next item; b"" if it has ended."""
+        self._is_inside = True
+        try:
+            return _encode_item(self._next_item())
+        except StopIteration:
+            self._is_over = True
+        except GeneratorExit:  # thrown by ``_throw_exit``, or raised by the generator itself
+            self._is_over = True
+        except Exception:
+            self._is_over = True
+            log.exception("the generator of a wrapped stream raised; the stream ends")
+        finally:
+            self._is_inside = False
+            self._sent_at = self._running.timer.clock()
+            self.await_beat()
+        return b""
+
+    def _next_item(self) -> Any:
+        assert self._items is not None
+        born = forks.generation
+        try:
+            return next(self._items)
+        finally:
+            forks.halt_copy(born)
+
+    def _note_sent(self, data: bytes) -> bytes:
+        self._tail = (self._tail + data)[-4:]
+        self._sent_at = self._running.timer.clock()
+        return data
+
+    # -- the timer's side --------------------------------------------------
+
+    @property
+    def sent_at(self) -> float:
+        return self._sent_at
+
+    def run_due_work(self, now: float) -> float | None:
+        """Send a heartbeat if one is due, end a write that hangs, and return when to call this again."""
+        if self._is_over or self._client.has_left():
+            return self._await_close(now)
+        if now >= self.ends_at:
+            self.leave(self._running.hub.make_last_frame(UNNOTICED))
+        due = self._sent_at + self._options.heartbeat
+        if now < due:
+            return min(due, self.ends_at)
+        if self._is_inside and self._turn.acquire(False):
+            run_in_background("ssemux-beat", self._write_heartbeat)
+            return min(now + self._options.heartbeat, max(self.ends_at, now))
+        if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
+            self._client.sever()
+            return self._await_close(now)
+        return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
+
+    def _await_close(self, now: float) -> float:
+        """The stream is over: its server should notice this and close it; if the server does not, close it here.
+
+        A generator that works cannot be closed by others. A client that has not left gets ``DRAIN_SECONDS`` to read
+        what its server still writes, the end included.
+        """
+        self._end()
+        if self._ended_at is None:
+            self._ended_at = now
+        elif not self._is_inside and (now >= self._ended_at + DRAIN_SECONDS or self._client.has_left()):
+            self._client.sever()
+            run_in_background("ssemux-end", self.close)
+        return now + CHECK_AGAIN
+
+    def await_beat(self) -> None:
+        """Wait until a heartbeat that is being written is written."""
+        with self._turn:
+            pass
+
+    def leave(self, last: bytes) -> None:
+        """End the stream with this last frame, if it can be sent here without harm to the generator's own events."""
+        if self._tail.endswith(EVENT_ENDS):
+            self._last = last
+        elif self._tail.endswith(LINE_ENDS):  # a blank line would turn half an event into a whole one
+            self._last = last[:-1]
+        self._end()
+
+    def cut(self) -> None:
+        """End the stream at once."""
+        self._client.sever()
+        self._end()
+
+    def client_left(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._interrupt()
+
+    def _throw_exit(self, greenlet: Any) -> None:
+        """Called in gevent's hub: end the generator where it sleeps, as ``close`` would end it where it yields."""
+        if self._is_inside and not self._is_thrown:  # once, since its clean-up may wait too
+            self._is_thrown = True
+            greenlet.throw(GeneratorExit)
+
+    def _write_heartbeat(self) -> None:
+        """Called with the turn taken by ``run_due_work``, and gives the turn back."""
+        try:
+            if self._is_inside and self.write is not None:
+                _act_for(self._greenlet)
+                self.write(self._make_heartbeat())
+                self._sent_at = self._running.timer.clock()
+        except OSError:
+            self._end()
+        except SystemError as error:  # uWSGI's, whose write() works in the request's own thread only
+            self.write = None
+            _warn_of_silence(str(error))
+        except Exception as error:  # waitress's, which is not an OSError
+            log.debug("the client of a wrapped stream left: %s", error)
+            self._end()
+        finally:
+            self._turn.release()
+
+    def _make_heartbeat(self) -> bytes:
+        """Within an event, only a comment line without a blank line is harmless; within a line, nothing is."""
+        if self._tail.endswith(EVENT_ENDS):
+            return encode.heartbeat(self._options.heartbeat_event)
+        if self._tail.endswith(b"\r"):
+            return b": heartbeat\r"  # if the second half of a CRLF follows, it ends this line
+        return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+
+
+@functools.lru_cache(maxsize=100)
+def _warn_of_replacement(name: str) -> None:
+    """Log a warning, once for each view."""
+    log.warning(
+        "the wrapped stream %r gets no heartbeats while its generator sleeps: something (for example an after_request "
+        "function) put its body into another response, and flask_ssemux cannot write beside that one; change the "
+        "response that @streaming made instead of replacing it", name
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=100)
+def _warn_of_silence(error: str) -> None:
+    """Log a warning, once for each error."""
+    log.warning(
+        "wrapped streams get no heartbeats here while their generator sleeps, because this server cannot write beside "
+        "it (%s): use gunicorn or uWSGI with gevent, or SSEMux.add_stream", error
+    )  # fmt: skip
+
+
+def _encode_item(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode("utf-8")
+    if not isinstance(item, bytes):
+        raise TypeError("the generator of a wrapped stream yields text or bytes, not %r" % (item,))
+    return item
+
+
+def _act_for(greenlet: Any) -> None:
+    """uWSGI finds the request that ``write`` belongs to by the current greenlet; name the generator's request here."""
+    request = getattr(greenlet, "uwsgi_wsgi_req", None)
+    if request is not None:
+        from gevent import getcurrent
+
+        getcurrent().uwsgi_wsgi_req = request
+
+
+def _do_nothing() -> None:
+    """In threads, a generator that sleeps cannot be interrupted."""

@@ -1,0 +1,59 @@
+"""A stream that cannot be opened gives back what it took: its user slot, and its share of the worker limit."""
+
+from __future__ import annotations
+
+import flask
+import pytest
+
+import flask_ssemux
+from flask_ssemux.http.probe import PARAMETER, Plan
+
+KEY = "a secret"
+LIMIT = 3
+
+
+class BrokenConnection:
+    """What a server gives as the client's connection, and what cannot be asked anything: no transport can be built."""
+
+    def fileno(self):
+        raise RuntimeError("broken connection")
+
+
+@pytest.fixture
+def app(make_app):
+    """An application with one URL of each kind of stream, all of them of the user 7."""
+    mux = flask_ssemux.SSEMux()
+    mux.identify(lambda: 7)
+    mux.authorize("jobs:<job_id>")(lambda user_id, job_id: True)
+    mux.allow_status(lambda: True)
+    mux.add_stream("/fixed", ["jobs:1"])
+    app = make_app(mux, SECRET_KEY=KEY, SSEMUX_MAX_STREAMS_PER_USER=LIMIT, SSEMUX_MAX_STREAMS=LIMIT)
+
+    @app.route("/old")
+    @flask_ssemux.streaming
+    def old():
+        return flask.Response(iter(["data: 1\n\n"]))
+
+    return app
+
+
+URLS = {
+    "events": "/events?channel=jobs:1",
+    "fixed": "/fixed",
+    "status": "/events/status/stream",
+    "probe": "/events?%s=%s" % (PARAMETER, Plan().token(KEY)),
+    "poll": "/events?channel=jobs:1&poll=now",
+    "old": "/old",
+}
+
+
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
+def test_a_transport_that_cannot_be_built_leaves_no_stream_and_no_slot(app, url):
+    worker, client = app.extensions["ssemux"].worker, app.test_client()
+    for _ in range(LIMIT):
+        assert client.get(url, environ_overrides={"werkzeug.socket": BrokenConnection()}).status_code == 500
+    assert worker.count_streams() == 0
+    for _ in range(LIMIT):  # the user's slots and the worker's places are free again
+        response = client.get(url)
+        assert b"this user holds" not in next(iter(response.response))
+        assert response.status_code == 200

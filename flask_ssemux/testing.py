@@ -88,7 +88,7 @@ def stream(
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
     environ = _environ(app, client, url or worker.options.url, channels, sent)
-    environ[ENVIRON_KEY] = RequestOverride(lambda: worker.clock(), () if user is ASK else (user,))
+    environ[ENVIRON_KEY] = RequestOverride(lambda: worker.running().timer.clock(), () if user is ASK else (user,))
     return OpenStream(app, environ)
 
 
@@ -368,7 +368,7 @@ class Clock:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._now = worker.clock()
+        self._now = worker.running().timer.clock()
 
     def __call__(self) -> float:
         return self._now
@@ -410,12 +410,12 @@ def frozen(app: Flask) -> Iterator[Clock]:
     worker = _worker(app)
     timer = worker.running().timer
     timer.pause()
-    clock = worker.clock = Clock(worker)
+    clock = timer.clock = Clock(worker)
     try:
         yield clock
     finally:
         offset = clock() - time.monotonic()
-        worker.clock = lambda: time.monotonic() + offset
+        timer.clock = lambda: time.monotonic() + offset
         timer.resume()
 
 

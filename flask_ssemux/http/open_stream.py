@@ -78,7 +78,8 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
         return make_stream(iter(()))
 
     # Is there room? From here on, whatever fails gives it back, and ends the stream.
-    permit = running.admission.admit(reader.user_id, asked.will_be_handed_over)
+    is_handed_over = asked.transport is not None and asked.transport.is_handed_over
+    permit = running.admission.admit(reader.user_id, is_handed_over)
     try:
         stream = source.subscribe(running, permit, asked, access, revocations)
         client = open_peer(asked.environ)
@@ -96,7 +97,7 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
 
 
 def _make_response(running: RunningWorker, asked: StreamRequest, stream: Stream, client: ClientSocket) -> Response:
-    if asked.poll is PollMode.NONE:
+    if asked.transport is not None:
         # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
         asked.environ.pop("wsgi.early_hints", None)
         response = make_stream(open_transport(asked.transport, stream, client))

@@ -45,7 +45,7 @@ class ProbeSource(StreamSource):
     ) -> Stream:
         hub, timer = running.hub, running.timer
         stream = permit.attach(hub.open_stream((), None, on_closed=running.on_stream_closed))
-        probe = Probe(self._plan, stream, timer.clock, hub.end_stream)
+        probe = Probe(self._plan, stream, lambda: timer.clock(), hub.end_stream)
         timer.remove(stream)  # no heartbeat may interrupt the silence
         timer.add(probe, probe.due)
         return stream

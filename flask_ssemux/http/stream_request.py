@@ -52,16 +52,19 @@ class StreamRequest(NamedTuple):
     """One request for a stream.
 
     :param environ: of the request.
+    :param is_stopped: whether the last event that the client saw told it to stay away.
     :param last_ids: every ``Last-Event-ID`` that the client sent, in its header and its query.
     :param channels: the channels that the client names.
     :param new_channels: the channels that are new to a client that has seen others.
     :param ticket: the ticket's text.
     :param probe: the token of a probe, which replaces the stream of the URL.
+    :param transport: of a stream; None for a poll, which has a transport of its own.
     :param override: of a request that ``flask_ssemux.testing`` makes.
     :param is_head: whether only the headers are wanted.
     """
 
     environ: MutableMapping[str, Any]
+    is_stopped: bool
     last_ids: Sequence[str]
     channels: Sequence[str]
     new_channels: Sequence[str]
@@ -69,7 +72,7 @@ class StreamRequest(NamedTuple):
     probe: str | None
     poll: PollMode
     override: RequestOverride | None
-    transport: TransportChoice
+    transport: TransportChoice | None
     is_head: bool
 
     @classmethod
@@ -83,27 +86,21 @@ class StreamRequest(NamedTuple):
         environ, arguments = request.environ, _parse_query(request)
         override = find_override(environ)
         probe = arguments.get(PROBE_PARAMETER)
+        poll = _parse_poll_mode(arguments.get(POLL_PARAMETER, "")) if probe is None else PollMode.NONE
+        last_ids = _find_last_ids(request)
         return cls(
             environ,
-            _find_last_ids(request),
+            encode.STOP_ID in last_ids,
+            last_ids,
             arguments.getlist("channel"),
             arguments.getlist(NEW_PARAMETER),
             find_ticket(request),
             probe,
-            _parse_poll_mode(arguments.get(POLL_PARAMETER, "")) if probe is None else PollMode.NONE,
+            poll,
             override,
-            choose_transport(environ, wanted_transport, override),
+            choose_transport(environ, wanted_transport, override) if poll is PollMode.NONE else None,
             request.method == "HEAD",
         )
-
-    @property
-    def is_stopped(self) -> bool:
-        """Return whether the last event that the client saw was the one that told it to stay away."""
-        return encode.STOP_ID in self.last_ids
-
-    @property
-    def will_be_handed_over(self) -> bool:
-        return self.poll is PollMode.NONE and self.transport.is_handed_over
 
 
 def _parse_query(request: Request) -> MultiDict[str, str]:

@@ -7,11 +7,10 @@ and that request fails. Nothing here closes a connection, and servers where no a
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Mapping
 
 from werkzeug.datastructures import Headers
-
-from ..util.call_stack import find_frame
 
 #: The modules of gunicorn's workers that keep connections open after an answer: gevent, and gthread.
 KEEPING_WORKERS = ("gunicorn.workers.base_async", "gunicorn.workers.gthread")
@@ -42,5 +41,9 @@ def find_gunicorn_variables(*workers: str) -> Mapping[str, Any]:
 
     :param workers: the modules of the workers that are looked for.
     """
-    frame = find_frame(lambda one: one.f_code.co_name == "handle_request" and one.f_globals.get("__name__") in workers)
-    return {} if frame is None else frame.f_locals
+    frame = sys._getframe(1)
+    while frame is not None:  # each stream's opening walks here
+        if frame.f_code.co_name == "handle_request" and frame.f_globals.get("__name__") in workers:
+            return frame.f_locals
+        frame = frame.f_back  # type: ignore[assignment]
+    return {}

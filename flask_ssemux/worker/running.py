@@ -6,6 +6,7 @@ What exists before the first stream, and where a fork, a drain and the process's
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, make_random_name
@@ -58,7 +59,7 @@ class RunningWorker:
         self._tenancy = worker.tenancy
         self.timer = Timer(
             options.heartbeat,
-            lambda: worker.clock(),
+            time.monotonic,
             turn_loop if has_greenlets else yield_to_threads,
             self._make_loop_lag(),
         )
@@ -80,7 +81,7 @@ class RunningWorker:
         if self.reauthorizer is not None:
             self.reauthorizer.begin(
                 lambda stream, why: end_forbidden_stream(stream, why, self.hub.make_last_frame(why)),
-                self.timer.clock,
+                lambda: self.timer.clock(),
                 yield_control,
             )
             self.timer.add(self.reauthorizer, self.timer.clock())

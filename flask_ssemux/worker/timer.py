@@ -38,6 +38,7 @@ class Timer:
         yield_control: Callable[[], None] = lambda: None,
         loop_lag: LoopLag | None = None,
     ) -> None:
+        #: The clock of all streams. A test may replace it, so it is read from here for each use.
         self.clock = clock
         self.loop_lag = loop_lag or LoopLag()
         self._yield_control = yield_control

@@ -21,9 +21,9 @@ class UserLimit:
 
         :raises BrokerUnavailable: the streams of the user cannot be counted.
         """
-        return user_id is None or self._broker.leases.take_user_slot(encode.user_channel(user_id), self.limit)
+        return user_id is None or self._broker.leases.take_user_slot(encode.USER_PREFIX + user_id, self.limit)
 
     def release_user_slot(self, user_id: str | None) -> None:
         """Give one of the user's slots back."""
         if user_id is not None:
-            self._broker.leases.release_user_slot(encode.user_channel(user_id))
+            self._broker.leases.release_user_slot(encode.USER_PREFIX + user_id)

@@ -57,8 +57,6 @@ class Worker:
         self.recheck: Reauthorizer | None = None
         #: Whether the application may use its store; set by the extension.
         self.tenancy: Tenancy | None = None
-        #: The clock of all streams; a test may stop it.
-        self.clock: Callable[[], float] = time.monotonic
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
         self._broker = OncePerProcess(self._open_broker, threads.make_real_lock)

@@ -158,7 +158,9 @@ class Admission:
         :raises NoRoom: the user has none left.
         """
         take = partial(self._user_limit.take_user_slot, user_id)
-        if take() or (self._eviction is not None and user_id is not None and self._eviction.take_over(user_id, take)):
+        if take() or (
+            self._eviction is not None and user_id is not None and self._eviction.evict_and_take(user_id, take)
+        ):
             return
         raise NoRoom("this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit)
 

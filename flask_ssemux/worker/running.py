@@ -103,7 +103,7 @@ class RunningWorker:
             return None
         control = self.hub.revocations
         made = OldestEviction(self.broker, control.end_stream, self.options.max_streams_per_user)
-        control.evict_oldest = made.replace
+        control.evict_oldest = made.handle_eviction
         return made
 
     def _start_tasks(self) -> None:

@@ -93,16 +93,16 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
 
 def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     mux = make(events=20)
-    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
-    mux.revocations.evict_oldest = elders.replace
+    eviction = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = eviction.handle_eviction
     clients = [Client(mux, "user %d" % number) for number in range(30)]
     hasty = Client(mux, "hasty")
     for client in [hasty, *clients]:
         client.data()
-    elders.add_stream(hasty.stream)
+    eviction.add_stream(hasty.stream)
     mux.broker.leases.take_user_slot("user:hasty", 1)
     for _ in range(300):
-        elders.make_room("hasty")
+        eviction.request_eviction("hasty")
     mux.broker.history.append_event(CHANNEL, Revocation("user 7", reason="disconnected").body())
     until(lambda: clients[7].stream.reason, 5, "the order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]

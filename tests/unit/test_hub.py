@@ -657,21 +657,21 @@ def test_orders_that_were_lost_end_all(make):
 
 def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
     mux = make()
-    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
-    mux.revocations.evict_oldest = elders.replace
-    clients = [Client(mux.open_stream(["a"], user, on_closed=elders.remove_stream)) for user in ("7", "8", "7", "7")]
+    eviction = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = eviction.handle_eviction
+    clients = [Client(mux.open_stream(["a"], user, on_closed=eviction.remove_stream)) for user in ("7", "8", "7", "7")]
     for client in clients:
         client.events()
         mux.broker.leases.take_user_slot("user:" + client.stream.user_id, 9)
-        elders.add_stream(client.stream)
+        eviction.add_stream(client.stream)
     seen = publish(mux, "a", "seen")
     for count, oldest in ((1, 0), (2, 2)):
-        elders.make_room("7")
+        eviction.request_eviction("7")
         wait_taken(mux, count)
         until(lambda oldest=oldest: clients[oldest].stream.reason, 5, "it goes on")
         assert ends(clients[oldest]) == (["message", "ssemux.replaced"], "stop")
     clients[3].stream.mark_closed("its client left")
-    elders.make_room("7")
+    eviction.request_eviction("7")
     wait_taken(mux, 3)
     assert not clients[1].stream.reason
     assert not mux.is_to_stay_away("7", ["a"], [seen])  # the others of the user come and go as ever
@@ -679,10 +679,10 @@ def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
 
 def test_an_order_to_make_room_is_for_one_process(make):
     mux = make()
-    elders = OldestEviction(mux.broker, mux.revocations.end_stream)
-    mux.revocations.evict_oldest = elders.replace
+    eviction = OldestEviction(mux.broker, mux.revocations.end_stream)
+    mux.revocations.evict_oldest = eviction.handle_eviction
     stream = mux.open_stream(["a"], "7")
-    elders.add_stream(stream)
+    eviction.add_stream(stream)
     order(mux, user="7", stop=True, holder="elsewhere/1/abcdefgh")
     wait_taken(mux, 1)
     assert not stream.reason

@@ -1,4 +1,4 @@
-"""Who is held off after an order to stay away, and how soon a user's streams may end each other. No clock runs."""
+"""Who is held off after an order to stay away. No clock runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import time
 
 import pytest
 
-from flask_ssemux.brokers import open_broker
 from flask_ssemux.hub import stay_away
 from flask_ssemux.hub.stay_away import HOLD, StayAway
 from flask_ssemux.publishing import revocation
 from flask_ssemux.publishing.revocation import Revocation
-from flask_ssemux.worker import evict_turns
-from flask_ssemux.worker.evict_oldest import OldestEviction
-from flask_ssemux.worker.evict_turns import FORGOTTEN, FREE, LONGEST, PAUSE, EvictionTurns
 
 # -- held off --------------------------------------------------------------------
 
@@ -48,13 +44,10 @@ def test_an_older_order_shortens_nothing():
 
 def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setattr(stay_away, "TARGETS", 3)
-    monkeypatch.setattr(evict_turns, "USERS", 3)
-    made, other = StayAway(), EvictionTurns(1)
+    made = StayAway()
     for number in range(10):
         made.add((str(number), None), 1.0)
-        other.take(str(number), 1.0)
     assert [made.is_held(str(number), [], 2.0) for number in range(10)] == [False] * 7 + [True] * 3
-    assert len(other._of) == 3
 
 
 def test_an_order_to_stay_away_says_when_it_was_given():
@@ -87,46 +80,3 @@ def test_a_history_that_begins_anew_forgets_nobody(make_app):
     process.running().hub.revocations.stay_away.add(("ann", None), time.monotonic())
     process.running().hub.revocations.forget_stops()
     assert process.running().hub.is_held_off("ann", [], [])
-
-
-# -- turns -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", [1, 3, 32])
-def test_the_first_turns_are_free_and_each_next_pause_is_twice_as_long(limit):
-    made, now = EvictionTurns(limit), 100.0
-    for _ in range(limit + FREE):
-        assert made.due_in("ann", now) == 0
-        made.take("ann", now)
-    pauses = []
-    for _ in range(8):
-        pauses.append(made.due_in("ann", now))
-        now += pauses[-1]
-        assert made.due_in("ann", now) == 0 and made.due_in("bob", now) == 0
-        made.take("ann", now)
-    assert pauses == [min(LONGEST, PAUSE * 2**number) for number in range(8)]
-
-
-def test_who_pauses_long_enough_begins_afresh():
-    made, now = EvictionTurns(1), 100.0
-    for _ in range(1 + FREE):
-        made.take("ann", now)
-    now += PAUSE + FORGOTTEN + 1
-    for _ in range(1 + FREE):
-        assert made.due_in("ann", now) == 0
-        made.take("ann", now)
-    assert made.due_in("ann", now) == PAUSE
-
-
-def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
-    broker = open_broker("memory:")
-    elders = OldestEviction(broker, lambda stream, order: None, 1)
-    for _ in range(1 + FREE):
-        elders.replace(Revocation("ann", holder="elsewhere"))
-    answers = iter([False, False, True])
-    assert elders.take_over("ann", lambda: next(answers))
-    monkeypatch.setattr("flask_ssemux.worker.evict_oldest.WAIT", 0.1)
-    began = time.monotonic()
-    assert not elders.take_over("ann", lambda: False)
-    assert 0.1 <= time.monotonic() - began < 2
-    assert elders._waiting == {} and broker.history.get_newest_cursor().sequence == 0, "nobody was ordered to end"

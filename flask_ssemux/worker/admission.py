@@ -157,12 +157,9 @@ class Admission:
 
         :raises NoRoom: the user has none left.
         """
-        take = partial(self._user_limit.take_user_slot, user_id)
-        if take() or (
-            self._eviction is not None and user_id is not None and self._eviction.evict_and_take(user_id, take)
-        ):
-            return
-        raise NoRoom("this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit)
+        take, eviction = partial(self._user_limit.take_user_slot, user_id), self._eviction
+        if not take() and (eviction is None or user_id is None or not eviction.evict_and_take(user_id, take)):
+            raise NoRoom("this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit)
 
 
 def _limit_capacity(capacity: ServerCapacity | None, max_streams: int | None) -> int:

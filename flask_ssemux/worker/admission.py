@@ -37,6 +37,10 @@ class NoRoom(Exception):
         self.is_stopping = is_stopping
 
 
+class NoCapacity(NoRoom):
+    """The streams use all the server capacity that they may."""
+
+
 class Permit:
     """Room for one stream: it counts as open in this worker, and it has one of its user's slots.
 
@@ -105,9 +109,7 @@ class Admission:
         :raises NoRoom: there is none.
         :raises BrokerUnavailable: the streams of the user cannot be counted.
         """
-        if is_handed_over:
-            self._wait_for_capacity()
-        self._streams.begin_opening(self._check_worker)
+        self._begin_opening(is_handed_over)
         permit = Permit(self._streams, self._user_limit)
         try:
             self._take_user_slot(user_id)
@@ -125,9 +127,18 @@ class Admission:
         """
         self._streams.expect_wrapped(stream, self._check_worker)
 
-    def _wait_for_capacity(self) -> None:
-        deadline = time.monotonic() + WAIT_FOR_CAPACITY
-        while self._is_at_capacity() and time.monotonic() < deadline:
+    def _begin_opening(self, is_handed_over: bool) -> None:
+        """Count the stream that is going to be opened; if it will be handed over, wait for server capacity.
+
+        :raises NoRoom: this worker takes no more streams.
+        """
+        deadline = time.monotonic() + (WAIT_FOR_CAPACITY if is_handed_over else 0.0)
+        while True:
+            try:
+                return self._streams.begin_opening(self._check_worker)
+            except NoCapacity:
+                if time.monotonic() >= deadline:
+                    raise
             forks.sleep(0.01)
 
     def _check_worker(self) -> None:
@@ -140,7 +151,7 @@ class Admission:
             raise NoRoom("this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams)
         if self._is_at_capacity():
             assert self._capacity is not None
-            raise NoRoom("this worker serves %d streams, the most of %s with %s" % (
+            raise NoCapacity("this worker serves %d streams, the most of %s with %s" % (
                 self._max_in_capacity, self._capacity.server, self._capacity.setting
             ))  # fmt: skip
 
@@ -150,7 +161,10 @@ class Admission:
 
     def _is_at_capacity(self) -> bool:
         """Return whether streams use all the server capacity that they may; those that were handed off use none."""
-        return self._capacity is not None and count_all_streams() - handed_over() >= self._max_in_capacity
+        if self._capacity is None:
+            return False
+        count = count_all_streams()
+        return count >= self._max_in_capacity and count - handed_over() >= self._max_in_capacity
 
     def _take_user_slot(self, user_id: str | None) -> None:
         """Take one of the user's slots; with an eviction, the slot of the user's oldest stream.

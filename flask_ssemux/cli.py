@@ -16,7 +16,8 @@ from flask.cli import AppGroup
 from .brokers import Broker, Record, absolute_url
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
-from .sse.encode import EVERYONE, Cursor, check_channel
+from .sse.cursor import Cursor
+from .sse.encode import EVERYONE, check_channel
 from .state import ApplicationState, current
 from .status.totals import compute_totals, describe_worker, format_worker, summarize_reports
 from .util.printable import printable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..sse.encode import OWN_PREFIX, Cursor
+from ..sse.cursor import Cursor
+from ..sse.encode import OWN_PREFIX
 
 
 class Record(NamedTuple):

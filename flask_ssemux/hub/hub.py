@@ -16,7 +16,7 @@ from ..errors import BrokerBehind, BrokerUnavailable
 from ..options import Options, log
 from ..publishing.revocation import CHANNEL, ROOM_CHANNEL
 from ..sse import encode
-from ..sse.encode import Cursor
+from ..sse.cursor import Cursor
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt

@@ -12,7 +12,7 @@ from ..brokers import Range, Record
 from ..errors import BrokerUnavailable
 from ..options import Options
 from ..sse import encode
-from ..sse.encode import Cursor
+from ..sse.cursor import Cursor
 from .replay import COPIES, Page, Replay
 from .replay_turns import Share
 from .stream import Stream

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable
 
 from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
+from .cursor import Cursor
 
 #: What a client sees after ``SSEMUX_HEARTBEAT`` seconds of silence.
 HEARTBEAT = b": heartbeat\n\n"
@@ -37,34 +38,10 @@ CHANNEL_LENGTH = 255
 #: Longest event name, in characters.
 EVENT_LENGTH = 255
 
-#: Longest ``Last-Event-ID`` that is looked at, in characters.
-CURSOR_LENGTH = 64
-
 # The line ends of WHATWG HTML 9.2.5, and no others: str.splitlines() would
 # also split at U+2028, U+0085, form feed and more, and change the data.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORGING = re.compile(r"[\r\n\0]")
-_CURSOR = re.compile(r"([0-9a-z]{4,16})-(0|[1-9][0-9]{0,17})")
-
-
-class Cursor(NamedTuple):
-    """An event's place in a broker's order; ``str()`` of it is the SSE ``id``.
-
-    :param epoch: the life of the history, 4 to 16 characters of ``0-9a-z``.
-    :param sequence: place in that life, 0 (before the first event) and up.
-    """
-
-    epoch: str
-    sequence: int
-
-    def __str__(self) -> str:
-        return "%s-%d" % self
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor | None:
-        """The cursor that a ``Last-Event-ID`` says, or None if it is not one of ours."""
-        match = _CURSOR.fullmatch(text) if len(text) <= CURSOR_LENGTH else None
-        return cls(match.group(1), int(match.group(2))) if match else None
 
 
 def check_channel(channel: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from ..brokers import REPORT_INTERVAL, WorkerReport
 from ..options import Options
-from ..sse.encode import Cursor
+from ..sse.cursor import Cursor
 from ..worker import distinct
 from ..worker.stream_stats import BOUNDS
 

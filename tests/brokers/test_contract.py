@@ -11,7 +11,7 @@ import pytest
 from flask_ssemux.brokers import Merge, Page, Range, Record
 from flask_ssemux.brokers.contract import constants
 from flask_ssemux.errors import BrokerClosed
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 from tests.harness.waiting import until
 
 ALL = 10**9

@@ -15,7 +15,7 @@ from flask_ssemux.brokers import HistoryLimits, Record, open_broker
 from flask_ssemux.brokers.contract import constants
 from flask_ssemux.brokers.redis import address, delivery, leases, scripts
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.util.redact import without_password
 from tests.brokers.conftest import pretend_other_host
 from tests.harness.redis import RedisServer

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import flask_ssemux
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 
 
 @pytest.fixture

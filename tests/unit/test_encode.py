@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flask_ssemux.errors import EventTooLarge, InvalidChannel, InvalidEvent
 from flask_ssemux.sse import encode
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 from tests.harness.parser import Parser, parse
 from tests.unit.cases import CASES, NO_LINE_ENDS
 

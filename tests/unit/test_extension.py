@@ -18,7 +18,7 @@ from werkzeug.test import EnvironBuilder
 
 import flask_ssemux
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel, InvalidIdentity
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.testing import stream
 from flask_ssemux.worker import drain, gunicorn_hooks
 from tests.harness.parser import parse

@@ -20,7 +20,8 @@ from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.replay import PAGE_EVENTS as PAGE
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import CHANNEL, Revocation
-from flask_ssemux.sse.encode import Cursor, body
+from flask_ssemux.sse.cursor import Cursor
+from flask_ssemux.sse.encode import body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
 from tests.brokers.parts import memory_with_history

@@ -9,7 +9,7 @@ import pytest
 from flask_ssemux import Publisher
 from flask_ssemux.brokers import open_broker
 from flask_ssemux.errors import BrokerClosed, BrokerUnavailable, ConfigurationError, EventTooLarge, InvalidEvent
-from flask_ssemux.sse.encode import Cursor
+from flask_ssemux.sse.cursor import Cursor
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ...util.supervise import attempt
 from ..merge import Merge
 from ..records import ChannelPage, Floors, Page, Range, Record, SubscriptionStart

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Iterable, Mapping
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener, call_listener
 from ..names import make_random_name
 from ..records import ChannelPage, Floors, HistoryLimits, Range, Record, SubscriptionStart

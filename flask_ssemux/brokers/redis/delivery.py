@@ -9,7 +9,7 @@ from functools import partial
 from typing import Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
 from ..contract import constants

@@ -6,7 +6,7 @@ import itertools
 import threading
 from typing import Iterable, Mapping
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, Range, SubscriptionStart
 from . import scripts

@@ -42,7 +42,7 @@ from functools import partial
 from typing import Any, Callable, NamedTuple, Sequence
 
 from ...errors import BrokerClosed
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ..names import make_random_name
 from ..records import HistoryLimits
 from . import scripts

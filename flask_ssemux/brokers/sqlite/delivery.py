@@ -6,7 +6,7 @@ import threading
 import time
 
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
 from ..contract.history import Listener, call_listener

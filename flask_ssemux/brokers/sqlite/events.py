@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ..records import Record, SubscriptionStart
 from .database import Database
 from .floors import HistoryFloors

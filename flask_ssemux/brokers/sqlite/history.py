@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Iterable, Mapping
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, Range, SubscriptionStart
 from .delivery import DeliveryThread

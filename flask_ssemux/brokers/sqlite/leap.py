@@ -13,7 +13,7 @@ import random
 import time
 from bisect import bisect_left
 
-from ...sse.encode import Cursor
+from ...sse.cursor import Cursor
 from .database import Database
 from .floors import CLOCK_BACK
 

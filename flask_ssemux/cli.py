@@ -163,8 +163,8 @@ def status(as_json: bool) -> None:
     publisher = _describe_publisher(service)
     if as_json:
         workers = [describe_worker(report) for report in reports]
-        told = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
-        click.echo(json.dumps({**told, "options": options}))
+        document = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
+        click.echo(json.dumps({**document, "options": options}))
         return
     defaults = {key: default for key, default, _ in table()}
     rows = [*figures.items(), ("publisher", publisher), *summarize_reports(reports).items()]

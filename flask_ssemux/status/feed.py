@@ -48,15 +48,15 @@ class StatusFeed:
         worker = self._worker
         own = worker.running().reporter.figures()
         try:
-            told = [
+            reports = [
                 report for report in worker.broker.reports.read_reports() if report.figures.get("name") != own["name"]
             ]
             broker = {"is_reachable": True, **worker.broker.get_figures()}
             worker.broker.reports.write_report(own)  # so that other workers show the same figures at once
         except BrokerError as error:
-            told, broker = [], {"is_reachable": False, "trouble": str(error)}
-        told.append(WorkerReport(own["name"], 0.0, own))
-        return build_status(told, broker, worker.options, past, own["name"])
+            reports, broker = [], {"is_reachable": False, "trouble": str(error)}
+        reports.append(WorkerReport(own["name"], 0.0, own))
+        return build_status(reports, broker, worker.options, past, own["name"])
 
     def open_stream(self, permit: Permit, user_id: str | None, revocations: int, at_once: bool) -> Stream:
         """Open a stream of status events. It reads no channel, so it needs nothing from the broker.

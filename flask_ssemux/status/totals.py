@@ -30,25 +30,25 @@ DISTINCT = ("users", "channels")
 
 def compute_totals(reports: Sequence[WorkerReport]) -> dict[str, Any]:
     """Return the figures of all workers together, and their number as ``workers``."""
-    told = [report.figures for report in reports]
-    made: dict[str, Any] = {"workers": len(told)}
+    all_figures = [report.figures for report in reports]
+    totals: dict[str, Any] = {"workers": len(all_figures)}
     for name in SUMS + MORE_SUMS:
-        made[name] = sum(as_number(figures.get(name)) for figures in told)
+        totals[name] = sum(as_number(figures.get(name)) for figures in all_figures)
     for name in MOST:
-        made[name] = max((figures.get(name, 0) for figures in told), default=0)
-    silence = [figures["silence"] for figures in told if len(figures.get("silence", ())) == len(BOUNDS) + 1]
-    made["silence"] = [sum(column) for column in zip(*silence)] or [0] * (len(BOUNDS) + 1)
+        totals[name] = max((figures.get(name, 0) for figures in all_figures), default=0)
+    silence = [figures["silence"] for figures in all_figures if len(figures.get("silence", ())) == len(BOUNDS) + 1]
+    totals["silence"] = [sum(column) for column in zip(*silence)] or [0] * (len(BOUNDS) + 1)
     for name in DISTINCT:
-        counted = _count_distinct(name, told)
-        made[name], made[name + "_exact"] = counted
-    return made
+        counted = _count_distinct(name, all_figures)
+        totals[name], totals[name + "_exact"] = counted
+    return totals
 
 
 def summarize_reports(reports: Sequence[WorkerReport]) -> dict[str, Any]:
     """Return the totals that are single numbers, for the command line."""
-    made = compute_totals(reports)
+    totals = compute_totals(reports)
     more = ("longest_late", "users") + MORE_SUMS[:-1] + ("deepest", "longest_silence")
-    return {name: made[name] for name in ("workers",) + SUMS + more}
+    return {name: totals[name] for name in ("workers",) + SUMS + more}
 
 
 def as_number(value: Any) -> Any:
@@ -56,10 +56,12 @@ def as_number(value: Any) -> Any:
     return sum(value.values()) if isinstance(value, Mapping) else value or 0
 
 
-def _count_distinct(name: str, told: Sequence[Mapping[str, Any]]) -> distinct.Count:
-    if len(told) == 1:
-        return distinct.Count(told[0].get(name, 0), True)
-    return distinct.count_names(figures["sketches"][name] for figures in told if name in figures.get("sketches", ()))
+def _count_distinct(name: str, all_figures: Sequence[Mapping[str, Any]]) -> distinct.Count:
+    if len(all_figures) == 1:
+        return distinct.Count(all_figures[0].get(name, 0), True)
+    return distinct.count_names(
+        figures["sketches"][name] for figures in all_figures if name in figures.get("sketches", ())
+    )
 
 
 def describe_worker(report: WorkerReport, past: bool = True) -> dict[str, Any]:

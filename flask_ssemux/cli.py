@@ -20,7 +20,7 @@ from .sse.cursor import Cursor
 from .sse.encode import EVERYONE, check_channel
 from .state import ApplicationState, current
 from .status.totals import compute_totals, describe_worker, format_worker, summarize_reports
-from .util.printable import printable
+from .util.printable import make_printable
 from .util.redact import without_password
 
 #: Seconds between two polls for new events in ``tail``.
@@ -111,7 +111,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     broker = _get_shared_broker(current())
     for channel in channels:
         check_channel(channel)
-    as_shown = printable if sys.stdout.isatty() else str  # programs get the unchanged text
+    as_shown = make_printable if sys.stdout.isatty() else str  # programs get the unchanged text
     for cursor, record in _read_events(broker, channels, _parse_start(broker, after), follow):
         click.echo(as_shown("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n"))))
 

@@ -6,7 +6,7 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 import click
 
-from ..util.printable import printable
+from ..util.printable import make_printable
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
 
@@ -73,7 +73,7 @@ class DoctorReport(NamedTuple):
 
     def format_lines(self) -> Iterator[str]:
         """Yield the report as text. ``click.echo`` removes the colours if it does not write to a terminal."""
-        yield printable(self.subject + (" (%s)" % self.hops if self.hops else ""))
+        yield make_printable(self.subject + (" (%s)" % self.hops if self.hops else ""))
         for check in self.checks:
             yield from _format_check(check)
         yield "%s, in %.1f s" % (self.format_summary(), self.seconds)
@@ -95,7 +95,7 @@ def _as_dict(check: Check) -> dict[str, Any]:
 
 def _format_check(check: Check) -> Iterator[str]:
     status = click.style("%-7s" % check.status, fg=COLOURS[check.status])
-    yield "  %s  %-13s %s" % (status, check.name, printable(check.said))
+    yield "  %s  %-13s %s" % (status, check.name, make_printable(check.said))
     indent = " " * 25
     for advice in check.advice:
         yield from _wrap_text(advice.text, indent)

@@ -77,7 +77,7 @@ class RevocationHandler:
 
     def lost(self) -> None:
         """Orders were lost: whoever they were for, all are asked anew."""
-        self.carry_out(Revocation(reason="orders were lost"))
+        self.call_in_loop(Revocation(reason="orders were lost"))
 
     def forget_stops(self) -> None:
         """The history began anew: the places of old orders say nothing any more."""
@@ -99,9 +99,9 @@ class RevocationHandler:
         if order.holder is not None:  # from a version that sent these here
             self.evict_oldest(order)
         else:
-            self.carry_out(order)
+            self.call_in_loop(order)
 
-    def carry_out(self, order: Revocation) -> None:
+    def call_in_loop(self, order: Revocation) -> None:
         """End the streams that are meant; with neither user nor channel, all."""
         self._breathe()  # who reads well has then taken what came before
         meant = [stream for stream in self._readers(order.channel) if _is_meant(stream, order)]

@@ -1,8 +1,8 @@
-"""Work beside the caller, who does not wait for it: in a greenlet where they are threads, else in a thread.
+"""Work in the background: in a greenlet or thread that the caller does not wait for.
 
 ``threading.Thread.start()`` returns when the thread has begun. Under gevent that is when all greenlets that were ready
-before have had their turn, which in a flood of requests takes seconds; the clock of heartbeats has not got those.
-Only how it is started; no locks, no results. What it raises is logged.
+before have had their turn, which takes seconds in a flood of requests; the timer cannot wait for that long.
+Work is only started here: no locks, no results. Errors are logged.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .threads import greenlets_are_threads
 
 
 def run_in_background(name: str, work: Callable[..., None], *args: Any) -> None:
-    """Do this beside the caller.
+    """Run this in the background.
 
-    :param name: of the thread, for whoever looks at the process.
+    :param name: of the thread, for tools that show the threads of a process.
     """
     failure = "%s had an error" % name
     if greenlets_are_threads():
         from gevent import spawn
 
-        spawn(_do, forks.generation, failure, work, *args)
+        spawn(_attempt_here, forks.generation, failure, work, *args)
     else:
         threading.Thread(target=attempt, args=(failure, work, *args), name=name, daemon=True).start()
 
 
-def _do(born: int, *args: Any) -> None:
-    forks.halt_copy(born)  # one that has not begun goes over a fork, too
+def _attempt_here(born: int, *args: Any) -> None:
+    forks.halt_copy(born)  # a fork copies greenlets that have not begun, too
     attempt(*args)

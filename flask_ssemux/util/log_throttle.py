@@ -1,4 +1,4 @@
-"""What is said once a minute at most, and how often it was not said meanwhile.
+"""Log throttle: one log line of a kind per minute, with the number of lines that were left out.
 
 For lines that a flood of clients would otherwise write into the log, one each. Time is passed in.
 """
@@ -7,37 +7,38 @@ from __future__ import annotations
 
 import threading
 
-#: Seconds between two lines about the same thing.
-QUIET = 60.0
+#: Seconds between two lines of a kind.
+LOG_INTERVAL = 60.0
 
-#: Names that are told apart, and that of all others.
-NAMES = 200
+#: The maximum number of kinds, and the name of all further ones.
+KINDS = 200
 OTHERS = "others"
 
 
 class LogThrottle:
-    """Counts what happens, by its name, and says when it is time for a line."""
+    """Counts events by their kind, and says when a line is due."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
-        self._said: dict[str, tuple[float, int]] = {}
+        #: Of each kind, when the last line was due, and the count as of then.
+        self._logged: dict[str, tuple[float, int]] = {}
 
-    def count(self, what: str, now: float) -> str | None:
-        """It happened: what to add to the line that says so ("" to the first), or None for no line."""
+    def count(self, kind: str, now: float) -> str | None:
+        """Count an event. Return what to add to its log line ("" for the first), or None if no line is due."""
         with self._lock:
-            if what not in self._counts and len(self._counts) >= NAMES:
-                what = OTHERS
-            count = self._counts[what] = self._counts.get(what, 0) + 1
-            said_at, said = self._said.get(what, (float("-inf"), count - 1))
-            if now - said_at < QUIET:
+            if kind not in self._counts and len(self._counts) >= KINDS:
+                kind = OTHERS
+            count = self._counts[kind] = self._counts.get(kind, 0) + 1
+            logged_at, logged = self._logged.get(kind, (float("-inf"), count - 1))
+            if now - logged_at < LOG_INTERVAL:
                 return None
-            self._said[what] = now, count
-        unsaid = count - 1 - said
-        return " (%d more since the last such line)" % unsaid if unsaid else ""
+            self._logged[kind] = now, count
+        left_out = count - 1 - logged
+        return " (%d more since the last such line)" % left_out if left_out else ""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each happened, said or not."""
+        """The number of events of each kind."""
         with self._lock:
             return dict(self._counts)

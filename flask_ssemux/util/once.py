@@ -1,4 +1,4 @@
-"""A value that is made when it is first needed, once in each process: a forked child makes its own."""
+"""A value that is made when it is first needed, once in each process. A forked child makes a value of its own."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""URLs as messages, logs and the command line may show them. Nothing else; no I/O."""
+"""URLs in a form that is safe in error messages, in logs and on the command line. No I/O."""
 
 from __future__ import annotations
 
 import re
 
-_SECRET = re.compile(r"(?i)([?&][^=&]*password)=[^&]*")
+_PASSWORD_PARAMETER = re.compile(r"(?i)([?&][^=&]*password)=[^&]*")
 
 
 def without_password(url: str) -> str:
-    """The URL with ``***`` for its passwords, wherever it has them; it need not be a good one."""
-    scheme, slashes, rest = _SECRET.sub(r"\1=***", url).partition("//")
-    login, at, place = rest.rpartition("@")  # the last: an unquoted password may have others
-    return "%s%s%s%s" % (scheme, slashes, login.partition(":")[0] + ":***@" if at else "", place)
+    """Return the URL with ``***`` in place of every password. The URL need not be valid."""
+    scheme, slashes, rest = _PASSWORD_PARAMETER.sub(r"\1=***", url).partition("//")
+    login, at, address = rest.rpartition("@")  # the last one: a password that is not quoted may contain others
+    return "%s%s%s%s" % (scheme, slashes, login.partition(":")[0] + ":***@" if at else "", address)

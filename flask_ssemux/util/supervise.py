@@ -1,7 +1,7 @@
-"""Keeps work going whatever one turn of it raises: the error is logged, and the work goes on.
+"""Supervised work: an error in one turn of a loop is logged, and the loop goes on.
 
 Every loop of a process runs here, and so does every call that must not end a loop: no error stops heartbeats,
-deliveries or reports for ever. What else is done about a failure is the caller's to say. No streams, no events.
+deliveries or reports for good. What else follows from a failure is up to the caller. No streams, no events.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PAUSE = 0.5
 
 
 def attempt(failure: str, work: Callable[..., object], *args: Any) -> bool:
-    """Do this work; return whether it was done. What it raises is logged with its traceback, each kind once a minute.
+    """Do this work, and return whether it succeeded. An error is logged with its traceback, each kind once a minute.
 
-    What is raised to end a greenlet, a thread or the process is raised on.
+    An exception that ends a greenlet, a thread or the process is raised again.
 
-    :param failure: what the log says then, before the error.
+    :param failure: the beginning of the log line.
     """
     try:
         work(*args)
@@ -37,7 +37,7 @@ def attempt(failure: str, work: Callable[..., object], *args: Any) -> bool:
 
 
 def survive(failure: str, error: BaseException) -> None:
-    """Log this error; raise it again if it must end whoever runs."""
+    """Log this error, or raise it again if it ends a greenlet, a thread or the process."""
     if is_end(error):
         raise error
     more = _throttle.count("%s: %s" % (failure, type(error).__name__), time.monotonic())
@@ -46,7 +46,7 @@ def survive(failure: str, error: BaseException) -> None:
 
 
 def is_end(error: BaseException) -> bool:
-    """Whether this was raised to end a greenlet, a thread or the process; gevent's ``Timeout`` was not."""
+    """Return whether this was raised to end a greenlet, a thread or the process. gevent's ``Timeout`` was not."""
     return isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)) or _is_greenlet_exit(error)
 
 
@@ -56,15 +56,15 @@ def _is_greenlet_exit(error: BaseException) -> bool:
 
 
 class Loop:
-    """A thread (or greenlet) that takes turns for as long as it is needed.
+    """A thread (or greenlet) that repeats its work for as long as the work is needed.
 
     :param name: of the thread.
-    :param lock: held while it is asked whether it is needed, and while it is started.
-    :param is_needed: whether there is another turn; it may wait on the lock, if that is a condition.
-    :param turn: what is done each time.
+    :param lock: held while ``is_needed`` is called, and while the thread is started.
+    :param is_needed: returns whether there is another turn. It may wait on the lock, if that is a condition.
+    :param turn: the work of one turn.
     :param pause: seconds before each turn.
-    :param begin: what the thread does first.
-    :param end: what the thread does last.
+    :param begin: the work that the thread does first.
+    :param end: the work that the thread does last.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class Loop:
         self._pause = pause
         self._begin = begin
         self._end = end
-        #: The generation of the process in which it runs; None while it does not.
+        #: The generation of the process in which the thread runs; None while it does not run.
         self._born: int | None = None
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs in this process: in a forked child it is halted."""
+        """Whether the thread runs in this process. In a forked child its copy is halted."""
         return self._born == forks.generation
 
     def start(self) -> None:
-        """Start it, unless it runs. The caller holds the lock.
+        """Start the thread, unless it runs. The caller holds the lock.
 
         :raises RuntimeError: the system has no thread left.
         """
@@ -110,19 +110,19 @@ class Loop:
         forks.halt_copy(born)
         try:
             attempt("%s began with an error" % self._name, self._begin)
-            while self._goes_on(born):
+            while self._run_turn(born):
                 pass
         except BaseException:
-            self._born = None  # whoever needs it next starts it again
+            self._born = None  # the next call of start() starts it again
             raise
         finally:
             if born == forks.generation:
                 attempt("%s ended with an error" % self._name, self._end)
 
-    def _goes_on(self, born: int) -> bool:
-        """Take a turn, if one is needed; return whether there may be another."""
+    def _run_turn(self, born: int) -> bool:
+        """Do one turn, if it is needed; return whether there may be another."""
         try:
-            if not self._has_a_turn(born):
+            if not self._is_still_needed(born):
                 return False
             if self._pause:
                 forks.sleep(self._pause)
@@ -134,21 +134,21 @@ class Loop:
             forks.sleep(PAUSE)
         return True
 
-    def _has_a_turn(self, born: int) -> bool:
+    def _is_still_needed(self, born: int) -> bool:
         with self._lock:
             is_needed = self._is_needed()
-            forks.halt_copy(born)  # it may have waited
+            forks.halt_copy(born)  # is_needed() may have waited
             if not is_needed:
                 self._born = None
             return is_needed
 
 
-#: By the failure and the kind of error.
+#: Its kinds are a failure and a kind of error.
 _throttle = LogThrottle()
 
 
 def _renew_throttle() -> None:
-    """In a forked child: another thread of the parent may have held its lock."""
+    """In a forked child: another thread of the parent may have held the lock."""
     global _throttle
     _throttle = LogThrottle()
 

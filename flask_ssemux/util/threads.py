@@ -1,8 +1,9 @@
-"""Calls from threads of the system's in a process that gevent has patched: they are carried out in gevent's loop.
+"""Whether threads are greenlets, and how native threads have a call made in gevent's loop.
 
-gevent's thread pool, and threads made with ``gevent.monkey.get_original``, run beside the loop. Locks, sockets and
-greenlets of the loop cannot be used there. So a call that comes from such a thread is carried out by a greenlet of the
-loop, and the thread waits for its result as threads do. The loop is that of the thread which set the application up.
+gevent's thread pool, and threads made with ``gevent.monkey.get_original``, are native threads beside the loop of a
+process that gevent has patched. They cannot use the locks, sockets and greenlets of the loop. A call that comes from
+such a thread is made by a greenlet of the loop, and the thread waits for its result. The loop is that of the main
+thread or, if that has none, of the thread which set the application up.
 
 It knows no other module of the package but ``forks``, and nothing of what is called.
 """
@@ -18,16 +19,16 @@ from . import forks
 
 
 class NotTaken(Exception):
-    """The loop did not begin a call in time, and will not: nothing of it was done."""
+    """The loop did not begin a call in time and will not begin it. Nothing of the call was done."""
 
 
 class Unanswered(Exception):
-    """The loop has begun a call, and its result did not come in time."""
+    """The loop has begun a call, and the result did not come in time."""
 
 
 _get_ident: Callable[[], int] = threading.get_ident
 
-#: The thread whose loop carries out calls of others, and the loop's hub; None in a process that is not patched.
+#: The thread whose loop makes the calls of other threads, and the loop's hub; None in a process that is not patched.
 _home: int | None = None
 _hub: Any = None
 
@@ -42,8 +43,10 @@ def greenlets_are_threads() -> bool:
 
 
 def find_home() -> None:
-    """Remember whose loop carries out calls, if gevent has patched the process and it is not known yet: the main
-    thread's, or the caller's where the main thread has none."""
+    """Remember whose loop makes calls, if gevent has patched the process and the loop is not known yet.
+
+    It is the main thread's loop, or the caller's if the main thread has none.
+    """
     global _get_ident
     if _home is not None or "gevent.monkey" not in sys.modules:
         return
@@ -53,49 +56,49 @@ def find_home() -> None:
 
     if is_module_patched("threading"):
         _get_ident = get_original("_thread", "get_ident")
-        _settle(get_hub() if _get_ident() == MAIN_THREAD_IDENT else _find_hub(MAIN_THREAD_IDENT) or get_hub())
+        _set_home(get_hub() if _get_ident() == MAIN_THREAD_IDENT else _find_hub(MAIN_THREAD_IDENT) or get_hub())
 
 
 def _find_hub(ident: int) -> Any:
-    """The hub of another thread; None if it has none. gevent tells only a thread's own."""
+    """Return the hub of another thread, or None if it has none. gevent's ``get_hub`` returns only a thread's own."""
     from gevent.hub import Hub
 
     return next((it for it in gc.get_objects() if issubclass(type(it), Hub) and it.thread_ident == ident), None)
 
 
-def _settle(hub: Any) -> None:
+def _set_home(hub: Any) -> None:
     global _home, _hub
     _home, _hub = hub.thread_ident, hub
 
 
-def _settle_child() -> None:
+def _find_home_in_child() -> None:
     """In a forked child: the thread that forked is the only one."""
     if _home is not None and _home != _get_ident():
         from gevent import get_hub
 
-        _settle(get_hub())
+        _set_home(get_hub())
 
 
 def is_home() -> bool:
-    """Whether the caller may use locks and connections of the loop: it runs there, or nothing is patched."""
+    """Return whether the caller may use locks and connections of the loop: it runs there, or nothing is patched."""
     return _home is None or _home == _get_ident()
 
 
 def runs_greenlets() -> bool:
-    """Whether the caller runs in the loop of a process that gevent has patched: all others wait while it runs."""
+    """Return whether the caller runs in the loop of a process that gevent has patched. Then all others wait."""
     return _home is not None and _home == _get_ident()
 
 
 def acquire_soon(lock: Any, seconds: float) -> bool:
-    """Acquire a lock without a switch to another greenlet; under gevent, at once or not at all.
+    """Acquire a lock without a switch to another greenlet; return whether it was acquired.
 
-    :param seconds: that a thread waits for another one.
+    :param seconds: how long a thread waits for another thread. Under gevent there is no wait.
     """
     return bool(lock.acquire(False) if _home is not None else lock.acquire(timeout=seconds))
 
 
 def make_real_lock() -> Any:
-    """A lock that holds between threads of the system's. Nobody who holds it may wait for anything."""
+    """Return a lock between native threads. The code that holds it must not wait for anything."""
     if "gevent.monkey" in sys.modules:
         from gevent.monkey import get_original
 
@@ -104,18 +107,18 @@ def make_real_lock() -> Any:
 
 
 def call_soon(function: Callable[[], Any]) -> None:
-    """Call a function that waits for nothing: now, or in the loop's hub if this is a thread beside it."""
+    """Call a function that waits for nothing: now, or in the loop's hub if this is a thread beside the loop."""
     if is_home():
         function()
     else:
         _hub.loop.run_callback_threadsafe(function)
 
 
-def carry_out(function: Callable[[], Any], begin: float, end: float, waits: bool = True) -> Any:
-    """Call a function in the loop, and return what it returns. Not for the loop's own thread.
+def call_in_loop(function: Callable[[], Any], begin: float, end: float, waits: bool = True) -> Any:
+    """Call a function in the loop, and return its result. Not for the loop's own thread.
 
-    :param begin: seconds that the loop has to begin.
-    :param end: seconds that the function has from then on.
+    :param begin: seconds that the loop has to begin the call.
+    :param end: seconds that the function may take from then on.
     :param waits: whether the function may wait for something.
     :raises NotTaken: the loop did not begin.
     :raises Unanswered: the function did not end.
@@ -126,11 +129,11 @@ def carry_out(function: Callable[[], Any], begin: float, end: float, waits: bool
         raise NotTaken
     if not call.ended.acquire(True, end):
         raise Unanswered
-    return call.result()
+    return call.get_result()
 
 
 class _Call:
-    """One call on its way. Its locks are held until what they are named after has happened."""
+    """One call by another thread. Each of its locks is held until the event after which it is named."""
 
     def __init__(self, function: Callable[[], Any], waits: bool) -> None:
         self._function = function
@@ -154,10 +157,10 @@ class _Call:
                 self._run()
 
     def give_up(self) -> bool:
-        """Whether the call has not begun, and never will."""
+        """Return whether the call has not begun. Then it never will."""
         return bool(self._taking.acquire(False))
 
-    def result(self) -> Any:
+    def get_result(self) -> Any:
         if self._error is not None:
             raise self._error
         return self._value
@@ -170,4 +173,4 @@ class _Call:
         self.ended.release()
 
 
-forks.call_in_child(_settle_child, forks.LOCKS)
+forks.call_in_child(_find_home_in_child, forks.LOCKS)

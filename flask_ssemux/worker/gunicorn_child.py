@@ -105,7 +105,7 @@ def _exit_when_done() -> None:
 
     The process ends here. An end by ``sys.exit`` would wait for copies of the parent's greenlets, which never end.
     """
-    if forks.is_over():
+    if forks.has_forking_greenlet_ended():
         with contextlib.suppress(BaseException):  # Python has printed it; before 3.10 it raises it, too
             atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):

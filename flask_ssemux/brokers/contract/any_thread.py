@@ -62,7 +62,7 @@ def call_at_home(call: Callable[[], Any]) -> Any:
         return call()
     begin, end = constants.WAIT_SECONDS, 2 * constants.WAIT_SECONDS + 1.0
     try:
-        return threads.carry_out(call, begin, end)
+        return threads.call_in_loop(call, begin, end)
     except threads.NotTaken:
         raise BrokerUnavailable(
             "a thread beside gevent's loop called, and the loop, which makes the call, was blocked for %g s; nothing "

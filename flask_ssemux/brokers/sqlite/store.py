@@ -123,7 +123,7 @@ class SQLiteStore:
             self._rest()
             return
         try:
-            threads.carry_out(self._rest, FORK_WAIT, constants.WAIT_SECONDS, waits=False)
+            threads.call_in_loop(self._rest, FORK_WAIT, constants.WAIT_SECONDS, waits=False)
         except (threads.NotTaken, threads.Unanswered):
             pass  # the child is refused the file
 

@@ -237,7 +237,7 @@ class _Run:
             self.seen.why_no_probe = "the stream is on another host than the URL"
             return None
         parts = urlsplit(self.seen.url)
-        query = "&".join(filter(None, [parts.query, urlencode({PARAMETER: plan.token(self.asked.secret_key)})]))
+        query = "&".join(filter(None, [parts.query, urlencode({PARAMETER: plan.sign(self.asked.secret_key)})]))
         return self._start_call(urlunsplit(parts._replace(query=query)))
 
     def _wait_for(self, what: str, check: Callable[[], Any], seconds: float | None = None) -> bool:

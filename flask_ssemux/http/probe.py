@@ -36,12 +36,12 @@ class Plan(NamedTuple):
     frames: int = 0
     silence: float = 0.0
 
-    def token(self, secret_key: Any) -> str:
+    def sign(self, secret_key: Any) -> str:
         """Return a token that permits this probe. No two tokens are equal, so that no cache knows the URL."""
         return _make_signer(secret_key).dumps([self.frames, self.silence, secrets.token_hex(4)])  # type: ignore[no-any-return]
 
     @classmethod
-    def of(cls, token: str, secret_key: Any) -> Plan:
+    def verify(cls, token: str, secret_key: Any) -> Plan:
         """Return the plan that a token permits.
 
         :raises Forbidden: the token was not made with this key, or is too old.

@@ -37,7 +37,7 @@ class ProbeSource(StreamSource):
         return ANONYMOUS
 
     def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
-        self._plan = Plan.of(self._token, self._secret_key)
+        self._plan = Plan.verify(self._token, self._secret_key)
         return Access(reader, (), ())
 
     def subscribe(

@@ -1,4 +1,4 @@
-"""Hostile requests to a stream's URL: an answer that says no, or a stream of nothing but what everyone has."""
+"""Hostile requests to the URL of a stream: refused, or answered by a stream with nothing that is not for everyone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.harness.parser import parse
 from tests.hostile import corpus, wild
 from tests.hostile.corpus import get, quoted
 
-#: What a client may be told; everything else, a server's error above all, is a bug.
+#: The statuses that are allowed. Every other one is a bug, above all a server error.
 ANSWERS = {200, 304, 400, 401, 403, 404, 405, 414, 431}
 
 FIELDS = [b"channel", b"new", b"lastEventId", b"last_event_id", b"ssemux_probe", b"ticket", b"tag", b"page", b"user_id"]
 HEADERS = [b"Last-Event-ID", b"Cookie", b"Accept", b"Authorization", b"X-Forwarded-For", b"Origin", b"User-Agent"]
 
 
-#: The end of a stream's opening.
+#: The end of the opening frames.
 OPEN = b'"timeout":200.0}\n\n'
 ENV = {"SSEMUX_HEARTBEAT": "60", "SSEMUX_CLIENT_TIMEOUT": "200"}
 
@@ -30,53 +30,53 @@ def site(fortress):
 
 
 @pytest.fixture(scope="module")
-def slow_lane(fortress):
-    """The other transport, whose connections stay gunicorn's."""
+def generator_site(fortress):
+    """A server with the generator transport, which leaves the connections to gunicorn."""
     yield from watched(fortress(SSEMUX_TRANSPORT="generator", **ENV))
 
 
 def watched(found):
-    """Its log is looked at when all its tests are over: no errors, and no line that a client began."""
+    """Check the log when all tests of a server are over: it has no errors, and no line that a client wrote."""
     yield found
     assert "Traceback" not in found.server.log
     assert not [line for line in found.server.log.splitlines() if line.startswith(("data:", "forged", "event:", "id:"))]
 
 
-def judge(told, request, answers=ANSWERS):
-    """An answer of ours: no server's error, no inner workings, and of a stream only the opening."""
+def judge(answer, request, answers=ANSWERS):
+    """Check that an answer is no server error and shows no internals; a stream has only the opening frames."""
     shown = request[:300]
     if request.startswith(b"HEAD"):
-        assert (told.status, told.body) == (200, b""), (shown, told)
+        assert (answer.status, answer.body) == (200, b""), (shown, answer)
         return
-    assert told.status in answers, (shown, told)
-    assert b"Traceback" not in told.body and b'File "' not in told.body, (shown, told)
-    assert not [name for name in told.headers if name.startswith("access-control-")], "others may read it"
-    if told.headers.get("content-type") == "text/event-stream":
-        frames = parse(told.body).frames
+    assert answer.status in answers, (shown, answer)
+    assert b"Traceback" not in answer.body and b'File "' not in answer.body, (shown, answer)
+    assert not [name for name in answer.headers if name.startswith("access-control-")], "others may read it"
+    if answer.headers.get("content-type") == "text/event-stream":
+        frames = parse(answer.body).frames
         names = [frame.event for frame in frames]
-        assert names in (["message", "ssemux.hello"], ["message", "ssemux.reset", "ssemux.hello"]), (shown, told)
-        assert (frames[0].data, frames[0].retry) == ("", 3000), (shown, told)
-        assert told.surplus == b"", (shown, told)
-    elif told.headers.get("content-type") == "application/json":
-        assert set(json.loads(told.body or b"{}")) <= {"error", "message", "channel"}, (shown, told)
+        assert names in (["message", "ssemux.hello"], ["message", "ssemux.reset", "ssemux.hello"]), (shown, answer)
+        assert (frames[0].data, frames[0].retry) == ("", 3000), (shown, answer)
+        assert answer.surplus == b"", (shown, answer)
+    elif answer.headers.get("content-type") == "application/json":
+        assert set(json.loads(answer.body or b"{}")) <= {"error", "message", "channel"}, (shown, answer)
 
 
 def ask(site, request, answers=ANSWERS):
-    told = wild.send(site.port, request, until=OPEN)
-    judge(told, request, answers)
-    return told
+    answer = wild.send(site.port, request, until=OPEN)
+    judge(answer, request, answers)
+    return answer
 
 
 @pytest.mark.parametrize("name", corpus.REQUESTS)
-def test_a_strange_request(site, slow_lane, name):
-    first, second = (ask(server, corpus.REQUESTS[name]).status for server in (site, slow_lane))
+def test_a_strange_request(site, generator_site, name):
+    first, second = (ask(server, corpus.REQUESTS[name]).status for server in (site, generator_site))
     assert first == second
 
 
 @pytest.mark.parametrize("name", corpus.SMUGGLED)
-def test_a_request_with_two_ends(site, slow_lane, name):
-    """gunicorn refuses most; where a stream is answered, it is the connection's last answer."""
-    for server in (site, slow_lane):
+def test_a_request_with_two_ends(site, generator_site, name):
+    """gunicorn refuses most of them. If the answer is a stream, it is the last answer on the connection."""
+    for server in (site, generator_site):
         ask(server, corpus.SMUGGLED[name], ANSWERS | {501})
 
 
@@ -88,8 +88,8 @@ def test_every_text_in_every_field(site, field):
 
 def test_every_text_as_a_part_of_an_allowed_channel(site):
     for value in [*map(quoted, corpus.TEXTS), *corpus.RAW]:
-        told = ask(site, get(b"/events?channel=room:" + value[:3000]))
-        assert told.status in (200, 400, 403)
+        answer = ask(site, get(b"/events?channel=room:" + value[:3000]))
+        assert answer.status in (200, 400, 403)
 
 
 def test_every_text_in_the_path(site):
@@ -100,15 +100,15 @@ def test_every_text_in_the_path(site):
 def test_every_cursor_opens_a_stream(site):
     for text in corpus.CURSORS:
         header = text.encode("utf-8")
-        told = ask(site, get(b"/events", b"Last-Event-ID: " + header))
-        assert told.status == 200 and b'"channels":["*"]' in told.body, (text, told)
+        answer = ask(site, get(b"/events", b"Last-Event-ID: " + header))
+        assert answer.status == 200 and b'"channels":["*"]' in answer.body, (text, answer)
 
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_every_text_in_a_header(site, header):
     for text in corpus.TEXTS + corpus.UNSAYABLE:
         value = text.encode("utf-8", "surrogatepass")
-        if not {b"\r", b"\n", b"\0"} & {value[i : i + 1] for i in range(len(value))}:  # where HTTP says what follows
+        if not {b"\r", b"\n", b"\0"} & {value[i : i + 1] for i in range(len(value))}:  # these end a header
             ask(site, get(b"/events", header + b": " + value))
 
 

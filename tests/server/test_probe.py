@@ -15,7 +15,7 @@ SECRET = "for tests"  # the lab's
 
 
 def path(plan, secret=SECRET, rest=""):
-    return "/events?%s=%s%s" % (PARAMETER, plan.token(secret), rest)
+    return "/events?%s=%s%s" % (PARAMETER, plan.sign(secret), rest)
 
 
 def probes(stream):
@@ -82,7 +82,7 @@ def test_it_counts_as_a_stream(serve):
 def test_who_may_not_have_it(serve):
     site = serve()
     old = URLSafeTimedSerializer(SECRET, salt="another").dumps([1, 0, "x"])
-    for token in ("", "1", Plan(1).token("another key"), old):
+    for token in ("", "1", Plan(1).sign("another key"), old):
         with site.stream("/events?%s=%s" % (PARAMETER, token)) as stream:
             assert stream.wait_end(5) == "clean"
             assert stream.status == 403

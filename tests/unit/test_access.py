@@ -1,4 +1,4 @@
-"""Patterns, rules and places: who may read what. No HTTP beyond a request's context."""
+"""Patterns, rules and the per-user limit: which user may read what. No HTTP beyond a request's context."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from flask_ssemux.worker.user_limit import UserLimit
 ANN = Reader.of("ann")
 
 
-def told(error, call, *args):
+def message_of(error, call, *args):
     with pytest.raises(error) as caught:
         call(*args)
     assert type(caught.value) is error
@@ -82,34 +82,36 @@ def test_filling(pattern, values, channel):
 
 @pytest.mark.parametrize("value, shown", [("1:2", "'jobs:1:2'"), ("", "'jobs:'"), ("1\n2", r"'jobs:1\n2'")])
 def test_hostile_values_do_not_fill(value, shown):
-    assert told(BadRequest, Pattern("jobs:<id>").fill, {"id": value}) == ("%s is not a channel of 'jobs:<id>'" % shown)
+    assert message_of(BadRequest, Pattern("jobs:<id>").fill, {"id": value}) == (
+        "%s is not a channel of 'jobs:<id>'" % shown
+    )
 
 
 @pytest.mark.parametrize("value", ["1\r2", "1\x002", "x" * 300], ids=["cr", "nul", "long"])
 def test_values_that_make_no_channel_do_not_fill(value):
-    told(BadRequest, Pattern("jobs:<id>").fill, {"id": value})
+    message_of(BadRequest, Pattern("jobs:<id>").fill, {"id": value})
 
 
 @pytest.mark.parametrize("values", [{"kind": "user", "id": "42"}])
 def test_a_url_cannot_fill_in_somebodys_own_channel(values):
-    told(BadRequest, Pattern("<kind>:<id>").fill, values)
+    message_of(BadRequest, Pattern("<kind>:<id>").fill, values)
 
 
 @pytest.mark.parametrize("text", ["*", "user:7", "user:<id>"])
 def test_reserved_channels_take_no_rule(text):
-    assert told(InvalidChannel, Pattern, text) == (
+    assert message_of(InvalidChannel, Pattern, text) == (
         "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
     )
 
 
 @pytest.mark.parametrize("text", ["<a>:<a>", "jobs:<int:id>", "jobs:<>", "jobs:<1>", "jobs:<id", "<a b>"])
 def test_bad_variables(text):
-    assert told(InvalidChannel, Pattern, text) == "%r: variables are written <name>, each once" % text
+    assert message_of(InvalidChannel, Pattern, text) == "%r: variables are written <name>, each once" % text
 
 
 @pytest.mark.parametrize("text", ["", None, 7, "a\nb", "x" * 256])
 def test_a_pattern_is_a_channel(text):
-    told(InvalidChannel, Pattern, text)
+    message_of(InvalidChannel, Pattern, text)
 
 
 # -- rules -------------------------------------------------------------------
@@ -139,11 +141,11 @@ def test_without_a_rule_the_answer_is_no():
 
 
 def test_without_a_rule_logging_in_would_not_help():
-    assert told(Forbidden, Rules().check_channels, ANONYMOUS, ["jobs"]) == "no rule allows the channel 'jobs'"
+    assert message_of(Forbidden, Rules().check_channels, ANONYMOUS, ["jobs"]) == "no rule allows the channel 'jobs'"
 
 
 def test_a_rule_that_says_no_to_a_user():
-    assert told(Forbidden, rules(jobs=no).check_channels, ANN, ["jobs"]) == "you may not read the channel 'jobs'"
+    assert message_of(Forbidden, rules(jobs=no).check_channels, ANN, ["jobs"]) == "you may not read the channel 'jobs'"
 
 
 def test_a_rule_that_says_no_to_nobody():
@@ -161,7 +163,7 @@ def test_a_rule_that_says_yes(reader):
 @pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), (False, False), (1, True), (True, True)])
 def test_what_is_a_yes(answer, allowed):
     check = rules(jobs=lambda user_id: answer).check_channels
-    assert check(ANN, ["jobs"]) is None if allowed else told(Forbidden, check, ANN, ["jobs"])
+    assert check(ANN, ["jobs"]) is None if allowed else message_of(Forbidden, check, ANN, ["jobs"])
 
 
 async def later():
@@ -195,26 +197,26 @@ def test_every_channel_is_asked_for():
 @pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
 def test_where_rules_overlap_the_first_decides(first, second, allowed):
     check = rules(jobs__1=first, jobs___x_=second).check_channels
-    assert check(ANN, ["jobs:1"]) is None if allowed else told(Forbidden, check, ANN, ["jobs:1"])
+    assert check(ANN, ["jobs:1"]) is None if allowed else message_of(Forbidden, check, ANN, ["jobs:1"])
 
 
 @pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
 def test_also_where_the_first_is_the_wider_one(first, second, allowed):
     check = rules(jobs___x_=first, jobs__1=second).check_channels
-    assert check(ANN, ["jobs:1"]) is None if allowed else told(Forbidden, check, ANN, ["jobs:1"])
+    assert check(ANN, ["jobs:1"]) is None if allowed else message_of(Forbidden, check, ANN, ["jobs:1"])
 
 
 def test_a_second_rule_for_a_pattern_is_refused():
     made = rules(jobs=yes)
-    assert told(ApplicationError, made.add_rule, made.authorize, "jobs") == (
+    assert message_of(ApplicationError, made.add_rule, made.authorize, "jobs") == (
         "'jobs' has a rule already; a channel's first rule decides"
     )
 
 
 def test_a_variable_that_hides_the_user_is_refused():
-    """Its rule would be called with ``user_id`` twice, at the first client."""
+    """The rule would be called with two arguments named ``user_id``, at the first client."""
     made = Rules()
-    told(ApplicationError, lambda: made.add_rule(made.authorize, "notes:<user_id>")(yes))
+    message_of(ApplicationError, lambda: made.add_rule(made.authorize, "notes:<user_id>")(yes))
 
 
 def test_a_decorated_function_stays_what_it_is():
@@ -224,7 +226,8 @@ def test_a_decorated_function_stays_what_it_is():
 
 def test_a_rule_that_raises_lets_nobody_in():
     assert (
-        told(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check_channels, ANN, ["jobs"]) == "division by zero"
+        message_of(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check_channels, ANN, ["jobs"])
+        == "division by zero"
     )
 
 
@@ -249,7 +252,7 @@ def test_a_snapshot_may_be_nothing(nothing):
     assert list(made.make_snapshots(["jobs"])) == []
 
 
-# -- who ---------------------------------------------------------------------
+# -- the user of a request ---------------------------------------------------
 
 
 def identified(found):
@@ -286,7 +289,7 @@ def test_who_is_asking(found, user_id):
     ],
 )
 def test_what_is_no_users_id(found, message):
-    assert told(InvalidIdentity, identified(found).identify_reader, None) == message
+    assert message_of(InvalidIdentity, identified(found).identify_reader, None) == message
 
 
 @pytest.fixture
@@ -337,7 +340,7 @@ def test_what_a_client_has_anyway_it_may_name(user_id, asked):
 @pytest.mark.parametrize("channel", ["user:8", "user:", "user:7:8", "user:07"])
 def test_another_users_channel(user_id, channel):
     assert (
-        told(Forbidden, access.select_named, [channel], Reader.of(user_id))
+        message_of(Forbidden, access.select_named, [channel], Reader.of(user_id))
         == "the channel %r is its user's alone" % channel
     )
 
@@ -350,14 +353,14 @@ def test_another_users_channel(user_id, channel):
     ],
 )
 def test_what_is_no_channel(channel, message):
-    assert told(BadRequest, access.select_named, [channel], ANONYMOUS) == message
+    assert message_of(BadRequest, access.select_named, [channel], ANONYMOUS) == message
 
 
 def test_too_many_channels():
     many = [str(number) for number in range(101)]
     assert access.select_named(many[:100], ANONYMOUS) == many[:100]
     assert (
-        told(BadRequest, access.select_named, many, ANONYMOUS)
+        message_of(BadRequest, access.select_named, many, ANONYMOUS)
         == "a stream names at most 100 channels; this one names 101"
     )
 
@@ -366,10 +369,10 @@ def test_the_channels_that_a_user_reads_without_naming_them():
     assert (Reader.of(7).own_channels, ANONYMOUS.own_channels) == (("user:7", "*"), ("*",))
 
 
-# -- places ------------------------------------------------------------------
+# -- the per-user limit -------------------------------------------------------
 
 
-def test_places_are_each_users_own():
+def test_slots_are_counted_for_each_user():
     places = UserLimit(open_broker("memory:"), 2)
     assert [
         places.take_user_slot("ann"),
@@ -381,7 +384,7 @@ def test_places_are_each_users_own():
     assert [places.take_user_slot("ann"), places.take_user_slot("ann")] == [True, False]
 
 
-def test_nobody_is_not_counted():
+def test_anonymous_visitors_are_not_counted():
     places = UserLimit(open_broker("memory:"), 1)
     assert [places.take_user_slot(None) for _ in range(3)] == [True] * 3
     places.release_user_slot(None)

@@ -111,7 +111,7 @@ def test_an_adapter_that_serves_one_request_at_a_time_and_says_no_more_is_refuse
 
 def test_a_probe_is_silent_also_where_a_client_that_leaves_is_not_noticed():
     app = an_application(SECRET_KEY="of the doctor", SSEMUX_HEARTBEAT=1)
-    environ = EnvironBuilder("/events?ssemux_probe=" + Plan(0, 1.5).token("of the doctor")).get_environ()
+    environ = EnvironBuilder("/events?ssemux_probe=" + Plan(0, 1.5).sign("of the doctor")).get_environ()
     environ.update({"REMOTE_ADDR": "127.0.0.1", "SERVER_SOFTWARE": "Mystery/1", "wsgi.multithread": True})
     frames = b"".join(run_wsgi_app(app, environ)[0])
     assert b"the probe is over" in frames

@@ -1,4 +1,4 @@
-"""Streams at URLs of their own: their rules are asked, or everyone may read them because the application says so."""
+"""Fixed streams: their rules are asked, or everyone may read them because the application says so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNRULED = (
 
 @pytest.fixture
 def mux():
-    """A client is who X-User says; nobody may read `payroll`, and `mine:<who>` its user."""
+    """X-User names the user. No user may read `payroll`; `mine:<who>` is for the user of this name."""
     made = flask_ssemux.SSEMux()
     made.identify(lambda: flask.request.headers.get("X-User"))
     made.authorize("payroll")(lambda user_id: False)

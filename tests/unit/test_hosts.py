@@ -1,4 +1,4 @@
-"""Streams of applications that match hosts or subdomains, and the names that other extensions know views by."""
+"""Streams of applications that match hosts or subdomains, and the names by which other extensions know a view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATHS = ["/events", "/events/ssemux.js", "/events/ssemux-poll.js", "/jobs/stream
 
 @pytest.fixture()
 def serve_hosts(tmp_path):
-    """A function that makes an application, of options for Flask, with streams; its client."""
+    """serve_hosts(server_name=None, …): an application with streams, made with these options of Flask."""
 
     def make(server_name=None, **options):
         app = flask.Flask("shop", instance_path=str(tmp_path / "instance"), **options)
@@ -51,7 +51,7 @@ def test_url_for_builds_the_url_of_the_host_that_is_asked(serve_hosts):
 
 
 def test_each_view_has_a_name_of_its_own(serve_hosts):
-    """Flask-WTF and Flask-Limiter read both, and know a view by them."""
+    """Flask-WTF and Flask-Limiter identify a view by its module and its name."""
     app = serve_hosts()
     names = ["%s.%s" % (view.__module__, view.__name__) for view in app.view_functions.values()]
     assert len(set(names)) == len(names)

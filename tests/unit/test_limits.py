@@ -1,4 +1,4 @@
-"""Who gets no stream: how it is answered, counted, and told in the log."""
+"""Requests that get no stream: how they are answered, counted and logged."""
 
 from __future__ import annotations
 

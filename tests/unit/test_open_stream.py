@@ -41,7 +41,7 @@ URLS = {
     "events": "/events?channel=jobs:1",
     "fixed": "/fixed",
     "status": "/events/status/stream",
-    "probe": "/events?%s=%s" % (PARAMETER, Plan().token(KEY)),
+    "probe": "/events?%s=%s" % (PARAMETER, Plan().sign(KEY)),
     "poll": "/events?channel=jobs:1&poll=now",
     "old": "/old",
 }

@@ -1,4 +1,4 @@
-"""Open streams asked again: by the rules as they are now, in a request like the one that opened them."""
+"""Open streams are reauthorized: by the present answers of the rules, in a request like the one that opened them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY = 100.0
 
 
 class World:
-    """An application whose answers change; its streams are asked when `later` says that time has passed."""
+    """An application whose answers change. Its streams are checked when `later` is called."""
 
     def __init__(self, make_app, **config):
         self.users = {"key": "ann"}
@@ -76,7 +76,7 @@ class World:
         return stream
 
     def later(self, seconds):
-        """A look of the heart, that much later; returned from when all that it began is done."""
+        """Let the timer call the reauthorizer as if so many seconds had passed, and wait for the checks that begin."""
         recheck = self.process.recheck
         recheck.run_due_work(self.process.running().timer.clock() + seconds)
         until(lambda: not recheck.is_checking, 5, "it still asks")
@@ -136,7 +136,7 @@ def test_a_no_ends_the_stream_and_its_client_is_asked_anew(world, change, reason
         vars(world).update(change)
         world.later(EVERY * 1.1)
         assert world.stream().reason == reason
-        assert list(body) == []  # at once, without what it has not taken yet
+        assert list(body) == []  # it ends at once, and what was queued is dropped
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_trouble_is_no_no(world, change, caplog):
 
 
 class Timeout(BaseException):
-    """As gevent's, which applications set around what may take long."""
+    """Like gevent's, which applications use to limit calls that may take long."""
 
 
 FAILED = "nobody could tell whether its user may still read it"
@@ -188,7 +188,7 @@ def test_trouble_of_any_kind_ends_a_stream_after_three_looks_in_a_row(world, err
 
 @pytest.mark.parametrize("change", [{}, {"users": {}}, {"may_read": False}])
 def test_hit_counters_and_limits_are_not_used_up(world, change):
-    """What runs before a request runs only where the stream would end, and nothing runs after one."""
+    """Functions before a request run only if the stream would end otherwise, and functions after one never run."""
     with world.open() as (_, body):
         next(body)
         world.befores = world.afters = 0
@@ -219,7 +219,7 @@ def test_an_application_that_finds_its_user_before_the_request(world, how, caplo
 
 
 def test_a_clear_no_counts_where_the_request_cannot_be_rebuilt_whole(world):
-    """An object of WSGI middleware is missing then, and what runs before a request fails."""
+    """An object of a WSGI middleware is missing in a rebuilt request, so a function before the request fails."""
 
     def need_object():
         assert "app.session" in flask.request.environ
@@ -272,7 +272,7 @@ def test_the_application_can_tell_such_a_request(world):
 
 @pytest.fixture
 def hanging(make_app, monkeypatch):
-    """A world in which the rule hangs for some rooms, until the test ends. Looks are left behind after 0.1 s."""
+    """A world in which the rule hangs for some rooms, until the test ends. Checks are left behind after 0.1 s."""
     monkeypatch.setattr(Timer, "FINENESS", 800)
     made, over = World(make_app, SSEMUX_MAX_STREAMS_PER_USER=100), threading.Event()
     made.hangs = ()
@@ -291,7 +291,7 @@ def hanging(make_app, monkeypatch):
 
 @pytest.mark.parametrize("hang", [30])
 def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
-    """Of one rule; the clients of those that hang are sent to be asked anew, and at most MAX_RUNNING threads hang."""
+    """All streams have the same rule. Those whose checks hang are ended, and at most MAX_RUNNING threads hang."""
     good = ["good %d" % number for number in range(10)]
     bad = ["bad %d" % number for number in range(hang)]
     with ExitStack() as streams:
@@ -340,12 +340,12 @@ def test_the_heart_asks(make_app, monkeypatch):
 
 
 def test_a_stream_that_was_opened_with_a_ticket_is_its_tickets_users(world):
-    """Also when the ticket is over: it opened the stream, and who it named is who reads it."""
+    """Also when the ticket has expired: it opened the stream, so its user is the stream's user."""
     world.app.secret_key = "for tests"
     with world.app.app_context():
         ticket = flask_ssemux.ticket("bob", expires=1)
     with opened(world.app, "/events?channel=room:1&ticket=" + ticket):
-        time.sleep(1.01)  # the time that it was good for
+        time.sleep(1.01)  # until the ticket has expired
         world.later(EVERY * 1.1)
         assert world.asked == [("bob", "1")] * 2 and not world.stream().reason
         world.may_read = False

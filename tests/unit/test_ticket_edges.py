@@ -1,4 +1,4 @@
-"""Tickets at their edges: strangers, clocks that differ, a broker that is lost, no application around."""
+"""Edge cases of tickets: unknown tickets, clocks that differ, a lost broker, no application context."""
 
 from __future__ import annotations
 
@@ -47,11 +47,13 @@ def test_a_ticket_of_no_application():
 
 
 def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch):
-    """Its clock says 30 s less: to it the ticket is good, though the claim on it was for the time it had."""
+    """Its clock is 30 s behind, so the ticket is still valid there after it has expired elsewhere."""
     text = issue(app, expires=10)
     use_up(app, text)
     now = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: now() + 30)  # the broker's; the ticket's time stands still
+    monkeypatch.setattr(
+        time, "monotonic", lambda: now() + 30
+    )  # the broker's clock; the one that tickets use does not move
     with pytest.raises(BadTicket, match="used already"):
         use_up(app, text)
 
@@ -72,7 +74,7 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
 
 
 def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
-    """A browser's EventSource comes back with the same one."""
+    """A browser's EventSource comes back with the same ticket."""
     process = app.extensions["ssemux"].worker
     text = issue(app)
 
@@ -99,7 +101,7 @@ def test_a_stream_that_is_not_let_in_leaves_nothing(app):
 
 
 def test_an_old_url_keeps_a_parameter_of_that_name(make_app):
-    """Its clients must not notice that it moved."""
+    """The clients must not notice that the old endpoint has become a fixed stream."""
     mux = flask_ssemux.SSEMux()
     mux.identify(lambda: "whoever the cookie says")
     mux.add_stream("/api/helpdesk", ["desk"], public=True)

@@ -1,4 +1,4 @@
-"""Tickets: what they say, what refuses them, what is left of them in an environment."""
+"""Tickets: their content, why they are refused, and what of them is left in a WSGI environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def issue(app, *args, **options):
 
 
 def identify(app, mux, url, **headers):
-    """The user of such a request, as a stream's view finds it."""
+    """Return the user of a request, found as a stream's view finds it."""
     with app.test_request_context(url, headers=headers):
         shown = tickets.find_ticket(flask.request)
         ticket = None if shown is None else tickets.verify_ticket(shown, flask.request.environ)

@@ -210,7 +210,7 @@ class SSEMux(Publishing):
             self._add(app, stream)
 
     def _add(self, app: Flask, stream: FixedStream) -> None:
-        stream.register(app)
+        stream.register_on_app(app)
         app.extensions[KEY].views.add(stream.view)
 
     def _free_endpoint(self, url: str) -> str:

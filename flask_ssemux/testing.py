@@ -389,7 +389,7 @@ class Clock:
 
     def _settle(self) -> None:
         for wrapped in self._worker.running().streams.wrapped():
-            wrapped.await_beat()
+            wrapped.await_heartbeat()
         recheck, deadline = self._worker.recheck, time.monotonic() + PATIENCE
         while recheck is not None and recheck.is_checking and time.monotonic() < deadline:
             time.sleep(0.0005)

@@ -78,7 +78,7 @@ class FixedStream:
             decorated = decorator(decorated)
         return decorated
 
-    def register(self, app: Flask) -> None:
+    def register_on_app(self, app: Flask) -> None:
         """Register the stream with an application; one of a blueprint is registered with its blueprint."""
         if self._options.blueprint is None:
             for rule_options in hosts.make_rule_options(app):

@@ -47,7 +47,7 @@ class ProbeSource(StreamSource):
         stream = permit.attach(hub.open_stream((), None, on_closed=running.on_stream_closed))
         probe = Probe(self._plan, stream, lambda: timer.clock(), hub.end_stream)
         timer.remove(stream)  # no heartbeat may interrupt the silence
-        timer.add(probe, probe.due)
+        timer.add(probe, probe.first_due)
         return stream
 
 
@@ -72,9 +72,9 @@ class Probe:
         self._run = secrets.token_hex(4)
 
     @property
-    def due(self) -> float:
+    def first_due(self) -> float:
         """When the first frame is sent."""
-        return self._began + self._pause()
+        return self._began + self._next_pause()
 
     def run_due_work(self, now: float) -> float | None:
         """Send the next frame, and return when to call this again."""
@@ -87,10 +87,10 @@ class Probe:
         content = {"n": self._sent, "at": round(self._clock() - self._began, 3), "run": self._run}
         self._stream.offer(encode.own_frame(EVENT, content))
         if self._sent <= self._plan.frames:
-            return now + self._pause()
+            return now + self._next_pause()
         self._is_over = True
         self._end(self._stream, "the probe is over")
         return now + END_SECONDS
 
-    def _pause(self) -> float:
+    def _next_pause(self) -> float:
         return EVERY if self._sent < self._plan.frames else self._plan.silence

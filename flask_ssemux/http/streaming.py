@@ -54,7 +54,7 @@ def streaming(view: F) -> F:
             return add_stream_headers(response)
         if isinstance(response.response, WrappedGenerator):  # decorated twice: the inner decorator did the work
             return response
-        return _serve(response, worker)
+        return _serve_wrapped(response, worker)
 
     return wrapped  # type: ignore[return-value]
 
@@ -68,7 +68,7 @@ def _make_response(returned: Any) -> Response:
     return current_app.make_response((first, *rest) if rest else first)
 
 
-def _serve(response: Response, worker: Worker) -> Response:
+def _serve_wrapped(response: Response, worker: Worker) -> Response:
     """Return the wrapped response, or an answer that tells the client to come back; then the view's own is closed."""
     source: WrappedGenerator | None = None
     try:
@@ -80,7 +80,7 @@ def _serve(response: Response, worker: Worker) -> Response:
         running = worker.running()
         source = _make_source(response, running)
         running.admission.admit_wrapped(source)
-        return _wrap(response, source)
+        return _wrap_response(response, source)
     except NoRoom as error:
         response.close()
         return answer_no_room(worker, error)
@@ -99,7 +99,7 @@ def _make_source(response: Response, running: RunningWorker) -> WrappedGenerator
     return source
 
 
-def _wrap(response: Response, source: WrappedGenerator) -> Response:
+def _wrap_response(response: Response, source: WrappedGenerator) -> Response:
     """Return the view's response with another body, and with the server's ``write`` for it."""
     kind: Any = type(response)
     response.__class__ = _make_class(kind)

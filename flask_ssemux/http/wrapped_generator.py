@@ -91,7 +91,7 @@ class WrappedGenerator:
     def _next_bytes(self) -> bytes:
         """Return what is sent next; b"" at the end."""
         if self._items is None:
-            self._begin()
+            self._begin_items()
             return self._note_sent(encode.retry(self._options.retry, "ssemux") + encode.HEARTBEAT)
         while not self._is_over:
             item = self._draw_item()
@@ -122,7 +122,7 @@ class WrappedGenerator:
         self._watched = -1
         self._client.disown()
 
-    def _begin(self) -> None:
+    def _begin_items(self) -> None:
         self._items = iter(self._source)
         if greenlets_are_threads():
             from gevent import get_hub, getcurrent
@@ -151,7 +151,7 @@ class WrappedGenerator:
         finally:
             self._is_inside = False
             self._sent_at = self._running.timer.clock()
-            self.await_beat()
+            self.await_heartbeat()
         return b""
 
     def _next_item(self) -> Any:
@@ -178,7 +178,7 @@ class WrappedGenerator:
         if self._is_over or self._client.has_left():
             return self._await_close(now)
         if now >= self.ends_at:
-            self.leave(self._running.hub.make_last_frame(UNNOTICED))
+            self.end_cleanly(self._running.hub.make_last_frame(UNNOTICED))
         due = self._sent_at + self._options.heartbeat
         if now < due:
             return min(due, self.ends_at)
@@ -196,7 +196,7 @@ class WrappedGenerator:
         A generator that works cannot be closed by others. A client that has not left gets ``DRAIN_SECONDS`` to read
         what its server still writes, the end included.
         """
-        self._end()
+        self._end_items()
         if self._ended_at is None:
             self._ended_at = now
         elif not self._is_inside and (now >= self._ended_at + DRAIN_SECONDS or self._client.has_left()):
@@ -204,28 +204,28 @@ class WrappedGenerator:
             run_in_background("ssemux-end", self.close)
         return now + CHECK_AGAIN
 
-    def await_beat(self) -> None:
+    def await_heartbeat(self) -> None:
         """Wait until a heartbeat that is being written is written."""
         with self._turn:
             pass
 
-    def leave(self, last: bytes) -> None:
+    def end_cleanly(self, last: bytes) -> None:
         """End the stream with this last frame, if it can be sent here without harm to the generator's own events."""
         if self._tail.endswith(EVENT_ENDS):
             self._last = last
         elif self._tail.endswith(LINE_ENDS):  # a blank line would turn half an event into a whole one
             self._last = last[:-1]
-        self._end()
+        self._end_items()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End the stream at once."""
         self._client.sever()
-        self._end()
+        self._end_items()
 
     def client_left(self) -> None:
-        self._end()
+        self._end_items()
 
-    def _end(self) -> None:
+    def _end_items(self) -> None:
         self._is_over = True
         self._interrupt()
 
@@ -243,13 +243,13 @@ class WrappedGenerator:
                 self.write(self._make_heartbeat())
                 self._sent_at = self._running.timer.clock()
         except OSError:
-            self._end()
+            self._end_items()
         except SystemError as error:  # uWSGI's, whose write() works in the request's own thread only
             self.write = None
             _warn_of_silence(str(error))
         except Exception as error:  # waitress's, which is not an OSError
             log.debug("the client of a wrapped stream left: %s", error)
-            self._end()
+            self._end_items()
         finally:
             self._turn.release()
 

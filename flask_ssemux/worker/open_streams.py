@@ -27,13 +27,13 @@ class WrappedStream(Member, Protocol):
     def sent_at(self) -> float:
         """When something last went out."""
 
-    def leave(self, last: bytes) -> None:
+    def end_cleanly(self, last: bytes) -> None:
         """Send this last frame, and end."""
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End at once."""
 
-    def await_beat(self) -> None:
+    def await_heartbeat(self) -> None:
         """Wait until a heartbeat that is being written is written."""
 
     def disown(self) -> None:
@@ -104,7 +104,7 @@ class OpenStreams:
         self._expected.discard(stream)
         self._timer.add(stream, due)
         if self.drain_reason is not None:  # the drain began while the stream was being opened
-            stream.leave(self._hub.make_last_frame(self.drain_reason))
+            stream.end_cleanly(self._hub.make_last_frame(self.drain_reason))
 
     def remove_wrapped(self, stream: WrappedStream) -> None:
         """A wrapped stream has ended. Further calls do nothing."""
@@ -119,13 +119,13 @@ class OpenStreams:
         self.drain_reason = reason
         self._hub.drain_streams(reason)
         for stream in self.wrapped():
-            attempt("an old stream could not be ended", stream.leave, self._hub.make_last_frame(reason))
+            attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))
 
     def abort(self, reason: str) -> None:
         """End at once the streams that are still open."""
         self._hub.abort_streams(reason)
         for stream in self.wrapped():
-            attempt("an old stream could not be ended", stream.cut)
+            attempt("a wrapped stream could not be ended", stream.abort)
 
     def disown(self) -> None:
         """In a forked child: the streams are the parent's. No lock is taken, its holder may not exist here."""

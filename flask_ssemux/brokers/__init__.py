@@ -24,9 +24,9 @@ How to add an engine
    after it waited.
 4. Compose the parts in a class derived from ``Broker``, and open it in ``urls`` by the beginning of its URL. If the
    driver is an extra, import the engine there when it is needed. Apply ``namespace`` to the URL or to the tables.
-5. In ``tests/brokers/conftest.py`` add a fixture with the engine's name, and the name to ``ENGINES`` and, if processes
-   share the store, to ``SHARED``: the suites of all parts then run on it. Tests of this engine alone get files of their
-   own.
+5. In ``tests/brokers/conftest.py`` add a fixture with the engine's name, and the name to ``ENGINES``. Beside it add
+   ``test_contract_<engine>.py``, which composes the suites that the engine passes: one for each part of the contract,
+   so that the parts can be written one after the other. Tests of this engine alone get files of their own.
 """
 
 from .contract import Broker, EventHistory, Listener, RegisteredApplication, StreamCounts, WorkerReport, call_at_home

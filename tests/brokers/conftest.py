@@ -1,4 +1,4 @@
-"""Brokers for the tests: any engine by its name, opened when a test asks and closed after it."""
+"""Brokers for the tests: fixtures by the engines' names open them; they are closed after the test."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import time
 import pytest
 
 from flask_ssemux.brokers import HistoryLimits, open_broker
-from tests.brokers.ear import Ear
+from tests.brokers.recorder import Recorder
 
+# By their names the suites are not test modules: pytest must be told to rewrite their assertions.
+pytest.register_assert_rewrite("tests.brokers.suites")
+
+#: The engines on which tests run that use the fixtures ``make`` or ``broker`` and are not of a suite.
 ENGINES = ("memory", "sqlite", "redis")
-
-#: Those that several processes share.
-SHARED = ("sqlite", "redis")
-
-#: Those that deliver from their history, not beside it.
-TAILING = ("memory", "sqlite")
 
 
 def pretend_other_host(broker):
-    """Let all others take a broker's process for one of another host: whether it lives is not known here."""
+    """Give a broker the name of a process on another host: other brokers do not know whether it is alive."""
     broker.process_name = "another-host/1/abcdefgh"
     for part in (broker.history, broker.leases, broker.presence, broker.reports):
         part._process_name = broker.process_name
@@ -68,29 +66,13 @@ def redis(opened, redis_url):
     return make
 
 
-@pytest.fixture(params=SHARED)
-def make_shared(request):
-    """As `make`, of the engines that processes share; `shared_url` is where."""
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def shared_url(make_shared, request):
-    return request.getfixturevalue("%s_url" % request.node.callspec.params["make_shared"])
-
-
-@pytest.fixture(params=TAILING)
-def make_tailing(request):
-    return request.getfixturevalue(request.param)
-
-
 @pytest.fixture
 def travel(monkeypatch, request):
-    """travel(broker, seconds): all clocks go on at once, the server's too."""
+    """travel(broker, seconds): put all clocks forward, also the server's."""
 
     def go(broker, seconds):
         if type(broker).__name__ == "RedisBroker":
-            age(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
+            make_older(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
         for name in ("time", "monotonic"):
             now = getattr(time, name)
             monkeypatch.setattr(time, name, lambda now=now: now() + seconds)
@@ -98,8 +80,8 @@ def travel(monkeypatch, request):
     return go
 
 
-def age(server, url, seconds):
-    """Make all that is kept older: the server's clock is not ours."""
+def make_older(server, url, seconds):
+    """Make all that the server keeps older, in place of putting its clock forward."""
     keys = "{%s}:" % (url.partition("?prefix=")[2] or "ssemux")
     back = int(seconds * 1000)
     server.ask("HINCRBY", keys + "life", "at", -back)
@@ -121,7 +103,10 @@ def age(server, url, seconds):
 
 @pytest.fixture(params=ENGINES)
 def make(request):
-    """make(seconds=…, events=…): a broker of the engine; lazily, so that one missing server skips only its own."""
+    """make(seconds=…, events=…): open a broker of each engine.
+
+    The engine's fixture is resolved lazily, so that a missing server skips only its own tests.
+    """
     return request.getfixturevalue(request.param)
 
 
@@ -131,5 +116,5 @@ def broker(make):
 
 
 @pytest.fixture
-def ear():
-    return Ear()
+def recorder():
+    return Recorder()

@@ -10,7 +10,7 @@ import pytest
 
 from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.errors import BrokerUnavailable
-from tests.brokers.test_processes import process
+from tests.brokers.processes import process
 
 ALL = 10**17
 

@@ -62,12 +62,16 @@ class Fill:
         return self
 
 
-def assert_all_came(ear, filled):
+def assert_all_came(recorder, filled):
     """Each accepted event once and in order; those whose append failed at most once."""
     last = filled.accepted[-1][0].sequence
-    until(lambda: ear.sequences and ear.sequences[-1] >= last, 10, lambda: "%s of %d" % (ear.sequences[-3:], last))
-    assert ear.sequences == sorted(set(ear.sequences))
-    bodies = [record.body for record in ear.records]
+    until(
+        lambda: recorder.sequences and recorder.sequences[-1] >= last,
+        10,
+        lambda: "%s of %d" % (recorder.sequences[-3:], last),
+    )
+    assert recorder.sequences == sorted(set(recorder.sequences))
+    bodies = [record.body for record in recorder.records]
     assert len(bodies) == len(set(bodies))
     assert not {body for _, body in filled.accepted} - set(bodies)
     assert set(bodies) <= {body for _, body in filled.accepted} | set(filled.failed)
@@ -76,28 +80,28 @@ def assert_all_came(ear, filled):
 # -- several processes, several applications ---------------------------------
 
 
-def test_prefixes_and_databases_are_apart(shared_redis, opened, ear):
+def test_prefixes_and_databases_are_apart(shared_redis, opened, recorder):
     place = "redis://127.0.0.1:%d/" % shared_redis.port
     brokers = [open_broker(place + rest) for rest in ("3?prefix=one", "3?prefix=two", "4?prefix=one")]
     for broker in brokers:
         opened(broker)
-    brokers[0].history.start_delivery(ear.listener)
+    brokers[0].history.start_delivery(recorder.listener)
     brokers[0].history.subscribe_channels(["a"])
     for number, broker in enumerate(brokers):
         assert broker.history.append_event("a", b"%d" % number).sequence == 1
     brokers[0].history.append_event("a", b"end")
-    assert [record.body for record in ear.wait(2)] == [b"0", b"end"]
+    assert [record.body for record in recorder.wait(2)] == [b"0", b"end"]
     assert len({broker.history.get_newest_cursor().epoch for broker in brokers}) == 3
-    assert ear.renewals == []
+    assert recorder.renewals == []
 
 
-def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ear):
+def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, recorder):
     def subscribed():
         name = redis_url.partition("prefix=")[2]
         return sorted(found.partition(":")[2] for found in shared_redis.ask("PUBSUB", "CHANNELS", "{%s}*" % name))
 
     broker = redis()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     assert broker.history.subscribe_channels(["a", "b"]).after == 0
     assert subscribed() == ["a", "b"]
     broker.history.unsubscribe_channel("a")
@@ -105,36 +109,36 @@ def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, ea
     broker.history.append_event("a", b"unwanted")
     assert broker.history.subscribe_channels(["a"]).after == 1
     broker.history.append_event("a", b"wanted")
-    assert ear.wait(1) == [Record(2, "a", b"wanted")]
+    assert recorder.wait(1) == [Record(2, "a", b"wanted")]
 
 
 @pytest.mark.parametrize("said", (b"", b"hello", b"abc 12\nbody", b"abc x k\nbody", b"\xff 1 k\nbody"))
-def test_what_another_program_announces_costs_nothing(redis, shared_redis, ear, said):
+def test_what_another_program_announces_costs_nothing(redis, shared_redis, recorder, said):
     broker, publisher = redis(), redis()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     for number in range(20):
         shared_redis.ask("PUBLISH", broker._store.announced + "a", said)
         publisher.history.append_event("a", b"%d" % number)
-    ear.wait(20)
-    assert [record.body for record in ear.records] == [b"%d" % number for number in range(20)]
-    assert ear.losses == ear.gaps == ear.renewals == []
+    recorder.wait(20)
+    assert [record.body for record in recorder.records] == [b"%d" % number for number in range(20)]
+    assert recorder.losses == recorder.gaps == recorder.renewals == []
 
 
-def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, ear):
+def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, recorder):
     broker = redis()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     for number in range(200):
         broker.history.unsubscribe_channel("a")
         after = broker.history.subscribe_channels(["a"]).after
         assert broker.history.append_event("a", b"%d" % number).sequence > after
-    assert [record.body for record in ear.wait(200)] == [b"%d" % number for number in range(200)]
+    assert [record.body for record in recorder.wait(200)] == [b"%d" % number for number in range(200)]
 
 
-def test_a_process_has_three_connections_whatever_its_channels(own, redis_server, ear):
+def test_a_process_has_three_connections_whatever_its_channels(own, redis_server, recorder):
     broker = own()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["c%d" % n for n in range(2000)])
     broker.history.read_events(["c1"], 0, ALL, 10)
     ours = [line for line in redis_server.ask("CLIENT", "LIST").splitlines() if "cmd=client" not in line]
@@ -144,77 +148,77 @@ def test_a_process_has_three_connections_whatever_its_channels(own, redis_server
 # -- a server that goes and comes --------------------------------------------
 
 
-def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_server, ear):
+def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_server, recorder):
     broker, publisher = own(), own()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
-    ear.wait(50)
+    recorder.wait(50)
     redis_server.kill()
-    until(lambda: ear.losses, 2, "no loss was told")
+    until(lambda: recorder.losses, 2, "no loss was told")
     time.sleep(3.0)  # the time that the promise names
     redis_server.restart()
-    until(lambda: ear.finds, 5, "no find was told")
+    until(lambda: recorder.finds, 5, "no find was told")
     before = len(filled.accepted)
     until(lambda: len(filled.accepted) > before + 50, 10, "nothing is accepted again")
-    assert_all_came(ear, filled.stop())
-    assert filled.failed and not ear.renewals and not ear.gaps
-    assert len(ear.losses) == len(ear.finds) == 1
+    assert_all_came(recorder, filled.stop())
+    assert filled.failed and not recorder.renewals and not recorder.gaps
+    assert len(recorder.losses) == len(recorder.finds) == 1
 
 
-def test_a_short_restart_fails_no_append(own, redis_server, ear):
+def test_a_short_restart_fails_no_append(own, redis_server, recorder):
     broker, publisher = own(), own()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
-    ear.wait(50)
+    recorder.wait(50)
     redis_server.kill()
     redis_server.restart()
-    until(lambda: ear.finds, 5, "no find was told")
-    assert_all_came(ear, filled.stop())
-    assert filled.failed == [] and ear.renewals == []
+    until(lambda: recorder.finds, 5, "no find was told")
+    assert_all_came(recorder, filled.stop())
+    assert filled.failed == [] and recorder.renewals == []
 
 
-def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_server, ear):
+def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_server, recorder):
     broker, publisher = own(), own()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
     for _ in range(8):
         redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
-        count = len(ear.finds)
-        until(lambda count=count: len(ear.finds) > count, 5, "it did not come back")
-    assert_all_came(ear, filled.stop())
-    assert ear.renewals == ear.gaps == []
+        count = len(recorder.finds)
+        until(lambda count=count: len(recorder.finds) > count, 5, "it did not come back")
+    assert_all_came(recorder, filled.stop())
+    assert recorder.renewals == recorder.gaps == []
 
 
-def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own, redis_server, ear):
+def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own, redis_server, recorder):
     broker, publisher = own(), own()
-    start = broker.history.start_delivery(ear.listener)
+    start = broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     publisher.history.append_event("a", b"old")
-    ear.wait(1)
+    recorder.wait(1)
     redis_server.kill()
     redis_server.wipe()
     redis_server.start()
     first = publisher.history.append_event("a", b"new")
     assert first.sequence == 1 and first.epoch != start.epoch
-    assert ear.wait(2)[1] == Record(1, "a", b"new")
-    assert ear.renewals == [Cursor(first.epoch, 0)]
+    assert recorder.wait(2)[1] == Record(1, "a", b"new")
+    assert recorder.renewals == [Cursor(first.epoch, 0)]
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "DEL"])
-def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, ear, command):
+def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, recorder, command):
     broker = own()
-    start = broker.history.start_delivery(ear.listener)
+    start = broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     broker.history.append_event("a", b"old")
-    ear.wait(1)
+    recorder.wait(1)
     redis_server.ask(*([command] if command == "FLUSHALL" else [command, "{ssemux}:life"]))
-    until(lambda: ear.renewals, 10, "nobody noticed")
-    assert ear.renewals[0].epoch != start.epoch
-    assert broker.history.append_event("a", b"new").epoch == ear.renewals[0].epoch
-    assert ear.wait(2)[1].body == b"new"
+    until(lambda: recorder.renewals, 10, "nobody noticed")
+    assert recorder.renewals[0].epoch != start.epoch
+    assert broker.history.append_event("a", b"new").epoch == recorder.renewals[0].epoch
+    assert recorder.wait(2)[1].body == b"new"
     assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"new"]
 
 
@@ -242,22 +246,22 @@ def copied(own, redis_server, tmp_path):
     return make
 
 
-def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server, ear, copied):
+def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server, recorder, copied):
     """A worker that heard them is the proof, whoever appends first."""
     publisher, worker, late = own(), own(), own()
     late.history.get_newest_cursor()
-    start = worker.history.start_delivery(ear.listener)
+    start = worker.history.start_delivery(recorder.listener)
     worker.history.subscribe_channels(["a"])
     copy = copied(publisher)
-    ear.wait(6)
+    recorder.wait(6)
     publisher.close()
     set_back(redis_server, copy)
     late.history.append_event("a", b"by one who knows of nothing")
-    until(lambda: ear.renewals, 5, "nobody noticed")
-    assert ear.renewals[0].epoch != start.epoch
+    until(lambda: recorder.renewals, 5, "nobody noticed")
+    assert recorder.renewals[0].epoch != start.epoch
     after = late.history.append_event("a", b"after")
-    assert after.epoch == ear.renewals[0].epoch
-    until(lambda: ear.records[-1].body == b"after", 5, lambda: str(ear.records))
+    assert after.epoch == recorder.renewals[0].epoch
+    until(lambda: recorder.records[-1].body == b"after", 5, lambda: str(recorder.records))
 
 
 def test_a_cursor_of_a_lost_event_has_no_history_and_harms_nobody(own, redis_server, copied):
@@ -321,9 +325,9 @@ def test_many_restarts_are_remembered_within_bounds(own, redis_server):
 # -- a server that hangs -----------------------------------------------------
 
 
-def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear):
+def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, recorder):
     broker = own()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     redis_server.pause()
     try:
@@ -336,17 +340,17 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, ear)
             with pytest.raises(BrokerUnavailable, match="the Redis store redis://127.0.0.1:%d/0: " % redis_server.port):
                 call()
             assert time.monotonic() - started < constants.WAIT_SECONDS + 1.0
-        until(lambda: ear.losses, 10, "the subscription is believed to live")
+        until(lambda: recorder.losses, 10, "the subscription is believed to live")
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable):
             broker.history.subscribe_channels(["b"])
         assert time.monotonic() - started < 1.0  # it is known to be lost: nobody waits for it
     finally:
         redis_server.resume()
-    until(lambda: ear.finds, 10, "no find was told")
+    until(lambda: recorder.finds, 10, "no find was told")
     broker.history.append_event("a", b"y")
-    until(lambda: ear.records and ear.records[-1].body == b"y", 5, lambda: str(ear.records))
-    assert len({record.body for record in ear.records}) == len(ear.records)
+    until(lambda: recorder.records and recorder.records[-1].body == b"y", 5, lambda: str(recorder.records))
+    assert len({record.body for record in recorder.records}) == len(recorder.records)
 
 
 class Cutter:
@@ -410,14 +414,14 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
 
 
 @pytest.fixture
-def cut_off(own, redis_server, ear, monkeypatch):
+def cut_off(own, redis_server, recorder, monkeypatch):
     """cut_off(many): a worker with a short history whose subscription broke while so many events were published."""
     monkeypatch.setattr(delivery, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
-    worker.history.start_delivery(ear.listener)
+    worker.history.start_delivery(recorder.listener)
     worker.history.subscribe_channels(["a", "b"])
     publisher.history.append_event("a", b"x")
-    ear.wait(1)
+    recorder.wait(1)
 
     def make(many):
         with worker.history._delivery._changed:  # holds the thread up where it would connect again
@@ -426,22 +430,22 @@ def cut_off(own, redis_server, ear, monkeypatch):
                 publisher.history.append_event("a", b"x")
             publisher.history.append_event("b", b"y")
             worker.history._delivery._changed.notify_all()
-        until(lambda: ear.sequences[-1] == many + 2, 10, lambda: str(ear.sequences[-5:]))
+        until(lambda: recorder.sequences[-1] == many + 2, 10, lambda: str(recorder.sequences[-5:]))
         return worker
 
     return make
 
 
-def test_what_was_published_while_nobody_heard_needs_no_history(cut_off, ear):
+def test_what_was_published_while_nobody_heard_needs_no_history(cut_off, recorder):
     worker = cut_off(50)
-    assert ear.gaps == [] and ear.sequences == list(range(1, 53))
+    assert recorder.gaps == [] and recorder.sequences == list(range(1, 53))
     assert [record.sequence for record in worker.history.read_events(["a"], 0, ALL, 100).records] == list(range(42, 52))
 
 
-def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, ear):
+def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, recorder):
     cut_off(700)
-    assert [channels for channels, _ in ear.gaps] == [["a"]]
-    assert ear.sequences == [1, *range(202, 703)]
+    assert [channels for channels, _ in recorder.gaps] == [["a"]]
+    assert recorder.sequences == [1, *range(202, 703)]
 
 
 def test_trimming_by_age_keeps_up_with_any_rate(redis, travel):
@@ -550,43 +554,43 @@ def test_a_broker_that_is_closed_gives_its_places_back(redis, redis_url):
 # -- ways to the server ------------------------------------------------------
 
 
-def works(url, opened, ear):
+def works(url, opened, recorder):
     broker = open_broker(url)
     opened(broker)
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     cursor = broker.history.append_event("a", b"x")
-    assert ear.wait(1) == [Record(cursor.sequence, "a", b"x")]
+    assert recorder.wait(1) == [Record(cursor.sequence, "a", b"x")]
     return broker
 
 
-def test_a_password(running, opened, ear):
+def test_a_password(running, opened, recorder):
     server = running(RedisServer(password="s3cret/@"))
-    works("redis://:s3cret%%2F%%40@127.0.0.1:%d/2" % server.port, opened, ear)
+    works("redis://:s3cret%%2F%%40@127.0.0.1:%d/2" % server.port, opened, recorder)
     with pytest.raises(BrokerUnavailable, match=r"redis://:\*\*\*@127.0.0.1:\d+/0: "):
         open_broker("redis://:wrong@127.0.0.1:%d/0" % server.port).history.get_newest_cursor()
 
 
-def test_a_user_with_just_the_rights_that_are_needed(running, opened, ear):
+def test_a_user_with_just_the_rights_that_are_needed(running, opened, recorder):
     server = running(RedisServer())
     rights = "on >s3cret ~{ssemux}:* resetchannels &{ssemux}@* +@all -@admin -@dangerous +info"
     server.ask("ACL", "SETUSER", "shop", *rights.split())
-    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
+    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, recorder)
 
 
-def test_a_server_that_forbids_info(running, opened, ear):
+def test_a_server_that_forbids_info(running, opened, recorder):
     server = running(RedisServer())
     server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
-    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, ear)
+    works("redis://shop:s3cret@127.0.0.1:%d/0" % server.port, opened, recorder)
 
 
-def test_a_unix_socket(running, opened, ear, tmp_path):
+def test_a_unix_socket(running, opened, recorder, tmp_path):
     path = str(tmp_path / "redis.sock")
     running(RedisServer(args=["--unixsocket", path]))
-    works("unix://%s?db=3&prefix=shop" % path, opened, ear)
+    works("unix://%s?db=3&prefix=shop" % path, opened, recorder)
 
 
-def test_tls(running, opened, ear, tmp_path):
+def test_tls(running, opened, recorder, tmp_path):
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate,
@@ -598,31 +602,31 @@ def test_tls(running, opened, ear, tmp_path):
     port = free_port()
     options = "--tls-port %d --tls-cert-file %s --tls-key-file %s --tls-auth-clients no" % (port, certificate, key)
     running(RedisServer(args=options.split()))
-    works("rediss://localhost:%d/0?ssl_ca_certs=%s" % (port, certificate), opened, ear)
+    works("rediss://localhost:%d/0?ssl_ca_certs=%s" % (port, certificate), opened, recorder)
     with pytest.raises(BrokerUnavailable, match="(?i)certificate"):
         open_broker("rediss://localhost:%d/0" % port).history.get_newest_cursor()
 
 
-def test_a_replica_that_takes_over(sentinel, opened, ear):
+def test_a_replica_that_takes_over(sentinel, opened, recorder):
     """Sentinel makes the replica the master; events go on, in order and once."""
     url = "redis+sentinel://127.0.0.1:%d/%s/0" % (sentinel.port, sentinel.service)
     broker, publisher = open_broker(url), open_broker(url)
     opened(broker)
     opened(publisher)
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
     filled = Fill(publisher)
-    ear.wait(100)
+    recorder.wait(100)
     sentinel.master.kill()
     sentinel.wait_master(sentinel.replicas[0], 15)
-    until(lambda: ear.finds or ear.renewals, 15, "it did not find the new master")
+    until(lambda: recorder.finds or recorder.renewals, 15, "it did not find the new master")
     before = len(filled.accepted)
     until(lambda: len(filled.accepted) > before + 100, 15, "nothing is accepted again")
     filled.stop()
     last = filled.accepted[-1]
-    until(lambda: ear.records[-1].body == last[1], 5, lambda: "%s, %s" % (ear.records[-1], last))
-    if not ear.renewals:  # then the replica had everything
-        assert_all_came(ear, filled)
+    until(lambda: recorder.records[-1].body == last[1], 5, lambda: "%s, %s" % (recorder.records[-1], last))
+    if not recorder.renewals:  # then the replica had everything
+        assert_all_came(recorder, filled)
 
 
 # -- what a user sees --------------------------------------------------------
@@ -794,7 +798,7 @@ def test_a_master_that_was_made_a_replica_is_left(own, redis_server, running):
     assert broker._store._writing._connection is not connection
 
 
-def test_a_driver_that_pings_by_itself_is_told_not_to(redis_url, opened, ear):
-    works(redis_url + "&health_check_interval=1", opened, ear)
+def test_a_driver_that_pings_by_itself_is_told_not_to(redis_url, opened, recorder):
+    works(redis_url + "&health_check_interval=1", opened, recorder)
     time.sleep(1.2)  # the interval's length
-    opened(works(redis_url + "&health_check_interval=1", opened, type(ear)()))
+    opened(works(redis_url + "&health_check_interval=1", opened, type(recorder)()))

@@ -10,7 +10,7 @@ import pytest
 
 from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.errors import BrokerUnavailable
-from tests.brokers.conftest import age
+from tests.brokers.conftest import make_older
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
 
@@ -47,7 +47,7 @@ def test_a_full_server_takes_events_again_once_its_history_is_old(full):
     broker = full(seconds=100.0)
     head = broker.history.get_newest_cursor().sequence
     broker.server.ask("CONFIG", "SET", "maxmemory", "0")
-    age(broker.server, broker.server.url, 1000)
+    make_older(broker.server, broker.server.url, 1000)
     broker.server.ask("CONFIG", "SET", "maxmemory", "12mb")
     for number in range(50):
         assert broker.history.append_event("b", BODY).sequence == head + 1 + number
@@ -249,7 +249,7 @@ def test_memory_levels_whatever_channels_and_users_come(redis, shared_redis, red
         gone.presence.announce_presence({("c%d" % hour, "1"): 1}, 60.0)
         gone.close()
         until(lambda: broker.get_figures()["held"] == 0, 5, lambda: str(broker.get_figures()))
-        age(shared_redis, redis_url, 3700)
+        make_older(shared_redis, redis_url, 3700)
         counts.append(len(shared_redis.ask("KEYS", prefix + "*")))
     assert max(counts[20:]) <= max(counts[3:10]), counts
     left = [key[len(prefix) :] for key in shared_redis.ask("KEYS", prefix + "*")]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from flask_ssemux.brokers import HistoryLimits, open_broker
-from tests.brokers.conftest import age
+from tests.brokers.conftest import make_older
 from tests.harness.waiting import until
 
 ALL = 10**17
@@ -33,14 +33,14 @@ def test_history_that_came_while_the_clock_was_ahead_ages_from_then_on(redis, sh
     for _ in range(20):
         broker.history.append_event("a", b"ahead")
         time.sleep(0.025)  # so that the clock has marks
-    age(shared_redis, redis_url, -YEAR)  # what came is of a year ahead now
+    make_older(shared_redis, redis_url, -YEAR)  # what came is of a year ahead now
     broker.history.append_event("b", b"right")
     assert len(broker.history.read_events(["a"], 0, ALL, 100).records) == 20
     time.sleep(1.2)  # the age
     broker.history.append_event("b", b"right")
     page = broker.history.read_events(["a", "b"], 0, ALL, 100)
     assert ({record.channel for record in page.records}, page.missing) == ({"b"}, ["a", "b"])
-    age(shared_redis, redis_url, 100)
+    make_older(shared_redis, redis_url, 100)
     for _ in range(5):
         broker.history.append_event("b", b"right")
     assert broker.get_figures()["channels"] == 1
@@ -71,23 +71,23 @@ def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, sh
 # -- a store from the past -----------------------------------------------------
 
 
-def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_server, ear):
+def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_server, recorder):
     """By whoever saw a newer event: the server says that it is the same."""
     publisher, worker = own(), own()
-    start = worker.history.start_delivery(ear.listener)
+    start = worker.history.start_delivery(recorder.listener)
     worker.history.subscribe_channels(["a"])
     publisher.history.append_event("a", b"kept")
     kept = redis_server.ask("HGET", "{ssemux}:life", "sequence")
     lost = [publisher.history.append_event("a", b"lost") for _ in range(5)]
-    ear.wait(6)
+    recorder.wait(6)
     publisher.close()
     redis_server.ask("HSET", "{ssemux}:life", "sequence", kept)
     fresh = own()
     again = {fresh.history.append_event("a", b"new") for _ in range(3)}
-    until(lambda: ear.renewals, 10, "nobody noticed")
-    assert ear.renewals[0].epoch != start.epoch
+    until(lambda: recorder.renewals, 10, "nobody noticed")
+    assert recorder.renewals[0].epoch != start.epoch
     after = {fresh.history.append_event("a", b"after") for _ in range(8)}
-    assert not after & set(lost) and all(cursor.epoch == ear.renewals[0].epoch for cursor in after)
+    assert not after & set(lost) and all(cursor.epoch == recorder.renewals[0].epoch for cursor in after)
     assert again  # those before anybody could tell are void with the life they were of
 
 

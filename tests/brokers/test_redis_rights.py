@@ -51,9 +51,9 @@ def root(server, opened):
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("latest", [None, "key"])
-def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, root, ear, command, latest):
+def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, root, recorder, command, latest):
     watching = root(events=10)
-    watching.history.start_delivery(ear.listener)
+    watching.history.start_delivery(recorder.listener)
     watching.history.subscribe_channels(["a"])
     watching.history.append_event("a", b"first", latest)
     broker = user("~* &* +@all -%s" % command, events=10)
@@ -62,7 +62,7 @@ def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, r
     assert command in str(raised.value).lower() and "docs/redis.md" in str(raised.value)
     assert "s3cret" not in str(raised.value)
     watching.history.append_event("a", b"last")
-    until_last = [record.body for record in ear.wait(2)]
+    until_last = [record.body for record in recorder.wait(2)]
     assert until_last == [b"first", b"last"]
     kept = [record.body for record in watching.history.read_events(["a"], 0, ALL, 10).records]
     assert kept == [b"first", b"last"]
@@ -91,14 +91,14 @@ def test_a_right_that_is_taken_away_later(user, server, root):
     assert [record.body for record in root().history.read_events(["a"], 0, ALL, 10).records] == [b"x"]
 
 
-def test_just_the_rights_that_docs_name(user, ear):
+def test_just_the_rights_that_docs_name(user, recorder):
     broker = user("~{ssemux}:* resetchannels &{ssemux}@* +@all -@admin -@dangerous +info", events=600)
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
     for number in range(700):
         broker.history.append_event("a", b"%d" % number, "key" if number % 3 == 0 else None)
     # The first may have come while the streams were read, and be superseded by then.
-    until(lambda: ear.sequences[-1:] == [700], 5, lambda: "these came: %s" % ear.sequences)
+    until(lambda: recorder.sequences[-1:] == [700], 5, lambda: "these came: %s" % recorder.sequences)
     assert broker.leases.take_user_slot("user:1", 1) and broker.one_time_keys.use_one_time_key("t", 1)
     broker.leases.announce_oldest_slot("user:1", 1.0)
     broker.reports.write_report({})

@@ -6,9 +6,9 @@ from flask_ssemux.brokers.redis import reading
 from flask_ssemux.brokers.redis.reading import list_news
 
 
-def test_only_channels_with_news_are_read(redis, ear, monkeypatch):
+def test_only_channels_with_news_are_read(redis, recorder, monkeypatch):
     broker = redis()
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["c%d" % number for number in range(1000)])
     place = broker.history.append_event("c1", b"x").sequence
     broker.history.append_event("c2", b"x")

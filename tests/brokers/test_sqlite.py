@@ -15,7 +15,7 @@ from flask_ssemux.brokers.sqlite import file as open_file
 from flask_ssemux.brokers.sqlite import trimming
 from flask_ssemux.errors import BrokerUnavailable
 from tests.brokers.conftest import pretend_other_host
-from tests.brokers.test_processes import process
+from tests.brokers.processes import process
 from tests.harness.waiting import until
 
 ALL = 10**9
@@ -90,34 +90,34 @@ def test_reading_goes_on_while_somebody_writes(sqlite, path):
         other.execute("ROLLBACK")
 
 
-def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, ear, monkeypatch):
+def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
-    start = broker.history.start_delivery(ear.listener)
+    start = broker.history.start_delivery(recorder.listener)
     broker.history.append_event("a", b"x")
-    ear.wait(1)
+    recorder.wait(1)
     for suffix in ("", "-wal", "-shm"):
         os.unlink(path + suffix)
-    until(lambda: ear.renewals, 5, "no renewal was told")
-    assert ear.renewals[0].epoch != start.epoch
-    assert broker.history.append_event("a", b"y") == (ear.renewals[0].epoch, 1)
-    assert ear.wait(2)[1] == Record(1, "a", b"y")
+    until(lambda: recorder.renewals, 5, "no renewal was told")
+    assert recorder.renewals[0].epoch != start.epoch
+    assert broker.history.append_event("a", b"y") == (recorder.renewals[0].epoch, 1)
+    assert recorder.wait(2)[1] == Record(1, "a", b"y")
 
 
-def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, ear, monkeypatch):
+def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.history.append_event("a", b"old")
     with other_writer(path) as other:
         other.execute("VACUUM INTO '%s.copy'" % path)
-    start = broker.history.start_delivery(ear.listener)
+    start = broker.history.start_delivery(recorder.listener)
     broker.history.append_event("a", b"newer")
-    ear.wait(1)
+    recorder.wait(1)
     os.rename(path + ".copy", path)
-    until(lambda: ear.renewals, 5, "no renewal was told")
-    assert ear.renewals[0].epoch != start.epoch
+    until(lambda: recorder.renewals, 5, "no renewal was told")
+    assert recorder.renewals[0].epoch != start.epoch
     broker.history.append_event("a", b"after")
-    assert ear.wait(2)[1].body == b"after"
+    assert recorder.wait(2)[1].body == b"after"
 
 
 def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
@@ -136,23 +136,23 @@ def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
         other.execute("ROLLBACK")
 
 
-def test_a_store_that_is_lost_and_found_is_told(sqlite, path, ear, monkeypatch):
+def test_a_store_that_is_lost_and_found_is_told(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.history.append_event("a", b"x")
-    broker.history.start_delivery(ear.listener)
+    broker.history.start_delivery(recorder.listener)
     folder = os.path.dirname(path)
     os.rename(folder, folder + ".away")
     open(folder, "w").close()  # root could make the folder again; a file in its place stops even root
-    until(lambda: ear.losses, 5, "no loss was told")
+    until(lambda: recorder.losses, 5, "no loss was told")
     with pytest.raises(BrokerUnavailable):
         broker.history.append_event("a", b"lost")
     os.unlink(folder)
     os.rename(folder + ".away", folder)
-    until(lambda: ear.finds, 5, "no find was told")
+    until(lambda: recorder.finds, 5, "no find was told")
     assert broker.history.append_event("a", b"y").sequence == 2
-    assert ear.wait(1) == [Record(2, "a", b"y")]
-    assert ear.renewals == []
+    assert recorder.wait(1) == [Record(2, "a", b"y")]
+    assert recorder.renewals == []
 
 
 def test_a_database_of_something_else_is_left_alone(sqlite, path):

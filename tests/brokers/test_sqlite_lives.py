@@ -14,7 +14,7 @@ from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.brokers.contract import constants
 from flask_ssemux.brokers.sqlite import leap
 from tests.brokers.conftest import pretend_other_host
-from tests.brokers.test_processes import process
+from tests.brokers.processes import process
 from tests.brokers.test_sqlite import epoch, killed_while_appending
 
 ALL = 10**17

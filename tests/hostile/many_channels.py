@@ -19,7 +19,7 @@ import gevent  # noqa: E402
 import redis  # noqa: E402
 
 from flask_ssemux.brokers import open_broker  # noqa: E402
-from tests.brokers.ear import Ear  # noqa: E402
+from tests.brokers.recorder import Recorder  # noqa: E402
 
 #: Another process asks this of Redis, every 2 ms, until it is told to stop.
 ASK = """
@@ -49,14 +49,14 @@ class Loop:
 
 
 def main(url: str, count: int) -> None:
-    broker, publisher, ear = open_broker(url), open_broker(url), Ear()
-    broker.history.start_delivery(ear.listener)
+    broker, publisher, recorder = open_broker(url), open_broker(url), Recorder()
+    broker.history.start_delivery(recorder.listener)
     names = ["channel:%d" % number for number in range(count)]
     for start in range(0, count, 1000):
         broker.history.subscribe_channels(names[start : start + 1000])
     for number in range(0, count, max(1, count // 1000)):
         publisher.history.append_event(names[number], b"before")
-    ear.wait(1000, timeout=30)
+    recorder.wait(1000, timeout=30)
     asking = subprocess.Popen([sys.executable, "-c", ASK, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     gevent.sleep(0.3)  # it has begun
     loop = Loop()
@@ -64,12 +64,13 @@ def main(url: str, count: int) -> None:
     redis.Redis.from_url(url).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     for number in range(300):
         publisher.history.append_event(names[number * (count // 300)], b"meanwhile")
-    ear.wait(1300, timeout=60)
+    recorder.wait(1300, timeout=60)
     back = time.monotonic() - began
     print(json.dumps({
         "back": back, "loop": loop.longest, "server": float(asking.communicate(b"end")[0]),
-        "bodies": sorted({record.body.decode() for record in ear.records}), "events": len(ear.records),
-        "in_order": ear.sequences == sorted(set(ear.sequences)), "gaps": len(ear.gaps), "losses": len(ear.losses),
+        "bodies": sorted({record.body.decode() for record in recorder.records}), "events": len(recorder.records),
+        "in_order": recorder.sequences == sorted(set(recorder.sequences)), "gaps": len(recorder.gaps),
+        "losses": len(recorder.losses),
     }))  # fmt: skip
     broker.close()
     publisher.close()

@@ -1,4 +1,4 @@
-"""A listener that remembers what a broker told it, and lets a test wait for more."""
+"""A listener that records what a broker calls it with, and lets a test wait for more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask_ssemux.brokers import Listener
 from tests.harness.waiting import until
 
 
-class Ear:
+class Recorder:
     def __init__(self):
         self.records, self.gaps, self.renewals, self.losses, self.finds = [], [], [], [], []
 

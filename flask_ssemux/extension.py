@@ -28,7 +28,6 @@ from .publishing.publisher import Publishing
 from .state import KEY, ApplicationState, current
 from .status import page as status_page
 from .worker import gunicorn_worker, server
-from .worker.tenancy import Tenancy
 from .worker.worker import Worker
 
 
@@ -63,12 +62,10 @@ class SSEMux(Publishing):
         server.check_start(options.broker)
         broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
         broker.close()
-        worker = Worker(options, app.instance_path, self._rules.is_tracked)
         store = "" if options.namespace else broker.store_name
-        worker.tenancy = Tenancy(app, store, lambda: worker.broker)
-        worker.tenancy.begin()
-        if options.recheck is not None:
-            worker.recheck = Reauthorizer(app, self._rules, options.recheck)
+        reauthorizer = None if options.recheck is None else Reauthorizer(app, self._rules, options.recheck)
+        worker = Worker(app, options, store, self._rules.is_tracked, reauthorizer)
+        worker.store_guard.add_to_process()
         service = app.extensions[KEY] = ApplicationState(options, self._rules, worker)
         app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
         hosts.hide_variables(app)
@@ -262,8 +259,7 @@ def _finisher(service: ApplicationState) -> Callable[[Response], Response]:
     def after(response: Response) -> Response:
         if not service.is_checked:
             _check(service)
-        if service.worker.tenancy is not None:
-            service.worker.tenancy.note_request(request.environ)
+        service.worker.store_guard.note_request(request.environ)
         return add_stream_headers(response) if _is_stream(service) else response
 
     return after

@@ -44,8 +44,7 @@ class ApplicationState(Publishing):
         return self.worker.broker
 
     def _store(self) -> Broker:
-        if self.worker.tenancy is not None:
-            call_at_home(self.worker.tenancy.check_publishing)
+        call_at_home(self.worker.store_guard.check_publishing)
         return self.worker.broker
 
     def _keeps_latest(self, channel: str) -> bool:

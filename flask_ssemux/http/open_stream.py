@@ -22,7 +22,7 @@ from ..worker import server
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life
 from ..worker.running import RunningWorker
-from ..worker.tenancy import SHORT
+from ..worker.store_guard import SHORT
 from ..worker.worker import Worker
 from .probe_source import ProbeSource
 from .responses import make_poll_answer, make_refusal, make_retry_later, make_stay_away, make_stream
@@ -59,8 +59,8 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
         return make_stay_away()
     if asked.probe is not None:
         source = ProbeSource(asked.probe, current_app.secret_key)
-    elif worker.tenancy is not None:
-        trouble = worker.tenancy.why_not(asked.environ)
+    else:
+        trouble = worker.store_guard.why_not(asked.environ)
         if trouble:
             return _refuse(worker, SHORT, ConfigurationError(trouble))
 

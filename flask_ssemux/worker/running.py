@@ -31,7 +31,7 @@ from .loop_lag import LoopLag, Watcher
 from .open_streams import OpenStreams
 from .periodic import PeriodicTask
 from .report import FIRST_REPORT, Reporter
-from .tenancy import SHORT
+from .store_guard import SHORT
 from .timer import Timer
 from .user_limit import UserLimit
 
@@ -56,7 +56,7 @@ class RunningWorker:
         self.broker = broker
         #: No other process has or will have it.
         self.name = "%d-%s" % (os.getpid(), make_random_name())
-        self._tenancy = worker.tenancy
+        self._store_guard = worker.store_guard
         self.timer = Timer(
             options.heartbeat,
             time.monotonic,
@@ -69,7 +69,7 @@ class RunningWorker:
         self.user_limit = UserLimit(broker, options.max_streams_per_user)
         self.presence = PresenceTracker(broker, options.heartbeat, worker.is_tracked)
         self.eviction = self._make_eviction()
-        self.reauthorizer = worker.recheck
+        self.reauthorizer = worker.reauthorizer
         max_streams = options.max_streams or limit_by_files(1 if has_greenlets else THREAD_FILES)
         self.admission = Admission(
             self.streams, self.user_limit, self.eviction, server.get_capacity(), max_streams, options
@@ -153,7 +153,7 @@ class RunningWorker:
 
     def check_store(self) -> None:
         """Register the application in the store again; end all streams if another application has the store now."""
-        trouble = self._tenancy.renew() if self._tenancy is not None else ""
+        trouble = self._store_guard.renew_registration()
         if trouble:
             log.error("%d streams are ended: %s", len(self.streams), trouble)
             for stream in self.hub.list_streams():

@@ -14,6 +14,8 @@ import weakref
 from enum import Enum
 from typing import Any, Callable
 
+from flask import Flask
+
 from ..access.reauthorize import Reauthorizer
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
@@ -26,7 +28,7 @@ from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
 from .refusals import Refusals
 from .running import RunningWorker
-from .tenancy import Tenancy
+from .store_guard import StoreGuard
 
 
 class WorkerState(Enum):
@@ -44,19 +46,25 @@ class Worker:
     """One application in this process.
 
     :param options: of the application.
-    :param folder: the application's instance folder.
+    :param store: the name of the application's store; "" if no other application can use it by accident.
     :param is_tracked: returns whether the presence on a channel is tracked.
+    :param reauthorizer: None if open streams are not reauthorized.
     """
 
-    def __init__(self, options: Options, folder: str, is_tracked: Callable[[str], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        options: Options,
+        store: str = "",
+        is_tracked: Callable[[str], bool] = lambda _: False,
+        reauthorizer: Reauthorizer | None = None,
+    ) -> None:
         self.options = options
-        self.folder = folder
+        self.folder = app.instance_path
         self.is_tracked = is_tracked
+        self.reauthorizer = reauthorizer
         self.refusals = Refusals()
-        #: Reauthorizes open streams, if that is wanted; set by the extension.
-        self.recheck: Reauthorizer | None = None
-        #: Whether the application may use its store; set by the extension.
-        self.tenancy: Tenancy | None = None
+        self.store_guard = StoreGuard(app, store, lambda: self.broker)
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
         self._broker = OncePerProcess(self._open_broker, threads.make_real_lock)
@@ -115,8 +123,7 @@ class Worker:
     def close(self) -> None:
         """Leave the store, and close the broker."""
         self._is_closed = True
-        if self.tenancy is not None:
-            self.tenancy.leave()
+        self.store_guard.remove_from_process()
         if self._running.value is not None:
             self._running.value.reporter.stop()
         if self._broker.value is not None:
@@ -137,8 +144,6 @@ class Worker:
             running.disown()
         self._broker.forget()
         self._running.forget()
-        if self.tenancy is not None:
-            self.tenancy.forget()
         self._is_closed = False
 
 

@@ -15,7 +15,7 @@ import flask_ssemux
 from flask_ssemux.brokers import absolute_url
 from flask_ssemux.brokers.namespace import add_to_path, add_to_url
 from flask_ssemux.errors import ConfigurationError
-from flask_ssemux.worker.tenancy import SHORT, WAYS_OUT
+from flask_ssemux.worker.store_guard import SHORT, WAYS_OUT
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
     assert "1 streams are ended: the application 'shop' uses the store" in caplog.text
     assert SHORT in opened(Client(app, Response), "/events")
     other.close()
-    process.tenancy.renew()
+    process.store_guard.renew_registration()
     assert "ssemux.hello" in opened(Client(app, Response), "/events")
 
 
@@ -208,7 +208,7 @@ def test_another_key_in_the_register_is_told_once(make, store, caplog):
         app = make("shop", SECRET_KEY="mine")
         with app.app_context():
             flask_ssemux.publish("a", 1)
-            app.extensions["ssemux"].worker.tenancy.renew()
+            app.extensions["ssemux"].worker.store_guard.renew_registration()
     (record,) = caplog.records
     assert "(which has another SECRET_KEY) on " in record.getMessage()
     assert record.getMessage().endswith(WAYS_OUT + "; ignore this while SECRET_KEY is being changed")

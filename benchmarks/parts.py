@@ -74,7 +74,7 @@ def _time_fan_out(clients: int) -> float:
     def all_slices() -> None:
         number = next(numbers)
         for start in range(0, clients, SLICE):
-            hands.send(streams[start : start + SLICE], _FRAME, "bench", number)
+            hands.send_event(streams[start : start + SLICE], _FRAME, "bench", number)
 
     return _time_rounds(all_slices, clients)
 

@@ -70,9 +70,8 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
     revocations = hub.count_revocations()
     reader = source.identify(asked)
     access = source.authorize(asked, reader)
-    if hub.is_to_stay_away(reader.user_id, access.channels, asked.last_ids) or hub.is_held_off(
-        reader.user_id, access.channels, asked.last_ids
-    ):
+    resume = hub.parse_last_ids(asked.last_ids)
+    if hub.must_stay_away(reader.user_id, access.channels, resume):
         return make_stay_away()
     if asked.is_head:
         return make_stream(iter(()))
@@ -81,7 +80,7 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
     is_handed_over = asked.transport is not None and asked.transport.is_handed_over
     permit = running.admission.admit(reader.user_id, is_handed_over)
     try:
-        stream = source.subscribe(running, permit, asked, access, revocations)
+        stream = source.subscribe(running, permit, asked, access, resume, revocations)
         client = open_peer(asked.environ)
         if asked.probe is None:
             running.register_stream(stream, asked.environ, access.checked)

@@ -9,6 +9,7 @@ import secrets
 from typing import Any, Callable
 
 from ..access.rules import ANONYMOUS, Reader
+from ..hub.resume import ResumePoint
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
 from ..sse import encode
@@ -41,7 +42,13 @@ class ProbeSource(StreamSource):
         return Access(reader, (), ())
 
     def subscribe(
-        self, running: RunningWorker, permit: Permit, asked: StreamRequest, access: Access, revocations: int
+        self,
+        running: RunningWorker,
+        permit: Permit,
+        asked: StreamRequest,
+        access: Access,
+        resume: ResumePoint,
+        revocations: int,
     ) -> Stream:
         hub, timer = running.hub, running.timer
         stream = permit.attach(hub.open_stream((), None, on_closed=running.on_stream_closed))

@@ -10,6 +10,7 @@ from typing import NamedTuple, Sequence
 
 from ..access.rules import Reader, Rules, select_named
 from ..access.tickets import verify_ticket
+from ..hub.resume import ResumePoint
 from ..hub.stream import Stream
 from ..worker.admission import Permit
 from ..worker.running import RunningWorker
@@ -56,16 +57,23 @@ class StreamSource:
         raise NotImplementedError
 
     def subscribe(
-        self, running: RunningWorker, permit: Permit, asked: StreamRequest, access: Access, revocations: int
+        self,
+        running: RunningWorker,
+        permit: Permit,
+        asked: StreamRequest,
+        access: Access,
+        resume: ResumePoint,
+        revocations: int,
     ) -> Stream:
         """Open the stream and attach it to the permit.
 
+        :param resume: where the client resumes from.
         :param revocations: as for ``Hub.open_stream``.
         :raises BrokerUnavailable: the client's position in the history cannot be found.
         """
         return permit.attach(
             running.hub.open_stream(
-                access.channels, access.reader.user_id, asked.last_ids, self._rules.make_snapshots,
+                access.channels, access.reader.user_id, resume, self._rules.make_snapshots,
                 running.on_stream_closed, access.new_channels, revocations,
             )
         )  # fmt: skip

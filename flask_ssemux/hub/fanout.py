@@ -1,9 +1,9 @@
-"""One event to all streams of its channel: in slices, so that others live, and in turns.
+"""One event to all streams of its channel: in slices, so that others run in between.
 
-An event for few streams goes out at once. One for many goes out slice by slice, in a thread (or greenlet) that
-lives while there are such now and then: what was published to another channel meanwhile does not wait for its end. Each
-stream gets its events in order all the same: before one is handed over, those before it that are still on their
-way are. Which streams a channel has is the mux's to say, and nothing is written to a socket here.
+An event for few streams is handed out at once. An event for many streams ("large") is handed out slice by slice, in a
+thread (or greenlet) of its own, so that events of other channels do not wait for its end. Each stream still gets its
+events in order: before it gets an event, it gets the large events with lower sequences that are still on their way.
+Which streams a channel has is known in ``subscriptions.py``, and nothing is written to a socket here.
 """
 
 from __future__ import annotations
@@ -15,133 +15,134 @@ from ..util.supervise import Loop, attempt, survive
 from .limits import StreamLimits
 from .stream import Stream
 
-#: Deliveries between two moments in which others may run: 3 to 8 ms of work.
+#: How many deliveries are made before others may run: 3 to 8 ms of work.
 SLICE = 400
 
-#: Seconds that the thread waits for the next event.
+#: Seconds that the thread waits for the next large event before it ends.
 LINGER = 10.0
 
-#: Events for many streams that may be on their way; whoever brings one more waits.
-ON_THEIR_WAY = 32
+#: The maximum number of large events on their way. The broker's thread waits before it adds another.
+MAX_LARGE = 32
 
 
 class FanOut:
     """Hands events to streams.
 
     :param limits: of the streams' queues.
-    :param breathe: lets others run, the transports of woken streams first.
+    :param yield_control: lets others run, the transports of woken streams first.
     """
 
-    def __init__(self, limits: StreamLimits, breathe: Callable[[], None]) -> None:
-        self._breathe = breathe
-        self._most = min(SLICE, limits.events // 2)
-        self._most_bytes = limits.size // 2
+    def __init__(self, limits: StreamLimits, yield_control: Callable[[], None]) -> None:
+        self._yield_control = yield_control
+        #: The maximum number of deliveries, and of their bytes, between two moments in which others run.
+        self._max_deliveries = min(SLICE, limits.events // 2)
+        self._max_bytes = limits.size // 2
         self._deliveries = self._bytes = 0
-        #: Held for a slice, so that a stream has one writer at a time; notified when an event is out.
+        #: Held for a slice, so that a stream has one writer at a time. Notified when a large event is out.
         self._turn = threading.Condition()
-        #: By channel, oldest first; of each channel the first is being handed out.
-        self._on_their_way: dict[str, list[_Large]] = {}
-        self._loop = Loop("ssemux-fan-out", self._turn, self._is_needed, self._hand_next)
+        #: By channel, oldest first. The first of each channel is being handed out.
+        self._large: dict[str, list[_LargeEvent]] = {}
+        self._loop = Loop("ssemux-fan-out", self._turn, self._is_needed, self._hand_out_next_slices)
 
-    def send(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
-        """An event to these streams, all of which read its channel. When they are many, this returns before it is out.
+    def send_event(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
+        """Send an event to these streams, all of which read its channel. If they are many, this returns before the end.
 
-        Called by one thread only, in the order of the sequence.
+        Called by one thread only, in the order of the sequences.
         """
         if len(targets) <= SLICE:
-            self._hand(targets, frame, sequence)
+            self._hand_out(targets, frame, sequence)
             return
         with self._turn:
             while self._is_full_with(frame):
                 self._turn.wait()
             self._loop.start()
-            self._on_their_way.setdefault(channel, []).append(_Large(targets, frame, channel, sequence))
+            self._large.setdefault(channel, []).append(_LargeEvent(targets, frame, channel, sequence))
             self._turn.notify_all()
 
-    def tell(self, targets: Sequence[Stream], frame: bytes) -> None:
-        """To these streams what has no place among the events."""
+    def send_frame(self, targets: Sequence[Stream], frame: bytes) -> None:
+        """Send a frame that is no event to these streams."""
         for start in range(0, len(targets), SLICE):
-            self._hand(targets[start : start + SLICE], frame, None)
+            self._hand_out(targets[start : start + SLICE], frame, None)
 
     def finish(self) -> None:
-        """Wait until all that was sent is out."""
+        """Wait until all events are handed out."""
         with self._turn:
-            while self._on_their_way:
+            while self._large:
                 self._turn.wait()
 
-    def _hand_next(self) -> None:
-        """Hand the next slice of each channel over."""
-        for channel in list(self._on_their_way):
-            large = self._on_their_way[channel][0]
+    def _hand_out_next_slices(self) -> None:
+        """Hand out the next slice of each channel's first large event."""
+        for channel in list(self._large):
+            large = self._large[channel][0]
             part = next(large.parts, None)
             if part is None:
-                self._is_out(channel)
+                self._remove_first(channel)
             else:
-                self._hand(part, large.frame, large.sequence)
+                self._hand_out(part, large.frame, large.sequence)
 
     def _is_needed(self) -> bool:
-        if not self._on_their_way:
+        if not self._large:
             self._turn.wait(LINGER)
-        return bool(self._on_their_way)
+        return bool(self._large)
 
-    def _is_out(self, channel: str) -> None:
+    def _remove_first(self, channel: str) -> None:
         with self._turn:
-            self._on_their_way[channel].pop(0)
-            if not self._on_their_way[channel]:
-                del self._on_their_way[channel]
+            self._large[channel].pop(0)
+            if not self._large[channel]:
+                del self._large[channel]
             self._turn.notify_all()
 
     def _is_full_with(self, frame: bytes) -> bool:
-        """Whether a stream that is handed all of it at once, with this, might be one that reads too slowly."""
-        waiting = [len(large.frame) for large in self._all()]
-        too_many = len(waiting) >= min(ON_THEIR_WAY, self._most)
-        return bool(waiting) and (too_many or sum(waiting) + len(frame) > self._most_bytes)
+        """Return whether all large events and this frame together could fill the queue of a stream that reads well."""
+        waiting = [len(large.frame) for large in self._list_large()]
+        too_many = len(waiting) >= min(MAX_LARGE, self._max_deliveries)
+        return bool(waiting) and (too_many or sum(waiting) + len(frame) > self._max_bytes)
 
-    def _hand(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
-        """Hand it to these streams; if that raises, they are ended, and their clients come back and read it."""
+    def _hand_out(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
+        """Hand a frame to these streams. If that raises, they are ended; their clients come back and replay it."""
         if not attempt(
-            "an event could not be handed over, and its streams are ended", self._offer, part, frame, sequence
+            "an event could not be handed over, and its streams are ended", self._offer_frame, part, frame, sequence
         ):
             for stream in part:
-                _end(stream)
+                _end_stream(stream)
 
-    def _offer(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
-        earlier = self._before(sequence) if sequence is not None and self._on_their_way else []
-        self._pace(len(part) * (1 + len(earlier)), len(frame) + sum(len(large.frame) for large in earlier))
+    def _offer_frame(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
+        earlier = self._list_large_before(sequence) if sequence is not None and self._large else []
+        self._yield_in_time(len(part) * (1 + len(earlier)), len(frame) + sum(len(large.frame) for large in earlier))
         with self._turn:
             for stream in part:
                 try:
                     for large in earlier:
                         if large.channel in stream.channels:
-                            stream.offer(large.frame, large.sequence)  # refused, if it has had it
+                            stream.offer(large.frame, large.sequence)  # the stream refuses it if it has it already
                     stream.offer(frame, sequence)
-                except Exception as error:  # one stream's fault must not cost the others an event
+                except Exception as error:  # an error of one stream must not cost the others an event
                     survive("a stream could not take an event, and is ended", error)
-                    _end(stream)
+                    _end_stream(stream)
 
-    def _before(self, sequence: int) -> list[_Large]:
-        """What is on its way and comes before this place, oldest first."""
+    def _list_large_before(self, sequence: int) -> list[_LargeEvent]:
+        """Return the large events with lower sequences that are on their way, oldest first."""
         with self._turn:
-            return sorted((it for it in self._all() if it.sequence < sequence), key=lambda it: it.sequence)
+            return sorted((it for it in self._list_large() if it.sequence < sequence), key=lambda it: it.sequence)
 
-    def _all(self) -> list[_Large]:
-        return [large for queue in self._on_their_way.values() for large in queue]
+    def _list_large(self) -> list[_LargeEvent]:
+        return [large for queue in self._large.values() for large in queue]
 
-    def _pace(self, deliveries: int, size: int) -> None:
-        """Breathe before anyone's queue could fill only because its transport had no turn."""
-        if self._deliveries + deliveries > self._most or self._bytes + size > self._most_bytes:
-            self._deliveries = self._bytes = 0  # first: others count while they run
-            self._breathe()
+    def _yield_in_time(self, deliveries: int, size: int) -> None:
+        """Let others run before the queue of a stream could fill only because its transport had no chance to run."""
+        if self._deliveries + deliveries > self._max_deliveries or self._bytes + size > self._max_bytes:
+            self._deliveries = self._bytes = 0  # first, since others count while they run
+            self._yield_control()
         self._deliveries += deliveries
         self._bytes += size
 
 
-def _end(stream: Stream) -> None:
+def _end_stream(stream: Stream) -> None:
     attempt("a stream could not be ended", stream.abort, "it could not take an event")
 
 
-class _Large:
-    """An event for many streams, on its way."""
+class _LargeEvent:
+    """An event for many streams, on its way to them."""
 
     def __init__(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
         self.frame = frame

@@ -1,8 +1,8 @@
-"""The past that streams share: stretches of channels' history, whole from one place to another.
+"""The part of the history that streams share: stretches of channels' events, each complete between two sequences.
 
-What one stream read of a channel's history, others do not read again. Bounded in bytes: what was used longest ago goes
-first. Frames are in it as they go out, so a frame is in memory once for all who wait for it.
-No broker, no streams, no clock, no lock.
+What was read for one stream is not read again for others. The cache is bounded in bytes: the stretch that was used
+longest ago is removed first. Its events are frames as they go out, so that a frame is in memory once for all clients
+that wait for it. No broker, no streams, no clock, no lock.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Sequence
 
 from ..brokers import ChannelPage, Range, Record
 
-#: What an event takes besides its bytes, and a stretch besides its events, about.
+#: About how many bytes an event takes besides its frame, and a stretch besides its events.
 OVERHEAD = 250
 
-#: Bytes after which a stretch is not extended: what is used no more goes by stretches.
+#: A stretch of so many bytes is not extended: unused events are removed by whole stretches.
 STRETCH_BYTES = 64 * 1024
 
 #: Compared with a record of the same sequence, it is greater.
@@ -24,7 +24,7 @@ _LAST = "\U0010ffff"
 
 
 class _Stretch:
-    """All events of a channel with ``after < sequence <= upto``; of those with a key, the newest."""
+    """All events of a channel with ``after < sequence <= upto``; of events with a key, only the newest."""
 
     __slots__ = ("channel", "after", "upto", "records", "size", "is_used")
 
@@ -39,15 +39,15 @@ class _Stretch:
         self.upto = upto
         replaced = {record.latest for record in records if record.latest is not None}
         if replaced:
-            self.size -= sum(_weigh(record) for record in self.records if record.latest in replaced)
+            self.size -= sum(_get_size(record) for record in self.records if record.latest in replaced)
             self.records = [record for record in self.records if record.latest not in replaced]
         self.records.extend(records)
-        self.size += sum(map(_weigh, records))
+        self.size += sum(map(_get_size, records))
 
-    def part(self, places: Range, limit: int) -> ChannelPage:
-        """The oldest events of a range that begins here."""
-        first = _position(self.records, places.after)
-        last = _position(self.records, places.upto)
+    def get_part(self, places: Range, limit: int) -> ChannelPage:
+        """Return the oldest events of a range that begins in this stretch."""
+        first = _count_records(self.records, places.after)
+        last = _count_records(self.records, places.upto)
         if last - first > limit:
             records = self.records[first : first + limit]
             return ChannelPage(records, records[-1].sequence, False)
@@ -55,45 +55,45 @@ class _Stretch:
 
 
 class HistoryCache:
-    """Stretches of the history of one life.
+    """Stretches of the history of one epoch.
 
-    :param most: bytes that are kept, about.
+    :param max_bytes: about how many bytes are kept.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        #: Of each channel, in their order; no two overlap.
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        #: The stretches of each channel, in the order of their sequences. No two overlap.
         self._stretches: dict[str, list[_Stretch]] = {}
-        #: The one that was used longest ago is the first.
+        #: The stretch that was used longest ago is the first.
         self._used: OrderedDict[_Stretch, None] = OrderedDict()
-        #: Bytes that are kept, about.
+        #: About how many bytes are kept now.
         self.size = 0
 
-    def begins_at(self, channel: str, place: int) -> bool:
-        """Whether what follows this place is here, or some of it."""
-        return self._at(channel, place) is not None
+    def has_start(self, channel: str, after: int) -> bool:
+        """Return whether events of the channel that follow this sequence are kept."""
+        return self._find_stretch(channel, after) is not None
 
-    def find(self, channel: str, places: Range, limit: int) -> ChannelPage | None:
-        """The oldest events of a range, as far as they are here; None if what it begins with is not."""
-        stretch = self._at(channel, places.after)
+    def find_part(self, channel: str, places: Range, limit: int) -> ChannelPage | None:
+        """Return the oldest events of a range, as far as they are kept; None if its beginning is not kept."""
+        stretch = self._find_stretch(channel, places.after)
         if stretch is None:
             return None
         stretch.is_used = True
         self._used.move_to_end(stretch)
-        return stretch.part(places, limit)
+        return stretch.get_part(places, limit)
 
-    def next_start(self, channel: str, after: int, upto: int) -> int:
-        """Where the next stretch of a range begins, or the range's end."""
+    def find_next_start(self, channel: str, after: int, upto: int) -> int:
+        """Return where the next stretch within a range begins; if there is none, the end of the range."""
         stretches = self._stretches.get(channel, [])
-        index = _index(stretches, after)
+        index = _count_stretches(stretches, after)
         return min(upto, stretches[index].after) if index < len(stretches) else upto
 
-    def add(self, channel: str, after: int, part: ChannelPage) -> None:
-        """Keep what was read of a channel from a place on: not more than up to where the next stretch begins."""
+    def add_part(self, channel: str, after: int, part: ChannelPage) -> None:
+        """Keep what was read of a channel after a sequence. It must not reach into the next stretch."""
         if part.upto <= after:
             return
         stretches = self._stretches.setdefault(channel, [])
-        index = _index(stretches, after)
+        index = _count_stretches(stretches, after)
         stretch = stretches[index - 1] if index else None
         if stretch is None or stretch.upto != after or stretch.size > STRETCH_BYTES:
             stretch = _Stretch(channel, after)
@@ -105,37 +105,37 @@ class HistoryCache:
         self.size += stretch.size - before
         self._used[stretch] = None
         self._used.move_to_end(stretch)
-        self._join(stretches, index)
+        self._merge_with_next(stretches, index)
         self._make_room()
 
     def forget_unused(self) -> None:
-        """Forget what was of no use since the last call."""
+        """Remove the stretches that were not used since the last call."""
         for stretch in list(self._used):
             if stretch.is_used:
                 stretch.is_used = False
             else:
-                self._forget(stretch)
+                self._remove_stretch(stretch)
 
-    def _at(self, channel: str, place: int) -> _Stretch | None:
+    def _find_stretch(self, channel: str, after: int) -> _Stretch | None:
         stretches = self._stretches.get(channel, [])
-        index = _index(stretches, place)
-        return stretches[index - 1] if index and stretches[index - 1].upto > place else None
+        index = _count_stretches(stretches, after)
+        return stretches[index - 1] if index and stretches[index - 1].upto > after else None
 
-    def _join(self, stretches: list[_Stretch], index: int) -> None:
-        """Make one of two small stretches, where one ends and the next begins."""
+    def _merge_with_next(self, stretches: list[_Stretch], index: int) -> None:
+        """Make one stretch of two small ones, if the second begins where the first ends."""
         if index < len(stretches):
-            stretch, follower = stretches[index - 1], stretches[index]
-            if stretch.upto == follower.after and stretch.size + follower.size <= STRETCH_BYTES:
-                self._forget(follower)
+            stretch, following = stretches[index - 1], stretches[index]
+            if stretch.upto == following.after and stretch.size + following.size <= STRETCH_BYTES:
+                self._remove_stretch(following)
                 before = stretch.size
-                stretch.extend(follower.records, follower.upto)
+                stretch.extend(following.records, following.upto)
                 self.size += stretch.size - before
 
     def _make_room(self) -> None:
-        while self.size > self._most and len(self._used) > 1:
-            self._forget(next(iter(self._used)))
+        while self.size > self._max_bytes and len(self._used) > 1:
+            self._remove_stretch(next(iter(self._used)))
 
-    def _forget(self, stretch: _Stretch) -> None:
+    def _remove_stretch(self, stretch: _Stretch) -> None:
         del self._used[stretch]
         self.size -= stretch.size
         stretches = self._stretches[stretch.channel]
@@ -144,21 +144,21 @@ class HistoryCache:
             del self._stretches[stretch.channel]
 
 
-def _weigh(record: Record) -> int:
+def _get_size(record: Record) -> int:
     return len(record.body) + OVERHEAD
 
 
-def _position(records: Sequence[Record], place: int) -> int:
-    """How many of them are up to this place."""
-    return bisect_right(records, (place, _LAST))
+def _count_records(records: Sequence[Record], upto: int) -> int:
+    """Return how many of the records have sequences up to this one."""
+    return bisect_right(records, (upto, _LAST))
 
 
-def _index(stretches: Sequence[_Stretch], place: int) -> int:
-    """How many of them begin up to this place."""
+def _count_stretches(stretches: Sequence[_Stretch], upto: int) -> int:
+    """Return how many of the stretches begin at sequences up to this one."""
     low, high = 0, len(stretches)
     while low < high:
         middle = (low + high) // 2
-        if stretches[middle].after <= place:
+        if stretches[middle].after <= upto:
             low = middle + 1
         else:
             high = middle

@@ -1,8 +1,7 @@
-"""The latest events of the channels that a process has: of each channel and key the newest.
+"""The latest events of the channels that have streams in this process: the newest event of each channel and key.
 
-Told once by the broker when a channel is wanted, and kept up to date by what is delivered, so that a new
-subscriber costs no question. As many and for as long as the history keeps them. No lock of its own: the mux holds its
-own. No streams, no frames.
+The broker tells them once, when a channel is subscribed, and each delivered event updates them. So a new stream costs
+no question to the broker. As many are kept, and for as long, as the history keeps. The caller holds a lock.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import Callable, Iterable, Tuple
 
 from ..brokers import Record
 
-#: When it came, and the event.
+#: When the event came, and the event.
 Entry = Tuple[float, Record]
 
 
-class Latest:
-    """By channel and key.
+class LatestEvents:
+    """The newest events by channel and key.
 
-    :param events: kept of each channel.
-    :param seconds: for which one is kept.
+    :param events: the maximum number of events of a channel.
+    :param seconds: how long an event is kept.
     """
 
     def __init__(
@@ -32,8 +31,8 @@ class Latest:
         self._clock = clock
         self._kept: dict[str, OrderedDict[str, Entry]] = {}
 
-    def note(self, record: Record) -> None:
-        """Keep it, if it is one of a key and newer than what is kept."""
+    def add_record(self, record: Record) -> None:
+        """Keep an event that has a key, if it is newer than the kept one."""
         if record.latest is None:
             return
         keys = self._kept.setdefault(record.channel, OrderedDict())
@@ -43,8 +42,8 @@ class Latest:
             keys.move_to_end(record.latest)
             self._trim(keys)
 
-    def of(self, channels: Iterable[str]) -> list[Record]:
-        """Those of these channels, in their order."""
+    def list_records(self, channels: Iterable[str]) -> list[Record]:
+        """Return the events of these channels, in the order of their sequence."""
         found: list[Record] = []
         for channel in channels:
             keys = self._kept.get(channel)
@@ -53,14 +52,14 @@ class Latest:
                 found += [record for _, record in keys.values()]
         return sorted(found)
 
-    def _trim(self, keys: OrderedDict[str, Entry]) -> None:
-        """Forget what the history no longer has."""
-        oldest = self._clock() - self._seconds
-        while keys and (len(keys) > self._events or next(iter(keys.values()))[0] < oldest):
-            keys.popitem(last=False)
-
-    def forget(self, channel: str) -> None:
+    def forget_channel(self, channel: str) -> None:
         self._kept.pop(channel, None)
 
     def forget_all(self) -> None:
         self._kept.clear()
+
+    def _trim(self, keys: OrderedDict[str, Entry]) -> None:
+        """Remove what the history no longer has."""
+        oldest = self._clock() - self._seconds
+        while keys and (len(keys) > self._events or next(iter(keys.values()))[0] < oldest):
+            keys.popitem(last=False)

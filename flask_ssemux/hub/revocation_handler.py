@@ -1,7 +1,7 @@
-"""Orders carried out on the streams of this process, and who was told to stay away.
+"""Carries out revocation messages on the streams of this process, and remembers which clients must stay away.
 
-The mux hands over what comes on the orders' channel, between the events that came before and those after it.
-What may be ordered, and how it travels, is ``revocation.py``'s; no HTTP, no broker but to read old orders from.
+The hub passes on what comes on the revocations' channels, between the events before it and those after it. What a
+message may say, and how it travels, is in ``publishing/revocation.py``. No HTTP; nothing is published.
 """
 
 from __future__ import annotations
@@ -9,177 +9,174 @@ from __future__ import annotations
 import time
 from typing import Callable, Iterable, Iterator, Sequence
 
-from ..brokers import PAGE_BYTES, Broker, Merge, Range, Record
+from ..brokers import PAGE_BYTES, EventHistory, Merge, Range, Record
 from ..errors import BrokerUnavailable
 from ..publishing.revocation import CHANNEL, ROOM_CHANNEL, Revocation, age_of
 from ..sse import encode
 from ..util.supervise import attempt
 from .fanout import SLICE
-from .stay_away import StayAway, Target
+from .stay_away import StayAway, Target, list_targets
 from .stream import Stream
 
-#: Targets remembered for streams that are being opened: their rules may have been asked before an order came.
+#: How many targets are remembered for streams that are being opened: their rules may have been asked before a
+#: revocation came.
 RECENT = 10_000
 
-#: Targets that are remembered as told to stay away.
+#: How many targets are remembered as told to stay away.
 STOPS = 10_000
 
-#: Old orders read at a time.
+#: How many old messages are read at a time.
 PAGE = 500
 
 
 class RevocationHandler:
-    """What was ordered.
+    """What was revoked, and for whom.
 
-    :param readers: the streams of a channel, or with None all.
-    :param farewell: the last frame of a stream that ends for this reason, and whose client may come back.
-    :param breathe: lets the transports take what waits.
+    :param list_readers: returns the streams of a channel, or all for None.
+    :param make_last_frame: returns the last frame of a stream whose client may come back, for a reason.
+    :param yield_control: lets the transports take what waits.
     """
 
     def __init__(
         self,
-        readers: Callable[[str | None], Sequence[Stream]],
-        farewell: Callable[[str], bytes],
-        breathe: Callable[[], None],
+        list_readers: Callable[[str | None], Sequence[Stream]],
+        make_last_frame: Callable[[str], bytes],
+        yield_control: Callable[[], None],
     ) -> None:
-        self._readers = readers
-        self._farewell = farewell
-        self._breathe = breathe
-        #: Orders that have come.
-        self.taken = 0
-        #: The last order for each target, and how many had come then; oldest first.
+        self._list_readers = list_readers
+        self._make_last_frame = make_last_frame
+        self._yield_control = yield_control
+        #: How many messages have come.
+        self.received = 0
+        #: The last message for each target, and its number; oldest first.
         self._recent: dict[Target, tuple[int, Revocation]] = {}
-        #: How many orders had come when the newest was forgotten.
+        #: The number of the newest message that was forgotten.
         self._forgotten = 0
-        #: The place of the last order to stay away for each target; oldest first.
+        #: The sequence of the last message by which each target must stay away; oldest first.
         self._stops: dict[Target, int] = {}
-        #: Those that were told so a moment ago.
+        #: Targets that were told so a moment ago.
         self.stay_away = StayAway()
-        #: Ends the oldest stream of a user, if the order is for this process; set where there can be such orders.
-        self.evict_oldest: Callable[[Revocation], None] = lambda order: None
+        #: Ends the oldest stream of a user, if the message is for this process. Set where there can be such messages.
+        self.evict_oldest: Callable[[Revocation], None] = lambda revocation: None
 
-    def begin(self, broker: Broker, upto: int) -> None:
-        """Orders are wanted from here on; who was told to stay away before is found in the history.
+    def start(self, history: EventHistory, position: int) -> None:
+        """Have messages delivered from now on, and read in the history who must stay away.
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        upto = max(upto, broker.history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).after)
-        for record in _orders(broker, upto):
-            attempt("an old order cannot be understood and is left out", self._note_old, record)
+        position = max(position, history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).after)
+        for record in _read_messages(history, position):
+            attempt("an old order cannot be understood and is left out", self._remember_old, record)
 
-    def renew(self, broker: Broker, upto: int) -> None:
-        """Carry out the orders that the new life began with, before its events are delivered here."""
+    def handle_new_epoch(self, history: EventHistory, position: int) -> None:
+        """Carry out the messages with which the new epoch began. Its later ones are delivered."""
         try:
-            for record in _orders(broker, upto):
-                self.take(record)
+            for record in _read_messages(history, position):
+                self.handle_record(record)
         except BrokerUnavailable:
-            self.lost()
+            self.end_all_streams()
 
-    def lost(self) -> None:
-        """Orders were lost: whoever they were for, all are asked anew."""
-        self.call_in_loop(Revocation(reason="orders were lost"))
+    def end_all_streams(self) -> None:
+        """Messages were lost, so they may have been for any client: all clients are asked again who they are."""
+        self.apply(Revocation(reason="orders were lost"))
 
     def forget_stops(self) -> None:
-        """The history began anew: the places of old orders say nothing any more."""
+        """The history began anew: the sequences of old messages mean nothing any more."""
         self._stops.clear()
 
-    def take(self, record: Record) -> None:
-        """An order has come. One that fails may have been for anyone: all are asked anew."""
+    def handle_record(self, record: Record) -> None:
+        """A message has come. One that fails may have been for any client: all clients are asked again."""
         if record.channel == ROOM_CHANNEL:
             attempt("a user's oldest stream could not be ended", self._make_room, record)
-        elif not attempt("an order failed, and all clients are asked anew", self._obey, record):
-            self.lost()
+        elif not attempt("an order failed, and all clients are asked anew", self._handle_message, record):
+            self.end_all_streams()
 
     def _make_room(self, record: Record) -> None:
-        self.taken += 1
+        self.received += 1
         self.evict_oldest(Revocation.of(record.body))
 
-    def _obey(self, record: Record) -> None:
-        order = self._note(record)
-        if order.holder is not None:  # from a version that sent these here
-            self.evict_oldest(order)
+    def _handle_message(self, record: Record) -> None:
+        revocation = self._remember(record)
+        if revocation.holder is not None:  # an older version of this package sends these on this channel
+            self.evict_oldest(revocation)
         else:
-            self.call_in_loop(order)
+            self.apply(revocation)
 
-    def call_in_loop(self, order: Revocation) -> None:
-        """End the streams that are meant; with neither user nor channel, all."""
-        self._breathe()  # who reads well has then taken what came before
-        meant = [stream for stream in self._readers(order.channel) if _is_meant(stream, order)]
+    def apply(self, revocation: Revocation) -> None:
+        """End the streams that are meant. If neither a user nor a channel is named, end all."""
+        self._yield_control()  # clients that read in time have then received what came before
+        meant = [stream for stream in self._list_readers(revocation.channel) if _is_meant(stream, revocation)]
         for number, stream in enumerate(meant, 1):
-            self.end_stream(stream, order)
+            self.end_stream(stream, revocation)
             if number % SLICE == 0:
-                self._breathe()
+                self._yield_control()
 
-    def check(self, stream: Stream, taken: int) -> None:
-        """Carry out, on a stream that has just joined, what came since ``taken`` was so many."""
-        if self.taken == taken:
+    def apply_missed(self, stream: Stream, received: int) -> None:
+        """Apply to a stream that has just joined what came since ``received`` had this value."""
+        if self.received == received:
             return
-        if taken < self._forgotten:
+        if received < self._forgotten:
             self.end_stream(stream, Revocation(reason="it was opened too slowly"))
-        for number, order in reversed(list(self._recent.values())):
-            if number <= taken:
+        for number, revocation in reversed(list(self._recent.values())):
+            if number <= received:
                 break
-            if _is_meant(stream, order):
-                self.end_stream(stream, order)
+            if _is_meant(stream, revocation):
+                self.end_stream(stream, revocation)
 
-    def is_stopped(self, user_id: str | None, channels: Iterable[str], seen: int) -> bool:
-        """Whether a client that saw what came up to this place was told since to stay away."""
-        names: list[Target] = [(None, channel) for channel in channels]
-        if user_id is not None:
-            names.append((user_id, None))
-        return any(self._stops.get(name, -1) > seen for name in names)
+    def is_stopped(self, user_id: str | None, channels: Iterable[str], sequence: int) -> bool:
+        """Return whether a client was told to stay away after the event of this sequence, the last that it saw."""
+        return any(self._stops.get(target, -1) > sequence for target in list_targets(user_id, channels))
 
-    def end_stream(self, stream: Stream, order: Revocation) -> None:
-        """End a stream as an order says."""
-        last = self._farewell(order.reason)
-        if order.holder is not None:  # it may read what waits: nothing was forbidden
-            stream.close(order.reason, last + encode.stay_away("replaced", order.reason))
+    def end_stream(self, stream: Stream, revocation: Revocation) -> None:
+        """End a stream as a message says."""
+        reason = revocation.reason
+        last = self._make_last_frame(reason)
+        if revocation.holder is not None:  # its client may read what waits: nothing was forbidden
+            stream.close(reason, last + encode.stay_away("replaced", reason))
         else:
-            end_forbidden_stream(
-                stream, order.reason, last + (encode.stay_away("stop", order.reason) if order.stop else b"")
-            )
+            end_forbidden_stream(stream, reason, last + (encode.stay_away("stop", reason) if revocation.stop else b""))
 
-    def _note_old(self, record: Record) -> None:
-        self._note(record, age_of(record.body))
+    def _remember_old(self, record: Record) -> None:
+        self._remember(record, age_of(record.body))
 
-    def _note(self, record: Record, age: float = 0.0) -> Revocation:
+    def _remember(self, record: Record, age: float = 0.0) -> Revocation:
         """
-        :param age: of an old order, in seconds. Of one that has just come it is not asked: clocks may differ.
+        :param age: of an old message, in seconds. That of a new message is not computed, since clocks may differ.
         """
-        order = Revocation.of(record.body)
-        self.taken += 1
-        if order.holder is not None:
-            return order
-        target = order.user, order.channel
+        revocation = Revocation.of(record.body)
+        self.received += 1
+        if revocation.holder is not None:
+            return revocation
+        target = revocation.user, revocation.channel
         self._recent.pop(target, None)
-        self._recent[target] = self.taken, order
+        self._recent[target] = self.received, revocation
         if len(self._recent) > RECENT:
             self._forgotten, _ = self._recent.pop(next(iter(self._recent)))
-        if order.stop:
+        if revocation.stop:
             self.stay_away.add(target, time.monotonic(), age)
-            # Old orders are read while new ones come.
+            # Old messages are read while new ones come.
             self._stops[target] = max(record.sequence, self._stops.pop(target, 0))
             if len(self._stops) > STOPS:
                 del self._stops[next(iter(self._stops))]
-        return order
+        return revocation
 
 
-def _orders(broker: Broker, upto: int) -> Iterator[Record]:
-    """The orders that are kept, up to a place, oldest first."""
-    merge, is_whole = Merge(broker.history.read_channels, {CHANNEL: Range(0, upto)}), False
+def _read_messages(history: EventHistory, position: int) -> Iterator[Record]:
+    """Yield the messages that the history has up to a position, oldest first."""
+    merge, is_whole = Merge(history.read_channels, {CHANNEL: Range(0, position)}), False
     while not is_whole:
         records, _, is_whole = merge.read_page(PAGE, PAGE_BYTES)
         yield from records
 
 
 def end_forbidden_stream(stream: Stream, reason: str, last: bytes) -> None:
-    """End a stream that its client may no longer read: cleanly, unless that would let it read what still waits."""
+    """End a stream that its client may no longer read: cleanly, unless its client would read what still waits."""
     if stream.has_replay_left() or stream.queue_size[0]:
         stream.abort(reason)
     else:
         stream.close(reason, last)
 
 
-def _is_meant(stream: Stream, order: Revocation) -> bool:
-    of_user = order.user is None or stream.user_id == order.user
-    return of_user and (order.channel is None or order.channel in stream.channels)
+def _is_meant(stream: Stream, revocation: Revocation) -> bool:
+    is_user_meant = revocation.user is None or stream.user_id == revocation.user
+    return is_user_meant and (revocation.channel is None or revocation.channel in stream.channels)

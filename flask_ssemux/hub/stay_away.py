@@ -1,8 +1,8 @@
-"""Who was told to stay away a moment ago, and is held off for a while although it names no cursor.
+"""Which clients were told to stay away a moment ago, and are refused for a while even if they send no cursor.
 
 A browser's ``EventSource`` that was told to stay away says so when it comes back (its ``Last-Event-ID`` is ``stop``).
 A script that opens a new ``EventSource`` after each end says nothing: only the server can know. Time is passed in;
-orders and streams are not known here.
+revocation messages and streams are not known here.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import threading
 from typing import Iterable, Optional, Tuple
 
-#: Whom an order is for: a user, a channel, or a user on a channel.
+#: For whom a revocation is: a user, a channel, or a user on a channel.
 Target = Tuple[Optional[str], Optional[str]]
 
-#: Seconds for which a client without a cursor is held off. Scripts that reopen at once try again within seconds; a
-#: person who logs in again should not wait for long.
+#: Seconds for which a client without a cursor is refused. Scripts that open a new stream at once try again within
+#: seconds; a person who logs in again should not wait for long.
 HOLD = 60.0
 
-#: Targets that are remembered.
+#: How many targets are remembered.
 TARGETS = 10_000
 
 
 class StayAway:
-    """Until when users and channels are held off."""
+    """Until when users and channels are refused."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class StayAway:
 
     def add(self, target: Target, now: float, age: float = 0.0) -> None:
         """
-        :param age: seconds since the order was given, as far as anybody knows.
+        :param age: seconds since the revocation was sent, as far as is known.
         """
         until = now + HOLD - max(0.0, age)
         if until <= now:
@@ -41,10 +41,15 @@ class StayAway:
                 del self._until[next(iter(self._until))]
 
     def is_held(self, user_id: str | None, channels: Iterable[str], now: float) -> bool:
-        """Whether a client of this user, or one that reads one of these channels, is held off."""
+        """Return whether a client of this user, or one that reads one of these channels, is refused."""
         if not self._until:
             return False
-        targets: list[Target] = [(None, channel) for channel in channels]
-        if user_id is not None:
-            targets.append((user_id, None))
-        return any(self._until.get(target, now) > now for target in targets)
+        return any(self._until.get(target, now) > now for target in list_targets(user_id, channels))
+
+
+def list_targets(user_id: str | None, channels: Iterable[str]) -> list[Target]:
+    """Return the targets that mean a client of this user that reads these channels."""
+    targets: list[Target] = [(None, channel) for channel in channels]
+    if user_id is not None:
+        targets.append((user_id, None))
+    return targets

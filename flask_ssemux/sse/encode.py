@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Iterable
+from typing import Any
 
 from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
 from .cursor import Cursor
@@ -198,24 +198,6 @@ def heartbeat(event: str | None = None) -> bytes:
 def count(data: bytes) -> int:
     """How many whole frames these are."""
     return data.count(b"\n\n")
-
-
-def newest(candidates: Iterable[str], epoch: str) -> Cursor | str | None:
-    """Which of several ``Last-Event-ID`` a client means.
-
-    Polyfills repeat the page's first cursor in the query and send a later one in the
-    header, or the other way about; the newest of this history's life wins.
-
-    :param candidates: as the client sent them; empty ones do not count.
-    :param epoch: the life of the broker's history.
-    :return: a cursor; or, when there is none of ours, the first text that is not; or None.
-    """
-    given = [text for text in candidates if text]
-    cursors = [cursor for cursor in map(Cursor.parse, given) if cursor]
-    ours = [cursor for cursor in cursors if cursor.epoch == epoch]
-    if ours:
-        return max(ours)
-    return cursors[0] if cursors else given[0] if given else None
 
 
 def _fields(data: Any, event: str | None = None, channel: str | None = None) -> bytes:

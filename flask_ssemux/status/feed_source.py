@@ -11,6 +11,7 @@ from ..access.rules import Reader, Rules
 from ..errors import Forbidden
 from ..http.stream_request import PollMode, StreamRequest
 from ..http.stream_source import Access, StreamSource
+from ..hub.resume import ResumePoint
 from ..hub.stream import Stream
 from ..worker.admission import Permit
 from ..worker.running import RunningWorker
@@ -29,7 +30,13 @@ class FeedSource(StreamSource):
         return Access(reader, (), None)
 
     def subscribe(
-        self, running: RunningWorker, permit: Permit, asked: StreamRequest, access: Access, revocations: int
+        self,
+        running: RunningWorker,
+        permit: Permit,
+        asked: StreamRequest,
+        access: Access,
+        resume: ResumePoint,
+        revocations: int,
     ) -> Stream:
         """A poll that waits is answered with what comes: the poll before it got what there was."""
         is_at_once = asked.poll is not PollMode.WAIT

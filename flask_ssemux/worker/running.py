@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, make_random_name
-from ..hub import replay
 from ..hub.hub import Hub
 from ..hub.presence import PresenceTracker
+from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.stream import Stream
 from ..options import log
@@ -112,7 +112,7 @@ class RunningWorker:
             (self.drain.check_server, CHECK_INTERVAL, CHECK_INTERVAL),
             (self._renew_leases, LEASE_SECONDS / 3, LEASE_SECONDS / 3),
             (self.reporter.report_in_background, REPORT_INTERVAL, FIRST_REPORT),
-            (self.hub.replay.forget_unused, replay.SECONDS, replay.SECONDS),
+            (self.hub.replay.forget_unused, UNUSED_SECONDS, UNUSED_SECONDS),
         ):
             self.timer.add(PeriodicTask(work, interval), now + first)
 

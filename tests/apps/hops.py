@@ -29,7 +29,9 @@ def create_app() -> Flask:
     @app.route("/readers")
     def readers():
         """How many streams of this worker have each channel."""
-        return jsonify({channel: len(streams) for channel, streams in process.running().hub._channels.items()})
+        return jsonify(
+            {channel: len(streams) for channel, streams in process.running().hub._subscriptions._channels.items()}
+        )
 
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/before": before.create_app()})
     return app

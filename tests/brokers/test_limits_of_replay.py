@@ -14,14 +14,14 @@ def workers(make, opened, request):
 
     def start(**history):
         broker = make(**history)
-        replays = [Replay(broker, lambda: None, 2**20)]
+        replays = [Replay(broker.history, lambda: None, 2**20)]
         if broker.is_shared:
             url = request.getfixturevalue("%s_url" % request.node.callspec.params["make"])
             other = open_broker(url, HistoryLimits(**history))
             opened(other)
-            replays.append(Replay(other, lambda: None, 2**20))
+            replays.append(Replay(other.history, lambda: None, 2**20))
         for replay in replays:
-            replay.begin_anew(broker.history.get_newest_cursor().epoch)
+            replay.begin_epoch(broker.history.get_newest_cursor().epoch)
         return broker, replays
 
     return start
@@ -35,7 +35,7 @@ def returns(replay, broker, after):
     found = []
     left = {name: places for name, places in left.items() if name not in lost}
     while left:
-        data, missing, left = replay.read(left, head.epoch)
+        data, missing, left = replay.read_page(left, head.epoch)
         lost += missing
         found += [int(line.split(b"-")[1]) for line in data.split(b"\n") if line.startswith(b"id: ")]
     assert lost in ([], ["a"])

@@ -40,7 +40,8 @@ class Client:
     """Reads a stream as a transport would."""
 
     def __init__(self, mux, user, last=()):
-        self.stream = mux.open_stream(["news"], user, last, revocations_seen=mux.count_revocations())
+        seen = mux.count_revocations()
+        self.stream = mux.open_stream(["news"], user, mux.parse_last_ids(last), revocations_seen=seen)
         self.parser = Parser()
 
     def data(self):

@@ -28,7 +28,7 @@ def mux(request, tmp_path):
 def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
     client = Client(mux.open_stream(["a"], "1"))
     for burst in range(5):
-        with mux._lock:  # nothing is delivered meanwhile
+        with mux._subscriptions._lock:  # nothing is delivered meanwhile
             for number in range(60):
                 publish(mux, "a", "%d" % (burst * 60 + number))
         events = client.wait((burst + 1) * 60)
@@ -38,7 +38,7 @@ def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
 
 def test_orders_for_users_who_are_not_there_end_nobody(mux):
     streams = [mux.open_stream(["a"], "there") for _ in range(20)]
-    with mux._lock:
+    with mux._subscriptions._lock:
         for number in range(300):
             mux.broker.history.append_event(CHANNEL, Revocation(user="absent%d" % number).body())
     until(lambda: mux.count_revocations() == 300, 5, lambda: "%d came" % mux.count_revocations())

@@ -393,28 +393,6 @@ def test_whatever_is_taken_for_a_cursor_says_the_same_again(text):
     assert cursor is None or str(cursor) == text
 
 
-@pytest.mark.parametrize(
-    "said, meant",
-    [
-        ([], None),
-        (["", ""], None),
-        (["abcd-7"], Cursor("abcd", 7)),
-        (["", "abcd-7"], Cursor("abcd", 7)),
-        (["abcd-9", "abcd-10"], Cursor("abcd", 10)),
-        (["abcd-10", "abcd-9"], Cursor("abcd", 10)),
-        (["zzzz-99", "abcd-7"], Cursor("abcd", 7)),
-        (["' OR 1=1", "abcd-7"], Cursor("abcd", 7)),
-        (["zzzz-99"], Cursor("zzzz", 99)),
-        (["junk", "zzzz-99"], Cursor("zzzz", 99)),
-        (["zzzz-1", "yyyy-2"], Cursor("zzzz", 1)),
-        (["", "junk", "more"], "junk"),
-        (["abcd-0"], Cursor("abcd", 0)),
-    ],
-)
-def test_the_newest_of_what_a_client_says(said, meant):
-    assert encode.newest(said, "abcd") == meant
-
-
 # -- foreign parsers ---------------------------------------------------------
 
 

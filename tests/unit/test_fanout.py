@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_ssemux.hub.fanout import ON_THEIR_WAY, SLICE, FanOut
+from flask_ssemux.hub.fanout import MAX_LARGE, SLICE, FanOut
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.stream import Stream
 from tests.harness.waiting import until
@@ -53,9 +53,9 @@ def got(stream):
 
 def test_an_event_for_one_does_not_wait_for_the_end_of_one_for_many(gate):
     fan_out, many, one = FanOut(LIMITS, gate), streams(10 * SLICE, "many"), streams(1, "one")
-    fan_out.send(many, b"large", "many", 1)
+    fan_out.send_event(many, b"large", "many", 1)
     until(lambda: gate.asked, 5, "the large one goes slice by slice")
-    fan_out.send(one, b"small", "one", 2)
+    fan_out.send_event(one, b"small", "one", 2)
     assert got(one[0]) == [b"small"]
     assert [bool(stream.queue) for stream in many] == [True] * SLICE + [False] * 9 * SLICE
     gate.open()
@@ -65,9 +65,9 @@ def test_an_event_for_one_does_not_wait_for_the_end_of_one_for_many(gate):
 
 def test_who_reads_both_gets_the_large_one_first_and_once(gate):
     fan_out, many, both = FanOut(LIMITS, gate), streams(3 * SLICE, "many"), streams(1, "many", "one")
-    fan_out.send(many + both, b"large", "many", 1)
+    fan_out.send_event(many + both, b"large", "many", 1)
     until(lambda: gate.asked, 5, "the large one goes slice by slice")
-    fan_out.send(both, b"small", "one", 2)
+    fan_out.send_event(both, b"small", "one", 2)
     assert got(both[0]) == [b"large", b"small"]
     gate.open()
     fan_out.finish()
@@ -76,10 +76,10 @@ def test_who_reads_both_gets_the_large_one_first_and_once(gate):
 
 def test_two_large_channels_take_turns_and_one_channels_events_follow_each_other(gate):
     fan_out, ones, others = FanOut(LIMITS, gate), streams(4 * SLICE, "a"), streams(4 * SLICE, "b")
-    fan_out.send(ones, b"a1", "a", 1)
+    fan_out.send_event(ones, b"a1", "a", 1)
     until(lambda: gate.asked, 5, "the first slice is out")
-    fan_out.send(ones, b"a2", "a", 2)
-    fan_out.send(others, b"b1", "b", 3)
+    fan_out.send_event(ones, b"a2", "a", 2)
+    fan_out.send_event(others, b"b1", "b", 3)
     for _ in range(5):  # two that "a" had before "b" came, and three more
         gate.turns.release()
     until(lambda: gate.asked == 6, 5, "six turns were taken")
@@ -90,16 +90,16 @@ def test_two_large_channels_take_turns_and_one_channels_events_follow_each_other
     assert {tuple(got(stream)) for stream in others} == {(b"b1",)}
 
 
-@pytest.mark.parametrize("size, fit", [(10, ON_THEIR_WAY), (200000, 2)])
+@pytest.mark.parametrize("size, fit", [(10, MAX_LARGE), (200000, 2)])
 def test_who_brings_more_than_a_queue_may_be_handed_at_once_waits(gate, size, fit):
     fan_out, many, both = FanOut(LIMITS, gate), streams(2 * SLICE, "many"), streams(1, "many", "one")
     frame, sent = b"x" * size, []
 
     def bring():
         for sequence in range(1, fit + 2):
-            fan_out.send(many + both, frame, "many", sequence)
+            fan_out.send_event(many + both, frame, "many", sequence)
             sent.append(sequence)
-        fan_out.send(both, b"small", "one", fit + 2)
+        fan_out.send_event(both, b"small", "one", fit + 2)
 
     bringing = threading.Thread(target=bring, daemon=True)
     bringing.start()
@@ -119,7 +119,7 @@ def test_a_stream_that_fails_costs_the_others_nothing_and_is_ended(gate, caplog)
     gate.open()
     broken = Broken(("many",), None, LIMITS, 0.0)
     fan_out, many = FanOut(LIMITS, gate), streams(2 * SLICE, "many")
-    fan_out.send([*many[:5], broken, *many[5:]], b"large", "many", 1)
+    fan_out.send_event([*many[:5], broken, *many[5:]], b"large", "many", 1)
     fan_out.finish()
     assert all(got(stream) == [b"large"] for stream in many)
     assert broken.reason and "ZeroDivisionError" in caplog.text
@@ -135,7 +135,7 @@ def test_whatever_overtakes_what_each_stream_gets_every_event_once_in_order(memb
     groups = [streams(SLICE - 20, *sorted(channels)) for channels in members]  # two of them are a large channel
     for sequence, channel in enumerate(events, 1):
         targets = [stream for group in groups for stream in group if channel in stream.channels]
-        fan_out.send(targets, b"%d" % sequence, channel, sequence)
+        fan_out.send_event(targets, b"%d" % sequence, channel, sequence)
     fan_out.finish()
     for group, channels in zip(groups, members):
         due = [b"%d" % sequence for sequence, channel in enumerate(events, 1) if channel in channels]

@@ -59,7 +59,8 @@ def opened(process, user, channels, last_ids=()):
     permit = running.admission.admit(user)
     taken = running.hub.count_revocations()
     closed = running.on_stream_closed
-    stream = permit.attach(running.hub.open_stream(channels, user, last_ids, on_closed=closed, revocations_seen=taken))
+    resume = running.hub.parse_last_ids(last_ids)
+    stream = permit.attach(running.hub.open_stream(channels, user, resume, on_closed=closed, revocations_seen=taken))
     running.register_stream(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
     stream.take_bytes(0.0)
     return stream
@@ -121,7 +122,7 @@ def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
         before, began = size(), tracemalloc.take_snapshot()
         for number in range(BEFORE, BEFORE + COUNTED):
             live(process, number)
-        until(lambda: not process.running().presence._untold, 5, "presence is not told")
+        until(lambda: not process.running().presence._unannounced, 5, "presence is not told")
         process.running().hub.replay.forget_unused()
         process.running().hub.replay.forget_unused()
         grown = size() - before

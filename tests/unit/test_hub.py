@@ -18,6 +18,8 @@ from flask_ssemux.hub import revocation_handler
 from flask_ssemux.hub.fanout import SLICE
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.replay import PAGE_EVENTS as PAGE
+from flask_ssemux.hub.resume import NEW_CLIENT
+from flask_ssemux.hub.stay_away import StayAway
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import CHANNEL, Revocation
 from flask_ssemux.sse.cursor import Cursor
@@ -99,10 +101,10 @@ def test_a_client_with_nothing_to_replay_moves_on_to_the_head(make):
     mux = make()
     seen = publish(mux, "a", 1)
     head = publish(mux, "b", 2)
-    hello = Client(mux.open_stream(["a"], None, [seen])).wait(1, "ssemux.hello")[0]
+    hello = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen]))).wait(1, "ssemux.hello")[0]
     assert hello.own_id in (seen, head)
-    until(lambda: mux._position == 2, 5, "not delivered")
-    assert Client(mux.open_stream(["a"], None, [seen])).events()[0].own_id == head
+    until(lambda: mux._subscriptions.position == 2, 5, "not delivered")
+    assert Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen]))).events()[0].own_id == head
 
 
 @pytest.mark.parametrize("count", [1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])
@@ -112,7 +114,7 @@ def test_replay_has_no_seams_between_its_pages(make, count):
     for number in range(count):
         publish(mux, "a", number)
         publish(mux, "b", "other")
-    client = Client(mux.open_stream(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
     live = publish(mux, "a", "live")
     events = client.wait(count + 1)
     assert [event.data for event in events] == [str(number) for number in range(count)] + ["live"]
@@ -124,8 +126,8 @@ def test_a_cursor_from_a_worker_that_is_ahead_is_believed(make):
     mux = make()
     mux.open_stream(["a"], None)
     first = publish(mux, "a", 1)
-    mux._position = 0  # as if its delivery were still under way
-    client = Client(mux.open_stream(["a"], None, [first]))
+    mux._subscriptions.position = 0  # as if its delivery were still under way
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([first])))
     assert [event.event for event in client.events()] == ["ssemux.hello"]
     assert client.stream.last_sequence == 1
 
@@ -136,10 +138,10 @@ def test_a_channel_begins_after_what_was_published_before_though_it_is_delivered
     mux.open_stream(["a", "b"], None)
     publish(mux, "a", 1)
     seen = publish(mux, "b", 2)
-    mux._position = 0  # as if their delivery were still under way
+    mux._subscriptions.position = 0  # as if their delivery were still under way
     beginner = Client(mux.open_stream(["a"], None))
-    mux._position = 0
-    comer = Client(mux.open_stream(["a", "b"], None, [publish(mux, "b", 3)], new=["a"]))
+    mux._subscriptions.position = 0
+    comer = Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([publish(mux, "b", 3)]), new=["a"]))
     assert (beginner.stream.last_sequence, comer.stream.last_sequence) == (2, 3)
     assert seen.endswith("-2")
 
@@ -156,7 +158,7 @@ def test_a_channel_begins_with_what_is_known_here_while_the_broker_is_away(make)
     mux = make(memory_with_history(Away))
     mux.open_stream(["a"], None)
     publish(mux, "a", 1)
-    until(lambda: mux._position == 1, 5, "delivered")
+    until(lambda: mux._subscriptions.position == 1, 5, "delivered")
     mux.broker.history.is_away = True
     assert mux.open_stream(["a"], None).last_sequence == 1
     with pytest.raises(BrokerUnavailable):
@@ -169,7 +171,7 @@ def test_history_that_was_trimmed_resets_those_channels_and_replays_the_others(m
     for number in range(20):
         publish(mux, "busy", number)
     publish(mux, "a", "missed")
-    client = Client(mux.open_stream(["a", "busy"], None, [seen]))
+    client = Client(mux.open_stream(["a", "busy"], None, mux.parse_last_ids([seen])))
     reset, hello, missed = client.wait(1, "message") and client.events()
     assert (reset.event, reset.data, reset.own_id) == ("ssemux.reset", '{"channels":["busy"],"reason":"history"}', None)
     assert (hello.event, hello.own_id) == ("ssemux.hello", seen)
@@ -180,7 +182,9 @@ def test_a_snapshot_is_repeated_until_it_was_whole(make):
     """The cursor comes with the last of its events, so a client that is cut off before has none to resume from."""
     mux = make()
     publish(mux, "a", 1)
-    events = Client(mux.open_stream(["a"], None, [], lambda channels: [body("a", 1, "s"), body("a", 2, "s")])).events()
+    events = Client(
+        mux.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body("a", 1, "s"), body("a", 2, "s")])
+    ).events()
     assert [event.event for event in events] == ["ssemux.hello", "s", "s"]
     assert [event.own_id is None for event in events] == [True, True, False]
 
@@ -194,9 +198,9 @@ def test_a_snapshot_is_for_what_is_new_or_lost_to_the_client(make):
         return []
 
     seen = publish(mux, "a", 1)
-    mux.open_stream(["a", "b"], None, [], snapshots)
-    mux.open_stream(["a", "b"], None, [seen], snapshots)
-    mux.open_stream(["a", "b"], None, ["not ours"], snapshots)
+    mux.open_stream(["a", "b"], None, NEW_CLIENT, snapshots)
+    mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), snapshots)
+    mux.open_stream(["a", "b"], None, mux.parse_last_ids(["not ours"]), snapshots)
     assert asked == [["a", "b"], ["a", "b"]]
 
 
@@ -209,7 +213,7 @@ def test_a_channel_that_is_new_to_a_client_which_has_seen_others_begins_now_with
     def snapshots(names):
         return [body(name, "state", "s") for name in names]
 
-    client = Client(mux.open_stream(["a", "b"], None, [seen], snapshots, new=["b"]))
+    client = Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), snapshots, new=["b"]))
     assert [(event.event, event.data) for event in client.events()[1:]] == [("s", "state"), ("message", "2")]
     publish(mux, "b", "after")
     assert client.wait(2)[1].data == "after"
@@ -222,7 +226,7 @@ def test_nothing_falls_between_snapshot_and_live(make):
         yield body("a", "state", "s")
         publish(mux, "a", "meanwhile")
 
-    client = Client(mux.open_stream(["a"], None, [], snapshots))
+    client = Client(mux.open_stream(["a"], None, NEW_CLIENT, snapshots))
     assert client.wait(1)[0].data == "meanwhile"
     assert [event.event for event in client.events()] == ["ssemux.hello", "s", "message"]
 
@@ -230,15 +234,15 @@ def test_nothing_falls_between_snapshot_and_live(make):
 def test_a_snapshot_that_raises_leaves_no_stream_behind(make):
     mux = make()
     with pytest.raises(ZeroDivisionError):
-        mux.open_stream(["a"], None, [], lambda channels: [1 // 0])
-    assert len(mux) == 0 and not mux._channels
+        mux.open_stream(["a"], None, NEW_CLIENT, lambda channels: [1 // 0])
+    assert len(mux) == 0 and not mux._subscriptions._channels
 
 
 def test_a_new_life_of_the_history_resets_live_streams(make):
     mux = make()
     client = Client(mux.open_stream(["a"], None))
     client.events()
-    mux._renewed(Cursor("newepoch", 7))
+    mux._delivery._begin_epoch(Cursor("newepoch", 7))
     reset = client.events("ssemux.reset")[0]
     assert (reset.data, reset.own_id) == ('{"channels":["a"],"reason":"epoch"}', "newepoch-7")
     assert client.stream.last_sequence == 7
@@ -247,7 +251,7 @@ def test_a_new_life_of_the_history_resets_live_streams(make):
 def test_a_new_life_during_a_replay_ends_the_stream(make):
     mux = make()
     stream = mux.open_stream(["a"], None)
-    mux._renewed(Cursor("newepoch", 7))
+    mux._delivery._begin_epoch(Cursor("newepoch", 7))
     assert stream.is_over
 
 
@@ -277,19 +281,19 @@ def test_a_stream_that_opens_during_a_drain_ends_too(make):
 def test_events_trimmed_before_delivery_reset_their_channel(make):
     mux = make()
     one, other = Client(mux.open_stream(["a"], None)), Client(mux.open_stream(["b"], None))
-    mux._gap(["a"], Cursor("x", 1))
+    mux._delivery._announce_gaps(["a"], Cursor("x", 1))
     assert one.events("ssemux.reset") and not other.events("ssemux.reset")
 
 
 def test_an_outage_longer_than_a_heartbeat_is_told_and_so_is_its_end(make):
     mux = make(heartbeat=20.0)
     client = Client(mux.open_stream(["a"], None))
-    mux._lost("gone")
-    mux._found()
+    mux._outage.begin("gone")
+    mux._outage.end()
     assert [event.event for event in client.events()] == ["ssemux.hello"]
-    mux._lost("gone")
+    mux._outage.begin("gone")
     mux._outage.run_due_work(time.monotonic())
-    mux._found()
+    mux._outage.end()
     assert [event.event for event in client.events()[1:]] == ["ssemux.degraded", "ssemux.restored"]
 
 
@@ -312,7 +316,7 @@ def test_closed_streams_leave_nothing_behind(make):
         stream.mark_closed("left")
         stream.mark_closed("left")
     assert closed == streams
-    assert not mux._streams and not mux._channels and not mux._targets
+    assert not mux._subscriptions._streams and not mux._subscriptions._channels and not mux._subscriptions._readers
 
 
 @pytest.mark.parametrize("seen", ["newlife0-5", "{epoch}-99"], ids=["of the new life", "ahead of this worker"])
@@ -322,7 +326,7 @@ def test_a_worker_that_has_yet_to_hear_of_a_new_life_does_not_guess(make, seen):
     mux.open_stream(("a",), None)
     epoch, mux.broker.history._epoch = mux.broker.history._epoch, "newlife0"
     with pytest.raises(BrokerBehind, match="the history began anew, and this worker has yet to hear of it"):
-        mux.open_stream(("a",), None, [seen.format(epoch=epoch)])
+        mux.open_stream(("a",), None, mux.parse_last_ids([seen.format(epoch=epoch)]))
     assert len(mux) == 1
 
 
@@ -352,7 +356,7 @@ def test_what_was_published_before_a_channel_was_wanted_is_replayed_to_its_secon
     missed = publish(mux, "b", 2)
     until(lambda: mux.broker.history.passed == 2, 5, "it was not passed by")
     for _ in range(2):
-        hello, *events = Client(mux.open_stream(["b"], None, [seen])).events()
+        hello, *events = Client(mux.open_stream(["b"], None, mux.parse_last_ids([seen]))).events()
         assert [event.own_id for event in events] == [missed], hello
 
 
@@ -375,7 +379,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
     mux.open_stream(["a"], None)
     crossing = Client(mux.open_stream(["b"], None))
     later = Client(mux.open_stream(["b"], None))
-    mux._deliver([Record(1, "b", body("b", 1))])
+    mux._delivery._deliver([Record(1, "b", body("b", 1))])
     for client in (crossing, later):
         assert [event.own_id for event in client.wait(1)] == ["bbbbbbbb-1"]
 
@@ -394,7 +398,7 @@ def ends(client):
 
 
 def wait_taken(mux, count):
-    until(lambda: mux.revocations.taken == count, 5, "the order did not come")
+    until(lambda: mux.revocations.received == count, 5, "the order did not come")
 
 
 @pytest.mark.parametrize(
@@ -428,7 +432,7 @@ def test_what_came_before_an_order_arrives_and_what_comes_after_does_not(make):
     client.wait(1)
     order(mux, channel="a", stop=True)
     publish(mux, "a", "after")
-    until(lambda: mux._position == 3, 5, "not delivered")
+    until(lambda: mux._subscriptions.position == 3, 5, "not delivered")
     assert ends(client) == (["message", "ssemux.stop"], "stop")
 
 
@@ -492,7 +496,11 @@ def test_who_was_away_when_told_to_stay_away_hears_of_it(make, before):
         order(mux, user="9")
     wait_taken(mux, 3)
     later = publish(mux, "a", "later")
-    asks = mux.is_to_stay_away
+    mux.revocations.stay_away = StayAway()  # which refuses clients without a cursor for a minute
+
+    def asks(user_id, channels, last_ids):
+        return mux.must_stay_away(user_id, channels, mux.parse_last_ids(last_ids))
+
     assert asks("7", ["a"], [seen]) and asks("8", ["a", "b"], [seen]) and asks(None, ["b"], [seen])
     assert not asks("8", ["a"], [seen]) and not asks("9", ["a"], [seen]) and not asks(None, ["a"], [seen])
     for fresh in ([], [later], ["other-1"], ["garbage"]):
@@ -507,7 +515,12 @@ def test_those_told_to_stay_away_are_bounded_but_not_by_the_applications_history
     for number in range(4):
         order(mux, user=str(number), stop=True)
         wait_taken(mux, number + 1)
-    assert [mux.is_to_stay_away(str(number), [], [seen]) for number in range(4)] == [False, True, True, True]
+    assert [mux.must_stay_away(str(number), [], mux.parse_last_ids([seen])) for number in range(4)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 #: Orders that no version makes; all but the first two were no error, or one that lost the rest of its batch.
@@ -535,7 +548,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
     for client in clients:
         assert ends(client) == ([], client.parser.last_event_id)
         assert client.stream.reason == "orders were lost"
-    back = Client(mux.open_stream(["a"], "7", [clients[0].parser.last_event_id]))
+    back = Client(mux.open_stream(["a"], "7", mux.parse_last_ids([clients[0].parser.last_event_id])))
     assert [event.own_id for event in back.wait(1)] == [seen]
     publish(mux, "a", "live")
     assert back.wait(2)[-1].data == "live" and not back.stream.reason
@@ -548,7 +561,7 @@ def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(ma
     broker.history.append_event(CHANNEL, body)
     mux = make(broker)
     order(mux, user="8", stop=True)
-    assert not mux.open_stream(["a"], "7").is_over and mux.revocations.taken == 1
+    assert not mux.open_stream(["a"], "7").is_over and mux.revocations.received == 1
 
 
 # -- errors while something is delivered ----------------------------------------
@@ -577,11 +590,11 @@ def test_where_a_slice_cannot_be_handed_over_its_streams_end_and_read_the_event_
     client = Client(mux.open_stream(["a"], "7"))
     client.events()
     breaths = [OSError("no breath")]
-    mux._fan_out._breathe = lambda: breaths and raises(breaths.pop())
-    mux._fan_out._most = 0
+    mux._fan_out._yield_control = lambda: breaths and raises(breaths.pop())
+    mux._fan_out._max_deliveries = 0
     seen = publish(mux, "a", "lost at first")
     until(lambda: client.stream.is_over, 5, "it goes on without its event")
-    back = Client(mux.open_stream(["a"], "7", [client.parser.last_event_id]))
+    back = Client(mux.open_stream(["a"], "7", mux.parse_last_ids([client.parser.last_event_id])))
     assert [event.own_id for event in back.wait(1)] == [seen]
 
 
@@ -606,8 +619,8 @@ def test_where_a_gap_cannot_be_told_all_streams_end(make, monkeypatch):
     mux = make()
     client = Client(mux.open_stream(["a"], "7"))
     client.events()
-    monkeypatch.setattr(mux._fan_out, "tell", lambda *_: raises(OSError("nothing can be told")))
-    mux._survive(mux._gap, ["a"], Cursor(mux.epoch, 1))
+    monkeypatch.setattr(mux._fan_out, "send_frame", lambda *_: raises(OSError("nothing can be told")))
+    mux._delivery._survive(mux._delivery._announce_gaps, ["a"], Cursor(mux.epoch, 1))
     assert client.stream.is_over
 
 
@@ -652,7 +665,7 @@ def test_orders_that_were_lost_end_all(make):
     clients = [Client(mux.open_stream(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
-    mux._gap([CHANNEL], Cursor(mux.epoch, 1))
+    mux._delivery._announce_gaps([CHANNEL], Cursor(mux.epoch, 1))
     assert [client.stream.reason for client in clients] == ["orders were lost"] * 2
 
 
@@ -675,7 +688,7 @@ def test_the_oldest_makes_room_and_its_client_must_not_come_back(make):
     eviction.request_eviction("7")
     wait_taken(mux, 3)
     assert not clients[1].stream.reason
-    assert not mux.is_to_stay_away("7", ["a"], [seen])  # the others of the user come and go as ever
+    assert not mux.must_stay_away("7", ["a"], mux.parse_last_ids([seen]))  # the others of the user come and go as ever
 
 
 def test_an_order_to_make_room_is_for_one_process(make):
@@ -704,10 +717,10 @@ def returning(make, events, size=1000, **options):
 def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
     """Pages are read as the client takes them; one that finds nothing left of what it wants says so."""
     mux, seen = returning(make, 300)
-    client = Client(mux.open_stream(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
     first = client.stream.take_bytes(0.0)
     assert 0 < first.count(b"\nid: ") < 300
-    mux.replay.begin_anew(mux.epoch)  # what is shared was forgotten meanwhile
+    mux.replay.begin_epoch(mux.epoch)  # what is shared was forgotten meanwhile
     mux.broker.history._limits = HistoryLimits(events=1)
     for _ in range(1000):
         publish(mux, "a", "later")
@@ -718,8 +731,8 @@ def test_what_is_trimmed_while_a_client_replays_is_a_reset(make):
 
 def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_its_page(make):
     mux, seen = returning(make, 1000, heartbeat=0.1, client_timeout=1.0, replay_bytes=1024 * 1024)
-    holder = mux.replay.allowance.ask(10**6, lambda: None)
-    client = Client(mux.open_stream(["a"], None, [seen]))
+    holder = mux.replay.allowance.request(10**6, lambda: None)
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
     opening = client.stream.take_bytes(0.0)
     assert b"ssemux.hello" in opening and b"id: %s\n" % seen.encode() in opening and opening.count(b"\nid: ") == 1
     assert client.stream.take_bytes(0.0) == b": heartbeat\n\n" == client.stream.take_bytes(0.0)
@@ -731,7 +744,7 @@ def test_a_client_for_which_there_is_no_room_has_its_hello_and_heartbeats_then_i
 @pytest.mark.parametrize("drawn", [0, 1, 2])
 def test_a_stream_that_ends_gives_back_what_it_held(make, drawn):
     mux, seen = returning(make, 1000)
-    stream = mux.open_stream(["a"], None, [seen])
+    stream = mux.open_stream(["a"], None, mux.parse_last_ids([seen]))
     for _ in range(drawn):
         stream.take_bytes(0.0)
     assert mux.replay.allowance.held > 0
@@ -742,12 +755,12 @@ def test_a_stream_that_ends_gives_back_what_it_held(make, drawn):
 def test_an_opening_that_fails_gives_back_what_it_held(make):
     mux, seen = returning(make, 10)
     with pytest.raises(ZeroDivisionError):
-        mux.open_stream(["a", "b"], None, [seen], lambda names: [1 // 0], new=["b"])
+        mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), lambda names: [1 // 0], new=["b"])
     assert mux.replay.allowance.held == 0
 
 
 def test_a_page_is_small_and_counted_twice(make):
     mux, seen = returning(make, 1000)
-    stream = mux.open_stream(["a"], None, [seen])
+    stream = mux.open_stream(["a"], None, mux.parse_last_ids([seen]))
     page = stream.take_bytes(0.0)
     assert len(page) < 70_000 and mux.replay.allowance.held <= 2 * len(page)

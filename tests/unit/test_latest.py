@@ -17,9 +17,10 @@ from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.brokers.memory.history import MemoryHistory
 from flask_ssemux.errors import InvalidChannel
 from flask_ssemux.hub.hub import Hub
-from flask_ssemux.hub.latest import Latest
+from flask_ssemux.hub.latest import LatestEvents
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.replay import Replay
+from flask_ssemux.hub.resume import NEW_CLIENT, parse_last_ids
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.hub.stream_state import LIVE
 from flask_ssemux.options import Options
@@ -75,37 +76,37 @@ def test_a_rule_is_for_channels_that_clients_name():
 
 
 def test_the_newest_of_each_key_is_remembered_whatever_the_order():
-    latest = Latest()
+    latest = LatestEvents()
     newer = Record(5, "a", b"5", "p")
     for record in (newer, Record(3, "a", b"3", "p"), Record(4, "a", b"4", "q"), Record(6, "a", b"6")):
-        latest.note(record)
-    assert latest.of(["b", "a"]) == [Record(4, "a", b"4", "q"), newer]
-    latest.forget("a")
-    assert latest.of(["a"]) == []
+        latest.add_record(record)
+    assert latest.list_records(["b", "a"]) == [Record(4, "a", b"4", "q"), newer]
+    latest.forget_channel("a")
+    assert latest.list_records(["a"]) == []
 
 
 def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
     now = [0.0]
-    latest = Latest(events=2, seconds=10.0, clock=lambda: now[0])
+    latest = LatestEvents(events=2, seconds=10.0, clock=lambda: now[0])
     for sequence, key in enumerate("abca", 1):
-        latest.note(Record(sequence, "bar", b"", key))
-    assert [record.latest for record in latest.of(["bar"])] == ["c", "a"]
+        latest.add_record(Record(sequence, "bar", b"", key))
+    assert [record.latest for record in latest.list_records(["bar"])] == ["c", "a"]
     now[0] = 11.0
-    latest.note(Record(9, "bar", b"", "d"))
-    assert [record.latest for record in latest.of(["bar"])] == ["d"]
+    latest.add_record(Record(9, "bar", b"", "d"))
+    assert [record.latest for record in latest.list_records(["bar"])] == ["d"]
     now[0] = 22.0
-    assert latest.of(["bar"]) == []
+    assert latest.list_records(["bar"]) == []
 
 
 def test_a_stretch_of_the_past_drops_what_is_superseded():
     broker = MemoryBroker(HistoryLimits())
-    shared = Replay(broker, lambda: None, 1024**2)
+    shared = Replay(broker.history, lambda: None, 1024**2)
     epoch = broker.history.get_newest_cursor().epoch
-    shared.begin_anew(epoch)
+    shared.begin_epoch(epoch)
     for number in range(5):
         broker.history.append_event("a", b"%d" % number)
         broker.history.append_event("a", b"p", "p")
-        assert shared.read({"a": Range(0, 2 * number + 2)}, epoch).data.count(b"id: ") == number + 2
+        assert shared.read_page({"a": Range(0, 2 * number + 2)}, epoch).data.count(b"id: ") == number + 2
     shared.forget_unused()
     shared.forget_unused()
     assert shared.size == 0
@@ -209,7 +210,7 @@ def say(broker, data, channel="a", event="p", latest=True):
 
 
 def settled(mux):
-    until(lambda: mux._position == mux.broker.history.get_newest_cursor().sequence, 5, "not delivered")
+    until(lambda: mux._subscriptions.position == mux.broker.history.get_newest_cursor().sequence, 5, "not delivered")
 
 
 def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(mux, broker):
@@ -224,31 +225,31 @@ def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(
     say(broker, 3)
     client.wait([("p", "2"), ("q", "2"), ("p", "3")])
     assert Client(mux.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
-    assert Client(mux.open_stream(["a"], None, ["nonsense"])).events() == [("q", "2"), ("p", "3")]
-    Client(mux.open_stream(["a"], None, [cursor]))
+    assert Client(mux.open_stream(["a"], None, mux.parse_last_ids(["nonsense"]))).events() == [("q", "2"), ("p", "3")]
+    Client(mux.open_stream(["a"], None, mux.parse_last_ids([cursor])))
     assert list(map(list, broker.history.asked)) == [["a", "b"], ["a"], ["a"]]
 
 
 def test_they_follow_the_snapshot(mux, broker):
     say(broker, 1)
-    stream = mux.open_stream(["a"], None, (), lambda channels: [body(name, "s", "state") for name in channels])
+    stream = mux.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body(name, "s", "state") for name in channels])
     assert Client(stream).events() == [("state", "s"), ("p", "1")]
 
 
 def test_a_client_that_comes_back_gets_only_what_it_missed(mux, broker):
     seen = say(broker, 1)
-    assert Client(mux.open_stream(["a"], None, [seen])).events() == []
+    assert Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen]))).events() == []
     say(broker, 2)
     say(broker, 3)
     settled(mux)
-    client = Client(mux.open_stream(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
     assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.history.get_newest_cursor())
 
 
 def test_a_channel_that_is_new_to_a_client_begins_with_them(mux, broker):
     say(broker, 1, "b")
     seen = say(broker, 1)
-    assert Client(mux.open_stream(["a", "b"], None, [seen], new=["b"])).events() == [("p", "1")]
+    assert Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), new=["b"])).events() == [("p", "1")]
 
 
 def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_with_the_newest(mux, broker):
@@ -258,11 +259,13 @@ def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_
     newest = say(broker, 2, "b")
     seen = say(broker, 1)
     settled(mux)
-    with mux._lock:  # as if the delivery of both were still under way
-        mux._position = 1
-        mux._latest.forget_all()
-        mux._latest.note(Record(1, "b", body("b", 1, "p"), "p"))
-    assert Client(mux.open_stream(["a", "b"], None, [seen], new=["b"])).events() == [("p", "2")], newest
+    with mux._subscriptions._lock:  # as if the delivery of both were still under way
+        mux._subscriptions.position = 1
+        mux._subscriptions._latest.forget_all()
+        mux._subscriptions._latest.add_record(Record(1, "b", body("b", 1, "p"), "p"))
+    assert Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), new=["b"])).events() == [("p", "2")], (
+        newest
+    )
 
 
 def test_a_channel_whose_past_is_lost_begins_with_them(broker):
@@ -272,7 +275,7 @@ def test_a_channel_whose_past_is_lost_begins_with_them(broker):
     for number in range(20):
         say(broker, number, latest=False)
     say(broker, 7, event="bar")
-    client = Client(mux.open_stream(["a"], None, [seen]))
+    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
     assert client.events() == [("bar", "7")]
     assert [event.event for event in client.parser.events] == ["ssemux.reset", "ssemux.hello", "bar"]
 
@@ -283,7 +286,7 @@ def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
     say(broker, 1)
     settled(mux)
     first.mark_closed("left")
-    assert mux._latest.of(["a"]) == []
+    assert mux._subscriptions._latest.list_records(["a"]) == []
     say(broker, 2)
     settled(mux)
     assert Client(mux.open_stream(["a"], None)).events() == [("p", "2")]
@@ -297,7 +300,7 @@ def test_a_new_life_has_its_own(mux, broker):
     other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
     with broker._store.changed:
         broker.history._epoch, broker.history.events._latest["a"]["p"] = "bbbbbbbb", other
-    mux._renewed(broker.history.get_newest_cursor())
+    mux._delivery._begin_epoch(broker.history.get_newest_cursor())
     assert Client(mux.open_stream(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")
     settled(mux)
@@ -341,7 +344,9 @@ class Roamer:
         self._connect()
 
     def _connect(self):
-        self._client = Client(self._chance.choice(self._muxes).open_stream(["a", "b"], None, self._last))
+        self._client = Client(
+            self._chance.choice(self._muxes).open_stream(["a", "b"], None, parse_last_ids(self._last, ""))
+        )
         self._count = 0
         self._read()  # the opening: from now on it has a cursor
 

@@ -43,8 +43,8 @@ def broker():
 
 @pytest.fixture
 def attendance(broker, monkeypatch):
-    monkeypatch.setattr(module, "AGAIN", 0.01)
-    monkeypatch.setattr(module, "LEAST", 0.0)
+    monkeypatch.setattr(module, "RETRY_PAUSE", 0.01)
+    monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
     return PresenceTracker(broker, 60.0, lambda channel: channel in ("a", "b"))
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
 
 
 def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
-    monkeypatch.setattr(module, "TOGETHER", 100)
+    monkeypatch.setattr(module, "BATCH", 100)
     for number in range(250):
         attendance.add_stream(stream(str(number), "a"))
     wait(broker, {str(number): 1 for number in range(250)})
@@ -116,7 +116,7 @@ def test_after_an_outage_all_is_told_anew(broker, attendance):
 
 
 def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
-    monkeypatch.setattr(module, "LEAST", 0.0)
+    monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
     attendance = PresenceTracker(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
     attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})

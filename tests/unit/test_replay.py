@@ -63,7 +63,7 @@ def broker():
 def make(broker):
     def make(size=64 * MIB):
         made = Replay(broker, lambda: time.sleep(0), size)
-        made.begin_anew(broker.epoch)
+        made.begin_epoch(broker.epoch)
         return made
 
     return make
@@ -89,7 +89,7 @@ def read_all(shared, broker, channels, after, upto):
     left = {name: places for name, places in left.items() if name not in lost}
     found = []
     while left:
-        data, missing, left = shared.read(left, broker.epoch)
+        data, missing, left = shared.read_page(left, broker.epoch)
         found += sequences(data)
         lost += missing
     return found, lost
@@ -116,7 +116,7 @@ def test_ten_thousand_clients_that_come_at_once_ask_little_of_what_is_over_a_lim
     began = time.monotonic()
     for _ in range(10000):
         shared.find_lost(ranges(["jobs", "*"], 100, 400), broker.epoch)
-        shared.read(ranges(["jobs", "*"], 100, 400), broker.epoch)
+        shared.read_page(ranges(["jobs", "*"], 100, 400), broker.epoch)
     assert len(broker.floors_asked) <= 2 + (time.monotonic() - began) / replay_.FLOOR_SECONDS
 
 
@@ -146,7 +146,7 @@ def test_a_long_replay_is_read_as_it_is_needed(broker, shared):
     broker.fill(["a"], 3000)
     left, found = ranges(["a"], 0, 3000), []
     while left:
-        data, missing, left = shared.read(left, broker.epoch)
+        data, missing, left = shared.read_page(left, broker.epoch)
         assert len(data) <= PAGE_BYTES + 100 and len(sequences(data)) <= PAGE_EVENTS and not missing
         found += sequences(data)
         assert len(broker.read) <= len(found) + 400
@@ -167,7 +167,7 @@ def test_large_events_of_many_channels_are_not_read_for_their_places(broker, mak
     broker.fill(names, 200, size=100_000)
     left = ranges(names, 0, 200)
     for number in range(1, 200):
-        data, _, left = shared.read(left, broker.epoch)
+        data, _, left = shared.read_page(left, broker.epoch)
         assert sequences(data) == [number] and len(broker.read) <= number + 8
 
 
@@ -195,7 +195,7 @@ def test_many_at_once_wait_for_one_answer(broker, shared):
     broker.go.clear()
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(shared.read(ranges(["a"], 0, 50), broker.epoch)))
+        threading.Thread(target=lambda: found.append(shared.read_page(ranges(["a"], 0, 50), broker.epoch)))
         for _ in range(40)
     ]
     for thread in threads:
@@ -215,7 +215,7 @@ def test_those_who_waited_for_one_that_failed_fail_at_once(broker, shared):
 
     def read():
         with pytest.raises(BrokerUnavailable):
-            shared.read(ranges(["a"], 0, 50), broker.epoch)
+            shared.read_page(ranges(["a"], 0, 50), broker.epoch)
         failed.append(1)
 
     threads = [threading.Thread(target=read) for _ in range(20)]
@@ -239,7 +239,7 @@ def test_what_is_of_no_use_is_forgotten(broker, shared):
     assert broker.calls == 1 and shared.size > 50 * OVERHEAD
     shared.forget_unused()
     shared.forget_unused()
-    assert shared.size == 0 and not shared._past._stretches
+    assert shared.size == 0 and not shared._cache._stretches
 
 
 def test_what_is_shared_is_bounded_in_bytes_and_all_is_read(broker, make):
@@ -247,7 +247,7 @@ def test_what_is_shared_is_bounded_in_bytes_and_all_is_read(broker, make):
     broker.fill(["a", "b"], 6000, size=500)
     left, found = ranges(["a", "b"], 0, 6000), []
     while left:
-        data, _, left = shared.read(left, broker.epoch)
+        data, _, left = shared.read_page(left, broker.epoch)
         found += sequences(data)
         assert shared.size <= MIB // 2
     assert found == list(range(1, 6001)) == sorted(broker.read)
@@ -268,10 +268,10 @@ def test_another_life_has_another_past(broker, shared):
     read_all(shared, broker, ["a"], 0, 5)
     broker.real = open_broker("memory:", HistoryLimits())
     broker.real.history.append_event("a", b"new\n\n")
-    shared.begin_anew(broker.epoch)
-    assert b"new" in shared.read(ranges(["a"], 0, 5), broker.epoch).data
+    shared.begin_epoch(broker.epoch)
+    assert b"new" in shared.read_page(ranges(["a"], 0, 5), broker.epoch).data
     with pytest.raises(BrokerBehind):
-        shared.read(ranges(["a"], 0, 5), old)
+        shared.read_page(ranges(["a"], 0, 5), old)
 
 
 def test_what_is_being_read_when_another_life_begins_is_not_kept(broker, shared):
@@ -281,13 +281,13 @@ def test_what_is_being_read_when_another_life_begins_is_not_kept(broker, shared)
 
     def read():
         with pytest.raises(BrokerBehind):
-            shared.read(ranges(["a"], 0, 5), broker.epoch)
+            shared.read_page(ranges(["a"], 0, 5), broker.epoch)
         failed.append(1)
 
     reader = threading.Thread(target=read)
     reader.start()
     until(lambda: broker.calls == 1, 5, "nobody reads")
-    shared.begin_anew("another1")
+    shared.begin_epoch("another1")
     broker.go.set()
     reader.join()
     assert failed and shared.size == 0

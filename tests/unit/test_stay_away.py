@@ -8,6 +8,7 @@ import time
 import pytest
 
 from flask_ssemux.hub import stay_away
+from flask_ssemux.hub.resume import NEW_CLIENT
 from flask_ssemux.hub.stay_away import HOLD, StayAway
 from flask_ssemux.publishing import revocation
 from flask_ssemux.publishing.revocation import Revocation
@@ -64,19 +65,19 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
         process.broker.history.append_event(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
-    process.running().hub.count_revocations()
-    assert process.running().hub.is_held_off("ann", [], []) is held
+    hub = process.running().hub
+    hub.count_revocations()
+    assert hub.must_stay_away("ann", [], NEW_CLIENT) is held
     for cursor in ("garbage", "other-1", ""):
-        assert process.running().hub.is_held_off("ann", [], [cursor]) is held
-    assert not process.running().hub.is_held_off("ann", [], [str(process.broker.history.get_newest_cursor())]), (
-        "a page that was rendered since"
-    )
-    assert not process.running().hub.is_held_off("bob", [], [])
+        assert hub.must_stay_away("ann", [], hub.parse_last_ids([cursor])) is held
+    later = hub.parse_last_ids([str(process.broker.history.get_newest_cursor())])
+    assert not hub.must_stay_away("ann", [], later), "a page that was rendered since"
+    assert not hub.must_stay_away("bob", [], NEW_CLIENT)
 
 
 def test_a_history_that_begins_anew_forgets_nobody(make_app):
-    process = make_app().extensions["ssemux"].worker
-    process.running().hub.count_revocations()
-    process.running().hub.revocations.stay_away.add(("ann", None), time.monotonic())
-    process.running().hub.revocations.forget_stops()
-    assert process.running().hub.is_held_off("ann", [], [])
+    hub = make_app().extensions["ssemux"].worker.running().hub
+    hub.count_revocations()
+    hub.revocations.stay_away.add(("ann", None), time.monotonic())
+    hub.revocations.forget_stops()
+    assert hub.must_stay_away("ann", [], NEW_CLIENT)

@@ -1,0 +1,140 @@
+"""What the broker delivers, given to the streams that read it: events, gaps, new epochs, outages.
+
+The broker calls from one thread (or greenlet), in the order of the sequences. How an event gets to many streams is
+``fanout.py``'s part. No stream is opened here.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Sequence
+
+from ..brokers import EventHistory, Listener, Record, hold_lock
+from ..options import log
+from ..publishing.revocation import CHANNEL, ROOM_CHANNEL
+from ..sse import encode
+from ..sse.cursor import Cursor
+from ..util.supervise import attempt
+from .fanout import FanOut
+from .opening import make_reset
+from .outage import OutageNotice
+from .replay import Replay
+from .resume import ResetReason
+from .revocation_handler import RevocationHandler
+from .subscriptions import Subscriptions
+
+
+class Delivery:
+    """Takes events from the broker, from the first stream on.
+
+    :param abort_streams: ends all streams at once: their clients come back, and replay what they missed.
+    """
+
+    def __init__(
+        self,
+        history: EventHistory,
+        subscriptions: Subscriptions,
+        fan_out: FanOut,
+        replay: Replay,
+        revocations: RevocationHandler,
+        outage: OutageNotice,
+        abort_streams: Callable[[str], None],
+    ) -> None:
+        self._history = history
+        self._subscriptions = subscriptions
+        self._fan_out = fan_out
+        self._replay = replay
+        self._revocations = revocations
+        self._outage = outage
+        self._abort_streams = abort_streams
+        self._starting = threading.Lock()
+        #: Set when the position after which events are delivered is known.
+        self._has_position = threading.Event()
+        self._has_revocations = False
+        #: How many frames were given to streams.
+        self.delivered = 0
+
+    def start(self) -> None:
+        """Begin to take events. Further calls do nothing.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+        with hold_lock(self._starting, "the broker is asked"):
+            subscriptions = self._subscriptions
+            if not subscriptions.epoch:
+                newest = self._history.start_delivery(self._make_listener())
+                subscriptions.begin_epoch(newest)
+                self._replay.begin_epoch(newest.epoch)
+                self._has_position.set()
+            if not self._has_revocations:
+                self._revocations.start(self._history, subscriptions.position)
+                self._has_revocations = True
+
+    def _make_listener(self) -> Listener:
+        def survive(work: Callable[..., None]) -> Callable[..., None]:
+            return lambda *args: self._survive(work, *args)
+
+        return Listener(
+            self._deliver,
+            survive(self._announce_gaps),
+            survive(self._begin_epoch),
+            survive(self._outage.begin),
+            survive(self._outage.end),
+        )
+
+    def _survive(self, work: Callable[..., None], *args: Any) -> None:
+        """Do this work. If it raises, all streams end, so that their clients come back and read what they missed."""
+        if not attempt("what the broker said was not done, and all streams end", work, *args):
+            self._abort_streams("an error was raised when the broker said something")
+
+    # -- events ------------------------------------------------------------
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        """Give each record to its streams. An error costs only the streams of that record's channel an event."""
+        self._has_position.wait()
+        for record in records:
+            if not attempt("an event could not be delivered, and its readers are told so", self._deliver_one, record):
+                self._survive(self._announce_gap, record.channel)
+
+    def _deliver_one(self, record: Record) -> None:
+        readers = self._subscriptions.move_past(record)
+        if record.channel in (CHANNEL, ROOM_CHANNEL):
+            self._fan_out.finish()  # events that were published before the revocation
+            self._revocations.handle_record(record)
+        elif readers:
+            self.delivered += len(readers)
+            frame = encode.frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
+            if record.latest is not None:
+                frame = encode.LatestFrame.of(frame, (record.channel, record.latest))
+            self._fan_out.send_event(readers, frame, record.channel, record.sequence)
+
+    # -- events that are lost ----------------------------------------------
+
+    def _announce_gaps(self, channels: Sequence[str], head: Cursor) -> None:
+        self._has_position.wait()
+        self._fan_out.finish()  # events that came before the gap
+        for channel in channels:
+            log.warning("events of channel %r were trimmed before this worker saw them", channel)
+            self._announce_gap(channel)
+
+    def _announce_gap(self, channel: str) -> None:
+        """The streams of a channel missed something. If revocations were missed, all clients are checked again."""
+        readers = self._subscriptions.forget_latest(channel)
+        self._fan_out.send_frame(readers, make_reset([channel], ResetReason.HISTORY))
+        if channel == CHANNEL:
+            self._revocations.end_all_streams()
+
+    def _begin_epoch(self, newest: Cursor) -> None:
+        """The history began anew."""
+        self._has_position.wait()
+        self._fan_out.finish()  # events with sequences of the epoch before
+        self._replay.begin_epoch(newest.epoch)  # before a stream asks for a replay of the new epoch
+        self._subscriptions.begin_epoch(newest)
+        self._revocations.forget_stops()
+        for stream in self._subscriptions.list_streams():
+            if stream.has_replay_left():
+                stream.abort("the history began anew during its replay")
+            else:
+                stream.last_sequence = newest.sequence
+                stream.offer(make_reset(stream.channels, ResetReason.EPOCH, newest))
+        self._revocations.handle_new_epoch(self._history, newest.sequence)

@@ -1,0 +1,173 @@
+"""Which streams read which channels, up to where events were delivered here, and the latest events as of then.
+
+All of it changes under one lock, so that a stream joins its channels without a gap between its replay and its live
+events, and without an event that is in both. Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Sequence
+
+from ..brokers import EventHistory, Record, SubscriptionStart
+from ..errors import BrokerUnavailable
+from ..sse.cursor import Cursor
+from .latest import LatestEvents
+from .stream import Stream
+
+
+class Subscriptions:
+    """The streams of one process by channel.
+
+    :param history: is asked to deliver the channels that have streams.
+    :param latest: is kept up to date.
+    """
+
+    def __init__(self, history: EventHistory, latest: LatestEvents) -> None:
+        self._history = history
+        self._latest = latest
+        self._lock = threading.RLock()
+        self._streams: set[Stream] = set()
+        #: The streams of each channel in the order in which they joined. This is also their order in memory, ours and
+        #: the kernel's, so a fan-out touches memory in order.
+        self._channels: dict[str, dict[Stream, None]] = {}
+        #: The same as lists, made when an event needs them. A list is never changed.
+        self._readers: dict[str, list[Stream]] = {}
+        #: The text of each channel, one object for all streams.
+        self._names: dict[str, str] = {}
+        #: Channels that the broker delivers, and whose latest events are known here.
+        self._delivered: set[str] = set()
+        #: The epoch of the history; "" before the first stream. The sequence up to which events were delivered here.
+        self.epoch = ""
+        self.position = 0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    # -- reading -----------------------------------------------------------
+
+    def list_streams(self) -> list[Stream]:
+        """Return the open streams."""
+        with self._lock:
+            return list(self._streams)
+
+    def list_channels(self) -> list[str]:
+        """Return the channels that have streams."""
+        with self._lock:
+            return list(self._channels)
+
+    def list_readers(self, channel: str | None) -> Sequence[Stream]:
+        """Return the streams of a channel; all streams for None."""
+        if channel is None:
+            return self.list_streams()
+        with self._lock:
+            return self._get_readers(channel)
+
+    def share_names(self, channels: Sequence[str]) -> tuple[str, ...]:
+        """Return the channels, as the same objects that other streams have."""
+        return tuple(self._names.get(name, name) for name in channels)
+
+    # -- streams that come and go ------------------------------------------
+
+    def add_stream(self, stream: Stream, cursor: Cursor | None, has_new: bool) -> tuple[Cursor, list[Record]]:
+        """Join a stream to its channels.
+
+        :param cursor: the last event that the client has seen, if its replay begins there.
+        :param has_new: whether the client begins to read some channels now. It must not get events of them that were
+            published before, even if they are delivered here later.
+        :return: the cursor after which the stream gets every event live, and the latest events as of then.
+        :raises BrokerUnavailable: the broker cannot be asked to deliver the channels.
+        """
+        with self._lock:
+            for channel in stream.channels:
+                self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
+                self._readers.pop(channel, None)
+            # A client that was connected to another worker may have seen more than was delivered here.
+            is_ahead = cursor is not None and cursor.epoch == self.epoch and cursor.sequence > self.position
+            missing = [channel for channel in stream.channels if is_ahead or channel not in self._delivered]
+        epoch, (position, latest) = self.epoch, self._subscribe(missing, stream.channels if has_new else ())
+        with self._lock:
+            if epoch == self.epoch:
+                # A channel whose last stream has left meanwhile is subscribed again for its next stream.
+                self._delivered.update(channel for channel in missing if channel in self._channels)
+                for record in latest:
+                    self._note_latest(record)
+        with self._lock:
+            # The stream accepts no event before these lines. The position moves under this lock, so an event after it
+            # will come to this stream, and every other can be read. Channels subscribed above are delivered after
+            # `position` of the answer, which also counts for streams that join later.
+            if epoch != self.epoch:
+                position = 0  # a position in the epoch that has just ended
+            self.position = max(position, self.position)
+            stream.last_sequence = self.position
+            if cursor is not None and cursor.epoch == self.epoch:
+                stream.last_sequence = max(stream.last_sequence, cursor.sequence)
+            self._streams.add(stream)
+            return Cursor(self.epoch, stream.last_sequence), self._latest.list_records(stream.channels)
+
+    def remove_stream(self, stream: Stream) -> None:
+        """Remove a stream from its channels. Further calls do nothing."""
+        with self._lock:
+            self._streams.discard(stream)
+            for channel in stream.channels:
+                members = self._channels.get(channel, {})
+                members.pop(stream, None)
+                self._readers.pop(channel, None)
+                if not members and self._channels.pop(channel, None) is not None:
+                    del self._names[channel]
+                    self._delivered.discard(channel)
+                    self._latest.forget_channel(channel)
+                    self._history.unsubscribe_channel(channel)
+
+    def disown(self) -> None:
+        """In a forked child: the streams are the parent's. No lock is taken: its holder may not exist here."""
+        for stream in self._streams:
+            stream.disown()
+        self._streams, self._channels, self._readers = set(), {}, {}
+
+    # -- what the broker delivers ------------------------------------------
+
+    def move_past(self, record: Record) -> Sequence[Stream]:
+        """Count an event as delivered here. Return the streams that get it."""
+        with self._lock:
+            self.position = max(self.position, record.sequence)
+            self._note_latest(record)
+            return self._get_readers(record.channel)
+
+    def forget_latest(self, channel: str) -> Sequence[Stream]:
+        """Forget a channel's latest events, some of which were missed. Return its streams."""
+        with self._lock:
+            self._delivered.discard(channel)  # so that the next stream asks the broker for them
+            self._latest.forget_channel(channel)
+            return self._get_readers(channel)
+
+    def begin_epoch(self, newest: Cursor) -> None:
+        """The history began anew. Its newest event is given."""
+        with self._lock:
+            self.epoch, self.position = newest
+            self._delivered.clear()  # so that the next streams ask for the latest events of this epoch
+            self._latest.forget_all()
+
+    # ----------------------------------------------------------------------
+
+    def _subscribe(self, missing: Sequence[str], beginning: Sequence[str]) -> SubscriptionStart:
+        """Ask the broker to deliver channels. It must be asked for the missing ones; the others only make it newer."""
+        try:
+            asked = beginning or missing
+            return self._history.subscribe_channels(asked) if asked else SubscriptionStart(0, [])
+        except BrokerUnavailable:
+            if missing:
+                raise
+            return SubscriptionStart(0, [])  # while the broker is away, nothing newer than what is known here exists
+
+    def _note_latest(self, record: Record) -> None:
+        """With the lock held."""
+        if record.latest is not None and record.channel in self._channels:
+            self._latest.add_record(record)
+
+    def _get_readers(self, channel: str) -> list[Stream]:
+        """With the lock held."""
+        readers = self._readers.get(channel)
+        if readers is None and channel in self._channels:
+            readers = self._readers[channel] = list(self._channels[channel])
+        return readers or []

@@ -34,7 +34,7 @@ def is_dead_process(process_name: str) -> bool:
 
 
 def read_boot_id() -> str:
-    """Return what changes when the machine restarts; "" where the system does not say."""
+    """Return what changes when the machine restarts; "" if the system does not provide it."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()

@@ -1,4 +1,4 @@
-"""What ``SSEMUX_NAMESPACE`` makes of a broker's URL, so that each namespace is a store of its own. Only text."""
+"""Adds ``SSEMUX_NAMESPACE`` to a broker's URL, so that each namespace is a store of its own. Only text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
-#: What a namespace may look like: it becomes part of a file's name, and of keys in Redis.
+#: The form of a namespace: it becomes part of a file's name, and of keys in Redis.
 ALLOWED = "1 to 64 letters, digits, dots, hyphens and underscores, the first of them a letter or a digit"
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -17,7 +17,7 @@ PREFIX = "ssemux"
 def check_namespace(value: object) -> str:
     """Return the namespace.
 
-    :raises ValueError: it cannot be one.
+    :raises ValueError: it is not a valid namespace.
     """
     if not isinstance(value, str) or not _ALLOWED.fullmatch(value):
         raise ValueError("a namespace is %s" % ALLOWED)

@@ -92,5 +92,5 @@ def test_a_file_of_another_user_that_everyone_reads_is_told(sqlite, path, caplog
 
     monkeypatch.setattr(os, "chmod", refused)  # we may be root, who may do this to any file
     sqlite().history.append_event("a", b"x")
-    assert "has mode 666: every user of this machine reads the events in it" in caplog.text
+    assert "has mode 666: every user of this machine can read its events" in caplog.text
     assert "chmod 600 " + path in caplog.text

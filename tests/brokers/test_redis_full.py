@@ -148,7 +148,7 @@ def test_streams_are_let_in_while_the_server_takes_no_writes(unwritable, opened,
         broker.history.append_event("a", b"y")
     with caplog.at_level(logging.WARNING, "flask_ssemux"):
         assert [broker.leases.take_user_slot("user:1", 2) for _ in range(3)] == [True, True, False]
-    assert caplog.text.count("counts the streams of this worker alone") == 1
+    assert caplog.text.count("counts only the streams of this worker") == 1
     assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"x"]
     broker.history.subscribe_channels(["a"])
     broker.mend()

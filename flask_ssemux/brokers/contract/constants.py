@@ -1,6 +1,7 @@
 """The numbers in the contract: how long calls wait, how long leases and reports last, what is kept at least.
 
-Engines read them as attributes of this module, so that tests can change them. No number of one engine alone.
+Engines read them as attributes of this module, so that tests can change them. Numbers of a single engine are in its own
+modules.
 """
 
 from __future__ import annotations

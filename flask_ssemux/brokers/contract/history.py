@@ -48,8 +48,8 @@ class EventHistory(AnyThread):
     """Appends events, reads them again, and delivers new ones.
 
     Every method may be called from any thread or greenlet of the process. A method that asks the store blocks its
-    caller for ``WAIT_SECONDS`` at most, if it says nothing else, and then raises ``BrokerUnavailable``. After
-    ``Broker.close`` all of them raise ``BrokerClosed``, but for ``has_lost`` and ``unsubscribe_channel``.
+    caller for ``WAIT_SECONDS`` at most, unless its docstring says otherwise, and then raises ``BrokerUnavailable``.
+    After ``Broker.close`` all of them raise ``BrokerClosed``, but for ``has_lost`` and ``unsubscribe_channel``.
     """
 
     unwrapped = frozenset({"has_lost"})
@@ -134,7 +134,7 @@ class EventHistory(AnyThread):
         """Deliver the events of these channels: from the return on, all of them after the sequence that is returned.
 
         It blocks for ``2 * WAIT_SECONDS`` at most, and not at all while the store is known to be lost. An engine may
-        deliver events of channels that nobody subscribed to.
+        also deliver events of other channels.
 
         :raises BrokerUnavailable: the store did not answer in that time.
         """

@@ -28,7 +28,7 @@ class Presence(AnyThread):
 
         :param counts: a count of 0 removes an earlier one.
         :param replace_all: first remove all earlier counts of this process.
-        :return: whether its earlier counts were still there. If not, the process announces all of them anew.
+        :return: whether its earlier counts were still there. If not, the process must announce all of them again.
         :raises BrokerUnavailable: it is not known which counts the store has now.
         """
 

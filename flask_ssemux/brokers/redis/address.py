@@ -24,7 +24,7 @@ try:
     import redis.sentinel
 
     driver = redis
-except ImportError:  # an extra; where a URL asks for it, that is said
+except ImportError:  # an extra: ``Address`` raises an error that names it
     pass
 
 #: Seconds that a new connection may take, even if less time is left.

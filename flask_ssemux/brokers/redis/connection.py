@@ -92,7 +92,7 @@ class ScriptConnection:
         self._sent: deque[Call] = deque()
         self._is_led = False
         self._is_to_close = False
-        # The leader's alone.
+        # Only the leader uses these.
         self._connection: Any = None
         self._loaded: set[str] = set()
         self._used_at = 0.0
@@ -139,7 +139,7 @@ class ScriptConnection:
             if not self._is_led:
                 self._disconnect()
 
-    # -- who leads ---------------------------------------------------------
+    # -- leading ------------------------------------------------------------
 
     def _take_lead(self, call: Call) -> bool:
         with self._lock:

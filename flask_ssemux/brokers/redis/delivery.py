@@ -119,7 +119,7 @@ class DeliveryThread:
             with self._changed:
                 self._subscription = subscription
                 self._changed.notify_all()
-            run = self._store.look().run
+            run = self._store.read_state().run
             self._subscribe_again(subscription)
             self._catch_up()
             while not self._is_stopped:
@@ -149,7 +149,7 @@ class DeliveryThread:
         self._deliver_news(subscription.receive(TICK))
         if subscription.is_check_due():
             subscription.send_check()
-            state = self._store.look()
+            state = self._store.read_state()
             if state.run != run:
                 raise BrokerUnavailable("another server answers: the old one restarted, or a replica took over")
             if state.newest.epoch != self.cursor.epoch:
@@ -172,7 +172,7 @@ class DeliveryThread:
 
     def _catch_up(self) -> None:
         """Read from the streams what was announced while no connection was subscribed."""
-        state = self._store.look()
+        state = self._store.read_state()
         self._report_found()
         if state.newest.epoch != self.cursor.epoch:
             self.cursor = state.born

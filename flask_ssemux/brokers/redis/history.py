@@ -47,7 +47,7 @@ class RedisHistory(EventHistory):
             return next(self._new_slots)
 
     def get_newest_cursor(self) -> Cursor:
-        return self._store.look().newest
+        return self._store.read_state().newest
 
     def read_channels(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
         expected = self._delivery.cursor.epoch if self._delivery else self._store.known.epoch

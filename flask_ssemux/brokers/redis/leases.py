@@ -136,7 +136,7 @@ class RedisLeases(Leases):
     def _log_unwritable(self, error: BrokerUnavailable) -> None:
         more = self._throttle.count("unwritable", time.monotonic())
         if more is not None:
-            log.warning("the per-user limit counts the streams of this worker alone%s: %s", more, error)
+            log.warning("the per-user limit counts only the streams of this worker%s: %s", more, error)
 
     # -- writing changes ---------------------------------------------------
 

@@ -16,7 +16,7 @@ _QUOTED = re.compile(r",? ?with args beginning with.*", re.DOTALL)
 
 #: How to fix it, by the first word of an answer.
 _FIXES = {
-    "OOM": "it is at its maxmemory, and no event of ours is over a limit: raise maxmemory, or lower "
+    "OOM": "it is at its maxmemory, and no event is over a limit: raise maxmemory, or lower "
     "SSEMUX_HISTORY_BYTES or SSEMUX_HISTORY_SECONDS",
     "NOPERM": "its user lacks a right: docs/redis.md lists those that are needed",
 }

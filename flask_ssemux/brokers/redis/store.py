@@ -21,7 +21,7 @@
     {p}:applications  hash: process -> lines: time, key, script name, name of an application that uses the store without
                       a namespace
     {p}:claim:<key>   exists while the one-time key may not be used again; the token of its use
-    {p}:answers:<process>  hash: slot -> "token epoch sequence time", the last answers that a broker of ours got, for
+    {p}:answers:<process>  hash: slot -> "token epoch sequence time", the last answers to the broker's appends, for
                       60 s; it has as many slots as the broker had appends at a time
     {p}@<database>:<channel>   the channel on which an event is announced: "epoch sequence key\\n" and the body
 
@@ -31,7 +31,7 @@ server which restarted, or a replica which took over, has lost events. No key th
 that evicts keys must have ``maxmemory-policy noeviction`` or ``volatile-*``.
 
 A process has three connections, whatever its clients: one to write, one to read, and one that is subscribed to channels
-(``subscription``). Nothing about one part of the contract alone.
+(``subscription``). Nothing here belongs to a single part of the contract.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class RedisStore:
 
     # -- what is known of the store's state --------------------------------
 
-    def look(self) -> StoreState:
+    def read_state(self) -> StoreState:
         """Ask for the store's state, and remember its voids."""
         answer = self.call(scripts.GET_NEWEST)
         newest = self.note_answer(answer)

@@ -127,7 +127,7 @@ class Subscription:
     def receive(self, timeout: float) -> News:
         """Return what has been announced; wait for the first message."""
         news: News = []
-        if self._is_broken:  # redis-py would connect anew, to no channel
+        if self._is_broken:  # redis-py would connect again, without a subscription
             raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
         received = 0
         while received < BATCH and self._connection.can_read(0 if received else timeout):

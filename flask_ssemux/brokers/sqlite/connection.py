@@ -1,4 +1,5 @@
-"""Connections to the file, and what waits for others without stopping the worker. No table is named here."""
+"""Connections to the file, and how a statement waits for other processes without blocking the worker. No table is
+named here."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ from ...util import forks
 
 log = logging.getLogger("flask_ssemux")
 
-#: What belongs to a database beside its file.
+#: The files that belong to a database beside its own.
 SUFFIXES = ("-wal", "-shm", "-reserve")
 
 
 def create_file(path: str) -> int:
-    """Make an empty file that only its owner reads, if there is none: events are nobody else's; the file's mode."""
+    """Make an empty file, if there is none, that only its owner can read, since it holds events; return the file's
+    mode."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -28,7 +30,7 @@ def create_file(path: str) -> int:
 
 
 def close_to_others(path: str) -> None:
-    """A database that everyone may read becomes its owner's alone. One that is shared with its group stays shared."""
+    """Let only its owner use a database that everyone may read. One that is shared with its group stays shared."""
     for name in [path] + [path + suffix for suffix in SUFFIXES]:
         _close_file_to_others(name)
 
@@ -42,22 +44,22 @@ def _close_file_to_others(path: str) -> None:
         pass
     except OSError:
         log.warning(
-            "%s has mode %o: every user of this machine reads the events in it, and it belongs to another user, so its "
-            "mode cannot be changed here; let its owner run: chmod 600 %s",
+            "%s has mode %o: every user of this machine can read its events. It belongs to another user, so its mode "
+            "cannot be changed here; let its owner run: chmod 600 %s",
             path,
             mode,
             path,
         )
 
 
-def connect(path: str, deadline: float) -> sqlite3.Connection:
+def open_connection(path: str, deadline: float) -> sqlite3.Connection:
     check_inheritance(path)
-    # timeout=0: SQLite's own wait would stop every greenlet of the worker; we wait in Python.
+    # timeout=0: SQLite's own wait would block every greenlet of the worker; ``run_patiently`` waits in Python.
     made = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         run_patiently(lambda: made, deadline, "PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = NORMAL")
-        # Debian's SQLite overwrites all that is deleted: a delete would need as much room in the log as it gives back.
+        # Debian's SQLite overwrites what is deleted: a delete would need as much room in the log as it frees.
         made.execute("PRAGMA secure_delete = FAST")
         made.execute("PRAGMA journal_size_limit = 16777216")
     except BaseException:
@@ -71,7 +73,7 @@ def run_patiently(
 ) -> sqlite3.Cursor:
     """Run a statement that may find the store busy, until the deadline.
 
-    :param connection: gives the connection, which may be another one after each wait.
+    :param connection: returns the connection, which may be another one after each wait.
     """
     pause = 0.0005
     while True:
@@ -89,20 +91,20 @@ _inherited: set[tuple[int, int]] = set()
 
 
 def mark_inherited(identity: tuple[int, int] | None) -> None:
-    """SQLite counts the locks of a file for a process: here it believes in those of the parent's connection."""
+    """Remember this file. SQLite counts a file's locks by process, and in this one it counts those of the parent."""
     if identity is not None:
         _inherited.add(identity)
 
 
 def check_inheritance(path: str) -> None:
-    """Refuse a file whose locks this process would have in name only.
+    """Refuse a file of which this process inherited a connection: its locks would have no effect.
 
-    :raises sqlite3.OperationalError: it is one.
+    :raises sqlite3.OperationalError: it did.
     """
     if _inherited and identify_file(path) in _inherited:
         raise sqlite3.OperationalError(
-            "this process was forked while another thread of its parent used the store, which SQLite's locks do not "
-            "survive; fork again, or publish from the parent"
+            "this process was forked while another thread of its parent used the store, and SQLite's locks do not "
+            "survive that; fork again, or publish from the parent"
         )
 
 
@@ -115,7 +117,7 @@ def is_full(error: Exception) -> bool:
 
 
 def may_be_full(error: Exception) -> bool:
-    """Whether there may have been no room on the disk: a quota is told as an input/output error."""
+    """Return whether the disk may be full: SQLite reports an exceeded quota as an input/output error."""
     return is_full(error) or (isinstance(error, sqlite3.OperationalError) and "disk I/O" in str(error))
 
 

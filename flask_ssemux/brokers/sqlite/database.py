@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Iterable, Iterator, Sequence
 
 from ..records import HistoryLimits
-from .connection import connect, run_patiently
+from .connection import open_connection, run_patiently
 from .reserve import Reserve
 
 log = logging.getLogger("flask_ssemux")
@@ -37,12 +37,12 @@ class Database:
         self._connections: list[sqlite3.Connection] = []
         self._is_resting, self._is_connected = False, True
 
-    def connect(self) -> None:
-        """Open the two connections: one to write, and one to read beside it."""
+    def open_connections(self) -> None:
+        """Open the two connections: one to write, and one to read at the same time."""
         self.writer, self.reader = self._open_connection(), self._open_connection()
 
     def _open_connection(self) -> sqlite3.Connection:
-        made = connect(self.path, self.deadline)
+        made = open_connection(self.path, self.deadline)
         self._connections.append(made)
         made.execute("PRAGMA wal_autocheckpoint = %d" % self.reserve.checkpoint)
         return made
@@ -77,7 +77,7 @@ class Database:
         if self._is_resting:
             raise sqlite3.OperationalError("busy: this process is being forked")
         self._connections.clear()
-        self.connect()
+        self.open_connections()
         self._is_connected = True
 
     # -- transactions ------------------------------------------------------

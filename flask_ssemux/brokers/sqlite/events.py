@@ -1,4 +1,4 @@
-"""The statements that append events, and that find what was appended for those who deliver it.
+"""The statements that append events, and that find new events for delivery.
 
 Reading the history again is ``reading.py``'s, and its limits are ``floors.py``'s. No leases, no presence; no threads.
 """
@@ -14,7 +14,7 @@ from .database import Database
 from .floors import HistoryFloors
 from .leap import Voids, take_leap
 
-#: Events that one look takes at most.
+#: The maximum number of events that one read for delivery returns.
 BATCH = 500
 
 RECORD = "sequence, channel, body, latest"

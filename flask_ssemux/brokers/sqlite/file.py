@@ -24,7 +24,7 @@ from .trimming import Trimming
 #: Seconds between two checks that the path still names the file that is open.
 FILE_CHECK = 1.0
 
-#: Pages that an event takes besides its body's, at most: of tables and indexes.
+#: The maximum number of pages that an event takes besides its body's: of tables and indexes.
 PAGES = 16
 
 T = TypeVar("T")
@@ -67,14 +67,14 @@ class StoreFile(Database):
             self.reserve.share(self.deadline)
         self.identity = identify_file(self.path)
         is_crashed = measure_size(self.path + "-wal") > 0
-        self.connect()
+        self.open_connections()
         self.floors = HistoryFloors(self)
         self.trimming = Trimming(self, self.floors)
         self.events, self.past = Events(self, self.floors, voids), Reading(self, self.floors)
         self._prepare(limits, is_crashed, is_alone, before)
         self.leap = voids.load(self)
         self.events.get_newest_cursor()
-        close_to_others(self.path)  # only now is it known that the file is ours
+        close_to_others(self.path)  # not before: until now it might have been another program's file
         self.reserve.share(self.deadline)
         self.reserve.restore()
         self._checked_at = time.monotonic()

@@ -1,6 +1,6 @@
 """Gives each sequence once, also after an older copy of the file returns: a backup, a snapshot, a container image.
 
-A file cannot tell whether it is the newest that there was. So the numbering leaps to the time in microseconds when
+A file does not show whether it is the newest version of itself. So the numbering leaps to the time in microseconds when
 all processes had closed the file and one opens it: that is ahead of all sequences that were given before. The sequences
 in between are void: a client that knows one of them has seen an event that was lost. If no event was lost, no client
 knows one.
@@ -68,7 +68,7 @@ def prepare_leap(database: Database) -> bool:
     if newest is not None and newest[1] > now + CLOCK_BACK:
         log.warning(
             "the clock is behind the newest event of %s, so the file may be an older copy: its history begins anew, "
-            "and clients are told to reload",
+            "and clients receive a reset",
             database.path,
         )
         return False

@@ -1,7 +1,7 @@
-"""A file beside the database: room that is given back when the disk is full, and the lock that tells who is alone.
+"""A file beside the database: it reserves room for a full disk, and its lock shows whether a process is alone.
 
-Deleting needs room too, for SQLite's log. The lock is one on a file of its own since SQLite's locks end when a process
-closes any descriptor of the database. No SQL.
+Deleting events needs room too, for SQLite's log. The lock is on a file of its own because a process loses SQLite's
+locks when it closes any descriptor of the database. No SQL.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import time
 from ...util import forks
 from .connection import create_file
 
-#: Bytes that are kept, and the part of a small disk.
+#: Bytes that are reserved; on a small disk, this part of it.
 SIZE = 8 * 1024 * 1024
 PART = 8
 
-#: Pages of the log after which SQLite moves it into the file, at most; and the bytes of a page.
+#: The maximum number of pages in the log before SQLite moves it into the file; and the bytes of a page.
 CHECKPOINT = 1000
 PAGE = 4096
 
 
 class Reserve:
-    """Open as long as the database is.
-
-    It stays open when the database is closed for a fork, so that the child sees that it is not alone.
+    """It is open as long as the database is, and also while the database is closed for a fork: so the child knows that
+    it is not alone.
 
     :param path: of the database, which is made if there is none.
     """
@@ -39,28 +38,29 @@ class Reserve:
         self._share_as(mode)
         disk = os.statvfs(path)
         self.size = min(SIZE, disk.f_frsize * disk.f_blocks // PART or SIZE)
-        #: While the log is moved into the file, the file may grow by the log's pages; twice that must be there.
+        #: While the log is moved into the file, the file may grow by the log's pages: the room is for twice as many.
         self.checkpoint = max(16, min(CHECKPOINT, self.size // PAGE // 2))
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def _share_as(self, mode: int) -> None:
-        """As SQLite does with its files: whoever may use the database may use them, whatever the umask is."""
+        """Give the file the mode of the database, as SQLite does with its own files, whatever the umask is."""
         try:
             if stat.S_IMODE(os.fstat(self._descriptor).st_mode) != mode:
                 os.fchmod(self._descriptor, mode)
         except OSError:  # it belongs to another user
             pass
 
-    # -- who is alone --------------------------------------------------------
+    # -- whether a process is alone ------------------------------------------
 
     def lock_alone(self) -> bool:
-        """Whether no other process has the database open, nor this one had it; then all others wait in ``share``."""
+        """Return whether neither another process has the database open nor this one had it; then others wait in
+        ``share``."""
         return not self._has_lock and self._lock(fcntl.LOCK_EX)
 
     def share(self, deadline: float) -> None:
-        """Be one of those that have it open; a process that was alone is no longer."""
+        """Become one of the processes that have it open; a process that was alone no longer is."""
         pause, self._has_lock = 0.001, True
         while not self._lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
             forks.sleep(pause)
@@ -79,15 +79,15 @@ class Reserve:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the room is there; another process may have given it back."""
+        """Whether the room is reserved; another process may have released it."""
         return os.fstat(self._descriptor).st_size >= self.size
 
     def release(self) -> None:
-        """Give the room back."""
+        """Release the room, so that SQLite can use it."""
         os.ftruncate(self._descriptor, 0)
 
     def restore(self) -> bool:
-        """Take the room again, if there is twice as much; whether it is there."""
+        """Reserve the room again, if the disk has twice as much; return whether it is reserved."""
         if not self.is_whole and self._has_room():
             try:
                 self._allocate()

@@ -1,38 +1,42 @@
-"""The tables of the SQLite broker, and how a file of an older version gets what it lacks.
+"""The tables of the SQLite broker, and how a file of an older version gets the tables and columns that it lacks.
 
-    events    sequence, channel, at (Unix time), body,      the history, in its order; latest is the key of an event
-              latest, total                                 that the next with it replaces, total see below
-    channels  name, kept, floor                             the channel's newest event that is over a limit of events,
-                                                            or was deleted; how many events it has after that one
+    events    sequence, channel, at (Unix time), body,      the history, in its order; latest is the key of a latest
+              latest, total                                 event; total: see below
+    channels  name, kept, floor                             floor: the channel's newest event that is over a limit of
+                                                            events, or was deleted; kept: how many events come after it
     life      epoch, boot, forgotten, gone, leap, floor,    one row: see below
               recount, seconds, events, size
-    voids     low, high                                     numbers that are not given out: see ``leap.py``
-    clocks    upto, at                                      up to this number, events are no younger than this time
-    holds     key, holder, places, until                    places taken, by process
-    elders    key, holder, since (Unix time)                the oldest of a process's places, where it shows it
-    reports   holder, at (Unix time), figures               what processes say of themselves, in JSON
-    presence  channel, user ("" is nobody), holder, streams who is there, by process
-    present   holder, until                                 how long what a process said of that counts
-    claims    key, until (Unix time)                        what may be used once, and was
-    applications  holder, name, key, script_name, at        who uses the store without a namespace, by process
+    voids     low, high                                     sequences that are not given: see ``leap.py``
+    clocks    upto, at                                      events up to this sequence are not younger than this time
+    holds     key, holder, places, until                    leases: the slots that a process took
+    elders    key, holder, since (Unix time)                since when a process has had its oldest slot, if it
+                                                            announced it
+    reports   holder, at (Unix time), figures               reports of workers, in JSON
+    presence  channel, user ("" is anonymous), holder,      the streams that a process announced
+              streams
+    present   holder, until                                 until when what a process announced counts
+    claims    key, until (Unix time)                        one-time keys that were used
+    applications  holder, name, key, script_name, at        registered applications
 
-An event is in the history as long as its number is greater than three floors: its channel's, ``life.floor``, which
-the bytes of all events set, and the one that their age sets, which is searched for. The newest event's ``total`` is the
-sum of the bodies above the first two; it stands there since that page is written anyway. The table keeps events a
-little longer, for workers that have yet to deliver them; ``life.gone`` is the newest one that was deleted. The
-extension's own channels have limits of their own.
+A holder is a process, by its broker's ``process_name``.
 
-``life.forgotten`` is the floor of every channel that has no row of its own any more. ``seconds``, ``events`` and
-``size`` are how much is kept, as the application said last: a publisher beside it keeps to that. The newest event is
-never deleted, so that ``max(sequence)`` is the head. ``leap`` is the number that the next event gets, if it is set.
+An event is in the history as long as its sequence is greater than three floors: its channel's; ``life.floor``, which
+follows from the bytes of all events; and the one that follows from their age, which is searched for. The newest event's
+``total`` is the sum of the bodies above the first two; it is stored there because that page is written anyway. The
+table keeps events a little longer, for workers that have not delivered them yet; ``life.gone`` is the newest event that
+was deleted. The extension's own channels have limits of their own.
+
+``life.forgotten`` is the floor of every channel that has no row. ``seconds``, ``events`` and ``size`` are the limits
+that the application wrote last: a publisher keeps to them. The newest event is never deleted, so that ``max(sequence)``
+is the newest sequence. ``leap`` is the sequence that the next event gets, if it is set.
 
 Processes of an older version may have the file open at the same time: the tables that they know keep their columns.
-What they delete is still in the sum of bytes, so all is counted anew at the first starts (``life.recount`` is how many
-are left).
+The bytes of events that they delete are still counted, so all bytes are counted again at the first starts
+(``life.recount`` is how many such starts are left).
 
-WAL mode with ``synchronous=NORMAL``: what is appended survives the crash of any process. A power failure may take the
-last events; that is seen at the next start (another boot, and a log that nobody closed) and begins a new epoch, so
-that no client takes a number that was given twice for one that it has seen.
+WAL mode with ``synchronous=NORMAL``: an event that was appended survives the crash of any process. A power failure may
+take the last events. The next start detects that (the machine was restarted, and no process closed the log) and begins
+a new epoch, so that no client takes a sequence that was given twice for an event that it has seen.
 
 Only statements that make tables.
 """
@@ -61,13 +65,13 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
                     PRIMARY KEY (key, holder)) WITHOUT ROWID;
 """
 
-#: Came later: files of before them get them when they are opened.
+#: Tables that came later: an older file gets them when it is opened.
 _LATER = """
 CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, since REAL NOT NULL,
                                    PRIMARY KEY (key, holder)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
--- Each claim forgets those that ran out: without this it looks at all of them (10,000: 1.6 ms, with the file locked).
+-- Each use of a key deletes expired ones: without this index it reads all keys (10,000: 1.6 ms, with the file locked).
 CREATE INDEX IF NOT EXISTS claims_until ON claims (until);
 CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, holder TEXT NOT NULL,
                                      streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
@@ -75,7 +79,7 @@ CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
 CREATE TABLE IF NOT EXISTS present (holder TEXT PRIMARY KEY, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS applications (holder TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL,
                                          script_name TEXT NOT NULL, at REAL NOT NULL);
--- Channels without an event, of which too many are forgotten: without this all channels are looked at.
+-- Channels without events, which are deleted if there are too many: without this index all channels are read.
 CREATE INDEX IF NOT EXISTS channels_without_events ON channels (floor) WHERE kept = 0;
 CREATE TABLE IF NOT EXISTS voids (low INTEGER PRIMARY KEY, high INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS clocks (upto INTEGER PRIMARY KEY, at REAL NOT NULL);
@@ -86,7 +90,7 @@ ALTER TABLE events ADD COLUMN latest TEXT;
 CREATE INDEX latest_of_channel ON events (channel, latest) WHERE latest IS NOT NULL;
 """
 
-#: The condition that an event is of the extension's own channels.
+#: The condition that an event is of one of the extension's own channels.
 IS_OWN = "channel >= '%s' AND channel < '%s/'" % (OWN_PREFIX, OWN_PREFIX[:-1])
 
 _LIMITS = (
@@ -97,7 +101,7 @@ ALTER TABLE life ADD COLUMN recount INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE life ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE life ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE life ADD COLUMN leap INTEGER;
--- A process of an older version deletes what is below a floor, and must not lower the floor to it.
+-- A process of an older version deletes events below a floor, and must not lower the floor to them.
 CREATE TRIGGER floor_lowered BEFORE UPDATE OF floor ON channels WHEN NEW.floor < OLD.floor
 BEGIN SELECT raise(IGNORE)|
 END;
@@ -107,7 +111,7 @@ END;
 
 
 def prepare_tables(connection: sqlite3.Connection, limits: HistoryLimits, boot: str) -> bool:
-    """Make the tables that are not there yet, in the transaction that is open; whether there were none.
+    """Make the missing tables, in the transaction that is open; return whether there were none.
 
     :raises sqlite3.DatabaseError: the file belongs to another program.
     """

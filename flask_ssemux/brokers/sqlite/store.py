@@ -48,7 +48,10 @@ class SQLiteStore:
 
     @contextmanager
     def opened(self) -> Iterator[StoreFile]:
-        """The open file, with the lock held; a driver's error leaves as one of ours, after ``WAIT_SECONDS`` at most."""
+        """The open file, with the lock held.
+
+        :raises BrokerUnavailable: for any error of the driver, or when ``WAIT_SECONDS`` are over.
+        """
         deadline = time.monotonic() + constants.WAIT_SECONDS
         if not self._lock.acquire(timeout=constants.WAIT_SECONDS):
             raise BrokerUnavailable("the SQLite store %s: busy for %g s" % (self.path, constants.WAIT_SECONDS))

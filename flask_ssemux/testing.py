@@ -390,7 +390,7 @@ class Clock:
     def _settle(self) -> None:
         for wrapped in self._worker.running().streams.wrapped():
             wrapped.await_heartbeat()
-        recheck, deadline = self._worker.reauthorizer, time.monotonic() + PATIENCE
+        recheck, deadline = self._worker.running().reauthorizer, time.monotonic() + PATIENCE
         while recheck is not None and recheck.is_checking and time.monotonic() < deadline:
             time.sleep(0.0005)
         for one in [found for found in _open if found.worker is self._worker]:

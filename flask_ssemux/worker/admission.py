@@ -148,10 +148,10 @@ class Admission:
         """
         self._check_drain()
         if len(self._streams) >= self.max_streams:
-            raise NoRoom("this worker holds %d streams, its most (SSEMUX_MAX_STREAMS)" % self.max_streams)
+            raise NoRoom("this worker holds %d streams, the maximum (SSEMUX_MAX_STREAMS)" % self.max_streams)
         if self._is_at_capacity():
             assert self._capacity is not None
-            raise NoCapacity("this worker serves %d streams, the most of %s with %s" % (
+            raise NoCapacity("this worker serves %d streams, the maximum of %s with %s" % (
                 self._max_in_capacity, self._capacity.server, self._capacity.setting
             ))  # fmt: skip
 
@@ -173,7 +173,9 @@ class Admission:
         """
         take, eviction = partial(self._user_limit.take_user_slot, user_id), self._eviction
         if not take() and (eviction is None or user_id is None or not eviction.evict_and_take(user_id, take)):
-            raise NoRoom("this user holds %d streams, the most (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit)
+            raise NoRoom(
+                "this user holds %d streams, the maximum (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit
+            )
 
 
 def _limit_capacity(capacity: ServerCapacity | None, max_streams: int | None) -> int:

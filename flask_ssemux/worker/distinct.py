@@ -31,10 +31,10 @@ class Count(NamedTuple):
     is_exact: bool
 
 
-def make_sketch(names: Sequence[str], breathe: Callable[[], None] = lambda: None) -> str:
+def make_sketch(names: Sequence[str], yield_control: Callable[[], None] = lambda: None) -> str:
     """Return a sketch of these names as text. Each name occurs once.
 
-    :param breathe: lets other work run.
+    :param yield_control: lets other work run.
     """
     zeros = _count_zero_bits(len(names))
     last = _find_last_hash(zeros)
@@ -42,7 +42,7 @@ def make_sketch(names: Sequence[str], breathe: Callable[[], None] = lambda: None
     for start in range(0, len(names), TOGETHER):
         marks = (blake2b(name.encode("utf-8"), digest_size=_SIZE).digest() for name in names[start : start + TOGETHER])
         kept += [mark for mark in marks if mark <= last]
-        breathe()
+        yield_control()
     return "%d:%s" % (zeros, base64.b64encode(b"".join(sorted(kept))).decode("ascii"))
 
 

@@ -1,21 +1,22 @@
 """The parts of a worker that serves streams. All of them are made in one step, and none is added later.
 
-What exists before the first stream, and where a fork, a drain and the process's exit arrive, is ``worker.py``.
+What exists before the first stream, and what a fork and the end of the process do, is in ``worker.py``.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
-from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, make_random_name
+from ..access.reauthorize import Reauthorizer
+from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, Broker, make_random_name
 from ..hub.hub import Hub
 from ..hub.presence import PresenceTracker
 from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.stream import Stream
-from ..options import log
+from ..options import Options, log
 from ..transports.select import prepare
 from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
@@ -30,23 +31,33 @@ from .evict_oldest import OldestEviction
 from .loop_lag import LoopLag, Watcher
 from .open_streams import OpenStreams
 from .periodic import PeriodicTask
+from .refusals import Refusals
 from .report import FIRST_REPORT, Reporter
-from .store_guard import SHORT
+from .store_guard import SHORT, StoreGuard
 from .timer import Timer
 from .user_limit import UserLimit
-
-if TYPE_CHECKING:
-    from .worker import Worker
 
 
 class RunningWorker:
     """The started parts of one application in this process.
 
-    :param worker: whose parts they are.
+    :param store_guard: checks that the application may use its store.
+    :param refusals: the streams that were not opened.
+    :param reauthorizer: None if open streams are not reauthorized.
+    :param is_tracked: returns whether the presence on a channel is tracked.
+    :param count_published: returns how many events the application published in this process.
     """
 
-    def __init__(self, worker: Worker) -> None:
-        options, broker = worker.options, worker.broker
+    def __init__(
+        self,
+        options: Options,
+        broker: Broker,
+        store_guard: StoreGuard,
+        refusals: Refusals,
+        reauthorizer: Reauthorizer | None,
+        is_tracked: Callable[[str], bool],
+        count_published: Callable[[], int],
+    ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
         if has_greenlets:
@@ -54,40 +65,37 @@ class RunningWorker:
         yield_control = yield_to_greenlets if has_greenlets else yield_to_threads
         self.options = options
         self.broker = broker
-        #: No other process has or will have it.
+        self._store_guard = store_guard
+        #: No other process has this name, or will have it.
         self.name = "%d-%s" % (os.getpid(), make_random_name())
-        self._store_guard = worker.store_guard
-        self.timer = Timer(
-            options.heartbeat,
-            time.monotonic,
-            turn_loop if has_greenlets else yield_to_threads,
-            self._make_loop_lag(),
-        )
+        yield_in_timer = turn_loop if has_greenlets else yield_to_threads
+        self.timer = Timer(options.heartbeat, time.monotonic, yield_in_timer, self._make_loop_lag())
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
         self.drain = Drain(self.streams, self.timer)
         self.user_limit = UserLimit(broker, options.max_streams_per_user)
-        self.presence = PresenceTracker(broker, options.heartbeat, worker.is_tracked)
         self.eviction = self._make_eviction()
-        self.reauthorizer = worker.reauthorizer
-        max_streams = options.max_streams or limit_by_files(1 if has_greenlets else THREAD_FILES)
-        self.admission = Admission(
-            self.streams, self.user_limit, self.eviction, server.get_capacity(), max_streams, options
-        )
+        self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
+        self.presence = PresenceTracker(broker, options.heartbeat, is_tracked)
+        self.reauthorizer = reauthorizer
         self.reporter = Reporter(
-            self.name, broker, self.hub, self.streams, self.timer, worker.refusals, self.reauthorizer,
-            lambda: worker.published(), yield_control
+            self.name, broker, self.hub, self.streams, self.timer, refusals, reauthorizer, count_published,
+            yield_control,
         )  # fmt: skip
-        if self.reauthorizer is not None:
-            self.reauthorizer.begin(
-                lambda stream, why: end_forbidden_stream(stream, why, self.hub.make_last_frame(why)),
-                lambda: self.timer.clock(),
-                yield_control,
-            )
-            self.timer.add(self.reauthorizer, self.timer.clock())
         #: What a stream calls when it has ended; one object for all streams.
         self.on_stream_closed = self._forget_stream
         self._start_tasks()
+        if reauthorizer is not None:
+            reauthorizer.begin(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
+            self.timer.add(reauthorizer, self.timer.clock())
+
+    def _make_admission(self, files_per_stream: int) -> Admission:
+        max_streams = self.options.max_streams or limit_by_files(files_per_stream)
+        capacity = server.get_capacity()
+        return Admission(self.streams, self.user_limit, self.eviction, capacity, max_streams, self.options)
+
+    def _end_forbidden_stream(self, stream: Stream, reason: str) -> None:
+        end_forbidden_stream(stream, reason, self.hub.make_last_frame(reason))
 
     def _make_loop_lag(self) -> LoopLag:
         options = self.options

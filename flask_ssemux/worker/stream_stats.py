@@ -27,12 +27,12 @@ class StreamStats:
     """Counts streams.
 
     :param clock: the clock of the streams' times.
-    :param breathe: lets other work run.
+    :param yield_control: lets other work run.
     """
 
-    def __init__(self, clock: Callable[[], float], breathe: Callable[[], None]) -> None:
+    def __init__(self, clock: Callable[[], float], yield_control: Callable[[], None]) -> None:
         self._clock = clock
-        self._breathe = breathe
+        self._yield_control = yield_control
         self._users: set[str] = set()
         self._silence = [0] * (len(BOUNDS) + 1)
         self._sum = self._longest = 0.0
@@ -50,7 +50,7 @@ class StreamStats:
                 if stream.queue:
                     self._add_queue(*stream.queue_size)
                 self._add_silence(now - stream.sent_at)
-            self._breathe()
+            self._yield_control()
 
     def count_wrapped_streams(self, times: Iterable[float]) -> None:
         """Count wrapped streams, of which only the times of the last byte are known."""
@@ -74,8 +74,8 @@ class StreamStats:
             "silence_sum": round(self._sum, 3),
             "longest_silence": round(self._longest, 3),
             "sketches": {
-                "users": distinct.make_sketch(users, self._breathe),
-                "channels": distinct.make_sketch(named, self._breathe),
+                "users": distinct.make_sketch(users, self._yield_control),
+                "channels": distinct.make_sketch(named, self._yield_control),
             },
         }
 
@@ -83,7 +83,7 @@ class StreamStats:
         found: list[str] = []
         for start in range(0, len(channels), TOGETHER):
             found += filter(encode.is_named, channels[start : start + TOGETHER])
-            self._breathe()
+            self._yield_control()
         return found
 
     def _add_queue(self, frames: int, size: int) -> None:

@@ -61,8 +61,8 @@ class Worker:
     ) -> None:
         self.options = options
         self.folder = app.instance_path
-        self.is_tracked = is_tracked
-        self.reauthorizer = reauthorizer
+        self._is_tracked = is_tracked
+        self._reauthorizer = reauthorizer
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
         #: Returns how many events this process's application published; set by the application's state.
@@ -107,7 +107,10 @@ class Worker:
 
     def _start(self) -> RunningWorker:
         self._parent_has_streams = False
-        return RunningWorker(self)
+        return RunningWorker(
+            self.options, self.broker, self.store_guard, self.refusals, self._reauthorizer, self._is_tracked,
+            lambda: self.published(),
+        )  # fmt: skip
 
     def count_streams(self) -> int:
         """Return how many streams are open or being opened."""

@@ -149,7 +149,7 @@ def test_pages_answer_however_many_streams_there_are_and_who_leaves_is_noticed_a
         assert len(away) == 12 - most
         for stream in away:
             assert stream.ended == "clean" and 10000 <= stream.frames()[0].retry <= 30000
-            told = " this worker serves %d streams, the most of %s with %s" % (most, server, setting)
+            told = " this worker serves %d streams, the maximum of %s with %s" % (most, server, setting)
             assert stream.frames()[0].comments == (told,)
         site.wait_figure("streams", most, 2)
     assert site.wait_figure("streams", 0, 5) < 2

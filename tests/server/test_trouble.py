@@ -59,7 +59,7 @@ def test_a_full_worker_sends_clients_away_for_a_while_and_serves_pages(serve):
             assert sixth.wait_end(2) == "clean"
             assert sixth.status == 200
             assert 10000 <= sixth.frames()[0].retry <= 30000
-            assert sixth.frames()[0].comments == (" this worker holds 5 streams, its most (SSEMUX_MAX_STREAMS)",)
+            assert sixth.frames()[0].comments == (" this worker holds 5 streams, the maximum (SSEMUX_MAX_STREAMS)",)
         assert site.get("/ping")["pid"]
     site.wait_figure("streams", 0, 3)
     with site.stream() as stream:

@@ -378,7 +378,7 @@ def test_a_worker_that_is_full(make_app, mux):
     with opened(app) as (_, body):
         next(body)
         why = sent_away(app.test_client().get("/events"))
-    assert why == "this worker holds 1 streams, its most (SSEMUX_MAX_STREAMS)"
+    assert why == "this worker holds 1 streams, the maximum (SSEMUX_MAX_STREAMS)"
     assert names(first(app)) == ["ssemux.hello"]
 
 
@@ -394,7 +394,7 @@ def test_a_user_who_holds_the_most(make_app, mux):
     ann, bob = {"X-User": "ann"}, {"X-User": "bob"}
     with stream(app, user="ann"):
         assert sent_away(app.test_client().get("/events", headers=ann)) == (
-            "this user holds 1 streams, the most (SSEMUX_MAX_STREAMS_PER_USER)"
+            "this user holds 1 streams, the maximum (SSEMUX_MAX_STREAMS_PER_USER)"
         )
         assert names(first(app, headers=bob)) == names(first(app)) == ["ssemux.hello"]
     assert names(first(app, headers=ann)) == ["ssemux.hello"]

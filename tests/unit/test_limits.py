@@ -51,7 +51,7 @@ def test_a_client_that_was_told_to_stay_away_gets_a_204(make_app, mux, url, opti
 
 def test_streams_that_are_sent_away_are_counted_and_told_once(make_app, mux, caplog):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1)
-    why = "this worker holds 1 streams, its most (SSEMUX_MAX_STREAMS)"
+    why = "this worker holds 1 streams, the maximum (SSEMUX_MAX_STREAMS)"
     with opened(app):
         for _ in range(5):
             (frame,) = first(app).frames

@@ -77,7 +77,7 @@ class World:
 
     def later(self, seconds):
         """Let the timer call the reauthorizer as if so many seconds had passed, and wait for the checks that begin."""
-        recheck = self.process.reauthorizer
+        recheck = self.process.running().reauthorizer
         recheck.run_due_work(self.process.running().timer.clock() + seconds)
         until(lambda: not recheck.is_checking, 5, "it still asks")
 
@@ -182,7 +182,7 @@ def test_trouble_of_any_kind_ends_a_stream_after_three_looks_in_a_row(world, err
             assert not world.stream().reason
             world.later(EVERY * 1.1 * turn)
         assert world.stream().reason == FAILED
-        assert world.process.reauthorizer.failed == 5
+        assert world.process.running().reauthorizer.failed == 5
         assert any("could not be reauthorized 3 times in a row" in line for line in caplog.messages)
 
 
@@ -253,7 +253,7 @@ def test_a_teardown_function_that_needs_more_harms_nobody(world, caplog):
         world.app.teardown_request_funcs.setdefault(None, []).append(lambda error: flask.g.began)
         for turn in (1, 2, 3, 4):
             world.later(EVERY * 1.1 * turn)
-        assert not world.stream().reason and world.process.reauthorizer.failed == 0
+        assert not world.stream().reason and world.process.running().reauthorizer.failed == 0
         assert sum("a teardown function failed" in line for line in caplog.messages) == 1
 
 
@@ -284,7 +284,7 @@ def hanging(make_app, monkeypatch):
 
     rules = made.app.extensions["ssemux"].rules
     rules.authorize[0] = rules.authorize[0]._replace(function=authorize)
-    made.process.reauthorizer._interval = 1.0
+    made.process.running().reauthorizer._interval = 1.0
     yield made
     over.set()
 
@@ -321,20 +321,20 @@ def test_no_context_is_left_open(world):
 
 def test_what_has_ended_is_forgotten(world):
     with world.open():
-        assert len(world.process.reauthorizer._states) == 1
-    until(lambda: not world.process.reauthorizer._states, 5, "it is kept")
+        assert len(world.process.running().reauthorizer._states) == 1
+    until(lambda: not world.process.running().reauthorizer._states, 5, "it is kept")
 
 
 def test_without_the_option_nothing_is_kept(make_app):
     app = make_app()
     with opened(app):
-        assert app.extensions["ssemux"].worker.reauthorizer is None
+        assert app.extensions["ssemux"].worker.running().reauthorizer is None
 
 
 def test_the_heart_asks(make_app, monkeypatch):
     monkeypatch.setattr(Timer, "FINENESS", 800)
     world = World(make_app)
-    world.process.reauthorizer._interval = 0.2
+    world.process.running().reauthorizer._interval = 0.2
     with world.open():
         until(lambda: len(world.asked) >= 6, 5, lambda: str(world.asked))
 

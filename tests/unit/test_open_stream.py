@@ -57,3 +57,32 @@ def test_a_transport_that_cannot_be_built_leaves_no_stream_and_no_slot(app, url)
         response = client.get(url)
         assert b"this user holds" not in next(iter(response.response))
         assert response.status_code == 200
+
+
+class SealedResponse(flask.Response):
+    """A response class of an application that allows no subclass, so that ``@streaming`` cannot wrap it."""
+
+    def __init_subclass__(cls, **_):
+        raise TypeError("sealed")
+
+
+def test_a_view_whose_response_cannot_be_wrapped_is_closed_and_leaves_no_stream(app):
+    closed = []
+
+    def generator():
+        try:
+            yield "data: 1\n\n"
+        finally:
+            closed.append(True)
+
+    @app.route("/sealed")
+    @flask_ssemux.streaming
+    def sealed():
+        body = generator()
+        next(body)
+        return SealedResponse(body)
+
+    app.testing = True  # the error reaches the test, which keeps its traceback and all that the traceback refers to
+    with pytest.raises(TypeError, match="sealed"):
+        app.test_client().get("/sealed")
+    assert (app.extensions["ssemux"].worker.count_streams(), closed) == (0, [True])

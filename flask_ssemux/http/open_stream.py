@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Iterable
 
-from flask import Response, current_app, request
+from flask import Request, Response, current_app, request
 
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
@@ -49,12 +49,13 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
 
 
 def _open_stream(worker: Worker, source: StreamSource) -> Response:
-    trouble = server.why_not(request.environ)
+    http_request: Request = request._get_current_object()  # type: ignore[attr-defined]  # without its proxy's cost
+    trouble = server.why_not(http_request.environ)
     if trouble:
         return _refuse(worker, trouble)
 
     # What does the client ask for?
-    asked = StreamRequest.parse(request, worker.options.transport)
+    asked = StreamRequest.parse(http_request, worker.options.transport)
     if asked.is_stopped:
         return make_stay_away()
     if asked.probe is not None:

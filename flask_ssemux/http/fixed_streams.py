@@ -17,7 +17,7 @@ from ..state import current
 from . import hosts
 from .open_stream import serve_stream
 from .stream_request import StreamRequest
-from .stream_source import Access, StreamSource
+from .stream_source import StreamSource, Subscription
 from .views import name_view
 
 #: A variable in a URL rule, with or without a converter.
@@ -165,10 +165,11 @@ class FixedSource(StreamSource):
         self._values = values
         self._options = options
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
+    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
         rules, channels = self._rules, [pattern.fill(self._values) for pattern in self._patterns]
         checked = channels
         if self._options.public:
             checked = [channel for channel in channels if rules.find_pattern(channel) is not None]
         rules.check_channels(reader, checked)
-        return Access(reader, channels + (list(reader.own_channels) if self._options.personal else []), checked)
+        own = reader.own_channels if self._options.personal else ()
+        return Subscription([*channels, *own], checked, (), rules.make_snapshots)

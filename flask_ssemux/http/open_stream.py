@@ -12,6 +12,7 @@ from flask import Request, Response, current_app, request
 
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
+from ..hub.resume import NEW_CLIENT
 from ..hub.stream import Stream
 from ..transports.asgi import open_peer
 from ..transports.client_socket import ClientSocket
@@ -70,9 +71,9 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
     hub = running.hub
     revocations = hub.count_revocations()
     reader = source.identify(asked)
-    access = source.authorize(asked, reader)
+    subscription = source.authorize(asked, reader)
     resume = hub.parse_last_ids(asked.last_ids)
-    if hub.must_stay_away(reader.user_id, access.channels, resume):
+    if hub.must_stay_away(reader.user_id, subscription.channels, resume):
         return make_stay_away()
     if asked.is_head:
         return make_stream(iter(()))
@@ -81,10 +82,15 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
     is_handed_over = asked.transport is not None and asked.transport.is_handed_over
     permit = running.admission.admit(reader.user_id, is_handed_over)
     try:
-        stream = source.subscribe(running, permit, asked, access, resume, revocations)
+        stream = permit.attach(hub.open_stream(
+            subscription.channels, reader.user_id, resume if subscription.channels else NEW_CLIENT,
+            subscription.make_snapshots, subscription.on_closed or running.on_stream_closed,
+            subscription.new_channels, revocations,
+        ))  # fmt: skip
+        source.start(running, stream)
         client = open_peer(asked.environ)
         if asked.probe is None:
-            running.register_stream(stream, asked.environ, access.checked)
+            running.register_stream(stream, asked.environ, subscription.checked)
             if not is_departure_noticed(asked.environ, client):
                 running.limit_lifetime(stream, draw_unnoticed_life())
         if reader.ticket is not None:  # only now: a client that is refused comes back with the same ticket

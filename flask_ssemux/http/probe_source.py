@@ -9,15 +9,13 @@ import secrets
 from typing import Any, Callable
 
 from ..access.rules import ANONYMOUS, Reader
-from ..hub.resume import ResumePoint
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
 from ..sse import encode
-from ..worker.admission import Permit
 from ..worker.running import RunningWorker
 from .probe import EVENT, EVERY, Plan
 from .stream_request import StreamRequest
-from .stream_source import Access, StreamSource
+from .stream_source import StreamSource, Subscription
 
 #: Seconds that a client has to read the last frame.
 END_SECONDS = 5.0
@@ -33,29 +31,20 @@ class ProbeSource(StreamSource):
     def __init__(self, token: str, secret_key: Any) -> None:
         self._token = token
         self._secret_key = secret_key
+        self._plan = Plan()
 
     def identify(self, asked: StreamRequest) -> Reader:
         return ANONYMOUS
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
+    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
         self._plan = Plan.verify(self._token, self._secret_key)
-        return Access(reader, (), ())
+        return Subscription((), ())
 
-    def subscribe(
-        self,
-        running: RunningWorker,
-        permit: Permit,
-        asked: StreamRequest,
-        access: Access,
-        resume: ResumePoint,
-        revocations: int,
-    ) -> Stream:
-        hub, timer = running.hub, running.timer
-        stream = permit.attach(hub.open_stream((), None, on_closed=running.on_stream_closed))
-        probe = Probe(self._plan, stream, lambda: timer.clock(), hub.end_stream)
+    def start(self, running: RunningWorker, stream: Stream) -> None:
+        timer = running.timer
+        probe = Probe(self._plan, stream, lambda: timer.clock(), running.hub.end_stream)
         timer.remove(stream)  # no heartbeat may interrupt the silence
         timer.add(probe, probe.first_due)
-        return stream
 
 
 class Probe:

@@ -17,7 +17,6 @@ from ..hub.stream_state import CLOSED
 from ..sse import encode
 from ..util import forks
 from ..util.supervise import Loop
-from ..worker.admission import Permit
 from ..worker.worker import Worker
 from .totals import build_status
 
@@ -58,23 +57,27 @@ class StatusFeed:
         reports.append(WorkerReport(own["name"], 0.0, own))
         return build_status(reports, broker, worker.options, past, own["name"])
 
-    def open_stream(self, permit: Permit, user_id: str | None, revocations: int, at_once: bool) -> Stream:
-        """Open a stream of status events. It reads no channel, so it needs nothing from the broker.
+    def add_stream(self, stream: Stream, first_frame: bytes) -> None:
+        """Send the status to this stream from now on.
 
-        :param permit: the room for the stream.
-        :param revocations: as for ``Hub.open_stream``.
-        :param at_once: send the current status first, instead of waiting for the next event.
+        :param first_frame: the current status; b"" if the stream gets only the next one.
         """
-        frame = self._make_frame() if at_once else b""
-        hub = self._worker.running().hub
-        stream = permit.attach(hub.open_stream((), user_id, on_closed=self._on_closed, revocations_seen=revocations))
-        if frame:
-            stream.offer(frame)
+        if first_frame:
+            stream.offer(first_frame)
         with self._changing:
             if stream.state is not CLOSED:  # otherwise its client has left already
                 self._streams.add(stream)
                 self._loop.start()
-        return stream
+
+    def remove_stream(self, stream: Stream) -> None:
+        """Account for a stream that has ended."""
+        self._worker.running().on_stream_closed(stream)
+        with self._changing:
+            self._streams.discard(stream)
+
+    def make_frame(self) -> bytes:
+        """Return the current status as a frame. It blocks as ``collect_status`` does."""
+        return encode.own_frame("status", self.collect_status(past=False))
 
     def disown(self) -> None:
         """Forget all streams in a forked child: they belong to the parent."""
@@ -85,13 +88,5 @@ class StatusFeed:
     def _new_loop(self) -> Loop:
         return Loop("ssemux-status", self._changing, lambda: bool(self._streams), self._send_status, EVERY)
 
-    def _on_closed(self, stream: Stream) -> None:
-        self._worker.running().on_stream_closed(stream)
-        with self._changing:
-            self._streams.discard(stream)
-
     def _send_status(self) -> None:
-        self._worker.running().hub.send_frame(list(self._streams), self._make_frame())
-
-    def _make_frame(self) -> bytes:
-        return encode.own_frame("status", self.collect_status(past=False))
+        self._worker.running().hub.send_frame(list(self._streams), self.make_frame())

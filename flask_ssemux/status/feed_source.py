@@ -10,37 +10,28 @@ from flask import abort
 from ..access.rules import Reader, Rules
 from ..errors import Forbidden
 from ..http.stream_request import PollMode, StreamRequest
-from ..http.stream_source import Access, StreamSource
-from ..hub.resume import ResumePoint
+from ..http.stream_source import StreamSource, Subscription
 from ..hub.stream import Stream
-from ..worker.admission import Permit
 from ..worker.running import RunningWorker
 from .feed import StatusFeed
 
 
 class FeedSource(StreamSource):
-    """Streams a feed to those who may see the status."""
+    """One request for a feed, of those who may see the status."""
 
     def __init__(self, rules: Rules, feed: StatusFeed) -> None:
         super().__init__(rules)
         self._feed = feed
+        self._first_frame = b""
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Access:
+    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
         abort_unless_allowed(self._rules)
-        return Access(reader, (), None)
+        if asked.poll is not PollMode.WAIT:  # the poll before one that waits got the current status
+            self._first_frame = self._feed.make_frame()
+        return Subscription((), None, on_closed=self._feed.remove_stream)
 
-    def subscribe(
-        self,
-        running: RunningWorker,
-        permit: Permit,
-        asked: StreamRequest,
-        access: Access,
-        resume: ResumePoint,
-        revocations: int,
-    ) -> Stream:
-        """A poll that waits is answered with what comes: the poll before it got what there was."""
-        is_at_once = asked.poll is not PollMode.WAIT
-        return self._feed.open_stream(permit, access.reader.user_id, revocations, is_at_once)
+    def start(self, running: RunningWorker, stream: Stream) -> None:
+        self._feed.add_stream(stream, self._first_frame)
 
 
 def abort_unless_allowed(rules: Rules) -> None:

@@ -182,19 +182,14 @@ def test_the_stream_begins_with_the_status(client):
     assert response.headers["X-Accel-Buffering"] == "no"
 
 
-def test_who_left_while_the_stream_was_opened_is_told_nothing(client, monkeypatch):
+def test_who_left_while_the_stream_was_opened_is_told_nothing(client):
     """Nor does the thread that tells go on for it."""
     process = client.application.extensions["ssemux"].worker
-    feed, opened = StatusFeed(process), process.running().hub.open_stream
-
-    def open_and_leave(*given, **named):
-        stream = opened(*given, **named)
-        stream.mark_closed("its client left")
-        return stream
-
-    monkeypatch.setattr(process.running().hub, "open_stream", open_and_leave)
-    permit = process.running().admission.admit(None)
-    assert feed.open_stream(permit, None, 0, True).state is CLOSED
+    feed = StatusFeed(process)
+    stream = process.running().hub.open_stream((), None, on_closed=feed.remove_stream)
+    stream.mark_closed("its client left")
+    feed.add_stream(stream, b": status\n\n")
+    assert stream.state is CLOSED
     assert not feed._streams and not feed._loop.is_running
 
 

@@ -2,13 +2,13 @@
 
     from flask_ssemux.gunicorn_conf import *
 
-Settings below that line win. Only settings and hooks; the hooks are in ``worker/gunicorn_hooks.py``.
+Settings below that line win. Only settings are here; the hooks are in ``worker/gunicorn_hooks.py``.
 """
 
 from __future__ import annotations
 
-# First of all, so that every module imported later (database drivers above all) is patched when
-# it looks: gunicorn's own patching comes after preload_app has imported the application.
+# This comes first, so that every module that is imported later (database drivers above all) finds patched modules.
+# gunicorn itself patches only after preload_app has imported the application.
 from gevent import monkey
 
 monkey.patch_all()
@@ -24,30 +24,30 @@ __all__ = [
     "post_worker_init", "worker_exit",
 ]  # fmt: skip
 
-# A greenlet need not remember who spawned it, which is for gevent's debugging: 0.2 KB of each stream, and time of
-# each request. gevent's own variable turns it on again.
+# For debugging, gevent has each greenlet remember which greenlet spawned it. This costs 0.2 KB for each stream, and
+# time for each request. gevent's own variable turns it on again.
 if "GEVENT_TRACK_GREENLET_TREE" not in os.environ:
     gevent.config.track_greenlet_tree = False
 
-#: A stream is a greenlet. The default, "sync", serves one request at a time: the first stream would be the last.
+#: A stream is a greenlet. The default, "sync", serves one request at a time, so the first stream blocks the worker.
 worker_class = "gevent"
 
-#: As gunicorn's own WEB_CONCURRENCY; streams need processors, not processes.
+#: gunicorn's own variable WEB_CONCURRENCY sets it, too. More workers than processors do not help streams.
 workers = int(os.environ.get("WEB_CONCURRENCY") or min(4, os.cpu_count() or 1))
 
-#: For each worker. gunicorn's default, 1000, accepts the 1001st stream no more and says nothing.
+#: For each worker. With gunicorn's default, 1000, the 1001st stream is not accepted, and nothing is logged.
 #: SSEMUX_MAX_STREAMS keeps a fifth of it, and of the limit of open files, free for pages.
 worker_connections = 10000
 
-#: Seconds without a sign of life from a worker's loop until it is killed. Streams do not count
-#: against it under gevent; a view that blocks the loop does, and its heartbeats stop with it.
+#: Seconds for which a worker's loop may be blocked before gunicorn kills the worker. Open streams do not block the loop
+#: under gevent, but a view may, and then there are no heartbeats either.
 timeout = 60
 
-#: Seconds that a stopping worker waits for its requests. Streams end within the first of them.
+#: Seconds that a stopping worker waits for its requests. Streams end within the first few seconds.
 graceful_timeout = 20
 
-#: Seconds that a connection without a request stays open; a stopping worker waits for those too.
-#: Behind a balancer that keeps connections (AWS ALB: 60 s) set it above that balancer's time-out,
-#: else now and then a request meets a connection that is just being closed.
-#: It is also how long the head of a request may take: half a request loses its place then. Never 0, which is for ever.
+#: Seconds that a connection without a request stays open. A stopping worker waits for such connections, too.
+#: Behind a load balancer that keeps connections open (AWS ALB: 60 s) set it above the balancer's time-out. Otherwise
+#: some requests are sent on a connection that gunicorn is just closing, and fail.
+#: It also limits how long the head of a request may take to arrive. Never set 0, which means no limit.
 keepalive = 5

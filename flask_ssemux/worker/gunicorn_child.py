@@ -1,10 +1,10 @@
-"""A child that is forked from gunicorn's gevent worker is no second worker.
+"""Keeps a child that is forked from gunicorn's gevent worker from acting as a second worker.
 
-gevent copies every greenlet into the child, gunicorn's too, and they go on as soon as the child waits for anything: one
-accepts connections from the socket that all workers share, one ends the process within a second, since its parent is
-not gunicorn's master, and each of the others may read the next request of a client, or write the rest of an answer;
-one that has not begun yet would read the first.
-Here the copies are kept from that. The parent notices nothing. Only gunicorn's own objects, no streams.
+The child has a copy of every greenlet, gunicorn's too, and the copies go on as soon as the child waits for anything.
+One accepts connections from the socket that all workers share. One ends the process within a second, since its parent
+is not gunicorn's master. Each of the others may read a client's next request, or write the rest of an answer.
+This module stops the copies, and the parent notices nothing. It deals with gunicorn's own objects, not with streams.
+The private parts of gunicorn that it uses are listed in ``gunicorn_worker.py``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ from ..util import forks
 
 
 def leave_worker(worker: Any) -> None:
-    """In a forked child: let go of what this worker was doing, if it is another process's.
-
-    :param worker: gunicorn's.
-    """
+    """In a forked child: stop what gunicorn's worker was doing, if it is the worker of another process."""
     if not _is_left(worker):
         return
     # The method tells the master that the worker lives, and ends a worker whose master is gone.
@@ -33,7 +30,7 @@ def leave_worker(worker: Any) -> None:
     servers = _find_servers()
     for server in servers:
         server.stop_accepting()
-        server.start_accepting = _accept_nothing  # it would start again where a place of a full worker becomes free
+        server.start_accepting = _accept_nothing  # it would start again when a connection of a full worker ends
     listeners = [listener for listener in worker.sockets if listener.fileno() >= 0]  # a worker that stops closes them
     addresses = [listener.getsockname() for listener in listeners] + [server.address for server in servers]
     for file in _find_files(addresses):
@@ -51,7 +48,7 @@ def find_gevent_class(worker: Any) -> Any:
 
 
 def _find_servers() -> Any:
-    """gevent's servers, which only a variable of the worker's main greenlet knows."""
+    """Return gevent's servers, which only a variable of the worker's main greenlet refers to."""
     from gevent import get_hub, getcurrent
 
     main = get_hub().parent
@@ -71,39 +68,40 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _accept_nothing() -> None:
-    """What a server's method is replaced by."""
+    """Replaces a server's ``start_accepting``."""
 
 
 def _find_files(addresses: list[Any]) -> list[int]:
-    """The open files that are listeners with these addresses, or connections that came in there.
+    """Return the open files that are listeners with these addresses, or connections that such a listener accepted.
 
-    The kernel knows all of them; a connection that was just accepted is only in the arguments of a greenlet.
+    The kernel is asked, since a connection that was just accepted is known only to the arguments of a greenlet.
     """
-    places = {_place(address) for address in addresses} - {None}
-    return [file for file in map(int, os.listdir("/dev/fd")) if _read_place(file) in places]
+    endpoints = {_get_endpoint(address) for address in addresses} - {None}
+    return [file for file in map(int, os.listdir("/dev/fd")) if _read_endpoint(file) in endpoints]
 
 
-def _read_place(file: int) -> Any:
-    """Where the connections of a stream socket come in; None for any other file."""
+def _read_endpoint(file: int) -> Any:
+    """Return the endpoint of a stream socket; None for any other file."""
     try:
         found = RawSocket(fileno=file)
     except OSError:  # no socket, or the listing's own file, which is closed by now
         return None
     try:
-        return _place(found.getsockname()) if found.type == socket.SOCK_STREAM else None
+        return _get_endpoint(found.getsockname()) if found.type == socket.SOCK_STREAM else None
     finally:
         found.detach()
 
 
-def _place(address: Any) -> Any:
-    """What a listener's address has in common with those of its connections: the port, or a path; None without."""
+def _get_endpoint(address: Any) -> Any:
+    """Return what a listener's address has in common with those of its connections: a port or a path; None for none."""
     return address[1] if isinstance(address, tuple) else address or None
 
 
 def _exit_when_done() -> None:
-    """End a child whose one greenlet of its own has ended: gunicorn catches the SystemExit of a view.
+    """End the process if the greenlet that forked has ended, the only one of a child's own.
 
-    The process ends here. An end by ``sys.exit`` would wait for copies of the parent's greenlets, which never end.
+    Replaces ``notify`` of gunicorn's worker: gunicorn catches the SystemExit with which a view may end. ``sys.exit``
+    here would wait for copies of the parent's greenlets, which never end.
     """
     if forks.has_forking_greenlet_ended():
         with contextlib.suppress(BaseException):  # Python has printed it; before 3.10 it raises it, too

@@ -1,10 +1,10 @@
--- Keeps since when a holder has the oldest of its places under a key.
+-- Writes since when a process has had the oldest of its slots under a key.
 --
--- ARGV  key, holder, Unix time; "": it has none
+-- ARGV  key, process, Unix time ("": it has none)
 --
--- It outlasts the holder's process by a day at most; `oldest.lua` looks at those that hold places.
+-- It outlasts the process by a day at most; `list_holders.lua` returns only processes that have slots.
 
-make_way()
+allow_writes()
 local hash, holder, since = base .. 'o:' .. ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
 if since == '' then
   redis.call('HDEL', hash, holder)
@@ -14,7 +14,7 @@ else
 end
 for _, other in ipairs(redis.call('HKEYS', hash)) do
   if other ~= holder and redis.call('HEXISTS', base .. 'h:' .. ARGV[own + 1], other) == 0 then
-    redis.call('HDEL', hash, other)  -- its process is no more
+    redis.call('HDEL', hash, other)  -- that process has no slot any more
   end
 end
 return {epoch, text(sequence)}

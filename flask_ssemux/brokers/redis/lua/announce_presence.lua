@@ -1,58 +1,58 @@
--- Keeps how many streams a process has, by channel and user; and forgets, a few at a time, what others said for too long.
+-- Writes how many streams a process has, by channel and user; and removes, a few at a time, counts that expired.
 --
--- ARGV     holder, milliseconds that it counts, whether to forget first all that it said ('1'), a token of this call,
---          then channel, user, streams ...; of 0 milliseconds: it is no more
--- returns  epoch, sequence, whether what it said before was still there
+-- ARGV     process, milliseconds that its counts last (0: remove them), whether to remove all its earlier counts first
+--          ('1'), a token of this call, then channel, user, streams ...
+-- returns  epoch, sequence, whether its earlier counts were still there
 
 local FORGET = 1000
-local AHEAD = 20  -- times that it counts: what says that it counts for longer was said by a clock that was ahead
+local AHEAD = 20  -- times that counts last: counts that expire later were written while a clock was ahead
 
--- A caller that never got its answer asks again with the same token, and gets the same answer.
+-- A caller that never got its answer repeats the call with the same token, and gets the same answer.
 local holder, lasts, anew, token = ARGV[own + 1], tonumber(ARGV[own + 2]), ARGV[own + 3] == '1', ARGV[own + 4]
 local present = base .. 'present'
-make_way()
+allow_writes()
 
-local function forget(name, most)
-  local said = redis.call('SRANDMEMBER', base .. 'q:' .. name, most + 1)
-  for index = 1, math.min(most, #said) do
-    local channel, user = string.match(said[index], '^([^\n]*)\n(.*)$')
+local function remove_counts(name, most)
+  local stored = redis.call('SRANDMEMBER', base .. 'q:' .. name, most + 1)
+  for index = 1, math.min(most, #stored) do
+    local channel, user = string.match(stored[index], '^([^\n]*)\n(.*)$')
     redis.call('HDEL', base .. 'p:' .. channel, name .. ' ' .. user)
-    redis.call('SREM', base .. 'q:' .. name, said[index])
+    redis.call('SREM', base .. 'q:' .. name, stored[index])
   end
-  if #said <= most then
+  if #stored <= most then
     redis.call('HDEL', present, name)
   end
 end
 
 local known, there = redis.call('HGETALL', present), false
 for index = 1, #known, 2 do
-  local till, server, said, answer = string.match(known[index + 1], '^(%d+) (%x*) ?(%d*) ?(%d*)$')
+  local expires, server, known_token, answer = string.match(known[index + 1], '^(%d+) (%x*) ?(%d*) ?(%d*)$')
   if known[index] == holder then
-    -- Of what it said to a server that has been restarted, some may be lost.
-    there = tonumber(till) > now and server == run
-    if said == token then
+    -- A server that restarted may have lost some of its counts.
+    there = tonumber(expires) > now and server == run
+    if known_token == token then
       there = answer == '1'
     end
-    anew = anew or tonumber(till) <= now
-  elseif tonumber(till) <= now or lasts > 0 and tonumber(till) > now + AHEAD * lasts then
-    forget(known[index], FORGET)
+    anew = anew or tonumber(expires) <= now
+  elseif tonumber(expires) <= now or lasts > 0 and tonumber(expires) > now + AHEAD * lasts then
+    remove_counts(known[index], FORGET)
   end
 end
 if anew then
-  forget(holder, 1000000)
+  remove_counts(holder, 1000000)
 end
 if lasts > 0 then
   redis.call('HSET', present, holder, text(now + lasts) .. ' ' .. run .. ' ' .. token .. ' ' .. (there and 1 or 0))
 end
 for index = own + 5, #ARGV, 3 do
   local channel, user, streams = unpack(ARGV, index, index + 2)
-  local said = channel .. '\n' .. user
+  local member = channel .. '\n' .. user
   if streams == '0' then
     redis.call('HDEL', base .. 'p:' .. channel, holder .. ' ' .. user)
-    redis.call('SREM', base .. 'q:' .. holder, said)
+    redis.call('SREM', base .. 'q:' .. holder, member)
   else
     redis.call('HSET', base .. 'p:' .. channel, holder .. ' ' .. user, streams)
-    redis.call('SADD', base .. 'q:' .. holder, said)
+    redis.call('SADD', base .. 'q:' .. holder, member)
   end
 end
 return {epoch, text(sequence), there and 1 or 0}

@@ -1,31 +1,32 @@
--- Numbers an event, stores it, and announces it: one atomic step. Frees before, so that a full server is one no more.
+-- Numbers an event, stores it, and announces it: one atomic step. It trims first, so that a full server has room.
 --
--- ARGV  channel, body, where it is announced, the caller's name, which of its answers this will be (a slot), a token of
---       this append, whether the user's rights are to be tried first ('1'), and the key of an event that takes the
---       place of the one with it before; '' for those that are kept beside others
+-- ARGV     channel, body, the beginning of the name under which it is announced, the calling process, the slot in which
+--          the answer is kept, a token of this append, whether to try the user's rights first ('1'), the key of a
+--          latest event ('' for an ordinary event)
+-- returns  epoch, sequence of the event
 --
--- A caller that never got its answer asks again with the same slot and token, and gets the same answer.
+-- A caller that never got its answer repeats the call with the same slot and token, and gets the same answer.
 --
--- Nothing may fail after the event was announced. What a user has no right to is found before, and if the announcement
--- itself is forbidden, what was stored is taken back.
+-- Nothing may fail after the event was announced. Missing rights are found before, and if the announcement itself is
+-- forbidden, the event is removed again.
 
-local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the limits say
-local LASTS = 120000 -- milliseconds for which answers are kept, at least a half of it after the last
-local MARKS = 1000   -- in the span of the history
+local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the limits are
+local LASTS = 120000 -- milliseconds for which answers are kept: at least half of it after the last answer
+local MARKS = 1000   -- marks of time over the whole history
 local STEP = 20      -- events that are trimmed at a time
-local OTHERS = 100   -- channels that are looked at for such events, on a full server
+local OTHERS = 100   -- channels that are searched for such events, on a full server
 local MOST = 1000    -- events that are trimmed for their bytes, in one append
 
 local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
 local answers = base .. 'answers:' .. caller
 
--- Each command of this script, so that it changes nothing.
+-- Runs each command of this script in a way that changes nothing; returns the first error.
 local function try_rights()
-  local stream, none = stream_of(channel), base .. 'nothing'
+  local stream, none = stream_key(channel), base .. 'nothing'
   for _, command in ipairs({
     {'DEL', none}, {'XLEN', stream}, {'XRANGE', stream, '-', '+', 'COUNT', 1}, {'XREVRANGE', stream, '+', '-', 'COUNT', 1},
-    {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest_of(channel), ''},
-    {'HGET', latest_of(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
+    {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest_key(channel), ''},
+    {'HGET', latest_key(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
     {'ZADD', none, 1, 'a'}, {'ZSCORE', none, 'a'}, {'ZCARD', none}, {'ZPOPMIN', none}, {'ZRANGE', none, 0, 0},
     {'ZRANGEBYSCORE', none, 1, 2}, {'ZREM', base .. 'floors', ''}, {'ZREM', base .. 'lasts', ''}, {'DEL', none},
     {'RPUSH', none, 'a'}, {'LINDEX', none, 0}, {'LPOP', none}, {'RPOP', none}, {'DEL', none},
@@ -38,70 +39,70 @@ local function try_rights()
   end
 end
 
-local function weigh(bytes)
-  life.bytes = math.max(0, tonumber(life.bytes or 0) + bytes)
+local function count_bytes(bytes)
+  state.bytes = math.max(0, tonumber(state.bytes or 0) + bytes)
 end
 
-local freed = 0  -- bytes of events that were taken away
+local freed = 0  -- bytes of events that were removed
 
--- Takes these events away: for good, so below the channel's floor.
-local function remove(name, kind, entries)
+-- Removes these events for ever, and raises the channel's floor over them.
+local function remove_events(name, kind, entries)
   local ids, last = {}, 0
   for index, entry in ipairs(entries) do
     ids[index], freed = entry[1], freed + #entry[2][2]
     last = tonumber(string.match(entry[1], '^%d+'))
   end
-  make_way()
-  set_floor(name, last)
+  allow_writes()
+  raise_floor(name, last)
   for _, entry in ipairs(entries) do
     if entry[2][4] then
-      redis.call('HDEL', latest_of(name), entry[2][4])
+      redis.call('HDEL', latest_key(name), entry[2][4])
     end
-    if not kind.is_own and tonumber(string.match(entry[1], '^%d+')) > tonumber(life.weighed) then
-      weigh(-#entry[2][2])
+    if not kind.is_own and tonumber(string.match(entry[1], '^%d+')) > tonumber(state.weighed) then
+      count_bytes(-#entry[2][2])
     end
   end
-  redis.call('XDEL', stream_of(name), unpack(ids))
-  life.kept = (life.kept or 0) - #ids
+  redis.call('XDEL', stream_key(name), unpack(ids))
+  state.kept = (state.kept or 0) - #ids
 end
 
--- Says anew which event of a channel is its first.
+-- Writes which event of a channel is its first.
 local function list_first(name, kind)
-  local first = redis.call('XRANGE', stream_of(name), '-', '+', 'COUNT', 1)[1]
+  local first = redis.call('XRANGE', stream_key(name), '-', '+', 'COUNT', 1)[1]
   if first then
     redis.call('ZADD', kind.firsts, string.match(first[1], '^%d+'), name)
   else
     redis.call('ZREM', kind.firsts, name)
-    redis.call('DEL', stream_of(name), latest_of(name))
+    redis.call('DEL', stream_key(name), latest_key(name))
   end
 end
 
--- An earlier version listed the extension's own channels among all others.
-local function is_elsewhere(name, kind)
-  local rightly = kind_of(name)
-  if rightly.firsts == kind.firsts then
+-- An earlier version listed the extension's own channels with all others: lists such a channel where it belongs.
+local function was_listed_elsewhere(name, kind)
+  local right_kind = get_kind(name)
+  if right_kind.firsts == kind.firsts then
     return false
   end
-  make_way()
+  allow_writes()
   redis.call('ZREM', kind.firsts, name)
-  list_first(name, rightly)
+  list_first(name, right_kind)
   return true
 end
 
--- Drops the oldest events of a channel up to a place, a few at a time. How many there were.
-local function drop(name, kind, most, upto)
-  local entries = redis.call('XRANGE', stream_of(name), '-', upto, 'COUNT', most)
+-- Removes the oldest events of a channel up to a sequence, a few at a time; returns how many.
+local function trim_channel(name, kind, most, upto)
+  local entries = redis.call('XRANGE', stream_key(name), '-', upto, 'COUNT', most)
   if #entries > 0 then
-    remove(name, kind, entries)
+    remove_events(name, kind, entries)
   else
-    make_way()
+    allow_writes()
   end
   list_first(name, kind)
   return #entries
 end
 
--- The list `clock` has, about a thousand times in the span of the history, the time and number of an event; what is
--- at or below a number whose time is over is too old. Marks of a clock that was ahead count from now on.
+-- Adds a mark, the time and sequence of the newest event, to the list `clock`: about a thousand over the whole history.
+-- Events up to the sequence of a mark that is too old are too old. Marks of a clock that was ahead count from now on.
 local function mark_time(kind)
   local newest, ahead = redis.call('LINDEX', kind.clock, -1), nil
   while newest and tonumber(string.match(newest, '^%d+')) > now do
@@ -111,11 +112,11 @@ local function mark_time(kind)
   end
   if ahead then
     redis.call('RPUSH', kind.clock, text(now) .. ' ' .. ahead)
-  elseif sequence > 0 and life.at then
+  elseif sequence > 0 and state.at then
     local marked = newest and tonumber(string.match(newest, '^%d+')) or 0
     if now - marked >= math.max(20, kind.seconds * 1000 / MARKS) then
-      make_way()
-      redis.call('RPUSH', kind.clock, text(math.min(now, tonumber(life.at))) .. ' ' .. text(sequence))
+      allow_writes()
+      redis.call('RPUSH', kind.clock, text(math.min(now, tonumber(state.at))) .. ' ' .. text(sequence))
     end
   end
 end
@@ -128,55 +129,56 @@ local function trim_by_age(kind, seconds)
     if not mark or tonumber(string.match(mark, '^%d+')) > oldest then break end
     aged = string.match(mark, '%d+$')
     if not later or tonumber(string.match(later, '^%d+')) > oldest then break end
-    redis.call('LPOP', kind.clock)  -- the newest of those that are old enough stays: it says what is too old
+    redis.call('LPOP', kind.clock)  -- the newest mark that is old enough stays: it shows which events are too old
   end
   if aged then
     for _, name in ipairs(redis.call('ZRANGEBYSCORE', kind.firsts, '-inf', aged, 'LIMIT', 0, 2)) do
-      if not is_elsewhere(name, kind) then
-        drop(name, kind, STEP, aged)
+      if not was_listed_elsewhere(name, kind) then
+        trim_channel(name, kind, STEP, aged)
       end
     end
   end
 end
 
--- What was newest five to ten seconds ago: what is younger is kept for delivery.
-local function live_since()
-  local at, place, older = string.match(life.live or '0 0 0', '^(%d+) (%d+) (%d+)$')
+-- The newest sequence of five to ten seconds ago: younger events are kept for delivery.
+local function find_live_start()
+  local at, recent, older = string.match(state.live or '0 0 0', '^(%d+) (%d+) (%d+)$')
   if math.abs(now - tonumber(at)) >= LIVE_SECONDS * 1000 then
-    older = place
-    life.live = text(now) .. ' ' .. text(sequence) .. ' ' .. older
+    older = recent
+    state.live = text(now) .. ' ' .. text(sequence) .. ' ' .. older
   end
   return older
 end
 
--- More than may be kept, and more than delivery needs. Of a history that was made shorter, a part at a time.
+-- Removes events over the limit of the channel, but for those that delivery needs. If the limit was lowered, it removes
+-- a part at a time.
 local function trim_by_count(kind, length)
-  local excess, older = length + 1 - kind.events, live_since()
+  local excess, older = length + 1 - kind.events, find_live_start()
   if excess > 0 and tonumber(redis.call('ZSCORE', kind.firsts, channel) or 0) <= tonumber(older) then
-    local dropped = drop(channel, kind, math.min(excess, 5 * STEP), older)
+    local dropped = trim_channel(channel, kind, math.min(excess, 5 * STEP), older)
     length = length - dropped
   end
   excess = length + 1 - math.max(kind.events, LIVE_EVENTS)
   if excess > 0 then
-    drop(channel, kind, math.min(excess, 5 * STEP), '+')
+    trim_channel(channel, kind, math.min(excess, 5 * STEP), '+')
   end
 end
 
--- Drops what is over the limit of events in the channels with the oldest ones, a few at a time.
-local function free_others(kind)
+-- Removes a few events that are over the limit of events, in the channels with the oldest events.
+local function trim_other_channels(kind)
   for _, name in ipairs(redis.call('ZRANGE', kind.firsts, 0, OTHERS - 1)) do
-    local excess = redis.call('XLEN', stream_of(name)) - kind.events
-    if excess > 0 and not is_elsewhere(name, kind) then
-      drop(name, kind, math.min(excess, STEP), '+')
+    local excess = redis.call('XLEN', stream_key(name)) - kind.events
+    if excess > 0 and not was_listed_elsewhere(name, kind) then
+      trim_channel(name, kind, math.min(excess, STEP), '+')
       return
     end
   end
 end
 
--- Why a server at its maxmemory denies this event, unless events that are over a limit make room for it: those that
--- are kept for delivery, too. nil: it does not.
-local function deny(kind)
-  local denied = redis.pcall('HSETNX', KEYS[1], 'epoch', epoch)  -- changes nothing; what it is denied, all is
+-- Returns the error of a server at its maxmemory; or nil, if it takes the event or enough events over a limit could be
+-- removed, also of those that are kept for delivery.
+local function find_denial(kind)
+  local denied = redis.pcall('HSETNX', KEYS[1], 'epoch', epoch)  -- changes nothing; if this is denied, all writes are
   if not is_error(denied) then
     return nil
   end
@@ -188,21 +190,21 @@ local function deny(kind)
   while freed < #body and freed > before do
     before = freed
     trim_by_age(kind, kind.seconds)
-    local excess = redis.call('XLEN', stream_of(channel)) + 1 - kind.events
+    local excess = redis.call('XLEN', stream_key(channel)) + 1 - kind.events
     if excess > 0 then
-      drop(channel, kind, math.min(excess, STEP), '+')
+      trim_channel(channel, kind, math.min(excess, STEP), '+')
     end
     if freed == math.max(before, 0) then
-      free_others(kind)
+      trim_other_channels(kind)
     end
   end
   return freed < #body and denied or nil
 end
 
--- The oldest events of a channel: as many as have so many bytes, and at most up to a place.
-local function oldest_of(name, upto, bytes)
+-- The oldest events of a channel: as many as have so many bytes together, up to a sequence at most.
+local function find_oldest(name, upto, bytes)
   local found = {}
-  for _, entry in ipairs(redis.call('XRANGE', stream_of(name), '-', upto, 'COUNT', STEP)) do
+  for _, entry in ipairs(redis.call('XRANGE', stream_key(name), '-', upto, 'COUNT', STEP)) do
     if bytes > 0 then
       found[#found + 1] = entry
       bytes = bytes - #entry[2][2]
@@ -211,19 +213,19 @@ local function oldest_of(name, upto, bytes)
   return found
 end
 
--- The oldest events of all, while there are more bytes than may be kept.
+-- Removes the oldest events of all channels while there are more bytes than may be kept.
 local function trim_by_bytes(kind)
-  local size, left = tonumber(life.size or math.huge), MOST
-  while not kind.is_own and left > 0 and tonumber(life.bytes or 0) + #body > size do
+  local size, left = tonumber(state.size or math.huge), MOST
+  while not kind.is_own and left > 0 and tonumber(state.bytes or 0) + #body > size do
     local oldest = redis.call('ZRANGE', kind.firsts, 0, 1, 'WITHSCORES')
     if not oldest[1] then
-      life.bytes, left = 0, 0  -- all that is left is the event itself, or what an earlier version added uncounted
-    elseif not is_elsewhere(oldest[1], kind) then
+      state.bytes, left = 0, 0  -- only the event itself is left, or events that an earlier version did not count
+    elseif not was_listed_elsewhere(oldest[1], kind) then
       local upto = oldest[4] and text(tonumber(oldest[4]) - 1) or '+'
-      local gone = oldest_of(oldest[1], upto, tonumber(life.bytes) + #body - size)
-      make_way()
+      local gone = find_oldest(oldest[1], upto, tonumber(state.bytes) + #body - size)
+      allow_writes()
       if #gone > 0 then
-        remove(oldest[1], kind, gone)
+        remove_events(oldest[1], kind, gone)
       end
       list_first(oldest[1], kind)
       left = left - math.max(1, #gone)
@@ -231,39 +233,39 @@ local function trim_by_bytes(kind)
   end
 end
 
--- Adds the event to its stream. Why it cannot, or nil.
-local function add(stream, number)
+-- Adds the event to its stream; returns the error, or nil.
+local function add_event(stream, number)
   local fields = {'b', body}
   if key ~= '' then
     fields = {'b', body, 'l', key}
   end
   local added = redis.pcall('XADD', stream, number, unpack(fields))
   if is_error(added) and string.find(added.err, 'equal or smaller', 1, true) then
-    redis.call('DEL', stream, latest_of(channel))  -- of another life, which nobody can ask for any more
-    redis.call('ZADD', kind_of(channel).firsts, number, channel)
+    redis.call('DEL', stream, latest_key(channel))  -- of another epoch, whose events are never read again
+    redis.call('ZADD', get_kind(channel).firsts, number, channel)
     added = redis.pcall('XADD', stream, number, unpack(fields))
   end
   return is_error(added) and added or nil
 end
 
--- Drops the event of this channel and key that the new one takes the place of. It is not missing: no floor.
--- `firsts` may still name it: then trimming by age looks once in vain, and finds the oldest that is there.
-local function supersede(kind, number)
-  local before = redis.call('HGET', latest_of(channel), key)
-  redis.call('HSET', latest_of(channel), key, number)
-  local entry = before and redis.call('XRANGE', stream_of(channel), before .. '-0', before .. '-0')[1]
+-- Removes the event of this channel and key that the new event replaces. It is no gap: the floor stays. `firsts` may
+-- still name it: then trimming by age searches once in vain, and writes the oldest event that is there.
+local function replace_latest(kind, number)
+  local before = redis.call('HGET', latest_key(channel), key)
+  redis.call('HSET', latest_key(channel), key, number)
+  local entry = before and redis.call('XRANGE', stream_key(channel), before .. '-0', before .. '-0')[1]
   if entry then
-    redis.call('XDEL', stream_of(channel), entry[1])
-    life.kept = life.kept - 1
-    if not kind.is_own and tonumber(before) > tonumber(life.weighed) then
-      weigh(-#entry[2][2])
+    redis.call('XDEL', stream_key(channel), entry[1])
+    state.kept = state.kept - 1
+    if not kind.is_own and tonumber(before) > tonumber(state.weighed) then
+      count_bytes(-#entry[2][2])
     end
   end
 end
 
--- What `life` knows now.
-local function keep(...)
-  redis.call('HMSET', KEYS[1], 'bytes', text(tonumber(life.bytes or 0)), 'kept', text(tonumber(life.kept or 0)), ...)
+-- Writes the state.
+local function save_state(...)
+  redis.call('HMSET', KEYS[1], 'bytes', text(tonumber(state.bytes or 0)), 'kept', text(tonumber(state.kept or 0)), ...)
 end
 
 if refused then
@@ -278,14 +280,14 @@ local known_token, known_epoch, known_sequence, answered_at = string.match(answe
 if known_token == token and known_epoch == epoch then
   return {epoch, known_sequence}
 end
-local kind = kind_of(channel)
-local stream, counted = stream_of(channel), life.kept
-life.weighed = life.weighed or text(sequence)  -- by an earlier version no bytes were counted
+local kind = get_kind(channel)
+local stream, counted = stream_key(channel), state.kept
+state.weighed = state.weighed or text(sequence)  -- an earlier version counted no bytes
 local denied
 if kind.is_own then
-  make_way()  -- orders are few, and let nobody wait
+  allow_writes()  -- revocation messages are few, and must not wait
 else
-  denied = deny(kind)
+  denied = find_denial(kind)
 end
 local length = redis.call('XLEN', stream)
 mark_time(kind)
@@ -294,52 +296,52 @@ trim_by_bytes(kind)
 trim_by_count(kind, length)
 
 if denied and freed < #body then
-  if life.kept ~= counted then
-    keep('weighed', life.weighed)
+  if state.kept ~= counted then
+    save_state('weighed', state.weighed)
   end
   return denied
 end
 
 local before = text(sequence)
-if life.listed ~= before then  -- an earlier version does not list what is newest in each channel
-  set('unlisted', before, 'weighed', life.weighed)
+if state.listed ~= before then  -- an earlier version does not list the newest event of each channel
+  set_state('unlisted', before, 'weighed', state.weighed)
 end
-if life.kept ~= counted then
+if state.kept ~= counted then
   length = redis.call('XLEN', stream)
 end
-local first = length > 0 or redis.call('ZSCORE', kind.firsts, channel)  -- what has events is listed
+local first = length > 0 or redis.call('ZSCORE', kind.firsts, channel)  -- a channel with events is listed
 local was_evicted = first and length == 0
 sequence = sequence + 1
 local number = text(sequence)
-local trouble = add(stream, number)
+local trouble = add_event(stream, number)
 if trouble then
-  if life.kept ~= counted then
-    keep('weighed', life.weighed)
+  if state.kept ~= counted then
+    save_state('weighed', state.weighed)
   end
   return trouble
 end
-local told = redis.pcall('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
-if is_error(told) then
+local sent = redis.pcall('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
+if is_error(sent) then
   redis.call('XDEL', stream, number .. '-0')
   list_first(channel, kind)
-  keep('sequence', number, 'listed', number)
-  return {err = told.err .. ': PUBLISH'}
+  save_state('sequence', number, 'listed', number)
+  return {err = sent.err .. ': PUBLISH'}
 end
 if not kind.is_own then
-  weigh(#body)
+  count_bytes(#body)
 end
 if not first or was_evicted then
   redis.call('ZADD', kind.firsts, number, channel)
 end
 if was_evicted then
-  set_floor(channel, tonumber(before))
+  raise_floor(channel, tonumber(before))
 end
 redis.call('ZADD', base .. 'lasts', number, channel)
-life.kept = (life.kept or 0) + 1
+state.kept = (state.kept or 0) + 1
 if key ~= '' then
-  supersede(kind, number)
+  replace_latest(kind, number)
 end
-keep('sequence', number, 'listed', number, 'at', text(now), 'live', life.live or '0 0 0')
+save_state('sequence', number, 'listed', number, 'at', text(now), 'live', state.live or '0 0 0')
 if not known_token or tonumber(known_token) < tonumber(token) then
   redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number .. ' ' .. text(now))
   if not answered_at or math.abs(now - tonumber(answered_at)) > LASTS / 4 then

@@ -1,15 +1,16 @@
--- The place of the newest event, which server says so, the place at which this life began, its voids; and, of the
--- channels that are named, the events that are the latest with their key.
+-- Returns the newest sequence and the state of the store, and the latest events of some channels.
 --
--- ARGV  channels ...
+-- ARGV     channels ...
+-- returns  epoch, sequence, run_id of the server, the sequence at which the epoch began, voids, and in one list the
+--          channel's number, sequence, body, key of each latest event
 
 local rows = {}
 for index = own + 1, #ARGV do
-  local kept = redis.call('HGETALL', latest_of(ARGV[index]))
+  local kept = redis.call('HGETALL', latest_key(ARGV[index]))
   for at = 1, #kept, 2 do
     local id = kept[at + 1] .. '-0'
-    local entry = redis.call('XRANGE', stream_of(ARGV[index]), id, id)[1]
-    if entry and tonumber(kept[at + 1]) > floor_of(ARGV[index]) then
+    local entry = redis.call('XRANGE', stream_key(ARGV[index]), id, id)[1]
+    if entry and tonumber(kept[at + 1]) > find_floor(ARGV[index]) then
       rows[#rows + 1] = index - own - 1
       rows[#rows + 1] = kept[at + 1]
       rows[#rows + 1] = entry[2][2]

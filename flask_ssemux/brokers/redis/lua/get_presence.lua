@@ -1,4 +1,4 @@
--- Who is there: in one list holder, user, streams ... of a channel, of the processes whose word counts.
+-- Returns the streams of a channel that have not expired: in one list process, user, streams ...
 --
 -- ARGV  channel
 
@@ -9,13 +9,13 @@ for index = 1, #known, 2 do
 end
 
 local rows = {}
-local said = redis.call('HGETALL', base .. 'p:' .. ARGV[own + 1])
-for index = 1, #said, 2 do
-  local holder, user = string.match(said[index], '^(%S+) (.*)$')
+local stored = redis.call('HGETALL', base .. 'p:' .. ARGV[own + 1])
+for index = 1, #stored, 2 do
+  local holder, user = string.match(stored[index], '^(%S+) (.*)$')
   if counts[holder] then
     rows[#rows + 1] = holder
     rows[#rows + 1] = user
-    rows[#rows + 1] = said[index + 1]
+    rows[#rows + 1] = stored[index + 1]
   end
 end
 return {epoch, text(sequence), rows}

@@ -1,7 +1,8 @@
--- Who holds places under a key, oldest first; who does not show since when comes before all.
+-- Returns the processes that have slots under a key, the one with the oldest slot first; processes that did not
+-- announce it come before all others.
 --
 -- ARGV     key
--- returns  epoch, sequence, holders
+-- returns  epoch, sequence, processes
 
 local key = ARGV[own + 1]
 local now = tonumber(redis.call('TIME')[1])

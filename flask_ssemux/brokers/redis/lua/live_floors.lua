@@ -1,3 +1,3 @@
--- In place of `limits.lua`, for delivery: what is kept counts, over a limit or not.
+-- In place of `history_floors.lua`, for delivery: events that are kept are read even if they are over a limit.
 
-local floor_of = trimmed_of
+local find_floor = get_trimmed

@@ -1,30 +1,31 @@
--- The oldest events of some channels, of each in a range of its own, as of one moment.
+-- Returns the oldest events of some channels, of each in a range of its own, as of one moment.
 --
--- ARGV     the most events of a channel, bytes in all, then channel, after (its events have been seen), upto ...
--- returns  epoch, sequence, in one list the number of the channel, sequence, body, key of each event; in another, of
---          each channel up to where these are all of its events, and whether some of the range are missing (1 or 0)
+-- ARGV     the maximum number of events of a channel, bytes in all, then channel, after, upto ...
+-- returns  epoch, sequence, in one list the channel's number, sequence, body, key of each event; in another list, for
+--          each channel, the sequence up to which these are all of its events, and whether some of the range are
+--          missing (1 or 0)
 --
--- Everyone waits for a script. It looks at SCANNED bytes more at most than it gives: a stream cannot say where its next
--- event is without reading that event.
+-- All callers wait while a script runs. So it reads at most SCANNED bytes more than it returns: the sequence of a
+-- stream's next event cannot be found without reading that event.
 
 local SCANNED = 1000000
-local LARGE = 4096  -- bytes of an event from which on the place of the next one is looked for
+local LARGE = 4096  -- bytes of an event from which on the sequence of the next one is searched for
 
 local limit, room = tonumber(ARGV[own + 1]), tonumber(ARGV[own + 2])
 local rows, parts, scanned, bytes, events = {}, {}, 0, 0, 0
 
--- How many of a channel's entries to ask for: what there is room for, by the mean of what was found so far.
-local function step(most)
+-- How many entries of a channel to read: as many as there is room for, by the mean size of those found so far.
+local function choose_count(most)
   local mean = bytes / math.max(events, 1)
   return math.max(1, math.min(most, events == 0 and 1 or math.floor(room / math.max(mean, 1))))
 end
 
--- Where a channel's next event is: all up to the place before it is known.
-local function find(channel, from, upto)
+-- The sequence before a channel's next event: up to there, all events are known.
+local function find_next(channel, from, upto)
   if scanned > SCANNED then
     return from - 1
   end
-  local entry = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', 1)[1]
+  local entry = redis.call('XRANGE', stream_key(channel), text(from), text(upto), 'COUNT', 1)[1]
   if not entry then
     return upto
   end
@@ -32,12 +33,12 @@ local function find(channel, from, upto)
   return tonumber(string.match(entry[1], '^%d+')) - 1
 end
 
--- A channel's events into `rows`; up to where that is all of them.
-local function take(number, channel, from, upto)
+-- Adds a channel's events to `rows`; returns the sequence up to which these are all.
+local function add_rows(number, channel, from, upto)
   local count, size = 0, 0
   while true do
-    local asked = step(limit - count)
-    local entries = redis.call('XRANGE', stream_of(channel), text(from), text(upto), 'COUNT', asked)
+    local asked = choose_count(limit - count)
+    local entries = redis.call('XRANGE', stream_key(channel), text(from), text(upto), 'COUNT', asked)
     for _, entry in ipairs(entries) do
       local at, body = string.match(entry[1], '^%d+'), entry[2][2]
       rows[#rows + 1] = number
@@ -50,25 +51,25 @@ local function take(number, channel, from, upto)
     if #entries < asked then
       return upto, count
     elseif count >= limit or room <= 0 then
-      return size > LARGE and find(channel, from, upto) or from - 1, count
+      return size > LARGE and find_next(channel, from, upto) or from - 1, count
     end
   end
 end
 
 for index = own + 3, #ARGV, 3 do
   local channel, after, upto = ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])
-  local floor = floor_of(channel)
+  local floor = find_floor(channel)
   local first, whole, count = math.max(after, floor) + 1, upto, 0
   if first <= upto then
     if room > 0 then
-      whole, count = take((index - own - 3) / 3, channel, first, upto)
+      whole, count = add_rows((index - own - 3) / 3, channel, first, upto)
     else
-      whole = find(channel, first, upto)
+      whole = find_next(channel, first, upto)
     end
     local kept = count == 0 and whole == upto and redis.call('ZSCORE', base .. 'firsts', channel)
-    if kept and redis.call('EXISTS', stream_of(channel)) == 0 then  -- the server evicted it
+    if kept and redis.call('EXISTS', stream_key(channel)) == 0 then  -- the server evicted it
       redis.call('ZREM', base .. 'firsts', channel)
-      set_floor(channel, sequence)
+      raise_floor(channel, sequence)
       floor = sequence
     end
   end

@@ -1,10 +1,9 @@
--- Registers a process of an application that uses this store without a namespace, unless a rival's is registered; a
--- name of "" ends its registration. What cannot be written, as to a server that is full, is left out: the answer
--- matters more.
+-- Registers a process of an application that uses this store without a namespace, unless a rival is registered; the
+-- name "" removes the registration. If the server takes no writes, they are left out: the answer matters more.
 --
--- ARGV  holder, seconds that it lasts, a fingerprint of the application's key, its script name, its name;
---       holders that are dead
--- Returns all others: the holder, and its fingerprint, script name and name, line by line
+-- ARGV     process, seconds that a registration lasts, a fingerprint of the application's key, its script name, its
+--          name; dead processes
+-- returns  epoch, sequence, all others: in one list process, and its fingerprint, script name and name, line by line
 
 local holder, lasts, key, script, name = unpack(ARGV, own + 1, own + 5)
 local register = base .. 'applications'
@@ -24,14 +23,14 @@ local function is_rival(its_script, its_name)
 end
 
 local others, is_free = {}, name ~= ''
-local told = redis.call('HGETALL', register)
-for index = 1, #told, 2 do
-  local at, rest = string.match(told[index + 1], '^(%d+)\n(.*)$')
+local stored = redis.call('HGETALL', register)
+for index = 1, #stored, 2 do
+  local at, rest = string.match(stored[index + 1], '^(%d+)\n(.*)$')
   local its_script, its_name = string.match(rest, '^[^\n]*\n([^\n]*)\n(.*)$')
   if math.abs(now - tonumber(at)) > tonumber(lasts) then
-    redis.pcall('HDEL', register, told[index])
-  elseif told[index] ~= holder then
-    table.insert(others, told[index])
+    redis.pcall('HDEL', register, stored[index])
+  elseif stored[index] ~= holder then
+    table.insert(others, stored[index])
     table.insert(others, rest)
     is_free = is_free and not is_rival(its_script, its_name)
   end

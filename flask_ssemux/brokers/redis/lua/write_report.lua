@@ -1,17 +1,17 @@
--- Keeps what a process says of itself; and forgets those that said nothing for too long.
+-- Writes the report of a worker; and removes reports that expired.
 --
--- ARGV  holder, seconds that a report lasts, its figures; none: it is no more
+-- ARGV  process, seconds that a report lasts, figures ("": remove its report)
 
 local holder, lasts, figures = ARGV[own + 1], tonumber(ARGV[own + 2]), ARGV[own + 3]
 local reports = base .. 'reports'
 local now = tonumber(redis.call('TIME')[1])
 
-make_way()
-local told = redis.call('HGETALL', reports)
-for index = 1, #told, 2 do
-  local at = tonumber(string.match(told[index + 1], '^%d+'))
-  if at < now - lasts or at > now + lasts then  -- or by a clock that was ahead: who lives says it anew
-    redis.call('HDEL', reports, told[index])
+allow_writes()
+local stored = redis.call('HGETALL', reports)
+for index = 1, #stored, 2 do
+  local at = tonumber(string.match(stored[index + 1], '^%d+'))
+  if at < now - lasts or at > now + lasts then  -- or a clock was ahead: a living process writes it again
+    redis.call('HDEL', reports, stored[index])
   end
 end
 if figures == '' then

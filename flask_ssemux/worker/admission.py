@@ -19,7 +19,7 @@ from .evict_oldest import OldestEviction
 from .open_streams import OpenStreams, WrappedStream, count_all_streams
 from .user_limit import UserLimit
 
-#: Seconds that a request waits for server capacity if its stream will be handed off: each stream that is being opened
+#: Seconds that a request waits for server capacity if its stream will be handed over: each stream that is being opened
 #: before it uses capacity only for a moment.
 WAIT_FOR_CAPACITY = 1.0
 
@@ -66,7 +66,7 @@ class Permit:
         self._stream = stream
         return stream
 
-    def release(self, reason: str = "it was not let in") -> None:
+    def release(self, reason: str = "its request failed") -> None:
         """Give back the room, and end the stream if there is one. Every call after the first does nothing."""
         if self._stream is not None:
             self._stream.mark_closed(reason)

@@ -22,7 +22,7 @@ DRAIN_SECONDS = 3.0
 
 
 class Drain:
-    """The end of an application's streams in this process."""
+    """Ends the streams of one application in this process."""
 
     def __init__(self, streams: OpenStreams, timer: Timer) -> None:
         self._streams = streams
@@ -30,7 +30,7 @@ class Drain:
         self.has_begun = False
 
     def check_server(self) -> None:
-        """Begin if the server was told to stop."""
+        """Begin the drain if the server was told to stop."""
         if server.is_stopping():
             self.begin()
 
@@ -39,7 +39,7 @@ class Drain:
         if self.has_begun:
             return
         self.has_begun = True
-        # gunicorn ends a worker that was blocked for too long. The lag is noted now, the timer has no turn after this.
+        # gunicorn also ends a worker that was blocked for too long. Its lag is noted now: the timer has no later turn.
         self._timer.loop_lag.note_turn(self._timer.clock())
         log.info("the worker stops: %d streams are sent elsewhere", len(self._streams))
         self._streams.drain(STOPPING)

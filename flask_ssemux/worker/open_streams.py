@@ -1,7 +1,7 @@
 """The registry of all streams of an application that are open in this process, or are being opened.
 
-The hub feeds most of them and keeps them by channel; wrapped streams (old generators) feed themselves. Both kinds are
-counted and ended here. Whether one more may be opened is decided in ``admission.py``.
+The hub feeds most of them and keeps them by channel. Wrapped streams (old generators) feed themselves and are kept
+here. Both kinds are counted, drained and aborted here. Whether one more may be opened is decided in ``admission.py``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class WrappedStream(Member, Protocol):
 class OpenStreams:
     """All streams of one application in this process.
 
-    :param hub: has those that it feeds.
+    :param hub: keeps the streams that it feeds.
     """
 
     def __init__(self, hub: Hub, timer: Timer) -> None:
@@ -98,7 +98,7 @@ class OpenStreams:
     def add_wrapped(self, stream: WrappedStream, due: float) -> None:
         """A wrapped stream begins.
 
-        :param due: when the timer looks at it first.
+        :param due: when the timer calls it first.
         """
         self._wrapped.add(stream)
         self._expected.discard(stream)
@@ -128,7 +128,7 @@ class OpenStreams:
             attempt("a wrapped stream could not be ended", stream.abort)
 
     def disown(self) -> None:
-        """In a forked child: the streams are the parent's. No lock is taken, its holder may not exist here."""
+        """In a forked child: the streams are the parent's. No lock is taken, since its holder may not exist here."""
         self._hub.disown()
         for stream in [*self._wrapped, *self._expected]:
             stream.disown()

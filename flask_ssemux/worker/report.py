@@ -30,9 +30,9 @@ KEPT_REPORTS = int(600 / REPORT_INTERVAL)
 
 
 class Reporter:
-    """Reports on one application in this process.
+    """Writes the reports of one application in this process.
 
-    :param name: of the worker; no other process has or will have it.
+    :param name: of the worker; no other process has this name, or will have it.
     :param published: returns how many events this process's application published.
     """
 
@@ -61,14 +61,14 @@ class Reporter:
         self._past: deque[tuple[int, int, int]] = deque(maxlen=KEPT_REPORTS)
 
     def report_in_background(self) -> None:
-        """Report, in a thread of its own: a store that is busy must not hold up a heartbeat."""
+        """Write a report in the background: a store that is busy must not delay heartbeats."""
         if self._is_stopped:
             return
         self._past.append((int(time.time()), len(self._streams), self._hub.delivered))
         run_in_background("ssemux-report", self._report)
 
     def stop(self) -> None:
-        """Report no more: the broker is being closed."""
+        """Write no more reports: the broker connection is being closed."""
         self._is_stopped = True
 
     def _report(self) -> None:
@@ -76,7 +76,7 @@ class Reporter:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of this moment. Other greenlets and threads run meanwhile."""
-        from .. import __version__  # made last of all
+        from .. import __version__  # here, since that module imports this one
 
         hub, loop_lag, refused = self._hub, self._timer.loop_lag, self._refusals.counts
         return {

@@ -139,13 +139,13 @@ class RunningWorker:
             self.reauthorizer.add_stream(stream, environ, asked)
 
     def _forget_stream(self, stream: Stream) -> None:
-        attempt("a stream's place could not be given back", self.user_limit.release_user_slot, stream.user_id)
+        attempt("the user slot of a stream could not be released", self.user_limit.release_user_slot, stream.user_id)
         for keeper in (self.presence, self.eviction, self.reauthorizer):
             if keeper is not None:
                 attempt("a stream that has ended could not be forgotten", keeper.remove_stream, stream)
 
     def limit_lifetime(self, stream: Stream, seconds: float) -> None:
-        """End a stream after so many seconds. For servers that do not say when a client has left."""
+        """End a stream after at most so many seconds. For servers that do not say when a client has left."""
         now = self.timer.clock()
         if stream.ends_at is not None and stream.ends_at <= now + seconds:
             return
@@ -153,7 +153,7 @@ class RunningWorker:
         self.timer.remove(stream)
         self.timer.add(stream, min(now + seconds, now + self.options.heartbeat / 2))
 
-    # -- periodic work, in threads of its own: a store that is busy must not hold up a heartbeat ---
+    # -- periodic work, in the background: a store that is busy must not delay heartbeats ---
 
     def _renew_leases(self) -> None:
         run_in_background("ssemux-leases", self.broker.leases.renew_leases)

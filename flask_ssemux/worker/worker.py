@@ -1,8 +1,8 @@
-"""One application's part of this process: its broker and, once it serves streams, its running parts.
+"""One application in this process: its broker connection and, once it serves streams, its running parts.
 
-Nothing is opened before it is needed: a process that only builds the application opens no file and starts no thread,
-one that only publishes opens the broker, and ``Worker.running`` starts the rest in one step. What a fork and the end of
-the process do to all of it is also here. No requests, no rules.
+Nothing is opened before it is needed. A process that only builds the application opens no file and starts no thread. A
+process that only publishes opens the broker connection. ``Worker.running`` starts all other parts in one step. What a
+fork and the end of the process do is also here. No requests, no rules.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .store_guard import StoreGuard
 class WorkerState(Enum):
     """The life of a worker, in this order."""
 
-    #: It has not served a stream yet.
+    #: It has not been asked for a stream yet.
     NEW = "new"
     RUNNING = "running"
     #: Its streams end, because the process is about to stop.
@@ -70,7 +70,7 @@ class Worker:
         self._broker = OncePerProcess(self._open_broker, threads.make_real_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
         self._is_closed = False
-        #: Whether this is a forked child whose parent had streams, and which has none.
+        #: Whether this is a forked child whose parent has streams, and which has not been asked for one itself.
         self._parent_has_streams = False
         _workers.add(self)
         forks.follow(self)
@@ -139,9 +139,9 @@ class Worker:
         self.close()
 
     def disown(self) -> None:
-        """In a forked child: what the parent opened is the parent's; what is needed here is made anew."""
+        """In a forked child: what the parent opened is the parent's. What is needed here is made again."""
         running = self._running.value
-        _inherited.append((self._broker.value, running))  # closing it here would harm the parent
+        _inherited.append((self._broker.value, running))  # closing them here would harm the parent
         if running is not None:
             self._parent_has_streams = len(running.hub) > 0
             running.disown()
@@ -152,18 +152,20 @@ class Worker:
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
-#: What forked children keep of their parents, so that it is not closed by the garbage collector.
+#: Objects of a parent process that a forked child keeps, so that the garbage collector does not close them.
 _inherited: list[Any] = []
 
 
 def end_all_workers() -> None:
-    """Drain and close all workers of this process. More than once is fine."""
-    # Mostly they are drained by now. A worker that finds its master gone leaves without a warning; and no
-    # server waits for the last bytes of what was handed over.
+    """Drain and close all workers of this process. A second call does nothing.
+
+    Most workers are drained by now. But a gunicorn worker whose master is gone stops without a warning, and no server
+    waits until the last bytes of streams that were handed over are sent.
+    """
     workers = [worker for worker in list(_workers) if worker.state is not WorkerState.CLOSED]
     for worker in workers:
         attempt("the streams of an application could not be ended", worker.drain)
-    # Elsewhere a stream may be one that nobody sends or ends, as a test client's that was not read.
+    # Without gunicorn, a stream may have a client that neither reads nor closes it, as in a test. It is not waited for.
     deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if gunicorn_worker.find_worker() is not None else 0.5)
     while (any(worker.count_streams() for worker in workers) or handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -56,7 +56,7 @@ def test_a_permit_ends_its_stream_if_something_fails_later(worker):
     stream = opened(worker, permit)
     for _ in range(2):
         permit.release()
-        assert (stream.reason, held(worker)) == ("it was not let in", (0, 0))
+        assert (stream.reason, held(worker)) == ("its request failed", (0, 0))
 
 
 def test_a_refused_stream_holds_nothing(worker):

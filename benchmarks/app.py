@@ -37,7 +37,7 @@ def create_app() -> Flask:
     @app.route("/fill")
     def fill() -> Response:
         channels, events, size = (int(request.args[name]) for name in ("channels", "events", "size"))
-        broker = app.extensions["ssemux"]._broker()
+        broker = app.extensions["ssemux"].worker.broker
         before = broker.history.get_newest_cursor()
         for number in range(channels * events):
             channel = "many:%d" % (number % channels)

@@ -1,41 +1,66 @@
-"""Server-Sent Events for Flask applications in production. The public names, nothing else."""
+"""Server-Sent Events for Flask applications in production. The public names, nothing else.
+
+Each name but the errors is imported when it is first used. So a process that only uses ``Publisher``, such as a job
+worker, needs neither Flask nor gevent nor gunicorn.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Sequence
-
-from flask import Flask
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .errors import (
     ApplicationError,
+    BrokerBehind,
+    BrokerClosed,
     BrokerError,
     BrokerUnavailable,
     ConfigurationError,
     EventTooLarge,
+    InvalidAnswer,
     InvalidChannel,
     InvalidEvent,
     InvalidIdentity,
     SSEMuxError,
+    WrongState,
 )
-from .extension import SSEMux
-from .http.streaming import streaming
-from .publishing.publisher import Publisher
-from .state import current
+
+if TYPE_CHECKING:
+    from .extension import SSEMux, init_app
+    from .functions import (
+        broadcast,
+        broadcast_on_commit,
+        cursor,
+        disconnect,
+        presence,
+        publish,
+        publish_on_commit,
+        revoke,
+        send_to_user,
+        send_to_user_on_commit,
+        ticket,
+    )
+    from .http.streaming import streaming
+    from .publishing.publisher import Publisher
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ApplicationError",
+    "BrokerBehind",
+    "BrokerClosed",
     "BrokerError",
     "BrokerUnavailable",
     "ConfigurationError",
     "EventTooLarge",
+    "InvalidAnswer",
     "InvalidChannel",
     "InvalidEvent",
     "InvalidIdentity",
     "Publisher",
     "SSEMux",
     "SSEMuxError",
+    "WrongState",
     "broadcast",
     "broadcast_on_commit",
     "cursor",
@@ -51,76 +76,28 @@ __all__ = [
     "ticket",
 ]
 
+#: The modules of the names that are not imported above; all other names are in ``functions``.
+_MODULES = {
+    "Publisher": ".publishing.publisher",
+    "SSEMux": ".extension",
+    "init_app": ".extension",
+    "streaming": ".http.streaming",
+}
 
-def init_app(app: Flask) -> SSEMux:
-    """Set up an application. The same as ``SSEMux(app)``."""
-    return SSEMux(app)
+if not TYPE_CHECKING:  # type checkers would accept any name
 
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError("module %r has no attribute %r" % (__name__, name))
+        try:
+            value = getattr(importlib.import_module(_MODULES.get(name, ".functions"), __name__), name)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "flask_ssemux.%s needs %s, which is not installed: pip install flask_ssemux installs all that a web "
+                "application needs; in a process without Flask use flask_ssemux.Publisher(url)" % (name, error.name)
+            ) from error
+        globals()[name] = value
+        return value
 
-def publish(channel: str, data: Any, event: str | None = None, latest: bool = False) -> str:
-    """Publish to a channel of the current application. See ``Publishing.publish``."""
-    return current().publish(channel, data, event, latest)
-
-
-def send_to_user(user_id: Any, data: Any, event: str | None = None, latest: bool = False) -> str:
-    """Send to a user of the current application. See ``Publishing.send_to_user``."""
-    return current().send_to_user(user_id, data, event, latest)
-
-
-def broadcast(data: Any, event: str | None = None, latest: bool = False) -> str:
-    """Send to everyone in the current application. See ``Publishing.broadcast``."""
-    return current().broadcast(data, event, latest)
-
-
-def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None, latest: bool = False) -> None:
-    """Publish when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().publish_on_commit(session, channel, data, event, latest)
-
-
-def send_to_user_on_commit(
-    session: Any, user_id: Any, data: Any, event: str | None = None, latest: bool = False
-) -> None:
-    """Send to a user when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().send_to_user_on_commit(session, user_id, data, event, latest)
-
-
-def broadcast_on_commit(session: Any, data: Any, event: str | None = None, latest: bool = False) -> None:
-    """Send to everyone when the session's transaction is committed. See ``Publishing.publish_on_commit``."""
-    current().broadcast_on_commit(session, data, event, latest)
-
-
-def cursor() -> str:
-    """The current application's present cursor. See ``Publishing.cursor``."""
-    return current().cursor()
-
-
-def presence(channel: str) -> dict[str | None, int]:
-    """Who is on a channel of the current application now. See ``SSEMux.presence``."""
-    return current().presence(channel)
-
-
-def disconnect(
-    user_id: Any = None, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
-) -> str:
-    """End all streams of a user, or of a channel, of the current application. See ``Ordering.disconnect``."""
-    return current().disconnect(user_id, channel, stop, reason)
-
-
-def revoke(user_id: Any, channel: str, reason: str = "revoked") -> str:
-    """End the streams of a user that read a channel, in the current application. See ``Ordering.revoke``."""
-    return current().revoke(user_id, channel, reason)
-
-
-def ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
-    """A ticket for one stream, where no cookie reaches: ``GET /events?ticket=...``, or ``Authorization: Ticket ...``.
-
-    Its bearer is this user, whatever ``identify`` says; rules are asked as ever. Give it only to who that user is.
-
-    :param user_id: text, int or UUID, as ``identify`` returns it; None for nobody.
-    :param channels: what the stream may name, at most; None: whatever rules allow.
-    :param expires: seconds until which the stream must be opened, at most 3600; an open stream stays open.
-    :return: text of about 100 characters that need no quoting in a URL, signed with the application's SECRET_KEY.
-    :raises ApplicationError: outside of an application, without a SECRET_KEY, or with a time that cannot be.
-    :raises InvalidEvent: (or a subclass) a user's id or a channel that cannot be.
-    """
-    return current().ticket(user_id, channels, expires)
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -36,9 +36,9 @@ def make_commands() -> AppGroup:
 
 
 def _get_shared_broker(service: ApplicationState) -> Broker:
-    for trouble in service.troubles() + service.doubts():
+    for trouble in service.find_errors() + service.find_warnings():
         click.echo("Warning: " + trouble, err=True)
-    broker = service._broker()
+    broker = service.worker.broker
     if not broker.is_shared:
         raise ConfigurationError(
             "SSEMUX_BROKER=%r works within one process only, and this is another process; use 'sqlite:'"
@@ -93,9 +93,9 @@ def publish(
     text = sys.stdin.read() if data is None else data
     value = _parse_json(text) if as_json else text
     if user is not None:
-        click.echo(service.send_to_user(user, value, event, latest))
+        click.echo(service.send_to_user(user, value, event, latest=latest))
     else:
-        click.echo(service.publish(EVERYONE if channel is None else channel, value, event, latest))
+        click.echo(service.publish(EVERYONE if channel is None else channel, value, event, latest=latest))
 
 
 @_add_command
@@ -128,11 +128,11 @@ def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | 
     if user is not None and channel is not None:
         if stop:
             raise click.UsageError("--stop works with --user or with --channel, but not with both")
-        click.echo(service.revoke(user, channel, reason or "revoked"))
+        click.echo(service.revoke(user, channel, reason=reason or "revoked"))
     elif user is None and channel is None:
         raise click.UsageError("name the streams: --user ID, or --channel NAME, or both")
     else:
-        click.echo(service.disconnect(user, channel, stop, reason or "disconnected"))
+        click.echo(service.disconnect(user, channel=channel, stop=stop, reason=reason or "disconnected"))
 
 
 @_add_command

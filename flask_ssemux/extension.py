@@ -1,22 +1,24 @@
-"""``SSEMux``: which part is built from which option, and the application's side of each.
+"""``SSEMux``, the extension's object: it sets applications up, takes their rules, and forwards what they publish.
 
-A thin class. What an application's streams need lives in its ``Service``, not on the
-shared object.
+What belongs to one application is in its ``ApplicationState``. An ``SSEMux`` is shared by all applications of a
+process, and does not keep them alive.
 """
 
 from __future__ import annotations
 
 import re
+import weakref
 from typing import Any, Callable, Sequence
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from . import functions
 from .access import tickets
 from .access.patterns import Pattern
 from .access.reauthorize import Reauthorizer
 from .access.rules import F, Rules
-from .brokers import Broker, open_broker
+from .brokers import open_broker
 from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
 from .http import hosts
@@ -24,41 +26,59 @@ from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.responses import add_stream_headers
 from .http.views import make_blueprint
 from .options import Options, log
-from .publishing.publisher import Publishing
-from .state import KEY, ApplicationState, current
+from .state import KEY, ApplicationState
 from .status import page as status_page
 from .worker import gunicorn_worker, server
 from .worker.worker import Worker
 
 
-class SSEMux(Publishing):
-    """Server-Sent Events for Flask applications, any number of channels on one connection.
+def init_app(app: Flask) -> SSEMux:
+    """Set up an application; the same as ``SSEMux(app)``."""
+    return SSEMux(app)
 
-    :param app: the application; or call ``init_app`` later, for as many as there are.
-    :raises ConfigurationError: as ``init_app``.
+
+class SSEMux:
+    """Server-Sent Events for Flask applications, with any number of channels on one connection.
+
+    :param app: the application. Without it, call ``init_app`` later, for one or more applications.
+    :raises ConfigurationError: as for ``init_app``.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
         self._rules = Rules()
+        self._identify: Callable[..., Any] | None = None
         self._streams: list[FixedStream] = []
-        self._apps: list[Flask] = []
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Set up an application: its options are read, its routes and commands registered.
+        """Set up an application: read its options, and register routes and commands.
 
         Opens no file, no connection and no thread.
 
-        :raises ConfigurationError: names the option, the value and what is allowed; or says what
-            of the server's set-up cannot work.
-        :raises ApplicationError: the application has the extension already.
+        :raises ConfigurationError: an option has an invalid value, or the server's configuration cannot work.
+        :raises ApplicationError: the application is set up already.
         """
         if KEY in app.extensions:
             raise ApplicationError(
                 "flask_ssemux is already set up for %r: call init_app once for an application" % app.name
             )
-        options = Options.resolve(app.config)
+        worker = self._make_worker(app, Options.resolve(app.config))
+        state = app.extensions[KEY] = self._make_state(app, worker)
+        app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
+        hosts.hide_variables(app)
+        app.after_request(_make_after_request(state))
+        app.teardown_request(_make_teardown(state))
+        app.cli.add_command(make_commands())
+        gunicorn_worker.call_when_loaded(lambda: _refuse_start(state))
+        self._apps.add(app)
+        for stream in self._streams:
+            _register_stream(app, stream)
+        if self._rules.status is not None:
+            status_page.add_routes(app, state)
+
+    def _make_worker(self, app: Flask, options: Options) -> Worker:
         server.check_start(options.broker)
         broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
         broker.close()
@@ -66,175 +86,199 @@ class SSEMux(Publishing):
         reauthorizer = None if options.recheck is None else Reauthorizer(app, self._rules, options.recheck)
         worker = Worker(app, options, store, self._rules.is_tracked, reauthorizer)
         worker.store_guard.add_to_process()
-        service = app.extensions[KEY] = ApplicationState(options, self._rules, worker)
-        app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
-        hosts.hide_variables(app)
-        app.after_request(_finisher(service))
-        app.teardown_request(_hide_ticket(service))
-        app.cli.add_command(make_commands())
-        self._apps.append(app)
-        service.troubles = lambda: [trouble for stream in self._streams for trouble in stream.find_errors(app)]
-        service.doubts = lambda: [doubt for stream in self._streams for doubt in stream.find_warnings()]
-        gunicorn_worker.call_when_loaded(lambda: _refuse_start(service))
-        for stream in self._streams:
-            self._add(app, stream)
-        if self._rules.status is not None:
-            status_page.add_routes(app, service)
+        return worker
+
+    def _make_state(self, app: Flask, worker: Worker) -> ApplicationState:
+        streams = self._streams
+        return ApplicationState(
+            worker.options,
+            self._rules,
+            worker,
+            find_errors=lambda: [error for stream in streams for error in stream.find_errors(app)],
+            find_warnings=lambda: [warning for stream in streams for warning in stream.find_warnings()],
+        )
 
     # -- the application's rules -------------------------------------------
 
     def identify(self, function: F) -> F:
-        """Decorate what says who the current request's user is: text, int, UUID, or None for nobody.
+        """Register the function that returns the current request's user: a str, int, UUID, or None if anonymous.
 
-        Asked once a stream, inside its request. The default is Flask-Login's current user
-        where it is set up, else nobody.
+        It is called once for each stream, inside the stream's request. Without it, Flask-Login's current user is used
+        if the application uses Flask-Login; all other visitors are anonymous.
+
+        :raises ApplicationError: such a function is registered already.
         """
-        self._rules.identify = function
+        if self._identify is not None:
+            raise ApplicationError(
+                "identify is set already, to %s.%s; an application has one function that identifies users"
+                % (self._identify.__module__, getattr(self._identify, "__qualname__", self._identify))
+            )
+        self._identify = self._rules.identify = function
         return function
 
     def authorize(self, pattern: str) -> Callable[[F], F]:
-        """Decorate what says whether a user may read the channels of a pattern.
+        """Register the function that decides whether a user may read the channels of a pattern.
 
-        Asked for each channel that a client names; without a rule the answer is no. The first
-        pattern that matches decides. Called with the user's id as ``identify`` returned it
-        (None for nobody), and the pattern's variables, as text, by name::
+        It is called for each channel that a client names. The first pattern that matches the channel decides; a
+        channel without a rule is refused. The function gets the user as ``identify`` returned it (None for anonymous
+        visitors), and the pattern's variables as texts by name::
 
             @mux.authorize("jobs:<job_id>")
             def may_read(user_id, job_id): return Job.owner(job_id) == user_id
 
         :param pattern: a channel; ``<name>`` in it matches anything but a colon.
-        :raises InvalidChannel: no client can name such channels.
+        :raises InvalidChannel: clients cannot name such channels.
+        :raises ApplicationError: the pattern has a rule already.
         """
         return self._rules.add_rule(self._rules.authorize, pattern)
 
     def snapshot(self, pattern: str) -> Callable[[F], F]:
-        """Decorate what yields the first events, ``(event, data)``, of a new subscription.
+        """Register the function that yields the first events, ``(event, data)``, of a new subscription.
 
-        Called with the pattern's variables by name, inside the stream's request. Nothing falls
-        between these events and the live ones.
+        It is called with the pattern's variables by name, inside the stream's request. No event is lost between these
+        events and the live ones.
 
         :param pattern: as for ``authorize``.
-        :raises InvalidChannel: no client can name such channels.
+        :raises InvalidChannel: clients cannot name such channels.
+        :raises ApplicationError: the pattern has a snapshot already.
         """
         return self._rules.add_rule(self._rules.snapshot, pattern)
 
     def keep_latest(self, *patterns: str) -> None:
-        """Publish all events of these channels as ``latest``: only the newest of each name counts.
+        """Publish all events of these channels with ``latest=True``: only the newest of each name counts.
 
-        This is a rule for what this object publishes; a ``Publisher`` in another process says ``latest=True`` itself.
+        This applies to what the application publishes. A ``Publisher`` in another process must pass ``latest=True``.
 
         :param patterns: as for ``authorize``.
-        :raises InvalidChannel: no client can name such channels.
+        :raises InvalidChannel: clients cannot name such channels.
         """
         self._rules.latest.extend(map(Pattern, patterns))
 
     def track_presence(self, *patterns: str) -> None:
-        """Know who is on these channels, over all workers: each stream that comes or goes is told to the others.
+        """Track who reads these channels, over all workers; ``presence`` returns it.
 
-        :param patterns: as for ``authorize``; or ``*``, for who is there at all.
-        :raises InvalidChannel: no client can name such channels.
+        :param patterns: as for ``authorize``; or ``*`` for everyone who is connected.
+        :raises InvalidChannel: clients cannot name such channels.
         """
         for pattern in patterns:
             self._rules.track_presence(pattern)
 
-    def presence(self, channel: str) -> dict[str | None, int]:
-        """Who is on a channel now, over all workers: streams by user, as text; None are visitors who are nobody.
-
-        What a worker that was killed held is gone at once for those on its own machine, and after one heartbeat at
-        the latest for others.
-
-        :raises ApplicationError: the channel is not tracked.
-        :raises BrokerUnavailable: nobody can tell.
-        """
-        return current().presence(channel)
-
     def allow_status(self, function: F) -> F:
-        """Decorate what says whether the current request may see the status page; without it there is none.
+        """Register the function that decides whether the current request may see the status page.
 
-        Asked, without arguments, for ``SSEMUX_URL/status``, for the same as JSON (``/status.json``) and for
-        Prometheus (``/metrics``), and for the page's stream. A no is 403; it may also raise, or ``abort(401)``::
+        Without it there is no status page. It is called without arguments for ``SSEMUX_URL/status``, for the same
+        figures as JSON (``/status.json``) and for Prometheus (``/metrics``), and for the page's stream. If it returns
+        False, the answer is 403; it may also call ``abort(401)``::
 
             @mux.allow_status
             def may_look(): return current_user.is_authenticated and current_user.is_admin
         """
         is_first, self._rules.status = self._rules.status is None, function
-        for app in self._apps if is_first else ():
+        for app in list(self._apps) if is_first else ():
             status_page.add_routes(app, app.extensions[KEY])
         return function
-
-    def ticket(self, user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
-        """A ticket for one stream of this user; see ``flask_ssemux.ticket``."""
-        return current().ticket(user_id, channels, expires)
 
     def add_stream(
         self,
         url: str,
         channels: Sequence[str],
+        *,
         endpoint: str | None = None,
         personal: bool = False,
-        *,
         public: bool = False,
         decorators: Sequence[Decorator] = (),
         blueprint: Blueprint | None = None,
     ) -> None:
-        """Serve a stream of these channels at a URL of its own: an old endpoint, moved over.
+        """Serve a stream of these channels at a URL of its own, such as the URL of an old endpoint.
 
-        The rule for each channel is asked, as at ``SSEMUX_URL``. A channel that no rule is for is refused, unless
-        the stream is public. The rules may be registered later than the stream, but before the first request: with
-        a stream whose channel has no rule then, gunicorn does not start; under other servers the log says so at the
-        first request, and the stream answers 500.
+        The rule of each channel is applied, as at ``SSEMUX_URL``. A channel without a rule is refused unless the
+        stream is public. The rules may be registered after the stream, but before the first request. If a channel has
+        no rule by then, gunicorn does not start; other servers log an error at the first request, and the stream
+        answers 500.
 
         :param url: as for ``app.route``.
         :param channels: channels, or patterns with the URL's variables
             (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``).
-        :param endpoint: as for ``app.route``; None makes one of the URL.
-        :param personal: also send the client its own channel's events and everyone's.
-        :param public: everyone may read the channels that no rule is for. Rules that there are, are asked all the same.
-        :param decorators: for the view, such as ``login_required``; applied in their order, as those of a
+        :param endpoint: as for ``app.route``; None derives it from the URL.
+        :param personal: also send the events of the client's own channel and of everyone's.
+        :param public: everyone may read the channels that have no rule. Existing rules are still applied.
+        :param decorators: of the view, such as ``login_required``. They are applied in this order, like those of a
             ``flask.views.MethodView``: the last one runs first.
-        :param blueprint: register the stream with this one: below its URL prefix, and its ``before_request``,
-            ``after_request`` and error handlers hold.
-        :raises InvalidChannel: a channel that clients may not name.
-        :raises ApplicationError: a variable that the URL does not have; or the blueprint is registered already.
+        :param blueprint: register the stream with this blueprint, below its URL prefix; the blueprint's
+            ``before_request``, ``after_request`` and error handlers apply.
+        :raises InvalidChannel: clients may not name such a channel.
+        :raises ApplicationError: a channel has a variable that the URL does not have, or the blueprint is registered
+            with an application already.
         """
-        options = StreamOptions(
-            url, channels, endpoint or self._free_endpoint(url), personal, public, decorators, blueprint
-        )
+        endpoint = endpoint or self._choose_endpoint(url)
+        options = StreamOptions(url, channels, endpoint, personal, public, decorators, blueprint)
         stream = FixedStream(options, self._rules)
         stream.register_on_blueprint()
         self._streams.append(stream)
-        for app in self._apps:
-            self._add(app, stream)
+        for app in list(self._apps):
+            _register_stream(app, stream)
 
-    def _add(self, app: Flask, stream: FixedStream) -> None:
-        stream.register_on_app(app)
-        app.extensions[KEY].views.add(stream.view)
-
-    def _free_endpoint(self, url: str) -> str:
-        """A name made of the URL; URLs that differ only in what a name cannot have get a number."""
+    def _choose_endpoint(self, url: str) -> str:
+        """Return a name derived from the URL; a number is added for URLs that differ only in other characters."""
         name = "ssemux_" + "_".join(re.findall(r"\w+", url))
         taken = sum(stream.endpoint.split("-")[0] == name for stream in self._streams)
         return "%s-%d" % (name, taken + 1) if taken else name
 
-    def _broker(self) -> Broker:
-        return current()._broker()
+    # -- the current application -------------------------------------------
 
-    def _store(self) -> Broker:
-        return current()._store()
-
-    def _at_commit(self) -> ApplicationState:
-        return current()
-
-    def _keeps_latest(self, channel: str) -> bool:
-        return current()._keeps_latest(channel)
-
-    @property
-    def max_event_bytes(self) -> int:  # type: ignore[override]
-        return current().max_event_bytes
+    publish = staticmethod(functions.publish)
+    send_to_user = staticmethod(functions.send_to_user)
+    broadcast = staticmethod(functions.broadcast)
+    publish_on_commit = staticmethod(functions.publish_on_commit)
+    send_to_user_on_commit = staticmethod(functions.send_to_user_on_commit)
+    broadcast_on_commit = staticmethod(functions.broadcast_on_commit)
+    cursor = staticmethod(functions.cursor)
+    disconnect = staticmethod(functions.disconnect)
+    revoke = staticmethod(functions.revoke)
+    presence = staticmethod(functions.presence)
+    ticket = staticmethod(functions.ticket)
 
 
-def _endpoint_of_get() -> str | None:
-    """Where a GET of this URL would go: the answer to another method is its stream's answer too."""
+def _register_stream(app: Flask, stream: FixedStream) -> None:
+    stream.register_on_app(app)
+    app.extensions[KEY].views.add(stream.view)
+
+
+# -- what runs with each request ---------------------------------------------
+
+
+def _make_after_request(state: ApplicationState) -> Callable[[Response], Response]:
+    """Return the function that adds headers against buffering to every answer of a stream's URL, errors included.
+
+    The application's rules are complete when it answers its first request, so they are checked then.
+    """
+
+    def after_request(response: Response) -> Response:
+        if not state.is_checked:
+            _check_streams(state)
+        state.worker.store_guard.note_request(request.environ)
+        return add_stream_headers(response) if _is_stream(state) else response
+
+    return after_request
+
+
+def _make_teardown(state: ApplicationState) -> Callable[[BaseException | None], None]:
+    """Return the function that hides tickets from the server's access log, after failed requests too."""
+
+    def teardown(error: BaseException | None) -> None:
+        tickets.hide_tickets(request.environ, request.routing_exception is not None or _is_stream(state))
+
+    return teardown
+
+
+def _is_stream(state: ApplicationState) -> bool:
+    """Return whether the current request is for a stream's URL, with whatever method."""
+    endpoint = request.endpoint or _find_endpoint_of_get()
+    return endpoint in state.endpoints or current_app.view_functions.get(str(endpoint)) in state.views
+
+
+def _find_endpoint_of_get() -> str | None:
+    """Return the endpoint that serves GET at this URL, if the request's method is not allowed here."""
     if not isinstance(request.routing_exception, MethodNotAllowed):
         return None
     try:
@@ -244,54 +288,23 @@ def _endpoint_of_get() -> str | None:
         return None
 
 
-def _is_stream(service: ApplicationState) -> bool:
-    """Whether the current request asks for a stream, or for its URL in another way."""
-    endpoint = request.endpoint or _endpoint_of_get()
-    return endpoint in service.endpoints or current_app.view_functions.get(str(endpoint)) in service.views
-
-
-def _finisher(service: ApplicationState) -> Callable[[Response], Response]:
-    """On every answer of a stream's URL, errors too: headers that keep hops from holding it back.
-
-    The first answer of the application is the moment when all its rules are known.
-    """
-
-    def after(response: Response) -> Response:
-        if not service.is_checked:
-            _check(service)
-        service.worker.store_guard.note_request(request.environ)
-        return add_stream_headers(response) if _is_stream(service) else response
-
-    return after
-
-
-def _refuse_start(service: ApplicationState) -> None:
+def _refuse_start(state: ApplicationState) -> None:
     """
     :raises ConfigurationError: a stream must not be served.
     """
-    for trouble in service.troubles():
-        raise ConfigurationError(trouble)
+    for error in state.find_errors():
+        raise ConfigurationError(error)
 
 
-def _check(service: ApplicationState) -> None:
-    """Say what must be mended of the application's streams: in the log, once; to its developers and tests, by an error.
+def _check_streams(state: ApplicationState) -> None:
+    """Log what is wrong with the application's streams, once; if it is being debugged or tested, raise it.
 
-    :raises ConfigurationError: in an application that is debugged or tested.
+    :raises ConfigurationError: the application is being debugged or tested, and a stream must not be served.
     """
     if current_app.debug or current_app.testing:
-        _refuse_start(service)
-    service.is_checked = True
-    for trouble in service.troubles():
-        log.error("%s", trouble)
-    for doubt in service.doubts():
-        log.warning("%s", doubt)
-
-
-def _hide_ticket(service: ApplicationState) -> Callable[[BaseException | None], None]:
-    """At the end of every request, also of one that failed: no ticket is left for the server's access log."""
-
-    def teardown(error: BaseException | None) -> None:
-        is_ours = request.routing_exception is not None or _is_stream(service)
-        tickets.hide_tickets(request.environ, is_ours)
-
-    return teardown
+        _refuse_start(state)
+    state.is_checked = True
+    for error in state.find_errors():
+        log.error("%s", error)
+    for warning in state.find_warnings():
+        log.warning("%s", warning)

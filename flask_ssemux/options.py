@@ -321,14 +321,15 @@ def table() -> list[tuple[str, str, str]]:
     return [(key_of(o.name), o.metadata["shown"] or "%s" % o.default, o.metadata["about"]) for o in fields(Options)]
 
 
-def read_namespace(environ: Mapping[str, str]) -> str | None:
-    """Return the environment's ``SSEMUX_NAMESPACE``, for a process without an application.
+def read_option(name: str, environ: Mapping[str, str]) -> Any:
+    """Return one option as the environment says, or its default. For a process without an application.
 
-    :raises ConfigurationError: it cannot be a namespace.
+    :param name: of the field of ``Options``.
+    :raises ConfigurationError: names the option, the value, and what is allowed.
     """
-    (option,) = [option for option in fields(Options) if option.name == "namespace"]
-    namespace: str | None = _convert(key_of("namespace"), environ.get(key_of("namespace")), option)
-    return namespace
+    (option,) = [option for option in fields(Options) if option.name == name]
+    key = key_of(name)
+    return _convert(key, environ[key], option) if key in environ else option.default
 
 
 def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> None:

@@ -62,7 +62,7 @@ def run_server_checks(app: Flask, service: ApplicationState, config: str | None)
 
 def _check_streams(service: ApplicationState) -> Iterator[Check]:
     """Check whether streams with URLs of their own have a rule that says who may read them."""
-    for level, texts in ((FAIL, service.troubles()), (WARN, service.doubts())):
+    for level, texts in ((FAIL, service.find_errors()), (WARN, service.find_warnings())):
         for text in texts:
             said, _, advice = text.partition(": ")
             yield Check("streams", level, said, (Advice(advice),))
@@ -81,12 +81,12 @@ def _check_broker(service: ApplicationState) -> Check:
             said,
             (Advice("For everything but tests and small trials:", ("SSEMUX_BROKER = 'sqlite:'",)),),
         )
-    path = getattr(service._broker(), "path", None)
+    path = getattr(service.worker.broker, "path", None)
     if path is not None and not os.path.exists(path):
         return _check_missing_file(path)
     began = time.monotonic()
     try:
-        service._broker().history.get_newest_cursor()
+        service.worker.broker.history.get_newest_cursor()
     except BrokerError as error:
         text = "Until it can be reached, clients are told to come back later."
         return Check("broker", FAIL, "%s cannot be reached: %s" % (shown, error), (Advice(text),))

@@ -164,7 +164,7 @@ def test_a_publisher_goes_over_a_fork(env, folder):
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "forking.py"]
     publisher = flask_ssemux.Publisher(env["SSEMUX_BROKER"])
     try:
-        broker = publisher._broker()
+        broker = publisher._get_broker()
         before = broker.history.get_newest_cursor().sequence
         subprocess.run(command, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
         found = broker.history.read_events(["jobs"], before, broker.history.get_newest_cursor().sequence, 1000).records

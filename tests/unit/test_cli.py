@@ -78,8 +78,8 @@ def test_who_is_there_is_shown(app, ssemux):
 
 def test_who_is_on_a_channel_that_is_not_tracked_cannot_be_said(ssemux):
     assert refused(ssemux("presence", "jobs")) == (
-        "Error: nobody counts who is on the channel 'jobs': call mux.track_presence('jobs'), or with a pattern that it "
-        "matches, where the application is set up"
+        "Error: presence on the channel 'jobs' is not tracked: call mux.track_presence('jobs'), or with a pattern that "
+        "matches it, where the application is set up"
     )
 
 

@@ -332,13 +332,13 @@ def test_405_of_other_urls_is_left_alone(app, method):
 
 
 def test_404_too(app, mux, stream_url):
-    mux.identify(lambda: flask.abort(404))
+    mux._rules.identify = lambda: flask.abort(404)
     told_nobody_to_hold_it(app.test_client().get(stream_url), 404)
 
 
 def test_500_too(app, mux, stream_url):
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    mux.identify(lambda: 1 / 0)
+    mux._rules.identify = lambda: 1 / 0
     told_nobody_to_hold_it(app.test_client().get(stream_url), 500)
 
 
@@ -355,7 +355,7 @@ def test_other_answers_are_left_alone(app):
 
 def test_an_identity_that_is_none_is_the_applications_fault(app, mux):
     app.testing = True
-    mux.identify(lambda: ["ann"])
+    mux._rules.identify = lambda: ["ann"]
     assert refusal(InvalidIdentity, app.test_client().get, "/events") == (
         "identify returned ['ann']: a user's id is a text, an int or a UUID, not ['ann'] of type list"
     )

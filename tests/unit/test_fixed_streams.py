@@ -72,7 +72,7 @@ def test_a_ticket_narrows_these_streams_too(make_app, mux):
     app = make_app(mux)
     app.secret_key = "for tests"
     with app.app_context():
-        wide, narrow = (flask_ssemux.ticket("ann", channels) for channels in (["mine:ann"], ["mine:other"]))
+        wide, narrow = (flask_ssemux.ticket("ann", channels=channels) for channels in (["mine:ann"], ["mine:other"]))
     assert (status(app, "/ann?ticket=" + narrow), status(app, "/ann?ticket=" + wide)) == (403, 200)
 
 
@@ -139,7 +139,7 @@ def test_a_channel_that_the_url_fills_in_and_that_no_rule_can_match(make_app, ca
     (line,) = caplog.messages
     assert line.startswith("the stream /jobs/<id> answers 403 to everyone: no rule says who may read its channel")
     mux.authorize("jobs:<number>")(lambda user_id, number: True)
-    assert app.extensions["ssemux"].doubts() == [] and status(app, "/jobs/1") == 200
+    assert app.extensions["ssemux"].find_warnings() == [] and status(app, "/jobs/1") == 200
 
 
 # -- guards of views -----------------------------------------------------------
@@ -215,7 +215,7 @@ def test_the_guards_of_a_blueprint_hold(make_app, is_set_up_first):
     if not is_set_up_first:
         app.config["SSEMUX_BROKER"] = "memory:"
         mux.init_app(app)
-    assert app.extensions["ssemux"].troubles() == []
+    assert app.extensions["ssemux"].find_errors() == []
     with app.test_request_context():
         assert flask.url_for("api.news", tenant="x") == "/api/x/news"
     assert status(app, "/api/x/news", "bob") == 403
@@ -231,7 +231,7 @@ def test_an_endpoint_of_a_blueprint_has_its_guards_too(make_app):
     mux.add_stream("/news", ["news"], endpoint="api.news", public=True)
     app = make_app(mux)
     assert status(app, "/news") == 500, "the blueprint is not there yet"
-    assert "names a blueprint that is not registered" in app.extensions["ssemux"].troubles()[0]
+    assert "names a blueprint that is not registered" in app.extensions["ssemux"].find_errors()[0]
 
 
 def test_an_endpoint_of_a_registered_blueprint(make_app, bare_app):
@@ -240,7 +240,7 @@ def test_an_endpoint_of_a_registered_blueprint(make_app, bare_app):
     mux.add_stream("/news", ["news"], endpoint="api.news", public=True)
     app = make_app(mux)
     app.register_blueprint(api)
-    assert (app.extensions["ssemux"].troubles(), status(app, "/news")) == ([], 403)
+    assert (app.extensions["ssemux"].find_errors(), status(app, "/news")) == ([], 403)
 
 
 def test_what_a_blueprint_cannot_have(make_app):
@@ -250,7 +250,7 @@ def test_what_a_blueprint_cannot_have(make_app):
     mux.add_stream("/list", ["list:<who>"], public=True, blueprint=api)
     app = make_app(mux)
     app.register_blueprint(api)
-    assert app.extensions["ssemux"].troubles() == [
+    assert app.extensions["ssemux"].find_errors() == [
         "the stream /list is not served: its URL has no variable <who>",
     ]
     with pytest.raises(ApplicationError, match="registered with an application already: call add_stream"):

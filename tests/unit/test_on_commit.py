@@ -277,7 +277,7 @@ def test_what_is_refused_is_refused_at_the_call(mux, session, sent, arguments):
 def test_what_is_no_session(mux, engine):
     assert refusal(ApplicationError, mux.publish_on_commit, engine, "jobs", "x") == (
         "events wait for the commit of an SQLAlchemy session, such as db.session, not of Engine; of an AsyncSession "
-        "give its sync_session"
+        "pass its sync_session"
     )
 
 

@@ -159,7 +159,7 @@ def test_a_channel_that_is_not_tracked_says_what_to_call(make_app, channel):
     with make_app(mux).app_context(), pytest.raises(ApplicationError) as caught:
         mux.presence(channel)
     assert str(caught.value) == (
-        "nobody counts who is on the channel %r: call mux.track_presence(%r), or with a pattern that it matches, "
+        "presence on the channel %r is not tracked: call mux.track_presence(%r), or with a pattern that matches it, "
         "where the application is set up" % (channel, channel)
     )
 

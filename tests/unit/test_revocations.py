@@ -51,8 +51,9 @@ def test_disconnect_takes_one_of_two(app):
             with pytest.raises(ApplicationError) as refused:
                 flask_ssemux.disconnect(**given)
             assert str(refused.value) == (
-                "disconnect takes a user's id or a channel, one of them, not user_id=%r and channel=%r; the streams of "
-                "one user that read one channel are revoke's" % (given.get("user_id"), given.get("channel"))
+                "disconnect takes either a user's id or a channel, not user_id=%r and channel=%r; "
+                "revoke(user_id, channel) ends the streams of one user that read one channel"
+                % (given.get("user_id"), given.get("channel"))
             )
     assert ordered(app) == []
 

@@ -92,7 +92,7 @@ def test_what_is_expected(app, publish):
         assert s.expect("progress", {"done": 1}).id == s.last_event_id
         publish("jobs:1", {"done": 2}, event="progress")
         assert failure(s.expect, "progress", {"done": 3}) == (
-            "expected 'progress' with {\"done\":3}, and 'progress' came with {\"done\":2} (/events?channel=jobs%3A1: "
+            "expected 'progress' with {\"done\":3}, but 'progress' came with {\"done\":2} (/events?channel=jobs%3A1: "
             "it is open; events so far: progress, progress; the last comment: ssemux)"
         )
 

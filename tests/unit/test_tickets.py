@@ -150,8 +150,9 @@ def test_a_key_that_was_rotated_out_still_reads(app, mux):
     ],
 )
 def test_what_cannot_be_issued(app, error, message, args):
+    user, *options = args
     with pytest.raises(error, match=message):
-        issue(app, *args)
+        issue(app, user, **dict(zip(("channels", "expires"), options)))
 
 
 def test_an_application_without_a_key(app):

@@ -1,0 +1,82 @@
+"""The one decoder of the Server-Sent Events format: bytes in, frames out.
+
+The browser's rules (WHATWG HTML, section 9.2.6), but nothing is dispatched and nothing is thrown away: comments and
+frames without data are frames too. For the test client and the doctor. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: A stream may begin with it; it is not part of the first line.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Frame(NamedTuple):
+    """The lines up to an empty line: an event, or only comments and other fields.
+
+    :param event: the event's name, "" without one.
+    :param data: the lines of data, joined; None without such a line. A browser sees no event then.
+    :param id: the frame's own ``id``; None without one.
+    :param channel: the field that flask_ssemux adds for channels that clients name.
+    :param retry: milliseconds.
+    """
+
+    event: str = ""
+    data: str | None = None
+    id: str | None = None
+    channel: str | None = None
+    retry: int | None = None
+    comments: tuple[str, ...] = ()
+
+
+class Decoder:
+    """Decodes a stream that arrives in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._is_start = True
+        #: The bytes of a line that has not ended yet.
+        self._rest = b""
+        self._lines: list[str] = []
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that end in these bytes."""
+        frames = []
+        for line in self._split_lines(data):
+            if line:
+                self._lines.append(line)
+            elif self._lines:
+                frames.append(decode_lines(self._lines))
+                self._lines = []
+        return frames
+
+    def _split_lines(self, data: bytes) -> list[str]:
+        text = self._rest + data
+        # A CR at the end may be the first half of a CRLF.
+        held = b"\r" if text.endswith(b"\r") else b""
+        lines = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = lines.pop() + held
+        if self._is_start and lines:
+            self._is_start = False
+            lines[0] = lines[0][len(BYTE_ORDER_MARK) :] if lines[0].startswith(BYTE_ORDER_MARK) else lines[0]
+        return [line.decode("utf-8", "replace") for line in lines]
+
+
+def decode_lines(lines: list[str]) -> Frame:
+    """Return the frame of these lines. Of a field that is repeated, all but data and comments, the last one counts."""
+    values: dict[str, list[str]] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        values.setdefault(name, []).append(value[1:] if value.startswith(" ") else value)
+    return Frame(
+        event=values.get("event", [""])[-1],
+        data="\n".join(values["data"]) if "data" in values else None,
+        id=next((value for value in reversed(values.get("id", [])) if "\0" not in value), None),
+        channel=values.get("channel", [None])[-1],  # type: ignore[list-item]
+        retry=next((int(value) for value in reversed(values.get("retry", [])) if _is_number(value)), None),
+        comments=tuple(values.get("", ())),
+    )
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit()

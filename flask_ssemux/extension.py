@@ -84,7 +84,7 @@ class SSEMux:
         broker.close()
         store = "" if options.namespace else broker.store_name
         reauthorizer = None if options.recheck is None else Reauthorizer(app, self._rules, options.recheck)
-        worker = Worker(app, options, store, self._rules.is_tracked, reauthorizer)
+        worker = Worker(app, options, store, self._rules.find_tracked, reauthorizer)
         worker.store_guard.add_to_process()
         return worker
 

@@ -106,9 +106,18 @@ class Rules:
             self.tracked.append(Pattern(text))
 
     def is_tracked(self, channel: str) -> bool:
-        if channel == encode.EVERYONE:
-            return self._is_everyone_tracked
-        return bool(self.tracked) and _matches_any(self.tracked, channel)
+        return bool(self.find_tracked((channel,)))
+
+    def find_tracked(self, channels: Sequence[str]) -> Sequence[str]:
+        """Return those of these channels whose presence is tracked."""
+        if not self.tracked and not self._is_everyone_tracked:
+            return ()
+        is_everyone_tracked = self._is_everyone_tracked
+        return [
+            channel
+            for channel in channels
+            if (is_everyone_tracked if channel == encode.EVERYONE else _matches_any(self.tracked, channel))
+        ]
 
     def keeps_latest(self, channel: str) -> bool:
         """Return whether only the newest event of each name counts on this channel."""

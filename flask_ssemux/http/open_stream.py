@@ -36,8 +36,12 @@ BEHIND = "the history began anew, and this worker has yet to hear of it"
 
 def serve_stream(worker: Worker, source: StreamSource) -> Response:
     """Answer the current request for a stream; a refusal is an answer that clients understand."""
+    http_request: Request = request._get_current_object()  # type: ignore[attr-defined]  # without its proxy's cost
+    trouble = server.why_not(http_request.environ)
+    if trouble:
+        return _refuse(worker, trouble)
     try:
-        return _open_stream(worker, source)
+        return _open_stream(worker, source, http_request)
     except ClientError as error:
         return make_refusal(error)
     except NoRoom as error:
@@ -49,12 +53,7 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
         return _refuse(worker, "the broker cannot be reached", error)
 
 
-def _open_stream(worker: Worker, source: StreamSource) -> Response:
-    http_request: Request = request._get_current_object()  # type: ignore[attr-defined]  # without its proxy's cost
-    trouble = server.why_not(http_request.environ)
-    if trouble:
-        return _refuse(worker, trouble)
-
+def _open_stream(worker: Worker, source: StreamSource, http_request: Request) -> Response:
     # What does the client ask for?
     asked = StreamRequest.parse(http_request, worker.options.transport)
     if asked.is_stopped:
@@ -66,7 +65,7 @@ def _open_stream(worker: Worker, source: StreamSource) -> Response:
         if trouble:
             return _refuse(worker, SHORT, ConfigurationError(trouble))
 
-    # Who is it, and may they read this? A revocation that comes from now on is not in the answers of the rules.
+    # Who is it, and may they read this? A revocation that comes after this line is not in the answers of the rules.
     running = worker.running()
     hub = running.hub
     revocations = hub.count_revocations()

@@ -59,6 +59,8 @@ class Delivery:
 
         :raises BrokerUnavailable: the store did not answer.
         """
+        if self._has_revocations:  # which is the last step
+            return
         with hold_lock(self._starting, "the broker is asked"):
             subscriptions = self._subscriptions
             if not subscriptions.epoch:

@@ -6,6 +6,7 @@ its channels in ``subscriptions.py``, and the history is read in ``replay.py``. 
 
 from __future__ import annotations
 
+import functools
 from typing import Callable, Iterable, Iterator, NamedTuple, Sequence
 
 from ..brokers import Range, Record
@@ -76,8 +77,9 @@ class OpeningFrames:
             lost = self._begin_replay(dict.fromkeys((name for name in stream.channels if name not in new), missed))
             # If there is nothing to replay, the client is up to date, and its cursor moves on to the head.
             start = resume.cursor if self._page.data or self._page.left else head
-        fresh = [channel for channel in stream.channels if resume.is_new or channel in lost or channel in new]
-        parts = [encode.retry(self._options.retry, "ssemux")]
+        is_new = resume.is_new
+        fresh = [channel for channel in stream.channels if is_new or channel in lost or channel in new]
+        parts = [_make_retry(self._options.retry)]
         parts += [make_reset(lost, resume.reset or ResetReason.HISTORY)] if lost else []
         parts += _make_hello(self._options, start, list(snapshots(fresh)) + self._list_latest(fresh) if fresh else [])
         return b"".join(parts)
@@ -156,10 +158,20 @@ def _make_hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator
 
     The cursor comes with the last of them, so that a client that is cut off in between gets them again.
     """
-    settings = {"heartbeat": options.heartbeat, "timeout": options.client_timeout}
-    yield encode.own_frame("hello", settings, None if first else start)
+    hello = _make_hello_body(options.heartbeat, options.client_timeout)
+    yield hello if first else encode.frame(hello, str(start))
     yield from first[:-1]
     yield from (encode.frame(body, str(start)) for body in first[-1:])
+
+
+@functools.lru_cache(maxsize=8)
+def _make_hello_body(heartbeat: float, client_timeout: float) -> bytes:
+    return encode.own_frame("hello", {"heartbeat": heartbeat, "timeout": client_timeout})
+
+
+@functools.lru_cache(maxsize=8)
+def _make_retry(milliseconds: int) -> bytes:
+    return encode.retry(milliseconds, "ssemux")
 
 
 def make_reset(channels: Sequence[str], reason: ResetReason, cursor: Cursor | None = None) -> bytes:

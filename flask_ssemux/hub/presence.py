@@ -7,7 +7,7 @@ changes are told together: a storm of clients is a few writes. What other proces
 from __future__ import annotations
 
 import threading
-from typing import Callable
+from typing import Callable, Sequence
 
 from ..brokers import Broker
 from ..errors import BrokerClosed, BrokerUnavailable
@@ -35,13 +35,15 @@ class PresenceTracker:
 
     :param broker: is told.
     :param heartbeat: seconds after which a process that announces nothing counts as dead.
-    :param is_tracked: whether a channel's streams are counted.
+    :param find_tracked: returns those of some channels whose presence is tracked.
     """
 
-    def __init__(self, broker: Broker, heartbeat: float, is_tracked: Callable[[str], bool]) -> None:
+    def __init__(
+        self, broker: Broker, heartbeat: float, find_tracked: Callable[[Sequence[str]], Sequence[str]]
+    ) -> None:
         self._broker = broker
         self._lifetime = max(heartbeat, MIN_LIFETIME)
-        self._is_tracked = is_tracked
+        self._find_tracked = find_tracked
         self._changed = threading.Condition()
         self._streams: dict[tuple[str, str], int] = {}
         self._unannounced: set[tuple[str, str]] = set()
@@ -58,7 +60,7 @@ class PresenceTracker:
         self._count_stream(stream, -1)
 
     def _count_stream(self, stream: Stream, change: int) -> None:
-        keys = {(channel, stream.user_id or "") for channel in stream.channels if self._is_tracked(channel)}
+        keys = {(channel, stream.user_id or "") for channel in self._find_tracked(stream.channels)}
         if not keys:
             return
         with self._changed:

@@ -44,7 +44,7 @@ class RunningWorker:
     :param store_guard: checks that the application may use its store.
     :param refusals: the streams that were not opened.
     :param reauthorizer: None if open streams are not reauthorized.
-    :param is_tracked: returns whether the presence on a channel is tracked.
+    :param find_tracked: returns those of some channels whose presence is tracked.
     :param count_published: returns how many events the application published in this process.
     """
 
@@ -55,7 +55,7 @@ class RunningWorker:
         store_guard: StoreGuard,
         refusals: Refusals,
         reauthorizer: Reauthorizer | None,
-        is_tracked: Callable[[str], bool],
+        find_tracked: Callable[[Sequence[str]], Sequence[str]],
         count_published: Callable[[], int],
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
@@ -76,7 +76,7 @@ class RunningWorker:
         self.user_limit = UserLimit(broker, options.max_streams_per_user)
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
-        self.presence = PresenceTracker(broker, options.heartbeat, is_tracked)
+        self.presence = PresenceTracker(broker, options.heartbeat, find_tracked)
         self.reauthorizer = reauthorizer
         self.reporter = Reporter(
             self.name, broker, self.hub, self.streams, self.timer, refusals, reauthorizer, count_published,

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from enum import Enum
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from flask import Flask
 
@@ -47,7 +47,7 @@ class Worker:
 
     :param options: of the application.
     :param store: the name of the application's store; "" if no other application can use it by accident.
-    :param is_tracked: returns whether the presence on a channel is tracked.
+    :param find_tracked: returns those of some channels whose presence is tracked.
     :param reauthorizer: None if open streams are not reauthorized.
     """
 
@@ -56,12 +56,12 @@ class Worker:
         app: Flask,
         options: Options,
         store: str = "",
-        is_tracked: Callable[[str], bool] = lambda _: False,
+        find_tracked: Callable[[Sequence[str]], Sequence[str]] = lambda _: (),
         reauthorizer: Reauthorizer | None = None,
     ) -> None:
         self.options = options
         self.folder = app.instance_path
-        self._is_tracked = is_tracked
+        self._find_tracked = find_tracked
         self._reauthorizer = reauthorizer
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
@@ -108,7 +108,7 @@ class Worker:
     def _start(self) -> RunningWorker:
         self._parent_has_streams = False
         return RunningWorker(
-            self.options, self.broker, self.store_guard, self.refusals, self._reauthorizer, self._is_tracked,
+            self.options, self.broker, self.store_guard, self.refusals, self._reauthorizer, self._find_tracked,
             lambda: self.published(),
         )  # fmt: skip
 

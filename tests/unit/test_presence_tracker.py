@@ -45,7 +45,7 @@ def broker():
 def attendance(broker, monkeypatch):
     monkeypatch.setattr(module, "RETRY_PAUSE", 0.01)
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    return PresenceTracker(broker, 60.0, lambda channel: channel in ("a", "b"))
+    return PresenceTracker(broker, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")])
 
 
 def stream(user, *channels):
@@ -117,7 +117,7 @@ def test_after_an_outage_all_is_told_anew(broker, attendance):
 
 def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    attendance = PresenceTracker(broker, 0.6, lambda channel: True)  # renewed every 0.2 s
+    attendance = PresenceTracker(broker, 0.6, lambda channels: channels)  # renewed every 0.2 s
     attendance.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._store.changed:

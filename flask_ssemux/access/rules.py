@@ -160,6 +160,15 @@ class Rules:
                     raise Unauthorized("the channel %r needs a user; log in first" % channel, channel)
                 raise Forbidden("you may not read the channel %r" % channel, channel)
 
+    def check_named(self, reader: Reader, names: Sequence[str]) -> list[str]:
+        """Return the channels that a client names, if this user may read all of them; see ``select_named``.
+
+        :raises ClientError: as ``select_named`` and ``check_channels``.
+        """
+        channels = select_named(names, reader)
+        self.check_channels(reader, channels)
+        return channels
+
     def find_pattern(self, channel: str) -> str | None:
         """Return the pattern of the rule that says who may read this channel; None if there is no rule."""
         rule, _ = _find_rule(self.authorize, channel)

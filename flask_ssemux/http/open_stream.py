@@ -86,7 +86,8 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
             subscription.make_snapshots, subscription.on_closed or running.on_stream_closed,
             subscription.new_channels, revocations,
         ))  # fmt: skip
-        source.start(running, stream)
+        if subscription.on_open is not None:
+            subscription.on_open(running, stream)
         client = open_peer(asked.environ)
         if asked.probe is None:
             running.register_stream(stream, asked.environ, subscription.checked)

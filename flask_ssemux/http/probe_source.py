@@ -6,6 +6,7 @@ It uses the transport, the headers and the limits of every stream. Whoever has a
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any, Callable
 
 from ..access.rules import ANONYMOUS, Reader
@@ -31,20 +32,20 @@ class ProbeSource(StreamSource):
     def __init__(self, token: str, secret_key: Any) -> None:
         self._token = token
         self._secret_key = secret_key
-        self._plan = Plan()
 
     def identify(self, asked: StreamRequest) -> Reader:
         return ANONYMOUS
 
     def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
-        self._plan = Plan.verify(self._token, self._secret_key)
-        return Subscription((), ())
+        plan = Plan.verify(self._token, self._secret_key)
+        return Subscription((), (), on_open=partial(_start_probe, plan))
 
-    def start(self, running: RunningWorker, stream: Stream) -> None:
-        timer = running.timer
-        probe = Probe(self._plan, stream, lambda: timer.clock(), running.hub.end_stream)
-        timer.remove(stream)  # no heartbeat may interrupt the silence
-        timer.add(probe, probe.first_due)
+
+def _start_probe(plan: Plan, running: RunningWorker, stream: Stream) -> None:
+    timer = running.timer
+    probe = Probe(plan, stream, lambda: timer.clock(), running.hub.end_stream)
+    timer.remove(stream)  # no heartbeat may interrupt the silence
+    timer.add(probe, probe.first_due)
 
 
 class Probe:

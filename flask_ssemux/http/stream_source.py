@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Sequence
 
-from ..access.rules import Reader, Rules, select_named
+from ..access.rules import Reader, Rules
 from ..access.tickets import verify_ticket
 from ..hub.opening import Snapshots
 from ..hub.stream import Stream
@@ -23,6 +23,7 @@ class Subscription(NamedTuple):
     :param checked: the channels for which ``authorize`` was asked; None: ``allow_status`` was asked.
     :param new_channels: those of the channels that the client has not read before.
     :param make_snapshots: as for ``Hub.open_stream``.
+    :param on_open: called with the stream when it is open, if the source itself sends something to it.
     :param on_closed: called when the stream has ended, in place of ``RunningWorker.on_stream_closed``.
     """
 
@@ -30,6 +31,7 @@ class Subscription(NamedTuple):
     checked: Sequence[str] | None
     new_channels: Sequence[str] = ()
     make_snapshots: Snapshots = lambda _: ()
+    on_open: Callable[[RunningWorker, Stream], None] | None = None
     on_closed: Callable[[Stream], None] | None = None
 
 
@@ -57,14 +59,10 @@ class StreamSource:
         """
         raise NotImplementedError
 
-    def start(self, running: RunningWorker, stream: Stream) -> None:
-        """Called when the stream is open, for sources that feed their streams themselves."""
-
 
 class EventsSource(StreamSource):
     """``GET /events``: the channels that the client names, the channel of its user, and the channel of everyone."""
 
     def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
-        rules, named = self._rules, select_named(asked.channels, reader)
-        rules.check_channels(reader, named)
-        return Subscription([*named, *reader.own_channels], named, asked.new_channels, rules.make_snapshots)
+        named = self._rules.check_named(reader, asked.channels)
+        return Subscription([*named, *reader.own_channels], named, asked.new_channels, self._rules.make_snapshots)

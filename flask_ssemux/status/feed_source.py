@@ -11,27 +11,27 @@ from ..access.rules import Reader, Rules
 from ..errors import Forbidden
 from ..http.stream_request import PollMode, StreamRequest
 from ..http.stream_source import StreamSource, Subscription
-from ..hub.stream import Stream
-from ..worker.running import RunningWorker
 from .feed import StatusFeed
 
 
 class FeedSource(StreamSource):
-    """One request for a feed, of those who may see the status."""
+    """Streams a feed to those who may see the status."""
 
     def __init__(self, rules: Rules, feed: StatusFeed) -> None:
         super().__init__(rules)
         self._feed = feed
-        self._first_frame = b""
 
     def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
         abort_unless_allowed(self._rules)
-        if asked.poll is not PollMode.WAIT:  # the poll before one that waits got the current status
-            self._first_frame = self._feed.make_frame()
-        return Subscription((), None, on_closed=self._feed.remove_stream)
-
-    def start(self, running: RunningWorker, stream: Stream) -> None:
-        self._feed.add_stream(stream, self._first_frame)
+        feed = self._feed
+        # The poll before one that waits got the current status.
+        first_frame = b"" if asked.poll is PollMode.WAIT else feed.make_frame()
+        return Subscription(
+            (),
+            None,
+            on_open=lambda running, stream: feed.add_stream(stream, first_frame),
+            on_closed=feed.remove_stream,
+        )
 
 
 def abort_unless_allowed(rules: Rules) -> None:

@@ -34,6 +34,7 @@ def add_routes(app: Flask, service: ApplicationState) -> None:
     """Register the routes. An application without an ``allow_status`` function has none of them."""
     worker, rules = service.worker, service.rules
     feed, url = StatusFeed(worker), worker.options.url
+    source = FeedSource(rules, feed)
 
     def add_route(path: str, view: Callable[[], Response]) -> str:
         endpoint = "ssemux_" + path.strip("/").replace("/", "_").replace(".", "_")
@@ -55,7 +56,7 @@ def add_routes(app: Flask, service: ApplicationState) -> None:
         add_checked_route("/" + script, _make_script_view(script))
     add_checked_route("/status.json", lambda: _forbid_storing(jsonify(feed.collect_status())))
     add_checked_route("/metrics", lambda: _forbid_storing(_show_metrics(feed)))
-    service.endpoints.add(add_route("/status/stream", lambda: serve_stream(worker, FeedSource(rules, feed))))
+    service.endpoints.add(add_route("/status/stream", lambda: serve_stream(worker, source)))
 
 
 def _make_script_view(name: str) -> Callable[[], Response]:

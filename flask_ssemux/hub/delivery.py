@@ -11,7 +11,7 @@ from typing import Any, Callable, Sequence
 
 from ..brokers import EventHistory, Listener, Record, hold_lock
 from ..options import log
-from ..publishing.revocation import CHANNEL, ROOM_CHANNEL
+from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL
 from ..sse import encode
 from ..sse.cursor import Cursor
 from ..util.supervise import attempt
@@ -100,7 +100,7 @@ class Delivery:
 
     def _deliver_one(self, record: Record) -> None:
         readers = self._subscriptions.move_past(record)
-        if record.channel in (CHANNEL, ROOM_CHANNEL):
+        if record.channel in (REVOCATION_CHANNEL, EVICTION_CHANNEL):
             self._fan_out.finish()  # events that were published before the revocation
             self._revocations.handle_record(record)
         elif readers:
@@ -123,7 +123,7 @@ class Delivery:
         """The streams of a channel missed something. If revocations were missed, all clients are checked again."""
         readers = self._subscriptions.forget_latest(channel)
         self._fan_out.send_frame(readers, make_reset([channel], ResetReason.HISTORY))
-        if channel == CHANNEL:
+        if channel == REVOCATION_CHANNEL:
             self._revocations.end_all_streams()
 
     def _begin_epoch(self, newest: Cursor) -> None:

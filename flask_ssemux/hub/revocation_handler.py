@@ -11,7 +11,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from ..brokers import PAGE_BYTES, EventHistory, Merge, Range, Record
 from ..errors import BrokerUnavailable
-from ..publishing.revocation import CHANNEL, ROOM_CHANNEL, Revocation, age_of
+from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL, Revocation, get_age
 from ..sse import encode
 from ..util.supervise import attempt
 from .fanout import SLICE
@@ -64,7 +64,7 @@ class RevocationHandler:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        position = max(position, history.subscribe_channels([CHANNEL, ROOM_CHANNEL]).after)
+        position = max(position, history.subscribe_channels([REVOCATION_CHANNEL, EVICTION_CHANNEL]).after)
         for record in _read_messages(history, position):
             attempt("an old order cannot be understood and is left out", self._remember_old, record)
 
@@ -86,14 +86,14 @@ class RevocationHandler:
 
     def handle_record(self, record: Record) -> None:
         """A message has come. One that fails may have been for any client: all clients are asked again."""
-        if record.channel == ROOM_CHANNEL:
+        if record.channel == EVICTION_CHANNEL:
             attempt("a user's oldest stream could not be ended", self._make_room, record)
         elif not attempt("an order failed, and all clients are asked anew", self._handle_message, record):
             self.end_all_streams()
 
     def _make_room(self, record: Record) -> None:
         self.received += 1
-        self.evict_oldest(Revocation.of(record.body))
+        self.evict_oldest(Revocation.from_json(record.body))
 
     def _handle_message(self, record: Record) -> None:
         revocation = self._remember(record)
@@ -137,13 +137,13 @@ class RevocationHandler:
             end_forbidden_stream(stream, reason, last + (encode.stay_away("stop", reason) if revocation.stop else b""))
 
     def _remember_old(self, record: Record) -> None:
-        self._remember(record, age_of(record.body))
+        self._remember(record, get_age(record.body))
 
     def _remember(self, record: Record, age: float = 0.0) -> Revocation:
         """
         :param age: of an old message, in seconds. That of a new message is not computed, since clocks may differ.
         """
-        revocation = Revocation.of(record.body)
+        revocation = Revocation.from_json(record.body)
         self.received += 1
         if revocation.holder is not None:
             return revocation
@@ -163,7 +163,7 @@ class RevocationHandler:
 
 def _read_messages(history: EventHistory, position: int) -> Iterator[Record]:
     """Yield the messages that the history has up to a position, oldest first."""
-    merge, is_whole = Merge(history.read_channels, {CHANNEL: Range(0, position)}), False
+    merge, is_whole = Merge(history.read_channels, {REVOCATION_CHANNEL: Range(0, position)}), False
     while not is_whole:
         records, _, is_whole = merge.read_page(PAGE, PAGE_BYTES)
         yield from records

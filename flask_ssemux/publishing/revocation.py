@@ -16,11 +16,11 @@ from ..errors import ApplicationError, InvalidEvent
 from ..sse import encode
 
 #: The channel of revocation messages. Applications cannot publish on it, and clients cannot read it.
-CHANNEL = encode.OWN_PREFIX + "control"
+REVOCATION_CHANNEL = encode.OWN_PREFIX + "control"
 
 #: The channel of messages that end a user's oldest stream. It is a channel of its own because a single user can cause
 #: so many of them that older ones are trimmed, and no other revocation may be trimmed with them.
-ROOM_CHANNEL = encode.OWN_PREFIX + "room"
+EVICTION_CHANNEL = encode.OWN_PREFIX + "room"
 
 #: The maximum length of a reason, in characters: every stream that ends is sent the reason.
 REASON_LENGTH = 500
@@ -43,7 +43,7 @@ class Revocation(NamedTuple):
     reason: str = ""
     holder: str | None = None
 
-    def body(self) -> bytes:
+    def to_json(self) -> bytes:
         """Return the message as JSON."""
         message = {name: value for name, value in self._asdict().items() if value not in (None, False)}
         if self.stop:
@@ -51,8 +51,8 @@ class Revocation(NamedTuple):
         return json.dumps(message).encode("ascii")
 
     @classmethod
-    def of(cls, body: bytes) -> Revocation:
-        """Read what ``body`` made. Fields that a later version adds are ignored.
+    def from_json(cls, body: bytes) -> Revocation:
+        """Read what ``to_json`` made. Fields that a later version adds are ignored.
 
         :raises ValueError: it is not a revocation message.
         """
@@ -71,7 +71,7 @@ class Revocation(NamedTuple):
         return all(name is None or isinstance(name, str) for name in names) and isinstance(self.reason, str)
 
 
-def age_of(body: bytes) -> float:
+def get_age(body: bytes) -> float:
     """Return the seconds since a message with ``stop`` was sent, by the clocks of two machines; infinity if unknown.
 
     :raises ValueError: it is not a revocation message.
@@ -137,4 +137,4 @@ class RevocationSender:
         if not isinstance(reason, str) or len(reason) > REASON_LENGTH:
             raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, reason))
         encode.comment(reason)
-        return str(self._get_publishing_broker().history.append_event(CHANNEL, revocation.body()))
+        return str(self._get_publishing_broker().history.append_event(REVOCATION_CHANNEL, revocation.to_json()))

@@ -14,7 +14,7 @@ from typing import Callable
 from ..brokers import Broker
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
-from ..publishing.revocation import ROOM_CHANNEL, Revocation
+from ..publishing.revocation import EVICTION_CHANNEL, Revocation
 from ..sse import encode
 from ..util.background import run_in_background
 from .eviction_backoff import EvictionBackoff
@@ -104,7 +104,9 @@ class OldestEviction:
         """
         holder = self._broker.leases.find_oldest_slot_holder(encode.user_channel(user_id))
         if holder is not None:
-            self._broker.history.append_event(ROOM_CHANNEL, Revocation(user_id, None, True, REASON, holder).body())
+            self._broker.history.append_event(
+                EVICTION_CHANNEL, Revocation(user_id, None, True, REASON, holder).to_json()
+            )
 
     def handle_eviction(self, revocation: Revocation) -> None:
         """Note the eviction, and end the user's oldest stream if the message is for this process."""

@@ -12,7 +12,7 @@ import pytest
 from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Revocation
+from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.sse.encode import body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
@@ -65,7 +65,7 @@ def test_a_malformed_order_loses_nobody_an_event(make, order):
     for client in clients:
         client.data()
     publish(mux, "before")
-    mux.broker.history.append_event(CHANNEL, order)
+    mux.broker.history.append_event(REVOCATION_CHANNEL, order)
     publish(mux, "behind it")
     for client in clients:
         until(lambda client=client: client.data() is not None and client.stream.is_over, 5, "it goes on")
@@ -84,8 +84,10 @@ def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(m
     for client in clients:
         client.data()
     for number in range(300):
-        mux.broker.history.append_event(CHANNEL, Revocation("absent %d" % number, reason="disconnected").body())
-    mux.broker.history.append_event(CHANNEL, Revocation("user 7", reason="disconnected").body())
+        mux.broker.history.append_event(
+            REVOCATION_CHANNEL, Revocation("absent %d" % number, reason="disconnected").to_json()
+        )
+    mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
     until(lambda: clients[7].stream.reason, 5, "the last order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert clients[7].stream.reason == "disconnected"
@@ -104,7 +106,7 @@ def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
     mux.broker.leases.take_user_slot("user:hasty", 1)
     for _ in range(300):
         eviction.request_eviction("hasty")
-    mux.broker.history.append_event(CHANNEL, Revocation("user 7", reason="disconnected").body())
+    mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
     until(lambda: clients[7].stream.reason, 5, "the order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert hasty.stream.reason

@@ -9,7 +9,7 @@ import pytest
 from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Revocation
+from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
 from tests.unit.test_hub import Client, publish
@@ -40,6 +40,6 @@ def test_orders_for_users_who_are_not_there_end_nobody(mux):
     streams = [mux.open_stream(["a"], "there") for _ in range(20)]
     with mux._subscriptions._lock:
         for number in range(300):
-            mux.broker.history.append_event(CHANNEL, Revocation(user="absent%d" % number).body())
+            mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation(user="absent%d" % number).to_json())
     until(lambda: mux.count_revocations() == 300, 5, lambda: "%d came" % mux.count_revocations())
     assert len(mux) == len(streams) == 20

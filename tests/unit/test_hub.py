@@ -21,7 +21,7 @@ from flask_ssemux.hub.replay import PAGE_EVENTS as PAGE
 from flask_ssemux.hub.resume import NEW_CLIENT
 from flask_ssemux.hub.stay_away import StayAway
 from flask_ssemux.options import Options
-from flask_ssemux.publishing.revocation import CHANNEL, Revocation
+from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.sse.encode import body
 from flask_ssemux.worker.evict_oldest import OldestEviction
@@ -388,7 +388,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
 
 
 def order(mux, **named):
-    return mux.broker.history.append_event(CHANNEL, Revocation(**{"reason": "told", **named}).body())
+    return mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation(**{"reason": "told", **named}).to_json())
 
 
 def ends(client):
@@ -543,7 +543,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
     clients = [Client(mux.open_stream(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
-    mux.broker.history.append_event(CHANNEL, body)
+    mux.broker.history.append_event(REVOCATION_CHANNEL, body)
     seen = publish(mux, "a", "in the same batch")
     for client in clients:
         assert ends(client) == ([], client.parser.last_event_id)
@@ -558,7 +558,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)
 def test_an_old_order_that_cannot_be_understood_keeps_no_worker_from_starting(make, body):
     broker = MemoryBroker(HistoryLimits())
-    broker.history.append_event(CHANNEL, body)
+    broker.history.append_event(REVOCATION_CHANNEL, body)
     mux = make(broker)
     order(mux, user="8", stop=True)
     assert not mux.open_stream(["a"], "7").is_over and mux.revocations.received == 1
@@ -665,7 +665,7 @@ def test_orders_that_were_lost_end_all(make):
     clients = [Client(mux.open_stream(["a"], user)) for user in ("7", None)]
     for client in clients:
         client.events()
-    mux._delivery._announce_gaps([CHANNEL], Cursor(mux.epoch, 1))
+    mux._delivery._announce_gaps([REVOCATION_CHANNEL], Cursor(mux.epoch, 1))
     assert [client.stream.reason for client in clients] == ["orders were lost"] * 2
 
 

@@ -22,7 +22,8 @@ def app(make_app):
 def ordered(app):
     broker = app.extensions["ssemux"].worker.broker
     return [
-        Revocation.of(body) for _, _, body, _ in broker.history.read_events([revocation.CHANNEL], 0, 10**9, 100).records
+        Revocation.from_json(body)
+        for _, _, body, _ in broker.history.read_events([revocation.REVOCATION_CHANNEL], 0, 10**9, 100).records
     ]
 
 
@@ -81,11 +82,11 @@ def test_what_cannot_be_ordered_is_refused_and_nothing_is_stored(app, call, erro
 @pytest.mark.parametrize("body", [b"", b"7", b"[]", b"{}", b'{"stop": true}', b"\xff"])
 def test_what_is_no_order_is_refused(body):
     with pytest.raises(ValueError):
-        Revocation.of(body)
+        Revocation.from_json(body)
 
 
 def test_what_a_later_version_adds_is_left_out():
-    assert Revocation.of(b'{"user": "7", "gently": true}') == Revocation("7")
+    assert Revocation.from_json(b'{"user": "7", "gently": true}') == Revocation("7")
 
 
 @pytest.mark.parametrize(

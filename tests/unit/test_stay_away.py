@@ -52,10 +52,10 @@ def test_what_is_remembered_is_bounded(monkeypatch):
 
 
 def test_an_order_to_stay_away_says_when_it_was_given():
-    body = Revocation("ann", stop=True).body()
-    assert -1 < revocation.age_of(body) < 5 and Revocation.of(body) == Revocation("ann", stop=True)
-    assert "at" not in json.loads(Revocation("ann").body())
-    assert revocation.age_of(b'{"user": "ann", "stop": true}') == float("inf")
+    body = Revocation("ann", stop=True).to_json()
+    assert -1 < revocation.get_age(body) < 5 and Revocation.from_json(body) == Revocation("ann", stop=True)
+    assert "at" not in json.loads(Revocation("ann").to_json())
+    assert revocation.get_age(b'{"user": "ann", "stop": true}') == float("inf")
 
 
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
@@ -64,7 +64,9 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     process, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
-        process.broker.history.append_event(revocation.CHANNEL, Revocation("ann", stop=True, reason="bye").body())
+        process.broker.history.append_event(
+            revocation.REVOCATION_CHANNEL, Revocation("ann", stop=True, reason="bye").to_json()
+        )
     hub = process.running().hub
     hub.count_revocations()
     assert hub.must_stay_away("ann", [], NEW_CLIENT) is held

@@ -9,7 +9,7 @@ import pytest
 from flask_ssemux.brokers.contract import constants
 from flask_ssemux.brokers.memory import kept_events
 from flask_ssemux.brokers.sqlite import trimming
-from flask_ssemux.publishing.revocation import CHANNEL as OWN
+from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL as OWN
 from tests.harness.waiting import until
 
 ALL = 10**17

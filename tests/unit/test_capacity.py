@@ -39,8 +39,8 @@ def test_what_its_user_is_told():
 
 @pytest.mark.parametrize("kind, most", [("gevent", 1000), ("gthread", 4)])
 def test_gunicorns_are_connections_or_threads(kind, most):
-    slots = get_gunicorn_capacity(SimpleNamespace(worker_connections=1000, threads=4), kind)
-    assert (slots.requests, slots.is_plenty) == (most, kind == "gevent")
+    capacity = get_gunicorn_capacity(SimpleNamespace(worker_connections=1000, threads=4), kind)
+    assert (capacity.requests, capacity.is_plenty) == (most, kind == "gevent")
 
 
 class Task:
@@ -49,7 +49,7 @@ class Task:
     def __init__(self, **told):
         self.channel = SimpleNamespace(server=SimpleNamespace(adj=Adjustments(**told)))
 
-    def slots(self):
+    def capacity(self):
         return find_other_capacity()
 
 
@@ -66,7 +66,19 @@ Task.__module__ = "waitress.task"
     ],
 )
 def test_waitress_names_the_setting_that_binds(told, most, setting):
-    assert Task(**told).slots() == ServerCapacity("waitress", most, setting)
+    assert Task(**told).capacity() == ServerCapacity("waitress", most, setting)
+
+
+def test_a_version_of_a_server_whose_objects_are_different_is_logged_and_has_no_limit(caplog):
+    task = Task()
+    del task.channel.server.adj
+    with caplog.at_level(logging.WARNING, "flask_ssemux"):
+        assert task.capacity() is None
+    (line,) = caplog.messages
+    assert line.startswith(
+        "this version of waitress does not say how many requests it serves at a time (AttributeError("
+    )
+    assert line.endswith("): set SSEMUX_MAX_STREAMS below that number; docs/servers.md has more")
 
 
 def test_without_a_server_there_are_none():
@@ -148,18 +160,18 @@ def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
 
 
 def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
-    slots = ServerCapacity("a server", 10, "threads=10", notices_departures=False)
-    assert slots.max_streams == 5
+    capacity = ServerCapacity("a server", 10, "threads=10", notices_departures=False)
+    assert capacity.max_streams == 5
     assert (
         "a process takes 5 streams, the rest is kept for pages; it does not say when a client has left either, so a "
         "stream ends after 30 to 60 s and its client comes back; gunicorn"
-    ) in slots.advice
+    ) in capacity.advice
 
 
 def test_what_is_told_of_a_server_that_says_nothing():
-    slots = get_unknown_capacity({"SERVER_SOFTWARE": "Mystery/1"})
-    assert slots.max_streams == sys.maxsize
-    assert slots.advice == (
+    capacity = get_unknown_capacity({"SERVER_SOFTWARE": "Mystery/1"})
+    assert capacity.max_streams == sys.maxsize
+    assert capacity.advice == (
         "Mystery/1 does not say how many requests it serves at a time, and a stream is one of them for as long as it "
         "lives: set SSEMUX_MAX_STREAMS well below that number, or pages will wait for streams to end; docs/servers.md "
         "has more"

@@ -24,6 +24,7 @@ from .errors import (
     SSEMuxError,
     WrongState,
 )
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .extension import SSEMux, init_app
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     )
     from .http.streaming import streaming
     from .publishing.publisher import Publisher
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ApplicationError",

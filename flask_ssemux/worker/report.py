@@ -17,6 +17,7 @@ from ..hub.hub import Hub
 from ..transports.select import handed_over
 from ..util import forks
 from ..util.background import run_in_background
+from ..version import __version__
 from .open_streams import OpenStreams
 from .refusals import Refusals
 from .stream_stats import StreamStats, read_memory
@@ -76,8 +77,6 @@ class Reporter:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of this moment. Other greenlets and threads run meanwhile."""
-        from .. import __version__  # here, since that module imports this one
-
         hub, loop_lag, refused = self._hub, self._timer.loop_lag, self._refusals.counts
         return {
             **self._count_streams(),

@@ -72,7 +72,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
     reader = source.identify(asked)
     subscription = source.authorize(asked, reader)
     resume = hub.parse_last_ids(asked.last_ids)
-    if hub.must_stay_away(reader.user_id, subscription.channels, resume):
+    if subscription.channels and hub.must_stay_away(reader.user_id, subscription.channels, resume):
         return make_stay_away()
     if asked.is_head:
         return make_stream(iter(()))

@@ -1,12 +1,17 @@
-"""A stream that cannot be opened gives back what it took: its user slot, and its share of the worker limit."""
+"""The way from a request to an open stream: each step is taken once, and a failure gives back what was taken before."""
 
 from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import ExitStack
 
 import flask
 import pytest
 
 import flask_ssemux
 from flask_ssemux.http.probe import PARAMETER, Plan
+from tests.unit.test_extension import opened
 
 KEY = "a secret"
 LIMIT = 3
@@ -86,3 +91,43 @@ def test_a_view_whose_response_cannot_be_wrapped_is_closed_and_leaves_no_stream(
     with pytest.raises(TypeError, match="sealed"):
         app.test_client().get("/sealed")
     assert (app.extensions["ssemux"].worker.count_streams(), closed) == (0, [True])
+
+
+#: The steps of an opening: module and function.
+STEPS = [
+    ("http.stream_request", "parse"),
+    ("transports.select", "choose_transport"),
+    ("access.tickets", "find_ticket"),
+    ("access.tickets", "_decode"),
+    ("worker.worker", "running"),
+    ("access.rules", "identify_reader"),
+    ("access.rules", "check_channels"),
+    ("hub.resume", "parse_last_ids"),
+    ("hub.hub", "must_stay_away"),
+    ("worker.admission", "admit"),
+    ("worker.user_limit", "take_user_slot"),
+    ("hub.hub", "open_stream"),
+    ("worker.running", "register_stream"),
+    ("access.tickets", "use_up"),
+    ("transports.select", "open_transport"),
+]
+
+
+@pytest.mark.parametrize("url", ["/events?channel=jobs:1", "/fixed?"])
+def test_each_step_is_taken_once(app, url):
+    with app.app_context():
+        url += "&ticket=" + flask_ssemux.ticket(7)
+    calls = Counter()
+
+    def count(frame, event, _):
+        if event == "call":
+            calls[frame.f_globals.get("__name__", "")[len("flask_ssemux.") :], frame.f_code.co_name] += 1
+
+    with ExitStack() as streams:
+        sys.setprofile(count)
+        try:
+            response, _ = streams.enter_context(opened(app, url, headers={"Last-Event-ID": "abcd-1"}))
+        finally:
+            sys.setprofile(None)
+        assert response.status_code == 200
+    assert {step: calls[step] for step in STEPS} == dict.fromkeys(STEPS, 1)

@@ -1,0 +1,75 @@
+"""What a client asks for, as one object: every part of a request that means something to a stream."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from flask_ssemux.errors import BadRequest, BadTicket, QueryTooLong
+from flask_ssemux.http.stream_request import MAX_QUERY_BYTES, PollMode, StreamRequest
+from flask_ssemux.transports.select import AUTO
+
+
+class StreamURL(Request):
+    """A request as Flask would pass it to the view of ``GET /events``."""
+
+    endpoint = "ssemux.events"
+
+
+def parse(query="", method="GET", **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return StreamRequest.parse(
+        StreamURL(EnvironBuilder("/events?" + query, method=method, headers=named).get_environ()), AUTO
+    )
+
+
+def test_a_request_that_names_nothing():
+    asked = parse()
+    assert (asked.last_ids, asked.channels, asked.new_channels) == ([], [], [])
+    assert (asked.ticket, asked.probe, asked.override) == (None, None, None)
+    assert (asked.poll, asked.is_stopped, asked.is_head) == (PollMode.NONE, False, False)
+    assert asked.transport is not None and not asked.transport.is_handed_over
+
+
+def test_everything_that_a_client_can_say():
+    asked = parse(
+        "channel=b&channel=a&new=a&ticket=x.y&lastEventId=abcd-1&last_event_id=&poll=now", Last_Event_ID="abcd-2"
+    )
+    assert (asked.channels, asked.new_channels, asked.ticket) == (["b", "a"], ["a"], "x.y")
+    assert asked.last_ids == ["abcd-2", "abcd-1"]
+    assert (asked.poll, asked.transport) == (PollMode.NOW, None)
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"])
+def test_a_client_that_was_told_to_stay_away(name):
+    assert parse(name + "=stop").is_stopped
+    assert parse(name + "=abcd-1", Last_Event_ID="stop").is_stopped
+
+
+@pytest.mark.parametrize("text, mode", [("1", PollMode.WAIT), ("true", PollMode.WAIT), ("now", PollMode.NOW)])
+def test_the_ways_to_poll(text, mode):
+    assert parse("poll=" + text).poll is mode
+
+
+def test_the_token_of_a_probe_asks_for_a_stream():
+    asked = parse("ssemux_probe=x&poll=1")
+    assert (asked.probe, asked.poll) == ("x", PollMode.NONE)
+
+
+def test_a_head_request():
+    assert parse(method="HEAD").is_head
+
+
+@pytest.mark.parametrize(
+    "error, message, query, headers",
+    [
+        (BadRequest, "poll='2' is no way to poll; poll=1 waits for an event, poll=now does not", "poll=2", {}),
+        (BadTicket, "a request shows one ticket; this one shows 2", "ticket=x.y", {"Authorization": "Ticket x.y"}),
+        (QueryTooLong, "a query has at most 8190 bytes; this one has 8191", "x" * (MAX_QUERY_BYTES + 1), {}),
+    ],
+)
+def test_what_cannot_be_parsed(error, message, query, headers):
+    with pytest.raises(error) as caught:
+        parse(query, **headers)
+    assert str(caught.value) == message

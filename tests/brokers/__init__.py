@@ -1,1 +1,1 @@
-"""Tests of the brokers: one contract for all engines, and a file of quirks for each."""
+"""Tests of the brokers: the contract's suites for all engines, and files for each engine alone."""

@@ -1,4 +1,4 @@
-"""A worker, as gevent has it, to which many logged-in clients come at once: how long that takes, and who is sent away.
+"""A gevent worker to which many logged-in clients connect at once: how long that takes, and which are refused.
 
 ``python -m tests.brokers.many_clients URL CLIENTS`` prints as JSON, for new clients and for those that return, seconds
 and how many were not let in. Run by ``test_redis_far.py``.

@@ -1,4 +1,4 @@
-"""A memory broker with one part of its own, for tests that watch or replace what a broker does."""
+"""A memory broker with one part replaced, for tests that watch or change what a broker does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Redis broker keeps the contract. Its quirks have files of their own."""
+"""The Redis broker keeps the contract. Tests of this engine alone have files of their own."""
 
 from __future__ import annotations
 

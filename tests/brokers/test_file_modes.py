@@ -1,4 +1,4 @@
-"""Who may read a SQLite store: its owner; its group, where it was shared with it; nobody else."""
+"""Only the owner can read an SQLite store; and its group, if it was shared with the group."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def test_a_link_to_a_file_that_is_not_there_yet(sqlite, path, tmp_path):
     assert broker.get_figures()["bytes"] > os.path.getsize(target)  # with the log beside it
 
 
-def test_a_file_of_another_user_that_everyone_reads_is_told(sqlite, path, caplog, monkeypatch):
+def test_a_file_of_another_user_that_everyone_reads_is_logged(sqlite, path, caplog, monkeypatch):
     os.close(os.open(path, os.O_CREAT, 0o666))
 
     def refused(*_):
         raise PermissionError("not yours")
 
-    monkeypatch.setattr(os, "chmod", refused)  # we may be root, who may do this to any file
+    monkeypatch.setattr(os, "chmod", refused)  # the test may run as root, who may change any file
     sqlite().history.append_event("a", b"x")
     assert "has mode 666: every user of this machine can read its events" in caplog.text
     assert "chmod 600 " + path in caplog.text

@@ -1,4 +1,4 @@
-"""A SQLite store on a disk that is full: real small file systems, which need root to be mounted."""
+"""An SQLite store on a full disk: real small file systems, which only root can mount."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def disk(tmp_path):
 
 
 def fill(broker, size, most=100_000):
-    """Append until the disk is full; how many were accepted, and what was said."""
+    """Append until the disk is full; return how many events were accepted, and the errors."""
     for number in range(most):
         try:
             broker.history.append_event("c%d" % (number % 7), b"x" * size)
@@ -52,7 +52,7 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
     assert fill(broker, size)[0] == 0 and len(broker.history.read_events(["c0"], 0, ALL, 2).records) == 2
     assert broker.leases.take_user_slot("user:1", 5) and broker.one_time_keys.use_one_time_key(
         "ticket:1", 30.0
-    )  # what changes little has room
+    )  # small changes have room
     for _ in range(3):
         clock[0] += 70.0
         assert fill(broker, size)[0] > accepted * 0.8
@@ -63,7 +63,7 @@ def test_publishing_works_again_when_history_is_past_its_age(disk, opened, monke
     assert fill(after_restart, size)[0] > accepted * 0.8
 
 
-def test_several_processes_that_publish_do_not_use_up_the_room_that_one_gave_back(disk, opened, monkeypatch):
+def test_several_processes_do_not_use_up_the_room_that_one_released(disk, opened, monkeypatch):
     clock = [time.time()]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     brokers = [open_broker("sqlite:///%s/x.sqlite3" % disk, HistoryLimits(seconds=60.0)) for _ in range(3)]
@@ -90,7 +90,7 @@ def test_a_limit_of_bytes_keeps_a_small_disk_from_filling(disk, opened, size):
 
 
 def test_a_disk_that_others_filled(disk, opened):
-    """It is told; reading goes on; publishing works again when there is room, and when history is past its limits."""
+    """An error says so; reading goes on; publishing works again when there is room, or when events are over a limit."""
     broker = open_broker("sqlite:///%s/x.sqlite3" % disk, HistoryLimits(events=20))
     opened(broker)
     assert fill(broker, 5000, 400)[0] == 400
@@ -98,7 +98,7 @@ def test_a_disk_that_others_filled(disk, opened):
     with open(other, "wb", buffering=0) as file, pytest.raises(OSError):
         while True:
             file.write(b"x" * 4096)
-    # What the limit of events is over is deleted, delivered or not, and its room is used again.
+    # Events over the limit are deleted, delivered or not, and their room is used again.
     assert fill(broker, 5000, 2000)[1] == ""
     accepted, said = fill(broker, 100_000, 100)
     assert accepted == 100 or "is full" in said

@@ -1,4 +1,4 @@
-"""What is over a limit of the history is never sent to who returns, whoever came before: on every engine."""
+"""An event over a limit is never sent to a client that returns, whichever clients came before: on every engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def workers(make, opened, request):
 
 
 def returns(replay, broker, after):
-    """What a client is sent: sequences; or None if it is told that the past is lost."""
+    """The sequences that a client is sent; or None if it is sent a reset."""
     head = broker.history.get_newest_cursor()
     left = {"a": Range(after, head.sequence), "quiet": Range(after, head.sequence)}
     lost = replay.find_lost(left, head.epoch)
@@ -51,7 +51,7 @@ def test_by_count_exactly_the_newest_are_sent(workers):
     broker, replays = workers(events=5)
     for top in range(1, 41):
         publish(broker, 1)
-        for replay in replays:  # those who come early see more of the past than is left to those who come late
+        for replay in replays:  # early clients receive events that late clients do not
             assert returns(replay, broker, max(0, top - 5)) == list(range(max(1, top - 4), top + 1))
             assert returns(replay, broker, top - 1) == [top]
             if top > 5:
@@ -72,7 +72,7 @@ def test_by_age_nothing_older_is_sent(workers, travel):
         assert returns(replay, broker, 10) == [11, 12, 13]
 
 
-def test_by_age_where_no_event_comes(workers, travel):
+def test_by_age_without_new_events(workers, travel):
     broker, replays = workers(seconds=2.0)
     publish(broker, 10)
     for replay in replays:
@@ -93,7 +93,7 @@ def test_by_bytes_no_more_than_those_are_sent(workers):
 
 
 @pytest.mark.parametrize("before", (0, 3))
-def test_an_event_that_is_larger_than_the_history_is_all_that_is_sent(make, before):
+def test_an_event_larger_than_the_limit_is_all_that_is_sent(make, before):
     broker = make(size=1000)
     for _ in range(before):
         broker.history.append_event("before", b"x" * 300)

@@ -1,4 +1,4 @@
-"""The Redis broker's quirks: a server that is killed, wiped, set back, hangs or fails over; several applications."""
+"""The Redis broker with a server that is killed, wiped, set back, hangs or fails over; and several applications."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def own(opened, redis_server):
 
 
 class Fill:
-    """Appends without a pause, and remembers what was accepted and what failed."""
+    """Appends without a pause, and records what was accepted and what failed."""
 
     def __init__(self, broker, channels=("a", "b")):
         self.accepted, self.failed = [], []
@@ -63,7 +63,7 @@ class Fill:
 
 
 def assert_all_came(recorder, filled):
-    """Each accepted event once and in order; those whose append failed at most once."""
+    """Each accepted event was delivered once and in order; an event whose append failed, at most once."""
     last = filled.accepted[-1][0].sequence
     until(
         lambda: recorder.sequences and recorder.sequences[-1] >= last,
@@ -95,7 +95,7 @@ def test_prefixes_and_databases_are_apart(shared_redis, opened, recorder):
     assert recorder.renewals == []
 
 
-def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, recorder):
+def test_only_needed_channels_are_subscribed(redis, shared_redis, redis_url, recorder):
     def subscribed():
         name = redis_url.partition("prefix=")[2]
         return sorted(found.partition(":")[2] for found in shared_redis.ask("PUBSUB", "CHANNELS", "{%s}*" % name))
@@ -113,7 +113,7 @@ def test_is_subscribed_only_to_what_is_wanted(redis, shared_redis, redis_url, re
 
 
 @pytest.mark.parametrize("said", (b"", b"hello", b"abc 12\nbody", b"abc x k\nbody", b"\xff 1 k\nbody"))
-def test_what_another_program_announces_costs_nothing(redis, shared_redis, recorder, said):
+def test_messages_of_another_program_lose_no_event(redis, shared_redis, recorder, said):
     broker, publisher = redis(), redis()
     broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
@@ -125,7 +125,7 @@ def test_what_another_program_announces_costs_nothing(redis, shared_redis, recor
     assert recorder.losses == recorder.gaps == recorder.renewals == []
 
 
-def test_a_channel_that_is_wanted_again_at_once_misses_nothing(redis, recorder):
+def test_a_channel_that_is_subscribed_again_at_once_misses_nothing(redis, recorder):
     broker = redis()
     broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
@@ -148,7 +148,7 @@ def test_a_process_has_three_connections_whatever_its_channels(own, redis_server
 # -- a server that goes and comes --------------------------------------------
 
 
-def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_server, recorder):
+def test_a_server_that_is_killed_for_three_seconds_loses_no_event(own, redis_server, recorder):
     broker, publisher = own(), own()
     broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
@@ -156,7 +156,7 @@ def test_a_server_that_is_killed_for_three_seconds_costs_nothing(own, redis_serv
     recorder.wait(50)
     redis_server.kill()
     until(lambda: recorder.losses, 2, "no loss was told")
-    time.sleep(3.0)  # the time that the promise names
+    time.sleep(3.0)  # the time that the documentation promises
     redis_server.restart()
     until(lambda: recorder.finds, 5, "no find was told")
     before = len(filled.accepted)
@@ -179,7 +179,7 @@ def test_a_short_restart_fails_no_append(own, redis_server, recorder):
     assert filled.failed == [] and recorder.renewals == []
 
 
-def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_server, recorder):
+def test_a_subscription_that_is_cut_repeatedly_loses_no_event(own, redis_server, recorder):
     broker, publisher = own(), own()
     broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a", "b"])
@@ -192,7 +192,7 @@ def test_a_subscription_that_is_cut_again_and_again_costs_nothing(own, redis_ser
     assert recorder.renewals == recorder.gaps == []
 
 
-def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own, redis_server, recorder):
+def test_a_server_that_was_wiped_begins_an_epoch_and_loses_nothing_of_it(own, redis_server, recorder):
     broker, publisher = own(), own()
     start = broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
@@ -208,7 +208,7 @@ def test_a_server_that_was_wiped_begins_a_new_life_and_loses_nothing_of_that(own
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "DEL"])
-def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, recorder, command):
+def test_a_store_that_is_emptied_is_noticed(own, redis_server, recorder, command):
     broker = own()
     start = broker.history.start_delivery(recorder.listener)
     broker.history.subscribe_channels(["a"])
@@ -223,7 +223,7 @@ def test_a_store_that_is_emptied_under_us_is_noticed(own, redis_server, recorder
 
 
 def set_back(server, copy):
-    """As a crash does under a server that writes its data now and then."""
+    """As after a crash of a server that writes its data from time to time."""
     server.kill()
     shutil.rmtree(server.folder)
     shutil.copytree(copy, server.folder)
@@ -237,7 +237,7 @@ def copied(own, redis_server, tmp_path):
     def make(broker):
         for number in range(3):
             broker.history.append_event("a", b"kept %d" % number)
-        copy = tmp_path / "copy"  # an answer is only given when the log was written
+        copy = tmp_path / "copy"  # the server answers when the log is written
         shutil.copytree(redis_server.folder, copy)
         for number in range(3):
             broker.history.append_event("a", b"lost %d" % number)
@@ -246,8 +246,8 @@ def copied(own, redis_server, tmp_path):
     return make
 
 
-def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server, recorder, copied):
-    """A worker that heard them is the proof, whoever appends first."""
+def test_a_server_that_lost_its_last_events_begins_an_epoch(own, redis_server, recorder, copied):
+    """A worker that received them proves it, whichever process appends first."""
     publisher, worker, late = own(), own(), own()
     late.history.get_newest_cursor()
     start = worker.history.start_delivery(recorder.listener)
@@ -264,8 +264,8 @@ def test_a_server_that_lost_its_last_events_begins_a_new_life(own, redis_server,
     until(lambda: recorder.records[-1].body == b"after", 5, lambda: str(recorder.records))
 
 
-def test_a_cursor_of_a_lost_event_has_no_history_and_harms_nobody(own, redis_server, copied):
-    """Only its client saw the event; and a client is no proof, for cursors can be made up."""
+def test_a_cursor_of_a_lost_event_resets_only_its_client(own, redis_server, copied):
+    """Only its client saw the event; and a client proves nothing, because cursors can be invented."""
     publisher = own()
     copy = copied(publisher)
     lost = publisher.history.get_newest_cursor()
@@ -280,7 +280,7 @@ def test_a_cursor_of_a_lost_event_has_no_history_and_harms_nobody(own, redis_ser
     assert broker.history.get_newest_cursor().epoch == head.epoch
 
 
-def test_a_restart_without_loss_is_no_new_life(own, redis_server):
+def test_a_restart_without_loss_keeps_the_epoch(own, redis_server):
     broker = own()
     before = broker.history.append_event("a", b"x")
     for _ in range(3):
@@ -295,8 +295,8 @@ def test_a_restart_without_loss_is_no_new_life(own, redis_server):
     assert [record.body for record in broker.history.read_events(["a"], 0, 10**17, 10).records] == [b"x", b"y"]
 
 
-def test_what_a_new_life_lost_says_nothing_about_the_one_before(own, redis_server):
-    """A worker that has yet to hear of the new life is asked about cursors of the old one."""
+def test_voids_of_an_epoch_say_nothing_about_the_one_before(own, redis_server):
+    """A worker that does not know the new epoch yet is asked about cursors of the old one."""
     broker, other = own(), own()
     old = [broker.history.append_event("a", b"old") for _ in range(3)][-1]
     redis_server.ask("DEL", "{ssemux}:life")
@@ -309,12 +309,12 @@ def test_what_a_new_life_lost_says_nothing_about_the_one_before(own, redis_serve
 
 
 def test_many_restarts_are_remembered_within_bounds(own, redis_server):
-    """Each that follows an append leaves a void; the oldest voids become the floor of all channels."""
+    """Each restart after an append leaves a void; the oldest voids become the floor of all channels."""
     broker = own()
     places = []
     for number in range(22):
         places.append(broker.history.append_event("a", b"%d" % number).sequence)
-        redis_server.ask("HSET", "{ssemux}:life", "run", "another")  # what a restart looks like to the next script
+        redis_server.ask("HSET", "{ssemux}:life", "run", "another")  # the next script takes this for a restart
     top = broker.history.get_newest_cursor().sequence
     assert len(redis_server.ask("HGET", "{ssemux}:life", "voids").split()) == 20
     assert broker.history.read_events(["never"], places[-1] + 5, top, 10).missing == ["never"]
@@ -344,7 +344,7 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, reco
         started = time.monotonic()
         with pytest.raises(BrokerUnavailable):
             broker.history.subscribe_channels(["b"])
-        assert time.monotonic() - started < 1.0  # it is known to be lost: nobody waits for it
+        assert time.monotonic() - started < 1.0  # it is known to be lost: no call waits for it
     finally:
         redis_server.resume()
     until(lambda: recorder.finds, 10, "no find was told")
@@ -354,7 +354,7 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, reco
 
 
 class Cutter:
-    """A hop that loses the answer to one request: it cuts the connection when the answer comes."""
+    """A proxy that loses the answer to one request: it cuts the connection when the answer comes."""
 
     def __init__(self, port):
         self._upstream, self.cut_next = port, False
@@ -415,7 +415,7 @@ def test_an_append_whose_answer_is_lost_is_not_made_twice(redis, shared_redis, r
 
 @pytest.fixture
 def cut_off(own, redis_server, recorder, monkeypatch):
-    """cut_off(many): a worker with a short history whose subscription broke while so many events were published."""
+    """cut_off(many): a worker with a short history whose subscription was broken while events were published."""
     monkeypatch.setattr(delivery, "BACK_OFF", 60.0)
     worker, publisher = own(events=10), own(events=10)
     worker.history.start_delivery(recorder.listener)
@@ -424,7 +424,7 @@ def cut_off(own, redis_server, recorder, monkeypatch):
     recorder.wait(1)
 
     def make(many):
-        with worker.history._delivery._changed:  # holds the thread up where it would connect again
+        with worker.history._delivery._changed:  # keeps the thread from connecting again
             redis_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
             for _ in range(many):
                 publisher.history.append_event("a", b"x")
@@ -436,13 +436,13 @@ def cut_off(own, redis_server, recorder, monkeypatch):
     return make
 
 
-def test_what_was_published_while_nobody_heard_needs_no_history(cut_off, recorder):
+def test_events_of_a_broken_subscription_are_delivered_without_history(cut_off, recorder):
     worker = cut_off(50)
     assert recorder.gaps == [] and recorder.sequences == list(range(1, 53))
     assert [record.sequence for record in worker.history.read_events(["a"], 0, ALL, 100).records] == list(range(42, 52))
 
 
-def test_what_was_trimmed_while_nobody_heard_is_told(cut_off, recorder):
+def test_events_that_were_trimmed_meanwhile_are_reported_as_a_gap(cut_off, recorder):
     cut_off(700)
     assert [channels for channels, _ in recorder.gaps] == [["a"]]
     assert recorder.sequences == [1, *range(202, 703)]
@@ -498,30 +498,30 @@ def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, re
     prefix = redis_url.partition("prefix=")[2]
     assert shared_redis.ask("ZCARD", "{%s}:floors" % prefix) <= 101
     missing = broker.history.read_events(["once:1", "once:399", "never"], 0, ALL, 10).missing
-    assert missing == ["once:1", "once:399", "never"]  # never silent where it cannot know
+    assert missing == ["once:1", "once:399", "never"]  # a gap is never hidden
     assert (
         broker.history.read_events(["once:1", "never"], broker.history.get_newest_cursor().sequence, ALL, 10).missing
         == []
     )
     broker.history.append_event("once:1", b"again")
-    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
+    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]
 
 
-# -- places ------------------------------------------------------------------
+# -- leases ------------------------------------------------------------------
 
 
-def test_places_that_nobody_renews_run_out(redis, redis_url, opened, monkeypatch):
+def test_leases_that_are_not_renewed_expire(redis, redis_url, opened, monkeypatch):
     monkeypatch.setattr(leases, "LASTS", 1)
     elsewhere = open_broker(redis_url)
     opened(elsewhere)
-    pretend_other_host(elsewhere)  # nobody here can ask for its process
+    pretend_other_host(elsewhere)  # whether its process is alive is not known here
     broker = redis()
     assert elsewhere.leases.take_user_slot("user:1", 1)
     assert not broker.leases.take_user_slot("user:1", 1)
     until(lambda: broker.leases.take_user_slot("user:1", 1), 5, "it never ran out")
 
 
-def test_places_are_told_anew_to_a_server_that_forgot_them(own, redis_server, opened):
+def test_leases_are_written_again_to_a_server_that_lost_them(own, redis_server, opened):
     broker, other = own(), own()
     assert broker.leases.take_user_slot("user:1", 1)
     redis_server.ask("FLUSHALL")
@@ -531,7 +531,7 @@ def test_places_are_told_anew_to_a_server_that_forgot_them(own, redis_server, op
     until(lambda: other.leases.take_user_slot("user:1", 1), 2, "it was not given back")
 
 
-def test_giving_back_waits_for_nobody(own, redis_server):
+def test_releasing_a_slot_does_not_wait(own, redis_server):
     broker = own()
     assert broker.leases.take_user_slot("user:1", 1)
     redis_server.pause()
@@ -544,7 +544,7 @@ def test_giving_back_waits_for_nobody(own, redis_server):
     until(lambda: own().leases.take_user_slot("user:1", 1), 5, "it was not given back")
 
 
-def test_a_broker_that_is_closed_gives_its_places_back(redis, redis_url):
+def test_a_broker_that_is_closed_releases_its_slots(redis, redis_url):
     first = open_broker(redis_url)
     assert first.leases.take_user_slot("user:1", 1)
     first.close()
@@ -625,7 +625,7 @@ def test_a_replica_that_takes_over(sentinel, opened, recorder):
     filled.stop()
     last = filled.accepted[-1]
     until(lambda: recorder.records[-1].body == last[1], 5, lambda: "%s, %s" % (recorder.records[-1], last))
-    if not recorder.renewals:  # then the replica had everything
+    if not recorder.renewals:  # then the replica had all events
         assert_all_came(recorder, filled)
 
 
@@ -681,14 +681,14 @@ def test_a_server_that_is_not_there_is_named_within_bounds(opened):
     assert time.monotonic() - started < constants.WAIT_SECONDS + 1.0
 
 
-# -- what must not go wrong silently -----------------------------------------
+# -- errors that would not be noticed ----------------------------------------
 
 
 class Interrupt(BaseException):
-    """As a job's time limit, raised wherever the caller happens to be."""
+    """Like a job's time limit, which is raised wherever the caller is."""
 
 
-def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypatch):
+def test_no_other_caller_gets_the_answer_of_an_interrupted_call(redis, monkeypatch):
     broker = redis()
     first = broker.history.append_event("a", b"1")
 
@@ -707,7 +707,7 @@ def test_a_call_that_is_interrupted_leaves_its_answer_to_nobody(redis, monkeypat
     assert kept[0].sequence == first.sequence
 
 
-def test_the_same_copy_put_back_twice_gives_no_number_twice(own, redis_server, copied):
+def test_the_same_copy_put_back_twice_gives_no_sequence_twice(own, redis_server, copied):
     publisher = own()
     copy = copied(publisher)
     publisher.close()
@@ -751,8 +751,8 @@ def test_an_event_after_an_eviction_does_not_hide_it(redis, shared_redis, redis_
     assert broker.history.read_events(["a"], 3, ALL, 10).missing == []
 
 
-def test_a_page_of_large_events_ends_early_and_says_so(redis):
-    """A client that returns to large events must not hold up the server, and with it everyone's publish."""
+def test_a_page_of_large_events_ends_early(redis):
+    """A client that returns to large events must not block the server, and with it all publishers."""
     broker = redis()
     for number in range(60):
         broker.history.append_event("ab"[number % 2], b"%d " % number + b"x" * 200_000)
@@ -767,7 +767,7 @@ def test_a_page_of_large_events_ends_early_and_says_so(redis):
     assert seen == list(range(1, 61))
 
 
-def test_many_who_wait_for_a_lost_server_wait_together(own, redis_server):
+def test_many_callers_of_a_lost_server_wait_together(own, redis_server):
     broker = own()
     broker.history.get_newest_cursor()
     redis_server.kill()
@@ -798,7 +798,7 @@ def test_a_master_that_was_made_a_replica_is_left(own, redis_server, running):
     assert broker._store._writing._connection is not connection
 
 
-def test_a_driver_that_pings_by_itself_is_told_not_to(redis_url, opened, recorder):
+def test_the_driver_sends_no_ping_by_itself(redis_url, opened, recorder):
     works(redis_url + "&health_check_interval=1", opened, recorder)
     time.sleep(1.2)  # the interval's length
     opened(works(redis_url + "&health_check_interval=1", opened, type(recorder)()))

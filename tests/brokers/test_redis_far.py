@@ -1,4 +1,4 @@
-"""Redis far away: behind a hop that takes its time, or that forgets idle connections."""
+"""Redis far away: behind a proxy that is slow, or that forgets idle connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hops():
 
 @pytest.fixture
 def far(hops, opened, shared_redis, redis_url):
-    """far(…): a broker behind a hop of its own; as `Hop` takes them."""
+    """far(…): a broker behind a proxy of its own, with the parameters of `Hop`."""
 
     def make(**how):
         hop = Hop(shared_redis.port, **how)
@@ -46,7 +46,7 @@ def far(hops, opened, shared_redis, redis_url):
 
 
 def at_once(count, work):
-    """What each of so many threads got or raised, and how long all took."""
+    """Return what each of so many threads returned or raised, and how long all took."""
     began = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
         found = list(pool.map(work, range(count)))
@@ -73,7 +73,7 @@ def test_a_thousand_users_at_once(far, redis):
 
 
 def test_a_thousand_clients_open_streams_at_once(hops, shared_redis, redis_url):
-    """Each has a place and a channel of its own to be asked for; none is sent away, first or when it returns."""
+    """Each needs a user slot and a channel of its own; none is refused, neither at first nor when it returns."""
     hops.append(Hop(shared_redis.port, delay=HOP))
     url = redis_url.replace(str(shared_redis.port), str(hops[0].port))
     command = [sys.executable, "-m", "tests.brokers.many_clients", url, "1000"]
@@ -82,7 +82,7 @@ def test_a_thousand_clients_open_streams_at_once(hops, shared_redis, redis_url):
         assert took < 10 and refused == 0
 
 
-def test_places_of_one_user_that_are_asked_for_at_once_are_counted_once(far, redis):
+def test_slots_of_one_user_that_are_taken_at_once_are_counted_once(far, redis):
     broker = far(delay=HOP)
     taken, _ = at_once(50, lambda number: broker.leases.take_user_slot("user:1", 7))
     assert sum(taken) == 7
@@ -105,8 +105,8 @@ def test_publishes_of_one_caller_keep_their_order(far, redis):
         assert [part for own, part in bodies if own == b"%d" % number] == [b"%d" % part for part in range(5)]
 
 
-def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shared_redis):
-    """The connection breaks with calls under way: what was done is not done again."""
+def test_calls_whose_answers_were_lost_are_not_made_twice(far, redis, shared_redis):
+    """The connection breaks while calls are under way: what was done is not done again."""
     broker = far(delay=HOP)
     broker.history.get_newest_cursor()
     stop = threading.Event()
@@ -127,7 +127,7 @@ def test_answers_that_many_callers_never_got_are_not_made_twice(far, redis, shar
     assert len(given) == len(set(given)) == len(bodies) == len(set(bodies)) == 480
 
 
-def test_a_server_that_hangs_refuses_all_who_wait_within_bounds(own_hanging):
+def test_all_callers_of_a_server_that_hangs_fail_within_bounds(own_hanging):
     found, took = at_once(200, own_hanging)
     assert took < 2 * constants.WAIT_SECONDS + 1.5
     assert all(isinstance(error, BrokerUnavailable) for error in found)
@@ -150,7 +150,7 @@ def own_hanging(opened, redis_server):
     redis_server.resume()
 
 
-def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
+def test_too_many_waiting_callers_fail_at_once(redis, monkeypatch):
     monkeypatch.setattr(connection, "MAX_WAITING", 3)
     broker = redis()
     for _ in range(3):
@@ -159,11 +159,11 @@ def test_too_many_who_wait_are_told_at_once(redis, monkeypatch):
         broker.history.append_event("a", b"x")
 
 
-# -- a hop that forgets ------------------------------------------------------
+# -- a proxy that forgets ----------------------------------------------------
 
 
-def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
-    """As a quiet Publisher behind a NAT, with connections that the hop forgets at once rather than after minutes."""
+def test_a_forgotten_connection_loses_no_publish(far, redis, monkeypatch):
+    """Like an idle Publisher behind a NAT, but the proxy forgets connections at once and not after minutes."""
     monkeypatch.setattr(connection, "IDLE", 0.2)
     broker = far(forgets=0.2)
     for number in range(2):
@@ -174,7 +174,7 @@ def test_a_forgotten_connection_costs_no_publish(far, redis, monkeypatch):
             "ticket:%d" % number, 30
         )
         assert time.monotonic() - began < constants.WAIT_SECONDS
-        time.sleep(0.3)  # longer than the hop remembers
+        time.sleep(0.3)  # longer than the proxy remembers
     assert [record.body for record in redis().history.read_events(["a"], 0, ALL, 10).records] == [b"0", b"1"]
     assert broker.hop.carried > 3
 

@@ -1,4 +1,4 @@
-"""Redis that takes no writes for now, as one at its maxmemory; and the bounds within which its memory stays."""
+"""Redis that takes no writes now, for example at its maxmemory; and the bounds of the memory that it uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BODY = b"x" * 10_000
 
 @pytest.fixture
 def full(running, opened):
-    """full(): a broker on a server that is at its maxmemory, all of it our young history."""
+    """full(): a broker on a server at its maxmemory, which holds only young events."""
 
     def make(**history):
         server = running(RedisServer(aof=False, args=["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]))
@@ -35,7 +35,7 @@ def full(running, opened):
     return make
 
 
-def test_a_full_server_says_what_to_do(full):
+def test_the_error_of_a_full_server_says_what_to_do(full):
     broker = full()
     with pytest.raises(BrokerUnavailable) as raised:
         broker.history.append_event("a", b"secret" * 2000)
@@ -55,7 +55,7 @@ def test_a_full_server_takes_events_again_once_its_history_is_old(full):
 
 
 def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
-    """It is over a limit already."""
+    """All of it is over a limit."""
     broker = full(seconds=1.0)
     head = broker.history.get_newest_cursor().sequence
     time.sleep(1.2)  # the age
@@ -82,7 +82,7 @@ def test_a_full_server_does_not_grow(full):
     for _ in range(100):
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
             broker.history.append_event("b", BODY)
-        time.sleep(0.01)  # the clock's marks are as far apart
+        time.sleep(0.01)  # marks of the clock are as far apart
     assert int(broker.server.info("memory")["used_memory"]) < used + 5 * len(BODY)
 
 
@@ -95,7 +95,7 @@ def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened
     assert smaller.get_figures()["bytes"] <= 1_000_000
 
 
-def test_a_full_server_takes_orders_places_and_reports(full):
+def test_a_full_server_takes_revocations_leases_and_reports(full):
     broker = full()
     broker.history.append_event("ssemux.control", b"{}")
     assert [broker.leases.take_user_slot("user:1", 1), broker.leases.take_user_slot("user:1", 1)] == [True, False]
@@ -124,7 +124,7 @@ def test_a_full_server_that_restarts_still_answers(running, opened):
 
 @pytest.fixture(params=["MISCONF", "NOREPLICAS"])
 def unwritable(request, running, opened, tmp_path):
-    """A broker on a server that takes no writes, and how it takes them again."""
+    """A broker on a server that takes no writes, and a function that lets it take writes again."""
     server = running(RedisServer(aof=False, args=["--dbfilename", "none.rdb"]))
     broker = open_broker(server.url)
     opened(broker)
@@ -172,7 +172,7 @@ def test_the_bytes_of_all_channels_are_bounded_and_the_oldest_go_first(redis):
     assert broker.history.read_events(["a", "b"], 30, ALL, 100).missing == []
 
 
-def test_a_large_event_takes_the_place_of_many_small_ones(redis):
+def test_a_large_event_pushes_out_many_small_ones(redis):
     broker = redis(size=100_000)
     for number in range(300):
         broker.history.append_event("c%d" % (number % 7), b"x" * 300)
@@ -223,10 +223,10 @@ def test_what_is_too_old_is_never_read(redis):
     assert broker.history.read_events(["a", "b"], 0, ALL, 10) == ([], ["a", "b"], True)
 
 
-# -- a day's worth -----------------------------------------------------------
+# -- a day of use ------------------------------------------------------------
 
 
-def test_memory_levels_whatever_channels_and_users_come(redis, shared_redis, redis_url):
+def test_memory_is_bounded_whatever_channels_and_users_come(redis, shared_redis, redis_url):
     """Thirty rounds of new channels, users and processes, each as if an hour had passed."""
     prefix = "{%s}:" % redis_url.partition("prefix=")[2]
     broker = redis(seconds=3600.0)

@@ -12,7 +12,7 @@ from tests.brokers.test_redis import Cutter
 
 
 def test_a_trimmed_latest_event_leaves_no_key(redis, shared_redis):
-    """It is kept for delivery until there are as many newer events as that needs."""
+    """It is kept for delivery until there are enough newer events."""
     broker = redis(events=10)
     broker.history.append_event("a", b"p", "progress")
     for _ in range(LIVE_EVENTS):
@@ -21,7 +21,7 @@ def test_a_trimmed_latest_event_leaves_no_key(redis, shared_redis):
 
 
 def test_a_lost_epoch_leaves_no_key(redis, shared_redis):
-    """Its numbers come again, as those of other events."""
+    """Its sequences are given again, to other events."""
     broker = redis()
     broker.history.append_event("a", b"p", "progress")
     shared_redis.ask("DEL", "{%s}:life" % broker._store.address.prefix)

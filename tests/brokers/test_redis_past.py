@@ -1,4 +1,4 @@
-"""Redis with a wrong clock, or with a store from the past: put back, or written by an earlier version."""
+"""Redis with a wrong clock, or with an older store: a copy that is put back, or one of an earlier version."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_history_that_came_while_the_clock_was_ahead_ages_from_then_on(redis, sh
     broker = redis(seconds=1.0)
     for _ in range(20):
         broker.history.append_event("a", b"ahead")
-        time.sleep(0.025)  # so that the clock has marks
-    make_older(shared_redis, redis_url, -YEAR)  # what came is of a year ahead now
+        time.sleep(0.025)  # so that the clock gets marks
+    make_older(shared_redis, redis_url, -YEAR)  # the events have times of a year ahead now
     broker.history.append_event("b", b"right")
     assert len(broker.history.read_events(["a"], 0, ALL, 100).records) == 20
     time.sleep(1.2)  # the age
@@ -46,7 +46,7 @@ def test_history_that_came_while_the_clock_was_ahead_ages_from_then_on(redis, sh
     assert broker.get_figures()["channels"] == 1
 
 
-def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, shared_redis, redis_url):
+def test_leases_reports_and_presence_of_a_clock_that_was_ahead_expire(redis, shared_redis, redis_url):
     keys = "{%s}:" % redis_url.partition("?prefix=")[2]
     gone, ahead = "another-host/1/abcdefgh", int(time.time()) + YEAR
     shared_redis.ask("HSET", keys + "h:user:1", gone, "1 %d" % ahead)
@@ -68,11 +68,11 @@ def test_places_reports_and_presence_of_a_clock_that_was_ahead_run_out(redis, sh
     assert broker.get_figures()["held"] == 0
 
 
-# -- a store from the past -----------------------------------------------------
+# -- an older copy of the store ------------------------------------------------
 
 
 def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_server, recorder):
-    """By whoever saw a newer event: the server says that it is the same."""
+    """A process that saw a newer event proves it: the server itself claims to be the same."""
     publisher, worker = own(), own()
     start = worker.history.start_delivery(recorder.listener)
     worker.history.subscribe_channels(["a"])
@@ -88,11 +88,11 @@ def test_a_snapshot_that_is_put_back_without_a_restart_is_noticed(own, redis_ser
     assert recorder.renewals[0].epoch != start.epoch
     after = {fresh.history.append_event("a", b"after") for _ in range(8)}
     assert not after & set(lost) and all(cursor.epoch == recorder.renewals[0].epoch for cursor in after)
-    assert again  # those before anybody could tell are void with the life they were of
+    assert again  # earlier ones are void together with their epoch
 
 
-def test_a_snapshot_with_a_clock_that_is_behind_begins_anew(own, redis_server, tmp_path):
-    """A leap to a time that was before would give numbers twice."""
+def test_a_snapshot_with_a_clock_that_is_behind_begins_an_epoch(own, redis_server, tmp_path):
+    """A leap to an earlier time would give sequences twice."""
     broker = own()
     broker.history.append_event("a", b"x")
     redis_server.ask("HSET", "{ssemux}:life", "run", "another")
@@ -104,7 +104,7 @@ def test_a_snapshot_with_a_clock_that_is_behind_begins_anew(own, redis_server, t
     assert after.epoch != leapt.epoch
 
 
-def test_a_skew_of_seconds_at_a_failover_is_no_new_life(own, redis_server):
+def test_a_skew_of_seconds_at_a_failover_keeps_the_epoch(own, redis_server):
     broker = own()
     before = broker.history.append_event("a", b"x")
     redis_server.ask("HSET", "{ssemux}:life", "run", "another", "at", int((time.time() + 3) * 1000))
@@ -112,7 +112,7 @@ def test_a_skew_of_seconds_at_a_failover_is_no_new_life(own, redis_server):
     assert after.epoch == before.epoch and after.sequence > 10**15
 
 
-def test_a_whole_folder_that_is_put_back_gives_no_number_twice(own, redis_server, tmp_path):
+def test_a_whole_folder_that_is_put_back_gives_no_sequence_twice(own, redis_server, tmp_path):
     broker = own()
     broker.history.append_event("a", b"kept")
     shutil.copytree(redis_server.folder, tmp_path / "copy")
@@ -133,7 +133,7 @@ def test_a_whole_folder_that_is_put_back_gives_no_number_twice(own, redis_server
 
 
 def test_a_store_of_an_earlier_version_goes_on(redis, shared_redis, redis_url):
-    """It has neither bytes, nor lists of its own channels and of what is newest."""
+    """It has neither bytes nor the lists of own channels and of newest events."""
     keys = "{%s}:" % redis_url.partition("?prefix=")[2]
     now = int(time.time() * 1000)
     shared_redis.ask(

@@ -1,4 +1,4 @@
-"""Redis users who may not do everything: publishing works as a whole or not at all, and says which right is missing."""
+"""Redis users with few rights: publishing works completely or not at all, and the error names the missing right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.harness.waiting import until
 
 ALL = 10**17
 
-#: Every command of the script that appends, be it for what is trimmed only.
+#: Every command of the script that appends, also those that only trim.
 COMMANDS = [
     "eval", "hmget", "time", "hget", "hset", "hsetnx", "hmset", "hdel", "del", "xadd", "xdel", "xlen", "xrange",
     "zadd", "zrem", "zscore", "zcard", "zpopmin", "zrange", "zrangebyscore", "rpush", "lindex", "lrange",
@@ -27,7 +27,7 @@ def server():
 
 @pytest.fixture
 def user(server, opened):
-    """user(rights): a broker of a user who has these, on an empty server."""
+    """user(rights): a broker of a user with these rights, on an empty server."""
     server.ask("FLUSHALL")
 
     def make(rights, **history):
@@ -69,7 +69,7 @@ def test_without_any_one_command_nothing_is_stored_and_nothing_delivered(user, r
 
 
 def test_without_the_right_to_a_channel_nothing_is_stored(user, root):
-    """As Redis 7 has it for new users: no channels at all; or those of some events only."""
+    """As for new users of Redis 7: no channels at all; or only those of some events."""
     for rights in ("~* resetchannels +@all", "~* resetchannels &{ssemux}@0:b +@all"):
         broker = user(rights)
         for latest in (None, "key"):
@@ -97,7 +97,7 @@ def test_just_the_rights_that_docs_name(user, recorder):
     broker.history.subscribe_channels(["a"])
     for number in range(700):
         broker.history.append_event("a", b"%d" % number, "key" if number % 3 == 0 else None)
-    # The first may have come while the streams were read, and be superseded by then.
+    # The first may have come while the streams were read, and may have been replaced by then.
     until(lambda: recorder.sequences[-1:] == [700], 5, lambda: "these came: %s" % recorder.sequences)
     assert broker.leases.take_user_slot("user:1", 1) and broker.one_time_keys.use_one_time_key("t", 1)
     broker.leases.announce_oldest_slot("user:1", 1.0)
@@ -110,8 +110,8 @@ def test_just_the_rights_that_docs_name(user, recorder):
     )
 
 
-def test_two_users_one_of_whom_may_not_ask_who_the_server_is(user, root):
-    """Whoever cannot tell that a server is another one believes that it is the same."""
+def test_two_users_one_without_the_right_to_info(user, root):
+    """A user without the right to INFO takes another server for the same one."""
     blind, seeing = user("~* &* +@all -info"), root()
     for number in range(50):
         broker = (blind, seeing)[number % 2]
@@ -119,7 +119,7 @@ def test_two_users_one_of_whom_may_not_ask_who_the_server_is(user, root):
     assert seeing.history.read_events(["a"], 0, ALL, 100).missing == []
 
 
-def test_a_restart_is_seen_by_whoever_may_ask(running, opened):
+def test_a_restart_is_detected_by_a_user_with_the_right(running, opened):
     server = running(RedisServer())
     server.ask("ACL", "SETUSER", "shop", "on", ">s3cret", "~*", "&*", "+@all", "-info")
     blind = open_broker("redis://shop:s3cret@127.0.0.1:%d/0" % server.port)

@@ -1,4 +1,4 @@
-"""Channels that a worker is subscribed to again, and which of them it has to read."""
+"""Channels to which a worker subscribes again, and which of them it must read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_news_of_many_channels_are_found_a_part_at_a_time(redis, monkeypatch):
 
 
 def test_what_an_earlier_version_appended_is_not_overlooked(redis, shared_redis, redis_url):
-    """It does not list its channels."""
+    """An earlier version does not list its channels."""
     keys = "{%s}:" % redis_url.partition("?prefix=")[2]
     broker = redis()
     first = broker.history.append_event("a", b"x").sequence

@@ -1,4 +1,4 @@
-"""The SQLite broker's quirks: a file that others touch, a machine that restarts."""
+"""The SQLite broker with a file that others change, and with a machine that restarts."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_history_outlives_every_process(sqlite, sqlite_url):
     assert sqlite().history.get_newest_cursor() == cursor
 
 
-def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
+def test_leases_that_are_not_renewed_expire(sqlite, sqlite_url, monkeypatch):
     broker = sqlite()
     elsewhere = open_broker(sqlite_url)
-    pretend_other_host(elsewhere)  # as a container on the same volume: nobody can ask for its process
+    pretend_other_host(elsewhere)  # as a container on the same volume
     assert elsewhere.leases.take_user_slot("user:1", 1)
     assert not broker.leases.take_user_slot("user:1", 1)
     now = time.time()
@@ -52,7 +52,7 @@ def test_places_that_nobody_renews_run_out(sqlite, sqlite_url, monkeypatch):
     elsewhere.close()
 
 
-def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite, path, monkeypatch):
+def test_a_slot_that_could_not_be_released_is_when_leases_are_renewed(sqlite, path, monkeypatch):
     monkeypatch.setattr(constants, "WAIT_SECONDS", 0.1)
     broker = sqlite()
     assert broker.leases.take_user_slot("user:1", 1)
@@ -65,7 +65,7 @@ def test_a_place_that_could_not_be_given_back_is_when_places_are_renewed(sqlite,
     assert broker.leases.take_user_slot("user:1", 1)
 
 
-# -- trouble with the store --------------------------------------------------
+# -- a store that fails ------------------------------------------------------
 
 
 def test_a_busy_store_is_waited_for(sqlite, path):
@@ -81,7 +81,7 @@ def test_a_busy_store_is_waited_for(sqlite, path):
     assert broker.history.append_event("a", b"x").sequence == 1
 
 
-def test_reading_goes_on_while_somebody_writes(sqlite, path):
+def test_reading_goes_on_while_another_process_writes(sqlite, path):
     broker = sqlite()
     broker.history.append_event("a", b"x")
     with other_writer(path) as other:
@@ -90,7 +90,7 @@ def test_reading_goes_on_while_somebody_writes(sqlite, path):
         other.execute("ROLLBACK")
 
 
-def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, recorder, monkeypatch):
+def test_a_store_that_was_removed_begins_an_epoch(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     start = broker.history.start_delivery(recorder.listener)
@@ -104,7 +104,7 @@ def test_a_store_that_was_removed_begins_a_new_life(sqlite, path, recorder, monk
     assert recorder.wait(2)[1] == Record(1, "a", b"y")
 
 
-def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, recorder, monkeypatch):
+def test_an_older_copy_that_is_put_back_begins_an_epoch(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.history.append_event("a", b"old")
@@ -120,7 +120,7 @@ def test_a_store_put_back_from_an_older_copy_begins_a_new_life(sqlite, path, rec
     assert recorder.wait(2)[1].body == b"after"
 
 
-def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
+def test_waiting_is_bounded_for_all_callers(sqlite, path, monkeypatch):
     """The lock and the store share one deadline; and reading does not wait for a writer, also not after one failed."""
     monkeypatch.setattr(constants, "WAIT_SECONDS", 0.5)
     broker = sqlite()
@@ -136,14 +136,14 @@ def test_waiting_is_bounded_whoever_waits(sqlite, path, monkeypatch):
         other.execute("ROLLBACK")
 
 
-def test_a_store_that_is_lost_and_found_is_told(sqlite, path, recorder, monkeypatch):
+def test_the_listener_is_called_when_the_store_is_lost_and_found(sqlite, path, recorder, monkeypatch):
     monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
     broker = sqlite()
     broker.history.append_event("a", b"x")
     broker.history.start_delivery(recorder.listener)
     folder = os.path.dirname(path)
     os.rename(folder, folder + ".away")
-    open(folder, "w").close()  # root could make the folder again; a file in its place stops even root
+    open(folder, "w").close()  # root could make the folder again; a file of its name stops even root
     until(lambda: recorder.losses, 5, "no loss was told")
     with pytest.raises(BrokerUnavailable):
         broker.history.append_event("a", b"lost")
@@ -189,7 +189,7 @@ def test_a_clean_restart_of_the_machine_keeps_the_history(sqlite, sqlite_url, mo
 
 
 def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opened):
-    """Events that were only in the log may be lost then, and their numbers would be given again."""
+    """Events that were only in the log may be lost then, and their sequences would be given again."""
     before = killed_while_appending(sqlite_url)
     monkeypatch.setattr(names, "read_boot_id", lambda: "another boot")
     broker = open_broker(sqlite_url, HistoryLimits())
@@ -198,7 +198,7 @@ def test_a_power_failure_begins_a_new_epoch(sqlite_url, path, monkeypatch, opene
     assert broker.history.get_newest_cursor().epoch == epoch(path)
 
 
-def test_a_crash_of_processes_alone_does_not(sqlite, sqlite_url):
+def test_a_crash_of_processes_alone_does_not_begin_an_epoch(sqlite, sqlite_url):
     before = killed_while_appending(sqlite_url)
     assert sqlite().history.get_newest_cursor().epoch == before
 
@@ -218,13 +218,13 @@ def test_floors_of_channels_that_are_no_more_are_bounded(sqlite, path, monkeypat
     with other_writer(path) as other:
         assert other.execute("SELECT count(*) FROM channels").fetchone()[0] <= 102
     missing = broker.history.read_events(["once:1", "once:399", "never"], 0, ALL, 10).missing
-    assert "once:1" in missing and "never" in missing  # never silent where it cannot know
+    assert "once:1" in missing and "never" in missing  # a gap is never hidden
     assert (
         broker.history.read_events(["once:1", "never"], broker.history.get_newest_cursor().sequence, ALL, 10).missing
         == []
     )
     broker.history.append_event("once:1", b"again")
-    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]  # what it had before is still gone
+    assert broker.history.read_events(["once:1"], 0, ALL, 10).missing == ["once:1"]
 
 
 def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
@@ -237,7 +237,7 @@ def test_trimming_by_age_keeps_up_with_any_rate(sqlite, monkeypatch):
 
 
 def killed_while_appending(url):
-    """Nobody is left to close the log; returns the epoch that the writer saw."""
+    """No process is left that closes the log; return the epoch that the writer saw."""
     writer = process(
         "import sys, itertools; from flask_ssemux.brokers import open_broker\n"
         "broker = open_broker(sys.argv[1])\n"

@@ -11,7 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 import gevent
 sleep, fork, waitpid = (monkey.get_original(*name) for name in (("time", "sleep"), ("os", "fork"), ("os", "waitpid")))
-os.register_at_fork(before=lambda: sleep(0.2))  # called after those of what is imported below
+os.register_at_fork(before=lambda: sleep(0.2))  # called after those of the modules that are imported below
 import flask_ssemux
 
 def fork_here():
@@ -33,7 +33,7 @@ with flask_ssemux.Publisher("sqlite:///" + sys.argv[1]) as publisher:
 
 
 def test_a_greenlet_that_waits_for_a_busy_store_goes_on_after_a_fork_in_a_thread(tmp_path):
-    """gevent's loop goes on between the moment when the file is closed for the fork and the fork."""
+    """gevent's loop runs between the closing of the file for the fork and the fork."""
     command = [sys.executable, "-c", THREAD_FORKS, str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, timeout=30)
     assert done.stdout.endswith(b"-2\n") and not done.stderr, done.stderr.decode()

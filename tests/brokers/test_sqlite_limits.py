@@ -12,7 +12,7 @@ from flask_ssemux.brokers.sqlite import trimming
 from tests.brokers.suites.exact_limits import KB, kept
 
 
-def test_limits_that_were_lowered_hold_for_what_was_there_before(sqlite_url, opened):
+def test_lowered_limits_hold_for_earlier_events(sqlite_url, opened):
     first = open_broker(sqlite_url, HistoryLimits())
     for number in range(60):
         first.history.append_event("ab"[number % 2], KB * 2)
@@ -27,8 +27,8 @@ def test_limits_that_were_lowered_hold_for_what_was_there_before(sqlite_url, ope
         broker.close()
 
 
-def test_the_count_of_bytes_agrees_with_what_is_there(sqlite, travel):
-    """Over every way in which an event leaves the history."""
+def test_the_count_of_bytes_agrees_with_the_events(sqlite, travel):
+    """After every way in which an event leaves the history."""
     broker = sqlite(events=30, seconds=100.0, size=65536)
     for number in range(1500):
         latest = "p%d" % (number % 4) if number % 5 == 0 else None
@@ -41,7 +41,7 @@ def test_the_count_of_bytes_agrees_with_what_is_there(sqlite, travel):
 
 
 def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
-    """Its statements are as they were: what it adds is counted, and it lowers no floor."""
+    """It runs the statements of its time: the events that it adds are counted, and it lowers no floor."""
     broker = sqlite(events=20, size=65536)
     for _ in range(30):
         broker.history.append_event("a", KB)
@@ -52,7 +52,7 @@ def test_an_older_version_that_has_the_file_open_too(sqlite, sqlite_url):
             "INSERT INTO channels SELECT 'b', 1, forgotten FROM life WHERE true "
             "ON CONFLICT (name) DO UPDATE SET kept = kept + 1"
         )
-    for number in range(1, 6):  # it trims by age what is below the floor already
+    for number in range(1, 6):  # by age, it trims events that are already below the floor
         other.execute("DELETE FROM events WHERE sequence = ?", (number,))
         other.execute("UPDATE channels SET kept = kept - 1, floor = ? WHERE name = 'a'", (number,))
     other.close()

@@ -46,7 +46,7 @@ class SharedBrokerSuite:
 
     @pytest.fixture
     def pair(self, make_shared, shared_url, opened):
-        """A broker of one namespace, and one of another, by the same URL."""
+        """Two brokers with the same URL and different namespaces."""
         brokers = [open_broker(shared_url, HistoryLimits(), namespace=name) for name in ("shop", "office")]
         for broker in brokers:
             opened(broker)

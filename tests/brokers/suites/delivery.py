@@ -49,7 +49,7 @@ class DeliveryFromHistorySuite:
     """What engines promise that deliver from the history, and not beside it."""
 
     def test_events_that_were_trimmed_before_delivery_are_reported_as_a_gap(self, make, recorder, monkeypatch):
-        """A listener that is held up for longer than events are kept for it hears of the gap, in its place."""
+        """A listener that blocks for longer than events are kept for it is called with the gap, in the right order."""
         monkeypatch.setattr(constants, "LIVE_SECONDS", 0.0)
         monkeypatch.setattr(constants, "LIVE_EVENTS", 20)
         broker = make(events=10)

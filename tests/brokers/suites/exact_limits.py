@@ -36,7 +36,7 @@ class ExactLimitsSuite:
             assert missing(broker, "a") == (number > 5)
         assert not missing(broker, "a", 194) and missing(broker, "a", 193)
 
-    def test_the_limit_of_age_is_exact_though_nobody_appends(self, make, travel):
+    def test_the_limit_of_age_is_exact_without_appends(self, make, travel):
         broker = make(seconds=100.0)
         for _ in range(3):
             broker.history.append_event("a", b"old")
@@ -57,19 +57,17 @@ class ExactLimitsSuite:
             assert all_kept == list(range(max(1, number - 64), number + 1))
         assert missing(broker, "before") and missing(broker, "c0")
         assert not missing(broker, "before", 1) and not missing(broker, "never")
-        broker.history.append_event(
-            "a", b"y" * 70_000
-        )  # more than the history may have; the newest is kept all the same
+        broker.history.append_event("a", b"y" * 70_000)  # more than the limit; the newest event is kept all the same
         assert kept(broker, "c0", "c1", "c2", "a") == [200]
 
-    def test_what_has_a_newer_one_takes_no_bytes(self, make):
+    def test_a_replaced_event_takes_no_bytes(self, make):
         broker = make(size=65536)
         broker.history.append_event("quiet", b"x")
         for number in range(1000):
             broker.history.append_event("progress", KB, "p%d" % (number % 3))
         assert not missing(broker, "quiet") and kept(broker, "quiet") == [1]
 
-    def test_latest_events_that_are_over_a_limit_are_not_given_to_new_subscribers(self, make, travel):
+    def test_latest_events_over_a_limit_are_not_returned_to_new_subscribers(self, make, travel):
         broker = make(events=3, seconds=100.0)
         broker.history.append_event("a", b"p", "p")
         broker.history.append_event("b", b"p", "p")
@@ -91,7 +89,7 @@ class ExactLimitsSuite:
         assert kept(broker, OWN) == [] and missing(broker, OWN)
 
     @pytest.mark.parametrize("channel", ["a", OWN])
-    def test_what_is_live_needs_no_history(self, make, recorder, channel):
+    def test_live_events_need_no_history(self, make, recorder, channel):
         broker = make(events=5, seconds=0.0, size=65536)
         broker.history.start_delivery(recorder.listener)
         broker.history.subscribe_channels([channel])
@@ -102,7 +100,7 @@ class ExactLimitsSuite:
         recorder.wait(300)
         assert recorder.sequences == list(range(1, 301)) and recorder.gaps == []
 
-    def test_a_gap_in_channels_that_nobody_knows_any_more_is_told_to_all(self, make, recorder, monkeypatch):
+    def test_a_gap_in_forgotten_channels_begins_an_epoch_for_all(self, make, recorder, monkeypatch):
         for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 1)):
             monkeypatch.setattr(constants, name, value)
         for module in (trimming, kept_events):

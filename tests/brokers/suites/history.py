@@ -185,7 +185,7 @@ class SharedHistorySuite:
         assert len(beside.history.read_events(["a"], 0, ALL, 100).records) <= 11
 
     def test_a_forked_child_publishes_too(self, make_shared, shared_url, tmp_path):
-        """SQLite's locks do not survive a fork, and a connection is one process's: each opens its own."""
+        """SQLite's locks do not survive a fork, and a connection belongs to one process: each opens its own."""
         script = (
             "import os, sys, flask, flask_ssemux\n"
             "app = flask.Flask('x', instance_path=sys.argv[2])\n"

@@ -84,7 +84,7 @@ class LatestSuite:
         assert [record.body for record in broker.history.subscribe_channels(["a"]).latest] == [b"q"]
 
     def test_a_latest_event_counts_once_however_often_it_is_replaced(self, make):
-        """Trimming by count goes by what is kept: a bar that moves does not cost the channel its other events."""
+        """Trimming by count counts kept events: a moving progress bar does not push out the channel's other events."""
         broker = make(events=10)
         for number in range(9):
             broker.history.append_event("a", b"%d" % number)
@@ -103,7 +103,7 @@ class LatestSuite:
 
     @pytest.mark.parametrize("seed", range(3))
     def test_a_client_without_a_gap_has_all_events(self, make, seed):
-        """Random histories with trimming, read from every place: all that is ordinary, and the newest of each key."""
+        """Random histories with trimming, read from every sequence: all ordinary events, and the newest of each key."""
         chance, broker, said = random.Random(seed), make(events=20), []
         for number in range(150):
             channel, key = chance.choice("ab"), chance.choice([None, None, "p", "q"])

@@ -25,7 +25,7 @@ class LeasesSuite:
     def test_the_oldest_slot_is_that_of_a_process_which_has_slots(self, broker):
         assert broker.leases.find_oldest_slot_holder("user:1") is None
         broker.leases.announce_oldest_slot("user:1", 1000.0)
-        assert broker.leases.find_oldest_slot_holder("user:1") is None  # it holds none
+        assert broker.leases.find_oldest_slot_holder("user:1") is None  # it has no slot
         broker.leases.take_user_slot("user:1", 5)
         assert (
             broker.leases.find_oldest_slot_holder("user:1") == broker.process_name
@@ -62,7 +62,7 @@ class SharedLeasesSuite:
         first, second, silent = brokers
         assert (
             first.leases.find_oldest_slot_holder("user:1") == silent.process_name
-        )  # nobody knows how old its places are
+        )  # the age of its slots is not known
         silent.close()
         assert [broker.leases.find_oldest_slot_holder("user:1") for broker in (first, second)] == [
             second.process_name

@@ -25,7 +25,7 @@ sys.stdin.read()
 
 
 def rows(broker, request):
-    """What is kept of who was there."""
+    """Return how many rows of presence are stored."""
     if type(broker).__name__ == "RedisBroker":
         server, prefix = request.getfixturevalue("shared_redis"), broker._store.address.prefix
         return server.ask("HLEN", "{%s}:p:a" % prefix) + server.ask("SCARD", "{%s}:q:another-host/1/abcdefgh" % prefix)
@@ -114,4 +114,4 @@ class SharedPresenceSuite:
         for _ in range(4):  # a few at a time
             broker.presence.announce_presence({}, LASTS)
         assert broker.presence.get_presence("a") == {} and rows(broker, request) == 0
-        foreign._store.is_closed = True  # its end would be one more way to forget
+        foreign._store.is_closed = True  # its end would also remove them

@@ -1,4 +1,4 @@
-"""A SQLite file that comes back from the past gives no number twice; after a clock was wrong, history ages again."""
+"""An older copy of an SQLite file gives no sequence twice; and history ages again after a clock was wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(sqlite_url):
 
 
 def live(url, count):
-    """One life of a process; returns its last cursor."""
+    """Run a process that appends and closes; return its last cursor."""
     broker = open_broker(url, HistoryLimits())
     cursors = [broker.history.append_event("a", b"x") for _ in range(count)]
     broker.close()
@@ -35,7 +35,7 @@ def live(url, count):
 
 
 def is_told(broker, cursor):
-    """Whether a client with this cursor hears that it has missed something, as the mux asks it."""
+    """Return whether a client with this cursor is sent a reset, as the hub decides it."""
     head = broker.history.get_newest_cursor()
     return cursor.epoch != head.epoch or cursor.sequence > head.sequence or broker.history.has_lost(cursor)
 
@@ -58,12 +58,12 @@ def restored(path, folder, in_place):
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("crashed", [False, True])
-def test_a_file_put_back_from_a_backup_gives_no_number_twice(sqlite, sqlite_url, path, tmp_path, in_place, crashed):
+def test_a_file_put_back_from_a_backup_gives_no_sequence_twice(sqlite, sqlite_url, path, tmp_path, in_place, crashed):
     live(sqlite_url, 5)
     if crashed:
         killed_while_appending(sqlite_url)
     copied(path, str(tmp_path / "backup"))
-    lost = [live(sqlite_url, 20), live(sqlite_url, 10)]  # two starts, of which the file will know nothing
+    lost = [live(sqlite_url, 20), live(sqlite_url, 10)]  # two starts that the older file does not know
     restored(path, str(tmp_path / "backup"), in_place)
     broker = sqlite()
     kept = [record.sequence for record in broker.history.read_events(["a"], 0, ALL, 1000).records]
@@ -71,12 +71,12 @@ def test_a_file_put_back_from_a_backup_gives_no_number_twice(sqlite, sqlite_url,
     new = [broker.history.append_event("a", b"new").sequence for _ in range(50)]
     assert all(is_told(broker, cursor) for cursor in lost)
     assert min(new) > lost[1].sequence
-    # Who saw only what is in the file misses nothing.
+    # A client that saw only events of the file misses nothing.
     assert not is_told(broker, lost[0]._replace(sequence=kept[-1]))
     assert [record.sequence for record in broker.history.read_events(["a"], kept[-1], ALL, 1000).records] == new
 
 
-def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(tmp_path):
+def test_a_file_in_an_image_gives_no_sequence_twice_however_often_it_is_deployed(tmp_path):
     image = str(tmp_path / "image.sqlite3")
     live("sqlite:///" + image, 9)
     seen = []
@@ -93,20 +93,20 @@ def test_a_file_in_an_image_gives_no_number_twice_however_often_it_is_deployed(t
     assert len({cursor.sequence for cursor in seen}) == 90
 
 
-def test_all_workers_know_what_is_void(sqlite, sqlite_url, path, tmp_path, opened):
+def test_all_workers_know_the_voids(sqlite, sqlite_url, path, tmp_path, opened):
     live(sqlite_url, 5)
     copied(path, str(tmp_path / "backup"))
     lost = live(sqlite_url, 20)
     restored(path, str(tmp_path / "backup"), False)
     first, second = sqlite(), open_broker(sqlite_url, HistoryLimits())
     opened(second)
-    first.history.get_newest_cursor(), second.history.get_newest_cursor()  # both have it open before the first event
+    first.history.get_newest_cursor(), second.history.get_newest_cursor()  # both open it before the first event
     first.history.append_event("a", b"x")
     assert second.history.subscribe_channels(["a"]).after > lost.sequence and second.history.has_lost(lost)
     assert first.history.has_lost(lost)
 
 
-def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
+def test_a_restart_without_loss_resets_no_client(sqlite, sqlite_url):
     last = live(sqlite_url, 5)
     for _ in range(3):
         last = live(sqlite_url, 5)
@@ -120,7 +120,7 @@ def test_a_restart_that_lost_nothing_tells_nobody(sqlite, sqlite_url):
         broker.close()
 
 
-def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
+def test_a_process_that_opens_a_file_in_use_does_not_leap(sqlite, sqlite_url):
     broker = sqlite()
     for number in range(1, 40, 4):
         assert broker.history.append_event("a", b"x").sequence == number
@@ -130,7 +130,7 @@ def test_who_joins_those_that_have_it_open_does_not_leap(sqlite, sqlite_url):
             subprocess.run([sys.executable, "-c", code, sqlite_url], check=True)
         else:
             live(sqlite_url, 1)
-        broker.prepare_fork()  # it closes its file, but a child is not alone
+        broker.prepare_fork()  # it closes the file, but a child is not alone
         assert live(sqlite_url, 1).sequence == number + 3
         broker.finish_fork()
 
@@ -151,7 +151,7 @@ def test_processes_that_start_at_once_leap_once(sqlite_url):
     assert numbers == list(range(numbers[0], numbers[0] + 4)) and numbers[0] > 10**15
 
 
-def test_ranges_that_are_void_are_bounded(sqlite, sqlite_url, monkeypatch):
+def test_the_number_of_voids_is_bounded(sqlite, sqlite_url, monkeypatch):
     monkeypatch.setattr(leap, "VOIDS", 10)
     cursors = [live(sqlite_url, 2) for _ in range(30)]
     broker = sqlite()
@@ -161,7 +161,7 @@ def test_ranges_that_are_void_are_bounded(sqlite, sqlite_url, monkeypatch):
     assert all(is_told(broker, cursor._replace(sequence=cursor.sequence + 100)) for cursor in cursors)
 
 
-def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path, monkeypatch, caplog):
+def test_a_clock_that_proves_nothing_begins_an_epoch(sqlite, sqlite_url, path, monkeypatch, caplog):
     now = time.time()
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: now + YEAR)
@@ -169,16 +169,16 @@ def test_a_clock_that_proves_nothing_begins_a_new_life(sqlite, sqlite_url, path,
     broker = sqlite()
     assert is_told(broker, before) and epoch(path) != before.epoch
     assert "the clock is behind the newest event" in caplog.text
-    assert len(broker.history.read_events(["a"], 0, ALL, 10).records) == 5  # what is there is kept
+    assert len(broker.history.read_events(["a"], 0, ALL, 10).records) == 5  # the events in the file are kept
     broker.history.append_event("a", b"x")
     broker.close()
     again = sqlite()
     assert (
         again.history.get_newest_cursor().epoch == epoch(path) == broker._store._before.epoch
-    )  # and it is not told at each start
+    )  # and the warning does not come at each start
 
 
-def test_numbers_that_are_ahead_of_the_clock_tell_nobody_at_a_start(sqlite_url, path, tmp_path, monkeypatch):
+def test_sequences_ahead_of_the_clock_reset_no_client_at_a_start(sqlite_url, path, tmp_path, monkeypatch):
     live(sqlite_url, 5)
     now = time.time()
     with monkeypatch.context() as patched:
@@ -233,12 +233,12 @@ def test_history_ages_again_after_the_clock_was_ahead(sqlite, monkeypatch, resta
     assert broker._store.file.read("SELECT count(*) FROM events WHERE channel = 'a'").fetchone()[0] == 0
 
 
-def test_what_is_held_does_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url, monkeypatch):
+def test_leases_do_not_outlive_a_clock_that_was_ahead(sqlite, sqlite_url, monkeypatch):
     now = time.time()
     clock = [now + YEAR]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     elsewhere = open_broker(sqlite_url, HistoryLimits())
-    pretend_other_host(elsewhere)  # nobody can ask for its process
+    pretend_other_host(elsewhere)  # whether its process is alive is not known here
     assert elsewhere.leases.take_user_slot("user:1", 1)
     elsewhere.leases.announce_oldest_slot("user:1", now + YEAR)
     elsewhere.presence.announce_presence({("a", "1"): 1}, 60.0)

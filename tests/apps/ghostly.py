@@ -107,9 +107,9 @@ def create_app():
 
     @app.route("/figures")
     def figures():
-        process = app.extensions["ssemux"].worker
-        held = process.broker.get_figures()["held"]
-        return jsonify(streams=process.count_streams(), held=held, presence=flask_ssemux.presence("*"))
+        worker = app.extensions["ssemux"].worker
+        held = worker.broker.get_figures()["held"]
+        return jsonify(streams=worker.count_streams(), held=held, presence=flask_ssemux.presence("*"))
 
     @app.route("/disconnect")
     def disconnect():

@@ -16,7 +16,7 @@ from tests.apps import before, lab
 
 def create_app() -> Flask:
     app = lab.create_app()
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
 
     @app.route("/silent")
     def silent():
@@ -30,7 +30,7 @@ def create_app() -> Flask:
     def readers():
         """How many streams of this worker have each channel."""
         return jsonify(
-            {channel: len(streams) for channel, streams in process.running().hub._subscriptions._channels.items()}
+            {channel: len(streams) for channel, streams in worker.running().hub._subscriptions._channels.items()}
         )
 
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/before": before.create_app()})

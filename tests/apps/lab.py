@@ -22,21 +22,21 @@ from tests.apps import plain
 def create_app() -> Flask:
     app = plain.create_app()
     app.secret_key = "for tests"
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
 
     @app.route("/figures")
     def figures():
         gc.collect()
         return jsonify(
             pid=os.getpid(),
-            streams=len(process.running().hub),
-            guests=len(process.running().streams.wrapped()),
-            reads=reads(process.broker),
+            streams=len(worker.running().hub),
+            guests=len(worker.running().streams.wrapped()),
+            reads=reads(worker.broker),
             handed=handed_over(),
             memory=memory(),
             files=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),
-            held=process.broker.get_figures()["held"],
+            held=worker.broker.get_figures()["held"],
         )
 
     @app.route("/burst", methods=["POST"])

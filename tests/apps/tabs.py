@@ -67,7 +67,7 @@ def state(name):
 
 def create_app() -> Flask:
     app = plain.create_app()
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
 
     @app.route("/tab")
     def tab():
@@ -94,14 +94,14 @@ def create_app() -> Flask:
     def streams():
         """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
         return jsonify(
-            streams=[list(stream.channels) for stream in process.running().hub.list_streams()], asked=asked, said=said
+            streams=[list(stream.channels) for stream in worker.running().hub.list_streams()], asked=asked, said=said
         )
 
     @app.route("/cut", methods=["POST"])
     def cut():
         """End all streams: at once, or with `how=end` as a deploy does."""
-        for stream in process.running().hub.list_streams():
-            process.running().hub.end_stream(stream, "a test") if request.args.get("how") == "end" else stream.abort(
+        for stream in worker.running().hub.list_streams():
+            worker.running().hub.end_stream(stream, "a test") if request.args.get("how") == "end" else stream.abort(
                 "a test"
             )
         return ""
@@ -110,7 +110,7 @@ def create_app() -> Flask:
     def patience():
         """Tell all streams to wait so many `seconds` before they come back."""
         frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
-        process.running().hub.send_frame(process.running().hub.list_streams(), frame)
+        worker.running().hub.send_frame(worker.running().hub.list_streams(), frame)
         return ""
 
     @app.route("/answers/<key>")

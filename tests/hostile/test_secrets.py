@@ -76,13 +76,13 @@ def test_a_stream_tells_nothing_of_others_but_how_many_events_there_were(busy, c
 @pytest.mark.parametrize("error", [BrokerBehind, BrokerUnavailable])
 def test_a_broker_in_trouble_is_not_named_to_clients(make_client, monkeypatch, caplog, error):
     """The log has the store's address, and the client has not."""
-    client, process = make_client()
+    client, worker = make_client()
     address = "redis://redis.internal:6379/0"
 
     def fail(*_, **__):
         raise error("the Redis store %s does not answer" % address)
 
-    monkeypatch.setattr(process.running().hub, "open_stream", fail)
+    monkeypatch.setattr(worker.running().hub, "open_stream", fail)
     answer = client.get("/events")
     assert answer.status_code == 200 and b"redis" not in answer.get_data().lower()
     assert address in caplog.text

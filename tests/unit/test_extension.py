@@ -754,9 +754,9 @@ def test_an_old_stream_that_never_begins_gives_its_place_back(app):
 
 def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     app = make_app()
-    process = app.extensions["ssemux"].worker
-    process.running().hub.open_stream(("a",), None)
-    process.broker.history._epoch = "newlife0"
+    worker = app.extensions["ssemux"].worker
+    worker.running().hub.open_stream(("a",), None)
+    worker.broker.history._epoch = "newlife0"
     answer = app.test_client().get("/events", headers={"Last-Event-ID": "newlife0-7"})
     assert answer.status_code == 200
     retry, said = answer.data.decode().rstrip("\n").split("\n")
@@ -766,9 +766,9 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
 
 def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(make_app):
     """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
-    process = make_app().extensions["ssemux"].worker
+    worker = make_app().extensions["ssemux"].worker
     gunicorn_hooks.worker_exit(None, None)
-    process.disown()  # as in the child, after the fork
-    stream = process.running().hub.open_stream(("a",), None)
+    worker.disown()  # as in the child, after the fork
+    stream = worker.running().hub.open_stream(("a",), None)
     gunicorn_hooks.worker_exit(None, None)
     assert stream.reason == drain.STOPPING

@@ -54,8 +54,8 @@ def app(request, make_app, tmp_path, monkeypatch):
     return make_app(mux, SSEMUX_BROKER=broker, **OPTIONS)
 
 
-def opened(process, user, channels, last_ids=()):
-    running = process.running()
+def opened(worker, user, channels, last_ids=()):
+    running = worker.running()
     permit = running.admission.admit(user)
     taken = running.hub.count_revocations()
     closed = running.on_stream_closed
@@ -66,18 +66,18 @@ def opened(process, user, channels, last_ids=()):
     return stream
 
 
-def live(process, number):
+def live(worker, number):
     """A user comes, hears an event of their room, comes back, and leaves."""
     room, user = "room:%d" % number, "user %d" % number
-    stream = opened(process, user, [room, encode.user_channel(user), "*"])
-    seen = process.broker.history.append_event(
+    stream = opened(worker, user, [room, encode.user_channel(user), "*"])
+    seen = worker.broker.history.append_event(
         room, encode.body(room, "hello %d" % number + 500 * "."), "key %d" % number
     )
     deadline = time.monotonic() + 10
     while not stream.queue and time.monotonic() < deadline:
         time.sleep(0.0001)
     assert stream.take_bytes(0.0), "the event of %s was not delivered within 10 s" % room
-    back = opened(process, user, [room], [str(seen)])
+    back = opened(worker, user, [room], [str(seen)])
     for one in (stream, back):
         one.mark_closed("its client left")
 
@@ -112,19 +112,19 @@ def grown_since(sizes):
 
 
 def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
-    process = app.extensions["ssemux"].worker
-    anchor = opened(process, None, ["*"])  # a worker with somebody on it
+    worker = app.extensions["ssemux"].worker
+    anchor = opened(worker, None, ["*"])  # a worker with somebody on it
     tracemalloc.start(1)
     try:
         for number in range(BEFORE):
-            live(process, number)
+            live(worker, number)
         sizes = {id(found): len(found) for found in containers()}
         before, began = size(), tracemalloc.take_snapshot()
         for number in range(BEFORE, BEFORE + COUNTED):
-            live(process, number)
-        until(lambda: not process.running().presence._unannounced, 5, "presence is not told")
-        process.running().hub.replay.forget_unused()
-        process.running().hub.replay.forget_unused()
+            live(worker, number)
+        until(lambda: not worker.running().presence._unannounced, 5, "presence is not told")
+        worker.running().hub.replay.forget_unused()
+        worker.running().hub.replay.forget_unused()
         grown = size() - before
         where = "\n".join(map(str, tracemalloc.take_snapshot().compare_to(began, "lineno")[:12]))
     finally:

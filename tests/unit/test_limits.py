@@ -18,8 +18,8 @@ def mux():
 
 
 def figures(app):
-    process = app.extensions["ssemux"].worker
-    return process.running().reporter.figures()
+    worker = app.extensions["ssemux"].worker
+    return worker.running().reporter.figures()
 
 
 def test_a_query_that_is_too_long_is_refused_before_it_is_read(make_app, mux):

@@ -1,4 +1,4 @@
-"""What the loop_lag counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
+"""What the loop lag counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ handler.emit = lambda record: lines.append(record.getMessage())
 logging.getLogger("flask_ssemux").addHandler(handler)
 app = flask.Flask("x", instance_path=sys.argv[1])
 flask_ssemux.init_app(app)
-process = app.extensions["ssemux"].worker
+worker = app.extensions["ssemux"].worker
 
 def hang(seconds=1.3):
     gevent.monkey.get_original("time", "sleep")(seconds)
@@ -227,25 +227,25 @@ def patched(script, tmp_path):
 def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
     patched(
         """
-        process.broker
+        worker.broker
         assert threads() == 1
-        process.running().hub
+        worker.running().hub
         time.sleep(0.4)
         assert threads() == 2
         hang()
         time.sleep(0.4)
-        assert not late() and process.running().timer.loop_lag.late_turns == 0, lines  # nobody has a stream yet
-        stream = process.running().hub.open_stream(["*"], None)
+        assert not late() and worker.running().timer.loop_lag.late_turns == 0, lines  # nobody has a stream yet
+        stream = worker.running().hub.open_stream(["*"], None)
         time.sleep(0.4)
         child = os.fork()
         if not child:
-            process.running().hub.open_stream(["*"], None)
+            worker.running().hub.open_stream(["*"], None)
             time.sleep(0.4)
             assert threads() == 2, threads()
         hang()
         time.sleep(0.4)
         assert len(late()) == 1 and "; hang (<string>:" in late()[0], lines
-        assert process.running().timer.loop_lag.late_turns == 1
+        assert worker.running().timer.loop_lag.late_turns == 1
         if not child:
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0

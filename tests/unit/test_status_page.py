@@ -184,9 +184,9 @@ def test_the_stream_begins_with_the_status(client):
 
 def test_who_left_while_the_stream_was_opened_is_told_nothing(client):
     """Nor does the thread that tells go on for it."""
-    process = client.application.extensions["ssemux"].worker
-    feed = StatusFeed(process)
-    stream = process.running().hub.open_stream((), None, on_closed=feed.remove_stream)
+    worker = client.application.extensions["ssemux"].worker
+    feed = StatusFeed(worker)
+    stream = worker.running().hub.open_stream((), None, on_closed=feed.remove_stream)
     stream.mark_closed("its client left")
     feed.add_stream(stream, b": status\n\n")
     assert stream.state is CLOSED

@@ -61,18 +61,18 @@ def test_an_order_to_stay_away_says_when_it_was_given():
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
 def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held):
     app = make_app(SSEMUX_BROKER="sqlite:")
-    process, now = app.extensions["ssemux"].worker, time.time()
+    worker, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
         patch.setattr(revocation.time, "time", lambda: now - age)
-        process.broker.history.append_event(
+        worker.broker.history.append_event(
             revocation.REVOCATION_CHANNEL, Revocation("ann", stop=True, reason="bye").to_json()
         )
-    hub = process.running().hub
+    hub = worker.running().hub
     hub.count_revocations()
     assert hub.must_stay_away("ann", [], NEW_CLIENT) is held
     for cursor in ("garbage", "other-1", ""):
         assert hub.must_stay_away("ann", [], hub.parse_last_ids([cursor])) is held
-    later = hub.parse_last_ids([str(process.broker.history.get_newest_cursor())])
+    later = hub.parse_last_ids([str(worker.broker.history.get_newest_cursor())])
     assert not hub.must_stay_away("ann", [], later), "a page that was rendered since"
     assert not hub.must_stay_away("bob", [], NEW_CLIENT)
 

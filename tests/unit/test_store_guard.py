@@ -182,7 +182,7 @@ def test_keys_that_are_set_after_init_app(make):
 def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, store, caplog):
     """As when a store was emptied, or a worker was stopped for longer than its registration counts."""
     app = make("shop")
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
     with Client(app, Response).get("/events", buffered=False) as response:
         items = response.iter_encoded()
         assert b"ssemux.hello" in next(items)
@@ -192,12 +192,12 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
         other = flask_ssemux.brokers.open_broker(store)
         other.reports.register_application("office", "")
         with caplog.at_level(logging.ERROR, "flask_ssemux"):
-            process.running().check_store()
+            worker.running().check_store()
         assert SHORT in next(items).decode()
     assert "1 streams are ended: the application 'shop' uses the store" in caplog.text
     assert SHORT in opened(Client(app, Response), "/events")
     other.close()
-    process.store_guard.renew_registration()
+    worker.store_guard.renew_registration()
     assert "ssemux.hello" in opened(Client(app, Response), "/events")
 
 

@@ -194,12 +194,12 @@ def test_an_application_without(bare_app):
 
 
 def test_leaving(app):
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
     s = stream(app, user=7)
-    assert process.count_streams() == 1
+    assert worker.count_streams() == 1
     s.close()
     s.close()
-    assert s.closed and process.count_streams() == 0
+    assert s.closed and worker.count_streams() == 0
     assert failure(s.next).startswith("no event within 1 s (/events: it has ended")
 
 
@@ -291,11 +291,11 @@ def test_a_user_who_is_disconnected(app, mux):
 
 
 def test_time_goes_on_afterwards(app, publish):
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
     with frozen(app) as clock:
         clock.advance(100)
         at = clock()
-    assert at <= process.running().timer.clock() < at + 5
+    assert at <= worker.running().timer.clock() < at + 5
     with frozen(app) as clock:
         assert clock() >= at
 

@@ -75,14 +75,14 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
 
 def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
     """A browser's EventSource comes back with the same ticket."""
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
     text = issue(app)
 
     def behind(*_, **__):
         raise BrokerBehind("for a moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.running().hub, "open_stream", behind)
+        patch.setattr(worker.running().hub, "open_stream", behind)
         answer = app.test_client().get("/events?ticket=" + text)
         assert (answer.status_code, answer.data.startswith(b"retry: ")) == (200, True)
     with opened(app, "/events?ticket=" + text) as (answer, body):
@@ -90,14 +90,14 @@ def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
 
 
 def test_a_stream_that_is_not_let_in_leaves_nothing(app):
-    process = app.extensions["ssemux"].worker
+    worker = app.extensions["ssemux"].worker
     text = issue(app)
     with opened(app, "/events?ticket=" + text) as (_, body):
         next(body)
         for _ in range(3):
             assert app.test_client().get("/events?ticket=" + text).status_code == 401
-        assert (process.count_streams(), process.broker.get_figures()["held"]) == (1, 1)
-    assert (process.count_streams(), process.broker.get_figures()["held"]) == (0, 0)
+        assert (worker.count_streams(), worker.broker.get_figures()["held"]) == (1, 1)
+    assert (worker.count_streams(), worker.broker.get_figures()["held"]) == (0, 0)
 
 
 def test_an_old_url_keeps_a_parameter_of_that_name(make_app):

@@ -18,7 +18,7 @@ from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, table
 from .sse.cursor import Cursor
 from .sse.encode import EVERYONE, check_channel
-from .state import ApplicationState, current
+from .state import ApplicationState, get_current_state
 from .status.totals import compute_totals, describe_worker, format_worker, summarize_reports
 from .util.printable import make_printable
 from .util.redact import without_password
@@ -35,14 +35,14 @@ def make_commands() -> AppGroup:
     return group
 
 
-def _get_shared_broker(service: ApplicationState) -> Broker:
-    for trouble in service.find_errors() + service.find_warnings():
+def _get_shared_broker(state: ApplicationState) -> Broker:
+    for trouble in state.find_errors() + state.find_warnings():
         click.echo("Warning: " + trouble, err=True)
-    broker = service.worker.broker
+    broker = state.worker.broker
     if not broker.is_shared:
         raise ConfigurationError(
             "SSEMUX_BROKER=%r works within one process only, and this is another process; use 'sqlite:'"
-            % service.options.broker
+            % state.options.broker
         )
     return broker
 
@@ -84,8 +84,8 @@ def publish(
 
     If DATA is missing, it is read from standard input.
     """
-    service = current()
-    _get_shared_broker(service)
+    state = get_current_state()
+    _get_shared_broker(state)
     if (user is not None) + everyone and channel is not None and data is None:
         channel, data = None, channel
     if (channel is not None) + (user is not None) + everyone != 1:
@@ -93,9 +93,9 @@ def publish(
     text = sys.stdin.read() if data is None else data
     value = _parse_json(text) if as_json else text
     if user is not None:
-        click.echo(service.send_to_user(user, value, event, latest=latest))
+        click.echo(state.send_to_user(user, value, event, latest=latest))
     else:
-        click.echo(service.publish(EVERYONE if channel is None else channel, value, event, latest=latest))
+        click.echo(state.publish(EVERYONE if channel is None else channel, value, event, latest=latest))
 
 
 @_add_command
@@ -108,7 +108,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     """Print events of CHANNELS as they are published, one frame each."""
     if not channels:
         raise click.UsageError("name the channels to follow, such as: flask ssemux tail jobs '*'")
-    broker = _get_shared_broker(current())
+    broker = _get_shared_broker(get_current_state())
     for channel in channels:
         check_channel(channel)
     as_shown = make_printable if sys.stdout.isatty() else str  # programs get the unchanged text
@@ -123,16 +123,16 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
 @click.option("--reason", help="The reason that the clients receive.")
 def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | None) -> None:
     """End streams in every process on every machine. Their clients reconnect and are identified again."""
-    service = current()
-    _get_shared_broker(service)
+    state = get_current_state()
+    _get_shared_broker(state)
     if user is not None and channel is not None:
         if stop:
             raise click.UsageError("--stop works with --user or with --channel, but not with both")
-        click.echo(service.revoke(user, channel, reason=reason or "revoked"))
+        click.echo(state.revoke(user, channel, reason=reason or "revoked"))
     elif user is None and channel is None:
         raise click.UsageError("name the streams: --user ID, or --channel NAME, or both")
     else:
-        click.echo(service.disconnect(user, channel=channel, stop=stop, reason=reason or "disconnected"))
+        click.echo(state.disconnect(user, channel=channel, stop=stop, reason=reason or "disconnected"))
 
 
 @_add_command
@@ -140,9 +140,9 @@ def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | 
 @click.option("--json", "as_json", is_flag=True, help="Print users with their streams, and visitors, as JSON.")
 def presence(channel: str, as_json: bool) -> None:
     """Show which users are on CHANNEL now, and with how many streams. The application must track this channel."""
-    service = current()
-    _get_shared_broker(service)
-    found = service.presence(channel)
+    state = get_current_state()
+    _get_shared_broker(state)
+    found = state.presence(channel)
     if as_json:
         visitors = found.pop(None, 0)
         click.echo(json.dumps({"users": found, "visitors": visitors}))
@@ -155,12 +155,12 @@ def presence(channel: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """Show the broker's state, the workers that serve streams, and the options with their values."""
-    service = current()
-    broker = _get_shared_broker(service)
+    state = get_current_state()
+    broker = _get_shared_broker(state)
     figures, reports = broker.get_figures(), broker.reports.read_reports()
-    options = {key_of(name): value for name, value in vars(service.options).items()}
-    options[key_of("broker")] = without_password(service.options.broker)
-    publisher = _describe_publisher(service)
+    options = {key_of(name): value for name, value in vars(state.options).items()}
+    options[key_of("broker")] = without_password(state.options.broker)
+    publisher = _describe_publisher(state)
     if as_json:
         workers = [describe_worker(report) for report in reports]
         document = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
@@ -202,10 +202,10 @@ def doctor(**asked: Any) -> None:
     run_doctor(**asked)
 
 
-def _describe_publisher(service: ApplicationState) -> str:
+def _describe_publisher(state: ApplicationState) -> str:
     """Return the call with which a process without the application publishes to this broker."""
-    url = without_password(absolute_url(service.options.broker, service.worker.folder))
-    namespace = service.options.namespace
+    url = without_password(absolute_url(state.options.broker, state.worker.folder))
+    namespace = state.options.namespace
     return "flask_ssemux.Publisher(%r%s)" % (url, ", namespace=%r" % namespace if namespace else "")
 
 

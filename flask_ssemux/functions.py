@@ -7,56 +7,56 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from .state import current
+from .state import get_current_state
 
 
 def publish(channel: str, data: Any, event: str | None = None, *, latest: bool = False) -> str:
     """Send an event to everyone who reads a channel; see ``Publisher.publish``."""
-    return current().publish(channel, data, event, latest=latest)
+    return get_current_state().publish(channel, data, event, latest=latest)
 
 
 def send_to_user(user_id: Any, data: Any, event: str | None = None, *, latest: bool = False) -> str:
     """Send an event to all streams of one user; see ``Publisher.send_to_user``."""
-    return current().send_to_user(user_id, data, event, latest=latest)
+    return get_current_state().send_to_user(user_id, data, event, latest=latest)
 
 
 def broadcast(data: Any, event: str | None = None, *, latest: bool = False) -> str:
     """Send an event to everyone; see ``Publisher.broadcast``."""
-    return current().broadcast(data, event, latest=latest)
+    return get_current_state().broadcast(data, event, latest=latest)
 
 
 def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False) -> None:
     """Publish when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    current().publish_on_commit(session, channel, data, event, latest=latest)
+    get_current_state().publish_on_commit(session, channel, data, event, latest=latest)
 
 
 def send_to_user_on_commit(
     session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
 ) -> None:
     """Send to a user when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    current().send_to_user_on_commit(session, user_id, data, event, latest=latest)
+    get_current_state().send_to_user_on_commit(session, user_id, data, event, latest=latest)
 
 
 def broadcast_on_commit(session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
     """Send to everyone when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    current().broadcast_on_commit(session, data, event, latest=latest)
+    get_current_state().broadcast_on_commit(session, data, event, latest=latest)
 
 
 def cursor() -> str:
     """Return the cursor of the newest event; see ``Publisher.cursor``."""
-    return current().cursor()
+    return get_current_state().cursor()
 
 
 def disconnect(
     user_id: Any = None, *, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
 ) -> str:
     """End all streams of a user, or of a channel; see ``Publisher.disconnect``."""
-    return current().disconnect(user_id, channel=channel, stop=stop, reason=reason)
+    return get_current_state().disconnect(user_id, channel=channel, stop=stop, reason=reason)
 
 
 def revoke(user_id: Any, channel: str, *, reason: str = "revoked") -> str:
     """End the streams of one user that read one channel; see ``Publisher.revoke``."""
-    return current().revoke(user_id, channel, reason=reason)
+    return get_current_state().revoke(user_id, channel, reason=reason)
 
 
 def presence(channel: str) -> dict[str | None, int]:
@@ -69,7 +69,7 @@ def presence(channel: str) -> dict[str | None, int]:
     :raises ApplicationError: presence on this channel is not tracked.
     :raises BrokerUnavailable: the store did not answer.
     """
-    return current().presence(channel)
+    return get_current_state().presence(channel)
 
 
 def ticket(user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
@@ -85,4 +85,4 @@ def ticket(user_id: Any, *, channels: Sequence[str] | None = None, expires: floa
     :raises ApplicationError: there is no application or no SECRET_KEY, or ``expires`` is out of range.
     :raises InvalidEvent: (or a subclass) an invalid user id or channel.
     """
-    return current().ticket(user_id, channels=channels, expires=expires)
+    return get_current_state().ticket(user_id, channels=channels, expires=expires)

@@ -74,7 +74,7 @@ class ApplicationState(PublisherBase):
         return {user or None: streams for user, streams in self.worker.broker.presence.get_presence(channel).items()}
 
 
-def current() -> ApplicationState:
+def get_current_state() -> ApplicationState:
     """Return the extension in the current application.
 
     :raises ApplicationError: there is no current application, or it does not use the extension.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from flask import current_app
 
-from ..state import current
+from ..state import get_current_state
 from .advice import describe_hops, find_hop
 from .call import Address, Caller, get_address, make_context
 from .checks import run_checks
@@ -74,7 +74,7 @@ def _examine_url(
 
 def _examine_server(config: str | None) -> DoctorReport:
     began = time.monotonic()
-    found = run_server_checks(current_app, current(), config)
+    found = run_server_checks(current_app, get_current_state(), config)
     return DoctorReport("the server side of %r" % current_app.name, "", "", time.monotonic() - began, found)
 
 
@@ -88,7 +88,7 @@ def _complete_url(url: str) -> str:
     except ValueError as error:
         raise click.UsageError("%r: %s" % (url, error)) from None
     has_path = parts.path not in ("", "/") or parts.query
-    return url if has_path else urlunsplit(parts._replace(path=current().options.url, fragment=""))
+    return url if has_path else urlunsplit(parts._replace(path=get_current_state().options.url, fragment=""))
 
 
 def _parse_address(text: str) -> Address:

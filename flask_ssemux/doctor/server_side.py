@@ -31,17 +31,17 @@ IMPORT = "from flask_ssemux.gunicorn_conf import *"
 Settings = Mapping[str, Any]
 
 
-def run_server_checks(app: Flask, service: ApplicationState, config: str | None) -> list[Check]:
+def run_server_checks(app: Flask, state: ApplicationState, config: str | None) -> list[Check]:
     """Return all checks of an application and its server.
 
     :param config: gunicorn's configuration file; None means the one that gunicorn would choose.
     """
     checks = [
-        _check_broker(service),
-        *_check_heartbeat(service),
+        _check_broker(state),
+        *_check_heartbeat(state),
         *_check_secret_key(app),
         *_check_compression(app),
-        *_check_streams(service),
+        *_check_streams(state),
     ]
     if not config and not os.path.exists(DEFAULT_FILE) and not os.environ.get("GUNICORN_CMD_ARGS"):
         text = "Name the file with --config FILE. Put what is on gunicorn's command line into GUNICORN_CMD_ARGS."
@@ -53,23 +53,23 @@ def run_server_checks(app: Flask, service: ApplicationState, config: str | None)
         text = "gunicorn would not start with it."
         return checks + [Check("gunicorn", FAIL, "%s: %s" % (config or DEFAULT_FILE, error), (Advice(text),))]
     for check in _GUNICORN_CHECKS:
-        checks += check(settings, service)
+        checks += check(settings, state)
     return checks + [*_check_drivers(app, _is_gevent(settings))]
 
 
 # -- the application -----------------------------------------------------------
 
 
-def _check_streams(service: ApplicationState) -> Iterator[Check]:
+def _check_streams(state: ApplicationState) -> Iterator[Check]:
     """Check whether streams with URLs of their own have a rule that says who may read them."""
-    for level, texts in ((FAIL, service.find_errors()), (WARN, service.find_warnings())):
+    for level, texts in ((FAIL, state.find_errors()), (WARN, state.find_warnings())):
         for text in texts:
             said, _, advice = text.partition(": ")
             yield Check("streams", level, said, (Advice(advice),))
 
 
-def _check_broker(service: ApplicationState) -> Check:
-    url = service.options.broker
+def _check_broker(state: ApplicationState) -> Check:
+    url = state.options.broker
     shown = without_password(url)
     if url.startswith("memory:"):
         said = (
@@ -81,12 +81,12 @@ def _check_broker(service: ApplicationState) -> Check:
             said,
             (Advice("For everything but tests and small trials:", ("SSEMUX_BROKER = 'sqlite:'",)),),
         )
-    path = getattr(service.worker.broker, "path", None)
+    path = getattr(state.worker.broker, "path", None)
     if path is not None and not os.path.exists(path):
         return _check_missing_file(path)
     began = time.monotonic()
     try:
-        service.worker.broker.history.get_newest_cursor()
+        state.worker.broker.history.get_newest_cursor()
     except BrokerError as error:
         text = "Until it can be reached, clients are told to come back later."
         return Check("broker", FAIL, "%s cannot be reached: %s" % (shown, error), (Advice(text),))
@@ -111,8 +111,8 @@ def _check_missing_file(path: str) -> Check:
     return Check("broker", FAIL, "%s cannot be created: this user may not write to %s" % (path, folder), (fix,))
 
 
-def _check_heartbeat(service: ApplicationState) -> Iterator[Check]:
-    heartbeat, timeout = service.options.heartbeat, service.options.client_timeout
+def _check_heartbeat(state: ApplicationState) -> Iterator[Check]:
+    heartbeat, timeout = state.options.heartbeat, state.options.client_timeout
     short = ["%s (%d s)" % (hop, seconds) for hop, seconds in HOPS.items() if heartbeat * MARGIN > seconds]
     measured = {"heartbeat": heartbeat, "client_timeout": timeout}
     said = "every %g s; clients wait %g s" % (heartbeat, timeout)
@@ -170,7 +170,7 @@ def _is_gevent(settings: Settings) -> bool:
     return "gevent" in settings["worker_class"]
 
 
-def _check_worker_class(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_worker_class(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     kind = settings["worker_class"]
     measured = {"worker_class": kind}
     fix = Advice("In gunicorn's configuration:", (IMPORT,))
@@ -185,7 +185,7 @@ def _check_worker_class(settings: Settings, service: ApplicationState) -> Iterat
         yield Check("worker class", WARN, "%s: not tested with flask_ssemux" % kind, (fix,), measured)
 
 
-def _check_patching(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_patching(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     if not _is_gevent(settings):
         return
     if settings["preload_app"] and not settings["patched"]:
@@ -206,10 +206,10 @@ def _check_patching(settings: Settings, service: ApplicationState) -> Iterator[C
         yield Check("patching", OK, said, (), {"early": settings["patched"], "preload_app": settings["preload_app"]})
 
 
-def _check_workers(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_workers(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     count = settings["workers"]
     measured = {"workers": count}
-    if count > 1 and service.options.broker.startswith("memory:"):
+    if count > 1 and state.options.broker.startswith("memory:"):
         said = (
             "%d workers with SSEMUX_BROKER='memory:': an event reaches only the clients of the worker that published it"
             % count
@@ -220,10 +220,10 @@ def _check_workers(settings: Settings, service: ApplicationState) -> Iterator[Ch
         yield Check("workers", OK, "%d" % count, (), measured)
 
 
-def _check_connections(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_connections(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     slots = settings["threads"] if settings["worker_class"] == "gthread" else settings["worker_connections"]
     files = get_file_limit()
-    asked = service.options.max_streams
+    asked = state.options.max_streams
     streams = asked or int(SHARE * min(slots, files))
     measured = {"worker_connections": slots, "files": files, "streams": streams}
     said = "%d requests at a time for each worker, %d open files: room for %d streams" % (slots, files, streams)
@@ -237,7 +237,7 @@ def _check_connections(settings: Settings, service: ApplicationState) -> Iterato
     yield Check("connections", WARN if fixes else OK, said, tuple(fixes), measured)
 
 
-def _check_max_requests(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_max_requests(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     most, jitter = settings["max_requests"], settings["max_requests_jitter"]
     measured = {"max_requests": most, "max_requests_jitter": jitter}
     if not most:
@@ -253,7 +253,7 @@ def _check_max_requests(settings: Settings, service: ApplicationState) -> Iterat
         yield Check("max_requests", OK, said, (), measured)
 
 
-def _check_time_outs(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_time_outs(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     names = ("timeout", "graceful_timeout", "keepalive")
     measured = {name: settings[name] for name in names}
     said = ", ".join("%s %g s" % (name, settings[name]) for name in names)
@@ -273,7 +273,7 @@ def _check_time_outs(settings: Settings, service: ApplicationState) -> Iterator[
     yield Check("time-outs", WARN if fixes else OK, said, tuple(fixes), measured)
 
 
-def _check_protocols(settings: Settings, service: ApplicationState) -> Iterator[Check]:
+def _check_protocols(settings: Settings, state: ApplicationState) -> Iterator[Check]:
     if "h2" in (settings.get("http_protocols") or ()):
         fix = (Advice(HTTP2[0].upper() + HTTP2[1:] + ":", ('http_protocols = "h1"',)),)
         yield Check("protocol", FAIL, "HTTP/2 ends in gunicorn", fix)

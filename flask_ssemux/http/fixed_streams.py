@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, current_app
 from ..access.patterns import Pattern
 from ..access.rules import Reader, Rules
 from ..errors import ApplicationError, ConfigurationError
-from ..state import current
+from ..state import get_current_state
 from . import hosts
 from .open_stream import serve_stream
 from .stream_request import StreamRequest
@@ -70,7 +70,7 @@ class FixedStream:
 
         def view(**values: Any) -> Response:
             self._check_served()
-            return serve_stream(current().worker, FixedSource(self._rules, self._patterns, values, options))
+            return serve_stream(get_current_state().worker, FixedSource(self._rules, self._patterns, values, options))
 
         name_view(view, options.endpoint)
         decorated: Callable[..., Response] = view

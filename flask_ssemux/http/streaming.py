@@ -13,7 +13,7 @@ from typing import Any, Callable, TypeVar
 
 from flask import Response, current_app, request
 
-from ..state import current
+from ..state import get_current_state
 from ..transports.asgi import open_peer
 from ..transports.last_answer import announce_close
 from ..transports.select import is_departure_noticed
@@ -48,7 +48,7 @@ def streaming(view: F) -> F:
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        worker = current().worker
+        worker = get_current_state().worker
         response = _make_response(view(*args, **kwargs))
         if not response.is_streamed:
             return add_stream_headers(response)

@@ -30,9 +30,9 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def add_routes(app: Flask, service: ApplicationState) -> None:
+def add_routes(app: Flask, state: ApplicationState) -> None:
     """Register the routes. An application without an ``allow_status`` function has none of them."""
-    worker, rules = service.worker, service.rules
+    worker, rules = state.worker, state.rules
     feed, url = StatusFeed(worker), worker.options.url
     source = FeedSource(rules, feed)
 
@@ -56,7 +56,7 @@ def add_routes(app: Flask, service: ApplicationState) -> None:
         add_checked_route("/" + script, _make_script_view(script))
     add_checked_route("/status.json", lambda: _forbid_storing(jsonify(feed.collect_status())))
     add_checked_route("/metrics", lambda: _forbid_storing(_show_metrics(feed)))
-    service.endpoints.add(add_route("/status/stream", lambda: serve_stream(worker, source)))
+    state.endpoints.add(add_route("/status/stream", lambda: serve_stream(worker, source)))
 
 
 def _make_script_view(name: str) -> Callable[[], Response]:

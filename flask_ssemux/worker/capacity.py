@@ -26,8 +26,8 @@ SHARE_UNNOTICED = 0.5
 #: A capacity up to this may surprise an application's operator, who is warned.
 FEW = 100
 
-#: waitress waits with select(), which knows only files below 1024, unless it is told to poll; a stream in a thread has
-#: three files.
+#: waitress waits with select(), which handles only files below 1024, unless ``asyncore_use_poll`` is set. A stream in
+#: a thread has three files.
 SELECTABLE = 300
 
 #: The capacity of a server that does not say it.

@@ -53,8 +53,8 @@ def count_names(sketches: Iterable[str]) -> Count:
     for text in sketches:
         zeros, _, packed = text.partition(":")
         most = max(most, int(zeros))
-        told = base64.b64decode(packed)
-        marks.update(told[start : start + _SIZE] for start in range(0, len(told), _SIZE))
+        hashes = base64.b64decode(packed)
+        marks.update(hashes[start : start + _SIZE] for start in range(0, len(hashes), _SIZE))
     last = _find_last_hash(most)
     return Count(sum(mark <= last for mark in marks) << most, most == 0)
 

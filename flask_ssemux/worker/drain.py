@@ -30,7 +30,7 @@ class Drain:
         self.has_begun = False
 
     def check_server(self) -> None:
-        """Begin the drain if the server was told to stop."""
+        """Begin the drain if the server was asked to stop."""
         if server.is_stopping():
             self.begin()
 

@@ -71,7 +71,7 @@ def find_kind(settings: Any) -> str:
 
 
 def is_stopping() -> bool:
-    """Return whether the worker was told to stop: by TERM, HUP, or because of ``max_requests``."""
+    """Return whether the worker was asked to stop: by TERM, HUP, or because of ``max_requests``."""
     return _worker is not None and not getattr(_worker, "alive", True)
 
 
@@ -99,7 +99,7 @@ _CHILD_PARTS = ("pid", "sockets", "notify", "run:servers")
 
 #: Attributes of a worker (``run:servers`` is a variable of its method), and what does not work without them.
 _PRIVATE_PARTS = {
-    _DRAIN_PARTS: "streams do not end when the worker is told to stop, and a deploy waits for graceful_timeout",
+    _DRAIN_PARTS: "streams do not end when the worker is asked to stop, and a deploy waits for graceful_timeout",
     _CHILD_PARTS: "a process that the application forks in a worker may answer requests and end as a worker does",
 }
 

@@ -38,7 +38,7 @@ _NOT_OWN = (
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 
 #: In threads, only the interpreter's lock or the machine can keep all others from running.
-THREADS = "in threads it cannot be told by what: native code that keeps the interpreter's lock, or too few processors"
+THREADS = "in threads the cause is not known: native code that keeps the interpreter's lock, or too few processors"
 
 
 class Watcher(Protocol):
@@ -58,7 +58,7 @@ class LoopLag:
     """Measures how late the turns of a timer come.
 
     :param count_streams: returns how many streams wait while the loop is late; without streams no lag is noted.
-    :param watch: makes a watcher of the thread that calls it; None where no watcher can tell what blocks.
+    :param watch: makes a watcher of the thread that calls it; None where no watcher can see what blocks.
     :param margin: for the log: what heartbeats and clients expect.
     """
 

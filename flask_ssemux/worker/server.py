@@ -49,7 +49,7 @@ def get_capacity() -> ServerCapacity | None:
 
 
 def is_stopping() -> bool:
-    """Return whether the server was told to stop."""
+    """Return whether the server was asked to stop."""
     if _uvicorn is not None:
         return bool(getattr(_uvicorn, "should_exit", False))
     return gunicorn_worker.is_stopping()

@@ -64,7 +64,7 @@ class StoreGuard:
         self._app = app
         self._store = store
         self._get_broker = get_broker
-        #: Where requests reached the application, if there was another application that it must be told from.
+        #: Where requests reached the application, if there was another application that it must be distinguished from.
         self._mounts: set[Mount] = set()
         self._has_warned = False
         self._is_added = False
@@ -176,7 +176,7 @@ class StoreGuard:
         return bool(self._app.testing or other._app.testing)
 
     def _get_script_name(self) -> str:
-        """Return where the application is mounted, if there are others in this process that it must be told from."""
+        """Return where the application is mounted, if it must be distinguished from others in this process."""
         is_alone = self._app.testing or self._find_rival(lambda _: True) is None
         return "" if is_alone else min((mount.script_name or "/" for mount in self._mounts), default="")
 

@@ -129,7 +129,7 @@ class TimerWheel:
 
 
 def _abort_stream(member: Member) -> None:
-    """End a stream whose call raised: nobody knows whether its client was sent its heartbeat."""
+    """End a stream whose call raised: it is not known whether its client was sent its heartbeat."""
     abort = getattr(member, "abort", None)
     if abort is not None:
         attempt("a stream could not be ended", abort, "an error was raised in the timer's work for this stream")

@@ -140,6 +140,6 @@ def test_in_threads_lateness_alone_is_told(serve_threads, reports):
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 3)
         site.get("/block?seconds=1.3&how=search")
-        site.server.wait_log("is late by .*; in threads it cannot be told by what", 3)
+        site.server.wait_log("is late by .*; in threads the cause is not known", 3)
         until(reports, 3, "no report of the process")
         assert len(reports()) == 1

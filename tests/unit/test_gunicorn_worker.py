@@ -13,7 +13,9 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from flask_ssemux.worker import gunicorn_worker, server
 
-NO_DRAIN = "streams do not end when the worker is told to stop, and a deploy waits for graceful_timeout; the rest works"
+NO_DRAIN = (
+    "streams do not end when the worker is asked to stop, and a deploy waits for graceful_timeout; the rest works"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -115,7 +115,7 @@ def test_one_line_a_minute_and_the_next_says_what_was_left_out():
 def test_in_threads_it_is_said_that_it_cannot_be_told():
     said = logged(lambda: late(beating(), 100, 2))
     assert said.endswith(
-        "(a margin); in threads it cannot be told by what: native code that keeps the interpreter's lock, or too few "
+        "(a margin); in threads the cause is not known: native code that keeps the interpreter's lock, or too few "
         "processors"
     )
 

@@ -99,9 +99,9 @@ class Worker:
         made = open_broker(options.broker, history, self.folder, options.namespace)
         if self._parent_has_streams and not made.is_shared:
             raise ConfigurationError(
-                "SSEMUX_BROKER=%r stays in one process, and this one was forked from the process that has the streams: no "
-                "stream would receive what is published here; publish from the parent, or use 'sqlite:' (the default)"
-                % options.broker
+                "SSEMUX_BROKER=%r stays in one process, and this one was forked from the process that has the streams: "
+                "none of them would receive what is published here; publish from the parent, or use 'sqlite:' (the "
+                "default)" % options.broker
             )
         return made
 

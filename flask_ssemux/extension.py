@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from functools import partial
 from typing import Any, Callable, Sequence
 
 from flask import Blueprint, Flask, Response, current_app, request
@@ -83,8 +84,10 @@ class SSEMux:
         broker = open_broker(options.broker, folder=app.instance_path, namespace=options.namespace)
         broker.close()
         store = "" if options.namespace else broker.store_name
-        reauthorizer = None if options.recheck is None else Reauthorizer(app, self._rules, options.recheck)
-        worker = Worker(app, options, store, self._rules.find_tracked, reauthorizer)
+        make_reauthorizer = (
+            None if options.recheck is None else partial(Reauthorizer, app, self._rules, options.recheck)
+        )
+        worker = Worker(app, options, store, self._rules.find_tracked, make_reauthorizer)
         worker.store_guard.add_to_process()
         return worker
 

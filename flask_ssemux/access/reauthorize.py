@@ -81,7 +81,7 @@ class RunningCheck:
         self.ended = threading.Event()
         self._greenlet: Any = None
 
-    def begin(self) -> None:
+    def note_start(self) -> None:
         """Note that the current thread or greenlet runs this check."""
         self.since = time.monotonic()
         if greenlets_are_threads():
@@ -98,21 +98,39 @@ class RunningCheck:
             self._greenlet.kill(block=False)
 
 
+#: Makes the reauthorizer of a worker, from the last three arguments of ``Reauthorizer``.
+MakeReauthorizer = Callable[[Callable[[Stream, str], None], Callable[[], float], Callable[[], None]], "Reauthorizer"]
+
+
 class Reauthorizer:
     """Checks the open streams of one application again and again. A member of the timer.
 
     :param interval: seconds between two checks of a stream.
+    :param end_stream: ends a stream for a reason.
+    :param clock: the timer's.
+    :param yield_control: lets other threads or greenlets run.
     """
 
-    def __init__(self, app: Flask, rules: Rules, interval: float) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        rules: Rules,
+        interval: float,
+        end_stream: Callable[[Stream, str], None],
+        clock: Callable[[], float],
+        yield_control: Callable[[], None],
+    ) -> None:
         self.timer_slot: int | None = None
         self._interval = interval
+        self._end_stream = end_stream
+        self._clock = clock
+        self._yield_control = yield_control
         self._checker = AccessChecker(app, rules, self._report_teardown)
         #: How many checks were missed.
         self.failed = 0
-        self.forget()
+        self.disown()
 
-    def forget(self) -> None:
+    def disown(self) -> None:
         """In a forked child: forget the streams, which belong to the parent."""
         self._lock = threading.Lock()
         self._log_throttle = LogThrottle()
@@ -126,19 +144,6 @@ class Reauthorizer:
         self._current: RunningCheck | None = None
         self._checks_suspects = False
         self._now = 0.0
-
-    def begin(
-        self, end: Callable[[Stream, str], None], clock: Callable[[], float], breathe: Callable[[], None]
-    ) -> None:
-        """Get ready for streams.
-
-        :param end: ends a stream for a reason.
-        :param clock: the timer's.
-        :param breathe: lets other threads or greenlets run.
-        """
-        self._end_stream = end
-        self._clock = clock
-        self._breathe = breathe
 
     def add_stream(self, stream: Stream, environ: Mapping[str, Any], channels: Sequence[str] | None) -> None:
         """Check this stream from now on.
@@ -166,10 +171,10 @@ class Reauthorizer:
                 self._now, self._turn = now, object()
         if begins and not attempt(_NOT_CHECKED, run_in_background, _THREAD, self._check_due_streams, self._turn):
             self._turn = None
-        return now + self._patience
+        return now + self._patience_seconds
 
     @property
-    def _patience(self) -> float:
+    def _patience_seconds(self) -> float:
         """Seconds after which a check is left behind."""
         return min(TIMER_SECONDS, self._interval * TIMER_SHARE)
 
@@ -186,7 +191,7 @@ class Reauthorizer:
             due = self._take_due_stream()
             while due is not None:
                 attempt(_NOT_CHECKED, self._check_or_suspect, *due)
-                self._breathe()
+                self._yield_control()
                 due = self._take_due_stream() if self._turn is turn else None
         finally:
             with self._lock:
@@ -226,7 +231,7 @@ class Reauthorizer:
         suspect = self._take_suspect()
         while suspect is not None:
             attempt(_NOT_CHECKED, self._check_suspect, *suspect)
-            self._breathe()
+            self._yield_control()
             suspect = self._take_suspect()
 
     def _take_suspect(self) -> tuple[Stream, CheckState] | None:
@@ -240,7 +245,7 @@ class Reauthorizer:
             return
         check = RunningCheck(stream, state)
         run_in_background(_THREAD, self._run_check, check)
-        check.ended.wait(self._patience * SUSPECT_SHARE)
+        check.ended.wait(self._patience_seconds * SUSPECT_SHARE)
         check.is_left_behind = not check.ended.is_set()
 
     def _may_run(self, stream: Stream, most: int) -> bool:
@@ -266,7 +271,7 @@ class Reauthorizer:
 
     def _run_check(self, check: RunningCheck) -> None:
         self._running.add(check)
-        check.begin()
+        check.note_start()
         state = check.state
         try:
             verdict = self._checker.check_stream(check.stream, state.saved, state.with_before, check.note_asked)
@@ -285,7 +290,7 @@ class Reauthorizer:
         """Leave behind the current check if it takes long; count checks that take too long as missed."""
         now = time.monotonic()
         check = self._current
-        if check in self._running and now - check.since >= self._patience:
+        if check in self._running and now - check.since >= self._patience_seconds:
             check.is_left_behind = True
             self._current = self._turn = None  # its thread ends with this check
         for check in self._find_overdue(now):

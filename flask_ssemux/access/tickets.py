@@ -104,7 +104,7 @@ def verify_ticket(text: str, environ: MutableMapping[str, Any]) -> Ticket:
 
     :raises BadTicket: the ticket is not one of this application, or has expired.
     """
-    ticket = _decode(text)
+    ticket = _decode_ticket(text)
     seconds_late = time.time() - ticket.until
     if seconds_late > 0:
         raise BadTicket("this ticket expired %.0f s ago: ask the application for another" % seconds_late)
@@ -119,7 +119,7 @@ def restore_ticket(environ: Mapping[str, Any]) -> Ticket | None:
     :raises BadTicket: the application's SECRET_KEY has changed.
     """
     text = environ.get(ENVIRON_KEY)
-    return None if text is None else _decode(text)
+    return None if text is None else _decode_ticket(text)
 
 
 def hide_tickets(environ: MutableMapping[str, Any], is_stream_url: bool = True) -> None:
@@ -161,7 +161,7 @@ def _find_in_header(value: str) -> list[str]:
     return [token.strip()] if scheme.lower() == SCHEME.lower() else []
 
 
-def _decode(text: str) -> Ticket:
+def _decode_ticket(text: str) -> Ticket:
     for signer in _make_signers():
         try:
             name, until, user, channels = signer.loads(text)

@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any, Callable, Mapping, Sequence
 
-from ..access.reauthorize import Reauthorizer
+from ..access.reauthorize import MakeReauthorizer
 from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, Broker, make_random_name
 from ..hub.hub import Hub
 from ..hub.presence import PresenceTracker
@@ -43,7 +43,7 @@ class RunningWorker:
 
     :param store_guard: checks that the application may use its store.
     :param refusals: the streams that were not opened.
-    :param reauthorizer: None if open streams are not reauthorized.
+    :param make_reauthorizer: None if open streams are not reauthorized.
     :param find_tracked: returns those of some channels whose presence is tracked.
     :param count_published: returns how many events the application published in this process.
     """
@@ -54,7 +54,7 @@ class RunningWorker:
         broker: Broker,
         store_guard: StoreGuard,
         refusals: Refusals,
-        reauthorizer: Reauthorizer | None,
+        make_reauthorizer: MakeReauthorizer | None,
         find_tracked: Callable[[Sequence[str]], Sequence[str]],
         count_published: Callable[[], int],
     ) -> None:
@@ -77,17 +77,17 @@ class RunningWorker:
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
         self.presence = PresenceTracker(broker, options.heartbeat, find_tracked)
-        self.reauthorizer = reauthorizer
+        self.reauthorizer = None
+        if make_reauthorizer is not None:
+            self.reauthorizer = make_reauthorizer(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
+            self.timer.add(self.reauthorizer, self.timer.clock())
         self.reporter = Reporter(
-            self.name, broker, self.hub, self.streams, self.timer, refusals, reauthorizer, count_published,
+            self.name, broker, self.hub, self.streams, self.timer, refusals, self.reauthorizer, count_published,
             yield_control,
         )  # fmt: skip
         #: What a stream calls when it has ended; one object for all streams.
         self.on_stream_closed = self._forget_stream
         self._start_tasks()
-        if reauthorizer is not None:
-            reauthorizer.begin(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
-            self.timer.add(reauthorizer, self.timer.clock())
 
     def _make_admission(self, files_per_stream: int) -> Admission:
         max_streams = self.options.max_streams or limit_by_files(files_per_stream)
@@ -179,7 +179,7 @@ class RunningWorker:
         self.streams.disown()
         self.timer.stop()
         if self.reauthorizer is not None:
-            self.reauthorizer.forget()
+            self.reauthorizer.disown()
 
 
 def _make_watchdog(loop_lag: LoopLag) -> Watcher:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Sequence
 
 from flask import Flask
 
-from ..access.reauthorize import Reauthorizer
+from ..access.reauthorize import MakeReauthorizer
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
 from ..options import Options
@@ -48,7 +48,7 @@ class Worker:
     :param options: of the application.
     :param store: the name of the application's store; "" if no other application can use it by accident.
     :param find_tracked: returns those of some channels whose presence is tracked.
-    :param reauthorizer: None if open streams are not reauthorized.
+    :param make_reauthorizer: None if open streams are not reauthorized.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Worker:
         options: Options,
         store: str = "",
         find_tracked: Callable[[Sequence[str]], Sequence[str]] = lambda _: (),
-        reauthorizer: Reauthorizer | None = None,
+        make_reauthorizer: MakeReauthorizer | None = None,
     ) -> None:
         self.options = options
         self.folder = app.instance_path
         self._find_tracked = find_tracked
-        self._reauthorizer = reauthorizer
+        self._make_reauthorizer = make_reauthorizer
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
         #: Returns how many events this process's application published; set by the application's state.
@@ -108,7 +108,7 @@ class Worker:
     def _start(self) -> RunningWorker:
         self._parent_has_streams = False
         return RunningWorker(
-            self.options, self.broker, self.store_guard, self.refusals, self._reauthorizer, self._find_tracked,
+            self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._find_tracked,
             lambda: self.published(),
         )  # fmt: skip
 

@@ -98,7 +98,7 @@ STEPS = [
     ("http.stream_request", "parse"),
     ("transports.select", "choose_transport"),
     ("access.tickets", "find_ticket"),
-    ("access.tickets", "_decode"),
+    ("access.tickets", "_decode_ticket"),
     ("worker.worker", "running"),
     ("access.rules", "identify_reader"),
     ("access.rules", "check_channels"),

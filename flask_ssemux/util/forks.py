@@ -60,6 +60,11 @@ def notice_fork() -> None:
                 _begin_child()
 
 
+def is_this_process(process_id: int) -> bool:
+    """Return whether this process has this id; a forked child has another one than its parent."""
+    return process_id == _process_id
+
+
 def halt_copy(born: int) -> None:
     """Return if this process is of that generation; if not, keep this copy of a parent's greenlet here for good.
 

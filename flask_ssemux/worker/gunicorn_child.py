@@ -39,7 +39,8 @@ def leave_worker(worker: Any) -> None:
 
 def _is_left(worker: Any) -> bool:
     """Return whether it is a gevent worker that runs in another process."""
-    return find_gevent_class(worker) is not None and isinstance(worker.pid, int) and worker.pid != os.getpid()
+    has_begun = isinstance(worker.pid, int)  # before that it is a text
+    return has_begun and find_gevent_class(worker) is not None and not forks.is_this_process(worker.pid)
 
 
 def find_gevent_class(worker: Any) -> Any:

@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 
 from .brokers import Broker, Record, absolute_url
 from .errors import ConfigurationError, SSEMuxError
-from .options import key_of, table
+from .options import key_of, list_options
 from .sse.cursor import Cursor
 from .sse.encode import EVERYONE, check_channel
 from .state import ApplicationState, get_current_state
@@ -166,7 +166,7 @@ def status(as_json: bool) -> None:
         document = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
         click.echo(json.dumps({**document, "options": options}))
         return
-    defaults = {key: default for key, default, _ in table()}
+    defaults = {key: default for key, default, _ in list_options()}
     rows = [*figures.items(), ("publisher", publisher), *summarize_reports(reports).items()]
     rows += [("worker", format_worker(report)) for report in reports]
     for name, value in rows + list(options.items()):

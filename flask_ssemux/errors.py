@@ -1,60 +1,59 @@
-"""Every error this package raises, split by whose fault it is.
+"""Every error that this package raises, by who can correct it: the application, the client, or the store's operator.
 
-Only classes and the reason each exists. No messages: they are written where
-the wrong value is seen. Knows neither Flask nor gevent.
+Only classes and their reasons. Messages are written where the invalid value is seen. No Flask and no gevent.
 """
 
 from __future__ import annotations
 
 
 class SSEMuxError(Exception):
-    """Root of all errors of flask_ssemux."""
+    """The base class of all errors of flask_ssemux."""
 
 
-# -- the application's fault ------------------------------------------------
+# -- the application's errors -----------------------------------------------
 
 
 class ApplicationError(SSEMuxError):
-    """The application used flask_ssemux wrongly."""
+    """The application uses flask_ssemux wrongly."""
 
 
 class ConfigurationError(ApplicationError, ValueError):
-    """An option, or the server's set-up, cannot work. Raised at start."""
+    """An option or the server's configuration cannot work. Mostly raised at start."""
 
 
 class InvalidEvent(ApplicationError, ValueError):
-    """An event that may not be sent: nothing was stored."""
+    """An event that cannot be sent; nothing was stored."""
 
 
 class InvalidChannel(InvalidEvent):
-    """A channel's name that may not be used."""
+    """A channel name that cannot be used."""
 
 
 class EventTooLarge(InvalidEvent):
-    """An event over ``SSEMUX_MAX_EVENT_BYTES``: nothing was stored."""
+    """An event larger than ``SSEMUX_MAX_EVENT_BYTES``; nothing was stored."""
 
 
 class InvalidIdentity(ApplicationError, TypeError):
-    """``identify`` returned something that is not a user's id."""
+    """``identify`` returned something that is not a user id."""
 
 
 class InvalidAnswer(ApplicationError, TypeError):
-    """A rule answered neither yes nor no."""
+    """A rule returned something else than True or False, such as a coroutine."""
 
 
 class WrongState(ApplicationError, RuntimeError):
-    """A stream was asked to make a move its life does not have."""
+    """A stream cannot change from its state to the requested one. This is an error in flask_ssemux itself."""
 
 
-# -- the client's fault -----------------------------------------------------
+# -- the client's errors, which become responses -----------------------------
 
 
 class ClientError(SSEMuxError):
-    """The client asked for something it may not have.
+    """The client requested something that it may not have.
 
-    :ivar status: HTTP status code of the answer, int.
+    :ivar status: the HTTP status code of the response, int.
     :ivar code: a short name for programs, str.
-    :ivar channel: the channel that was asked for, str or None.
+    :ivar channel: the channel that was requested, str or None.
     """
 
     status = 400
@@ -70,21 +69,21 @@ class BadRequest(ClientError):
 
 
 class QueryTooLong(ClientError):
-    """A query of more bytes than any client of ours needs."""
+    """A query of more bytes than a client can need."""
 
     status = 414
     code = "query_too_long"
 
 
 class Unauthorized(ClientError):
-    """The channel needs a user, and nobody is logged in."""
+    """The channel needs a user, and the visitor is anonymous."""
 
     status = 401
     code = "unauthorized"
 
 
 class BadTicket(Unauthorized):
-    """A ticket that opens no stream: not ours, too old, or used."""
+    """An invalid ticket: of another application, expired, or already used."""
 
     code = "bad_ticket"
 
@@ -96,22 +95,25 @@ class Forbidden(ClientError):
     code = "forbidden"
 
 
-# -- the broker's fault -----------------------------------------------------
+# -- the broker's errors ----------------------------------------------------
 
 
 class BrokerError(SSEMuxError):
-    """The broker could not do its work."""
+    """The broker failed."""
 
 
 class BrokerUnavailable(BrokerError):
-    """The store did not answer in time. An event being published was not accepted; see ``Broker.append``."""
+    """The store did not answer in time, or refused.
 
-    #: The first word of the store's answer, where it refused: Redis's ``OOM``, ``NOPERM``, ``MISCONF`` and others.
+    An event that was being published was not accepted. If the connection broke before the answer, it may have been.
+    """
+
+    #: The first word of the store's answer if it refused: Redis's ``OOM``, ``NOPERM``, ``MISCONF`` and others.
     code = ""
 
 
 class BrokerBehind(BrokerUnavailable):
-    """The store's history began anew, and this process has yet to hear of it, which it will within seconds."""
+    """The store's history began anew, and this process has not noticed it yet. It does within seconds."""
 
 
 class BrokerClosed(BrokerError):

@@ -1,9 +1,8 @@
-"""Every option once: its name, default, unit, bounds, and where the default comes from.
+"""Every option once: its name, default, unit, limits, and where the default comes from.
 
-``resolve`` reads them (``app.config``, then the environment, then the default)
-and refuses what cannot work. Nothing else in the package reads ``SSEMUX_*``, but
-``Publisher`` its broker and its namespace, where there is no application.
-Knows neither Flask nor gevent.
+``Options.resolve`` reads all of them, from ``app.config``, then the environment, then the defaults, and refuses invalid
+values. A ``Publisher``, which has no application, reads single options with ``read_option``. Nothing else in the
+package reads ``SSEMUX_*``. No Flask and no gevent.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ log = logging.getLogger("flask_ssemux")
 
 PREFIX = "SSEMUX_"
 
-#: Schemes that ``SSEMUX_BROKER`` may have, as a user writes them.
+#: The beginnings that ``SSEMUX_BROKER`` may have.
 BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 OVER_USER_LIMIT = ("refuse", "oldest")
 
 TRANSPORTS = ("auto", "generator", "handoff")
 
-#: Words for "not set", as environments and old configuration files write them.
+#: Words for "not set", as they are written in environments and old configuration files.
 _OFF = ("", "off", "none", "false", "no")
 
 
-def _seconds(value: Any) -> float:
+def _parse_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     return float(value)
 
 
-def _whole(value: Any) -> int:
+def _parse_whole_number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     if isinstance(value, float) and not value.is_integer():
@@ -49,29 +48,23 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-def _url(value: Any) -> str:
+def _parse_url(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(/[^/<>?#\s]+)+", value):
         raise ValueError
     return value
 
 
-def _broker(value: Any) -> str:
+def _parse_broker(value: Any) -> str:
     if not isinstance(value, str) or not value.startswith(BROKERS):
         raise ValueError
     return value
 
 
-def _namespace(value: Any) -> str:
+def _parse_namespace(value: Any) -> str:
     return check_namespace(value)
 
 
-def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+def _make_choice_parser(words: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in words:
             raise ValueError
@@ -80,7 +73,7 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-def _event(value: Any) -> str:
+def _parse_event_name(value: Any) -> str:
     try:
         return encode.check_event_name(value)
     except InvalidEvent as error:
@@ -109,41 +102,41 @@ class Options:
 
     url: str = _option(
         "/events",
-        _url,
+        _parse_url,
         "a path such as '/events', without a slash at its end",
         "where the blueprint is mounted",
     )
     broker: str = _option(
         "sqlite:",
-        _broker,
+        _parse_broker,
         "one of " + ", ".join(BROKERS),
         "the store that keeps the history and carries events between processes; `sqlite:` is a file in "
         "the application's instance folder, `redis://host:6379/0` serves several machines",
     )
     namespace: str | None = _option(
         None,
-        _namespace,
+        _parse_namespace,
         ALLOWED,
         "the name of the application's part of the store: applications with different namespaces are separate, those "
         "with the same namespace share their events; without a namespace, a second application on the same store is "
         "refused",
         shown="off",
     )
-    # Half of 40 s and under: the shortest idle limits of common hops are 30 s (HAProxy's
-    # sample configurations), 55 s (Heroku) and 60 s (nginx's proxy_read_timeout, AWS ALB).
+    # The shortest idle limits of common hops are 30 s (HAProxy's sample configurations), 55 s (Heroku) and 60 s
+    # (nginx's proxy_read_timeout, AWS ALB).
     heartbeat: float = _option(
         20.0,
-        _seconds,
+        _parse_seconds,
         "seconds from 0.05 to 3600",
         "the longest silence on a stream, in seconds",
         low=0.05,
         high=3600,
         shown="20 s",
     )
-    # The heartbeatTimeout that the clients of the system this replaces were set to.
+    # The ``heartbeatTimeout`` that clients of old systems, with event-source-polyfill, are set to.
     client_timeout: float = _option(
         120.0,
-        _seconds,
+        _parse_seconds,
         "seconds from 0.1 to 86400",
         "how long a client waits for data before it reconnects; a `SSEMUX_HEARTBEAT` of more than half of it is "
         "refused at start, one of more than a third is warned about",
@@ -151,10 +144,10 @@ class Options:
         high=86400,
         shown="120 s",
     )
-    # Chromium and Firefox wait 3 s and 5 s when a stream says nothing.
+    # Without the field Chromium waits 3 s and Firefox 5 s.
     retry: int = _option(
         3000,
-        _whole,
+        _parse_whole_number,
         "milliseconds from 1 to 3600000",
         "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % when a worker stops",
         low=1,
@@ -163,7 +156,7 @@ class Options:
     )
     history_seconds: float = _option(
         3600.0,
-        _seconds,
+        _parse_seconds,
         "seconds from 0 to 31536000",
         "how long events are kept for replay",
         low=0,
@@ -172,7 +165,7 @@ class Options:
     )
     history_events: int = _option(
         10000,
-        _whole,
+        _parse_whole_number,
         "a number from 1 to 10000000",
         "how many events of each channel are kept for replay",
         low=1,
@@ -181,7 +174,7 @@ class Options:
     # A disk or a Redis of 1 GB holds it with the keys and indexes around it; 256 bytes an event are a million events.
     history_bytes: int = _option(
         256 * 1024**2,
-        _whole,
+        _parse_whole_number,
         "bytes from 65536 to 549755813888",
         "how many bytes of events the store keeps for replay, over all channels; the oldest are deleted first",
         low=65536,
@@ -190,7 +183,7 @@ class Options:
     )
     queue_events: int = _option(
         1000,
-        _whole,
+        _parse_whole_number,
         "a number from 10 to 1000000",
         "how many events may wait for one client; beyond that its stream is closed, and it reconnects and is sent "
         "what it missed",
@@ -199,7 +192,7 @@ class Options:
     )
     queue_bytes: int = _option(
         1024 * 1024,
-        _whole,
+        _parse_whole_number,
         "bytes from 1024 to 1073741824",
         "how many bytes may wait for one client; beyond that the same happens",
         low=1024,
@@ -208,7 +201,7 @@ class Options:
     )
     replay_bytes: int = _option(
         64 * 1024 * 1024,
-        _whole,
+        _parse_whole_number,
         "bytes from 1048576 to 549755813888",
         "the memory for all replays of a worker: half of it for history that clients share, half for data that "
         "clients have not read yet. A client whose next data does not fit waits for its turn and is sent heartbeats",
@@ -218,7 +211,7 @@ class Options:
     )
     max_event_bytes: int = _option(
         256 * 1024,
-        _whole,
+        _parse_whole_number,
         "bytes from 64 to 536870912, and at most half of SSEMUX_QUEUE_BYTES",
         "`publish` refuses a larger event",
         low=64,
@@ -228,7 +221,7 @@ class Options:
     # 80 %: the rest is kept for ordinary pages, which otherwise hang once streams hold every slot.
     max_streams: int | None = _option(
         None,
-        _whole,
+        _parse_whole_number,
         "a number from 1 to 10000000",
         "the maximum number of streams of one worker. Streams never use up the server capacity: room for one ordinary "
         "request is always left (a stream that uses `handoff` takes no capacity). A client that finds no room is told "
@@ -239,7 +232,7 @@ class Options:
     )
     max_streams_per_user: int = _option(
         32,
-        _whole,
+        _parse_whole_number,
         "a number from 1 to 1000000",
         "the maximum number of streams of one user, over all workers",
         low=1,
@@ -247,14 +240,14 @@ class Options:
     )
     over_user_limit: str = _option(
         "refuse",
-        _one_of(OVER_USER_LIMIT),
+        _make_choice_parser(OVER_USER_LIMIT),
         "one of " + ", ".join(OVER_USER_LIMIT),
         "what happens when a user at that limit opens one more stream: `refuse` tells the new client to come back "
         "later, `oldest` ends the user's oldest stream",
     )
     lifetime: float | None = _option(
         None,
-        _seconds,
+        _parse_seconds,
         "seconds from 1 to 31536000, or off",
         "a stream ends cleanly after this time (varied between 80 and 100 %), and its client reconnects and resumes: "
         "this rebalances workers and calls `identify` again; it does not apply to views under `streaming`, which "
@@ -265,7 +258,7 @@ class Options:
     )
     recheck: float | None = _option(
         None,
-        _seconds,
+        _parse_seconds,
         "seconds from 1 to 31536000, or off",
         "`identify` and `authorize` are called again for every open stream, about this often; the stream ends if its "
         "user has changed or may no longer read one of its channels",
@@ -275,7 +268,7 @@ class Options:
     )
     heartbeat_event: str | None = _option(
         None,
-        _event,
+        _parse_event_name,
         "an event's name, or off",
         "the name of an event without `id` that is sent with each heartbeat, for pages that want to notice "
         "heartbeats with the native `EventSource`",
@@ -283,7 +276,7 @@ class Options:
     )
     transport: str = _option(
         "auto",
-        _one_of(TRANSPORTS),
+        _make_choice_parser(TRANSPORTS),
         "one of " + ", ".join(TRANSPORTS),
         "how frames get onto the socket: `handoff` (gunicorn's gevent worker with plain HTTP/1.x; a stream needs no "
         "greenlet) or `generator` (every server); `auto` uses `handoff` where it is safe",
@@ -291,10 +284,10 @@ class Options:
 
     @classmethod
     def resolve(cls, config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Options:
-        """The options as ``app.config``, the environment, and the defaults say, in that order.
+        """Return the options from ``app.config``, the environment, and the defaults, in that order.
 
         :param config: ``app.config``; keys that begin with ``SSEMUX_`` are read.
-        :param environ: the environment; None is ``os.environ``.
+        :param environ: the environment; None means ``os.environ``.
         :raises ConfigurationError: names the option, the value, and what is allowed.
         """
         environ = os.environ if environ is None else environ
@@ -307,22 +300,23 @@ class Options:
                     found[option.name] = _convert(key, source[key], option)
                     break
         made = cls(**found)
-        _check_together(made)
+        _check_heartbeat(made)
+        _check_sizes(made)
         return made
 
 
 def key_of(name: str) -> str:
-    """``heartbeat`` is ``SSEMUX_HEARTBEAT`` to users."""
+    """Return the name of an option for users: ``heartbeat`` is ``SSEMUX_HEARTBEAT``."""
     return PREFIX + name.upper()
 
 
-def table() -> list[tuple[str, str, str]]:
-    """Rows of (key, default as shown, what it is), for the README and its test."""
+def list_options() -> list[tuple[str, str, str]]:
+    """Return a row for each option: its key, its default as it is shown, and what it is."""
     return [(key_of(o.name), o.metadata["shown"] or "%s" % o.default, o.metadata["about"]) for o in fields(Options)]
 
 
 def read_option(name: str, environ: Mapping[str, str]) -> Any:
-    """Return one option as the environment says, or its default. For a process without an application.
+    """Return one option from the environment, or its default. For a process without an application.
 
     :param name: of the field of ``Options``.
     :raises ConfigurationError: names the option, the value, and what is allowed.
@@ -333,7 +327,7 @@ def read_option(name: str, environ: Mapping[str, str]) -> Any:
 
 
 def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-    """A typo in the configuration is refused; the environment may be shared, so there it is warned of."""
+    """Refuse unknown options in the configuration. The environment may be shared, so there they cause a warning."""
     known = [option.name for option in fields(Options)]
     for source in (config, environ):
         for key in source:
@@ -352,16 +346,16 @@ def _convert(key: str, value: Any, option: Any) -> Any:
     if option.default is None and (word in _OFF or (word == "0" and rule["shown"] == "off")):
         return None
     try:
-        made = rule["convert"](value)
-        if isinstance(made, (int, float)) and not rule["low"] <= made <= rule["high"]:
+        converted = rule["convert"](value)
+        if isinstance(converted, (int, float)) and not rule["low"] <= converted <= rule["high"]:
             raise ValueError
     except (ValueError, OverflowError):
         shown = without_password(value) if isinstance(value, str) else value
         raise ConfigurationError("%s=%r: must be %s" % (key, shown, rule["allowed"])) from None
-    return made
+    return converted
 
 
-def _check_together(options: Options) -> None:
+def _check_heartbeat(options: Options) -> None:
     margin = options.client_timeout / options.heartbeat
     text = (
         "SSEMUX_HEARTBEAT=%g with SSEMUX_CLIENT_TIMEOUT=%g leaves room for only %.1f heartbeats in a "
@@ -373,9 +367,15 @@ def _check_together(options: Options) -> None:
             % (text, options.client_timeout / 2)
         )
     if margin < 3:
-        log.warning("%s: one that is late cuts the stream; set it to at most %g", text, options.client_timeout / 3)
+        log.warning(
+            "%s: a single late heartbeat cuts the stream; set SSEMUX_HEARTBEAT to at most %g",
+            text, options.client_timeout / 3,
+        )  # fmt: skip
+
+
+def _check_sizes(options: Options) -> None:
     if options.max_event_bytes > options.queue_bytes / 2:
         raise ConfigurationError(
             "SSEMUX_MAX_EVENT_BYTES=%d is over half of SSEMUX_QUEUE_BYTES=%d: two such events would close "
-            "every stream that they reach; raise the queue's bytes" % (options.max_event_bytes, options.queue_bytes)
+            "every stream that they reach; raise SSEMUX_QUEUE_BYTES" % (options.max_event_bytes, options.queue_bytes)
         )

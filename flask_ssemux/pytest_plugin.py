@@ -1,6 +1,6 @@
 """Fixtures for pytest: ``pytest_plugins = ["flask_ssemux.pytest_plugin"]`` in a top ``conftest.py``.
 
-Both need a fixture ``app`` of the application's own, as pytest-flask does. What they do is ``testing.py``'s.
+Both need a fixture ``app`` of the application, as pytest-flask does. The folder ``testing`` implements them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from . import testing
 
 @pytest.fixture
 def ssemux_stream(app: Any) -> Iterator[Callable[..., testing.OpenStream]]:
-    """``ssemux_stream("/events", channels=["jobs:42"], user=7)``: an open stream, until the test ends."""
+    """Open streams: ``ssemux_stream("/events", channels=["jobs:42"], user=7)``. They are closed when the test ends."""
     with ExitStack() as stack:
         yield lambda *args, **options: stack.enter_context(testing.stream(app, *args, **options))
 
 
 @pytest.fixture
 def ssemux_clock(app: Any) -> Iterator[testing.Clock]:
-    """``ssemux_clock.advance(60)``: the time of the application's streams, which stands still but for this."""
+    """The clock of the application's streams. It stands still; ``ssemux_clock.advance(60)`` moves it."""
     with testing.frozen(app) as clock:
         yield clock

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def rows():
-    return ["| `%s` | %s | %s |" % row for row in options.table()]
+    return ["| `%s` | %s | %s |" % row for row in options.list_options()]
 
 
 def test_the_options_table_is_the_options():

@@ -99,6 +99,6 @@ TIMEOUTS = {
 
 @pytest.mark.parametrize("name", TIMEOUTS)
 def test_the_time_out_for_silence_is_the_clients(name):
-    client_timeout = next(default for option, default, _ in options.table() if option == "SSEMUX_CLIENT_TIMEOUT")
+    client_timeout = next(default for option, default, _ in options.list_options() if option == "SSEMUX_CLIENT_TIMEOUT")
     found = set(re.findall(TIMEOUTS[name], (DEPLOY / name).read_text(encoding="utf-8")))
     assert {f"{seconds} s" for seconds in found} == {client_timeout}

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from flask_ssemux.errors import ConfigurationError
-from flask_ssemux.options import Options, key_of, table
+from flask_ssemux.options import Options, key_of, list_options
 
 DEFAULTS = {
     "SSEMUX_URL": "/events",
@@ -317,7 +317,7 @@ def test_a_margin_under_two_by_the_environment_is_refused():
 def test_a_margin_under_three_is_warned_of(caplog, heartbeat, timeout):
     assert warnings(caplog, heartbeat, timeout) == [
         "SSEMUX_HEARTBEAT=%g with SSEMUX_CLIENT_TIMEOUT=%g leaves room for only %.1f heartbeats in a client's "
-        "time-out: one that is late cuts the stream; set it to at most %g"
+        "time-out: a single late heartbeat cuts the stream; set SSEMUX_HEARTBEAT to at most %g"
         % (heartbeat, timeout, timeout / heartbeat, timeout / 3)
     ]
 
@@ -330,7 +330,7 @@ def test_a_margin_of_three_is_fine(caplog, heartbeat, timeout):
 def test_two_events_must_fit_into_a_queue():
     assert refusal({"SSEMUX_QUEUE_BYTES": 2000, "SSEMUX_MAX_EVENT_BYTES": 1001}) == (
         "SSEMUX_MAX_EVENT_BYTES=1001 is over half of SSEMUX_QUEUE_BYTES=2000: two such events would close every stream "
-        "that they reach; raise the queue's bytes"
+        "that they reach; raise SSEMUX_QUEUE_BYTES"
     )
     assert resolve({"SSEMUX_QUEUE_BYTES": 2000, "SSEMUX_MAX_EVENT_BYTES": 1000}).queue_bytes == 2000
 
@@ -343,13 +343,13 @@ def test_a_queue_alone_that_is_too_small_is_refused_for_the_default():
 
 
 def test_every_option_is_in_the_table():
-    rows = table()
+    rows = list_options()
     assert [key for key, _, _ in rows] == list(DEFAULTS)
     assert all(about for _, _, about in rows)
 
 
 def test_defaults_as_the_table_shows_them():
-    shown = {key: default for key, default, _ in table()}
+    shown = {key: default for key, default, _ in list_options()}
     assert shown == {
         "SSEMUX_URL": "/events",
         "SSEMUX_BROKER": "sqlite:",

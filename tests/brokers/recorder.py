@@ -14,10 +14,10 @@ class Recorder:
     def listener(self):
         return Listener(
             deliver=self.records.extend,
-            gap=lambda channels, head: self.gaps.append((sorted(channels), head)),
-            renewed=self.renewals.append,
-            lost=self.losses.append,
-            found=lambda: self.finds.append(True),
+            report_gap=lambda channels, head: self.gaps.append((sorted(channels), head)),
+            begin_epoch=self.renewals.append,
+            report_lost=self.losses.append,
+            report_found=lambda: self.finds.append(True),
         )
 
     @property

@@ -370,7 +370,7 @@ def test_a_place_of_the_life_before_is_none_in_the_next(make):
 
         def subscribe_channels(self, channels):
             if self.listener and "b" in channels:
-                renewed, self.listener = self.listener.renewed, None
+                renewed, self.listener = self.listener.begin_epoch, None
                 renewed(Cursor("bbbbbbbb", 0))
                 return SubscriptionStart(1000, [])
             return SubscriptionStart(0, [])

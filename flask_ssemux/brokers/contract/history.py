@@ -24,19 +24,20 @@ class Listener(NamedTuple):
     next call; it does not repeat the call.
 
     :param deliver: receives records in the order of their sequence, each record once.
-    :param gap: receives the channels of which events that were not delivered are no longer kept, and the cursor up to
-        which that is so; it is called before later events of these channels are delivered.
-    :param renewed: the epoch ended, and events that were not delivered are lost; receives the first cursor of the new
-        epoch.
-    :param lost: the store cannot be reached; receives the reason.
-    :param found: the store can be reached again. Everything that it accepted meanwhile is delivered after this call.
+    :param report_gap: receives the channels of which events that were not delivered are no longer kept, and the cursor
+        up to which that is so; it is called before later events of these channels are delivered.
+    :param begin_epoch: the epoch ended, and events that were not delivered are lost; receives the first cursor of the
+        new epoch.
+    :param report_lost: the store cannot be reached; receives the reason.
+    :param report_found: the store can be reached again. Everything that it accepted meanwhile is delivered after this
+        call.
     """
 
     deliver: Callable[[Sequence[Record]], None]
-    gap: Callable[[Sequence[str], Cursor], None]
-    renewed: Callable[[Cursor], None]
-    lost: Callable[[str], None]
-    found: Callable[[], None]
+    report_gap: Callable[[Sequence[str], Cursor], None]
+    begin_epoch: Callable[[Cursor], None]
+    report_lost: Callable[[str], None]
+    report_found: Callable[[], None]
 
 
 def call_listener(function: Callable[..., None], *values: object) -> None:

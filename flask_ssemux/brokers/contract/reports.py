@@ -70,6 +70,7 @@ class Reports(AnyThread):
         :raises BrokerUnavailable: the store did not answer.
         """
 
+    @abstractmethod
     def register_application(self, name: str, key: str, script_name: str = "") -> list[RegisteredApplication]:
         """Register this process as one of an application that uses the store, unless a rival is registered.
 
@@ -79,7 +80,6 @@ class Reports(AnyThread):
         :return: all other processes that are registered.
         :raises BrokerUnavailable: the store did not answer.
         """
-        return []
 
 
 def is_same_name(first: str, second: str) -> bool:

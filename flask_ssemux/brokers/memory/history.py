@@ -92,9 +92,9 @@ def _notify_listener(listener: Listener, new: list[Record], lost: list[str] | No
     :param lost: the channels of which some of the new events are no longer there; None: any channel may be one.
     """
     if lost is None:
-        call_listener(listener.renewed, upto)
+        call_listener(listener.begin_epoch, upto)
         return
     if lost:
-        call_listener(listener.gap, lost, upto)
+        call_listener(listener.report_gap, lost, upto)
     if new:
         call_listener(listener.deliver, new)

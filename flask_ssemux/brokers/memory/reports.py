@@ -1,4 +1,4 @@
-"""The reports of the memory broker: this worker's own. No application is registered: none shares the store."""
+"""The reports of the memory broker: this worker's own. No other application shares the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..contract import constants
-from ..contract.reports import Reports, WorkerReport, parse_reports
+from ..contract.reports import RegisteredApplication, Reports, WorkerReport, parse_reports
 from .store import MemoryStore
 
 
@@ -29,3 +29,8 @@ class MemoryReports(Reports):
             written_at, text = self._written or (0.0, "")
         age = time.monotonic() - written_at
         return parse_reports([(self._process_name, age, text)] if text and age <= constants.REPORT_SECONDS else [])
+
+    def register_application(self, name: str, key: str, script_name: str = "") -> list[RegisteredApplication]:
+        with self._store.changed:
+            self._store.check_open()
+        return []

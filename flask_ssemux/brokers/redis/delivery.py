@@ -176,7 +176,7 @@ class DeliveryThread:
         self._report_found()
         if state.newest.epoch != self.cursor.epoch:
             self.cursor = state.born
-            call_listener(self._listener.renewed, state.born)
+            call_listener(self._listener.begin_epoch, state.born)
         newest, missed = state.newest, Range(self.cursor.sequence, state.newest.sequence)
         is_whole = missed.after >= missed.upto
         channels = () if is_whole else self._list_missed(missed.after)
@@ -188,7 +188,7 @@ class DeliveryThread:
                 self.cursor = Cursor(newest.epoch, records[-1].sequence)
             self._deliver(records)
             if gone:
-                call_listener(self._listener.gap, gone, newest)
+                call_listener(self._listener.report_gap, gone, newest)
         self.cursor = newest
 
     def _list_missed(self, after: int) -> list[str]:
@@ -211,12 +211,12 @@ class DeliveryThread:
             before, self._lost = self._lost, reason or "lost"
             self._changed.notify_all()
         if not before:
-            call_listener(self._listener.lost, self._lost)
+            call_listener(self._listener.report_lost, self._lost)
 
     def _report_found(self) -> None:
         if self._lost:
             self._lost = ""
-            call_listener(self._listener.found)
+            call_listener(self._listener.report_found)
 
 
 def _not_confirmed() -> BrokerUnavailable:

@@ -64,7 +64,7 @@ class DeliveryThread:
                 self._cursor = file.events.get_newest_cursor()
         self._report_found()
         if is_renewed:
-            call_listener(self._listener.renewed, self._cursor)
+            call_listener(self._listener.begin_epoch, self._cursor)
         while self._is_behind:
             self._deliver_batch()
 
@@ -74,23 +74,23 @@ class DeliveryThread:
             newest = file.events.get_newest_cursor() if gone is None else self._cursor
         if gone is None:
             self._cursor = newest
-            call_listener(self._listener.renewed, newest)
+            call_listener(self._listener.begin_epoch, newest)
             return
         self._is_behind = len(records) == BATCH
         if records:
             self._cursor = Cursor(self._cursor.epoch, records[-1].sequence)
             self._delivered_at = time.monotonic()
         if gone:
-            call_listener(self._listener.gap, gone, self._cursor)
+            call_listener(self._listener.report_gap, gone, self._cursor)
         if records:
             call_listener(self._listener.deliver, records)
 
     def _report_lost(self, reason: str) -> None:
         if not self._is_lost:
             self._is_lost = True
-            call_listener(self._listener.lost, reason)
+            call_listener(self._listener.report_lost, reason)
 
     def _report_found(self) -> None:
         if self._is_lost:
             self._is_lost = False
-            call_listener(self._listener.found)
+            call_listener(self._listener.report_found)

@@ -1,6 +1,6 @@
-"""A client's way, from its request to its open stream, in one function: ``_open_stream``. Every stream goes this way.
+"""A client's way from its request to its open stream, in one function: ``_open_stream``. Every stream is opened here.
 
-Each step stands in a file of its own, and each is taken once. Old generators have another way: ``streaming.py``.
+Each step stands in a file of its own and is taken once. Wrapped streams (old generators) begin in ``streaming.py``.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
 
 
 def _open_stream(worker: Worker, source: StreamSource, http_request: Request) -> Response:
+    """
+    :raises ClientError: the request is refused.
+    :raises NoRoom: a limit is reached.
+    :raises BrokerError: the broker cannot be reached.
+    """
     # What does the client ask for?
     asked = StreamRequest.parse(http_request, worker.options.transport)
     if asked.is_stopped:

@@ -39,9 +39,9 @@ class PollMode(Enum):
 
     #: It asks for a stream.
     NONE = ""
-    #: The answer ends with the first event.
+    #: If there is no new event, the answer waits for one.
     WAIT = "1"
-    #: The answer ends with the events that there are.
+    #: The answer does not wait.
     NOW = "now"
 
 
@@ -57,7 +57,7 @@ class StreamRequest(NamedTuple):
     :param channels: the channels that the client names.
     :param new_channels: the channels that are new to a client that has seen others.
     :param ticket: the ticket's text.
-    :param probe: the token of a probe, which replaces the stream of the URL.
+    :param probe: the token of a probe, whose stream replaces that of the URL.
     :param transport: of a stream; None for a poll, which has a transport of its own.
     :param override: of a request that ``flask_ssemux.testing`` makes.
     :param is_head: whether only the headers are wanted.

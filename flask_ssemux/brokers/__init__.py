@@ -1,9 +1,9 @@
 """Brokers keep the order and the history of events, and carry them between processes.
 
 ``contract`` says what every broker promises, ``urls`` opens one by its URL, and each engine is a folder: ``memory``,
-``sqlite``, ``redis``. ``records`` holds the values in which brokers are asked and answer, ``merge`` reads several
-channels in one order, ``names`` makes names of processes and epochs, ``namespace`` keeps the stores of several
-applications apart. No streams, no Flask, no gevent: engines use the standard library's ``threading``, ``time`` and
+``sqlite``, ``redis``. ``records`` holds the values that brokers take and return, ``merge`` reads several channels in
+one order, ``names`` makes names of processes and epochs, ``namespace`` keeps the stores of several applications
+apart. No streams, no Flask, no gevent: engines use the standard library's ``threading``, ``time`` and
 ``socket``, which gunicorn's gevent worker turns into greenlets, so that the same code runs under ``flask run`` and in
 other processes.
 
@@ -11,17 +11,17 @@ How to add an engine
 --------------------
 
 1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
-   ``reports``, ``one_time_keys``. In each, derive one class from the contract's (``class
-   PostgresHistory(EventHistory)``) and define its abstract methods; the docstrings in ``contract`` say what each must
-   do, how long it may block, and what it raises. ``memory`` is the shortest example. Say the schema of the store in a
-   header.
+   ``reports``, ``one_time_keys``. In each, derive one class from the contract's, such as
+   ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what each
+   must do, how long it may block, and what it raises. ``memory`` is the shortest example. Describe the schema of the
+   store in a header.
 2. Let the parts share one object that holds connections, locks and whether the broker is closed (each engine's
    ``store``). The parts get this object and not each other, so no import is circular. The first call of a method opens
    the store, and not the constructor. Turn the driver's errors into ``BrokerUnavailable``, and raise ``BrokerClosed``
    after ``close``.
-3. Nothing need be done about threads: a contract's methods are wrapped, so that any thread can call them. For forks,
-   define ``prepare_fork``, ``finish_fork`` and ``disown``, and call ``forks.halt_copy`` in each thread of the engine
-   after it waited.
+3. Threads need no care: a contract's methods are wrapped, so that any thread can call them. For forks, define
+   ``prepare_fork``, ``finish_fork`` and ``disown``, and call ``forks.halt_copy`` in each thread of the engine after it
+   waited.
 4. Compose the parts in a class derived from ``Broker``, and open it in ``urls`` by the beginning of its URL. If the
    driver is an extra, import the engine there when it is needed. Apply ``namespace`` to the URL or to the tables.
 5. In ``tests/brokers/conftest.py`` add a fixture with the engine's name, and the name to ``ENGINES``. Beside it add

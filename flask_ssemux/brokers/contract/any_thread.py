@@ -31,7 +31,7 @@ class AnyThread(ABC):  # noqa: B024  (what is abstract is in the contracts)
 
 
 def _is_promised(engine: type[AnyThread], name: str) -> bool:
-    """Whether a contract of this engine has a public method of this name that is wrapped."""
+    """Return whether a contract of this engine has a public method of this name that must be wrapped."""
     contracts = [base for base in engine.__mro__ if issubclass(base, AnyThread) and AnyThread in base.__bases__]
     return not name.startswith("_") and any(
         name in vars(contract) and name not in contract.unwrapped for contract in contracts

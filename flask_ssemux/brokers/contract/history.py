@@ -92,7 +92,7 @@ class EventHistory(AnyThread):
 
         For a single read. A caller that reads page after page keeps a ``Merge``.
 
-        :raises BrokerUnavailable: the store did not answer, for each of several reads.
+        :raises BrokerUnavailable: the store did not answer one of the reads.
         """
         merge = Merge(self.read_channels, dict.fromkeys(channels, Range(after, upto)))
         records: list[Record] = []
@@ -124,7 +124,7 @@ class EventHistory(AnyThread):
 
     @abstractmethod
     def start_delivery(self, listener: Listener) -> Cursor:
-        """Begin to call the listener; called once in a broker's life.
+        """Begin to call the listener. It is called once for each broker.
 
         :return: the cursor after which all events of subscribed channels are delivered.
         :raises BrokerUnavailable: the store did not answer.

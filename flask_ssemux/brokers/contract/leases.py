@@ -1,7 +1,8 @@
 """The contract's second part: leases, which processes hold in the store and renew. No events.
 
-A lease belongs to the process that took it. It ends when the process gives it back or closes its broker; when the
-process dies, on its own host at once, elsewhere after ``LEASE_SECONDS``.
+A lease belongs to the process that took it. It ends when the process gives it back or closes its broker. When the
+process dies, other processes on its host notice at once; on other hosts the lease ends after ``LEASE_SECONDS``. Other
+kinds of leases belong here too, such as one for work that runs once in the whole deployment.
 """
 
 from __future__ import annotations

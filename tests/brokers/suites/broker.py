@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_ssemux.brokers import HistoryLimits, Range, open_broker
+from flask_ssemux.brokers.contract.any_thread import AnyThread
 from flask_ssemux.errors import BrokerClosed
 from tests.brokers.suites.history import fill
 
@@ -18,6 +19,13 @@ class BrokerSuite:
         figures = broker.get_figures()
         assert (figures["events"], figures["channels"], figures["held"]) == (2, 2, 1)
         assert figures["cursor"] == str(broker.history.get_newest_cursor())
+
+    def test_every_method_of_the_contract_can_be_called_from_any_thread(self, broker):
+        parts = [broker, broker.history, broker.leases, broker.presence, broker.reports, broker.one_time_keys]
+        for part in parts:
+            (contract,) = [base for base in type(part).__mro__ if AnyThread in base.__bases__]
+            for name in contract.__abstractmethods__:
+                assert hasattr(getattr(part, name), "__wrapped__"), name
 
     def test_after_close_everything_raises_and_closing_again_does_not(self, broker, recorder):
         broker.history.get_newest_cursor()

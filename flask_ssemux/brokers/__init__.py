@@ -12,9 +12,9 @@ How to add an engine
 
 1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
    ``reports``, ``one_time_keys``. In each, derive one class from the contract's, such as
-   ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what each
-   must do, how long it may block, and what it raises. ``memory`` is the shortest example. Describe the schema of the
-   store in a header.
+   ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what
+   each must do, how long it may block, and what it raises. ``memory`` is the shortest example. Describe the schema of
+   the store in a header.
 2. Let the parts share one object that holds connections, locks and whether the broker is closed (each engine's
    ``store``). The parts get this object and not each other, so no import is circular. The first call of a method opens
    the store, and not the constructor. Turn the driver's errors into ``BrokerUnavailable``, and raise ``BrokerClosed``

@@ -1,4 +1,4 @@
-"""``flask ssemux …`` through Click's runner: what is printed, and each error in one line."""
+"""``flask ssemux …`` through Click's runner: the output, and each error in one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def printed(result):
 
 
 def refused(result, code=1):
-    """The last line of what was said; there is no traceback."""
+    """The last line of the output, which has no traceback."""
     assert (result.exit_code, result.exc_info[0]) == (code, SystemExit)
     assert "Traceback" not in result.output
     return result.output.splitlines()[-1]
@@ -53,7 +53,7 @@ def kept(app):
 # -- publish -----------------------------------------------------------------
 
 
-def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
+def test_publish_latest_replaces_the_earlier_event(app, ssemux):
     for arguments in (["jobs", "1"], ["--user", "7", "2"], ["--everyone", "3"]):
         for _ in range(2):
             printed(ssemux("publish", *arguments, "--event", "p", "--latest"))
@@ -63,7 +63,7 @@ def test_the_latest_takes_the_place_of_the_one_before(app, ssemux):
 # -- presence ----------------------------------------------------------------
 
 
-def test_who_is_there_is_shown(app, ssemux):
+def test_presence(app, ssemux):
     app.extensions["ssemux"].rules.track_presence("jobs")
     assert printed(ssemux("presence", "jobs")) == ""
     app.extensions["ssemux"].worker.broker.presence.announce_presence(
@@ -76,7 +76,7 @@ def test_who_is_there_is_shown(app, ssemux):
     assert told == {"users": {"ann": 2, "bob": 1}, "visitors": 12}
 
 
-def test_who_is_on_a_channel_that_is_not_tracked_cannot_be_said(ssemux):
+def test_presence_of_a_channel_that_is_not_tracked_is_refused(ssemux):
     assert refused(ssemux("presence", "jobs")) == (
         "Error: presence on the channel 'jobs' is not tracked: call mux.track_presence('jobs'), or with a pattern that "
         "matches it, where the application is set up"
@@ -118,7 +118,7 @@ def test_publish_from_standard_input(app, ssemux, where):
     "arguments",
     [[], ["--user", "7", "jobs", "x"], ["--everyone", "jobs", "x"], ["--user", "7", "--everyone", "x"]],
 )
-def test_publish_to_one_place(app, ssemux, arguments):
+def test_publish_needs_exactly_one_receiver(app, ssemux, arguments):
     assert refused(ssemux("publish", *arguments), 2) == (
         "Error: name the receivers: CHANNEL, or --user ID, or --everyone"
     )
@@ -143,7 +143,7 @@ def test_publish_to_one_place(app, ssemux, arguments):
     ],
     ids=range(5),
 )
-def test_what_may_not_be_published(app, ssemux, arguments, message):
+def test_publish_refuses_invalid_events(app, ssemux, arguments, message):
     assert refused(ssemux("publish", *arguments)) == "Error: " + message
     assert kept(app) == []
 
@@ -154,7 +154,7 @@ def test_json_is_checked(app, ssemux, text):
     assert kept(app) == []
 
 
-def test_json_that_no_browser_reads(app, ssemux):
+def test_json_that_browsers_cannot_parse_is_refused(app, ssemux):
     assert refused(ssemux("publish", "jobs", "[NaN]", "--json")).startswith(
         "Error: data must be text or what json.dumps"
     )
@@ -163,7 +163,7 @@ def test_json_that_no_browser_reads(app, ssemux):
 # -- tail --------------------------------------------------------------------
 
 
-def test_tail_of_all_that_is_kept(app, ssemux):
+def test_tail_of_the_whole_history(app, ssemux):
     at = publish(app, ("jobs", "a", "p"), ("other", "b"), ("*", "c\n"))
     assert printed(ssemux("tail", "jobs", "*", "--after", "0", "--no-follow")) == (
         "id: %s (jobs)\nevent: p\nchannel: jobs\ndata: a\nid: %s (*)\ndata: c\ndata: \n" % (at[0], at[2])
@@ -177,7 +177,7 @@ def test_tail_after_an_event(app, ssemux):
     )
 
 
-def test_tail_begins_now(app, ssemux):
+def test_tail_starts_now(app, ssemux):
     publish(app, ("jobs", "a"))
     assert printed(ssemux("tail", "jobs", "--no-follow")) == ""
 
@@ -188,7 +188,7 @@ def test_tail_of_more_than_one_page(app, ssemux):
     assert [line for line in said if line.startswith("data")] == ["data: %d" % number for number in range(1001)]
 
 
-def test_tail_tells_of_what_is_no_longer_kept(make_app):
+def test_tail_reports_trimmed_events(make_app):
     app = make_app(SSEMUX_BROKER="sqlite:", SSEMUX_HISTORY_EVENTS=1)
     at = publish(app, *[("jobs", str(number)) for number in range(5)])
     result = app.test_cli_runner().invoke(args=["ssemux", "tail", "jobs", "--after", at[0], "--no-follow"])
@@ -196,19 +196,19 @@ def test_tail_tells_of_what_is_no_longer_kept(make_app):
     assert "data: 4" in result.output
 
 
-def test_tail_of_nothing(ssemux):
+def test_tail_needs_a_channel(ssemux):
     assert refused(ssemux("tail"), 2) == "Error: name the channels to follow, such as: flask ssemux tail jobs '*'"
 
 
 @pytest.mark.parametrize("after", ["abcd-7", "junk", "", "-1", "7"])
-def test_tail_after_what_is_no_cursor(app, ssemux, after):
+def test_tail_refuses_an_invalid_cursor(app, ssemux, after):
     (at,) = publish(app, ("jobs", "a"))
     assert refused(ssemux("tail", "jobs", "--no-follow", "--after", after), 2) == (
         "Error: %r is not a cursor of this broker's history; the newest one is %s" % (after, at)
     )
 
 
-def test_tail_of_what_is_no_channel(ssemux):
+def test_tail_refuses_an_invalid_channel(ssemux):
     assert refused(ssemux("tail", "a\nb", "--no-follow")) == (
         r"Error: channel 'a\nb' has a line break or NUL in it, which would forge a field"
     )
@@ -236,20 +236,20 @@ def test_status_of_workers(app, ssemux):
     assert (told["totals"]["workers"], told["totals"]["late"], told["workers"][0]["pid"]) == (1, 1, 7)
 
 
-def test_status_for_programs(app, ssemux):
+def test_status_as_json(app, ssemux):
     (at,) = publish(app, ("jobs", "a"))
     told = json.loads(printed(ssemux("status", "--json")))
     assert (told["broker"]["cursor"], told["broker"]["held"]) == (at, 0)
     assert (told["options"]["SSEMUX_RETRY"], told["options"]["SSEMUX_MAX_STREAMS"]) == (3000, None)
 
 
-# -- brokers that are of no use here -----------------------------------------
+# -- brokers that cannot be used here ----------------------------------------
 
 COMMANDS = [["publish", "jobs", "x"], ["tail", "jobs", "--no-follow"], ["status"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_broker_in_memory_is_refused(make_app, command):
+def test_the_memory_broker_is_refused(make_app, command):
     runner = make_app(SSEMUX_BROKER="memory:").test_cli_runner()
     assert refused(runner.invoke(args=["ssemux"] + command)) == (
         "Error: SSEMUX_BROKER='memory:' works within one process only, and this is another process; use 'sqlite:'"
@@ -257,7 +257,7 @@ def test_a_broker_in_memory_is_refused(make_app, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_broker_that_is_away(make_app, tmp_path, command):
+def test_an_unavailable_broker(make_app, tmp_path, command):
     (tmp_path / "file").write_text("x")
     runner = make_app(SSEMUX_BROKER="sqlite:///%s/file/x" % tmp_path).test_cli_runner()
     assert refused(runner.invoke(args=["ssemux"] + command)).startswith(

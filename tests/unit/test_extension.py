@@ -72,19 +72,19 @@ def refusal(error, call, *args, **options):
 # -- set-up ------------------------------------------------------------------
 
 
-def test_a_second_set_up_is_refused(app, mux):
+def test_init_app_twice_is_refused(app, mux):
     message = "flask_ssemux is already set up for 'shop': call init_app once for an application"
     assert refusal(ApplicationError, mux.init_app, app) == message
     assert refusal(ApplicationError, flask_ssemux.init_app, app) == message
 
 
-def test_the_short_way(bare_app):
+def test_init_app_of_the_module_returns_an_ssemux(bare_app):
     app = bare_app(SSEMUX_BROKER="memory:")
     assert isinstance(flask_ssemux.init_app(app), flask_ssemux.SSEMux)
     assert "ssemux" in app.extensions
 
 
-def test_nothing_of_an_application_is_on_the_shared_object(make_app, mux):
+def test_each_application_has_its_own_worker_and_options(make_app, mux):
     one, other = make_app(mux, "one"), make_app(mux, "other", SSEMUX_URL="/stream")
     assert one.extensions["ssemux"].worker is not other.extensions["ssemux"].worker
     assert one.extensions["ssemux"].options.url == "/events"
@@ -106,13 +106,13 @@ def test_nothing_of_an_application_is_on_the_shared_object(make_app, mux):
         ),
     ],
 )
-def test_a_bad_option_is_refused_at_once(bare_app, config, message):
+def test_an_invalid_option_is_refused_by_init_app(bare_app, config, message):
     app = bare_app(**config)
     assert refusal(ConfigurationError, flask_ssemux.init_app, app) == message
     assert "ssemux" not in app.extensions
 
 
-def test_the_environment_counts(bare_app, monkeypatch):
+def test_the_environment_is_read(bare_app, monkeypatch):
     monkeypatch.setenv("SSEMUX_URL", "/from/the/environment")
     app = bare_app(SSEMUX_BROKER="memory:")
     flask_ssemux.init_app(app)
@@ -158,7 +158,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_outside_of_an_application(call):
+def test_a_call_outside_of_an_application_context_is_refused(call):
     assert refusal(ApplicationError, call) == (
         "flask_ssemux acts on the current application, and there is none here: use `with app.app_context():`, or "
         "flask_ssemux.Publisher(url) in a process without Flask"
@@ -166,7 +166,7 @@ def test_outside_of_an_application(call):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_in_an_application_without_it(call, bare_app):
+def test_a_call_in_an_application_without_the_extension_is_refused(call, bare_app):
     with bare_app().app_context():
         assert refusal(ApplicationError, call) == (
             "flask_ssemux is not set up for 'shop': call flask_ssemux.init_app(app)"
@@ -174,7 +174,7 @@ def test_in_an_application_without_it(call, bare_app):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_in_an_application(call, app):
+def test_a_call_in_an_application_context_returns_a_cursor(call, app):
     with app.app_context():
         assert isinstance(Cursor.parse(call()), Cursor)
 
@@ -189,14 +189,14 @@ def test_two_applications_on_one_object_do_not_mix(make_app, mux):
         assert mux.cursor().endswith("-0")
 
 
-def test_the_limit_of_an_event_is_the_applications(make_app, mux):
+def test_the_limit_of_an_event_is_the_option_of_the_application(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_EVENT_BYTES=64)
     with app.app_context():
         for publish in (mux.publish, flask_ssemux.publish):
             refusal(flask_ssemux.EventTooLarge, publish, "jobs:1", "x" * 64)
 
 
-# -- the answer --------------------------------------------------------------
+# -- the response ------------------------------------------------------------
 
 
 def test_the_headers_of_a_stream(app):
@@ -216,7 +216,7 @@ def test_the_first_bytes(app):
         )
 
 
-def test_a_poll_waits_where_no_context_is_held(app):
+def test_a_waiting_poll_holds_no_application_context(app):
     left = []
     app.teardown_appcontext(left.append)
     environ = EnvironBuilder(path="/events", query_string="poll=1").get_environ()
@@ -227,7 +227,7 @@ def test_a_poll_waits_where_no_context_is_held(app):
 
 
 @pytest.mark.parametrize("how", ["now", "1", "true"])
-def test_a_poll_with_news_is_answered_at_once_and_leaves_no_stream(app, how):
+def test_a_poll_with_new_events_is_answered_at_once_and_leaves_no_stream(app, how):
     with app.app_context():
         start = str(flask_ssemux.cursor())
         flask_ssemux.broadcast("all")
@@ -237,13 +237,13 @@ def test_a_poll_with_news_is_answered_at_once_and_leaves_no_stream(app, how):
     assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
-def test_a_poll_that_nobody_knows_is_refused(app):
+def test_an_unknown_way_to_poll_is_refused(app):
     response = app.test_client().get("/events?poll=yes")
     message = "poll='yes' is no way to poll; poll=1 waits for an event, poll=now does not"
     assert (response.status_code, response.get_json()) == (400, {"error": "bad_request", "message": message})
 
 
-def test_head_is_answered_and_over(app):
+def test_head_gets_the_headers_and_opens_no_stream(app):
     response = app.test_client().head("/events")
     assert (response.status_code, response.data) == (200, b"")
     assert response.headers["Content-Type"] == "text/event-stream"
@@ -300,7 +300,7 @@ def test_refusals(app, method, url, status, told):
     assert "Connection" not in response.headers
 
 
-def test_a_user_who_may_not(app):
+def test_a_user_whom_a_rule_denies_gets_403(app):
     response = app.test_client().get("/events?channel=secret", headers={"X-User": "ann"})
     assert response.get_json() == {
         "error": "forbidden",
@@ -309,7 +309,7 @@ def test_a_user_who_may_not(app):
     }
 
 
-def told_nobody_to_hold_it(response, status):
+def check_headers_against_buffering(response, status):
     assert response.status_code == status
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
@@ -320,40 +320,40 @@ def stream_url(request, app, mux):
     return request.param
 
 
-def test_405_too(app, stream_url):
-    told_nobody_to_hold_it(app.test_client().post(stream_url), 405)
+def test_405_has_the_headers_too(app, stream_url):
+    check_headers_against_buffering(app.test_client().post(stream_url), 405)
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
-def test_405_of_other_urls_is_left_alone(app, method):
+def test_405_of_other_urls_does_not_change(app, method):
     app.add_url_rule("/save", "save", lambda: "saved", methods=["POST"])
     answer = getattr(app.test_client(), method)("/save")
     assert answer.status_code == 405 and "X-Accel-Buffering" not in answer.headers
 
 
-def test_404_too(app, mux, stream_url):
+def test_404_has_the_headers_too(app, mux, stream_url):
     mux._rules.identify = lambda: flask.abort(404)
-    told_nobody_to_hold_it(app.test_client().get(stream_url), 404)
+    check_headers_against_buffering(app.test_client().get(stream_url), 404)
 
 
-def test_500_too(app, mux, stream_url):
+def test_500_has_the_headers_too(app, mux, stream_url):
     app.config["PROPAGATE_EXCEPTIONS"] = False
     mux._rules.identify = lambda: 1 / 0
-    told_nobody_to_hold_it(app.test_client().get(stream_url), 500)
+    check_headers_against_buffering(app.test_client().get(stream_url), 500)
 
 
-def test_what_comes_before_the_view_too(app, stream_url):
+def test_a_response_of_before_request_has_the_headers_too(app, stream_url):
     app.before_request(lambda: flask.abort(503))
-    told_nobody_to_hold_it(app.test_client().get(stream_url), 503)
+    check_headers_against_buffering(app.test_client().get(stream_url), 503)
 
 
-def test_other_answers_are_left_alone(app):
+def test_other_responses_do_not_change(app):
     app.add_url_rule("/page", "page", lambda: "page")
     for url in ("/page", "/nowhere", "/events/"):
         assert not set(HEADERS) & set(app.test_client().get(url).headers.keys())
 
 
-def test_an_identity_that_is_none_is_the_applications_fault(app, mux):
+def test_identify_must_return_a_user_id(app, mux):
     app.testing = True
     mux._rules.identify = lambda: ["ann"]
     assert refusal(InvalidIdentity, app.test_client().get, "/events") == (
@@ -373,7 +373,7 @@ def sent_away(response):
     return frame.comments[0].strip()
 
 
-def test_a_worker_that_is_full(make_app, mux):
+def test_a_full_worker_tells_clients_to_come_back(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1)
     with opened(app) as (_, body):
         next(body)
@@ -382,14 +382,14 @@ def test_a_worker_that_is_full(make_app, mux):
     assert names(first(app)) == ["ssemux.hello"]
 
 
-def test_the_return_is_spread(make_app, mux):
+def test_clients_of_a_full_worker_come_back_at_different_times(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1)
     with opened(app):
         answers = [parse(app.test_client().get("/events").data).frames[0].retry for _ in range(20)]
     assert len(set(answers)) > 10
 
 
-def test_a_user_who_holds_the_most(make_app, mux):
+def test_a_user_at_the_limit_is_told_to_come_back(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS_PER_USER=1)
     ann, bob = {"X-User": "ann"}, {"X-User": "bob"}
     with stream(app, user="ann"):
@@ -400,7 +400,7 @@ def test_a_user_who_holds_the_most(make_app, mux):
     assert names(first(app, headers=ann)) == ["ssemux.hello"]
 
 
-def test_a_stream_that_is_never_read_gives_its_places_back(make_app, mux):
+def test_a_stream_that_is_never_read_frees_its_slots(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1, SSEMUX_MAX_STREAMS_PER_USER=1)
     for _ in range(3):
         with opened(app, headers={"X-User": "ann"}):
@@ -408,7 +408,7 @@ def test_a_stream_that_is_never_read_gives_its_places_back(make_app, mux):
         assert len(app.extensions["ssemux"].worker.running().hub) == 0
 
 
-def test_a_stream_that_fails_to_open_gives_its_places_back(make_app, mux):
+def test_a_stream_that_fails_to_open_frees_its_slots(make_app, mux):
     mux.snapshot("jobs:<id>")(lambda id: 1 / 0)
     app = make_app(mux, SSEMUX_MAX_STREAMS=1, SSEMUX_MAX_STREAMS_PER_USER=1)
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -418,20 +418,20 @@ def test_a_stream_that_fails_to_open_gives_its_places_back(make_app, mux):
     assert names(first(app, headers=ann)) == ["ssemux.hello"]
 
 
-def test_a_refused_stream_takes_no_place(make_app, mux):
+def test_a_refused_stream_takes_no_slot(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS_PER_USER=1)
     ann = {"X-User": "ann"}
     assert app.test_client().get("/events?channel=secret", headers=ann).status_code == 403
     assert names(first(app, headers=ann)) == ["ssemux.hello"]
 
 
-def test_a_broker_that_is_away_is_no_error_to_a_browser(make_app, mux, tmp_path):
+def test_while_the_broker_is_unavailable_browsers_are_told_to_come_back(make_app, mux, tmp_path):
     (tmp_path / "file").write_text("x")
     app = make_app(mux, SSEMUX_BROKER="sqlite:///%s/file/x.sqlite3" % tmp_path)
     assert sent_away(app.test_client().get("/events")) == "the broker cannot be reached"
 
 
-# -- where a client goes on --------------------------------------------------
+# -- where a client resumes ----------------------------------------------------
 
 PARAMETERS = ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"]
 
@@ -456,7 +456,7 @@ def publish(app, *events):
 
 @pytest.mark.parametrize("said", HOSTILE, ids=lambda said: ascii(said)[:20])
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_a_cursor_that_is_none_of_ours_starts_with_a_reset(app, parameter, said):
+def test_an_unknown_cursor_gets_a_reset_first(app, parameter, said):
     seen = first(app, query_string={parameter: said, "channel": "jobs:1"})
     reset, hello = seen.events
     assert (reset.event, hello.event) == ("ssemux.reset", "ssemux.hello")
@@ -466,12 +466,12 @@ def test_a_cursor_that_is_none_of_ours_starts_with_a_reset(app, parameter, said)
 
 
 @pytest.mark.parametrize("said", ["7", "-1", "x" * 3000, "' OR 1=1 --", "%s%n", "null"], ids=lambda said: said[:20])
-def test_in_the_header_too(app, said):
+def test_an_unknown_cursor_in_the_header_gets_a_reset_too(app, said):
     assert names(first(app, headers={"Last-Event-ID": said})) == ["ssemux.reset", "ssemux.hello"]
 
 
 @pytest.mark.parametrize("said", ["a%0Ab", "a%0D%0Ab", "%00", "%0A"])
-def test_line_breaks_in_a_cursor_forge_nothing(app, said):
+def test_line_breaks_in_a_cursor_forge_no_field(app, said):
     assert names(first(app, "/events?lastEventId=" + said)) == ["ssemux.reset", "ssemux.hello"]
 
 
@@ -482,7 +482,7 @@ def test_a_cursor_of_the_future(app):
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_what_was_missed_is_replayed(app, parameter):
+def test_missed_events_are_replayed(app, parameter):
     at = publish(app, ("jobs:1", "a"), ("jobs:2", "b"), ("jobs:1", "c"), ("*", "d"))
     seen = first(app, query_string={"channel": "jobs:1", parameter: at[0]})
     assert [(event.event, event.data, event.id) for event in seen.events[1:]] == [
@@ -498,12 +498,12 @@ def test_the_newest_cursor_wins(app):
     assert [event.data for event in seen.events[1:]] == ["c"]
 
 
-def test_an_empty_cursor_is_none(app):
+def test_an_empty_cursor_is_ignored(app):
     publish(app, ("*", "a"))
     assert names(first(app, "/events?lastEventId=", headers={"Last-Event-ID": ""})) == ["ssemux.hello"]
 
 
-def test_history_that_was_trimmed_is_told(make_app, mux):
+def test_trimmed_history_causes_a_reset(make_app, mux):
     app = make_app(mux, SSEMUX_HISTORY_EVENTS=1)
     at = publish(app, ("jobs:1", "a"), ("jobs:1", "b"), ("jobs:1", "c"), ("*", "d"))
     seen = first(app, query_string={"channel": "jobs:1", "lastEventId": at[0]})
@@ -537,18 +537,18 @@ def test_the_cursor_comes_with_the_last_of_them(with_snapshots):
     assert [event.own_id for event in seen.events] == [None, None, at]
 
 
-def test_who_comes_back_gets_no_snapshot(with_snapshots):
+def test_a_client_that_resumes_gets_no_snapshot(with_snapshots):
     (at,) = publish(with_snapshots, ("*", "a"))
     seen = first(with_snapshots, "/events?channel=jobs:1&lastEventId=" + at)
     assert [(event.event, event.own_id) for event in seen.events] == [("ssemux.hello", at)]
 
 
-def test_who_lost_a_channel_gets_its_snapshot(with_snapshots):
+def test_a_client_whose_cursor_is_unknown_gets_the_snapshot(with_snapshots):
     seen = first(with_snapshots, "/events?channel=jobs:1&lastEventId=junk")
     assert names(seen) == ["ssemux.reset", "ssemux.hello", "progress", "log"]
 
 
-def test_a_snapshot_is_made_inside_the_request(make_app, mux):
+def test_snapshots_are_called_inside_the_request(make_app, mux):
     mux.snapshot("jobs:<id>")(lambda id: [("path", flask.request.path)])
     assert first(make_app(mux), "/events?channel=jobs:1").events[-1].data == "/events"
 
@@ -570,7 +570,7 @@ def test_a_client_cannot_add_channels_to_it(app, mux):
         assert seen.rest() == []
 
 
-def test_a_stream_with_what_is_the_clients_own(app, mux):
+def test_a_personal_stream_has_the_users_and_everyones_channel(app, mux):
     mux.add_stream("/mine", ["jobs"], public=True, personal=True)
     with stream(app, "/mine", user="ann") as seen:
         publish(app, ("user:ann", "a"), ("user:bob", "b"), ("*", "c"))
@@ -584,7 +584,7 @@ def test_a_stream_of_a_channel_that_the_url_fills_in(app, mux):
         assert [(event.data, event.channel) for event in seen.rest()] == [("b", "jobs:2")]
 
 
-def test_a_channel_that_the_url_fills_in_asks_its_rule(app, mux):
+def test_the_rule_of_a_channel_from_the_url_is_applied(app, mux):
     mux.add_stream("/notes/<id>", ["notes:<id>"])
     response = app.test_client().get("/notes/1")
     assert (response.status_code, response.get_json()["channel"]) == (403, "notes:1")
@@ -592,13 +592,13 @@ def test_a_channel_that_the_url_fills_in_asks_its_rule(app, mux):
 
 
 @pytest.mark.parametrize("value", ["1:2", "1%0A2", "1%002", "x" * 300], ids=["colon", "lf", "nul", "long"])
-def test_a_url_cannot_fill_in_what_is_no_channel(app, mux, value):
+def test_a_url_cannot_fill_in_an_invalid_channel(app, mux, value):
     mux.add_stream("/api/jobs/<id>/stream", ["jobs:<id>"])
     with opened(app, "/api/jobs/%s/stream" % value) as (response, _):
         assert response.status_code == 400
 
 
-def test_a_url_cannot_fill_in_somebodys_own_channel(app, mux):
+def test_a_url_cannot_fill_in_a_users_own_channel(app, mux):
     mux.add_stream("/any/<kind>/<id>", ["<kind>:<id>"])
     mux.authorize("<kind>:<id>")(lambda user_id, kind, id: True)
     with opened(app, "/any/user/ann") as (response, _):
@@ -624,27 +624,27 @@ def test_an_endpoint_for_url_for(app, mux):
         assert flask.url_for("ssemux.events") == "/events"
 
 
-def test_urls_that_are_alike_do_not_collide(app, mux):
+def test_similar_urls_get_different_endpoints(app, mux):
     for url in ("/a/b", "/a_b", "/<a>/x", "/a/x"):
         mux.add_stream(url, ["jobs"], public=True)
     for url in ("/a/b", "/a_b", "/z/x", "/a/x"):
         assert names(first(app, url)) == ["ssemux.hello"]
 
 
-def test_channels_are_a_list(app, mux):
+def test_channels_must_be_a_list(app, mux):
     assert refusal(ApplicationError, mux.add_stream, "/x", "jobs") == "channels is a list of names; write ['jobs']"
 
 
 @pytest.mark.parametrize("channel", ["*", "user:7", "user:<id>"])
-def test_not_everyones_nor_a_users(app, mux, channel):
+def test_a_stream_cannot_name_everyones_or_a_users_channel(app, mux, channel):
     refusal(InvalidChannel, mux.add_stream, "/x", [channel])
 
 
-def test_a_variable_that_the_url_does_not_have_is_refused_at_once(app, mux):
+def test_a_variable_that_the_url_does_not_have_is_refused(app, mux):
     refusal(ApplicationError, mux.add_stream, "/x/<job_id>", ["jobs:<id>"])
 
 
-# -- old views ---------------------------------------------------------------
+# -- wrapped views ------------------------------------------------------------
 
 
 def test_streaming_needs_the_extension(bare_app):
@@ -672,7 +672,7 @@ def answer_with_cookie():
     return response
 
 
-def test_an_old_view_keeps_its_answer(app):
+def test_a_wrapped_view_keeps_its_status_headers_and_cookies(app):
     response = old(app, answer_with_cookie)
     assert (response.status_code, response.headers["X-Own"]) == (201, "1")
     assert response.headers["Set-Cookie"].startswith("seen=1")
@@ -682,26 +682,26 @@ def test_an_old_view_keeps_its_answer(app):
     assert [event.data for event in parse(response.data).events] == ["0", "1", "2"]
 
 
-def test_what_an_old_view_encodes_itself_stays_so(app):
+def test_a_wrapped_view_keeps_its_content_encoding(app):
     response = old(app, lambda: flask.Response(numbers(), headers={"Content-Encoding": "br"}))
     assert response.headers["Content-Encoding"] == "br"
 
 
 @pytest.mark.parametrize("view", [numbers, lambda: (numbers(), 200), lambda: (numbers(), {"X-Own": "1"})])
-def test_an_old_view_may_return_its_generator(app, view):
+def test_a_wrapped_view_may_return_a_generator(app, view):
     assert [event.data for event in parse(old(app, view).data).events] == ["0", "1", "2"]
 
 
-def test_an_old_view_speaks_at_once(app):
+def test_a_wrapped_view_sends_its_first_bytes_at_once(app):
     assert old(app, numbers).data.startswith(b"retry: 3000\n: ssemux\n\n: heartbeat\n\n")
 
 
-def test_an_old_view_that_redirects_is_left_alone(app):
+def test_a_redirect_of_a_wrapped_view_does_not_change(app):
     response = old(app, lambda: flask.redirect("/login"))
     assert (response.status_code, response.headers["Location"].endswith("/login")) == (302, True)
 
 
-def test_an_old_generator_that_raises_ends_its_stream(app, caplog):
+def test_a_wrapped_generator_that_raises_ends_its_stream(app, caplog):
     def raising():
         yield "data: 1\n\n"
         raise ValueError("old bug")
@@ -712,7 +712,7 @@ def test_an_old_generator_that_raises_ends_its_stream(app, caplog):
     assert str(record.exc_info[1]) == "old bug"
 
 
-def test_an_old_generator_is_closed_when_its_client_leaves(app):
+def test_a_wrapped_generator_is_closed_when_its_client_leaves(app):
     ended = []
 
     def endless():
@@ -729,7 +729,7 @@ def test_an_old_generator_is_closed_when_its_client_leaves(app):
     assert ended == [True]
 
 
-def test_an_old_stream_takes_a_place(make_app, mux):
+def test_a_wrapped_stream_counts_among_the_workers_streams(make_app, mux):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1)
     app.add_url_rule("/old", "old", flask_ssemux.streaming(numbers))
     with opened(app, "/old") as (_, body):
@@ -739,7 +739,7 @@ def test_an_old_stream_takes_a_place(make_app, mux):
     assert names(first(app)) == ["ssemux.hello"]
 
 
-def test_an_old_stream_that_never_begins_gives_its_place_back(app):
+def test_a_wrapped_stream_that_never_begins_frees_its_slot(app):
     """Its request fails after the view: nobody draws the response, and nobody closes it."""
     app.logger.disabled = True  # pytest keeps what is logged, and with it the response
 
@@ -752,7 +752,7 @@ def test_an_old_stream_that_never_begins_gives_its_place_back(app):
     assert app.extensions["ssemux"].worker.count_streams() == 0
 
 
-def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
+def test_a_worker_that_has_not_noticed_a_new_epoch_tells_clients_to_come_back_soon(make_app):
     app = make_app()
     worker = app.extensions["ssemux"].worker
     worker.running().hub.open_stream(("a",), None)
@@ -764,7 +764,7 @@ def test_a_worker_that_is_behind_asks_its_client_to_come_back_soon(make_app):
     assert said == ": the history began anew, and this worker has yet to hear of it"
 
 
-def test_a_worker_of_a_master_that_has_let_go_still_ends_its_streams_at_exit(make_app):
+def test_worker_exit_in_the_master_does_not_keep_the_next_worker_from_ending_its_streams(make_app):
     """gunicorn's master calls ``worker_exit`` too, for a worker that it finds gone; the next one is forked from it."""
     worker = make_app().extensions["ssemux"].worker
     gunicorn_hooks.worker_exit(None, None)

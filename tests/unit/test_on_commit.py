@@ -1,4 +1,4 @@
-"""Events that wait for a commit, on real SQLAlchemy sessions and a real database: what goes out, when, in order."""
+"""Events that wait for a commit, with real SQLAlchemy sessions and a real database: which are sent, when, in order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def mux(app):
 
 @pytest.fixture
 def sent(app):
-    """sent(): the bodies of all that was published, in order."""
+    """sent(): the bodies of all published events, in order."""
 
     def read():
         broker = app.extensions["ssemux"].worker.broker
@@ -73,10 +73,10 @@ def refusal(error, call, *args):
     return str(caught.value)
 
 
-# -- commit and roll-back ----------------------------------------------------
+# -- commit and rollback -----------------------------------------------------
 
 
-def test_nothing_goes_out_before_the_commit(mux, session, sent):
+def test_nothing_is_sent_before_the_commit(mux, session, sent):
     add(session, "a")
     mux.publish_on_commit(session, "jobs", "1")
     session.flush()
@@ -85,7 +85,7 @@ def test_nothing_goes_out_before_the_commit(mux, session, sent):
     assert sent() == ["1"]
 
 
-def test_a_roll_back_drops_it(mux, session, sent):
+def test_a_rollback_drops_the_event(mux, session, sent):
     add(session, "a")
     mux.publish_on_commit(session, "jobs", "1")
     session.rollback()
@@ -93,20 +93,20 @@ def test_a_roll_back_drops_it(mux, session, sent):
     assert sent() == []
 
 
-def test_said_before_the_first_statement_it_is_dropped_as_well(mux, session, sent):
+def test_a_rollback_drops_an_event_from_before_the_first_statement(mux, session, sent):
     mux.publish_on_commit(session, "jobs", "1")
     session.rollback()
     session.commit()
     assert sent() == []
 
 
-def test_said_before_the_first_statement_it_goes_out_as_well(mux, session, sent):
+def test_a_commit_sends_an_event_from_before_the_first_statement(mux, session, sent):
     mux.publish_on_commit(session, "jobs", "1")
     session.commit()
     assert sent() == ["1"]
 
 
-def test_closing_without_a_commit_drops_it(mux, session, sent):
+def test_closing_the_session_drops_the_event(mux, session, sent):
     add(session, "a")
     mux.publish_on_commit(session, "jobs", "1")
     session.close()
@@ -114,7 +114,7 @@ def test_closing_without_a_commit_drops_it(mux, session, sent):
     assert sent() == []
 
 
-def test_a_commit_that_fails_drops_it(mux, engine, session, sent):
+def test_a_failed_commit_drops_the_event(mux, engine, session, sent):
     add(session, "a")
     session.commit()
     mapped = orm.registry().generate_base() if hasattr(orm, "registry") else orm.declarative_base()
@@ -134,7 +134,7 @@ def test_a_commit_that_fails_drops_it(mux, engine, session, sent):
     assert sent() == ["2"]
 
 
-def test_a_session_is_used_again(mux, session, sent):
+def test_a_session_can_be_used_again(mux, session, sent):
     for number in range(3):
         mux.publish_on_commit(session, "jobs", str(number))
         session.rollback() if number == 1 else session.commit()
@@ -143,7 +143,7 @@ def test_a_session_is_used_again(mux, session, sent):
     assert sent() == ["0", "2"]
 
 
-def test_the_order_is_that_of_the_calls(mux, session, sent):
+def test_events_are_sent_in_the_order_of_the_calls(mux, session, sent):
     mux.publish_on_commit(session, "jobs", "1")
     mux.send_to_user_on_commit(session, 7, "2", event="notice")
     mux.broadcast_on_commit(session, "3")
@@ -152,7 +152,7 @@ def test_the_order_is_that_of_the_calls(mux, session, sent):
     assert sent() == ["1", "2", "3", "4"]
 
 
-def test_as_a_block(mux, engine, sent):
+def test_a_session_as_a_context_manager(mux, engine, sent):
     with orm.Session(engine) as session, session.begin():
         add(session, "a")
         mux.publish_on_commit(session, "jobs", "1")
@@ -162,7 +162,7 @@ def test_as_a_block(mux, engine, sent):
     assert sent() == ["1"]
 
 
-def test_two_sessions_have_nothing_to_do_with_each_other(mux, engine, sent):
+def test_two_sessions_are_independent(mux, engine, sent):
     with orm.Session(engine) as one, orm.Session(engine) as other:
         mux.publish_on_commit(one, "jobs", "1")
         mux.publish_on_commit(other, "jobs", "2")
@@ -174,7 +174,7 @@ def test_two_sessions_have_nothing_to_do_with_each_other(mux, engine, sent):
 # -- savepoints --------------------------------------------------------------
 
 
-def test_a_savepoint_rolled_back_drops_what_was_said_in_it(mux, session, sent):
+def test_rolling_a_savepoint_back_drops_its_events(mux, session, sent):
     mux.publish_on_commit(session, "jobs", "before")
     savepoint = session.begin_nested()
     add(session, "a")
@@ -185,7 +185,7 @@ def test_a_savepoint_rolled_back_drops_what_was_said_in_it(mux, session, sent):
     assert sent() == ["before", "after"]
 
 
-def test_a_savepoint_released_goes_out_with_the_whole(mux, session, sent):
+def test_events_of_a_released_savepoint_are_sent_with_the_transaction(mux, session, sent):
     mux.publish_on_commit(session, "jobs", "before")
     with session.begin_nested():
         add(session, "a")
@@ -198,7 +198,7 @@ def test_a_savepoint_released_goes_out_with_the_whole(mux, session, sent):
     assert sent() == ["before", "within", "deep", "after"]
 
 
-def test_a_savepoint_released_is_dropped_with_the_whole(mux, session, sent):
+def test_events_of_a_released_savepoint_are_dropped_with_the_transaction(mux, session, sent):
     with session.begin_nested():
         mux.publish_on_commit(session, "jobs", "within")
     session.rollback()
@@ -206,7 +206,7 @@ def test_a_savepoint_released_is_dropped_with_the_whole(mux, session, sent):
     assert sent() == []
 
 
-def test_a_savepoint_released_is_dropped_with_the_one_around_it(mux, session, sent):
+def test_events_of_a_released_savepoint_are_dropped_with_the_outer_savepoint(mux, session, sent):
     around = session.begin_nested()
     with session.begin_nested():
         mux.publish_on_commit(session, "jobs", "deep")
@@ -215,8 +215,8 @@ def test_a_savepoint_released_is_dropped_with_the_one_around_it(mux, session, se
     assert sent() == []
 
 
-def test_said_while_a_flush_is_going_on(mux, session, sent):
-    """SQLAlchemy 1.4 has a transaction of its own for a flush; the event is not that one's."""
+def test_an_event_that_is_published_during_a_flush(mux, session, sent):
+    """SQLAlchemy 1.4 opens a transaction for a flush; the event does not belong to it."""
     told = []
 
     def after_flush(session, context):
@@ -239,7 +239,7 @@ def test_said_while_a_flush_is_going_on(mux, session, sent):
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["told before us", "told after us"])
-def test_said_by_another_who_is_told_of_the_commit(mux, session, sent, before):
+def test_an_event_that_another_listener_of_the_commit_publishes(mux, session, sent, before):
     def after_commit(session):
         mux.publish_on_commit(session, "jobs", "told")
 
@@ -255,10 +255,10 @@ def test_said_by_another_who_is_told_of_the_commit(mux, session, sent, before):
     assert sorted(sent()) == ["1", "told", "told"]
 
 
-# -- what is said --------------------------------------------------------------
+# -- the event ---------------------------------------------------------------
 
 
-def test_data_is_as_it_was_at_the_call(mux, session, sent):
+def test_the_event_is_encoded_by_the_call(mux, session, sent):
     data = {"done": 1}
     mux.publish_on_commit(session, "jobs", data)
     data["done"] = 2
@@ -267,21 +267,21 @@ def test_data_is_as_it_was_at_the_call(mux, session, sent):
 
 
 @pytest.mark.parametrize("arguments", [("", "x"), ("jobs", b"x"), ("jobs", "x", "a\nb"), ("ssemux.x", "x")])
-def test_what_is_refused_is_refused_at_the_call(mux, session, sent, arguments):
+def test_an_invalid_event_is_refused_by_the_call(mux, session, sent, arguments):
     with pytest.raises(InvalidEvent):
         mux.publish_on_commit(session, *arguments)
     session.commit()
     assert sent() == []
 
 
-def test_what_is_no_session(mux, engine):
+def test_anything_else_than_a_session_is_refused(mux, engine):
     assert refusal(ApplicationError, mux.publish_on_commit, engine, "jobs", "x") == (
         "events wait for the commit of an SQLAlchemy session, such as db.session, not of Engine; of an AsyncSession "
         "pass its sync_session"
     )
 
 
-def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, session, sent, caplog):
+def test_the_commit_succeeds_while_the_broker_is_unavailable(app, mux, engine, session, sent, caplog):
     broker = app.extensions["ssemux"].worker.broker
     whole, tried = broker.history.append_event, []
 
@@ -306,10 +306,10 @@ def test_a_broker_that_is_away_does_not_harm_the_commit(app, mux, engine, sessio
     ]
 
 
-# -- who publishes -------------------------------------------------------------
+# -- publishers ---------------------------------------------------------------
 
 
-def test_a_publisher(tmp_path, session):
+def test_publish_on_commit_of_a_publisher(tmp_path, session):
     with flask_ssemux.Publisher("sqlite:///%s" % (tmp_path / "events.sqlite3")) as publisher:
         before = publisher.cursor()
         publisher.publish_on_commit(session, "jobs", "1")
@@ -319,7 +319,7 @@ def test_a_publisher(tmp_path, session):
 
 
 @pytest.mark.parametrize("by", ["the module", "the object"])
-def test_a_commit_outside_of_the_applications_context(make_app, session, by):
+def test_a_commit_outside_of_the_application_context(make_app, session, by):
     mux = flask_ssemux.SSEMux()
     app = make_app(mux)
     with app.app_context():
@@ -328,7 +328,7 @@ def test_a_commit_outside_of_the_applications_context(make_app, session, by):
     assert app.extensions["ssemux"].worker.broker.history.get_newest_cursor().sequence == 1
 
 
-def test_the_latest_only(app, mux, session, sent):
+def test_only_the_latest_event_is_kept(app, mux, session, sent):
     for number in range(3):
         mux.publish_on_commit(session, "jobs", str(number), event="progress", latest=True)
     session.commit()
@@ -385,7 +385,7 @@ def test_sessions_leave_nothing_behind(mux, engine):
     assert [reference() for reference in gone] == [None, None, None]
 
 
-def test_the_documents_example(make_app, tmp_path):
+def test_the_example_of_the_documentation(make_app, tmp_path):
     flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
     source = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
     app = make_app(

@@ -1,4 +1,4 @@
-"""The options: where a value comes from, what it is converted to, and every refusal's words."""
+"""The options: where a value comes from, how it is converted, and the text of every error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DEFAULTS = {
     "SSEMUX_TRANSPORT": "auto",
 }
 
-#: What each option needs beside it so that its own bounds are what decides.
+#: Other options that each option needs, so that its own limits are the ones that are tested.
 BESIDE = {
     "SSEMUX_HEARTBEAT": {"SSEMUX_CLIENT_TIMEOUT": 86400},
     "SSEMUX_CLIENT_TIMEOUT": {"SSEMUX_HEARTBEAT": 0.05},
@@ -41,7 +41,7 @@ BESIDE = {
     "SSEMUX_MAX_EVENT_BYTES": {"SSEMUX_QUEUE_BYTES": 1024**3},
 }
 
-#: Number options: lowest, highest, words of the refusal.
+#: Options that are numbers: the lowest and the highest value, and the text of the error.
 BOUNDS = {
     "SSEMUX_HEARTBEAT": (0.05, 3600, "seconds from 0.05 to 3600"),
     "SSEMUX_CLIENT_TIMEOUT": (0.1, 86400, "seconds from 0.1 to 86400"),
@@ -104,24 +104,24 @@ def test_the_configuration_comes_before_the_environment():
     assert resolve({"SSEMUX_RETRY": 5}, SSEMUX_RETRY="7").retry == 5
 
 
-def test_an_optional_one_may_be_switched_off_over_the_environment():
+def test_the_configuration_can_switch_an_option_of_the_environment_off():
     assert resolve({"SSEMUX_LIFETIME": None}, SSEMUX_LIFETIME="60").lifetime is None
 
 
-def test_what_the_configuration_overrides_is_not_even_looked_at():
+def test_an_invalid_value_that_the_configuration_overrides_is_ignored():
     assert resolve({"SSEMUX_RETRY": 5}, SSEMUX_RETRY="nonsense").retry == 5
 
 
-def test_the_process_environment_is_read_where_none_is_given(monkeypatch):
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
     monkeypatch.setenv("SSEMUX_RETRY", "11")
     assert Options.resolve({}).retry == 11
 
 
-def test_other_keys_are_nobodys_business():
+def test_other_keys_are_ignored():
     assert resolve({"SECRET_KEY": "x", "SSE_RETRY": 1, "ssemux_retry": 1}, PATH="/bin") == resolve()
 
 
-def test_options_do_not_change():
+def test_options_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         resolve().retry = 1
 
@@ -180,18 +180,18 @@ def test_a_float_that_is_whole_is_a_whole_number(key):
         if key != "SSEMUX_MAX_STREAMS" or repr(word) not in ("0", "'0'")
     ],
 )
-def test_words_for_off(key, word):
+def test_words_that_mean_off(key, word):
     assert one(key, word) is None
 
 
 @pytest.mark.parametrize("word", ["0", 0])
-def test_no_streams_at_all_is_refused(word):
+def test_zero_streams_is_refused(word):
     assert refusal({"SSEMUX_MAX_STREAMS": word}).startswith("SSEMUX_MAX_STREAMS=%r: must be a number from 1" % word)
 
 
 @pytest.mark.parametrize("key", sorted(set(NUMBERS) - set(OPTIONAL)))
 @pytest.mark.parametrize("word", ["", "off", None, False], ids=repr)
-def test_what_is_not_optional_cannot_be_off(key, word):
+def test_a_required_option_cannot_be_off(key, word):
     assert refused(key, word) == "%s=%r: must be %s" % (key, word, BOUNDS[key][2])
 
 
@@ -258,7 +258,7 @@ def test_refused_heartbeat_events(bad):
     )
 
 
-def test_a_bad_value_of_the_environment_is_named_too():
+def test_an_invalid_value_of_the_environment_is_named_too():
     assert refusal(SSEMUX_RETRY="soon") == "SSEMUX_RETRY='soon': must be milliseconds from 1 to 3600000"
 
 
@@ -274,14 +274,14 @@ def test_a_typo_gets_a_suggestion(typo, meant):
 
 
 @pytest.mark.parametrize("bad", ["a b", "a/b", "../x", "a:b", "-a", ".a", "x" * 65, "é", 1, b"a"], ids=repr)
-def test_what_is_no_namespace(bad):
+def test_refused_namespaces(bad):
     assert refused("SSEMUX_NAMESPACE", bad) == (
         "SSEMUX_NAMESPACE=%r: must be 1 to 64 letters, digits, dots, hyphens and underscores, the first of them a "
         "letter or a digit" % (bad,)
     )
 
 
-def test_what_is_like_nothing_gets_the_list():
+def test_an_unknown_option_gets_the_list():
     assert refusal({"SSEMUX_QQQQQQQQQQQQQQ": 1}) == "there is no option SSEMUX_QQQQQQQQQQQQQQ; known are " + ", ".join(
         DEFAULTS
     )
@@ -303,7 +303,7 @@ def test_a_margin_under_two_is_refused():
     )
 
 
-def test_a_margin_just_under_two_is_not_called_two():
+def test_a_margin_just_under_two_is_not_rounded_to_two():
     assert "room for only 2.0 heartbeats" not in refusal({"SSEMUX_HEARTBEAT": 61})
 
 
@@ -314,7 +314,7 @@ def test_a_margin_under_two_by_the_environment_is_refused():
 
 
 @pytest.mark.parametrize("heartbeat, timeout", [(60, 120), (41, 120), (0.5, 1.2)])
-def test_a_margin_under_three_is_warned_of(caplog, heartbeat, timeout):
+def test_a_margin_under_three_causes_a_warning(caplog, heartbeat, timeout):
     assert warnings(caplog, heartbeat, timeout) == [
         "SSEMUX_HEARTBEAT=%g with SSEMUX_CLIENT_TIMEOUT=%g leaves room for only %.1f heartbeats in a client's "
         "time-out: a single late heartbeat cuts the stream; set SSEMUX_HEARTBEAT to at most %g"
@@ -335,7 +335,7 @@ def test_two_events_must_fit_into_a_queue():
     assert resolve({"SSEMUX_QUEUE_BYTES": 2000, "SSEMUX_MAX_EVENT_BYTES": 1000}).queue_bytes == 2000
 
 
-def test_a_queue_alone_that_is_too_small_is_refused_for_the_default():
+def test_a_queue_too_small_for_the_default_event_size_is_refused():
     assert refusal({"SSEMUX_QUEUE_BYTES": 1024}).startswith("SSEMUX_MAX_EVENT_BYTES=262144 is over half of")
 
 

@@ -1,4 +1,4 @@
-"""Publishing from a process without Flask: which URLs are taken, and what is said of the others."""
+"""``Publisher``: what it stores, which URLs it accepts, and the errors for all others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refusal(*args):
 # -- publishing --------------------------------------------------------------
 
 
-def test_what_is_published_is_stored(publisher, url):
+def test_published_events_are_stored(publisher, url):
     publisher.publish("jobs", {"done": 7}, event="progress")
     publisher.send_to_user(7, "ready")
     publisher.broadcast("2.4")
@@ -62,20 +62,20 @@ def test_each_event_has_a_cursor(publisher):
 
 
 @pytest.mark.parametrize("arguments", [("", "x"), ("jobs", b"x"), ("jobs", "x", "a\nb")])
-def test_what_is_refused_is_not_stored(publisher, url, arguments):
+def test_an_invalid_event_is_not_stored(publisher, url, arguments):
     with pytest.raises(InvalidEvent):
         publisher.publish(*arguments)
     assert stored(url) == []
 
 
 @pytest.mark.parametrize("user_id", [None, "", True, "7\n"])
-def test_users_that_are_none(publisher, url, user_id):
+def test_an_invalid_user_id_is_refused(publisher, url, user_id):
     with pytest.raises(InvalidEvent):
         publisher.send_to_user(user_id, "x")
     assert stored(url) == []
 
 
-def test_the_limit_is_the_options_unless_told(url):
+def test_the_limit_of_an_event(url):
     with Publisher(url) as usual, Publisher(url, max_event_bytes=100) as small:
         usual.publish("jobs", "x" * 100_000)
         with pytest.raises(EventTooLarge):
@@ -85,7 +85,7 @@ def test_the_limit_is_the_options_unless_told(url):
     assert len(stored(url)) == 1
 
 
-def test_after_close(publisher, tmp_path):
+def test_publishing_after_close_is_refused(publisher, tmp_path):
     publisher.close()
     publisher.close()
     with pytest.raises(BrokerClosed) as caught:
@@ -93,7 +93,7 @@ def test_after_close(publisher, tmp_path):
     assert str(caught.value) == "the broker on %s is closed" % (tmp_path / "shop.sqlite3")
 
 
-def test_a_file_that_cannot_be_made(tmp_path):
+def test_a_file_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("x")
     with Publisher("sqlite:///%s/file/x.sqlite3" % tmp_path) as publisher, pytest.raises(BrokerUnavailable) as caught:
         publisher.publish("jobs", "x")
@@ -106,7 +106,7 @@ def test_nothing_is_opened_before_the_first_event(url, tmp_path):
     publisher.close()
 
 
-def test_closing_what_was_never_used_opens_nothing(url, tmp_path):
+def test_closing_an_unused_publisher_opens_nothing(url, tmp_path):
     Publisher(url).close()
     assert os.listdir(str(tmp_path)) == []
 
@@ -114,14 +114,14 @@ def test_closing_what_was_never_used_opens_nothing(url, tmp_path):
 # -- which URL ---------------------------------------------------------------
 
 
-def test_the_environment_says_where(url, monkeypatch):
+def test_the_environment_has_the_url(url, monkeypatch):
     monkeypatch.setenv("SSEMUX_BROKER", url)
     with Publisher() as publisher:
         publisher.publish("jobs", "x")
     assert len(stored(url)) == 1
 
 
-def test_an_argument_comes_before_the_environment(url, monkeypatch):
+def test_the_argument_overrides_the_environment(url, monkeypatch):
     monkeypatch.setenv("SSEMUX_BROKER", "memory:")
     with Publisher(url) as publisher:
         publisher.publish("jobs", "x")
@@ -129,19 +129,19 @@ def test_an_argument_comes_before_the_environment(url, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [(), (None,), ("",)])
-def test_nowhere(arguments):
+def test_a_url_is_needed(arguments):
     assert refusal(*arguments) == (
         "Publisher needs the broker's URL, or SSEMUX_BROKER in the environment; `flask ssemux status` shows it"
     )
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://"])
-def test_memory(url):
+def test_the_memory_broker_is_refused(url):
     assert refusal(url) == "%r stays in one process: nobody would read what is published here" % url
 
 
 @pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "sqlite:///ssemux.sqlite3", "sqlite:///folder/x"])
-def test_a_relative_path(url):
+def test_a_relative_path_is_refused(url):
     assert refusal(url) == (
         "%r names a file in an application's instance folder, and there is no application here; give the absolute "
         "path: sqlite:////path/to/instance/ssemux.sqlite3" % url
@@ -149,24 +149,24 @@ def test_a_relative_path(url):
 
 
 @pytest.mark.parametrize("url", ["sqlite:x.db", "sqlite:/srv/x.db", "sqlite://srv/x.db"])
-def test_the_wrong_number_of_slashes(url):
+def test_a_wrong_number_of_slashes_is_refused(url):
     assert refusal(url) == (
         "SSEMUX_BROKER=%r: after sqlite: come three slashes and a path, or four and an absolute one" % url
     )
 
 
 @pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:///"])
-def test_sqlite_in_memory(url):
+def test_sqlite_in_memory_is_refused(url):
     assert refusal(url) == "SSEMUX_BROKER=%r: for a broker in memory use 'memory:'" % url
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost", "unix:///run/redis"])
-def test_redis_is_not_asked_before_the_first_event(url):
+def test_no_connection_to_redis_before_the_first_event(url):
     Publisher(url).close()
 
 
 @pytest.mark.parametrize("url", ["postgres://x", "memory:x", "file.db", "SQLITE:///x"])
-def test_no_broker_at_all(url):
+def test_an_unknown_scheme_is_refused(url):
     assert refusal(url) == (
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
         "sqlite:////absolute/path, or one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://" % url

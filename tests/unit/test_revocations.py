@@ -1,4 +1,4 @@
-"""What may be ordered, and its form on its way."""
+"""Revocation messages: which are sent, which are refused, and their form in the broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def app(make_app):
     return make_app(SSEMUX_BROKER="sqlite:")
 
 
-def ordered(app):
+def read_messages(app):
     broker = app.extensions["ssemux"].worker.broker
     return [
         Revocation.from_json(body)
@@ -37,16 +37,16 @@ def ordered(app):
         (lambda it: it.revoke("ann", "jobs:1"), Revocation("ann", "jobs:1", False, "revoked")),
     ],
 )
-def test_orders_of_an_application_and_of_a_process_without_one(app, call, order):
+def test_messages_of_an_application_and_of_a_publisher(app, call, order):
     path = app.instance_path + "/ssemux.sqlite3"
     with app.app_context():
         assert call(flask_ssemux) == str(app.extensions["ssemux"].worker.broker.history.get_newest_cursor())
     with flask_ssemux.Publisher("sqlite:///" + path) as publisher:
         call(publisher)
-    assert ordered(app) == [order, order]
+    assert read_messages(app) == [order, order]
 
 
-def test_disconnect_takes_one_of_two(app):
+def test_disconnect_takes_a_user_or_a_channel(app):
     with app.app_context():
         for given in ({}, {"user_id": 7, "channel": "a"}):
             with pytest.raises(ApplicationError) as refused:
@@ -56,7 +56,7 @@ def test_disconnect_takes_one_of_two(app):
                 "revoke(user_id, channel) ends the streams of one user that read one channel"
                 % (given.get("user_id"), given.get("channel"))
             )
-    assert ordered(app) == []
+    assert read_messages(app) == []
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_disconnect_takes_one_of_two(app):
         (lambda: flask_ssemux.revoke(7, None), InvalidChannel),
     ],
 )
-def test_what_cannot_be_ordered_is_refused_and_nothing_is_stored(app, call, error):
+def test_an_invalid_message_is_refused_and_not_stored(app, call, error):
     with app.app_context(), pytest.raises(error):
         call()
-    assert ordered(app) == []
+    assert read_messages(app) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"7", b"[]", b"{}", b'{"stop": true}', b"\xff"])
-def test_what_is_no_order_is_refused(body):
+def test_other_json_is_refused(body):
     with pytest.raises(ValueError):
         Revocation.from_json(body)
 
 
-def test_what_a_later_version_adds_is_left_out():
+def test_fields_of_a_later_version_are_ignored():
     assert Revocation.from_json(b'{"user": "7", "gently": true}') == Revocation("7")
 
 
@@ -101,7 +101,7 @@ def test_what_a_later_version_adds_is_left_out():
 def test_the_command(app, arguments, order):
     result = app.test_cli_runner().invoke(args=["ssemux", "disconnect"] + arguments)
     assert result.exit_code == 0, result.output
-    assert ordered(app) == [order]
+    assert read_messages(app) == [order]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,6 @@ def test_the_command(app, arguments, order):
         ),
     ],
 )
-def test_what_the_command_refuses(app, arguments, told):
+def test_the_command_refuses_invalid_arguments(app, arguments, told):
     result = app.test_cli_runner().invoke(args=["ssemux", "disconnect"] + arguments)
     assert (result.exit_code, result.output.splitlines()[-1]) == (2, told)

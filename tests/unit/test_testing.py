@@ -1,4 +1,4 @@
-"""The client for tests, used as an application would use it: on streams of all kinds, and on time that stands still."""
+"""``flask_ssemux.testing`` as an application's tests use it: with streams of all kinds, and with a stopped clock."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_event(app, publish):
         assert s.headers["X-Accel-Buffering"] == "no"
 
 
-def test_many_in_order(app, publish):
+def test_many_events_in_order(app, publish):
     with stream(app, channels=["jobs:1", "jobs:2"]) as s:
         for number in range(500):
             publish("jobs:%d" % (1 + number % 2), str(number))
@@ -79,14 +79,14 @@ def test_many_in_order(app, publish):
         assert len(s.events) == 500 and s.rest() == []
 
 
-def test_any_data_comes_as_it_was(app, publish):
+def test_any_data_arrives_unchanged(app, publish):
     with stream(app, channels=["jobs:1"]) as s:
         for data in ["", " a", "a\nb", "ü\u2028\x85", "data: x"]:
             publish("jobs:1", data)
             assert s.next().data == data
 
 
-def test_what_is_expected(app, publish):
+def test_expect(app, publish):
     with stream(app, channels=["jobs:1"]) as s:
         publish("jobs:1", {"done": 1}, event="progress")
         assert s.expect("progress", {"done": 1}).id == s.last_event_id
@@ -97,7 +97,7 @@ def test_what_is_expected(app, publish):
         )
 
 
-def test_no_event(app):
+def test_next_without_an_event_fails(app):
     with stream(app, channels=["jobs:1"]) as s:
         _ = s.hello
         assert failure(s.next, timeout=0.01) == (
@@ -106,7 +106,7 @@ def test_no_event(app):
         )
 
 
-def test_the_rest_is_what_was_published_before(app, publish):
+def test_rest_returns_what_was_published_before(app, publish):
     with stream(app, channels=["jobs:1"]) as s, stream(app, channels=["jobs:2"]) as other:
         publish("jobs:1", "x")
         publish("jobs:2", "y")
@@ -137,10 +137,10 @@ def test_a_stream_of_its_own_url(app, publish):
         assert s.next().data == "x"
 
 
-# -- who ---------------------------------------------------------------------
+# -- users ------------------------------------------------------------------
 
 
-def test_a_user_of_the_tests_choice(app):
+def test_the_test_chooses_the_user(app):
     with stream(app, user=7) as s, stream(app, user="8") as other, stream(app) as nobody:
         with app.app_context():
             flask_ssemux.send_to_user(7, "yours")
@@ -148,7 +148,7 @@ def test_a_user_of_the_tests_choice(app):
         assert other.rest() == nobody.rest() == []
 
 
-def test_otherwise_identify_says_it(app):
+def test_identify_is_called_otherwise(app):
     with stream(app, channels=["chat"], headers={"X-User": "7"}) as s:
         assert s.status == 200
     with stream(app, channels=["chat"], headers={"X-User": "7"}, user=None) as s:
@@ -160,11 +160,11 @@ def test_a_client_that_has_logged_in(app):
     client.get("/login/9")
     with stream(app, channels=["chat"], client=client) as s:
         assert s.status == 200
-    assert client.get("/login/10").data == b"welcome"  # it is as it was
+    assert client.get("/login/10").data == b"welcome"  # its cookies did not change
 
 
-def test_no_header_makes_a_user(app):
-    """What servers make of a request is text: HTTP_…, or, of a parameter of the proxy's, its very name."""
+def test_no_header_can_choose_the_user(app):
+    """Servers put only texts into the environment: ``HTTP_…``, or a parameter of the proxy under its own name."""
     client = app.test_client()
     for environ in ({"flask_ssemux.test_request": "7"}, {"HTTP_FLASK_SSEMUX_VISIT": "7"}):
         answer = client.get("/events?channel=chat", environ_overrides=environ)
@@ -179,12 +179,12 @@ def test_a_refusal(app):
         assert failure(s.next).startswith("no event within 1 s (/events?channel=secret answered 403: {")
 
 
-def test_a_page_that_is_none(app):
+def test_an_unknown_url(app):
     with stream(app, "/nowhere") as s:
         assert s.status == 404
 
 
-def test_an_application_without(bare_app):
+def test_an_application_without_the_extension(bare_app):
     with pytest.raises(ApplicationError) as caught:
         stream(bare_app())
     assert str(caught.value) == "flask_ssemux is not set up for 'shop': call flask_ssemux.init_app(app)"
@@ -193,7 +193,7 @@ def test_an_application_without(bare_app):
 # -- ends --------------------------------------------------------------------
 
 
-def test_leaving(app):
+def test_the_client_leaves(app):
     worker = app.extensions["ssemux"].worker
     s = stream(app, user=7)
     assert worker.count_streams() == 1
@@ -210,7 +210,7 @@ def test_the_worker_stops(app):
         assert s.comments[-1] == "this worker stops" and 1500 <= s.retry <= 4500
 
 
-def test_no_thread_stays(bare_app):
+def test_close_leaves_no_thread(bare_app):
     before = set(threading.enumerate())
     app = bare_app(SSEMUX_BROKER="memory:")
     flask_ssemux.init_app(app)
@@ -231,7 +231,7 @@ def test_a_heartbeat_ends_each_silence(app):
             assert beats <= s.heartbeats <= beats * 2  # they are spread: a silence ends after 8 to 20 s
 
 
-def test_much_time_at_once(app):
+def test_advancing_by_a_long_time(app):
     with frozen(app) as clock, stream(app) as s:
         clock.advance(450)
         assert 450 // 20 <= s.heartbeats <= 450 // 19 + 3
@@ -247,7 +247,7 @@ def test_time_stands_still(app, publish):
         assert (s.heartbeats, clock()) == (0, before + 7)
 
 
-def test_an_event_puts_the_heartbeat_off(app, publish):
+def test_an_event_postpones_the_heartbeat(app, publish):
     with frozen(app) as clock, stream(app, channels=["jobs:1"]) as s:
         for _ in range(20):
             clock.advance(7)
@@ -266,8 +266,8 @@ def test_a_lifetime(app):
         assert s.comments[-1] == "its lifetime is over"
 
 
-def test_a_stream_that_is_asked_again(make_app):
-    """Who it is stays; what they may read is asked again, within `advance`."""
+def test_reauthorization(make_app):
+    """The user stays the same; the rules are called again, within `advance`."""
     banned = set()
     mux = flask_ssemux.SSEMux()
     mux.authorize("jobs:<id>")(lambda user_id, id: user_id not in banned)
@@ -290,7 +290,7 @@ def test_a_user_who_is_disconnected(app, mux):
         assert other.rest() == [] and not other.closed
 
 
-def test_time_goes_on_afterwards(app, publish):
+def test_the_time_goes_on_afterwards(app, publish):
     worker = app.extensions["ssemux"].worker
     with frozen(app) as clock:
         clock.advance(100)
@@ -300,7 +300,7 @@ def test_time_goes_on_afterwards(app, publish):
         assert clock() >= at
 
 
-def test_two_applications_have_their_own(app, make_app):
+def test_two_applications_have_clocks_of_their_own(app, make_app):
     other = make_app(name="other")
     with frozen(app) as clock, stream(other) as s:
         clock.advance(200)
@@ -310,12 +310,12 @@ def test_two_applications_have_their_own(app, make_app):
             assert t.heartbeats >= 1
 
 
-# -- old streams ---------------------------------------------------------------
+# -- wrapped streams ------------------------------------------------------------
 
 
 @pytest.fixture
 def old(app):
-    """Yields "first", then what `go` lets it."""
+    """A wrapped view that sends "first" at once, and "second" after `go` is set."""
     go, ended = threading.Event(), threading.Event()
 
     @app.route("/old")
@@ -335,7 +335,7 @@ def old(app):
     go.set()
 
 
-def test_an_old_stream(app, old):
+def test_a_wrapped_stream(app, old):
     go, ended = old
     with stream(app, "/old") as s:
         assert s.next().data == "first"
@@ -345,7 +345,7 @@ def test_an_old_stream(app, old):
     assert ended.is_set() and s.rest() == []
 
 
-def test_an_old_streams_heartbeats(app, old):
+def test_heartbeats_of_a_wrapped_stream(app, old):
     with frozen(app) as clock, stream(app, "/old") as s:
         assert s.next().data == "first"
         before = s.heartbeats
@@ -354,7 +354,7 @@ def test_an_old_streams_heartbeats(app, old):
         old[0].set()
 
 
-def test_a_generator_that_nobody_wrapped(app):
+def test_a_plain_generator(app):
     @app.route("/bare")
     def bare():
         return flask.Response(iter(["data: a\n\n", "data: b\n\n"]), content_type="text/event-stream; charset=utf-8")
@@ -363,7 +363,7 @@ def test_a_generator_that_nobody_wrapped(app):
         assert [s.next().data, s.next().data] == ["a", "b"]
 
 
-def test_an_error_is_told(app):
+def test_an_error_of_a_generator_is_reported(app):
     @app.route("/broken")
     def broken():
         def generate():
@@ -377,7 +377,7 @@ def test_an_error_is_told(app):
         assert "it has ended by ZeroDivisionError" in failure(s.next)
 
 
-def test_nothing_of_a_stream_is_kept_when_its_test_is_over(app):
+def test_nothing_of_a_stream_is_kept_after_its_test(app):
     gc.collect()
     before = len(request_override._overrides)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""docs/testing.md is run as it stands, by a pytest of its own; so are the fixtures of the plugin."""
+"""Runs the code of docs/testing.md, and with it the fixtures of the plugin, in a pytest process of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_document(tmp_path, python):
     assert (code, "%d passed" % tests in told) == (0, True), told
 
 
-def test_nothing_is_loaded_that_was_not_asked_for(tmp_path):
+def test_the_plugin_is_loaded_only_on_request(tmp_path):
     conftest = FILES["conftest.py"].replace("pytest_plugins", "not_plugins")
     code, told = run(tmp_path, **{"conftest.py": conftest})
     assert code == 1 and "fixture 'ssemux_clock' not found" in told, told

@@ -31,7 +31,7 @@ class Pattern:
         encode.check_channel(text)
         if not encode.is_named(text):
             raise InvalidChannel(
-                "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
+                "%r: '*' is for everyone and 'user:...' for its user; no rule can be added for them" % text
             )
         parts = _VARIABLE.split(text)
         self.names = parts[1::2]
@@ -39,7 +39,7 @@ class Pattern:
             raise InvalidChannel("%r: variables are written <name>, each once" % text)
         if not all(parts[2:-1:2]):
             raise InvalidChannel(
-                "%r: two variables stand side by side, so nobody can tell where the first one ends; write a separator "
+                "%r: two variables stand side by side, so it is unclear where the first one ends; write a separator "
                 "between them, as in <year>-<month>" % text
             )
         self.text = text

@@ -319,7 +319,7 @@ class Reauthorizer:
             self._log_error("a stream could not be reauthorized, and stays open", error)
         else:
             self._log_error("a stream ends, since it could not be reauthorized %d times in a row" % misses, error)
-            self._end_stream(stream, "nobody could tell whether its user may still read it")
+            self._end_stream(stream, "the application did not say whether its user may still read it")
 
     def _update_state(self, stream: Stream, hung: bool = False, is_miss: bool = False, **changes: Any) -> int:
         """Note the result of a check, and return how many checks in a row this stream has missed."""

@@ -66,7 +66,7 @@ class Reader(NamedTuple):
         return cls(user, str(user), (channel, encode.EVERYONE), ticket)
 
 
-#: The reader that nobody identified.
+#: The reader of an anonymous visitor.
 ANONYMOUS = Reader(None, None, (encode.EVERYONE,))
 
 
@@ -181,7 +181,7 @@ class Rules:
         :raises InvalidAnswer: ``allow_status`` returned neither True nor False.
         """
         if self.status is None or not is_permission(self.status(), "allow_status"):
-            raise Forbidden("the application's allow_status says no")
+            raise Forbidden("the application's allow_status refused this request")
 
     def make_snapshots(self, channels: Sequence[str]) -> Iterable[bytes]:
         """Yield the bodies of the first events of new subscriptions."""
@@ -224,7 +224,7 @@ def select_named(names: Sequence[str], reader: Reader) -> list[str]:
             raise BadRequest(str(error), channel) from None
     for channel in channels:
         if not encode.is_named(channel) and channel not in reader.own_channels:
-            raise Forbidden("the channel %r is its user's alone" % channel, channel)
+            raise Forbidden("the channel %r is for its user only" % channel, channel)
     return [channel for channel in channels if channel not in reader.own_channels]
 
 

@@ -191,5 +191,5 @@ def _check_channels(channels: Sequence[str]) -> list[str]:
     for channel in channels:
         encode.check_channel(channel)
         if not encode.is_named(channel):
-            raise InvalidChannel("%r: the user's own channel and everyone's come anyway; leave it out" % channel)
+            raise InvalidChannel("%r: every stream reads its user's own channel and '*' anyway; leave it out" % channel)
     return list(channels)

@@ -128,8 +128,9 @@ class FixedStream:
         parent = "" if options.blueprint is not None else options.endpoint.rpartition(".")[0]
         if parent and parent not in app.blueprints:
             yield (
-                "the stream %s is not served: its endpoint %r names a blueprint that is not registered, so no guard of "
-                "it holds; register it, or choose an endpoint without a dot" % (options.url, options.endpoint)
+                "the stream %s is not served: its endpoint %r names a blueprint that is not registered, whose "
+                "before_request functions would not run; register it, or choose an endpoint without a dot"
+                % (options.url, options.endpoint)
             )
         for pattern in self._patterns:
             if not (options.public or pattern.names or self._rules.find_pattern(pattern.text) is not None):

@@ -1,6 +1,6 @@
 """The stream of a probe: it reads no channel, stores nothing, needs no user and ends by itself.
 
-It uses the transport, the headers and the limits of every stream. Whoever has a token gets it, see ``probe.py``.
+It uses the transport, the headers and the limits of every stream. A token permits it, see ``probe.py``.
 """
 
 from __future__ import annotations

@@ -123,5 +123,7 @@ def _find_last_ids(request: Request) -> list[str]:
 
 def _parse_poll_mode(text: str) -> PollMode:
     if text not in _POLL_MODES:
-        raise BadRequest("poll=%r is no way to poll; poll=1 waits for an event, poll=now does not" % text)
+        raise BadRequest(
+            "poll=%r is not known; use poll=1, which waits for an event, or poll=now, which does not wait" % text
+        )
     return _POLL_MODES[text]

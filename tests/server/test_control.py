@@ -254,7 +254,7 @@ def test_a_rule_that_hangs_keeps_nobody_from_being_asked_again(serve):
         until(lambda: all(stream.ended for stream in streams), 5, "bob goes on")
         assert max(stream.ended_at for stream in streams) - began < 2 * 1 + 0.5
         hangs.wait_end(5)
-        assert hangs.frames()[-1].comments == (" nobody could tell whether its user may still read it",)
+        assert hangs.frames()[-1].comments == (" the application did not say whether its user may still read it",)
         assert not any(stream.ended for stream in herd)
         assert "ends, since it could not be reauthorized 3 times in a row" in site.server.log
         assert site.get("/ping")["checked_out"] == 0

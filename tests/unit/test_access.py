@@ -100,7 +100,7 @@ def test_a_url_cannot_fill_in_somebodys_own_channel(values):
 @pytest.mark.parametrize("text", ["*", "user:7", "user:<id>"])
 def test_reserved_channels_take_no_rule(text):
     assert message_of(InvalidChannel, Pattern, text) == (
-        "%r: '*' is everyone's and 'user:...' its user's; neither takes a rule of its own" % text
+        "%r: '*' is for everyone and 'user:...' for its user; no rule can be added for them" % text
     )
 
 
@@ -341,7 +341,7 @@ def test_what_a_client_has_anyway_it_may_name(user_id, asked):
 def test_another_users_channel(user_id, channel):
     assert (
         message_of(Forbidden, access.select_named, [channel], Reader.of(user_id))
-        == "the channel %r is its user's alone" % channel
+        == "the channel %r is for its user only" % channel
     )
 
 

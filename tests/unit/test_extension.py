@@ -239,7 +239,7 @@ def test_a_poll_with_new_events_is_answered_at_once_and_leaves_no_stream(app, ho
 
 def test_an_unknown_way_to_poll_is_refused(app):
     response = app.test_client().get("/events?poll=yes")
-    message = "poll='yes' is no way to poll; poll=1 waits for an event, poll=now does not"
+    message = "poll='yes' is not known; use poll=1, which waits for an event, or poll=now, which does not wait"
     assert (response.status_code, response.get_json()) == (400, {"error": "bad_request", "message": message})
 
 
@@ -284,7 +284,7 @@ REFUSALS = [
     (
         "/events?channel=user:7",
         403,
-        {"error": "forbidden", "message": "the channel 'user:7' is its user's alone", "channel": "user:7"},
+        {"error": "forbidden", "message": "the channel 'user:7' is for its user only", "channel": "user:7"},
     ),
 ]
 

@@ -165,7 +165,7 @@ class Timeout(BaseException):
     """Like gevent's, which applications use to limit calls that may take long."""
 
 
-FAILED = "nobody could tell whether its user may still read it"
+FAILED = "the application did not say whether its user may still read it"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("away"), Timeout(), SystemExit(1), ServiceUnavailable()])

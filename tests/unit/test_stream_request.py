@@ -64,7 +64,12 @@ def test_a_head_request():
 @pytest.mark.parametrize(
     "error, message, query, headers",
     [
-        (BadRequest, "poll='2' is no way to poll; poll=1 waits for an event, poll=now does not", "poll=2", {}),
+        (
+            BadRequest,
+            "poll='2' is not known; use poll=1, which waits for an event, or poll=now, which does not wait",
+            "poll=2",
+            {},
+        ),
         (BadTicket, "a request shows one ticket; this one shows 2", "ticket=x.y", {"Authorization": "Ticket x.y"}),
         (QueryTooLong, "a query has at most 8190 bytes; this one has 8191", "x" * (MAX_QUERY_BYTES + 1), {}),
     ],

@@ -11,7 +11,7 @@ from flask import current_app
 
 from .access import tickets
 from .access.rules import Rules
-from .brokers import Broker, call_at_home
+from .brokers import Broker, call_from_any_thread
 from .errors import ApplicationError
 from .options import Options
 from .publishing.base import PublisherBase
@@ -54,7 +54,7 @@ class ApplicationState(PublisherBase):
         return self.worker.broker
 
     def _get_publishing_broker(self) -> Broker:
-        call_at_home(self.worker.store_guard.check_publishing)
+        call_from_any_thread(self.worker.store_guard.check_publishing)
         return self.worker.broker
 
     def _keeps_latest(self, channel: str) -> bool:

@@ -29,7 +29,15 @@ How to add an engine
    so that the parts can be written one after the other. Tests of this engine alone get files of their own.
 """
 
-from .contract import Broker, EventHistory, Listener, RegisteredApplication, StreamCounts, WorkerReport, call_at_home
+from .contract import (
+    Broker,
+    EventHistory,
+    Listener,
+    RegisteredApplication,
+    StreamCounts,
+    WorkerReport,
+    call_from_any_thread,
+)
 from .contract.constants import LEASE_SECONDS, PAGE_BYTES, REGISTRATION_SECONDS, REPORT_INTERVAL
 from .contract.lock import hold_lock
 from .contract.reports import is_same_name
@@ -42,5 +50,5 @@ __all__ = [
     "LEASE_SECONDS", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
     "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Listener", "Merge", "Page", "Range", "Record",
     "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
-    "absolute_url", "call_at_home", "hold_lock", "is_same_name", "make_random_name", "open_broker",
+    "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

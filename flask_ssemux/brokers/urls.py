@@ -37,7 +37,7 @@ def open_broker(
     except ValueError as error:
         raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
     broker = _make_broker(url, limits, folder, namespace)
-    threads.find_home()
+    threads.find_loop()
     forks.follow(broker)
     return broker
 

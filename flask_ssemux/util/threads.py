@@ -18,19 +18,19 @@ from typing import Any, Callable
 from . import forks
 
 
-class NotTaken(Exception):
+class CallNotBegun(Exception):
     """The loop did not begin a call in time and will not begin it. Nothing of the call was done."""
 
 
-class Unanswered(Exception):
+class CallNotEnded(Exception):
     """The loop has begun a call, and the result did not come in time."""
 
 
 _get_ident: Callable[[], int] = threading.get_ident
 
 #: The thread whose loop makes the calls of other threads, and the loop's hub; None in a process that is not patched.
-_home: int | None = None
-_hub: Any = None
+_loop_thread: int | None = None
+_gevent_hub: Any = None
 
 
 def greenlets_are_threads() -> bool:
@@ -42,13 +42,13 @@ def greenlets_are_threads() -> bool:
     return bool(is_module_patched("threading"))
 
 
-def find_home() -> None:
+def find_loop() -> None:
     """Remember whose loop makes calls, if gevent has patched the process and the loop is not known yet.
 
     It is the main thread's loop, or the caller's if the main thread has none.
     """
     global _get_ident
-    if _home is not None or "gevent.monkey" not in sys.modules:
+    if _loop_thread is not None or "gevent.monkey" not in sys.modules:
         return
     from gevent import get_hub
     from gevent.hub import MAIN_THREAD_IDENT
@@ -56,7 +56,7 @@ def find_home() -> None:
 
     if is_module_patched("threading"):
         _get_ident = get_original("_thread", "get_ident")
-        _set_home(get_hub() if _get_ident() == MAIN_THREAD_IDENT else _find_hub(MAIN_THREAD_IDENT) or get_hub())
+        _set_loop(get_hub() if _get_ident() == MAIN_THREAD_IDENT else _find_hub(MAIN_THREAD_IDENT) or get_hub())
 
 
 def _find_hub(ident: int) -> Any:
@@ -66,27 +66,27 @@ def _find_hub(ident: int) -> Any:
     return next((it for it in gc.get_objects() if issubclass(type(it), Hub) and it.thread_ident == ident), None)
 
 
-def _set_home(hub: Any) -> None:
-    global _home, _hub
-    _home, _hub = hub.thread_ident, hub
+def _set_loop(hub: Any) -> None:
+    global _loop_thread, _gevent_hub
+    _loop_thread, _gevent_hub = hub.thread_ident, hub
 
 
-def _find_home_in_child() -> None:
+def _find_loop_in_child() -> None:
     """In a forked child: the thread that forked is the only one."""
-    if _home is not None and _home != _get_ident():
+    if _loop_thread is not None and _loop_thread != _get_ident():
         from gevent import get_hub
 
-        _set_home(get_hub())
+        _set_loop(get_hub())
 
 
-def is_home() -> bool:
+def may_use_loop() -> bool:
     """Return whether the caller may use locks and connections of the loop: it runs there, or nothing is patched."""
-    return _home is None or _home == _get_ident()
+    return _loop_thread is None or _loop_thread == _get_ident()
 
 
 def runs_greenlets() -> bool:
     """Return whether the caller runs in the loop of a process that gevent has patched. Then all others wait."""
-    return _home is not None and _home == _get_ident()
+    return _loop_thread is not None and _loop_thread == _get_ident()
 
 
 def acquire_soon(lock: Any, seconds: float) -> bool:
@@ -94,10 +94,10 @@ def acquire_soon(lock: Any, seconds: float) -> bool:
 
     :param seconds: how long a thread waits for another thread. Under gevent there is no wait.
     """
-    return bool(lock.acquire(False) if _home is not None else lock.acquire(timeout=seconds))
+    return bool(lock.acquire(False) if _loop_thread is not None else lock.acquire(timeout=seconds))
 
 
-def make_real_lock() -> Any:
+def make_native_lock() -> Any:
     """Return a lock between native threads. The code that holds it must not wait for anything."""
     if "gevent.monkey" in sys.modules:
         from gevent.monkey import get_original
@@ -108,10 +108,10 @@ def make_real_lock() -> Any:
 
 def call_soon(function: Callable[[], Any]) -> None:
     """Call a function that waits for nothing: now, or in the loop's hub if this is a thread beside the loop."""
-    if is_home():
+    if may_use_loop():
         function()
     else:
-        _hub.loop.run_callback_threadsafe(function)
+        _gevent_hub.loop.run_callback_threadsafe(function)
 
 
 def call_in_loop(function: Callable[[], Any], begin: float, end: float, waits: bool = True) -> Any:
@@ -120,15 +120,15 @@ def call_in_loop(function: Callable[[], Any], begin: float, end: float, waits: b
     :param begin: seconds that the loop has to begin the call.
     :param end: seconds that the function may take from then on.
     :param waits: whether the function may wait for something.
-    :raises NotTaken: the loop did not begin.
-    :raises Unanswered: the function did not end.
+    :raises CallNotBegun: the loop did not begin.
+    :raises CallNotEnded: the function did not end.
     """
     call = _Call(function, waits)
-    _hub.loop.run_callback_threadsafe(call.start)
+    _gevent_hub.loop.run_callback_threadsafe(call.start)
     if not call.begun.acquire(True, begin) and call.give_up():
-        raise NotTaken
+        raise CallNotBegun
     if not call.ended.acquire(True, end):
-        raise Unanswered
+        raise CallNotEnded
     return call.get_result()
 
 
@@ -138,8 +138,8 @@ class _Call:
     def __init__(self, function: Callable[[], Any], waits: bool) -> None:
         self._function = function
         self._waits = waits
-        self._taking = make_real_lock()
-        self.begun, self.ended = make_real_lock(), make_real_lock()
+        self._taking = make_native_lock()
+        self.begun, self.ended = make_native_lock(), make_native_lock()
         self.begun.acquire()
         self.ended.acquire()
         self._value: Any = None
@@ -173,4 +173,4 @@ class _Call:
         self.ended.release()
 
 
-forks.call_in_child(_find_home_in_child, forks.LOCKS)
+forks.call_in_child(_find_loop_in_child, forks.LOCKS)

@@ -67,7 +67,7 @@ class Worker:
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
-        self._broker = OncePerProcess(self._open_broker, threads.make_real_lock)
+        self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
         self._is_closed = False
         #: Whether this is a forked child whose parent has streams, and which has not been asked for one itself.

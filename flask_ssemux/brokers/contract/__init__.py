@@ -4,7 +4,7 @@
 ``Presence``, ``Reports`` and ``OneTimeKeys``. No engine's code, no streams, no Flask and no gevent.
 """
 
-from .any_thread import call_at_home
+from .any_thread import call_from_any_thread
 from .broker import Broker
 from .history import EventHistory, Listener
 from .leases import Leases
@@ -14,5 +14,5 @@ from .reports import RegisteredApplication, Reports, WorkerReport
 
 __all__ = [
     "Broker", "EventHistory", "Leases", "Listener", "OneTimeKeys", "Presence", "RegisteredApplication", "Reports",
-    "StreamCounts", "WorkerReport", "call_at_home",
+    "StreamCounts", "WorkerReport", "call_from_any_thread",
 ]  # fmt: skip

@@ -41,8 +41,8 @@ def _is_promised(engine: type[AnyThread], name: str) -> bool:
 def _wrap(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not threads.is_home():
-            return call_at_home(functools.partial(method, self, *args, **kwargs))
+        if not threads.may_use_loop():
+            return call_from_any_thread(functools.partial(method, self, *args, **kwargs))
         born = forks.generation
         try:
             return method(self, *args, **kwargs)
@@ -53,22 +53,22 @@ def _wrap(method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def call_at_home(call: Callable[[], Any]) -> Any:
+def call_from_any_thread(call: Callable[[], Any]) -> Any:
     """Make this call in the thread that may use locks and connections: in gevent's loop, if the caller is beside it.
 
     :raises BrokerUnavailable: the loop did not make the call in time.
     """
-    if threads.is_home():
+    if threads.may_use_loop():
         return call()
     begin, end = constants.WAIT_SECONDS, 2 * constants.WAIT_SECONDS + 1.0
     try:
         return threads.call_in_loop(call, begin, end)
-    except threads.NotTaken:
+    except threads.CallNotBegun:
         raise BrokerUnavailable(
             "a thread beside gevent's loop called, and the loop, which makes the call, was blocked for %g s; nothing "
             "was done: docs/blocking.md says how to find what blocks it" % begin
         ) from None
-    except threads.Unanswered:
+    except threads.CallNotEnded:
         raise BrokerUnavailable(
             "a thread beside gevent's loop called, and the loop, which makes the call, did not answer in %g s; it is "
             "not known whether the call was carried out: docs/blocking.md says how to find what blocks it" % end

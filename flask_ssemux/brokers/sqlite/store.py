@@ -122,12 +122,12 @@ class SQLiteStore:
 
     def prepare_fork(self) -> None:
         """Close the file, and keep others from opening it until the fork is over."""
-        if threads.is_home():
+        if threads.may_use_loop():
             self._rest()
             return
         try:
             threads.call_in_loop(self._rest, FORK_WAIT, constants.WAIT_SECONDS, waits=False)
-        except (threads.NotTaken, threads.Unanswered):
+        except (threads.CallNotBegun, threads.CallNotEnded):
             pass  # the child is refused the file
 
     def _rest(self) -> None:
@@ -154,7 +154,7 @@ class SQLiteStore:
         """In a child: close the file if no thread of the parent was using it."""
         self.is_closed = True
         is_open = self.file is not None and not self._is_disturbed
-        if is_open and threads.is_home() and self._lock.acquire(False):  # it was not in use: as in uWSGI's master
+        if is_open and threads.may_use_loop() and self._lock.acquire(False):  # it was not in use: as in uWSGI's master
             self._close_file()
         elif is_open and self.file is not None:
             _inherited.append(self.file)

@@ -86,8 +86,8 @@ class Delivery:
 
     def _survive(self, work: Callable[..., None], *args: Any) -> None:
         """Do this work. If it raises, all streams end, so that their clients come back and read what they missed."""
-        if not attempt("what the broker said was not done, and all streams end", work, *args):
-            self._abort_streams("an error was raised when the broker said something")
+        if not attempt("a message from the broker could not be handled, so all streams end", work, *args):
+            self._abort_streams("a message from the broker could not be handled")
 
     # -- events ------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Delivery:
         """Give each record to its streams. An error costs only the streams of that record's channel an event."""
         self._has_position.wait()
         for record in records:
-            if not attempt("an event could not be delivered, and its readers are told so", self._deliver_one, record):
+            if not attempt("an event could not be delivered, so its streams are reset", self._deliver_one, record):
                 self._survive(self._announce_gap, record.channel)
 
     def _deliver_one(self, record: Record) -> None:
@@ -116,7 +116,11 @@ class Delivery:
         self._has_position.wait()
         self._fan_out.finish()  # events that came before the gap
         for channel in channels:
-            log.warning("events of channel %r were trimmed before this worker saw them", channel)
+            log.warning(
+                "events of channel %r were trimmed before this worker received them, so its streams are reset; if this "
+                "repeats, raise SSEMUX_HISTORY_EVENTS and SSEMUX_HISTORY_BYTES",
+                channel,
+            )
             self._announce_gap(channel)
 
     def _announce_gap(self, channel: str) -> None:

@@ -101,7 +101,7 @@ class FanOut:
     def _hand_out(self, part: Sequence[Stream], frame: bytes, sequence: int | None) -> None:
         """Hand a frame to these streams. If that raises, they are ended; their clients come back and replay it."""
         if not attempt(
-            "an event could not be handed over, and its streams are ended", self._offer_frame, part, frame, sequence
+            "an event could not be handed out, so its streams end", self._offer_frame, part, frame, sequence
         ):
             for stream in part:
                 _end_stream(stream)
@@ -117,7 +117,7 @@ class FanOut:
                             stream.offer(large.frame, large.sequence)  # the stream refuses it if it has it already
                     stream.offer(frame, sequence)
                 except Exception as error:  # an error of one stream must not cost the others an event
-                    survive("a stream could not take an event, and is ended", error)
+                    survive("a stream could not accept an event, and ends", error)
                     _end_stream(stream)
 
     def _list_large_before(self, sequence: int) -> list[_LargeEvent]:
@@ -138,7 +138,7 @@ class FanOut:
 
 
 def _end_stream(stream: Stream) -> None:
-    attempt("a stream could not be ended", stream.abort, "it could not take an event")
+    attempt("a stream could not be ended", stream.abort, "it could not accept an event")
 
 
 class _LargeEvent:

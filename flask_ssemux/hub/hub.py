@@ -214,7 +214,7 @@ class Hub:
         """Close a stream that its server forgot. In the background: stores are asked then."""
         more = self._throttle.count(reason, self._timer.clock())
         if more is not None:
-            log.warning("a stream had an open place and no response any more (%s); the place is free%s", reason, more)
+            log.warning("a stream was closed: %s%s", reason, more)
         run_in_background("ssemux-end", stream.mark_closed, reason)
 
     def _forget_stream(self, stream: Stream) -> None:

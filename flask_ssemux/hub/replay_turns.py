@@ -85,7 +85,7 @@ class ReplayTurns:
             if not has_come:
                 self._stop_waiting(turn)
         if not has_come:
-            raise BrokerUnavailable("history is read by others, for %g s" % PATIENCE)
+            raise BrokerUnavailable("other replays have read the history for %g s" % PATIENCE)
 
     def _stop_waiting(self, turn: threading.Event) -> None:
         """Give up a turn. If it has come at this moment, it is passed on."""

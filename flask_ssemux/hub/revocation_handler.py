@@ -66,7 +66,7 @@ class RevocationHandler:
         """
         position = max(position, history.subscribe_channels([REVOCATION_CHANNEL, EVICTION_CHANNEL]).after)
         for record in _read_messages(history, position):
-            attempt("an old order cannot be understood and is left out", self._remember_old, record)
+            attempt("an old revocation message is malformed, and is ignored", self._remember_old, record)
 
     def handle_new_epoch(self, history: EventHistory, position: int) -> None:
         """Carry out the messages with which the new epoch began. Its later ones are delivered."""
@@ -88,7 +88,7 @@ class RevocationHandler:
         """A message has come. One that fails may have been for any client: all clients are asked again."""
         if record.channel == EVICTION_CHANNEL:
             attempt("a user's oldest stream could not be ended", self._make_room, record)
-        elif not attempt("an order failed, and all clients are asked anew", self._handle_message, record):
+        elif not attempt("a revocation message failed, so all streams end", self._handle_message, record):
             self.end_all_streams()
 
     def _make_room(self, record: Record) -> None:

@@ -266,7 +266,7 @@ class Stream(StreamQueue):
     def _send_heartbeat(self, now: float) -> None:
         self.offer(self._limits.heartbeat_frame)
         if self._writer is not None and not self.queue:
-            self.sent_at = now  # the writer sets when the frame was new, and this frame is as old as the hub
+            self.sent_at = now  # the writer takes the time at which the frame was new, and this one never is
 
     def _check_write(self, now: float) -> float | None:
         """The transport does not wait, so it writes. Abort the stream if this write is the same for too long."""
@@ -284,7 +284,8 @@ class Stream(StreamQueue):
         if self._busy_since is None:
             self._busy_since = now
             return now + CHECK_AGAIN
-        self._limits.abandon(self, "nobody began to send it" if self.state is OPENING else "its server forgot it")
+        reason = "its response never began" if self.state is OPENING else "its server did not close it"
+        self._limits.abandon(self, reason)
         return None
 
     def _limit_to_lifetime(self, due: float, now: float) -> float:

@@ -267,7 +267,7 @@ def test_a_stream_that_fails_costs_the_others_nothing(make, caplog):
     for number in range(3):
         publish(mux, "a", number)
     assert [event.data for event in well.wait(3)] == ["0", "1", "2"]
-    assert broken.is_over and "could not take an event" in caplog.text
+    assert broken.is_over and "could not accept an event" in caplog.text
 
 
 def test_a_stream_that_opens_during_a_drain_ends_too(make):
@@ -552,7 +552,7 @@ def test_an_order_that_cannot_be_understood_may_be_for_anyone_and_costs_no_event
     assert [event.own_id for event in back.wait(1)] == [seen]
     publish(mux, "a", "live")
     assert back.wait(2)[-1].data == "live" and not back.stream.reason
-    assert "an order failed, and all clients are asked anew" in caplog.text
+    assert "a revocation message failed, so all streams end" in caplog.text
 
 
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: "%.20r" % body)

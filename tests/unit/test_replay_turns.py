@@ -52,7 +52,9 @@ def test_a_turn_that_does_not_come_is_refused(monkeypatch):
     turns, failed = ReplayTurns(nothing), []
 
     def work():
-        with pytest.raises(BrokerUnavailable, match=r"history is read by others, for 0\.05 s"), turns.take_turn():
+        with pytest.raises(
+            BrokerUnavailable, match=r"other replays have read the history for 0\.05 s"
+        ), turns.take_turn():
             pass
         failed.append(1)
 

@@ -532,7 +532,7 @@ def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
     assert stream.run_due_work(2.0) == BEGIN_TIMEOUT == 3.0
     assert stream.run_due_work(9.0) == 9.0 + CHECK_AGAIN == 10.0
     assert stream.state is OPENING
-    assert (stream.run_due_work(10.0), stream.state, stream.reason) == (None, CLOSED, "nobody began to send it")
+    assert (stream.run_due_work(10.0), stream.state, stream.reason) == (None, CLOSED, "its response never began")
     assert drained(stream) == b"" and stream.on_closed == [(stream,)]
 
 

@@ -1,4 +1,4 @@
-"""A small history hurts nobody who is connected: what is live, and orders, do not depend on what is kept."""
+"""A small history affects no client that is connected: live events and revocations do not depend on what is kept."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ SMALL = HistoryLimits(seconds=0.0, events=10, size=65536)
 
 
 @pytest.fixture(params=["memory:", "sqlite"])
-def mux(request, tmp_path):
+def hub(request, tmp_path):
     url = request.param if request.param == "memory:" else "sqlite:///%s" % (tmp_path / "x.sqlite3")
     broker = open_broker(url, SMALL)
     yield Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
     broker.close()
 
 
-def test_a_burst_that_is_longer_than_the_history_comes_whole(mux):
-    client = Client(mux.open_stream(["a"], "1"))
+def test_a_burst_that_is_longer_than_the_history_comes_whole(hub):
+    client = Client(hub.open_stream(["a"], "1"))
     for burst in range(5):
-        with mux._subscriptions._lock:  # nothing is delivered meanwhile
+        with hub._subscriptions._lock:  # nothing is delivered meanwhile
             for number in range(60):
-                publish(mux, "a", "%d" % (burst * 60 + number))
+                publish(hub, "a", "%d" % (burst * 60 + number))
         events = client.wait((burst + 1) * 60)
     assert [event.data for event in events] == ["%d" % number for number in range(300)]
     assert client.events("ssemux.reset") == []
 
 
-def test_orders_for_users_who_are_not_there_end_nobody(mux):
-    streams = [mux.open_stream(["a"], "there") for _ in range(20)]
-    with mux._subscriptions._lock:
+def test_revocations_of_absent_users_end_no_stream(hub):
+    streams = [hub.open_stream(["a"], "there") for _ in range(20)]
+    with hub._subscriptions._lock:
         for number in range(300):
-            mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation(user="absent%d" % number).to_json())
-    until(lambda: mux.count_revocations() == 300, 5, lambda: "%d came" % mux.count_revocations())
-    assert len(mux) == len(streams) == 20
+            hub.broker.history.append_event(REVOCATION_CHANNEL, Revocation(user="absent%d" % number).to_json())
+    until(lambda: hub.count_revocations() == 300, 5, lambda: "%d came" % hub.count_revocations())
+    assert len(hub) == len(streams) == 20

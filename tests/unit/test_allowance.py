@@ -23,7 +23,7 @@ def test_bytes_are_granted_in_order_while_there_is_room():
     assert allowance.held == 0 and not allowance._granted and not allowance._waiting
 
 
-def test_one_that_is_larger_than_all_is_granted_alone():
+def test_a_share_larger_than_the_allowance_is_granted_alone():
     allowance = Allowance(100)
     small, large = allowance.request(1, nothing), allowance.request(1000, nothing)
     assert not large.is_granted
@@ -31,7 +31,7 @@ def test_one_that_is_larger_than_all_is_granted_alone():
     assert large.wait(0) and allowance.held == 1000
 
 
-def test_one_that_no_longer_waits_is_not_granted():
+def test_a_share_that_no_longer_waits_is_not_granted():
     allowance = Allowance(100)
     first, second = allowance.request(100, nothing), allowance.request(100, nothing)
     second.give_back()
@@ -39,7 +39,7 @@ def test_one_that_no_longer_waits_is_not_granted():
     assert allowance.held == 0
 
 
-def test_who_holds_for_long_is_cut_off_where_others_wait(monkeypatch):
+def test_a_client_that_holds_a_share_for_long_is_cut_off_if_others_wait(monkeypatch):
     allowance, cut = Allowance(100), []
     allowance.request(100, lambda: cut.append(1))
     monkeypatch.setattr(allowance_module, "SLOW", 0.0)

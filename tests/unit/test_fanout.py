@@ -1,4 +1,4 @@
-"""Fan-out in turns: real streams and threads; what holds a large event up is a gate in the test's hand."""
+"""Fan-out in turns, with real streams and threads. The test decides when a large event goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = StreamLimits(1000, 1 << 20, 20.0, b":\n\n")
 
 
 class Gate:
-    """A breath that lets a large event on when the test says so; small ones breathe freely."""
+    """Yields control: a large event waits here until the test opens the gate; other events do not wait."""
 
     def __init__(self):
         self.turns = threading.Semaphore(0)
@@ -43,7 +43,7 @@ def gate():
 def streams(count, *channels):
     made = [Stream(channels, None, LIMITS, 0.0) for _ in range(count)]
     for stream in made:
-        stream.last_sequence = 0  # it has joined
+        stream.last_sequence = 0  # it has joined its channels
     return made
 
 
@@ -51,7 +51,7 @@ def got(stream):
     return list(stream.queue or ())
 
 
-def test_an_event_for_one_does_not_wait_for_the_end_of_one_for_many(gate):
+def test_an_event_for_one_stream_does_not_wait_for_the_end_of_a_large_event(gate):
     fan_out, many, one = FanOut(LIMITS, gate), streams(10 * SLICE, "many"), streams(1, "one")
     fan_out.send_event(many, b"large", "many", 1)
     until(lambda: gate.asked, 5, "the large one goes slice by slice")
@@ -63,7 +63,7 @@ def test_an_event_for_one_does_not_wait_for_the_end_of_one_for_many(gate):
     assert all(got(stream) == [b"large"] for stream in many)
 
 
-def test_who_reads_both_gets_the_large_one_first_and_once(gate):
+def test_a_stream_of_both_channels_gets_the_large_event_first_and_once(gate):
     fan_out, many, both = FanOut(LIMITS, gate), streams(3 * SLICE, "many"), streams(1, "many", "one")
     fan_out.send_event(many + both, b"large", "many", 1)
     until(lambda: gate.asked, 5, "the large one goes slice by slice")
@@ -91,7 +91,7 @@ def test_two_large_channels_take_turns_and_one_channels_events_follow_each_other
 
 
 @pytest.mark.parametrize("size, fit", [(10, MAX_LARGE), (200000, 2)])
-def test_who_brings_more_than_a_queue_may_be_handed_at_once_waits(gate, size, fit):
+def test_sending_waits_before_a_queue_could_get_more_than_it_holds(gate, size, fit):
     fan_out, many, both = FanOut(LIMITS, gate), streams(2 * SLICE, "many"), streams(1, "many", "one")
     frame, sent = b"x" * size, []
 
@@ -111,7 +111,7 @@ def test_who_brings_more_than_a_queue_may_be_handed_at_once_waits(gate, size, fi
     assert both[0].reason is None
 
 
-def test_a_stream_that_fails_costs_the_others_nothing_and_is_ended(gate, caplog):
+def test_a_stream_that_raises_an_error_costs_the_others_nothing_and_ends(gate, caplog):
     class Broken(Stream):
         def offer(self, frame, sequence=None):
             raise ZeroDivisionError
@@ -130,7 +130,7 @@ def test_a_stream_that_fails_costs_the_others_nothing_and_is_ended(gate, caplog)
     members=st.lists(st.sets(st.sampled_from("abc"), min_size=1), min_size=3, max_size=7),
     events=st.lists(st.sampled_from("abc"), max_size=20),
 )
-def test_whatever_overtakes_what_each_stream_gets_every_event_once_in_order(members, events):
+def test_every_stream_gets_every_event_once_in_order_whichever_event_overtakes(members, events):
     fan_out = FanOut(LIMITS, lambda: None)
     groups = [streams(SLICE - 20, *sorted(channels)) for channels in members]  # two of them are a large channel
     for sequence, channel in enumerate(events, 1):

@@ -1,4 +1,4 @@
-"""Events of which only the newest counts: from publish to a client that is new, slow, or comes back."""
+"""Latest events, from publish to a client that is new, slow, or comes back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_key_is_the_events_name(make_app):
 
 
 @pytest.mark.parametrize("through", ["module", "object"])
-def test_a_channels_rule_says_it_for_all_its_events(make_app, through):
+def test_keep_latest_of_a_channel_is_for_all_its_events(make_app, through):
     mux = flask_ssemux.SSEMux()
     mux.keep_latest("bar:<number>", "quiet")
     app = make_app(mux)
@@ -67,7 +67,7 @@ def test_a_channels_rule_says_it_for_all_its_events(make_app, through):
     assert published(app) == [("bar:1", "p"), ("jobs", None)]
 
 
-def test_a_rule_is_for_channels_that_clients_name():
+def test_keep_latest_is_for_channels_that_clients_name():
     with pytest.raises(InvalidChannel):
         flask_ssemux.SSEMux().keep_latest("user:<name>")
 
@@ -75,7 +75,7 @@ def test_a_rule_is_for_channels_that_clients_name():
 # -- what a process remembers ---------------------------------------------------
 
 
-def test_the_newest_of_each_key_is_remembered_whatever_the_order():
+def test_the_newest_of_each_key_is_kept_in_whatever_order_they_come():
     latest = LatestEvents()
     newer = Record(5, "a", b"5", "p")
     for record in (newer, Record(3, "a", b"3", "p"), Record(4, "a", b"4", "q"), Record(6, "a", b"6")):
@@ -85,7 +85,7 @@ def test_the_newest_of_each_key_is_remembered_whatever_the_order():
     assert latest.list_records(["a"]) == []
 
 
-def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
+def test_no_more_events_are_kept_than_the_history_keeps_and_not_longer():
     now = [0.0]
     latest = LatestEvents(events=2, seconds=10.0, clock=lambda: now[0])
     for sequence, key in enumerate("abca", 1):
@@ -98,7 +98,7 @@ def test_no_more_are_remembered_than_the_history_keeps_and_no_longer():
     assert latest.list_records(["bar"]) == []
 
 
-def test_a_stretch_of_the_past_drops_what_is_superseded():
+def test_the_history_cache_drops_superseded_events():
     broker = MemoryBroker(HistoryLimits())
     shared = Replay(broker.history, lambda: None, 1024**2)
     epoch = broker.history.get_newest_cursor().epoch
@@ -126,7 +126,7 @@ def bar(number, key="p"):
     return LatestFrame.of(b"%s%d;" % (key.encode(), number), ("a", key))
 
 
-def test_one_that_waits_gives_its_place_to_the_next_which_keeps_its_order():
+def test_an_event_that_waits_is_replaced_by_the_next_which_goes_to_the_end():
     stream = slow()
     for frame in (b"one;", bar(1), b"two;", bar(1, "q"), bar(2), b"three;"):
         stream.offer(frame)
@@ -136,7 +136,7 @@ def test_one_that_waits_gives_its_place_to_the_next_which_keeps_its_order():
     assert stream.take_bytes(0.0) == b"p3;" and stream.queue_size == (0, 0)
 
 
-def test_a_bar_never_closes_a_stream():
+def test_latest_events_alone_never_close_a_slow_stream():
     stream = slow(events=3, size=40)
     stream.offer(b"one;")
     for number in range(10000):
@@ -145,7 +145,7 @@ def test_a_bar_never_closes_a_stream():
     assert stream.state is LIVE and stream.take_bytes(0.0) == b"one;p9999;q9999;"
 
 
-def test_what_is_not_of_the_kind_still_closes_it():
+def test_other_events_still_close_a_slow_stream():
     stream = slow(events=3)
     for number in range(4):
         stream.offer(bar(number))
@@ -184,7 +184,7 @@ class Asked(MemoryHistory):
         self.asked = []
 
     def subscribe_channels(self, channels):
-        named = [channel for channel in channels if is_named(channel)]  # not that of orders
+        named = [channel for channel in channels if is_named(channel)]  # not the channel of revocations
         self.asked += [named] if named else []
         return super().subscribe_channels(channels)
 
@@ -196,124 +196,124 @@ def broker():
     made.close()
 
 
-def new_mux(broker, **options):
+def new_hub(broker, **options):
     return Hub(broker, Timer(20.0), Options(**options), lambda: time.sleep(0.001))
 
 
 @pytest.fixture
-def mux(broker):
-    return new_mux(broker)
+def hub(broker):
+    return new_hub(broker)
 
 
 def say(broker, data, channel="a", event="p", latest=True):
     return str(broker.history.append_event(channel, body(channel, data, event), event if latest else None))
 
 
-def settled(mux):
-    until(lambda: mux._subscriptions.position == mux.broker.history.get_newest_cursor().sequence, 5, "not delivered")
+def settled(hub):
+    until(lambda: hub._subscriptions.position == hub.broker.history.get_newest_cursor().sequence, 5, "not delivered")
 
 
-def test_a_new_subscriber_gets_them_at_once_and_who_comes_back_is_not_asked_for(mux, broker):
+def test_a_new_client_gets_the_latest_events_at_once_without_a_question_to_the_broker(hub, broker):
     for number in range(3):
         say(broker, number)
         say(broker, number, event="q")
         say(broker, "ordinary", latest=False)
     cursor = str(broker.history.get_newest_cursor())
-    client = Client(mux.open_stream(["a", "b"], None))
+    client = Client(hub.open_stream(["a", "b"], None))
     assert client.events() == [("p", "2"), ("q", "2")]
     assert client.ids() == [None, None, cursor]  # the hello, too: who is cut off in between gets them again
     say(broker, 3)
     client.wait([("p", "2"), ("q", "2"), ("p", "3")])
-    assert Client(mux.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
-    assert Client(mux.open_stream(["a"], None, mux.parse_last_ids(["nonsense"]))).events() == [("q", "2"), ("p", "3")]
-    Client(mux.open_stream(["a"], None, mux.parse_last_ids([cursor])))
+    assert Client(hub.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
+    assert Client(hub.open_stream(["a"], None, hub.parse_last_ids(["nonsense"]))).events() == [("q", "2"), ("p", "3")]
+    Client(hub.open_stream(["a"], None, hub.parse_last_ids([cursor])))
     assert list(map(list, broker.history.asked)) == [["a", "b"], ["a"], ["a"]]
 
 
-def test_they_follow_the_snapshot(mux, broker):
+def test_the_latest_events_follow_the_snapshot(hub, broker):
     say(broker, 1)
-    stream = mux.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body(name, "s", "state") for name in channels])
+    stream = hub.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body(name, "s", "state") for name in channels])
     assert Client(stream).events() == [("state", "s"), ("p", "1")]
 
 
-def test_a_client_that_comes_back_gets_only_what_it_missed(mux, broker):
+def test_a_client_that_comes_back_gets_only_what_it_missed(hub, broker):
     seen = say(broker, 1)
-    assert Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen]))).events() == []
+    assert Client(hub.open_stream(["a"], None, hub.parse_last_ids([seen]))).events() == []
     say(broker, 2)
     say(broker, 3)
-    settled(mux)
-    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
+    settled(hub)
+    client = Client(hub.open_stream(["a"], None, hub.parse_last_ids([seen])))
     assert client.events() == [("p", "3")] and client.ids()[-1] == str(broker.history.get_newest_cursor())
 
 
-def test_a_channel_that_is_new_to_a_client_begins_with_them(mux, broker):
+def test_a_channel_that_is_new_to_a_client_begins_with_its_latest_events(hub, broker):
     say(broker, 1, "b")
     seen = say(broker, 1)
-    assert Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), new=["b"])).events() == [("p", "1")]
+    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new=["b"])).events() == [("p", "1")]
 
 
-def test_a_channel_that_is_new_to_a_client_which_is_ahead_of_this_worker_begins_with_the_newest(mux, broker):
-    """It came from a worker that had heard more; what lies between is not delivered to it here."""
+def test_a_new_channel_of_a_client_that_is_ahead_of_this_worker_begins_with_the_newest_events(hub, broker):
+    """The client comes from a worker that has delivered more; it gets no events from before that."""
     say(broker, 1, "b")
-    Client(mux.open_stream(["a", "b"], None))
+    Client(hub.open_stream(["a", "b"], None))
     newest = say(broker, 2, "b")
     seen = say(broker, 1)
-    settled(mux)
-    with mux._subscriptions._lock:  # as if the delivery of both were still under way
-        mux._subscriptions.position = 1
-        mux._subscriptions._latest.forget_all()
-        mux._subscriptions._latest.add_record(Record(1, "b", body("b", 1, "p"), "p"))
-    assert Client(mux.open_stream(["a", "b"], None, mux.parse_last_ids([seen]), new=["b"])).events() == [("p", "2")], (
+    settled(hub)
+    with hub._subscriptions._lock:  # as if the delivery of both were still under way
+        hub._subscriptions.position = 1
+        hub._subscriptions._latest.forget_all()
+        hub._subscriptions._latest.add_record(Record(1, "b", body("b", 1, "p"), "p"))
+    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new=["b"])).events() == [("p", "2")], (
         newest
     )
 
 
-def test_a_channel_whose_past_is_lost_begins_with_them(broker):
+def test_a_channel_whose_history_is_lost_begins_with_its_latest_events(broker):
     broker.history._limits = HistoryLimits(events=5)
-    mux = new_mux(broker)
+    hub = new_hub(broker)
     seen = say(broker, "seen", latest=False)
     for number in range(20):
         say(broker, number, latest=False)
     say(broker, 7, event="bar")
-    client = Client(mux.open_stream(["a"], None, mux.parse_last_ids([seen])))
+    client = Client(hub.open_stream(["a"], None, hub.parse_last_ids([seen])))
     assert client.events() == [("bar", "7")]
     assert [event.event for event in client.parser.events] == ["ssemux.reset", "ssemux.hello", "bar"]
 
 
-def test_after_its_last_reader_left_a_channel_is_asked_for_anew(mux, broker):
-    Client(mux.open_stream(["b"], None))
-    first = mux.open_stream(["a"], None)
+def test_a_channel_is_subscribed_again_after_its_last_stream_has_ended(hub, broker):
+    Client(hub.open_stream(["b"], None))
+    first = hub.open_stream(["a"], None)
     say(broker, 1)
-    settled(mux)
+    settled(hub)
     first.mark_closed("left")
-    assert mux._subscriptions._latest.list_records(["a"]) == []
+    assert hub._subscriptions._latest.list_records(["a"]) == []
     say(broker, 2)
-    settled(mux)
-    assert Client(mux.open_stream(["a"], None)).events() == [("p", "2")]
+    settled(hub)
+    assert Client(hub.open_stream(["a"], None)).events() == [("p", "2")]
     assert broker.history.asked == [["b"], ["a"], ["a"]]
 
 
-def test_a_new_life_has_its_own(mux, broker):
+def test_a_new_epoch_has_its_own_latest_events(hub, broker):
     say(broker, 1)
-    mux.open_stream(["a"], None)
-    settled(mux)
-    other = Record(1, "a", body("a", "other", "p"), "p")  # the same number, of another life
+    hub.open_stream(["a"], None)
+    settled(hub)
+    other = Record(1, "a", body("a", "other", "p"), "p")  # the same sequence, of another epoch
     with broker._store.changed:
         broker.history._epoch, broker.history.events._latest["a"]["p"] = "bbbbbbbb", other
-    mux._delivery._begin_epoch(broker.history.get_newest_cursor())
-    assert Client(mux.open_stream(["a"], None)).events() == [("p", "other")]
+    hub._delivery._begin_epoch(broker.history.get_newest_cursor())
+    assert Client(hub.open_stream(["a"], None)).events() == [("p", "other")]
     say(broker, 2, event="q")
-    settled(mux)
-    assert Client(mux.open_stream(["a"], None)).events() == [("p", "other"), ("q", "2")]
+    settled(hub)
+    assert Client(hub.open_stream(["a"], None)).events() == [("p", "other"), ("q", "2")]
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_every_client_ends_with_the_newest_of_each_key_and_all_that_is_ordinary(seed):
-    """Random histories over two workers; clients that are slow, are cut off with frames unread, and come back."""
+def test_every_client_ends_with_the_newest_of_each_key_and_all_other_events(seed):
+    """Random histories with two workers, and clients that are slow, are cut off with frames unread, and come back."""
     chance = random.Random(seed)
     broker = MemoryBroker(HistoryLimits(events=10000))
-    muxes = [new_mux(broker, queue_events=10) for _ in range(2)]
-    said, clients = [], [Roamer(muxes, chance) for _ in range(4)]
+    hubs = [new_hub(broker, queue_events=10) for _ in range(2)]
+    said, clients = [], [Roamer(hubs, chance) for _ in range(4)]
     for number in range(150):
         for client in clients:
             client.act()
@@ -336,16 +336,16 @@ def test_every_client_ends_with_the_newest_of_each_key_and_all_that_is_ordinary(
 
 
 class Roamer:
-    """A client that has been there from the beginning, and goes from worker to worker."""
+    """A client that is there from the beginning and moves from worker to worker."""
 
-    def __init__(self, muxes, chance):
-        self._muxes, self._chance = muxes, chance
+    def __init__(self, hubs, chance):
+        self._hubs, self._chance = hubs, chance
         self._last, self.seen = [], []
         self._connect()
 
     def _connect(self):
         self._client = Client(
-            self._chance.choice(self._muxes).open_stream(["a", "b"], None, parse_last_ids(self._last, ""))
+            self._chance.choice(self._hubs).open_stream(["a", "b"], None, parse_last_ids(self._last, ""))
         )
         self._count = 0
         self._read()  # the opening: from now on it has a cursor
@@ -375,7 +375,7 @@ class Roamer:
 
 
 def test_what_the_docs_show_runs(make_app):
-    """docs/latest.md and docs/presence.md, in an application."""
+    """The code of docs/latest.md and docs/presence.md, in an application."""
     mux = flask_ssemux.SSEMux()
     app = make_app(mux)
     with app.app_context():
@@ -392,8 +392,8 @@ def test_what_the_docs_show_runs(make_app):
         assert mux.presence("*") == {}
 
 
-def test_in_threads_no_frame_is_lost_or_torn_while_others_are_superseded():
-    """One writer, one reader, and the interpreter changes between them as often as it can."""
+def test_no_frame_is_lost_or_torn_between_threads_while_others_are_superseded():
+    """One writer and one reader, between which the interpreter switches as often as it can."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -1,4 +1,4 @@
-"""What a process says of who is there: by channel and user, together, and anew when it was lost."""
+"""What a process announces of its users: by channel and user, in batches, and again when the store lost it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.harness.waiting import until
 
 
 class Noting(MemoryPresence):
-    """Notes what is announced, and may be away."""
+    """Records what is announced, and can be made unavailable."""
 
     def __init__(self, store):
         super().__init__(store)
-        self.told = []
+        self.announced = []
         self.is_away = False
 
     def announce_presence(self, counts, seconds, replace_all=False):
-        self.told.append((dict(counts), replace_all))
+        self.announced.append((dict(counts), replace_all))
         if self.is_away:
-            raise BrokerUnavailable("it is away")
+            raise BrokerUnavailable("the store is away")
         return super().announce_presence(counts, seconds, replace_all)
 
 
@@ -42,7 +42,7 @@ def broker():
 
 
 @pytest.fixture
-def attendance(broker, monkeypatch):
+def tracker(broker, monkeypatch):
     monkeypatch.setattr(module, "RETRY_PAUSE", 0.01)
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
     return PresenceTracker(broker, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")])
@@ -58,67 +58,69 @@ def wait(broker, expected, channel="a"):
     )
 
 
-def test_streams_are_counted_by_channel_and_user(broker, attendance):
+def test_streams_are_counted_by_channel_and_user(broker, tracker):
     ann, other = stream("ann", "a", "b", "c"), stream("ann", "a")
     for one in (ann, other, stream(None, "a"), stream(None, "a")):
-        attendance.add_stream(one)
+        tracker.add_stream(one)
     wait(broker, {"ann": 2, "": 2})
     wait(broker, {"ann": 1}, "b")
-    attendance.remove_stream(ann)
+    tracker.remove_stream(ann)
     wait(broker, {"ann": 1, "": 2})
     assert (broker.presence.get_presence("b"), broker.presence.get_presence("c")) == ({}, {})
 
 
-def test_nothing_is_done_for_channels_that_are_not_tracked(broker, attendance):
-    attendance.add_stream(stream("ann", "c", "*"))
-    assert broker.presence.told == [] and not attendance._loop.is_running
+def test_nothing_is_announced_for_channels_that_are_not_tracked(broker, tracker):
+    tracker.add_stream(stream("ann", "c", "*"))
+    assert broker.presence.announced == [] and not tracker._loop.is_running
 
 
-def test_a_storm_is_told_together_and_in_parts(broker, attendance, monkeypatch):
+def test_many_changes_are_announced_in_batches(broker, tracker, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 100)
     for number in range(250):
-        attendance.add_stream(stream(str(number), "a"))
+        tracker.add_stream(stream(str(number), "a"))
     wait(broker, {str(number): 1 for number in range(250)})
-    told = broker.presence.told
-    assert len(told) <= 6 and [anew for _, anew in told] == [True] + [False] * (len(told) - 1)
+    announced = broker.presence.announced
+    assert len(announced) <= 6 and [is_complete for _, is_complete in announced] == [True] + [False] * (
+        len(announced) - 1
+    )
 
 
-def test_nobody_is_there_when_all_have_left_and_the_thread_ends(broker, attendance):
+def test_after_the_last_stream_nobody_is_present_and_the_thread_ends(broker, tracker):
     streams = [stream(None, "a") for _ in range(3)]
     for one in streams:
-        attendance.add_stream(one)
+        tracker.add_stream(one)
     wait(broker, {"": 3})
     for one in streams:
-        attendance.remove_stream(one)
+        tracker.remove_stream(one)
     wait(broker, {})
-    until(lambda: not attendance._loop.is_running, 5, "a thread waits for nobody")
-    attendance.add_stream(streams[0])
+    until(lambda: not tracker._loop.is_running, 5, "the thread goes on without streams")
+    tracker.add_stream(streams[0])
     wait(broker, {"": 1})
 
 
-def test_one_that_left_before_it_came_is_not_there(broker, attendance):
+def test_a_stream_that_is_removed_before_it_is_added_is_not_present(broker, tracker):
     gone = stream("ann", "a")
-    attendance.remove_stream(gone)
-    attendance.add_stream(gone)
-    attendance.add_stream(stream("bob", "a"))
+    tracker.remove_stream(gone)
+    tracker.add_stream(gone)
+    tracker.add_stream(stream("bob", "a"))
     wait(broker, {"bob": 1})
 
 
-def test_after_an_outage_all_is_told_anew(broker, attendance):
-    attendance.add_stream(stream("ann", "a"))
+def test_after_an_outage_everything_is_announced_again(broker, tracker):
+    tracker.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     broker.presence.is_away = True
-    attendance.add_stream(stream("bob", "a"))
-    until(lambda: len(broker.presence.told) > 3, 5, "it is not tried again")
+    tracker.add_stream(stream("bob", "a"))
+    until(lambda: len(broker.presence.announced) > 3, 5, "the announcement is not repeated")
     broker.presence.is_away = False
     wait(broker, {"ann": 1, "bob": 1})
-    assert broker.presence.told[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
+    assert broker.presence.announced[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
 
 
-def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
+def test_a_store_that_lost_the_announcements_gets_all_of_them_again(broker, monkeypatch):
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    attendance = PresenceTracker(broker, 0.6, lambda channels: channels)  # renewed every 0.2 s
-    attendance.add_stream(stream("ann", "a"))
+    tracker = PresenceTracker(broker, 0.6, lambda channels: channels)  # renewed every 0.2 s
+    tracker.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._store.changed:
         broker.presence._counts.clear()
@@ -129,9 +131,9 @@ def test_a_store_that_forgot_is_told_all(broker, monkeypatch):
         assert broker.presence.get_presence("a") == {"ann": 1}
 
 
-def test_an_error_of_another_kind_does_not_end_it(broker, attendance, caplog):
+def test_another_kind_of_error_does_not_end_the_tracker(broker, tracker, caplog):
     inner, broker.presence.announce_presence = broker.presence.announce_presence, lambda *_: 1 / 0
-    attendance.add_stream(stream("ann", "a"))
+    tracker.add_stream(stream("ann", "a"))
     until(lambda: "ZeroDivisionError" in caplog.text, 5, "nothing is logged")
     broker.presence.announce_presence = inner
     wait(broker, {"ann": 1})
@@ -140,7 +142,7 @@ def test_an_error_of_another_kind_does_not_end_it(broker, attendance, caplog):
 # -- what an application asks --------------------------------------------------
 
 
-def test_who_is_there_is_asked_by_channel(make_app):
+def test_presence_is_asked_for_by_channel(make_app):
     mux = flask_ssemux.SSEMux()
     mux.track_presence("jobs:<job_id>", "*")
     app = make_app(mux)
@@ -153,7 +155,7 @@ def test_who_is_there_is_asked_by_channel(make_app):
 
 
 @pytest.mark.parametrize("channel", ["jobs", "jobs:1:2", "*", "user:7"])
-def test_a_channel_that_is_not_tracked_says_what_to_call(make_app, channel):
+def test_the_error_for_an_untracked_channel_says_what_to_call(make_app, channel):
     mux = flask_ssemux.SSEMux()
     mux.track_presence("jobs:<job_id>")
     with make_app(mux).app_context(), pytest.raises(ApplicationError) as caught:

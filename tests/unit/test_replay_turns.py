@@ -40,11 +40,11 @@ def test_turns_come_in_order_and_one_at_a_time():
 
 def test_others_run_after_long_work_before_the_next_turn():
     events = []
-    turns = ReplayTurns(lambda: events.append(("breath", turns._is_taken)))
+    turns = ReplayTurns(lambda: events.append(("others run", turns._is_taken)))
     for _ in range(3):
         with turns.take_turn():
             time.sleep(replay_turns.SLICE)
-    assert events == [("breath", True)] * 3
+    assert events == [("others run", True)] * 3
 
 
 def test_a_turn_that_does_not_come_is_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""Who is held off after an order to stay away. No clock runs."""
+"""Which clients are refused after a revocation with ``stop``. Time is passed in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask_ssemux.publishing.revocation import Revocation
 # -- held off --------------------------------------------------------------------
 
 
-def test_a_user_and_a_channel_are_held_for_a_while():
+def test_a_user_and_a_channel_are_refused_for_a_while():
     made = StayAway()
     made.add(("ann", None), 100.0)
     made.add((None, "auction"), 100.0)
@@ -26,7 +26,7 @@ def test_a_user_and_a_channel_are_held_for_a_while():
         assert not made.is_held("bob", ["news"], now) and not made.is_held(None, ["ann"], now)
 
 
-def test_an_old_order_holds_for_what_is_left():
+def test_an_old_revocation_counts_for_the_rest_of_its_time():
     made = StayAway()
     made.add(("ann", None), 100.0, age=HOLD - 10)
     assert made.is_held("ann", [], 109.0) and not made.is_held("ann", [], 110.0)
@@ -36,14 +36,14 @@ def test_an_old_order_holds_for_what_is_left():
     assert made.is_held("cid", [], 159.0) and not made.is_held("cid", [], 160.0)
 
 
-def test_an_older_order_shortens_nothing():
+def test_an_older_revocation_shortens_nothing():
     made = StayAway()
     made.add(("ann", None), 100.0)
     made.add(("ann", None), 101.0, age=50)
     assert made.is_held("ann", [], 159.0)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch):
+def test_the_number_of_targets_is_bounded(monkeypatch):
     monkeypatch.setattr(stay_away, "TARGETS", 3)
     made = StayAway()
     for number in range(10):
@@ -51,7 +51,7 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     assert [made.is_held(str(number), [], 2.0) for number in range(10)] == [False] * 7 + [True] * 3
 
 
-def test_an_order_to_stay_away_says_when_it_was_given():
+def test_a_revocation_with_stop_says_when_it_was_sent():
     body = Revocation("ann", stop=True).to_json()
     assert -1 < revocation.get_age(body) < 5 and Revocation.from_json(body) == Revocation("ann", stop=True)
     assert "at" not in json.loads(Revocation("ann").to_json())
@@ -59,7 +59,7 @@ def test_an_order_to_stay_away_says_when_it_was_given():
 
 
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
-def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held):
+def test_a_worker_that_starts_later_knows_of_it(make_app, monkeypatch, age, held):
     app = make_app(SSEMUX_BROKER="sqlite:")
     worker, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
@@ -77,7 +77,7 @@ def test_a_worker_that_begins_later_knows_of_it(make_app, monkeypatch, age, held
     assert not hub.must_stay_away("bob", [], NEW_CLIENT)
 
 
-def test_a_history_that_begins_anew_forgets_nobody(make_app):
+def test_a_new_epoch_changes_nothing(make_app):
     hub = make_app().extensions["ssemux"].worker.running().hub
     hub.count_revocations()
     hub.revocations.stay_away.add(("ann", None), time.monotonic())

@@ -1,4 +1,4 @@
-"""A stream's life, queue, wake-up and clock. Time is passed in; nothing waits."""
+"""A stream's states, queue, wake-up and heartbeats. Time is passed in, so nothing waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask_ssemux.hub.limits import BEGIN_TIMEOUT, CHECK_AGAIN, WRITE_BYTES, WRI
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.hub.stream_state import CLOSED, CLOSING, LIVE, MOVES, OPENING, REPLAYING
 
-BEAT = b": heartbeat\n\n"
+HEARTBEAT = b": heartbeat\n\n"
 STATES = [OPENING, REPLAYING, LIVE, CLOSING, CLOSED]
 LEGAL = [
     (OPENING, REPLAYING),
@@ -39,7 +39,7 @@ class Peer:
 
 
 def new(events=10, size=1000, heartbeat=20.0, now=0.0):
-    stream = Stream(("*",), "ann", StreamLimits(events, size, heartbeat, BEAT), now)
+    stream = Stream(("*",), "ann", StreamLimits(events, size, heartbeat, HEARTBEAT), now)
     stream.connection, stream.on_closed = Peer(), Calls()
     return stream
 
@@ -90,7 +90,7 @@ def test_the_table_has_every_state():
     assert list(MOVES) == STATES
 
 
-def test_a_whole_life():
+def test_a_stream_goes_through_all_states():
     stream = new()
     stream.set_opening(iter([b"a"]))
     states = [stream.state]
@@ -117,7 +117,7 @@ def test_a_stream_may_end_at_any_time(state, end):
 # -- offer, take, park -------------------------------------------------------
 
 
-def test_nothing_to_take():
+def test_an_empty_stream_has_nothing_to_take():
     assert live().take_bytes(0.0) == b""
 
 
@@ -139,7 +139,7 @@ def test_a_single_frame_is_not_copied():
     assert stream.take_bytes(0.0) is frame
 
 
-def test_joined_up_to_about_a_write():
+def test_frames_are_joined_up_to_about_one_write():
     stream = live(size=10**9)
     part = WRITE_BYTES // 2 + 1
     for _ in range(5):
@@ -169,14 +169,14 @@ def test_an_offer_wakes_once():
     assert wake == [()]
 
 
-def test_whoever_is_woken_finds_the_frame():
+def test_a_transport_that_is_woken_finds_the_frame():
     stream, found = live(), []
     stream.park_transport(lambda: found.append(stream.take_bytes(0.0)))
     stream.offer(b"a")
     assert found == [b"a"]
 
 
-def test_a_frame_that_is_filtered_does_not_wake():
+def test_a_refused_frame_does_not_wake():
     stream, wake = parked()
     stream.last_sequence = 5
     stream.offer(b"a", 5)
@@ -197,21 +197,21 @@ def test_closing_with_a_last_frame_wakes_once():
     assert (wake, stream.is_over, stream.take_bytes(0.0), stream.is_over) == ([()], False, b"last", True)
 
 
-# -- after -------------------------------------------------------------------
+# -- last_sequence -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("sequence, taken", [(1, b""), (5, b""), (6, b"x"), (None, b"x")])
-def test_what_is_history_to_a_stream_is_not_live(sequence, taken):
+def test_events_that_the_client_has_or_will_replay_are_refused(sequence, taken):
     stream = live()
     stream.last_sequence = 5
     stream.offer(b"x", sequence)
     assert stream.take_bytes(0.0) == taken
 
 
-# -- prologue ----------------------------------------------------------------
+# -- opening pages -----------------------------------------------------------
 
 
-def test_the_prologue_goes_before_what_is_live():
+def test_the_opening_pages_go_before_live_frames():
     stream = new()
     stream.set_opening(iter([b"1", b"2"]))
     stream.offer(b"live")
@@ -225,13 +225,13 @@ def test_pages_are_drawn_one_at_a_time():
     assert drawn == [0]
 
 
-def test_empty_pages_are_no_end():
+def test_an_empty_page_is_not_the_end():
     stream = new()
     stream.set_opening(iter([b"", b"1", b"", b"2"]))
     assert [stream.take_bytes(0.0) for _ in range(3)] == [b"1", b"2", b""]
 
 
-def test_live_after_the_last_page():
+def test_a_stream_is_live_after_the_last_page():
     stream = new()
     stream.set_opening(iter([b"1"]))
     stream.take_bytes(0.0)
@@ -240,7 +240,7 @@ def test_live_after_the_last_page():
     assert (stream.state, stream.has_replay_left()) == (LIVE, False)
 
 
-def test_a_page_may_end_the_stream():
+def test_making_a_page_may_end_the_stream():
     stream = new()
 
     def pages():
@@ -311,7 +311,7 @@ def test_nothing_waits_in_a_stream_that_was_dropped(end):
     assert stream.queue_size == (0, 0)
 
 
-# -- close, abort, gone ------------------------------------------------------
+# -- close, abort, mark_closed ------------------------------------------------------
 
 
 def test_a_clean_end_sends_what_waits_and_then_the_last():
@@ -352,7 +352,7 @@ def test_an_abort_cuts_a_clean_end_short():
 
 
 @pytest.mark.parametrize("before", [[], ["close"], ["abort"], ["close", "abort"], ["mark_closed"]])
-def test_gone_tells_its_account_once(before):
+def test_mark_closed_calls_on_closed_once(before):
     stream = live()
     for end in before + ["mark_closed", "mark_closed"]:
         getattr(stream, end)("why")
@@ -360,20 +360,20 @@ def test_gone_tells_its_account_once(before):
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
-def test_ending_is_not_gone(end):
+def test_a_stream_that_ends_is_not_closed_yet(end):
     stream = live()
     getattr(stream, end)("why")
     assert stream.on_closed == []
 
 
-def test_gone_before_it_began():
+def test_a_stream_can_be_closed_before_it_begins():
     stream = new()
     stream.set_opening(iter([b"1"]))
     stream.mark_closed("left")
     assert (stream.state, stream.on_closed, stream.is_over) == (CLOSED, [(stream,)], True)
 
 
-def test_what_is_gone_has_no_socket_to_cut():
+def test_a_closed_stream_has_no_connection_to_cut():
     stream = live()
     sever = stream.connection.sever
     stream.mark_closed("left")
@@ -381,7 +381,7 @@ def test_what_is_gone_has_no_socket_to_cut():
     assert sever == []
 
 
-def test_what_is_gone_takes_nothing():
+def test_a_closed_stream_accepts_nothing():
     stream = live()
     stream.mark_closed("left")
     stream.offer(b"a")
@@ -393,7 +393,7 @@ def test_what_is_gone_takes_nothing():
 
 
 def test_no_heartbeat_before_a_silence():
-    """The next look is at a time of its own: streams that had the same event do not beat at one moment ever after."""
+    """The next check is at a random time, so that streams with the same event do not send heartbeats at one moment."""
     dues = set()
     for _ in range(50):
         stream, wake = parked()
@@ -407,13 +407,13 @@ def test_a_heartbeat_ends_a_silence():
     assert (
         28.0 <= stream.run_due_work(20.0) <= 39.5
     )  # its next silence, looked at a little early: never late by a tick's width
-    assert (wake, stream.take_bytes(20.0)) == ([()], BEAT)
+    assert (wake, stream.take_bytes(20.0)) == ([()], HEARTBEAT)
 
 
-def test_a_look_ends_less_than_a_silence_too():
+def test_a_check_may_end_a_silence_early():
     stream, wake = parked()
     assert 18.0 <= stream.run_due_work(10.0) <= 29.5
-    assert (wake, stream.take_bytes(10.0)) == ([()], BEAT)
+    assert (wake, stream.take_bytes(10.0)) == ([()], HEARTBEAT)
 
 
 @pytest.mark.parametrize("first", [10.0, 13.0, 20.0, 1e6])
@@ -421,7 +421,7 @@ def test_a_stream_finds_its_own_time_and_keeps_it(first):
     stream, wake = parked()
     beats = [first]
     for _ in range(6):
-        beats.append(stream.run_due_work(beats[-1] + 0.2))  # the heart looks a moment later, never earlier
+        beats.append(stream.run_due_work(beats[-1] + 0.2))  # the timer calls a moment later, never earlier
         stream.take_bytes(beats[-2])
         stream.park_transport(wake)
     gaps = [after - before for before, after in zip(beats, beats[1:])]
@@ -454,10 +454,10 @@ def test_taking_nothing_is_not_sending():
     stream.take_bytes(19.0)
     stream.park_transport(Calls())
     stream.run_due_work(20.0)
-    assert stream.take_bytes(20.0) == BEAT
+    assert stream.take_bytes(20.0) == HEARTBEAT
 
 
-def test_what_is_gone_needs_no_look():
+def test_a_closed_stream_needs_no_check():
     stream = live()
     stream.mark_closed("left")
     assert stream.run_due_work(20.0) is None
@@ -470,7 +470,7 @@ def test_no_heartbeat_while_a_write_is_under_way():
 
 
 @pytest.mark.parametrize("heartbeat, pause", [(20.0, 5.0), (3600.0, 7.5), (1.0, 0.25)])
-def test_a_write_is_looked_at_several_times_in_its_limit(heartbeat, pause):
+def test_a_write_is_checked_several_times_within_its_limit(heartbeat, pause):
     assert live(heartbeat=heartbeat).run_due_work(100.0) == 100.0 + pause
 
 
@@ -484,11 +484,11 @@ def test_a_write_that_does_not_end_is_cut():
     assert (stream.connection.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
 
 
-def test_the_write_limit_is_what_the_design_says():
+def test_the_write_limit_is_what_the_documentation_says():
     assert WRITE_TIMEOUT == 30.0
 
 
-def test_a_write_that_ended_begins_the_limit_anew():
+def test_a_write_that_ended_starts_the_limit_again():
     stream = live()
     stream.run_due_work(100.0)
     stream.offer(b"a")
@@ -507,7 +507,7 @@ def test_waiting_is_not_writing():
     assert stream.state is LIVE
 
 
-def test_a_wait_between_two_writes_begins_the_limit_anew():
+def test_a_wait_between_two_writes_starts_the_limit_again():
     stream = live(heartbeat=3600.0)
     stream.run_due_work(0.0)
     stream.park_transport(Calls())
@@ -517,7 +517,7 @@ def test_a_wait_between_two_writes_begins_the_limit_anew():
     assert stream.state is LIVE
 
 
-def test_a_clean_end_that_nobody_takes_is_cut():
+def test_a_clean_end_that_the_client_does_not_take_is_cut():
     stream = live()
     stream.close("drain", b"last")
     stream.run_due_work(0.0)
@@ -525,8 +525,8 @@ def test_a_clean_end_that_nobody_takes_is_cut():
     assert stream.connection.sever == [()]
 
 
-def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
-    """A look that comes late is not the last: the loop was blocked, and the transport had no turn."""
+def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
+    """A late check is not the last: the event loop was blocked, and the transport had no chance to run."""
     stream = new()
     stream.set_opening(iter([b"1"]))
     assert stream.run_due_work(2.0) == BEGIN_TIMEOUT == 3.0
@@ -536,7 +536,7 @@ def test_a_stream_that_nobody_begins_to_read_is_gone_within_seconds():
     assert drained(stream) == b"" and stream.on_closed == [(stream,)]
 
 
-def test_a_stream_that_is_begun_late_goes_on():
+def test_a_stream_that_begins_late_goes_on():
     stream = new()
     stream.set_opening(iter([b"1"]))
     stream.run_due_work(9.0)
@@ -546,7 +546,7 @@ def test_a_stream_that_is_begun_late_goes_on():
 
 
 @pytest.mark.parametrize("state", [OPENING, REPLAYING, LIVE])
-def test_a_stream_that_was_cut_off_and_is_closed_by_nobody_is_gone_within_seconds(state):
+def test_a_stream_that_was_cut_off_and_not_closed_by_its_server_is_closed_within_seconds(state):
     stream = live() if state is LIVE else new()
     stream.set_opening(iter([b"1", b"2"]))
     if state is REPLAYING:
@@ -563,7 +563,7 @@ def test_a_stream_that_was_cut_off_and_is_closed_by_nobody_is_gone_within_second
 
 
 class Pipe:
-    """A writer whose client takes so many bytes."""
+    """A writer whose client takes a limited number of bytes."""
 
     def __init__(self, room=10**9):
         self.room, self.out, self.ends, self.cuts = room, b"", [], 0
@@ -598,7 +598,7 @@ def written(room=10**9, **limits):
     return stream, pipe
 
 
-def test_a_writer_has_each_frame_at_once_and_nothing_waits():
+def test_a_writer_gets_each_frame_at_once_and_nothing_waits():
     stream, pipe = written()
     stream.last_sequence = 5
     for sequence in (4, 5, 6, None, 7):
@@ -609,7 +609,7 @@ def test_a_writer_has_each_frame_at_once_and_nothing_waits():
 @pytest.mark.parametrize(
     "prepare", [lambda s: s.offer(b"a"), lambda s: s.close("end"), lambda s: s.set_opening(iter([b"1"]))]
 )
-def test_nothing_is_handed_over_that_has_something_to_take(prepare):
+def test_a_stream_with_something_to_take_is_not_handed_over(prepare):
     stream = live()
     prepare(stream)
     assert not stream.hand_over(Pipe(), 7) and stream.file == -1
@@ -635,7 +635,7 @@ def test_a_writer_whose_client_is_too_slow_is_cut():
     assert pipe.out == b""
 
 
-def test_a_writer_is_told_of_a_clean_end_once():
+def test_a_writer_gets_a_clean_end_once():
     stream, pipe = written()
     stream.close("drain", b"last")
     stream.close("again", b"more")
@@ -652,15 +652,15 @@ def test_a_writer_that_cannot_write_may_end_the_stream_within_its_end():
     assert (stream.state, pipe.cuts, stream.reason) == (CLOSING, 1, "drain")
 
 
-def test_a_writer_beats_once_a_silence():
+def test_a_writer_sends_one_heartbeat_for_each_silence():
     stream, pipe = written()
     assert 28.0 <= stream.run_due_work(20.0) <= 39.5
     assert 47.5 <= stream.run_due_work(39.5) <= 59.0
-    assert pipe.out == BEAT * 2
+    assert pipe.out == HEARTBEAT * 2
     stream.offer(b"a")
     stream.sent_at = 58.0
     assert 66.0 <= stream.run_due_work(59.0) <= 78.0
-    assert pipe.out == BEAT * 2 + b"a"
+    assert pipe.out == HEARTBEAT * 2 + b"a"
 
 
 def test_a_client_that_takes_nothing_of_what_waits_is_cut():
@@ -683,33 +683,33 @@ def mortal(ends_at, **limits):
     return stream, wake
 
 
-def test_the_end_is_looked_for_in_time():
+def test_the_lifetime_is_checked_in_time():
     assert mortal(7.0)[0].run_due_work(5.0) == 7.0
     assert 8.0 <= mortal(70.0)[0].run_due_work(5.0) <= 20.0
 
 
-def test_the_end_is_looked_for_in_time_while_a_write_hangs():
+def test_the_lifetime_is_checked_in_time_while_a_write_hangs():
     stream = live()
     stream.ends_at, stream.last_frame = 7.0, b"bye"
     stream.offer(b"a")
     assert (stream.run_due_work(5.0), stream.run_due_work(6.0)) == (7.0, 7.0)
 
 
-def test_a_life_ends_cleanly():
+def test_a_lifetime_ends_cleanly():
     stream, wake = mortal(7.0)
     stream.run_due_work(7.0)
     assert (wake, drained(stream), stream.is_over) == ([()], b"retry: 1\n\n", True)
     assert stream.reason == "its lifetime is over"
 
 
-def test_a_life_ends_once():
+def test_a_lifetime_ends_once():
     stream, _ = mortal(7.0)
     stream.run_due_work(7.0)
     stream.run_due_work(8.0)
     assert drained(stream) == b"retry: 1\n\n"
 
 
-def test_a_life_ends_for_a_stream_that_writes_too():
+def test_a_lifetime_ends_for_a_stream_that_writes_too():
     stream = live()
     stream.ends_at, stream.last_frame = 7.0, b"bye"
     stream.offer(b"a")
@@ -717,11 +717,11 @@ def test_a_life_ends_for_a_stream_that_writes_too():
     assert drained(stream) == b"abye"
 
 
-# -- whatever the order ------------------------------------------------------
+# -- random operations --------------------------------------------------------
 
 
 class Life(RuleBasedStateMachine):
-    """Whatever is done to a stream, its bytes come out in order and once, and it is accounted for once."""
+    """Whatever is done to a stream, its bytes come out in order and once, and ``on_closed`` is called once."""
 
     @initialize(pages=st.lists(st.integers(0, 3), max_size=4))
     def open(self, pages):
@@ -743,7 +743,7 @@ class Life(RuleBasedStateMachine):
         return made
 
     def wake(self):
-        assert self.is_parked, "woken twice"
+        assert self.is_parked, "the transport was woken twice"
         self.is_parked = False
 
     @rule(history=st.booleans())
@@ -777,7 +777,7 @@ class Life(RuleBasedStateMachine):
         waited = self.is_parked
         self.stream.run_due_work(self.now)
         if waited and not self.is_parked:
-            self.expected += BEAT
+            self.expected += HEARTBEAT
         self.note_a_cut()
 
     @rule(last=st.booleans())

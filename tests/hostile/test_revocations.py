@@ -1,6 +1,6 @@
-"""Orders that end streams, on every engine: malformed ones, and more of them than the application's history keeps.
+"""Revocation messages on every engine: malformed ones, and more of them than the application's history keeps.
 
-Whom they do not name goes on; where nobody knows whom they name, all come back and miss nothing.
+Streams that they do not name go on. If it is not known whom they name, all clients come back and miss nothing.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def make(request, tmp_path):
 class Client:
     """Reads a stream as a transport would."""
 
-    def __init__(self, mux, user, last=()):
-        seen = mux.count_revocations()
-        self.stream = mux.open_stream(["news"], user, mux.parse_last_ids(last), revocations_seen=seen)
+    def __init__(self, hub, user, last=()):
+        seen = hub.count_revocations()
+        self.stream = hub.open_stream(["news"], user, hub.parse_last_ids(last), revocations_seen=seen)
         self.parser = Parser()
 
     def data(self):
@@ -50,8 +50,8 @@ class Client:
         return [event.data for event in self.parser.events if event.event == "message"]
 
 
-def publish(mux, text):
-    return str(mux.broker.history.append_event("news", body("news", text)))
+def publish(hub, text):
+    return str(hub.broker.history.append_event("news", body("news", text)))
 
 
 def wait_for(client, text):
@@ -59,54 +59,54 @@ def wait_for(client, text):
 
 
 @pytest.mark.parametrize("order", [b'{"user": [1]}', b"[" * 50_000, b"\xff\x00"], ids=["list", "deep", "no text"])
-def test_a_malformed_order_loses_nobody_an_event(make, order):
-    mux = make(events=1000)
-    clients = [Client(mux, "user %d" % number) for number in range(5)]
+def test_a_malformed_revocation_costs_no_client_an_event(make, order):
+    hub = make(events=1000)
+    clients = [Client(hub, "user %d" % number) for number in range(5)]
     for client in clients:
         client.data()
-    publish(mux, "before")
-    mux.broker.history.append_event(REVOCATION_CHANNEL, order)
-    publish(mux, "behind it")
+    publish(hub, "before")
+    hub.broker.history.append_event(REVOCATION_CHANNEL, order)
+    publish(hub, "behind it")
     for client in clients:
         until(lambda client=client: client.data() is not None and client.stream.is_over, 5, "it goes on")
         assert client.stream.reason == "orders were lost"
-    publish(mux, "while they were away")
+    publish(hub, "while they were away")
     for client in clients:
-        back = Client(mux, client.stream.user_id, [client.parser.last_event_id])
+        back = Client(hub, client.stream.user_id, [client.parser.last_event_id])
         wait_for(back, "while they were away")
         assert client.data() + back.data() == ["before", "behind it", "while they were away"]
         assert not back.stream.reason
 
 
-def test_more_orders_than_the_application_keeps_events_end_no_stream_of_others(make):
-    mux = make(events=100)
-    clients = [Client(mux, "user %d" % number) for number in range(20)]
+def test_more_revocations_than_the_application_keeps_events_end_no_stream_of_others(make):
+    hub = make(events=100)
+    clients = [Client(hub, "user %d" % number) for number in range(20)]
     for client in clients:
         client.data()
     for number in range(300):
-        mux.broker.history.append_event(
+        hub.broker.history.append_event(
             REVOCATION_CHANNEL, Revocation("absent %d" % number, reason="disconnected").to_json()
         )
-    mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
+    hub.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
     until(lambda: clients[7].stream.reason, 5, "the last order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert clients[7].stream.reason == "disconnected"
-    assert Client(mux, "user 7").stream.reason is None
+    assert Client(hub, "user 7").stream.reason is None
 
 
 def test_a_user_who_opens_streams_in_a_hurry_ends_no_stream_of_others(make):
-    mux = make(events=20)
-    eviction = OldestEviction(mux.broker, mux.revocations.end_stream)
-    mux.revocations.evict_oldest = eviction.handle_eviction
-    clients = [Client(mux, "user %d" % number) for number in range(30)]
-    hasty = Client(mux, "hasty")
+    hub = make(events=20)
+    eviction = OldestEviction(hub.broker, hub.revocations.end_stream)
+    hub.revocations.evict_oldest = eviction.handle_eviction
+    clients = [Client(hub, "user %d" % number) for number in range(30)]
+    hasty = Client(hub, "hasty")
     for client in [hasty, *clients]:
         client.data()
     eviction.add_stream(hasty.stream)
-    mux.broker.leases.take_user_slot("user:hasty", 1)
+    hub.broker.leases.take_user_slot("user:hasty", 1)
     for _ in range(300):
         eviction.request_eviction("hasty")
-    mux.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
+    hub.broker.history.append_event(REVOCATION_CHANNEL, Revocation("user 7", reason="disconnected").to_json())
     until(lambda: clients[7].stream.reason, 5, "the order did not come")
     assert [client.stream.user_id for client in clients if client.stream.reason] == ["user 7"]
     assert hasty.stream.reason

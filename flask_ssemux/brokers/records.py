@@ -1,4 +1,4 @@
-"""What a broker keeps, and the forms in which it is asked and answers. Values only."""
+"""The values that brokers take and return. No behaviour."""
 
 from __future__ import annotations
 

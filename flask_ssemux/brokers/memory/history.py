@@ -15,7 +15,8 @@ from .store import MemoryStore
 
 
 class MemoryHistory(EventHistory):
-    """
+    """Keeps events in this process, and delivers them from one thread.
+
     :param limits: how much is kept.
     """
 
@@ -88,7 +89,8 @@ class MemoryHistory(EventHistory):
 
 
 def _notify_listener(listener: Listener, new: list[Record], lost: list[str] | None, upto: Cursor) -> None:
-    """
+    """Call the listener for new events.
+
     :param lost: the channels of which some of the new events are no longer there; None: any channel may be one.
     """
     if lost is None:

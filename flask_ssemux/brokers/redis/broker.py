@@ -15,7 +15,8 @@ from .store import RedisStore
 
 
 class RedisBroker(Broker):
-    """
+    """Keeps everything on one Redis server.
+
     :param url: see ``Address``.
     :param limits: how much is kept; None keeps what the store says.
     :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.

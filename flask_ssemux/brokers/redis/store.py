@@ -55,7 +55,8 @@ READS = 8
 
 
 class StoreState(NamedTuple):
-    """
+    """The answer to ``get_newest``.
+
     :param newest: the newest cursor.
     :param born: the cursor at which the epoch began.
     :param run: the ID of the server that answered.
@@ -67,7 +68,8 @@ class StoreState(NamedTuple):
 
 
 class RedisStore:
-    """
+    """Calls scripts, and remembers the newest cursor that this process has seen.
+
     :param url: see ``Address``.
     :param limits: how much is kept; None keeps what the store says.
     :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.

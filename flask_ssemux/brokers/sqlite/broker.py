@@ -19,7 +19,8 @@ from .store import SQLiteStore
 
 
 class SQLiteBroker(Broker):
-    """
+    """Keeps everything in one SQLite file.
+
     :param path: the file; its folder is made when it is first opened.
     :param limits: how much is kept; None keeps what the file says.
     """

@@ -1,6 +1,6 @@
 """A database that holds a store: it is opened, its tables and its epoch are prepared, and a full disk is dealt with.
 
-The statements about events are in ``events``, ``reading``, ``limits``, ``trimming`` and ``leap``.
+The statements about events are in ``events``, ``reading``, ``floors``, ``trimming`` and ``leap``.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from ..records import is_own_channel
 from .database import Database
 from .schema import IS_OWN
 
-#: Seconds for which the floor that age sets is not searched for again; at most this part of the history's seconds.
+#: Seconds after which the floor by age is searched for again; at most this part of the history's seconds.
 AGE_CHECK = 0.1
 AGE_PART = 0.01
 
 #: Seconds by which the clock may be behind the newest event. With more, the clock was wrong when the event came.
 CLOCK_BACK = 1.0
 
-#: The newest events, which are checked for that.
+#: How many of the newest events are checked for a wrong clock.
 NEWEST = 200
 
 #: The greatest sequence that there can be.
@@ -195,5 +195,5 @@ class HistoryFloors:
 
 
 def _correct_time(sequence: int, at: float, clocks: list[tuple[int, float]]) -> float:
-    """Return when the event came, by a clock that was right."""
+    """Return when the event came, corrected by what is known of wrong clocks."""
     return min([at] + [corrected for upto, corrected in clocks if sequence <= upto])

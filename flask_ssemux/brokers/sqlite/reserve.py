@@ -55,8 +55,7 @@ class Reserve:
     # -- whether a process is alone ------------------------------------------
 
     def lock_alone(self) -> bool:
-        """Return whether neither another process has the database open nor this one had it; then others wait in
-        ``share``."""
+        """Return whether no process has the database open, and this one never had; then others wait in ``share``."""
         return not self._has_lock and self._lock(fcntl.LOCK_EX)
 
     def share(self, deadline: float) -> None:

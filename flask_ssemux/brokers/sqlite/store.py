@@ -30,7 +30,8 @@ _inherited: list[StoreFile] = []
 
 
 class SQLiteStore:
-    """
+    """Opens the file when it is needed, and lets one caller at a time use it.
+
     :param path: the file; its folder is made when it is first opened.
     :param limits: how much is kept; None keeps what the file says.
     """

@@ -162,7 +162,7 @@ class Trimming:
                 over[channel] = now
 
     def _trim_channel(self, channel: str, live: int) -> bool:
-        """Return whether more events are below the channel's floor."""
+        """Delete delivered events below the channel's floor; return whether more are left."""
         rows = self._database.write(
             _ROWS + "WHERE channel = ? AND sequence <= floor ORDER BY sequence LIMIT ?", (channel, BATCH)
         ).fetchall()

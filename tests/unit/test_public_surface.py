@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import inspect
 import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import flask
 import pytest
@@ -30,6 +32,14 @@ def test_all_names_can_be_imported_and_are_listed():
     star: dict = {}
     exec("from flask_ssemux import *", star)
     assert set(flask_ssemux.__all__) <= set(star)
+
+
+def test_type_checkers_find_the_same_names_in_the_same_modules():
+    tree = ast.parse(Path(flask_ssemux.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    found = {alias.name: statement.module for statement in block.body for alias in statement.names}
+    lazy = [name for name in flask_ssemux.__all__ if not hasattr(errors, name)]
+    assert found == {name: flask_ssemux._MODULES.get(name, ".functions")[1:] for name in lazy}
 
 
 def test_a_name_that_does_not_exist():

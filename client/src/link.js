@@ -11,23 +11,22 @@ export const TICK = 5_000; // ms between two looks at the clock, at most
 const PATIENCE = 1_000; // ms in which a stream's first byte is expected
 const VACATED = 250; // ms until the server has seen that a stream was given up
 
-/** Before the next try: doubled with each failure after the first. */
+/** The milliseconds until the next attempt. They double with each failure after the first. */
 export function pause(retry, failures, random = Math.random()) {
   const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
-/** If its stream ends, or its channels change, another follows. */
 export class Link {
   #channels = [];
   #fresh = [];
-  #since; // where a tab is yet to read from
-  #current; // the stream that has begun
-  #next; // what is to follow it
+  #since; // the cursor of a tab that is behind
+  #current; // the request whose opening frames have come
+  #next; // the request that will replace it
   #timer;
   #failures = 0;
-  #silences = 0; // in a row
-  #fetch; // what polls, where streams are held back
+  #silences = 0; // time-outs without an event, in a row
+  #fetch; // the polling fetch, where streams are held back
   #retry = RETRY;
   #timeout;
   #heartbeat = HEARTBEAT;
@@ -41,7 +40,7 @@ export class Link {
     this.#look();
   }
 
-  /** `fresh` begin now; all others go on after the cursor, or `since`. */
+  /** The channels in `fresh` begin now. All others continue after the cursor, or after `since`. */
   want({ channels, fresh, since }) {
     const stream = this.#next ?? this.#current;
     const isAsWanted = stream && sameNames(stream.channels, channels) && sameNames(stream.fresh, fresh) && !since;
@@ -52,7 +51,7 @@ export class Link {
     if (!isWaiting && !isAsWanted) this.#open();
   }
 
-  /** `isSure`: what there is may be dead. */
+  /** Open a new request if the present one is silent, or, with `isSure`, may be dead. */
   wake(isSure) {
     const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
     if (this.#timer || (this.#current && !this.#next && (isSure || isSilent))) this.#open();
@@ -107,7 +106,7 @@ export class Link {
   }
 
   #heardOf(stream) {
-    if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // what follows the opening passes
+    if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // frames after the opening arrive
     if (this.#state === "stale" && stream === this.#current) this.#become("open");
     this.tell.byte?.();
   }
@@ -119,13 +118,13 @@ export class Link {
       stream.opening.push(frame);
       if (id) this.#follow(stream, id);
     } else if (!(this.#next && event === OWN + "replaced")) {
-      // by our own
+      // an own request that follows does not count as another client
       this.cursor = id || this.cursor;
       this.tell.frame(frame);
     }
   }
 
-  /** It says all that the one before it would. */
+  /** The new request has everything that the one before it would bring, so that one ends. */
   #follow(stream, id) {
     const { after, channels, opening } = stream;
     const fresh = after ? stream.fresh : channels;
@@ -155,7 +154,7 @@ export class Link {
     if (problem) this.tell.error(problem);
     const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
     if (hasNoRoom) {
-      this.#current.end(); // there is none for two
+      this.#current.end(); // the server has no room for two
       this.#current = undefined;
     }
     if (!this.#current) this.#become("connecting");
@@ -168,7 +167,7 @@ export class Link {
     if (!this.#isOver) this.#timer = setTimeout(() => this.#open(), milliseconds);
   }
 
-  /** Whether one channel may not be read, and others may. */
+  /** Whether the server refuses one channel only. */
   #isRefused(problem) {
     const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
     return isOurs && (this.#current || this.#channels.length > 2 || this.tell.isSpared?.());

@@ -5,13 +5,13 @@ import { Channel, Emitter, Message } from "./emitter.js";
 import { Link } from "./link.js";
 import { mayShare, Tabs } from "./tabs.js";
 
-/** Channel "" is the user's own and everyone's. */
+/** The page's view of its channels. The channel "" stands for the user's own channel and for "*". */
 export class SSEMux extends Emitter {
   #channels = new Map();
-  #places = new Map(); // by channel: what the page has of it; undefined: nothing yet
-  #joins = new Map(); // by channel: what asks for its beginning, and what came since
+  #sequences = new Map(); // by channel: the last sequence that the page got; undefined before the first event
+  #joins = new Map(); // by channel: the request for its opening frames, and the frames that came meanwhile
   #epoch;
-  #start; // where the page was rendered
+  #start; // the sequence at which the page was rendered
   #source;
   #options;
   #planned;
@@ -26,13 +26,13 @@ export class SSEMux extends Emitter {
     this.#options = options;
     const { lastEventId } = options;
     if (lastEventId !== undefined) [this.#epoch, this.#start] = split(lastEventId);
-    this.#places.set("", this.#start);
+    this.#sequences.set("", this.#start);
     this.#connect(lastEventId);
     this.#watch();
     this.#plan();
   }
 
-  /** Begin after a cursor, with the other tabs or alone. */
+  /** Start to read after a cursor: together with the other tabs, or alone. */
   #connect(lastEventId) {
     const options = this.#options;
     const tell = {
@@ -47,7 +47,7 @@ export class SSEMux extends Emitter {
     let tabs;
     try {
       if (mayShare(options)) tabs = new Tabs(JSON.stringify([OWN, this.url, options.user]), dial, tell, lastEventId);
-    } catch {} // the browser forbids it: cookies are blocked, or the page is in a sandbox
+    } catch {} // The browser forbids locks and channels: cookies are blocked, or the page is in a sandbox.
     this.#source = tabs ?? dial(tell, lastEventId);
   }
 
@@ -56,7 +56,7 @@ export class SSEMux extends Emitter {
     if (!channel) {
       channel = new Channel(name, () => this.#leave(name));
       this.#channels.set(name, channel);
-      this.#places.set(name, this.#start);
+      this.#sequences.set(name, this.#start);
       this.#plan();
     }
     return channel;
@@ -68,7 +68,7 @@ export class SSEMux extends Emitter {
 
   #leave(name) {
     this.#channels.delete(name);
-    this.#places.delete(name);
+    this.#sequences.delete(name);
     const join = this.#joins.get(name);
     this.#joins.delete(name);
     if (![...this.#joins.values()].includes(join)) join?.link.close();
@@ -86,12 +86,12 @@ export class SSEMux extends Emitter {
   }
 
   #wanted() {
-    const channels = [...this.#places.keys()];
+    const channels = [...this.#sequences.keys()];
     return { channels, fresh: channels.filter((name) => this.#isFresh(name)) };
   }
 
   #isFresh(name) {
-    return this.#places.has(name) && this.#places.get(name) === undefined && !this.#joins.has(name);
+    return this.#sequences.has(name) && this.#sequences.get(name) === undefined && !this.#joins.has(name);
   }
 
   #watch() {
@@ -105,7 +105,7 @@ export class SSEMux extends Emitter {
     on(document, "resume", () => this.#return());
   }
 
-  /** A page that the browser puts away keeps nothing that others wait for. */
+  /** The browser freezes the page: it gives up its connection and its lock, which other tabs may wait for. */
   #leavePage() {
     this.#isAway = true;
     this.#source.close();
@@ -113,7 +113,7 @@ export class SSEMux extends Emitter {
     this.#become({ state: "connecting" });
   }
 
-  /** It goes on from where it was. */
+  /** The page is shown again: it continues after the last event that it got. */
   #return() {
     if (!this.#isAway) return;
     this.#isAway = false;
@@ -125,36 +125,36 @@ export class SSEMux extends Emitter {
   #take(frame) {
     const { event, data, id, channel = "" } = frame;
     if (this.state === "closed") return;
-    const place = this.#place(id);
+    const sequence = this.#sequenceOf(id);
     if (event.startsWith(OWN)) return this.#own(event, JSON.parse(data));
     if (this.#joins.has(channel)) return this.#joins.get(channel).rest.push(frame);
-    const had = this.#places.get(channel);
-    if (had === undefined || place <= had) return;
-    if (place !== undefined) this.#places.set(channel, place);
+    const had = this.#sequences.get(channel);
+    if (had === undefined || sequence <= had) return;
+    if (sequence !== undefined) this.#sequences.set(channel, sequence);
     return (this.#channels.get(channel) ?? this).emit(event, new Message(frame));
   }
 
-  /** An event's place; those of another history say nothing about it. */
-  #place(id) {
+  /** The sequence of an id. If its epoch is new, the sequences known so far say nothing about it. */
+  #sequenceOf(id) {
     if (!id?.includes("-")) return;
-    const [epoch, place] = split(id);
+    const [epoch, sequence] = split(id);
     if (epoch !== this.#epoch) {
-      for (const [name, had] of this.#places) if (had !== undefined) this.#places.set(name, -1);
+      for (const [name, had] of this.#sequences) if (had !== undefined) this.#sequences.set(name, -1);
       this.#epoch = epoch;
     }
-    return place;
+    return sequence;
   }
 
-  /** What a stream says first: channels that are new begin with that. */
+  /** A stream's opening frames are the beginning of the channels that are new. */
   #begin({ fresh, frames, id }) {
     const begun = fresh.filter((name) => this.#isFresh(name));
-    for (const name of begun) this.#places.set(name, -1);
+    for (const name of begun) this.#sequences.set(name, -1);
     for (const frame of frames) this.#take(frame);
-    const place = this.#place(id);
-    for (const name of begun) if (this.#places.get(name) === -1) this.#places.set(name, place);
+    const sequence = this.#sequenceOf(id);
+    for (const name of begun) if (this.#sequences.get(name) === -1) this.#sequences.set(name, sequence);
   }
 
-  /** Others read these: we ask for their beginning, until we have it. */
+  /** Other tabs read these channels already: this tab requests their opening frames by itself. */
   #join(read, since) {
     const names = read.filter((name) => this.#isFresh(name));
     if (!names.length || this.state === "closed") return;
@@ -166,14 +166,14 @@ export class SSEMux extends Emitter {
       for (const name of fresh) this.#joins.delete(name);
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
       const told = new Set(first.map(({ channel }) => channel).filter(Boolean));
-      const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
-      const from = isBehind(since, id) ? since : id; // a cut leader has yet to pass on the rest
+      const isNew = (frame) => !told.has(frame.channel) && this.#sequenceOf(frame.id) > split(since)[1];
+      const from = isBehind(since, id) ? since : id; // a leader that was cut off has yet to pass on the rest
       this.#begin({
         fresh,
         frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)],
         id: from,
       });
-      for (const name of told) this.#places.set(name, this.#place(id));
+      for (const name of told) this.#sequences.set(name, this.#sequenceOf(id));
       for (const frame of join.rest) this.#take(frame);
     };
     const tell = {
@@ -198,7 +198,7 @@ export class SSEMux extends Emitter {
     if (!channels.length) return;
     for (const name of channels) {
       const key = isNamed(name) ? name : "";
-      if (this.#places.get(key) !== undefined) this.#places.set(key, -1);
+      if (this.#sequences.get(key) !== undefined) this.#sequences.set(key, -1);
       this.#channels.get(name)?.emit(event, { ...told, channels: [name] });
     }
     this.emit(event, { ...told, channels });

@@ -1,6 +1,6 @@
 // The decoder of the format. No requests, no clock.
 
-/** WHATWG HTML 9.2.6, with one field more: `channel`. */
+/** The algorithm of WHATWG HTML 9.2.6, with one more field: `channel`. */
 export class Parser {
   #tell;
   #rest = "";

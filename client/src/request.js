@@ -2,12 +2,12 @@
 
 import { Parser } from "./parser.js";
 
-/** One request. After `end` nothing is told. */
+/** One request. No callback is called after `end`. */
 export class Request {
   #abort = new AbortController();
   #heard = Date.now();
   isHeard = false;
-  isSentAway; // the server said when to come back
+  isSentAway; // whether the server said when to come back
 
   constructor(url, channels, options, tell) {
     this.channels = channels;
@@ -64,7 +64,7 @@ export class Request {
   }
 }
 
-/** What is wrong with an answer. */
+/** The problem that an answer shows, or undefined. */
 async function refusal(response) {
   const { status, headers } = response;
   const type = headers.get("Content-Type") ?? "";

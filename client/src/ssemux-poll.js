@@ -1,22 +1,22 @@
-// ssemux-poll.js: what ssemux.js fetches with where streams are held back; its Link decides that, and loads this.
+// A `fetch` for networks that hold streams back. link.js decides when it is needed, and loads it then.
 //
-// The body that it answers with reads like that of a stream, and is made of polls: answers that end, which pass every
-// hop. Beside them it tries a stream now and then. It knows of the format ids, frames' ends, and what sends it away.
+// Its response reads like a stream and is made of polls: answers that end, which pass every proxy. Beside the polls it tries
+// a stream now and then. Of the format it knows only ids, the ends of frames, and the answer that sends a client away.
 
-const AGAIN = 300_000; // ms from one try of a stream to the next
-const TRIAL = 45_000; // ms that it has: two of the server's heartbeats
-const LATER = 1_000; // ms after its opening; some hops let that pass, and hold what comes then
-const QUICK = 250; // ms: where answers without news come as quickly
-const PAUSE = 1_000; // ms: so long is waited
+const AGAIN = 300_000; // ms between two trials of a stream
+const TRIAL = 45_000; // ms that a trial lasts: two of the server's heartbeats
+const LATER = 1_000; // ms after the opening, which some proxies let pass before they hold what follows
+const QUICK = 250; // ms: an answer without events that comes faster is not held open by the server
+const PAUSE = 1_000; // ms to wait after such an answer
 const GONE = 500; // ms after which the server has seen that a stream was given up
-const ALONE = 250; // ms of silence before and after what arrives alone
-const LITTLE = 512; // characters; no hop has blocks as small
+const ALONE = 250; // ms of silence before and after a chunk that arrives alone
+const LITTLE = 512; // characters; no proxy forwards in blocks as small
 
 /**
  * A `fetch` that polls.
  *
- * @param options those of the client that matter here: `fetch`, and `headers`, which are asked for with each poll.
- * @param passed is called when a stream arrives again, and the body goes on with that.
+ * @param options the client's options `fetch` and `headers`; `headers` is called for each poll.
+ * @param passed called when a stream arrives again; the body continues with that stream.
  */
 export function polling(options, passed, times) {
   const when = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
@@ -35,8 +35,8 @@ class Polls {
   #init;
   #when;
   #isBegun = false;
-  #abort = new AbortController(); // of polls
-  #trial; // of a stream
+  #abort = new AbortController(); // for polls
+  #trial; // the AbortController of a stream that is tried
   #found; // a stream that arrives: its reader, and what was read
 
   constructor(options, url, init, when) {
@@ -45,7 +45,7 @@ class Polls {
     this.#init = init;
     this.#when = when;
     init.signal.addEventListener("abort", () => this.#stop());
-    if (init.signal.aborted) this.#stop(); // nobody is told of that any more
+    if (init.signal.aborted) this.#stop(); // the event for that is over
   }
 
   ask(poll) {
@@ -53,7 +53,7 @@ class Polls {
     return this.#get(this.#url, this.#abort);
   }
 
-  /** Fill a body. */
+  /** Fill the response's body. */
   async run(first, sink, passed) {
     try {
       await this.#poll(first, sink).catch((error) => {
@@ -70,7 +70,7 @@ class Polls {
     this.#stop();
   }
 
-  /** Poll after poll, until a stream is found or the server sends us away. */
+  /** Poll until a stream is found, or until the server sends the client away. */
   async #poll(answer, sink) {
     const encoder = new TextEncoder();
     let asked = 0;
@@ -90,7 +90,7 @@ class Polls {
     }
   }
 
-  /** The next poll goes on after these frames; whether that is anywhere else. */
+  /** Let the next poll continue after these frames. Returns whether they moved the cursor. */
   #moveTo(text) {
     const { searchParams } = this.#url;
     const [, cursor] = [...text.matchAll(/^id: (.+)$/gm)].pop() ?? [];
@@ -100,7 +100,7 @@ class Polls {
     return isFurther;
   }
 
-  /** The place may be a stream's that was given up a moment ago; or the trial's, which is over: it said nothing. */
+  /** The user's slot may still belong to a stream that was just given up, or to the trial, which ends here. */
   async #askAlone() {
     this.#trial?.abort();
     this.#trial = undefined;
@@ -109,13 +109,13 @@ class Polls {
     return this.#get(this.#url, this.#abort);
   }
 
-  /** A stream beside the polls. Where it has no place, the next is as far off as where it is held back. */
+  /** Try a stream beside the polls. If the server has no room for it, the next trial waits as long as after a stream that was held back. */
   async #try() {
     const trial = (this.#trial = new AbortController());
     const when = this.#when;
     when.next = Date.now() + when.again;
     const limit = setTimeout(() => trial.abort(), when.trial);
-    const found = await this.#listen(trial).catch(() => {}); // or it was held back
+    const found = await this.#listen(trial).catch(() => {}); // a stream that was held back ends by the time limit
     clearTimeout(limit);
     if (this.#trial !== trial) return undefined;
     if (found && !trial.signal.aborted) {
@@ -123,12 +123,12 @@ class Polls {
       return this.#abort.abort();
     }
     if (this.#init.signal.aborted)
-      Object.assign(when, { next: 0, gaveUp: true }); // the Link went on
-    else if (this.#abort.signal.aborted) this.#ended(""); // with the polls
+      Object.assign(when, { next: 0, gaveUp: true }); // the Link continues with another request
+    else if (this.#abort.signal.aborted) this.#ended(""); // the trial ends with the polls
     return (this.#trial = undefined);
   }
 
-  /** It arrives when some of it came alone. */
+  /** Read a stream until a chunk of it arrives alone: then nothing holds the stream back. */
   async #listen(trial) {
     const url = new URL(this.#url);
     url.searchParams.delete("poll");
@@ -136,7 +136,7 @@ class Polls {
     const [read, decoder, latest] = [[], new TextDecoder(), new Arrival()];
     for (;;) {
       const next = reader.read();
-      next.catch(() => {}); // where it is given up, and nobody waits
+      next.catch(() => {}); // nobody waits for a chunk of a stream that was given up
       if (latest.isProof && !(await Promise.race([next, wait(ALONE)]))) return { reader, read, next };
       const { done, value } = await next;
       if (done) return this.#ended(await new Blob(read).text());
@@ -145,12 +145,12 @@ class Polls {
     }
   }
 
-  /** An end before its time says nothing about the hop: soon another, unless it was for want of a place. */
+  /** A stream that ended early says nothing about the proxies, so the next trial comes soon, unless the server had no room. */
   #ended(text) {
     if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
   }
 
-  /** All of it, from its beginning: whoever reads the body has had some, and knows that by the ids. */
+  /** Pass on the whole stream from its beginning. The reader drops the events that it had already, by their ids. */
   async #follow({ reader, read, next }, sink) {
     for (const bytes of read) sink.enqueue(bytes);
     for (; ; next = reader.read()) {
@@ -163,8 +163,8 @@ class Polls {
   async #get({ href }, { signal }) {
     const { fetch = globalThis.fetch, headers } = this.#options;
     if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
-    this.#isBegun = true; // what it is begun with is of this moment
-    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // while the headers were made
+    this.#isBegun = true; // the first request's headers are fresh
+    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // the request was given up while headers() ran
     return fetch(href, { ...this.#init, signal });
   }
 
@@ -175,9 +175,9 @@ class Polls {
 }
 
 /**
- * What came of a stream since it was last silent. It proves that nothing is held back if it is little, whole frames,
- * not of the opening, and nothing follows at once: a heartbeat, an event. A hop that gathers blocks lets nothing little
- * pass, however often its blocks are full; the last piece of a block comes with the others, or begins within a frame.
+ * What arrived of a stream since its last silence. A heartbeat or an event that arrives alone proves that nothing is held back:
+ * it is small, consists of whole frames, comes after the opening, and nothing follows at once. A proxy that gathers blocks never lets
+ * something so small pass alone: the last piece of a block comes together with the others, or begins within a frame.
  */
 class Arrival {
   #text = "";
@@ -213,12 +213,12 @@ function isWhole(text) {
   return text.endsWith("\n\n");
 }
 
-/** Whether the server said at last when to come back. */
+/** Whether the text ends with `retry:`, by which the server sends a client away. */
 function isLast(text) {
   return frames(text).pop().startsWith("retry:");
 }
 
-/** Whether there was no room at all, or another stream took the place. */
+/** Whether the server had no room, or another stream of the user took its slot. */
 function isCrowdedOut(text) {
   const last = frames(text).pop();
   return /^event: ssemux\.replaced$/m.test(last) || (isLast(text) && last === text.trimEnd());

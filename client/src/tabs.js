@@ -7,24 +7,27 @@ const ANSWER = 3_000; // ms that a silent leader has to answer
 const ALIVE = 1_000; // ms between two signs of life of a leader
 const GATHER = 50; // ms in which a new leader collects what the tabs read
 
-/** Other headers may mean another user. */
+/** Tabs with headers of their own may belong to different users, so they share only if the page names the user. */
 export function mayShare({ shared = true, headers, fetch, user }) {
   const isClear = user !== undefined || !(headers || fetch);
   return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
 }
 
-/** Who holds the lock leads: it has the Link, and passes on what comes. It waits for each tab's own lock: its end. */
+/**
+ * The tab that holds the lock is the leader: it has the Link, and passes on what arrives. Each tab also holds a lock of its own;
+ * the leader waits for these locks, and so learns when a tab is gone.
+ */
 export class Tabs {
   #post;
   #me = crypto.randomUUID();
-  #tabs = new Map(); // the leader's: what each wants
+  #tabs = new Map(); // in the leader: what each tab wants
   #link;
-  #held = []; // what it reads
+  #held = []; // the channels that the stream reads
   #state = { state: "connecting" };
   #leader;
   #alive;
-  #isIn; // what is passed on follows our cursor
-  #isMet; // the leader said what it reads
+  #isIn; // whether frames that are passed on follow this tab's cursor
+  #isMet; // whether the leader said what it reads
   #heard = 0;
   #spoke = 0;
   #timer;
@@ -65,7 +68,7 @@ export class Tabs {
   }
 
   async #hold(name, options, held) {
-    const signal = options.steal ? undefined : this.#quit.signal; // never both
+    const signal = options.steal ? undefined : this.#quit.signal; // a request has either of them, never both
     return navigator.locks.request(name, { ...options, signal }, held);
   }
 
@@ -76,10 +79,10 @@ export class Tabs {
 
   #stand(options) {
     const lost = ({ name }) => {
-      this.#retire(); // somebody found us frozen
+      this.#retire(); // another tab took the lock, as this one was frozen
       if (this.#quit.signal.aborted) return;
-      if (name === "AbortError") return options.steal || this.#stand({}); // a thief is in line already
-      this.#post.onmessage = null; // no locks for this page: each tab for itself
+      if (name === "AbortError") return options.steal || this.#stand({}); // the request that took it is in the queue already
+      this.#post.onmessage = null; // this page gets no locks, so each tab reads for itself
       return this.#lead();
     };
     this.#hold(this.name, options, () => this.#lead()).catch(lost);
@@ -94,7 +97,7 @@ export class Tabs {
   }
 
   #connect() {
-    if (!this.#tabs.size || this.#link) return; // closed, or found frozen
+    if (!this.#tabs.size || this.#link) return; // closed meanwhile, or found frozen
     const pass = (is) => (it) => this.#pass(is, it);
     this.#link = this.dial(
       {
@@ -120,7 +123,7 @@ export class Tabs {
     this.#held = [];
   }
 
-  /** Within a heartbeat a silent leader is asked, and its lock taken if it does not answer. */
+  /** A leader that is silent for half a heartbeat is asked. If it does not answer, its lock is taken. */
   #look() {
     if (this.#link) this.#say({ is: "alive" });
     else if (Date.now() - this.#heard > this.#heartbeat / 2) this.#ask();
@@ -160,7 +163,7 @@ export class Tabs {
     if (is === "ping") return this.#link && this.#answer();
     if (is === "who") return this.#follow(from);
     this.#leader ??= from;
-    if (this.#link || from !== this.#leader) return; // one that was frozen
+    if (this.#link || from !== this.#leader) return; // a former leader that was frozen
     this.#heard = Date.now();
     return this.#receive(words);
   }
@@ -169,7 +172,7 @@ export class Tabs {
     this.#leader = leader;
     this.#heard = Date.now();
     this.#isIn = !this.cursor;
-    this.#retire(); // if we were frozen
+    this.#retire(); // if this tab led and was frozen
     this.#introduce();
   }
 
@@ -193,7 +196,7 @@ export class Tabs {
     if (is === "opening") this.tell.reads({ channels: it.channels, since: it.id });
   }
 
-  /** One whose cursor is behind ours waits for a stream from there. */
+  /** A tab joins or changes its channels. If its cursor is behind the leader's, the next stream starts there. */
   #gather(from, { channels, fresh, cursor }) {
     const isNew = !this.#tabs.has(from);
     const since = isNew && isBehind(cursor, this.cursor) ? cursor : undefined;

@@ -26,9 +26,9 @@ var Polls = class {
   #when;
   #isBegun = false;
   #abort = new AbortController();
-  // of polls
+  // for polls
   #trial;
-  // of a stream
+  // the AbortController of a stream that is tried
   #found;
   // a stream that arrives: its reader, and what was read
   constructor(options, url, init, when) {
@@ -43,7 +43,7 @@ var Polls = class {
     this.#url.searchParams.set("poll", poll);
     return this.#get(this.#url, this.#abort);
   }
-  /** Fill a body. */
+  /** Fill the response's body. */
   async run(first, sink, passed) {
     try {
       await this.#poll(first, sink).catch((error) => {
@@ -59,7 +59,7 @@ var Polls = class {
     }
     this.#stop();
   }
-  /** Poll after poll, until a stream is found or the server sends us away. */
+  /** Poll until a stream is found, or until the server sends the client away. */
   async #poll(answer, sink) {
     const encoder = new TextEncoder();
     let asked = 0;
@@ -78,7 +78,7 @@ var Polls = class {
       answer = await this.ask("1");
     }
   }
-  /** The next poll goes on after these frames; whether that is anywhere else. */
+  /** Let the next poll continue after these frames. Returns whether they moved the cursor. */
   #moveTo(text) {
     const { searchParams } = this.#url;
     const [, cursor] = [...text.matchAll(/^id: (.+)$/gm)].pop() ?? [];
@@ -87,7 +87,7 @@ var Polls = class {
     searchParams.delete("new");
     return isFurther;
   }
-  /** The place may be a stream's that was given up a moment ago; or the trial's, which is over: it said nothing. */
+  /** The user's slot may still belong to a stream that was just given up, or to the trial, which ends here. */
   async #askAlone() {
     this.#trial?.abort();
     this.#trial = void 0;
@@ -95,7 +95,7 @@ var Polls = class {
     await wait(GONE);
     return this.#get(this.#url, this.#abort);
   }
-  /** A stream beside the polls. Where it has no place, the next is as far off as where it is held back. */
+  /** Try a stream beside the polls. If the server has no room for it, the next trial waits as long as after a stream that was held back. */
   async #try() {
     const trial = this.#trial = new AbortController();
     const when = this.#when;
@@ -114,7 +114,7 @@ var Polls = class {
     else if (this.#abort.signal.aborted) this.#ended("");
     return this.#trial = void 0;
   }
-  /** It arrives when some of it came alone. */
+  /** Read a stream until a chunk of it arrives alone: then nothing holds the stream back. */
   async #listen(trial) {
     const url = new URL(this.#url);
     url.searchParams.delete("poll");
@@ -131,11 +131,11 @@ var Polls = class {
       latest.add(decoder.decode(value, { stream: true }));
     }
   }
-  /** An end before its time says nothing about the hop: soon another, unless it was for want of a place. */
+  /** A stream that ended early says nothing about the proxies, so the next trial comes soon, unless the server had no room. */
   #ended(text) {
     if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
   }
-  /** All of it, from its beginning: whoever reads the body has had some, and knows that by the ids. */
+  /** Pass on the whole stream from its beginning. The reader drops the events that it had already, by their ids. */
   async #follow({ reader, read, next }, sink) {
     for (const bytes of read) sink.enqueue(bytes);
     for (; ; next = reader.read()) {

@@ -90,7 +90,7 @@ var Request = class {
   #heard = Date.now();
   isHeard = false;
   isSentAway;
-  // the server said when to come back
+  // whether the server said when to come back
   constructor(url, channels, options, tell) {
     this.channels = channels;
     this.#run(url, options, tell);
@@ -167,17 +167,17 @@ var Link = class {
   #channels = [];
   #fresh = [];
   #since;
-  // where a tab is yet to read from
+  // the cursor of a tab that is behind
   #current;
-  // the stream that has begun
+  // the request whose opening frames have come
   #next;
-  // what is to follow it
+  // the request that will replace it
   #timer;
   #failures = 0;
   #silences = 0;
-  // in a row
+  // time-outs without an event, in a row
   #fetch;
-  // what polls, where streams are held back
+  // the polling fetch, where streams are held back
   #retry = RETRY;
   #timeout;
   #heartbeat = HEARTBEAT;
@@ -189,7 +189,7 @@ var Link = class {
     this.#timeout = options.timeout ?? TIMEOUT;
     this.#look();
   }
-  /** `fresh` begin now; all others go on after the cursor, or `since`. */
+  /** The channels in `fresh` begin now. All others continue after the cursor, or after `since`. */
   want({ channels, fresh, since }) {
     const stream = this.#next ?? this.#current;
     const isAsWanted = stream && sameNames(stream.channels, channels) && sameNames(stream.fresh, fresh) && !since;
@@ -199,7 +199,7 @@ var Link = class {
     const isWaiting = this.#timer && !this.#current;
     if (!isWaiting && !isAsWanted) this.#open();
   }
-  /** `isSure`: what there is may be dead. */
+  /** Open a new request if the present one is silent, or, with `isSure`, may be dead. */
   wake(isSure) {
     const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
     if (this.#timer || this.#current && !this.#next && (isSure || isSilent)) this.#open();
@@ -264,7 +264,7 @@ var Link = class {
       this.tell.frame(frame);
     }
   }
-  /** It says all that the one before it would. */
+  /** The new request has everything that the one before it would bring, so that one ends. */
   #follow(stream, id) {
     const { after, channels, opening } = stream;
     const fresh = after ? stream.fresh : channels;
@@ -303,7 +303,7 @@ var Link = class {
     clearTimeout(this.#timer);
     if (!this.#isOver) this.#timer = setTimeout(() => this.#open(), milliseconds);
   }
-  /** Whether one channel may not be read, and others may. */
+  /** Whether the server refuses one channel only. */
   #isRefused(problem) {
     const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
     return isOurs && (this.#current || this.#channels.length > 2 || this.tell.isSpared?.());
@@ -365,17 +365,17 @@ var Tabs = class {
   #post;
   #me = crypto.randomUUID();
   #tabs = /* @__PURE__ */ new Map();
-  // the leader's: what each wants
+  // in the leader: what each tab wants
   #link;
   #held = [];
-  // what it reads
+  // the channels that the stream reads
   #state = { state: "connecting" };
   #leader;
   #alive;
   #isIn;
-  // what is passed on follows our cursor
+  // whether frames that are passed on follow this tab's cursor
   #isMet;
-  // the leader said what it reads
+  // whether the leader said what it reads
   #heard = 0;
   #spoke = 0;
   #timer;
@@ -460,7 +460,7 @@ var Tabs = class {
     this.#tabs.clear();
     this.#held = [];
   }
-  /** Within a heartbeat a silent leader is asked, and its lock taken if it does not answer. */
+  /** A leader that is silent for half a heartbeat is asked. If it does not answer, its lock is taken. */
   #look() {
     if (this.#link) this.#say({ is: "alive" });
     else if (Date.now() - this.#heard > this.#heartbeat / 2) this.#ask();
@@ -524,7 +524,7 @@ var Tabs = class {
     if (is !== "state" || this.#isMet) this.tell[is]?.(it);
     if (is === "opening") this.tell.reads({ channels: it.channels, since: it.id });
   }
-  /** One whose cursor is behind ours waits for a stream from there. */
+  /** A tab joins or changes its channels. If its cursor is behind the leader's, the next stream starts there. */
   #gather(from, { channels, fresh, cursor }) {
     const isNew = !this.#tabs.has(from);
     const since = isNew && isBehind(cursor, this.cursor) ? cursor : void 0;
@@ -551,13 +551,13 @@ var Tabs = class {
 // client/src/mux.js
 var SSEMux = class extends Emitter {
   #channels = /* @__PURE__ */ new Map();
-  #places = /* @__PURE__ */ new Map();
-  // by channel: what the page has of it; undefined: nothing yet
+  #sequences = /* @__PURE__ */ new Map();
+  // by channel: the last sequence that the page got; undefined before the first event
   #joins = /* @__PURE__ */ new Map();
-  // by channel: what asks for its beginning, and what came since
+  // by channel: the request for its opening frames, and the frames that came meanwhile
   #epoch;
   #start;
-  // where the page was rendered
+  // the sequence at which the page was rendered
   #source;
   #options;
   #planned;
@@ -571,12 +571,12 @@ var SSEMux = class extends Emitter {
     this.#options = options;
     const { lastEventId } = options;
     if (lastEventId !== void 0) [this.#epoch, this.#start] = split(lastEventId);
-    this.#places.set("", this.#start);
+    this.#sequences.set("", this.#start);
     this.#connect(lastEventId);
     this.#watch();
     this.#plan();
   }
-  /** Begin after a cursor, with the other tabs or alone. */
+  /** Start to read after a cursor: together with the other tabs, or alone. */
   #connect(lastEventId) {
     const options = this.#options;
     const tell = {
@@ -600,7 +600,7 @@ var SSEMux = class extends Emitter {
     if (!channel) {
       channel = new Channel(name, () => this.#leave(name));
       this.#channels.set(name, channel);
-      this.#places.set(name, this.#start);
+      this.#sequences.set(name, this.#start);
       this.#plan();
     }
     return channel;
@@ -610,7 +610,7 @@ var SSEMux = class extends Emitter {
   }
   #leave(name) {
     this.#channels.delete(name);
-    this.#places.delete(name);
+    this.#sequences.delete(name);
     const join = this.#joins.get(name);
     this.#joins.delete(name);
     if (![...this.#joins.values()].includes(join)) join?.link.close();
@@ -626,11 +626,11 @@ var SSEMux = class extends Emitter {
     });
   }
   #wanted() {
-    const channels = [...this.#places.keys()];
+    const channels = [...this.#sequences.keys()];
     return { channels, fresh: channels.filter((name) => this.#isFresh(name)) };
   }
   #isFresh(name) {
-    return this.#places.has(name) && this.#places.get(name) === void 0 && !this.#joins.has(name);
+    return this.#sequences.has(name) && this.#sequences.get(name) === void 0 && !this.#joins.has(name);
   }
   #watch() {
     const { document } = globalThis;
@@ -642,14 +642,14 @@ var SSEMux = class extends Emitter {
     on(globalThis, "pageshow", () => this.#return());
     on(document, "resume", () => this.#return());
   }
-  /** A page that the browser puts away keeps nothing that others wait for. */
+  /** The browser freezes the page: it gives up its connection and its lock, which other tabs may wait for. */
   #leavePage() {
     this.#isAway = true;
     this.#source.close();
     for (const { link } of this.#joins.values()) link.close();
     this.#become({ state: "connecting" });
   }
-  /** It goes on from where it was. */
+  /** The page is shown again: it continues after the last event that it got. */
   #return() {
     if (!this.#isAway) return;
     this.#isAway = false;
@@ -660,33 +660,33 @@ var SSEMux = class extends Emitter {
   #take(frame) {
     const { event, data, id, channel = "" } = frame;
     if (this.state === "closed") return;
-    const place = this.#place(id);
+    const sequence = this.#sequenceOf(id);
     if (event.startsWith(OWN)) return this.#own(event, JSON.parse(data));
     if (this.#joins.has(channel)) return this.#joins.get(channel).rest.push(frame);
-    const had = this.#places.get(channel);
-    if (had === void 0 || place <= had) return;
-    if (place !== void 0) this.#places.set(channel, place);
+    const had = this.#sequences.get(channel);
+    if (had === void 0 || sequence <= had) return;
+    if (sequence !== void 0) this.#sequences.set(channel, sequence);
     return (this.#channels.get(channel) ?? this).emit(event, new Message(frame));
   }
-  /** An event's place; those of another history say nothing about it. */
-  #place(id) {
+  /** The sequence of an id. If its epoch is new, the sequences known so far say nothing about it. */
+  #sequenceOf(id) {
     if (!id?.includes("-")) return;
-    const [epoch, place] = split(id);
+    const [epoch, sequence] = split(id);
     if (epoch !== this.#epoch) {
-      for (const [name, had] of this.#places) if (had !== void 0) this.#places.set(name, -1);
+      for (const [name, had] of this.#sequences) if (had !== void 0) this.#sequences.set(name, -1);
       this.#epoch = epoch;
     }
-    return place;
+    return sequence;
   }
-  /** What a stream says first: channels that are new begin with that. */
+  /** A stream's opening frames are the beginning of the channels that are new. */
   #begin({ fresh, frames, id }) {
     const begun = fresh.filter((name) => this.#isFresh(name));
-    for (const name of begun) this.#places.set(name, -1);
+    for (const name of begun) this.#sequences.set(name, -1);
     for (const frame of frames) this.#take(frame);
-    const place = this.#place(id);
-    for (const name of begun) if (this.#places.get(name) === -1) this.#places.set(name, place);
+    const sequence = this.#sequenceOf(id);
+    for (const name of begun) if (this.#sequences.get(name) === -1) this.#sequences.set(name, sequence);
   }
-  /** Others read these: we ask for their beginning, until we have it. */
+  /** Other tabs read these channels already: this tab requests their opening frames by itself. */
   #join(read, since) {
     const names = read.filter((name) => this.#isFresh(name));
     if (!names.length || this.state === "closed") return;
@@ -698,14 +698,14 @@ var SSEMux = class extends Emitter {
       for (const name of fresh) this.#joins.delete(name);
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
       const told = new Set(first.map(({ channel }) => channel).filter(Boolean));
-      const isNew = (frame) => !told.has(frame.channel) && this.#place(frame.id) > split(since)[1];
+      const isNew = (frame) => !told.has(frame.channel) && this.#sequenceOf(frame.id) > split(since)[1];
       const from = isBehind(since, id) ? since : id;
       this.#begin({
         fresh,
         frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)],
         id: from
       });
-      for (const name of told) this.#places.set(name, this.#place(id));
+      for (const name of told) this.#sequences.set(name, this.#sequenceOf(id));
       for (const frame of join.rest) this.#take(frame);
     };
     const tell = {
@@ -730,7 +730,7 @@ var SSEMux = class extends Emitter {
     if (!channels.length) return;
     for (const name of channels) {
       const key = isNamed(name) ? name : "";
-      if (this.#places.get(key) !== void 0) this.#places.set(key, -1);
+      if (this.#sequences.get(key) !== void 0) this.#sequences.set(key, -1);
       this.#channels.get(name)?.emit(event, { ...told, channels: [name] });
     }
     this.emit(event, { ...told, channels });

@@ -38,7 +38,7 @@ def open_broker(
         raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
     broker = _make_broker(url, limits, folder, namespace)
     threads.find_loop()
-    forks.follow(broker)
+    forks.register_owner(broker)
     return broker
 
 

@@ -68,7 +68,7 @@ class _Connection:
         self._broker = self._open_broker()
         if not self._broker.is_shared:
             raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
-        forks.follow(self)
+        forks.register_owner(self)
 
     def _open_broker(self) -> Broker:
         return open_broker(self._url, namespace=self._namespace)

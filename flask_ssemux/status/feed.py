@@ -35,7 +35,7 @@ class StatusFeed:
         self._streams: set[Stream] = set()
         self._changing = threading.Lock()
         self._loop = self._new_loop()
-        forks.follow(self)
+        forks.register_owner(self)
 
     def collect_status(self, past: bool = True) -> dict[str, Any]:
         """Return the status of all workers, or of this one only while the broker cannot be reached.

@@ -52,7 +52,7 @@ class EpollLoop:
         self._epoll = _real_select("epoll")()
         self._watcher = self._hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._look)
-        forks.follow(self)
+        forks.register_owner(self)
 
     @property
     def is_here(self) -> bool:

@@ -44,7 +44,7 @@ def call_in_child(function: Callable[[], None], stage: int) -> None:
     _functions.sort(key=lambda entry: entry[0])
 
 
-def follow(owner: Any) -> None:
+def register_owner(owner: Any) -> None:
     """Call an object's ``disown`` in every child, and its ``prepare_fork`` and ``finish_fork`` around a fork.
 
     :param owner: may lack some of the three methods. The registry keeps it by a weak reference.

@@ -15,7 +15,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._throttle = LogThrottle()
-        forks.follow(self)
+        forks.register_owner(self)
 
     def record(
         self, why: str, how: str = "was sent away", level: int = logging.WARNING, error: Exception | None = None

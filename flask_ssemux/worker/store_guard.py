@@ -69,7 +69,7 @@ class StoreGuard:
         self._has_warned = False
         self._is_added = False
         self._forget_registration()
-        forks.follow(self)
+        forks.register_owner(self)
 
     def _forget_registration(self) -> None:
         self._asking = threading.Lock()

@@ -73,7 +73,7 @@ class Worker:
         #: Whether this is a forked child whose parent has streams, and which has not been asked for one itself.
         self._parent_has_streams = False
         _workers.add(self)
-        forks.follow(self)
+        forks.register_owner(self)
 
     @property
     def state(self) -> WorkerState:

@@ -54,11 +54,7 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
 
 
 def _open_stream(worker: Worker, source: StreamSource, http_request: Request) -> Response:
-    """
-    :raises ClientError: the request is refused.
-    :raises NoRoom: a limit is reached.
-    :raises BrokerError: the broker cannot be reached.
-    """
+    """Return the stream's response; ``serve_stream`` handles the errors with which the steps refuse it."""
     # What does the client ask for?
     asked = StreamRequest.parse(http_request, worker.options.transport)
     if asked.is_stopped:

@@ -113,8 +113,8 @@ class SSEMux:
         """
         if self._identify is not None:
             raise ApplicationError(
-                "identify is set already, to %s.%s; an application has one function that identifies users"
-                % (self._identify.__module__, getattr(self._identify, "__qualname__", self._identify))
+                "identify has a function already, %s.%s: an application identifies users in one place; remove one of "
+                "the two" % (self._identify.__module__, getattr(self._identify, "__qualname__", self._identify))
             )
         self._identify = self._rules.identify = function
         return function

@@ -67,7 +67,10 @@ class _Connection:
         self._inherited: list[Broker] = []
         self._broker = self._open_broker()
         if not self._broker.is_shared:
-            raise ConfigurationError("%r stays in one process: nobody would read what is published here" % url)
+            raise ConfigurationError(
+                "%r works within one process only, so nobody would read what is published here; use the broker of the "
+                "application, which `flask ssemux status` shows" % url
+            )
         forks.register_owner(self)
 
     def _open_broker(self) -> Broker:

@@ -148,8 +148,8 @@ def test_identify_twice_is_refused():
         return None
 
     assert refusal(ApplicationError, mux.identify, lambda: 7) == (
-        "identify is set already, to %s.test_identify_twice_is_refused.<locals>.find_user; an application has one "
-        "function that identifies users" % __name__
+        "identify has a function already, %s.test_identify_twice_is_refused.<locals>.find_user: an application "
+        "identifies users in one place; remove one of the two" % __name__
     )
 
 

@@ -137,7 +137,10 @@ def test_a_url_is_needed(arguments):
 
 @pytest.mark.parametrize("url", ["memory:", "memory://"])
 def test_the_memory_broker_is_refused(url):
-    assert refusal(url) == "%r stays in one process: nobody would read what is published here" % url
+    assert refusal(url) == (
+        "%r works within one process only, so nobody would read what is published here; use the broker of the "
+        "application, which `flask ssemux status` shows" % url
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "sqlite:///ssemux.sqlite3", "sqlite:///folder/x"])

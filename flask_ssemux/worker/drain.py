@@ -1,6 +1,6 @@
 """Ends the streams of a worker that is about to stop, and gives their clients time to take the end.
 
-How a server says that it stops is asked in ``server.py``; the streams are ended by ``open_streams.py``.
+Whether the server is about to stop is found out by ``server.py``; the streams are ended by ``open_streams.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""gunicorn's hooks, for its configuration file. What they cause is done elsewhere."""
+"""gunicorn's hooks, for its configuration file. What the hooks call is in other files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def post_worker_init(worker: Any) -> None:
     """The worker is ready: its settings and its state are known from now on."""
     gunicorn_worker.adopt_worker(worker)
     threads.find_loop()
-    # What is loaded by now stays. Python's full collections need not walk it again, which would also
-    # make this worker's own what it shares with the master: 3.7 MB of a bare application.
+    # All that is loaded by now stays as long as the process. Frozen objects are left out of Python's full collections,
+    # which would write to memory pages that the worker shares with its master: 3.7 MB in a bare application.
     gc.collect()
     gc.freeze()
 

@@ -26,7 +26,7 @@ from .timer import Timer
 #: Seconds from the start of a worker to its first report.
 FIRST_REPORT = 1.0
 
-#: Reports of which time, streams and deliveries are kept, for a status page that is opened later: ten minutes of them.
+#: Reports whose time, streams and deliveries are kept, for a status page that is opened later: those of ten minutes.
 KEPT_REPORTS = int(600 / REPORT_INTERVAL)
 
 
@@ -34,7 +34,7 @@ class Reporter:
     """Writes the reports of one application in this process.
 
     :param name: of the worker; no other process has this name, or will have it.
-    :param published: returns how many events this process's application published.
+    :param count_published: returns how many events the application published in this process.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Reporter:
         timer: Timer,
         refusals: Refusals,
         reauthorizer: Reauthorizer | None,
-        published: Callable[[], int],
+        count_published: Callable[[], int],
         yield_control: Callable[[], None],
     ) -> None:
         self._name = name
@@ -56,7 +56,7 @@ class Reporter:
         self._timer = timer
         self._refusals = refusals
         self._reauthorizer = reauthorizer
-        self._published = published
+        self._count_published = count_published
         self._yield_control = yield_control
         self._is_stopped = False
         self._past: deque[tuple[int, int, int]] = deque(maxlen=KEPT_REPORTS)
@@ -92,7 +92,7 @@ class Reporter:
             "refused": sum(refused.values()),
             "refused_why": refused,
             "recheck_failed": self._reauthorizer.failed if self._reauthorizer is not None else 0,
-            "published": self._published(),
+            "published": self._count_published(),
             "waiting": self._broker.waiting_calls,
             "late": loop_lag.late_turns,
             "longest_late": round(loop_lag.longest, 3),
@@ -107,7 +107,7 @@ class Reporter:
         return stats.get_figures(self._hub.list_channels())
 
 
-#: When this process began, in Unix time, or its first application was built.
+#: The Unix time at which this process began, or at which this module was imported.
 _started_at = time.time()
 
 

@@ -105,7 +105,8 @@ def accepted_one(channel, data, event):
 
 def ticket():
     """JSON: a list of user, channels, seconds."""
-    return jsonify(flask_ssemux.ticket(*request.get_json()))
+    user, channels, seconds = request.get_json()
+    return jsonify(flask_ssemux.ticket(user, channels=channels, expires=seconds))
 
 
 def old():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Mapping
 
 from .brokers.namespace import ALLOWED, check_namespace
+from .brokers.urls import SCHEMES
 from .errors import ConfigurationError, InvalidEvent
 from .sse import encode
 from .util.redact import without_password
@@ -22,9 +23,6 @@ from .util.redact import without_password
 log = logging.getLogger("flask_ssemux")
 
 PREFIX = "SSEMUX_"
-
-#: The beginnings that ``SSEMUX_BROKER`` may have.
-BROKERS = ("memory:", "sqlite:", "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 OVER_USER_LIMIT = ("refuse", "oldest")
 
@@ -55,7 +53,7 @@ def _parse_url(value: Any) -> str:
 
 
 def _parse_broker(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith(BROKERS):
+    if not isinstance(value, str) or not value.startswith(SCHEMES):
         raise ValueError
     return value
 
@@ -109,7 +107,7 @@ class Options:
     broker: str = _option(
         "sqlite:",
         _parse_broker,
-        "one of " + ", ".join(BROKERS),
+        "one of " + ", ".join(SCHEMES),
         "the store that keeps the history and carries events between processes; `sqlite:` is a file in "
         "the application's instance folder, `redis://host:6379/0` serves several machines",
     )

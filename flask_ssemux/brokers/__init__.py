@@ -22,8 +22,9 @@ How to add an engine
 3. Threads need no care: a contract's methods are wrapped, so that any thread can call them. For forks, define
    ``prepare_fork``, ``finish_fork`` and ``disown``, and call ``forks.halt_copy`` in each thread of the engine after it
    waited.
-4. Compose the parts in a class derived from ``Broker``, and open it in ``urls`` by the beginning of its URL. If the
-   driver is an extra, import the engine there when it is needed. Apply ``namespace`` to the URL or to the tables.
+4. Compose the parts in a class derived from ``Broker``, and open it in ``urls`` by the beginning of its URL, which is
+   one of ``SCHEMES``. If the driver is an extra, import the engine when it is opened. Apply ``namespace`` to the URL or
+   to the tables.
 5. In ``tests/brokers/conftest.py`` add a fixture with the engine's name, and the name to ``ENGINES``. Beside it add
    ``test_contract_<engine>.py``, which composes the suites that the engine passes: one for each part of the contract,
    so that the parts can be written one after the other. Tests of this engine alone get files of their own.

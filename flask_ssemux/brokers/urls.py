@@ -13,8 +13,11 @@ from .namespace import add_to_path, add_to_url, check_namespace
 from .records import HistoryLimits
 from .sqlite import SQLiteBroker
 
-#: What the Redis broker's URLs begin with.
+#: The beginnings of the Redis broker's URLs.
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
+
+#: The beginnings that ``SSEMUX_BROKER`` may have.
+SCHEMES = ("memory:", "sqlite:", *REDIS)
 
 #: The file that ``sqlite:`` alone means, inside the application's instance folder.
 DEFAULT_FILE = "ssemux.sqlite3"

@@ -43,8 +43,8 @@ class Clock:
     def _wait_for_streams(self) -> None:
         for wrapped in self._worker.running().streams.wrapped():
             wrapped.await_heartbeat()
-        recheck, deadline = self._worker.running().reauthorizer, time.monotonic() + THREAD_TIMEOUT
-        while recheck is not None and recheck.is_checking and time.monotonic() < deadline:
+        reauthorizer, deadline = self._worker.running().reauthorizer, time.monotonic() + THREAD_TIMEOUT
+        while reauthorizer is not None and reauthorizer.is_checking and time.monotonic() < deadline:
             time.sleep(0.0005)
         for stream in list_open_streams(self._worker):
             stream.wait_until_read()

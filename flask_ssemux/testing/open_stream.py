@@ -162,9 +162,7 @@ class OpenStream:
         Assert ``s.rest() == []`` to test that a client got nothing.
         """
         if self._stream is None or self._has_ended:
-            self._wait_until(
-                lambda: self._has_ended, TIMEOUT, "rest() waits for the end of a response without channels; no end"
-            )
+            self._wait_until(lambda: self._has_ended, TIMEOUT, "rest() waits for the end; no end")
         elif not self._stream.channels:
             raise RuntimeError("rest() waits for what was published, and this stream has no channel; use next()")
         else:

@@ -19,7 +19,7 @@ from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.transports.client_socket import ClientSocket
 from flask_ssemux.transports.socket_writer import SocketWriter
-from flask_ssemux.transports.wait import GreenletWait
+from flask_ssemux.transports.wait import GreenletWaiter
 
 from . import contenders, process
 from .table import progress, table
@@ -58,7 +58,7 @@ def measure_parts(clients: int, events: int, rate: float) -> str:
     rows = [
         ("fan-out: `FanOut`, `Stream.offer`", fan_out, fan_out),
         ("queue: `enqueue`, `take_bytes`, `park_transport`", 0.0, kept),
-        ("transport: `SocketWriter.write`; `GreenletWait`, two switches", written, woken),
+        ("transport: `SocketWriter.write`; `GreenletWaiter`, two switches", written, woken),
         ("system calls", handoff.system, generator.system),
     ]
     rows.append(("the rest", *(whole.all - sum(row[n] for row in rows) for n, whole in ((1, handoff), (2, generator)))))  # type: ignore[misc]
@@ -109,12 +109,12 @@ def _time_generator(clients: int) -> tuple[float, float]:
             stream.park_transport(_nothing)
 
     class Nobody:
-        def client_left(self) -> None:
+        def handle_departure(self) -> None:
             pass
 
-    waits = [GreenletWait(ClientSocket({}), Nobody()) for _ in range(clients)]
+    waits = [GreenletWaiter(ClientSocket({}), Nobody()) for _ in range(clients)]
 
-    def wait(waiting: GreenletWait) -> None:
+    def wait(waiting: GreenletWaiter) -> None:
         while True:
             waiting.wait()
 

@@ -14,11 +14,11 @@ from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
 from ..hub.resume import NEW_CLIENT
 from ..hub.stream import Stream
-from ..transports.asgi import open_peer
+from ..transports.asgi import find_client_socket
 from ..transports.client_socket import ClientSocket
 from ..transports.last_answer import announce_close
 from ..transports.long_poll import LongPoll
-from ..transports.select import is_departure_noticed, open_transport
+from ..transports.select import is_departure_noticed, make_transport
 from ..worker import server
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life
@@ -89,7 +89,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
         ))  # fmt: skip
         if subscription.on_open is not None:
             subscription.on_open(running, stream)
-        client = open_peer(asked.environ)
+        client = find_client_socket(asked.environ)
         if asked.probe is None:
             running.register_stream(stream, asked.environ, subscription.checked)
             if not is_departure_noticed(asked.environ, client):
@@ -107,7 +107,7 @@ def _make_response(running: RunningWorker, asked: StreamRequest, stream: Stream,
     if asked.transport is not None:
         # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
         asked.environ.pop("wsgi.early_hints", None)
-        response = make_stream(open_transport(asked.transport, stream, client))
+        response = make_stream(make_transport(asked.transport, stream, client))
         announce_close(asked.environ, response.headers)
         return response
     source: Iterable[bytes] = LongPoll(stream, client, asked.poll is PollMode.WAIT, running.hub.opening_frame_count)

@@ -14,7 +14,7 @@ from typing import Any, Callable, TypeVar
 from flask import Response, current_app, request
 
 from ..state import get_current_state
-from ..transports.asgi import open_peer
+from ..transports.asgi import find_client_socket
 from ..transports.last_answer import announce_close
 from ..transports.select import is_departure_noticed
 from ..worker.admission import NoRoom
@@ -92,7 +92,7 @@ def _serve_wrapped(response: Response, worker: Worker) -> Response:
 
 
 def _make_source(response: Response, running: RunningWorker) -> WrappedGenerator:
-    client = open_peer(request.environ)
+    client = find_client_socket(request.environ)
     source = WrappedGenerator(response.response, running, client, str(request.endpoint))
     if not is_departure_noticed(request.environ, client):
         source.ends_at = running.timer.clock() + draw_unnoticed_life()

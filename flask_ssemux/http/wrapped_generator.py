@@ -14,7 +14,7 @@ from ..hub.limits import CHECK_AGAIN, WRITE_TIMEOUT
 from ..options import log
 from ..sse import encode
 from ..transports.client_socket import ClientSocket
-from ..transports.wait import departures, forget_departure
+from ..transports.client_watch import get_client_watch, unwatch_client
 from ..util import forks
 from ..util.background import run_in_background
 from ..util.threads import greenlets_are_threads
@@ -107,7 +107,7 @@ class WrappedGenerator:
         self._is_over = True
         self._running.streams.remove_wrapped(self)
         watched, self._watched = self._watched, -1
-        forget_departure(watched)
+        unwatch_client(watched)
         self._client.close()
         source, self._source = self._source, ()
         if hasattr(source, "close"):
@@ -129,9 +129,9 @@ class WrappedGenerator:
 
             gevent_hub, greenlet = get_hub(), getcurrent()
             self._greenlet = greenlet
-            self._watched = departures().add(self._client.file, self)
+            self._watched = get_client_watch().add_client(self._client.file, self)
             self._interrupt = lambda: gevent_hub.loop.run_callback(self._throw_exit, greenlet)
-        self._client.watch(self)
+        self._client.watch_departure(self)
         self._running.streams.add_wrapped(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
         if not self._has_server:
             _warn_of_replacement(self._name)
@@ -175,7 +175,7 @@ class WrappedGenerator:
 
     def run_due_work(self, now: float) -> float | None:
         """Send a heartbeat if one is due, end a write that hangs, and return when to call this again."""
-        if self._is_over or self._client.has_left():
+        if self._is_over or self._client.has_client_left():
             return self._await_close(now)
         if now >= self.ends_at:
             self.end_cleanly(self._running.hub.make_last_frame(UNNOTICED))
@@ -186,7 +186,7 @@ class WrappedGenerator:
             run_in_background("ssemux-beat", self._write_heartbeat)
             return min(now + self._options.heartbeat, max(self.ends_at, now))
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
-            self._client.sever()
+            self._client.cut_connection()
             return self._await_close(now)
         return now + min(self._options.heartbeat, WRITE_TIMEOUT) / 4
 
@@ -199,8 +199,8 @@ class WrappedGenerator:
         self._end_items()
         if self._ended_at is None:
             self._ended_at = now
-        elif not self._is_inside and (now >= self._ended_at + DRAIN_SECONDS or self._client.has_left()):
-            self._client.sever()
+        elif not self._is_inside and (now >= self._ended_at + DRAIN_SECONDS or self._client.has_client_left()):
+            self._client.cut_connection()
             run_in_background("ssemux-end", self.close)
         return now + CHECK_AGAIN
 
@@ -219,10 +219,10 @@ class WrappedGenerator:
 
     def abort(self) -> None:
         """End the stream at once."""
-        self._client.sever()
+        self._client.cut_connection()
         self._end_items()
 
-    def client_left(self) -> None:
+    def handle_departure(self) -> None:
         self._end_items()
 
     def _end_items(self) -> None:

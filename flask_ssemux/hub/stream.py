@@ -39,7 +39,7 @@ class Writer(Protocol):
 class Connection(Protocol):
     """The client's connection of a transport that takes bytes."""
 
-    def sever(self) -> None:
+    def cut_connection(self) -> None:
         """Cut the connection, so that a write that hangs in it ends."""
 
     def wait_for_room(self) -> None:
@@ -149,7 +149,7 @@ class Stream(StreamQueue):
                 self._writer.cut_stream(self)
         connection = self.connection
         if connection is not None:
-            connection.sever()
+            connection.cut_connection()
 
     def wait_for_room(self) -> None:
         """Return when the client takes more bytes, as far as its transport can tell."""

@@ -1,82 +1,83 @@
-"""A client behind an ASGI server, whose WSGI adapter passes its messages on: one of them says that the client has left.
+"""A client behind an ASGI server whose WSGI adapter passes the server's messages on; one says that the client has left.
 
-Adapters that keep the messages to themselves give nothing to ask. Nothing is read from or written to the client here.
+With an adapter that does not pass them on, a client is like any other. No bytes are read from the client or written to
+it here.
 """
 
 from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .client_socket import ClientSocket, Watching
+from .client_socket import ClientSocket, DepartureListener
 
-#: Methods of requests whose body nobody reads later: who waits for the end of the messages takes the body's, too.
-BODILESS = ("GET", "HEAD")
+#: Methods of requests without a body. Waiting for the last message would also take the messages of a body.
+BODILESS_METHODS = ("GET", "HEAD")
 
-#: Messages after which an adapter that never says the one that is waited for is asked no more.
-MESSAGES = 1000
+#: After so many other messages, an adapter is not asked again.
+MAX_MESSAGES = 1000
 
 
-def is_told(environ: Mapping[str, Any]) -> bool:
-    """Whether the end of the messages can be waited for, as in a2wsgi."""
+def find_client_socket(environ: Mapping[str, Any]) -> ClientSocket:
+    """Return the other end of a request's connection, whatever the server is."""
+    return ASGIClientSocket(environ) if passes_messages(environ) else ClientSocket(environ)
+
+
+def passes_messages(environ: Mapping[str, Any]) -> bool:
+    """Return whether the server's messages can be waited for, as with a2wsgi."""
     body = environ.get("wsgi.input")
     has_messages = "asgi.scope" in environ and hasattr(body, "receive") and hasattr(body, "loop")
-    return has_messages and environ.get("REQUEST_METHOD") in BODILESS
-
-
-def open_peer(environ: Mapping[str, Any]) -> ClientSocket:
-    """Return the other end of a request's connection, under whatever server."""
-    return ASGIClientSocket(environ) if is_told(environ) else ClientSocket(environ)
+    return has_messages and environ.get("REQUEST_METHOD") in BODILESS_METHODS
 
 
 class ASGIClientSocket(ClientSocket):
     """The other end of a connection that an ASGI server has."""
 
-    __slots__ = ("_receive", "_loop", "_listening", "_left")
+    __slots__ = ("_receive", "_loop", "_listening", "_has_left")
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         super().__init__(environ)
         self._receive = environ["wsgi.input"].receive
         self._loop = environ["wsgi.input"].loop
         self._listening: Any = None
-        self._left = False
+        self._has_left = False
 
     @property
-    def is_watched(self) -> bool:
+    def can_notice_departure(self) -> bool:
         return True
 
-    def watch(self, who: Watching) -> None:
-        import asyncio  # loaded by the adapter; without one it would be 4 MB for nothing
+    def watch_departure(self, listener: DepartureListener) -> None:
+        import asyncio  # the adapter has loaded it already; elsewhere it would take 4 MB for nothing
 
-        self._listening = asyncio.run_coroutine_threadsafe(self._listen(who), self._loop)
+        self._listening = asyncio.run_coroutine_threadsafe(self._await_disconnect(listener), self._loop)
 
-    async def _listen(self, who: Watching) -> None:
-        for _ in range(MESSAGES):
+    async def _await_disconnect(self, listener: DepartureListener) -> None:
+        for _ in range(MAX_MESSAGES):
             if (await self._receive())["type"] == "http.disconnect":
-                self._left = True
-                who.client_left()
+                self._has_left = True
+                listener.handle_departure()
                 return
 
-    def has_left(self) -> bool:
-        return self._left
+    def has_client_left(self) -> bool:
+        return self._has_left
 
-    def sever(self) -> None:
-        """Cut the connection off, where the server keeps it beside its messages, as uvicorn does."""
+    def cut_connection(self) -> None:
+        """Cut the connection, if the server keeps it beside its messages, as uvicorn does."""
         transport: Any = getattr(getattr(self._receive, "__self__", None), "transport", None)
         if hasattr(transport, "abort"):
-            self._call(transport.abort)
+            self._call_in_loop(transport.abort)
 
     def close(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None and not listening.done():
-            self._call(listening.cancel)
+            self._call_in_loop(listening.cancel)
         super().close()
 
     def disown(self) -> None:
         self._listening = None
         super().disown()
 
-    def _call(self, function: Any) -> None:
+    def _call_in_loop(self, function: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(function)
         except RuntimeError:
-            pass  # the loop has ended, and all connections with it
+            pass  # the loop has ended, and all its connections with it

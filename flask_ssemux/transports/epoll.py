@@ -1,7 +1,7 @@
-"""Many files watched by one ``epoll``, which is itself one watcher in gevent's loop.
+"""Many files watched by one ``epoll`` object, which is itself a single watcher in gevent's loop.
 
-A watcher of gevent's for each would be 0.4 KB, and would tell of bytes that a client sends into its
-stream, which nobody reads. Imported only where gevent is in use. What a file is for is not known here.
+A gevent watcher for each file would take 0.4 KB, and would report the bytes that a client sends into its stream, which
+nothing reads. This module is imported only if gevent is in use. It does not know what a file is for.
 """
 
 from __future__ import annotations
@@ -15,70 +15,70 @@ from gevent.monkey import get_original
 from ..util import forks
 from ..util.supervise import attempt
 
-#: The client's end was closed, or is no more. Told once, and never for bytes that it sends.
+#: The client closed its end, or the connection no longer exists. Reported once, and never for bytes that it sends.
 LEFT = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 
-#: There is room for a write.
+#: The kernel takes more bytes for the client.
 ROOM = getattr(select, "EPOLLOUT", 0)
 
 _EDGE = getattr(select, "EPOLLET", 0)
 
-#: libev's and libuv's word for it.
+#: The number for reading in libev and libuv.
 _READ = 1
 
 
 def has_epoll() -> bool:
-    """Whether this system has ``epoll``; macOS and BSD have not."""
-    return bool(_real_select("epoll"))
+    """Return whether this system has ``epoll``; macOS, BSD and Windows have not."""
+    return bool(_get_system_epoll())
 
 
-def _real_select(name: str) -> Any:
-    """Something of the system's ``select`` module, which gevent hides; None where the system has it not."""
+def _get_system_epoll() -> Any:
+    """Return the system's ``select.epoll``, which gevent hides; None if the system has none."""
     try:
-        return get_original("select", name)
+        return get_original("select", "epoll")
     except AttributeError:
         return None
 
 
 class EpollLoop:
-    """A set of files.
+    """A set of files that gevent's loop watches.
 
-    :param tell: called from the loop with a file and what happened to it.
+    :param handle_event: called from the loop with a file and what happened to it.
     """
 
-    def __init__(self, tell: Callable[[int, int], None]) -> None:
-        self._hub = get_hub()
-        self._tell = tell
-        self._epoll = _real_select("epoll")()
-        self._watcher = self._hub.loop.io(self._epoll.fileno(), _READ)
-        self._watcher.start(self._look)
+    def __init__(self, handle_event: Callable[[int, int], None]) -> None:
+        self._gevent_hub = get_hub()
+        self._handle_event = handle_event
+        self._epoll = _get_system_epoll()()
+        self._watcher = self._gevent_hub.loop.io(self._epoll.fileno(), _READ)
+        self._watcher.start(self._handle_events)
         forks.register_owner(self)
 
     @property
     def is_here(self) -> bool:
-        """Whether the loop that runs here is the one that looks at it."""
-        return self._hub is get_hub()
+        """Whether the gevent loop of this thread is the one that watches the files."""
+        return self._gevent_hub is get_hub()
 
-    def add(self, file: int) -> None:
-        """Watch it for LEFT; if it has happened already, it is told in the next turn of the loop.
+    def add_file(self, file: int) -> None:
+        """Watch a file for LEFT. If that has happened already, it is reported in the loop's next turn.
 
         :raises OSError: the kernel watches no more files.
         """
         self._epoll.register(file, LEFT | _EDGE)
 
-    def want_room(self, file: int, wanted: bool) -> None:
-        """Watch it for ROOM too, or no longer; if there is some already, it is told in the next turn."""
-        self._epoll.modify(file, LEFT | _EDGE | (ROOM if wanted else 0))
+    def watch_room(self, file: int, is_wanted: bool) -> None:
+        """Watch a file for ROOM too, or no longer. If there is room already, it is reported in the loop's next turn."""
+        self._epoll.modify(file, LEFT | _EDGE | (ROOM if is_wanted else 0))
 
-    def remove(self, file: int) -> None:
-        """Before it is closed: where a forked process has it open too, closing is not enough."""
+    def remove_file(self, file: int) -> None:
+        """Watch a file no longer. Called before it is closed: closing is not enough if a forked process has it open."""
         try:
             self._epoll.unregister(file)
         except OSError:
             pass  # it is closed
 
     def disown(self) -> None:
-        """In a forked child: the set is the parent's, and what is changed in it here would be changed there."""
+        """In a forked child: the set is the parent's, and what is changed in it here would change there."""
         self.close()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class EpollLoop:
         self._watcher.close()
         self._epoll.close()
 
-    def _look(self) -> None:
+    def _handle_events(self) -> None:
         for file, events in self._epoll.poll(0):
-            # gevent stops a watcher whose callback raises, and the kernel tells of each departure once.
-            attempt("what happened to a client's connection was not dealt with", self._tell, file, events)
+            # gevent stops a watcher whose callback raises, and the kernel reports each departure once.
+            attempt("an event of a client's connection could not be handled", self._handle_event, file, events)

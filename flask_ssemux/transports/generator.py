@@ -1,7 +1,7 @@
 """The generator transport: plain WSGI, under any server.
 
-The response's iterator waits on its stream and yields bytes; the server writes
-and flushes each. Nothing about Flask, and no knowledge of what the bytes say.
+The response's iterator waits for its stream and yields bytes; the server writes each item at once. Nothing of Flask is
+used here, and what the bytes mean is not known.
 """
 
 from __future__ import annotations
@@ -11,76 +11,76 @@ from typing import Callable
 
 from ..hub.stream import Stream
 from .client_socket import ClientSocket
-from .wait import GreenletWait, ThreadWait, new_wait
+from .wait import GreenletWaiter, ThreadWaiter, make_waiter
 
 
 class GeneratorTransport:
-    """A WSGI iterator over a stream. All frames that wait go out as one item.
+    """A WSGI iterator over a stream. All frames that wait are sent as one item.
 
-    :param stream: what is sent; ended when the server closes the iterator, or drops it.
+    :param stream: what is sent; it is ended when the server closes the iterator or drops it.
     :param client: the other end of the connection.
     """
 
-    __slots__ = ("_stream", "_peer", "_waiting", "__weakref__")
+    __slots__ = ("_stream", "_client", "_waiter", "__weakref__")
 
-    #: A test's transport has another one.
+    #: A test's transport has another clock.
     _now: Callable[[], float] = staticmethod(monotonic)
 
     def __init__(self, stream: Stream, client: ClientSocket) -> None:
         self._stream = stream
-        self._peer = client
-        self._waiting: GreenletWait | ThreadWait | None = None
+        self._client = client
+        self._waiter: GreenletWaiter | ThreadWaiter | None = None
         stream.connection = client
 
     def __iter__(self) -> GeneratorTransport:
         return self
 
     def __next__(self) -> bytes:
-        stream, waiting = self._stream, self._waiting
+        stream, waiter = self._stream, self._waiter
         try:
-            if waiting is not None and stream.park_transport(waiting.wake):  # mostly: what there was has been sent
-                waiting.wait()
+            if waiter is not None and stream.park_transport(waiter.wake):  # usually everything has been sent
+                waiter.wait()
             while True:
                 data = stream.take_bytes(self._now())
                 if data:
                     return data
                 if stream.is_over:
                     break
-                waiting = waiting or self._begin()
-                if stream.park_transport(waiting.wake):
-                    waiting.wait()
+                waiter = waiter or self._make_waiter()
+                if stream.park_transport(waiter.wake):
+                    waiter.wait()
         except BaseException:
             self.close()
             raise
-        self.close()  # not every middleware passes the server's call on
+        self.close()  # some middleware does not pass the server's call on
         raise StopIteration
 
     def close(self) -> None:
-        """The server is done with it (PEP 3333); more than once is fine."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.close()
-        self._peer.close()
+        """The server is done with it (PEP 3333). Further calls do nothing."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.close()
+        self._client.close()
         self._stream.mark_closed("its connection was closed")
 
     def __del__(self) -> None:
-        # An iterator that a middleware threw away is never closed.
+        # An iterator that a middleware dropped is never closed.
         self.close()
 
-    def _begin(self) -> GreenletWait | ThreadWait:
-        self._waiting = waiting = new_wait(self._peer, self)
-        return waiting
+    def _make_waiter(self) -> GreenletWaiter | ThreadWaiter:
+        self._waiter = waiter = make_waiter(self._client, self)
+        return waiter
 
-    def client_left(self) -> None:
+    def handle_departure(self) -> None:
         self._stream.abort("its client left")
 
     def disown(self) -> None:
-        if self._waiting is not None:
-            self._waiting.disown()
+        if self._waiter is not None:
+            self._waiter.disown()
 
 
 class TimedTransport(GeneratorTransport):
-    """One by another clock: a test's."""
+    """A generator transport with the clock of a test."""
 
     __slots__ = ("_now",)
 

@@ -1,7 +1,7 @@
-"""The poll transport: what a stream says until there is news, as one answer that ends.
+"""The long poll transport: what a stream has to send until there is news, as one response that ends.
 
-For clients behind a hop that holds streams back until they end. Plain WSGI: it waits where no request context is held
-any more, so nobody knows the answer's length in its headers. Of the bytes it knows how many frames they are, no more.
+It is for clients behind a proxy that holds streams back until they end. Plain WSGI: it waits after the request context
+has ended, so the headers cannot contain the length. Of the bytes it knows only how many frames they are.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Iterator
 from ..hub.stream import Stream
 from ..sse import encode
 from .client_socket import ClientSocket
-from .last_answer import announce_close_by_gunicorn
-from .wait import GreenletWait, ThreadWait, new_wait
+from .gunicorn_response import force_close
+from .wait import GreenletWaiter, ThreadWaiter, make_waiter
 
-#: Seconds in which a burst becomes one answer.
-GATHER = 0.02
+#: Seconds in which the events of a burst are collected for one response.
+GATHER_SECONDS = 0.02
 
-#: An answer ends at about so many bytes of history, which is a page; its client asks for the rest.
-ENOUGH = 64 * 1024
+#: A response ends after about so many bytes of history, which is a page. Its client asks for the rest.
+RESPONSE_BYTES = 64 * 1024
 
 
 class LongPoll:
-    """A WSGI iterator of one item: all that there is; where that is nothing new, and it waits, also what comes first.
+    """A WSGI iterator of one item: all that there is. If nothing of it is news, and it waits, also what comes next.
 
-    Something always comes: after a heartbeat's time the heartbeat, from a worker that stops its farewell.
+    Something always comes: a heartbeat after the heartbeat's interval, or the last frame of a worker that stops.
 
-    :param stream: what is sent; ended with the answer.
+    :param stream: what is sent; it is ended with the response.
     :param client: the other end of the connection.
-    :param waits: for news, if there are none.
-    :param opening: frames with which every stream begins. Whatever comes after is news.
+    :param waits: whether it waits for news if there is none.
+    :param opening: the number of frames with which every stream begins. Frames after them are news.
     """
 
     def __init__(self, stream: Stream, client: ClientSocket, waits: bool, opening: int) -> None:
         self._stream = stream
-        self._peer = client
+        self._client = client
         self._waits = waits
         self._opening = opening
         self._is_answered = False
-        #: What the client missed: as long as its page is here, it counts as held.
+        #: The replay of what the client missed: while its page is here, the broker counts the page as held.
         self._replay: Iterator[bytes] | None = None
-        self._waiting: GreenletWait | ThreadWait | None = None
+        self._waiter: GreenletWaiter | ThreadWaiter | None = None
 
     def __iter__(self) -> LongPoll:
         return self
@@ -51,56 +51,56 @@ class LongPoll:
             raise StopIteration
         self._is_answered = True
         try:
-            return self._answer()
+            return self._make_body()
         finally:
             self._replay = self._stream.opening
-            self._leave()  # not to count while the client reads
+            self._close_stream()  # it does not count as open while the client reads the response
 
-    def _answer(self) -> bytes:
-        data = self._take()
+    def _make_body(self) -> bytes:
+        data = self._take_bytes()
         if self._waits and encode.count(data) <= self._opening:
-            self._wait()
-            data += self._take()
+            self._wait_for_news()
+            data += self._take_bytes()
         if self._stream.is_over:
-            announce_close_by_gunicorn()  # the worker stops, and must not wait for a next request
+            force_close()  # the worker stops, and must not wait for another request
         return data
 
     def close(self) -> None:
-        """The server is done with it (PEP 3333); more than once is fine."""
+        """The server is done with it (PEP 3333). Further calls do nothing."""
         self._replay = None
-        self._leave()
+        self._close_stream()
 
     def __del__(self) -> None:
-        # An iterator that a middleware threw away is never closed.
+        # An iterator that a middleware dropped is never closed.
         self.close()
 
-    def client_left(self) -> None:
+    def handle_departure(self) -> None:
         self._stream.abort("its client left")
 
     def disown(self) -> None:
-        if self._waiting is not None:
-            self._waiting.disown()
+        if self._waiter is not None:
+            self._waiter.disown()
 
-    def _leave(self) -> None:
-        self._peer.close()
+    def _close_stream(self) -> None:
+        self._client.close()
         self._stream.mark_closed("its poll was answered")
 
-    def _take(self) -> bytes:
+    def _take_bytes(self) -> bytes:
         taken: list[bytes] = []
-        while sum(map(len, taken)) < ENOUGH:
+        while sum(map(len, taken)) < RESPONSE_BYTES:
             data = self._stream.take_bytes(time.monotonic())
             if not data:
                 break
             taken.append(data)
         return b"".join(taken)
 
-    def _wait(self) -> None:
-        waiting = self._waiting = new_wait(self._peer, self)
+    def _wait_for_news(self) -> None:
+        waiter = self._waiter = make_waiter(self._client, self)
         try:
-            while self._stream.park_transport(waiting.wake):
-                waiting.wait()
+            while self._stream.park_transport(waiter.wake):
+                waiter.wait()
         finally:
-            self._waiting = None
-            waiting.close()
+            self._waiter = None
+            waiter.close()
         if not self._stream.is_over:
-            time.sleep(GATHER)
+            time.sleep(GATHER_SECONDS)

@@ -1,33 +1,35 @@
-"""Which transport a stream gets: what ``SSEMUX_TRANSPORT`` says, where it is safe.
+"""Select the transport of a stream: the one that ``SSEMUX_TRANSPORT`` wants, if it is safe for this request.
 
-Only what can be told from the request; what is seen later, when the first bytes
-are out, the handoff transport finds out itself.
+What can be seen only when the first bytes have been sent, the handoff transport checks itself.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ..hub.stream import Stream
-from ..options import log
 from ..util import forks
 from ..util.request_override import RequestOverride
 from ..util.threads import greenlets_are_threads
-from .asgi import open_peer
+from .asgi import find_client_socket
 from .client_socket import ClientSocket
+from .client_watch import get_client_watch
 from .generator import GeneratorTransport, TimedTransport
+from .private_parts import Use, can_do
 from .request_origin import is_called_by_test_client, is_called_directly
-from .wait import departures
+
+log = logging.getLogger("flask_ssemux")
 
 AUTO, GENERATOR, HANDOFF = "auto", "generator", "handoff"
 
-#: What servers put into the environment that give the connection, or whose writes fail once the client has left.
+#: Keys of the environment whose servers give the connection, or whose writes fail once the client has left.
 FAILING_WRITES = frozenset({"gunicorn.socket", "werkzeug.socket", "mod_wsgi.version", "uwsgi.version"})
 
-#: Imported with gevent only, so asked of where it is.
-_LANE = __name__.rpartition(".")[0] + ".socket_writer"
+#: This module is imported only under gevent, so it is looked for and not imported here.
+_SOCKET_WRITER = __name__.rpartition(".")[0] + ".socket_writer"
 
 
 class TransportChoice(NamedTuple):
@@ -50,15 +52,15 @@ def choose_transport(environ: Mapping[str, Any], wanted: str, override: RequestO
     :param override: as for ``TransportChoice``.
     """
     if wanted == GENERATOR or override is not None:
-        return TransportChoice(False, _note, override)
-    report_obstacle = _warn if wanted == HANDOFF else _note
-    obstacle = obstacle_to_handoff(environ)
+        return TransportChoice(False, _log_obstacle, override)
+    report_obstacle = _warn_of_obstacle if wanted == HANDOFF else _log_obstacle
+    obstacle = find_obstacle_to_handoff(environ)
     if obstacle:
         report_obstacle(obstacle)
     return TransportChoice(not obstacle, report_obstacle)
 
 
-def open_transport(choice: TransportChoice, stream: Stream, client: ClientSocket) -> GeneratorTransport:
+def make_transport(choice: TransportChoice, stream: Stream, client: ClientSocket) -> GeneratorTransport:
     """Return the WSGI iterator of a stream."""
     if choice.override is not None:
         choice.override.set_stream(stream)
@@ -71,42 +73,51 @@ def open_transport(choice: TransportChoice, stream: Stream, client: ClientSocket
 
 
 def is_departure_noticed(environ: Mapping[str, Any], client: ClientSocket | None = None) -> bool:
-    """Return whether it is noticed that this request's client has left: as it leaves, or by a write that fails then.
+    """Return whether it is noticed that this request's client has left: at once, or by a write that fails then.
 
-    :param client: the request's client, if it is open already.
+    :param client: the request's client, if it is known already.
     """
     if not FAILING_WRITES.isdisjoint(environ):
         return True
-    return (client or open_peer(environ)).is_watched or is_called_by_test_client() or is_called_directly(environ)
+    if (client or find_client_socket(environ)).can_notice_departure:
+        return True
+    return is_called_by_test_client() or is_called_directly(environ)
 
 
-def obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
-    """Why this request's connection cannot be handed over; None if, as far as can be seen now, it can."""
+def find_obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
+    """Return why this request's connection cannot be handed over; None if it can, as far as the request shows."""
     if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn") or not greenlets_are_threads():
         return "the server is not gunicorn with its gevent worker"
     if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1") or environ.get("HTTP_VERSION") == "2":
         return "the protocol is not HTTP/1.0 or HTTP/1.1"
-    from .handoff import can_be_taken
+    if not can_do(Use.HANDOFF):
+        return "a private part of gevent or gunicorn is missing"
+    from .epoll import has_epoll
+    from .gevent_socket import can_be_taken
 
+    if not has_epoll():
+        return "this system has no epoll"
     if not can_be_taken(environ.get("gunicorn.socket")):
         return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
     return None
 
 
-def prepare() -> None:
-    """Load what streams may need under gevent, and open what watches their clients.
+def prepare_transports() -> None:
+    """Look up what transports need, and under gevent load it and open what watches the clients.
 
     Once streams run, the process may have no file left, and an import would fail.
     """
-    from . import handoff  # noqa: F401
+    can_do(Use.HANDOFF)
+    if greenlets_are_threads():
+        from . import handoff  # noqa: F401
 
-    departures()
+        get_client_watch()
 
 
-def handed_over() -> int:
-    """Connections of this process that are written to without a greenlet."""
-    lanes = sys.modules.get(_LANE)
-    return lanes.count() if lanes is not None else 0
+def count_handed_over() -> int:
+    """Return how many connections of this process are written to without a greenlet."""
+    module = sys.modules.get(_SOCKET_WRITER)
+    return module.count_connections() if module is not None else 0
 
 
 _warned: set[str] = set()
@@ -121,7 +132,7 @@ def _renew_lock() -> None:
 forks.call_in_child(_renew_lock, forks.LOCKS)
 
 
-def _warn(obstacle: str) -> None:
+def _warn_of_obstacle(obstacle: str) -> None:
     with _warning:
         is_new = obstacle not in _warned and len(_warned) < 100
         _warned.add(obstacle)
@@ -129,5 +140,5 @@ def _warn(obstacle: str) -> None:
         log.warning("SSEMUX_TRANSPORT='handoff' is not possible here, streams go by the generator: %s", obstacle)
 
 
-def _note(obstacle: str) -> None:
+def _log_obstacle(obstacle: str) -> None:
     log.debug("a stream goes by the generator: %s", obstacle)

@@ -1,7 +1,6 @@
-"""How a transport waits for its stream, and hears at once that its client has left.
+"""How a transport waits for its stream and is woken: in a greenlet if gevent has patched the process, else in a thread.
 
-One way for greenlets, in a process that gevent has patched; one for threads, under
-``flask run``, gunicorn's gthread and the like. No frames, no HTTP.
+A thread also notices here that its client has left; for greenlets, ``client_watch.py`` does. No frames, no HTTP.
 """
 
 from __future__ import annotations
@@ -11,116 +10,39 @@ import socket
 import weakref
 from typing import Any
 
-from ..util import forks
 from ..util.threads import greenlets_are_threads
-from .client_socket import ClientSocket, Watching
+from .client_socket import ClientSocket, DepartureListener, has_poll
+from .client_watch import get_client_watch, unwatch_client
 
-#: Files that a stream in a thread has open: its connection, and the pair that wakes it.
+#: Files that a stream in a thread has open: its connection, and the socket pair that wakes it.
 THREAD_FILES = 3
 
 
-class Departures:
-    """All clients whose leaving somebody wants to hear of, in this process; gevent's loop tells."""
+class GreenletWaiter:
+    """Waits in gevent's hub by a switch of its own, which costs half as much as gevent's ``Event``."""
 
-    def __init__(self) -> None:
-        #: Weak: a transport that a middleware drops must end, although its client stays.
-        self._heard: dict[int, weakref.ref[Watching]] = {}
-        self._watch: Any = None
-        self.open_watch()
+    __slots__ = ("_gevent_hub", "_getcurrent", "_greenlet", "_file")
 
-    def open_watch(self) -> Any:
-        """Return the ``Watch``; None where the system has no epoll (macOS, BSD), or has no file left for it."""
-        from .epoll import EpollLoop, has_epoll
-
-        if self._watch is None and has_epoll():
-            try:
-                self._watch = EpollLoop(self._told)
-            except OSError:
-                return None
-        return self._watch
-
-    def add(self, file: int, who: Watching) -> int:
-        """The file to ``remove`` before the server closes it: -1 if its leaving is noticed by a write only."""
-        watch = self.open_watch()
-        if file < 0 or watch is None or not watch.is_here:
-            return -1
-        try:
-            watch.add(file)
-        except OSError:
-            return -1  # the kernel watches no more
-        self._heard[file] = weakref.ref(who)
-        return file
-
-    def remove(self, file: int) -> None:
-        if self._heard.pop(file, None) is not None and self._watch is not None:
-            self._watch.remove(file)
-
-    def disown(self) -> None:
-        """In a forked child: these clients are the parent's."""
-        for file, reference in self._heard.items():
-            who = reference()
-            if who is not None:
-                who.disown()
-            forks.replace_file(file)
-        self._heard = {}
-
-    def _told(self, file: int, events: int) -> None:
-        reference = self._heard.get(file)
-        who = None if reference is None else reference()
-        if who is not None:
-            who.client_left()
-
-
-_departures: list[Departures] = []
-
-
-def departures() -> Departures:
-    """This process's; made when it is first needed."""
-    if not _departures:
-        _departures.append(Departures())
-    return _departures[0]
-
-
-def forget_departure(file: int) -> None:
-    """Nobody wants to hear of this client any more; -1 is none."""
-    if file >= 0:
-        departures().remove(file)
-
-
-def _disown() -> None:
-    for found in _departures:
-        found.disown()
-    _departures.clear()
-
-
-forks.call_in_child(_disown, forks.FILES)
-
-
-class GreenletWait:
-    """Waits in gevent's hub, by the hub's own switch: half the cost of an ``Event``."""
-
-    __slots__ = ("_hub", "_current", "_greenlet", "_file")
-
-    def __init__(self, peer: ClientSocket, who: Watching) -> None:
+    def __init__(self, client: ClientSocket, listener: DepartureListener) -> None:
         from gevent import get_hub, getcurrent
 
         from .gevent_socket import send_at_once
 
-        send_at_once(peer.socket)
-        self._hub = get_hub()
-        self._current = getcurrent
-        #: Who waits here; None when nobody does, or has been woken by something else.
+        send_at_once(client.socket)
+        self._gevent_hub = get_hub()
+        self._getcurrent = getcurrent
+        #: The greenlet that waits here; None if none waits, or if something else has woken it.
         self._greenlet: Any = None
-        self._file = departures().add(peer.file, who)
+        self._file = get_client_watch().add_client(client.file, listener)
 
     def wake(self) -> None:
-        """End a wait; from any greenlet of this hub, any number of times."""
-        self._hub.loop.run_callback(self._resume)
+        """End a wait. Called from any greenlet of this gevent hub, any number of times."""
+        self._gevent_hub.loop.run_callback(self._resume)
 
     def wait(self) -> None:
-        self._greenlet = self._current()
+        self._greenlet = self._getcurrent()
         try:
-            self._hub.switch()
+            self._gevent_hub.switch()
         finally:
             self._greenlet = None
 
@@ -130,56 +52,65 @@ class GreenletWait:
             greenlet.switch()
 
     def disown(self) -> None:
-        """In a forked child: a wake that is on its way comes too late."""
+        """In a forked child: a wake that is on its way does nothing."""
         self._greenlet, self._file = None, -1
 
     def close(self) -> None:
-        forget_departure(self._file)
+        unwatch_client(self._file)
 
 
-class ThreadWait:
-    """Waits in the system's ``poll``, on the client's socket and a socket that wakes it."""
+class ThreadWaiter:
+    """Waits in the system's ``poll`` for the client's socket and for a socket that wakes the thread."""
 
-    def __init__(self, peer: ClientSocket, who: Watching) -> None:
-        self._who = weakref.ref(who)  # weak, as for departures
-        self._peer = peer
+    def __init__(self, client: ClientSocket, listener: DepartureListener) -> None:
+        self._listener = weakref.ref(listener)  # weak for the same reason as in ``client_watch.py``
+        self._client = client
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._inner, select.POLLIN)
-        if peer.file >= 0:
-            self._poll.register(peer.file, getattr(select, "POLLRDHUP", 0))
-        peer.watch(who)
+        self._poll = self._make_poll() if has_poll() else None
+        client.watch_departure(listener)
+
+    def _make_poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._inner, select.POLLIN)
+        if self._client.file >= 0:
+            poll.register(self._client.file, getattr(select, "POLLRDHUP", 0))
+        return poll
 
     def wake(self) -> None:
-        """End a wait; from any thread, any number of times."""
+        """End a wait. Called from any thread, any number of times."""
         try:
             self._outer.send(b"\0")
         except OSError:
-            pass  # full: it is awake; closed: nobody waits
+            pass  # full: the thread is awake; closed: nothing waits
 
     def wait(self) -> None:
-        self._poll.poll()
+        if self._poll is None:
+            select.select([self._inner], [], [])  # Windows: that the client has left shows when a write fails
+        else:
+            self._poll.poll()
         try:
             self._inner.recv(4096)
         except BlockingIOError:
-            if self._peer.has_left():
-                who = self._who()
-                if who is not None:
-                    who.client_left()
+            self._handle_departure()
+
+    def _handle_departure(self) -> None:
+        listener = self._listener()
+        if listener is not None and self._client.has_client_left():
+            listener.handle_departure()
 
     def disown(self) -> None:
-        """In a forked child: its thread is not there."""
+        """In a forked child: the thread does not exist there."""
 
     def close(self) -> None:
         self._inner.close()
         self._outer.close()
 
 
-def new_wait(peer: ClientSocket, who: Watching) -> GreenletWait | ThreadWait:
-    """The way of waiting that fits this process.
+def make_waiter(client: ClientSocket, listener: DepartureListener) -> GreenletWaiter | ThreadWaiter:
+    """Return the kind of waiter that fits this process.
 
-    :param who: told when the client has left.
+    :param listener: called when the client has left.
     """
-    return (GreenletWait if greenlets_are_threads() else ThreadWait)(peer, who)
+    return (GreenletWaiter if greenlets_are_threads() else ThreadWaiter)(client, listener)

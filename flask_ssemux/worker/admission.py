@@ -12,7 +12,7 @@ from functools import partial
 
 from ..hub.stream import Stream
 from ..options import Options, log
-from ..transports.select import handed_over
+from ..transports.select import count_handed_over
 from ..util import forks
 from .capacity import UNKNOWN, ServerCapacity
 from .evict_oldest import OldestEviction
@@ -164,7 +164,7 @@ class Admission:
         if self._capacity is None:
             return False
         count = count_all_streams()
-        return count >= self._max_in_capacity and count - handed_over() >= self._max_in_capacity
+        return count >= self._max_in_capacity and count - count_handed_over() >= self._max_in_capacity
 
     def _take_user_slot(self, user_id: str | None) -> None:
         """Take one of the user's slots; with an eviction, the slot of the user's oldest stream.

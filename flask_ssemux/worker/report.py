@@ -14,7 +14,7 @@ from typing import Any, Callable
 from ..access.reauthorize import Reauthorizer
 from ..brokers import REPORT_INTERVAL, Broker
 from ..hub.hub import Hub
-from ..transports.select import handed_over
+from ..transports.select import count_handed_over
 from ..util import forks
 from ..util.background import run_in_background
 from ..version import __version__
@@ -87,7 +87,7 @@ class Reporter:
             "started": _started_at,
             "at": round(time.time(), 3),
             "streams": len(self._streams),
-            "handed_over": handed_over(),
+            "handed_over": count_handed_over(),
             "delivered": hub.delivered,
             "refused": sum(refused.values()),
             "refused_why": refused,

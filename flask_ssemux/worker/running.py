@@ -17,7 +17,7 @@ from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.stream import Stream
 from ..options import Options, log
-from ..transports.select import prepare
+from ..transports.select import prepare_transports
 from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
 from ..util.supervise import attempt
@@ -60,8 +60,7 @@ class RunningWorker:
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
-        if has_greenlets:
-            prepare()
+        prepare_transports()
         yield_control = yield_to_greenlets if has_greenlets else yield_to_threads
         self.options = options
         self.broker = broker

@@ -20,7 +20,7 @@ from ..access.reauthorize import MakeReauthorizer
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
 from ..options import Options
-from ..transports.select import handed_over
+from ..transports.select import count_handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
 from ..util.supervise import attempt
@@ -167,7 +167,7 @@ def end_all_workers() -> None:
         attempt("the streams of an application could not be ended", worker.drain)
     # Without gunicorn, a stream may have a client that neither reads nor closes it, as in a test. It is not waited for.
     deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if gunicorn_worker.find_worker() is not None else 0.5)
-    while (any(worker.count_streams() for worker in workers) or handed_over()) and time.monotonic() < deadline:
+    while (any(worker.count_streams() for worker in workers) or count_handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
     for worker in workers:
         attempt("the broker of an application could not be closed", worker.close)

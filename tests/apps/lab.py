@@ -15,7 +15,7 @@ import time
 from flask import Flask, Response, jsonify, redirect, request, session, stream_with_context
 
 import flask_ssemux
-from flask_ssemux.transports.select import handed_over
+from flask_ssemux.transports.select import count_handed_over
 from tests.apps import plain
 
 
@@ -32,7 +32,7 @@ def create_app() -> Flask:
             streams=len(worker.running().hub),
             guests=len(worker.running().streams.wrapped()),
             reads=reads(worker.broker),
-            handed=handed_over(),
+            handed=count_handed_over(),
             memory=memory(),
             files=len(os.listdir("/proc/self/fd")),
             threads=threading.active_count(),

@@ -1,6 +1,6 @@
-"""A lane on socket pairs, in a process that gevent has patched: framing, what a client does not take, ends.
+"""A socket writer on socket pairs, in a process that gevent has patched: chunks, slow clients, ends.
 
-gevent patches whole processes, so each case is a script of its own in one; the reader is the case.
+gevent patches a whole process, so each case is a script in a process of its own, which also reads as the client.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.transports import socket_writer as module
 
-def stream_on(lane, events=1000, size=10**6):
+def stream_on(writer, events=1000, size=10**6):
     ours, theirs = socket.socketpair()
     stream = Stream(("*",), None, StreamLimits(events, size, 20.0, b": heartbeat\\n\\n"), time.monotonic())
     stream.set_opening(iter(()))
     stream.take_bytes(0.0)
     file = os.dup(ours.fileno())
     ours.close()
-    assert lane.adopt(stream, file) and stream.file == file
+    assert writer.adopt_stream(stream, file) and stream.file == file
     return stream, theirs
 
 def all_of(theirs):
@@ -44,7 +44,7 @@ def turn():
     "Let the loop look, and the accounts be kept."
     gevent.sleep(0.05)
 
-chunked, plain = module.lane(True), module.lane(False)
+chunked, plain = module.get_socket_writer(True), module.get_socket_writer(False)
 """
 
 
@@ -56,20 +56,20 @@ def run(script):
 def test_frames_are_framed_and_the_end_is_whole():
     run(
         """
-        for lane, expected in (
+        for writer, expected in (
             (chunked, b"5\\r\\nhello\\r\\nB\\r\\nhello again\\r\\n3\\r\\nbye\\r\\n0\\r\\n\\r\\n"),
             (plain, b"hellohello againbye"),
         ):
-            stream, theirs = stream_on(lane)
+            stream, theirs = stream_on(writer)
             closed = []
             stream.on_closed = closed.append
             stream.offer(b"hello")
             stream.offer(b"hello again")
-            assert len(lane) == 1
+            assert len(writer) == 1
             stream.close("drain", b"bye")
             assert all_of(theirs) == expected
             turn()
-            assert (len(lane), closed, stream.state, stream.file) == (0, [stream], CLOSED, -1)
+            assert (len(writer), closed, stream.state, stream.file) == (0, [stream], CLOSED, -1)
         """
     )
 
@@ -77,8 +77,8 @@ def test_frames_are_framed_and_the_end_is_whole():
 def test_an_end_without_a_word():
     run(
         """
-        for lane, expected in ((chunked, b"0\\r\\n\\r\\n"), (plain, b"")):
-            stream, theirs = stream_on(lane)
+        for writer, expected in ((chunked, b"0\\r\\n\\r\\n"), (plain, b"")):
+            stream, theirs = stream_on(writer)
             stream.close("drain")
             assert all_of(theirs) == expected
         """
@@ -89,8 +89,8 @@ def test_a_frame_is_framed_once_for_all():
     run(
         """
         framed = []
-        inner = chunked._framed
-        chunked._framed = lambda frame: framed.append(frame) or inner(frame)
+        inner = chunked._make_chunk
+        chunked._make_chunk = lambda frame: framed.append(frame) or inner(frame)
         streams = [stream_on(chunked) for _ in range(5)]
         for frame in (b"one", b"two"):
             for stream, _ in streams:
@@ -131,8 +131,8 @@ def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_ki
     run(
         """
         from flask_ssemux.sse.encode import LatestFrame
-        for lane in (plain, chunked):
-            stream, theirs = stream_on(lane, events=6)
+        for writer in (plain, chunked):
+            stream, theirs = stream_on(writer, events=6)
             for number in range(2000):
                 stream.offer(LatestFrame.of(b"p%05d" % number * 1000, ("a", "p")))
                 if number % 500 == 0:
@@ -140,7 +140,7 @@ def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_ki
             assert stream.state is LIVE and stream.queue_size[0] <= 6, stream.reason
             stream.close("done")
             seen = all_of(theirs)
-            if lane.chunked:
+            if writer.chunked:
                 body, rest = b"", seen
                 while rest:
                     size, _, rest = rest.partition(b"\\r\\n")
@@ -266,11 +266,11 @@ def test_a_full_stream_keeps_nothing_when_it_is_gone():
     )
 
 
-def test_another_loop_has_no_lane_here():
+def test_another_loop_has_no_writer_here():
     run(
         """
         def other():
-            return module.lane(True), module.lane(False)
+            return module.get_socket_writer(True), module.get_socket_writer(False)
         assert gevent.get_hub().threadpool.apply(other) == (None, None)
         """
     )
@@ -286,14 +286,14 @@ def test_a_child_has_none_of_the_connections_and_harms_none():
         link = os.readlink("/proc/self/fd/%d" % stream.file)
         child = os.fork()
         if child == 0:
-            os._exit(has(link) or module.count())
+            os._exit(has(link) or module.count_connections())
         # gevent's own hears of children by a signal that it begins to listen to after the fork: a quick one it misses.
         assert gevent.monkey.get_original("os", "waitpid")(child, 0)[1] == 0
         stream.offer(b"unharmed")
         assert theirs.recv(100) == b"8\\r\\nunharmed\\r\\n"
         theirs.close()
         turn()
-        assert module.count() == 0
+        assert module.count_connections() == 0
         """
     )
 

@@ -35,7 +35,7 @@ class Peer:
     """A connection that notes how often it was cut off."""
 
     def __init__(self):
-        self.sever = Calls()
+        self.cut_connection = Calls()
 
 
 def new(events=10, size=1000, heartbeat=20.0, now=0.0):
@@ -284,7 +284,7 @@ def test_one_frame_more_ends_the_stream(events, size, frame, reason):
     stream = live(events=events, size=size)
     while stream.state is LIVE:
         stream.offer(frame)
-    assert (stream.reason, stream.is_over, stream.connection.sever) == (reason, True, [()])
+    assert (stream.reason, stream.is_over, stream.connection.cut_connection) == (reason, True, [()])
     assert stream.take_bytes(0.0) == b""
 
 
@@ -319,7 +319,7 @@ def test_a_clean_end_sends_what_waits_and_then_the_last():
     stream.offer(b"a")
     stream.close("drain", b"last")
     stream.offer(b"too late")
-    assert (drained(stream), stream.is_over, stream.connection.sever) == (b"alast", True, [])
+    assert (drained(stream), stream.is_over, stream.connection.cut_connection) == (b"alast", True, [])
 
 
 def test_the_first_clean_end_counts():
@@ -334,7 +334,7 @@ def test_an_abort_drops_what_waits():
     stream.offer(b"a")
     stream.abort("cut")
     stream.offer(b"b")
-    assert (drained(stream), stream.is_over, stream.connection.sever) == (b"", True, [()])
+    assert (drained(stream), stream.is_over, stream.connection.cut_connection) == (b"", True, [()])
 
 
 def test_an_abort_drops_the_replay():
@@ -348,7 +348,12 @@ def test_an_abort_cuts_a_clean_end_short():
     stream = live()
     stream.close("drain", b"last")
     stream.abort("cut")
-    assert (drained(stream), stream.is_over, stream.reason, stream.connection.sever) == (b"", True, "drain", [()])
+    assert (drained(stream), stream.is_over, stream.reason, stream.connection.cut_connection) == (
+        b"",
+        True,
+        "drain",
+        [()],
+    )
 
 
 @pytest.mark.parametrize("before", [[], ["close"], ["abort"], ["close", "abort"], ["mark_closed"]])
@@ -375,10 +380,10 @@ def test_a_stream_can_be_closed_before_it_begins():
 
 def test_a_closed_stream_has_no_connection_to_cut():
     stream = live()
-    sever = stream.connection.sever
+    cut_connection = stream.connection.cut_connection
     stream.mark_closed("left")
     stream.abort("cut")
-    assert sever == []
+    assert cut_connection == []
 
 
 def test_a_closed_stream_accepts_nothing():
@@ -479,9 +484,9 @@ def test_a_write_that_does_not_end_is_cut():
     stream.offer(b"a")
     stream.run_due_work(100.0)
     stream.run_due_work(100.0 + WRITE_TIMEOUT - 0.1)
-    assert (stream.state, stream.connection.sever) == (LIVE, [])
+    assert (stream.state, stream.connection.cut_connection) == (LIVE, [])
     assert stream.run_due_work(100.0 + WRITE_TIMEOUT) == 131.0
-    assert (stream.connection.sever, stream.reason) == ([()], "its client has taken nothing for 30 s")
+    assert (stream.connection.cut_connection, stream.reason) == ([()], "its client has taken nothing for 30 s")
 
 
 def test_the_write_limit_is_what_the_documentation_says():
@@ -522,7 +527,7 @@ def test_a_clean_end_that_the_client_does_not_take_is_cut():
     stream.close("drain", b"last")
     stream.run_due_work(0.0)
     stream.run_due_work(30.0)
-    assert stream.connection.sever == [()]
+    assert stream.connection.cut_connection == [()]
 
 
 def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
@@ -756,7 +761,7 @@ class Life(RuleBasedStateMachine):
         self.note_a_cut()
 
     def note_a_cut(self):
-        if self.stream.connection is None or self.stream.connection.sever:
+        if self.stream.connection is None or self.stream.connection.cut_connection:
             self.ended = self.dropped = True
 
     @precondition(lambda self: not self.is_parked)

@@ -109,7 +109,7 @@ STEPS = [
     ("hub.hub", "open_stream"),
     ("worker.running", "register_stream"),
     ("access.tickets", "use_up"),
-    ("transports.select", "open_transport"),
+    ("transports.select", "make_transport"),
 ]
 
 

@@ -45,7 +45,7 @@ class StatusFeed:
         :param past: include the figures that each worker recorded in the last minutes.
         """
         worker = self._worker
-        own = worker.running().reporter.figures()
+        own = worker.running().reporter.get_figures()
         try:
             reports = [
                 report for report in worker.broker.reports.read_reports() if report.figures.get("name") != own["name"]

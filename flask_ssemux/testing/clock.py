@@ -41,7 +41,7 @@ class Clock:
         self._wait_for_streams()
 
     def _wait_for_streams(self) -> None:
-        for wrapped in self._worker.running().streams.wrapped():
+        for wrapped in self._worker.running().streams.list_wrapped():
             wrapped.await_heartbeat()
         reauthorizer, deadline = self._worker.running().reauthorizer, time.monotonic() + THREAD_TIMEOUT
         while reauthorizer is not None and reauthorizer.is_checking and time.monotonic() < deadline:

@@ -62,7 +62,7 @@ class OpenStreams:
         """Return how many are open or being opened."""
         return len(self._hub) + len(self._wrapped) + len(self._expected) + self._opening
 
-    def wrapped(self) -> list[WrappedStream]:
+    def list_wrapped(self) -> list[WrappedStream]:
         """Return the wrapped streams that are open."""
         return list(self._wrapped)
 
@@ -118,13 +118,13 @@ class OpenStreams:
         """End every stream cleanly, also those that are just being opened."""
         self.drain_reason = reason
         self._hub.drain_streams(reason)
-        for stream in self.wrapped():
+        for stream in self.list_wrapped():
             attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))
 
     def abort(self, reason: str) -> None:
         """End at once the streams that are still open."""
         self._hub.abort_streams(reason)
-        for stream in self.wrapped():
+        for stream in self.list_wrapped():
             attempt("a wrapped stream could not be ended", stream.abort)
 
     def disown(self) -> None:

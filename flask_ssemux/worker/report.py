@@ -73,9 +73,9 @@ class Reporter:
         self._is_stopped = True
 
     def _report(self) -> None:
-        self._broker.reports.write_report(self.figures())
+        self._broker.reports.write_report(self.get_figures())
 
-    def figures(self) -> dict[str, Any]:
+    def get_figures(self) -> dict[str, Any]:
         """Return the figures of this moment. Other greenlets and threads run meanwhile."""
         hub, loop_lag, refused = self._hub, self._timer.loop_lag, self._refusals.counts
         return {
@@ -103,7 +103,7 @@ class Reporter:
     def _count_streams(self) -> dict[str, Any]:
         stats = StreamStats(self._timer.clock, self._yield_control)
         stats.count_streams(self._hub.list_streams())
-        stats.count_wrapped_streams(stream.sent_at for stream in self._streams.wrapped())
+        stats.count_wrapped_streams(stream.sent_at for stream in self._streams.list_wrapped())
         return stats.get_figures(self._hub.list_channels())
 
 

@@ -30,7 +30,7 @@ def create_app() -> Flask:
         return jsonify(
             pid=os.getpid(),
             streams=len(worker.running().hub),
-            guests=len(worker.running().streams.wrapped()),
+            guests=len(worker.running().streams.list_wrapped()),
             reads=reads(worker.broker),
             handed=count_handed_over(),
             memory=memory(),

@@ -19,7 +19,7 @@ def mux():
 
 def figures(app):
     worker = app.extensions["ssemux"].worker
-    return worker.running().reporter.figures()
+    return worker.running().reporter.get_figures()
 
 
 def test_a_query_that_is_too_long_is_refused_before_it_is_read(make_app, mux):

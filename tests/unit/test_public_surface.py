@@ -137,7 +137,7 @@ def test_events_are_counted_once_whoever_publishes_them(make_app):
         mux.publish("jobs", 1)
         mux.broadcast(2)
         flask_ssemux.publish("jobs", 3)
-        assert app.extensions["ssemux"].worker.running().reporter.figures()["published"] == 3
+        assert app.extensions["ssemux"].worker.running().reporter.get_figures()["published"] == 3
 
 
 def test_identify_twice_is_refused():

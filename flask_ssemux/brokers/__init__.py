@@ -49,7 +49,8 @@ from .urls import absolute_url, open_broker
 
 __all__ = [
     "LEASE_SECONDS", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
-    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Listener", "Merge", "Page", "Range", "Record",
+    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Merge", "Page",
+    "Presence", "Range", "Record",
     "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
     "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

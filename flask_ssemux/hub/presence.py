@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Callable, Sequence
 
-from ..brokers import Broker
+from ..brokers import Presence
 from ..errors import BrokerClosed, BrokerUnavailable
 from ..options import log
 from ..util import forks
@@ -33,15 +33,15 @@ MIN_LIFETIME = 1.0
 class PresenceTracker:
     """The streams of this process, by channel and user.
 
-    :param broker: is told.
+    :param presence: the broker's.
     :param heartbeat: seconds after which a process that announces nothing counts as dead.
     :param find_tracked: returns those of some channels whose presence is tracked.
     """
 
     def __init__(
-        self, broker: Broker, heartbeat: float, find_tracked: Callable[[Sequence[str]], Sequence[str]]
+        self, presence: Presence, heartbeat: float, find_tracked: Callable[[Sequence[str]], Sequence[str]]
     ) -> None:
-        self._broker = broker
+        self._presence = presence
         self._lifetime = max(heartbeat, MIN_LIFETIME)
         self._find_tracked = find_tracked
         self._changed = threading.Condition()
@@ -102,8 +102,8 @@ class PresenceTracker:
             counts = [(key, max(0, self._streams.get(key, 0))) for key in keys]
             self._unannounced.clear()
         parts = [dict(counts[start : start + BATCH]) for start in range(0, max(1, len(counts)), BATCH)]
-        is_known = self._broker.presence.announce_presence(parts[0], self._lifetime, is_complete) or is_complete
+        is_known = self._presence.announce_presence(parts[0], self._lifetime, is_complete) or is_complete
         for part in parts[1:]:
             forks.sleep(0)  # let others run
-            is_known = self._broker.presence.announce_presence(part, self._lifetime) and is_known
+            is_known = self._presence.announce_presence(part, self._lifetime) and is_known
         return is_known

@@ -72,10 +72,10 @@ class RunningWorker:
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
         self.drain = Drain(self.streams, self.timer)
-        self.user_limit = UserLimit(broker, options.max_streams_per_user)
+        self.user_limit = UserLimit(broker.leases, options.max_streams_per_user)
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
-        self.presence = PresenceTracker(broker, options.heartbeat, find_tracked)
+        self.presence = PresenceTracker(broker.presence, options.heartbeat, find_tracked)
         self.reauthorizer = None
         if make_reauthorizer is not None:
             self.reauthorizer = make_reauthorizer(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..brokers import Broker
+from ..brokers import Leases
 from ..sse import encode
 
 
@@ -12,8 +12,8 @@ class UserLimit:
     :param limit: ``SSEMUX_MAX_STREAMS_PER_USER``.
     """
 
-    def __init__(self, broker: Broker, limit: int) -> None:
-        self._broker = broker
+    def __init__(self, leases: Leases, limit: int) -> None:
+        self._leases = leases
         self.limit = limit
 
     def take_user_slot(self, user_id: str | None) -> bool:
@@ -21,9 +21,9 @@ class UserLimit:
 
         :raises BrokerUnavailable: the streams of the user cannot be counted.
         """
-        return user_id is None or self._broker.leases.take_user_slot(encode.USER_PREFIX + user_id, self.limit)
+        return user_id is None or self._leases.take_user_slot(encode.USER_PREFIX + user_id, self.limit)
 
     def release_user_slot(self, user_id: str | None) -> None:
         """Give one of the user's slots back."""
         if user_id is not None:
-            self._broker.leases.release_user_slot(encode.USER_PREFIX + user_id)
+            self._leases.release_user_slot(encode.USER_PREFIX + user_id)

@@ -373,7 +373,7 @@ def test_the_channels_that_a_user_reads_without_naming_them():
 
 
 def test_slots_are_counted_for_each_user():
-    places = UserLimit(open_broker("memory:"), 2)
+    places = UserLimit(open_broker("memory:").leases, 2)
     assert [
         places.take_user_slot("ann"),
         places.take_user_slot("ann"),
@@ -385,7 +385,7 @@ def test_slots_are_counted_for_each_user():
 
 
 def test_anonymous_visitors_are_not_counted():
-    places = UserLimit(open_broker("memory:"), 1)
+    places = UserLimit(open_broker("memory:").leases, 1)
     assert [places.take_user_slot(None) for _ in range(3)] == [True] * 3
     places.release_user_slot(None)
 

@@ -45,7 +45,9 @@ def broker():
 def tracker(broker, monkeypatch):
     monkeypatch.setattr(module, "RETRY_PAUSE", 0.01)
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    return PresenceTracker(broker, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")])
+    return PresenceTracker(
+        broker.presence, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")]
+    )
 
 
 def stream(user, *channels):
@@ -119,7 +121,7 @@ def test_after_an_outage_everything_is_announced_again(broker, tracker):
 
 def test_a_store_that_lost_the_announcements_gets_all_of_them_again(broker, monkeypatch):
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    tracker = PresenceTracker(broker, 0.6, lambda channels: channels)  # renewed every 0.2 s
+    tracker = PresenceTracker(broker.presence, 0.6, lambda channels: channels)  # renewed every 0.2 s
     tracker.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._store.changed:

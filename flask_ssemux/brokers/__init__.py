@@ -33,7 +33,9 @@ How to add an engine
 from .contract import (
     Broker,
     EventHistory,
+    Leases,
     Listener,
+    Presence,
     RegisteredApplication,
     StreamCounts,
     WorkerReport,

@@ -1,5 +1,5 @@
 """The streams of one process: clients subscribe to channels, and events from the broker reach their streams.
 
-The replay that precedes the live events, the latest events, presence and revocation belong to it. Nothing here knows of
-HTTP or of sockets: a transport takes the frames from a stream's queue.
+``hub.py`` is the entrance. The replay before the live events, the latest events, presence and revocations belong to
+this folder too. Nothing here knows of HTTP or of sockets: a transport takes the bytes from a stream's queue.
 """

@@ -99,16 +99,16 @@ class Delivery:
                 self._survive(self._announce_gap, record.channel)
 
     def _deliver_one(self, record: Record) -> None:
-        readers = self._subscriptions.move_past(record)
+        subscribers = self._subscriptions.move_past(record)
         if record.channel in (REVOCATION_CHANNEL, EVICTION_CHANNEL):
             self._fan_out.finish()  # events that were published before the revocation
             self._revocations.handle_record(record)
-        elif readers:
-            self.delivered += len(readers)
+        elif subscribers:
+            self.delivered += len(subscribers)
             frame = encode.frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
             if record.latest is not None:
                 frame = encode.LatestFrame.of(frame, (record.channel, record.latest))
-            self._fan_out.send_event(readers, frame, record.channel, record.sequence)
+            self._fan_out.send_event(subscribers, frame, record.channel, record.sequence)
 
     # -- events that are lost ----------------------------------------------
 
@@ -125,13 +125,13 @@ class Delivery:
 
     def _announce_gap(self, channel: str) -> None:
         """The streams of a channel missed something. If revocations were missed, all clients are checked again."""
-        readers = self._subscriptions.forget_latest(channel)
-        self._fan_out.send_frame(readers, make_reset([channel], ResetReason.HISTORY))
+        subscribers = self._subscriptions.forget_latest(channel)
+        self._fan_out.send_frame(subscribers, make_reset([channel], ResetReason.HISTORY))
         if channel == REVOCATION_CHANNEL:
             self._revocations.end_all_streams()
 
     def _begin_epoch(self, newest: Cursor) -> None:
-        """The history began anew."""
+        """A new epoch of the history began."""
         self._has_position.wait()
         self._fan_out.finish()  # events with sequences of the epoch before
         self._replay.begin_epoch(newest.epoch)  # before a stream asks for a replay of the new epoch

@@ -44,14 +44,14 @@ class _Stretch:
         self.records.extend(records)
         self.size += sum(map(_get_size, records))
 
-    def get_part(self, places: Range, limit: int) -> ChannelPage:
+    def get_part(self, bounds: Range, limit: int) -> ChannelPage:
         """Return the oldest events of a range that begins in this stretch."""
-        first = _count_records(self.records, places.after)
-        last = _count_records(self.records, places.upto)
+        first = _count_records(self.records, bounds.after)
+        last = _count_records(self.records, bounds.upto)
         if last - first > limit:
             records = self.records[first : first + limit]
             return ChannelPage(records, records[-1].sequence, False)
-        return ChannelPage(self.records[first:last], min(self.upto, places.upto), False)
+        return ChannelPage(self.records[first:last], min(self.upto, bounds.upto), False)
 
 
 class HistoryCache:
@@ -73,14 +73,14 @@ class HistoryCache:
         """Return whether events of the channel that follow this sequence are kept."""
         return self._find_stretch(channel, after) is not None
 
-    def find_part(self, channel: str, places: Range, limit: int) -> ChannelPage | None:
+    def find_part(self, channel: str, bounds: Range, limit: int) -> ChannelPage | None:
         """Return the oldest events of a range, as far as they are kept; None if its beginning is not kept."""
-        stretch = self._find_stretch(channel, places.after)
+        stretch = self._find_stretch(channel, bounds.after)
         if stretch is None:
             return None
         stretch.is_used = True
         self._used.move_to_end(stretch)
-        return stretch.get_part(places, limit)
+        return stretch.get_part(bounds, limit)
 
     def find_next_start(self, channel: str, after: int, upto: int) -> int:
         """Return where the next stretch within a range begins; if there is none, the end of the range."""

@@ -58,7 +58,7 @@ class Hub:
         self._subscriptions = Subscriptions(
             broker.history, LatestEvents(options.history_events, options.history_seconds)
         )
-        self.revocations = RevocationHandler(self._subscriptions.list_readers, self.make_last_frame, yield_control)
+        self.revocations = RevocationHandler(self._subscriptions.list_subscribers, self.make_last_frame, yield_control)
         self._outage = OutageNotice(timer, options.heartbeat, lambda frame: self.send_frame(self.list_streams(), frame))
         self._delivery = Delivery(
             broker.history,
@@ -112,9 +112,9 @@ class Hub:
         return self.revocations.received
 
     def parse_last_ids(self, last_ids: Sequence[str]) -> ResumePoint:
-        """Return where a client resumes from, as it says.
+        """Return where a client resumes from. Call this after ``count_revocations``: before that, the epoch is unknown.
 
-        :param last_ids: all the cursors that it sent, in whatever way.
+        :param last_ids: every ``Last-Event-ID`` that the client sent, in its header and its query.
         """
         return parse_last_ids(last_ids, self.epoch)
 
@@ -154,7 +154,7 @@ class Hub:
             has_new = resume.cursor is None or bool(new)
             head, latest = subscriptions.add_stream(stream, resume.cursor, has_new)
             if resume.cursor is not None and resume.cursor.epoch != head.epoch:
-                resume = ResumePoint(reset=ResetReason.EPOCH)  # the history began anew between the lines above
+                resume = ResumePoint(reset=ResetReason.EPOCH)  # a new epoch began between the lines above
             joined = Joined(stream, head, resume, new, latest)
             stream.set_opening(OpeningFrames(self.replay, self._options, joined, snapshots).start_pages())
             stream.on_closed, stream.notify_opener = self._on_closed, on_closed

@@ -103,7 +103,7 @@ class OpeningFrames:
     def _begin_replay(self, ranges: dict[str, Range]) -> list[str]:
         """Read the first page, if there is room for it now. Return the channels whose missed events are lost."""
         lost = self._replay.find_lost(ranges, self._joined.head.epoch)
-        page = Page(b"", [], {name: places for name, places in ranges.items() if name not in lost})
+        page = Page(b"", [], {name: bounds for name, bounds in ranges.items() if name not in lost})
         self._share = self._replay.allowance.request_now(self._replay.page_bytes, self._cut_client)
         while self._share is not None and page.left and not page.data:
             page = self._read_page(page.left)

@@ -71,7 +71,7 @@ class Replay:
         self.begin_epoch("")
 
     def begin_epoch(self, epoch: str) -> None:
-        """Forget everything: the history began anew."""
+        """Forget everything: a new epoch begins."""
         self._epoch = epoch
         self._cache = HistoryCache(self._cache_bytes)
         #: Channels of which events are missing, and the sequence from which on they are not.
@@ -103,19 +103,20 @@ class Replay:
         For channels that are not in the cache, ``read_page`` finds out.
 
         :param epoch: of the ranges' sequences.
-        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) its history began anew.
+        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) a new epoch began.
         """
         with self._take_turn(epoch):
-            gone = [name for name, places in ranges.items() if self._gone.get(name, -1) >= places.after]
-            cached = {name: it for name, it in ranges.items() if self._cache.has_start(name, it.after)}
+            gone = [name for name, bounds in ranges.items() if self._gone.get(name, -1) >= bounds.after]
+            cached = {name: bounds for name, bounds in ranges.items() if self._cache.has_start(name, bounds.after)}
             floors = self._find_floors(cached)
-        return gone + [name for name, it in cached.items() if floors[name].floor > it.after and name not in gone]
+        lost = [name for name, bounds in cached.items() if floors[name].floor > bounds.after]
+        return gone + [name for name in lost if name not in gone]
 
     def read_page(self, ranges: Mapping[str, Range], epoch: str) -> Page:
         """Return the next page of these channels.
 
         :param epoch: of the ranges' sequences.
-        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) its history began anew.
+        :raises BrokerUnavailable: the store did not answer; or (``BrokerBehind``) a new epoch began.
         """
         with self._take_turn(epoch):
             merge = Merge(self._fetch, ranges, self._mean)
@@ -153,7 +154,7 @@ class Replay:
     def _find_floors(self, ranges: Mapping[str, Range]) -> dict[str, _Floor]:
         """Return the floors of these channels, not older than their ranges. The store is not asked twice in a row."""
         floors, now = self._floors, time.monotonic()
-        asked = [name for name, places in ranges.items() if not _is_valid(floors.get(name), places.upto, now)]
+        asked = [name for name, bounds in ranges.items() if not _is_valid(floors.get(name), bounds.upto, now)]
         if asked:
             head, found = self._history.get_floors(asked)
             self._check_epoch(head.epoch)
@@ -165,10 +166,10 @@ class Replay:
         cache, gone = self._cache, self._gone  # both of one epoch, even if another one begins meanwhile
         parts: dict[str, ChannelPage] = {}
         unread: dict[str, Range] = {}
-        for name, places in ranges.items():
-            part = cache.find_part(name, places, limit)
+        for name, bounds in ranges.items():
+            part = cache.find_part(name, bounds, limit)
             if part is None:
-                unread[name] = Range(places.after, cache.find_next_start(name, *places))
+                unread[name] = Range(bounds.after, cache.find_next_start(name, *bounds))
             else:
                 parts[name] = part
         if unread:
@@ -193,7 +194,7 @@ def _remove_superseded(records: list[Record]) -> list[Record]:
     newest = {(record.channel, record.latest): record for record in records if record.latest is not None}
     if not newest:
         return records
-    return [it for it in records if it.latest is None or newest[it.channel, it.latest] is it]
+    return [one for one in records if one.latest is None or newest[one.channel, one.latest] is one]
 
 
 def _is_valid(floor: _Floor | None, upto: int, now: float) -> bool:

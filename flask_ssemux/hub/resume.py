@@ -1,4 +1,4 @@
-"""Where a client resumes from: what it says in ``Last-Event-ID``, and why its missed events may be lost.
+"""Where a client resumes from: what it sends in ``Last-Event-ID``, and why its missed events may be lost.
 
 Only decisions. The events themselves are read in ``replay.py``.
 """
@@ -18,7 +18,7 @@ class ResetReason(Enum):
 
     #: The history no longer reaches back to the client's cursor.
     HISTORY = "history"
-    #: The history began anew since.
+    #: A new epoch of the history has begun since.
     EPOCH = "epoch"
     #: The cursor is newer than the newest event.
     FUTURE = "future"
@@ -73,7 +73,7 @@ def check_resume_point(point: ResumePoint, history: EventHistory, epoch: str, po
 
     :param epoch: of the history, as far as this worker knows.
     :param position: the sequence up to which this worker has delivered events.
-    :raises BrokerBehind: the history began anew, and this worker has not been told yet.
+    :raises BrokerBehind: a new epoch began, and this worker has not been told yet.
     """
     cursor = point.cursor
     if cursor is None:

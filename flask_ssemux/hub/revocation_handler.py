@@ -32,18 +32,18 @@ PAGE = 500
 class RevocationHandler:
     """What was revoked, and for whom.
 
-    :param list_readers: returns the streams of a channel, or all for None.
+    :param list_subscribers: returns the streams of a channel, or all for None.
     :param make_last_frame: returns the last frame of a stream whose client may come back, for a reason.
     :param yield_control: lets the transports take what waits.
     """
 
     def __init__(
         self,
-        list_readers: Callable[[str | None], Sequence[Stream]],
+        list_subscribers: Callable[[str | None], Sequence[Stream]],
         make_last_frame: Callable[[str], bytes],
         yield_control: Callable[[], None],
     ) -> None:
-        self._list_readers = list_readers
+        self._list_subscribers = list_subscribers
         self._make_last_frame = make_last_frame
         self._yield_control = yield_control
         #: How many messages have come.
@@ -81,7 +81,7 @@ class RevocationHandler:
         self.apply(Revocation(reason="orders were lost"))
 
     def forget_stops(self) -> None:
-        """The history began anew: the sequences of old messages mean nothing any more."""
+        """A new epoch began: the sequences of old messages mean nothing any more."""
         self._stops.clear()
 
     def handle_record(self, record: Record) -> None:
@@ -105,7 +105,7 @@ class RevocationHandler:
     def apply(self, revocation: Revocation) -> None:
         """End the streams that are meant. If neither a user nor a channel is named, end all."""
         self._yield_control()  # clients that read in time have then received what came before
-        meant = [stream for stream in self._list_readers(revocation.channel) if _is_meant(stream, revocation)]
+        meant = [stream for stream in self._list_subscribers(revocation.channel) if _is_meant(stream, revocation)]
         for number, stream in enumerate(meant, 1):
             self.end_stream(stream, revocation)
             if number % SLICE == 0:

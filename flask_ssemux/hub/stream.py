@@ -333,4 +333,4 @@ class Stream(StreamQueue):
 
 
 def _do_nothing(*_: object) -> None:
-    """For a stream whose end concerns nobody."""
+    """The default of the callbacks."""

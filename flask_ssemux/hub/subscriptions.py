@@ -32,7 +32,7 @@ class Subscriptions:
         #: the kernel's, so a fan-out touches memory in order.
         self._channels: dict[str, dict[Stream, None]] = {}
         #: The same as lists, made when an event needs them. A list is never changed.
-        self._readers: dict[str, list[Stream]] = {}
+        self._subscribers: dict[str, list[Stream]] = {}
         #: The text of each channel, one object for all streams.
         self._names: dict[str, str] = {}
         #: Channels that the broker delivers, and whose latest events are known here.
@@ -56,12 +56,12 @@ class Subscriptions:
         with self._lock:
             return list(self._channels)
 
-    def list_readers(self, channel: str | None) -> Sequence[Stream]:
+    def list_subscribers(self, channel: str | None) -> Sequence[Stream]:
         """Return the streams of a channel; all streams for None."""
         if channel is None:
             return self.list_streams()
         with self._lock:
-            return self._get_readers(channel)
+            return self._get_subscribers(channel)
 
     def share_names(self, channels: Sequence[str]) -> tuple[str, ...]:
         """Return the channels, as the same objects that other streams have."""
@@ -81,21 +81,21 @@ class Subscriptions:
         with self._lock:
             for channel in stream.channels:
                 self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
-                self._readers.pop(channel, None)
+                self._subscribers.pop(channel, None)
             # A client that was connected to another worker may have seen more than was delivered here.
             is_ahead = cursor is not None and cursor.epoch == self.epoch and cursor.sequence > self.position
             missing = [channel for channel in stream.channels if is_ahead or channel not in self._delivered]
         epoch, (position, latest) = self.epoch, self._subscribe(missing, stream.channels if has_new else ())
         with self._lock:
             if epoch == self.epoch:
-                # A channel whose last stream has left meanwhile is subscribed again for its next stream.
+                # A channel whose last stream has ended meanwhile is subscribed again for its next stream.
                 self._delivered.update(channel for channel in missing if channel in self._channels)
                 for record in latest:
                     self._note_latest(record)
         with self._lock:
-            # The stream accepts no event before these lines. The position moves under this lock, so an event after it
-            # will come to this stream, and every other can be read. Channels subscribed above are delivered after
-            # `position` of the answer, which also counts for streams that join later.
+            # The stream accepts no event before these lines. The position moves under this lock, so every event after it
+            # will come to this stream, and every other event can be read. Channels that were subscribed above are
+            # delivered only after `position`, also to streams that join them later, so ours moves there.
             if epoch != self.epoch:
                 position = 0  # a position in the epoch that has just ended
             self.position = max(position, self.position)
@@ -112,7 +112,7 @@ class Subscriptions:
             for channel in stream.channels:
                 members = self._channels.get(channel, {})
                 members.pop(stream, None)
-                self._readers.pop(channel, None)
+                self._subscribers.pop(channel, None)
                 if not members and self._channels.pop(channel, None) is not None:
                     del self._names[channel]
                     self._delivered.discard(channel)
@@ -123,7 +123,7 @@ class Subscriptions:
         """In a forked child: the streams are the parent's. No lock is taken: its holder may not exist here."""
         for stream in self._streams:
             stream.disown()
-        self._streams, self._channels, self._readers = set(), {}, {}
+        self._streams, self._channels, self._subscribers = set(), {}, {}
 
     # -- what the broker delivers ------------------------------------------
 
@@ -132,17 +132,20 @@ class Subscriptions:
         with self._lock:
             self.position = max(self.position, record.sequence)
             self._note_latest(record)
-            return self._get_readers(record.channel)
+            return self._get_subscribers(record.channel)
 
     def forget_latest(self, channel: str) -> Sequence[Stream]:
         """Forget a channel's latest events, some of which were missed. Return its streams."""
         with self._lock:
             self._delivered.discard(channel)  # so that the next stream asks the broker for them
             self._latest.forget_channel(channel)
-            return self._get_readers(channel)
+            return self._get_subscribers(channel)
 
     def begin_epoch(self, newest: Cursor) -> None:
-        """The history began anew. Its newest event is given."""
+        """A new epoch of the history began.
+
+        :param newest: the cursor after which its events are delivered.
+        """
         with self._lock:
             self.epoch, self.position = newest
             self._delivered.clear()  # so that the next streams ask for the latest events of this epoch
@@ -165,9 +168,9 @@ class Subscriptions:
         if record.latest is not None and record.channel in self._channels:
             self._latest.add_record(record)
 
-    def _get_readers(self, channel: str) -> list[Stream]:
+    def _get_subscribers(self, channel: str) -> list[Stream]:
         """With the lock held."""
-        readers = self._readers.get(channel)
-        if readers is None and channel in self._channels:
-            readers = self._readers[channel] = list(self._channels[channel])
-        return readers or []
+        subscribers = self._subscribers.get(channel)
+        if subscribers is None and channel in self._channels:
+            subscribers = self._subscribers[channel] = list(self._channels[channel])
+        return subscribers or []

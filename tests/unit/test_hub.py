@@ -316,7 +316,7 @@ def test_closed_streams_leave_nothing_behind(make):
         stream.mark_closed("left")
         stream.mark_closed("left")
     assert closed == streams
-    assert not hub._subscriptions._streams and not hub._subscriptions._channels and not hub._subscriptions._readers
+    assert not hub._subscriptions._streams and not hub._subscriptions._channels and not hub._subscriptions._subscribers
 
 
 @pytest.mark.parametrize("seen", ["newlife0-5", "{epoch}-99"], ids=["of the new epoch", "ahead of this worker"])

@@ -93,7 +93,7 @@ class Subscriptions:
                 for record in latest:
                     self._note_latest(record)
         with self._lock:
-            # The stream accepts no event before these lines. The position moves under this lock, so every event after it
+            # The stream accepts no event before these lines. The position moves under this lock, so each event after it
             # will come to this stream, and every other event can be read. Channels that were subscribed above are
             # delivered only after `position`, also to streams that join them later, so ours moves there.
             if epoch != self.epoch:

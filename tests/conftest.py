@@ -1,6 +1,6 @@
 """Fixtures that the tests against real servers share.
 
-A failing test shows the logs of all servers that ran during it, whether a fixture started them or a `with`.
+A failing test shows the logs of all servers that ran during it, whether a fixture or a `with` statement started them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.harness import servers  # noqa: E402
 
 _prefixes = itertools.count(1)
 
-# A shell that starts us in the background has us ignore Ctrl-C, and so all servers that we start.
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and so all servers that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
-    """Here, and not beside the chaos runs: pytest asks only the conftest of `testpaths` for options."""
+    """Add the options here, not beside the chaos runs: pytest asks only the conftest of `testpaths` for options."""
     group = parser.getgroup("chaos")
     group.addoption("--chaos-seconds", type=float, default=15.0, help="how long each scenario lasts (15)")
     group.addoption("--chaos-seed", default=format(random.getrandbits(32), "x"), help="of the actors' decisions")
@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def errors_are_logged_each_time(monkeypatch):
-    """In each test anew: what another test raised would be logged once a minute only."""
+    """Reset the log throttle for each test: an error that another test logged would be logged only once a minute."""
     from flask_ssemux.util import supervise
     from flask_ssemux.util.log_throttle import LogThrottle
 
@@ -69,7 +69,7 @@ def instance_env(tmp_path):
 
 @pytest.fixture
 def running():
-    """Starts servers (`running(Nginx(port))`) and stops them after the test, the last first."""
+    """Start servers (`running(Nginx(port))`) and stop them after the test, the last one first."""
     with ExitStack() as stack:
         yield stack.enter_context
 
@@ -96,7 +96,7 @@ def flask_run(running, instance_env):
 
 @pytest.fixture(scope="session")
 def shared_redis():
-    """One server for all tests that do not break it; each has keys of its own, by `redis_url`."""
+    """One server for all tests that do not break it; each test has keys of its own, by `redis_url`."""
     from tests.harness.redis import RedisServer
 
     with RedisServer(aof=False) as server:
@@ -110,9 +110,10 @@ def redis_url(shared_redis):
 
 @pytest.fixture
 def redis_server(running):
-    """A started harness.redis.RedisServer whose answers are on disk; for others: running(RedisServer(…)).
+    """A started harness.redis.RedisServer whose answers are on disk; for other settings use running(RedisServer(…)).
 
-    `appendfsync everysec` answers up to 2 s before it writes, while an fsync of before goes on: a kill may lose that.
+    `appendfsync everysec` answers up to 2 s before it writes, while an earlier fsync is still running: a kill may lose
+    that.
     """
     from tests.harness.redis import RedisServer
 

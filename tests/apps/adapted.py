@@ -1,7 +1,7 @@
-"""The lab in servers that are not WSGI servers, by the adapters that their users take.
+"""Serves the lab application with servers that are not WSGI servers, through the adapters that their users use.
 
 ASGI servers import `by_a2wsgi` or `by_asgiref`; `python -m tests.apps.adapted PORT [THREADS]` is Tornado. The
-environment may shorten what takes a minute: UNNOTICED_LIFE and WRITE_TIMEOUT, in seconds.
+environment variables UNNOTICED_LIFE and WRITE_TIMEOUT (seconds) shorten what otherwise takes a minute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ wsgi = lab.create_app()
 try:
     from a2wsgi import WSGIMiddleware
     from asgiref.wsgi import WsgiToAsgi
-except ImportError:  # the tests name what is missing
+except ImportError:  # the tests report which package is missing
     pass
 else:
     by_a2wsgi, by_asgiref = WSGIMiddleware(wsgi), WsgiToAsgi(wsgi)

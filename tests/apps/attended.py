@@ -1,6 +1,7 @@
-"""The plain application, which counts who is in its rooms and keeps of `bar` events the newest.
+"""The plain application with presence in its rooms; it keeps only the newest of the `bar` events.
 
-With FOREIGN set its processes look like those of another host: nobody here can ask the system whether they live.
+With FOREIGN set, its processes look like processes of another host, so that no process here can ask the system whether
+they are alive.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def create_app() -> Flask:
 
     @app.route("/bars", methods=["POST"])
     def bars():
-        """Publish `count` bars of `size` bytes in a row, and now and then an ordinary event."""
+        """Publish `count` bars of `size` bytes in a row, with an ordinary event from time to time."""
         count, size = int(request.args["count"]), int(request.args["size"])
         for number in range(count):
             flask_ssemux.publish("room:1", {"n": number, "pad": "x" * size}, event="bar", latest=True)

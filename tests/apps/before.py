@@ -1,7 +1,8 @@
-"""The old stream, as such streams were written by hand: a view that returns a generator.
+"""The old kind of stream, as it was written by hand: a view that returns a generator.
 
-It beats every second, its first event comes after FIRST_EVENT_AFTER seconds (5), and it sends no header of its own.
-Behind nginx with default settings nothing of it arrives; tests/browser/test_before.py shows what browsers make of that.
+It sends a heartbeat every second and its first event after FIRST_EVENT_AFTER seconds (5), and sets no header of its
+own. Nothing of it arrives behind nginx with default settings; tests/browser/test_before.py shows what browsers make of
+that.
 """
 
 from __future__ import annotations

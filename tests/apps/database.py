@@ -1,4 +1,6 @@
-"""SQLite by Flask-SQLAlchemy for applications here; its pool is so small that a kept connection is missed."""
+"""SQLite through Flask-SQLAlchemy for the test applications. The pool is so small that a connection that is not
+returned is noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 
 def connect(app: Flask, db: SQLAlchemy, pool_size: int) -> None:
-    """Set it up in the application's instance folder, with its tables."""
+    """Set up the database and its tables in the application's instance folder."""
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///%s/users.sqlite3" % app.instance_path
     app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {

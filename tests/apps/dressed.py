@@ -1,7 +1,8 @@
-"""The lab, with what applications in production have around their views: Sentry, ProxyFix, CORS, Talisman,
+"""The lab application with what applications in production have around their views: Sentry, ProxyFix, CORS, Talisman,
 Flask-Compress, and a session cookie on every answer.
 
-``/reported`` says what Sentry was sent. COMPRESS_MIMETYPES may name more than Flask-Compress compresses by itself.
+``/reported`` returns what was sent to Sentry. COMPRESS_MIMETYPES can add types to those that Flask-Compress compresses
+by default.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ reported = []
 
 
 class Recorder(Transport):
-    """Sends nothing anywhere."""
+    """Keeps what Sentry would send, and sends nothing."""
 
     def capture_envelope(self, envelope):
         for item in envelope.items:

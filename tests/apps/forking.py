@@ -1,4 +1,6 @@
-"""The lab, with views that fork its worker in all ways: one says what its child has open, one has it do a job."""
+"""The lab application, with views that fork its worker in every way: one counts the child's open connections, one runs
+a job in the child.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from _socket import socket as RawSocket  # waits for no loop
+from _socket import socket as RawSocket  # does not wait for any loop
 
 import gevent.monkey
 import gevent.os
@@ -23,9 +25,10 @@ def create_app():
 
     @app.route("/fork")
     def fork():
-        """How many connections to this server's clients the child has.
+        """Return how many connections to this server's clients the child has.
 
-        It ends when it is told to: gevent misses the end of a process's first child if it comes before gevent watches.
+        The child ends when the parent says so: gevent misses the end of a process's first child if the child ends
+        before gevent watches it.
         """
         ours = _connections()
         reader, writer = os.pipe()
@@ -44,7 +47,7 @@ def create_app():
 
     @app.route("/job/<way>")
     def job(way):
-        """Have a child do a job, in one of these ways; its report comes to be in the instance folder."""
+        """Run a job in a child that is made in the given way; the child writes its report into the instance folder."""
         report = os.path.join(app.instance_path, "report of " + way)
         port = int(request.args["port"])
         started[way] = WAYS[way](lambda: work(app, way, report, port))
@@ -52,7 +55,7 @@ def create_app():
 
     @app.route("/outlive/<how>")
     def outlive(how):
-        """Have a child go on after its view, in one of these ways, as one does whose author forgot to end it."""
+        """Let a child continue after its view in the given way, as if its author had forgotten to end it."""
         child = os.fork()
         if child == 0:
             flask_ssemux.publish("room:1", "of a child")
@@ -62,13 +65,13 @@ def create_app():
 
     @app.route("/nap")
     def nap():
-        """A page that takes longer than the children need to begin."""
+        """Answer more slowly than the children need to start."""
         time.sleep(0.5)
         return jsonify(pid=os.getpid())
 
     @app.route("/stall")
     def stall():
-        """The loop stands still until the test says so: whoever connects meanwhile is taken in one go."""
+        """Block the loop until the test says so: the connections that clients make meanwhile are accepted in one go."""
         test = RawSocket()
         test.connect(("127.0.0.1", int(request.args["port"])))
         test.recv(1)
@@ -77,7 +80,7 @@ def create_app():
 
     @app.route("/child-first")
     def child_first():
-        """Only a child's greenlets can run for a while: what they may do, they do."""
+        """Let only the child's greenlets run for a while, so that they do everything that they can do."""
         child = by_original(lambda: time.sleep(0.5))
         gevent.monkey.get_original("os", "waitpid")(child, 0)
         return jsonify(pid=os.getpid())
@@ -92,7 +95,7 @@ started = {}
 
 
 def ticking():
-    """An old stream whose generator works now and then."""
+    """An old stream whose generator does some work from time to time."""
     try:
         for number in range(1000):
             time.sleep(0.25)
@@ -102,8 +105,9 @@ def ticking():
 
 
 def work(app, way, report, port):
-    """What a job does: it opens a file and a connection of its own, and tells how far it is. It takes longer than
-    gunicorn's loop, copied with all others, needs to see that this process is not its master's child."""
+    """Do a job: open a file and a connection of its own, and report the progress. The job takes longer than gunicorn's
+    loop, which is copied into the child with everything else, needs to see that this process is not its master's child.
+    """
     third_party = socket.create_connection(("127.0.0.1", port))
     with open(report + ".part", "w") as file, app.app_context():
         file.write("begun\n")
@@ -139,7 +143,7 @@ def by_fork(job, fork=os.fork):
 
 
 def by_fork_and_sys_exit(job):
-    """gunicorn catches the SystemExit of a view."""
+    """Fork and end with sys.exit: gunicorn catches the SystemExit of a view."""
     child = os.fork()
     if child == 0:
         job()
@@ -148,7 +152,7 @@ def by_fork_and_sys_exit(job):
 
 
 def by_twice(job):
-    """A child forks in turn, and what it has opened is its child's, too."""
+    """Fork twice: what the child has opened belongs to its own child, too."""
 
     def fork_again():
         reader, writer = os.pipe()
@@ -168,12 +172,12 @@ def by_preexec(job):
 
 
 def by_subprocess(job):
-    """Nothing of the job: a program that is started, as the most usual fork of all."""
+    """Run another program, the most usual fork of all. Nothing of the job runs in it."""
     subprocess.run(["true"], check=True)
 
 
 def by_greenlet(job):
-    """A fork while this request's greenlet waits for another one's."""
+    """Fork while this request's greenlet waits for another greenlet."""
     return gevent.spawn(by_fork, job)
 
 
@@ -199,7 +203,7 @@ def _sockets():
 
 
 def _connections():
-    """This process's established connections."""
+    """Return this process's established connections."""
     with open("/proc/net/tcp") as file:
         rows = [line.split() for line in file.readlines()[1:]]
     return {"socket:[%s]" % row[9] for row in rows if row[3] == "01"} & _sockets()

@@ -1,9 +1,9 @@
-"""An application under attack: rules that a test writes down and changes, and every way to publish.
+"""An application under attack: rules that a test defines and changes, and every way to publish.
 
-POLICY names a JSON file: `{"rules": [pattern, ...], "grants": [[rule's number, user, {variable: value}], ...]}`; the
-rules are read once, at start, the grants each time that a rule is asked. ASKED names a file that gets a line, JSON, for
-each time: the query's `tag`, the rule's number, the user, the variables. A client is who its X-User header says,
-percent-encoded. Without POLICY everybody may read `room:<name>`, and nobody `closed:<name>`.
+POLICY names a JSON file: `{"rules": [pattern, ...], "grants": [[rule's number, user, {variable: value}], ...]}`. The
+rules are read once, at start, and the grants each time that a rule is asked. ASKED names a file that gets a JSON line
+each time that a rule is asked: the query's `tag`, the rule's number, the user, the variables. The X-User header,
+percent-encoded, names the user. Without POLICY everybody may read `room:<name>`, and nobody `closed:<name>`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def create_app() -> Flask:
 
 
 def fail_if_undone(response):
-    """What the extension does after a request comes after this, and here does not come."""
+    """Fail after the view: what the extension does after a request comes later, and here it does not come."""
     if request.path == "/undone":
         raise RuntimeError("an after_request function fails")
     return response
@@ -85,7 +85,7 @@ def rule(number):
 
 
 def note(entry):
-    """A line in one write: several workers append to the file."""
+    """Append a line with one write, because several workers append to the file."""
     file = os.open(os.environ["ASKED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, json.dumps(entry).encode() + b"\n")
@@ -94,7 +94,9 @@ def note(entry):
 
 
 def publish():
-    """JSON: a list of [channel, data, event]; `user:…` by its user, `*` to everyone. What became of each."""
+    """Publish a JSON list of [channel, data, event]: `user:…` through its user, `*` to everyone. Return each one's
+    result.
+    """
     return jsonify([accepted_one(*wanted) for wanted in request.get_json()])
 
 
@@ -104,13 +106,13 @@ def accepted_one(channel, data, event):
 
 
 def ticket():
-    """JSON: a list of user, channels, seconds."""
+    """Make a ticket from a JSON list of user, channels and seconds."""
     user, channels, seconds = request.get_json()
     return jsonify(flask_ssemux.ticket(user, channels=channels, expires=seconds))
 
 
 def old():
-    """Yields what the body says: a list of texts, and of `{"bytes": [...]}`, `{"other": ...}`, `{"sleep": ...}`."""
+    """Stream what the body lists: texts, and objects `{"bytes": [...]}`, `{"other": ...}` and `{"sleep": ...}`."""
     items = request.get_json()
 
     def generate():

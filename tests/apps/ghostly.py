@@ -1,5 +1,6 @@
-"""An application in which what comes after a view fails, as the request's ``fail`` parameter says; without a garbage
-collector, which would clean up after it."""
+"""An application in which the steps after a view fail, as the request's ``fail`` parameter says. It runs without a
+garbage collector, which would clean up after such a failure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 import flask_ssemux
 
-#: What is kept for ever, as by a tracer or a list of recent errors.
+#: Objects that are kept until the process ends, as a tracer or a list of recent errors keeps them.
 KEPT = []
 
 
@@ -24,7 +25,7 @@ class Sessions(SecureCookieSessionInterface):
 
 
 class Middleware:
-    """Fails before the body, or passes no ``close`` on."""
+    """Fails before the body, or does not pass ``close`` on."""
 
     def __init__(self, application):
         self.application = application
@@ -41,11 +42,11 @@ class Middleware:
 
 
 class Halt(BaseException):
-    """As gevent's ``Timeout`` is one."""
+    """Derives from BaseException, like gevent's ``Timeout``."""
 
 
 class Unclosed:
-    """An iterator that somebody keeps, or drops; the server has nothing to close."""
+    """An iterator without ``close`` that is kept or dropped: the server has nothing to close."""
 
     def __init__(self, body, is_kept=True):
         if is_kept:

@@ -1,7 +1,7 @@
-"""A stream that does right by hand what flask_ssemux does for all: the harness's own tests measure it.
+"""A hand-written stream that does correctly what flask_ssemux does for everybody: the harness's own tests measure it.
 
-It beats every BEAT seconds (0.1), says hello at once, and ends after `?beats=` beats if that is given. `POST /publish`
-sends its `data` to the streams of its own process only.
+It sends a heartbeat every BEAT seconds (0.1), says hello at once, and ends after `?beats=` heartbeats if that is given.
+`POST /publish` sends its `data` to the streams of its own process only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""An application whose users and their rights lie in a database, and change: Flask-SQLAlchemy with a pool of one.
+"""An application whose users and rights are in a database and change: Flask-SQLAlchemy with a pool of one connection.
 
-A client is who its session key says (the header X-Key, or `key`), looked up before each request into `g.user`, as in
-Flask's tutorial. A user may read `room:<name>` if there is a right that says so. The rule fails
-while there is a right "broken", and hangs while there is one "room:<name> hangs".
+A client has a session key (the header X-Key, or `key`), which is looked up before each request and gives `g.user`, as
+in Flask's tutorial. A user may read `room:<name>` if a right says so. The rule raises while there is a right "broken",
+and blocks while there is a right "room:<name> hangs".
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def create_app() -> Flask:
 
     @app.route("/change", methods=["POST"])
     def change():
-        """JSON: `keys` {key: user or null}, `give` and `take` [right]."""
+        """Take JSON: `keys` {key: user or null}, and `give` and `take`, which are lists of rights."""
         wanted = request.get_json()
         for key, user in wanted.get("keys", {}).items():
             db.session.merge(Key(key=key, user=user))

@@ -1,6 +1,6 @@
-"""What is sent through proxies: the lab; the old stream beside it below ``/before``; and a stream that says nothing.
+"""The application behind proxies: the lab, the old stream below ``/before``, and a stream that sends nothing.
 
-``/silent`` has the headers that keep hops from holding it back, and no heartbeat: a proxy's time-out ends it.
+``/silent`` has the headers that keep proxies from buffering it, and no heartbeat, so that a proxy's time-out ends it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def create_app() -> Flask:
 
     @app.route("/readers")
     def readers():
-        """How many streams of this worker have each channel."""
+        """Return how many streams of this worker have each channel."""
         return jsonify(
             {channel: len(streams) for channel, streams in worker.running().hub._subscriptions._channels.items()}
         )

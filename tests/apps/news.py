@@ -1,4 +1,4 @@
-"""What the documents' pages with a native EventSource read: `news` and `jobs:<id>`; and those pages.
+"""The streams that the documents' pages with a native EventSource read, `news` and `jobs:<id>`, and those pages.
 
 Options come from the environment, as SSEMUX_*; INSTANCE_PATH moves the instance folder.
 """
@@ -13,7 +13,7 @@ import flask_ssemux
 from tests.apps.page import page
 from tests.harness.document import block
 
-#: Where a page is, by its document.
+#: The URL of each document's page.
 PAGES = {"/readme": "../README.md", "/client": "client.md"}
 
 

@@ -1,7 +1,7 @@
-"""A page on an origin of its own that reads streams of another one, in the ways of docs/identity.md.
+"""A page on an origin of its own that reads streams of another origin, in the ways of docs/identity.md.
 
-Its query: `events` (the other origin), `name` (who logs in there), `ways` (by comma): `native` and `mux` send the
-cookie, `native-ticket` and `mux-ticket` a ticket. What they hear goes to `window.report`.
+Its query: `events` (the other origin), `name` (the user who logs in there), `ways` (separated by commas): `native` and
+`mux` send the cookie, `native-ticket` and `mux-ticket` a ticket. What they receive goes to `window.report`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A page that opens a stream twice, with event-source-polyfill and with the browser's own EventSource.
 
-Its query: `stream` (the URL, /events), `names` (events to listen to beside `message`, by comma), `heartbeat` (the
-polyfill's heartbeatTimeout in ms, 6000). All that the two see goes into `window.seen`, to the function `window.report`
-where a driver put one, and into a list for the eye.
+Its query: `stream` (the URL, /events), `names` (the names of events to listen to beside `message`, separated by
+commas), `heartbeat` (the polyfill's heartbeatTimeout in ms, 6000). Everything that the two receive goes into
+`window.seen`, to the function `window.report` if a driver defined it, and into a visible list.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """flask_ssemux in a plain application, for the tests with real servers.
 
-A client is who its X-User header, or its `user` query parameter, says. Everybody may read `room:<name>`; the user
-`root` may read `secret:<name>`. Options come from the environment, as SSEMUX_*; INSTANCE_PATH moves the instance
-folder, so that the default broker's file lies where the test wants it.
+The X-User header, or the query parameter `user`, names the user. Everybody may read `room:<name>`; the user `root` may
+read `secret:<name>`. Options come from the environment, as SSEMUX_*; INSTANCE_PATH moves the instance folder, so that
+the default broker's file is where the test wants it.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def create_app() -> Flask:
 
     @app.route("/publish", methods=["POST"])
     def publish():
-        """JSON: channel, data, event."""
+        """Publish to a channel. JSON: channel, data, event."""
         wanted = request.get_json()
         return accepted(flask_ssemux.publish, wanted["channel"], wanted.get("data"), event=wanted.get("event"))
 
     @app.route("/send", methods=["POST"])
     def send():
-        """JSON: user, data, event."""
+        """Publish to a user. JSON: user, data, event."""
         wanted = request.get_json()
         return accepted(flask_ssemux.send_to_user, wanted["user"], wanted.get("data"), event=wanted.get("event"))
 
     @app.route("/broadcast", methods=["POST"])
     def broadcast():
-        """JSON: data, event."""
+        """Publish to everyone. JSON: data, event."""
         wanted = request.get_json()
         return accepted(flask_ssemux.broadcast, wanted.get("data"), event=wanted.get("event"))
 
@@ -63,7 +63,9 @@ def create_app() -> Flask:
 
 
 def accepted(function, *args, **options):
-    """The cursor and the worker that answered; 400 with the error's name and text if it was refused."""
+    """Return the cursor and the worker that answered, or 400 with the error's name and text if the event was
+    refused.
+    """
     try:
         return jsonify(cursor=str(function(*args, **options)), pid=os.getpid())
     except Exception as error:

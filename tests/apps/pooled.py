@@ -1,4 +1,4 @@
-"""Flask-SQLAlchemy with a pool of two connections: what streams held would be missed at once."""
+"""Flask-SQLAlchemy with a pool of two connections: a connection that a stream kept would be noticed at once."""
 
 from __future__ import annotations
 

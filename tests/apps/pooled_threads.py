@@ -1,4 +1,6 @@
-"""The lab, with views that compute in threads of the system's, as gevent's thread pool has them, and publish there."""
+"""The lab application, with views that compute in threads of the operating system, such as those of gevent's thread
+pool, and publish there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ def create_app():
     service = app.extensions["ssemux"]
 
     def compute(name):
-        """Tell how far it is, by every call that the extension has for it."""
+        """Report the progress, with every call that the extension has for it."""
         with app.app_context():
             for done in range(10):
                 sum(number * number for number in range(20000))
@@ -34,7 +36,7 @@ def create_app():
 
     @app.route("/compute/blocked")
     def blocked():
-        """The loop is blocked for as long as asked, while a thread publishes."""
+        """Block the loop for the given time while a thread publishes."""
         found = []
 
         def publish():

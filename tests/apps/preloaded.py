@@ -1,4 +1,6 @@
-"""The lab, built when this module is imported, which already publishes: in gunicorn's master under --preload."""
+"""The lab application, created when this module is imported, which also publishes: with --preload, in gunicorn's
+master.
+"""
 
 from __future__ import annotations
 

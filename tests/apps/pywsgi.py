@@ -1,4 +1,4 @@
-"""The lab on gevent's own server: `python -m tests.apps.pywsgi <port> [unpatched]`."""
+"""The lab application on gevent's own server: `python -m tests.apps.pywsgi <port> [unpatched]`."""
 
 from __future__ import annotations
 

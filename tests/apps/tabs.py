@@ -1,8 +1,9 @@
-"""The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, a hand on the streams.
+"""The plain application for the tests of ssemux.js: a page that uses it, all kinds of answers, and control over the
+streams.
 
-`state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has
-`name`, `channels` (by comma), `options` of the client as JSON, `token` (an X-User header by a function, which sends
-`window.token`), `lockless`, and `sandbox` (an origin of its own, which shares nothing); what it sees goes to
+`state:<name>` has a snapshot, which says how many events were published there. The page is a tab: its query has `name`,
+`channels` (separated by commas), `options` of the client as JSON, `token` (an X-User header by a function, which sends
+`window.token`), `lockless`, and `sandbox` (an origin of its own, which shares nothing). What the page receives goes to
 `window.report`.
 """
 
@@ -82,7 +83,9 @@ def create_app() -> Flask:
 
     @app.route("/say", methods=["POST"])
     def say():
-        """`count` numbers for each `channel`, which go on from those before. `latest`: only the last one counts."""
+        """Publish `count` numbers to each `channel`, continuing its earlier ones. With `latest` only the last one
+        counts.
+        """
         channels, made = request.args.getlist("channel"), []
         for _ in range(int(request.args.get("count", 1))):
             for channel in channels:
@@ -92,7 +95,9 @@ def create_app() -> Flask:
 
     @app.route("/streams")
     def streams():
-        """Who has streams now; how often each path of `/answers` was asked for, and after which id."""
+        """Return the users of the open streams, and how often each path of `/answers` was requested and with which
+        id.
+        """
         return jsonify(
             streams=[list(stream.channels) for stream in worker.running().hub.list_streams()], asked=asked, said=said
         )
@@ -108,14 +113,14 @@ def create_app() -> Flask:
 
     @app.route("/patience", methods=["POST"])
     def patience():
-        """Tell all streams to wait so many `seconds` before they come back."""
+        """Send all streams a `retry:` of so many `seconds`."""
         frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
         worker.running().hub.send_frame(worker.running().hub.list_streams(), frame)
         return ""
 
     @app.route("/answers/<key>")
     def answers(key):
-        """The answers of the query, one after the other; `real`, and what comes after them, is the real stream."""
+        """Give the query's answers one after the other; from `real` on, requests get the real stream."""
         wanted = request.args["answers"].split(",")
         number = asked[key]
         asked[key] += 1

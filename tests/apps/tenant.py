@@ -1,4 +1,4 @@
-"""An application whose name, key and store the environment says; a client is who its `user` parameter says."""
+"""An application whose name, key and broker come from the environment; the `user` parameter names the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An application with a stream of its own that no rule is for. With RULE=1 a rule comes after the stream."""
+"""An application with a fixed stream that no rule matches. With RULE=1 a rule is registered after the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab, in a process that does not look whether its worker was told to stop."""
+"""The lab application, in a process that does not check whether its worker was asked to stop."""
 
 from __future__ import annotations
 

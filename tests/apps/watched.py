@@ -1,4 +1,4 @@
-"""The lab with its status page, which everybody may see but the user `mallory`."""
+"""The lab application with its status page, which everybody but the user `mallory` may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab below a WSGI middleware that WRAPPER names: each does something to the bodies that pass."""
+"""The lab application below a WSGI middleware that WRAPPER names: each one treats the bodies in its own way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.apps import lab
 
 
 class Passing:
-    """Hands items on as they come, in an iterator of its own, as tracers do."""
+    """Passes items on as they come, in an iterator of its own, as tracers do."""
 
     def __init__(self, body):
         self.body, self.items = body, iter(body)
@@ -43,14 +43,14 @@ class Holding(Passing):
 
 
 class Same(Passing):
-    """Changes bytes, and not their number."""
+    """Changes the bytes but not their number."""
 
     def __next__(self):
         return next(self.items).replace(b"ssemux", b"SSEMUX")
 
 
 class Gzipping(Passing):
-    """A whole gzip member for each item."""
+    """Makes a whole gzip member of each item."""
 
     def __next__(self):
         return gzip.compress(next(self.items))

@@ -1,6 +1,6 @@
-"""An old view under ``streaming``, and an ``after_request`` function that wraps or replaces what it answers.
+"""An old view under ``streaming``, and an ``after_request`` function that wraps or replaces its answer.
 
-HOW, in the environment, says in which way.
+The environment variable HOW says in which way.
 """
 
 from __future__ import annotations

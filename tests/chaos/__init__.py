@@ -1,1 +1,1 @@
-"""Chaos: clients that come and go, workers and stores that are killed; a judge over what each client saw."""
+"""Chaos tests: clients come and go, workers and stores are killed, and a judge examines what each client received."""

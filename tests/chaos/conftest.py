@@ -1,4 +1,4 @@
-"""Options of the chaos runs, and the seed, which is told whether they fail or not."""
+"""Options of the chaos runs, and the seed, which is printed whether they fail or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def seconds(pytestconfig):
-    """How long a scenario lasts."""
+    """Return how long a scenario lasts."""
     return pytestconfig.getoption("--chaos-seconds")
 
 

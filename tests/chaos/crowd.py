@@ -1,8 +1,8 @@
-"""Clients as they are: they join, leave, stall, are cut off, and come back with the Last-Event-ID and after the time
-that they were told. One thread for all of them; what each saw is kept for the judge.
+"""Clients that behave as real ones do: they join, leave, stall, are cut off, and come back with the Last-Event-ID after
+the time in the last `retry:`. One thread runs all of them and keeps what each received for the judge.
 
-A client waits as long as the last `retry:` said, as browsers do, but `RETRY_CAP` at most: a server that has no room
-says 10 to 30 s, for which no test waits.
+A client waits as long as the last `retry:` said, as browsers do, but `RETRY_CAP` at most: a server without room says 10
+to 30 s, which no test waits for.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from tests.chaos.publishers import HOT, ROOMS, USERS
 from tests.harness.client import Loop, RawStream
 from tests.harness.waiting import until
 
-#: The longest that a client waits before it comes back, in seconds, whatever it was told.
+#: The maximum that a client waits before it comes back, in seconds, whatever `retry:` said.
 RETRY_CAP = 1.5
 
-#: What a client waits before anybody told it, in seconds.
+#: What a client waits before it has received a `retry:`, in seconds.
 RETRY_FIRST = 0.5
 
-#: Seconds between two looks at all clients.
+#: Seconds between two checks of all clients.
 TICK = 0.02
 
-#: Seconds between two whims of a client, on average.
+#: The average seconds between two random actions of a client.
 WHIM_SECONDS = 6.0
 
-#: So little is in flight to a client that it stalls soon when it stops to read.
+#: So few bytes are in flight to a client that it stalls soon after it stops reading.
 SMALL = {"rcvbuf": 4096, "mss": 536}
 
 
@@ -74,19 +74,19 @@ class Client:
             self._whim(stream)
 
     def calm_down(self) -> None:
-        """No more whims; who stalls reads on."""
+        """Stop the random actions; a stalled client continues to read."""
         self.moody = False
         if self._resumes_at is not None:
             self._resumes_at = 0.0
 
     def leave(self) -> None:
-        """Close what is open, and keep what came."""
+        """Close the open connection, and keep what was received."""
         if self._stream is not None:
             self._keep(self._stream)
             self._stream = None
 
     def has(self, text: bytes) -> bool:
-        """Whether it ever came, over all its connections."""
+        """Return whether the text was received, over all connections."""
         return text in self._past or (self._stream is not None and text in self._stream.body)
 
     def describe(self) -> str:
@@ -123,7 +123,7 @@ class Client:
                 self._retry = frame.retry / 1000
             if frame.dispatched:
                 self._seen.append(Seen(frame.event, frame.own_id, frame.data, frame.at - self.diary.started))
-        # A connection that told nothing leaves the client where it was.
+        # A connection without an id leaves the client's cursor as it was.
         self._last_id = stream.last_event_id or self._last_id
 
     def _next_whim(self) -> float:
@@ -148,7 +148,7 @@ class Client:
 
 
 class Crowd(Actor):
-    """As many clients as there are seats. With moods, some leave for good, and new ones take their seats."""
+    """A fixed number of clients. With moods, some leave for good, and new ones replace them."""
 
     def __init__(self, diary: Diary, ports: Sequence[int], seats: int, moody: bool = True) -> None:
         super().__init__("crowd", diary)
@@ -172,7 +172,7 @@ class Crowd(Actor):
             client.calm_down()
 
     def wait_all(self, text: bytes, timeout: float) -> list[str]:
-        """Wait until it came to everyone; who lacks it."""
+        """Wait until every client has received the text; return those that lack it."""
         try:
             until(lambda: all(client.has(text) for client in self.clients), timeout, "some lack it")
         except AssertionError:
@@ -180,7 +180,7 @@ class Crowd(Actor):
         return []
 
     def stories(self) -> list[Story]:
-        """Once it has stopped."""
+        """Return all stories; call it only after the crowd has stopped."""
         for client in self.clients:
             client.leave()
         self._loop.close()

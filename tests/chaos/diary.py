@@ -1,6 +1,6 @@
 """What happened when: one clock for all actors, and a line for each action, so that a failure can be understood.
 
-No decisions: those are the actors', each with a generator of random numbers of its own, made from the run's seed.
+Nothing is decided here: each actor decides with its own generator of random numbers, made from the run's seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.chaos.judge import Event
 
 
 class Diary:
-    """One run's: its clock (seconds since it began), its lines, and all that was published."""
+    """The diary of one run: its clock (seconds since the start), its lines, and all that was published."""
 
     def __init__(self, seed: str) -> None:
         self.seed = seed
@@ -27,14 +27,14 @@ class Diary:
         print(f"chaos seed {seed}")
 
     def chance(self, actor: str) -> random.Random:
-        """The actor's own generator: what it decides does not depend on when the others run."""
+        """Return the actor's own generator, so that its decisions do not depend on when the others run."""
         return random.Random(f"{self.seed}/{actor}")
 
     def now(self) -> float:
         return time.monotonic() - self.started
 
     def note(self, text: str) -> None:
-        """Shown by pytest when the test fails."""
+        """Print a line, which pytest shows if the test fails."""
         with self._writing:
             print(f"{self.now():7.3f}  {text}")
 
@@ -52,7 +52,7 @@ class Diary:
 
     @contextmanager
     def watching(self, who: str) -> Iterator[None]:
-        """An actor that breaks is a failure of the run, not a silence."""
+        """Make an actor's exception a failure of the run."""
         try:
             yield
         except BaseException as error:
@@ -61,7 +61,7 @@ class Diary:
 
 
 class Actor:
-    """A thread that plays its part until it is told to stop."""
+    """A thread that plays its part until it is stopped."""
 
     def __init__(self, name: str, diary: Diary) -> None:
         self.name, self.diary = name, diary
@@ -70,11 +70,11 @@ class Actor:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def play(self) -> None:
-        """Its part; it ends when `wait` says so."""
+        """Play the part; return when `wait` returns False."""
         raise NotImplementedError
 
     def wait(self, seconds: float) -> bool:
-        """Let time pass; whether to go on."""
+        """Wait for so many seconds; return whether to continue."""
         return not self._stopping.wait(max(0.0, seconds))
 
     def _run(self) -> None:

@@ -1,6 +1,6 @@
-"""What goes wrong: workers are killed, masters deploy anew, the store is killed, and loses its data.
+"""What goes wrong: workers are killed, masters deploy anew, the store is killed and loses its data.
 
-And that all is well again at the end, which the judge's sentence needs.
+At the end everything is healed, because the judge's verdict needs that.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from tests.chaos.diary import Actor, Diary
 from tests.harness.redis import RedisServer
 from tests.harness.servers import Gunicorn
 
-#: Seconds until all workers of a gunicorn are there again.
+#: Seconds until all workers of a gunicorn are back.
 HEAL_SECONDS = 60.0
 
-#: The longest that a killed Redis stays away, in seconds.
+#: The maximum that a killed Redis stays away, in seconds.
 AWAY = 3.0
 
 
 def kill_worker(server: Gunicorn, chance: Callable[[Sequence[int]], int], diary: Diary) -> None:
-    """SIGKILL to one worker, if there is any."""
+    """Send SIGKILL to one worker, if there is one."""
     pids = server.worker_pids()
     if not pids:
         diary.note(f"gunicorn {server.port} has no worker to kill")
@@ -35,9 +35,9 @@ def kill_worker(server: Gunicorn, chance: Callable[[Sequence[int]], int], diary:
 
 
 class Disasters(Actor):
-    """One after another, at random.
+    """Random disasters, one after another.
 
-    :param wipe_at: when the store loses its data too, once; None: never.
+    :param wipe_at: when the store also loses its data, once; None: never.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Disasters(Actor):
                 self.chance.choice(kinds)()
 
     def heal(self) -> None:
-        """Once it has stopped: all is well again."""
+        """Repair everything; call it only after the actor has stopped."""
         assert self._wipe_at is None, "the run was too short: the store was not wiped"
         for server, workers in self._workers.items():
             server.wait_workers(workers, HEAL_SECONDS)

@@ -1,15 +1,15 @@
-"""The judge: what was published, what each client saw, and which promises that breaks.
+"""The judge: which promises are broken, given what was published and what each client saw.
 
-Pure: lists in, faults out. No sockets, no clock, no randomness, and nothing of flask_ssemux, whose work it judges.
-Times are seconds on one clock, whichever.
+Pure: lists in, faults out. It uses no sockets, no clock, no randomness, and nothing of flask_ssemux, whose work it
+judges. All times are seconds on one clock, no matter which.
 
 What is promised to a client, from its first hello on:
 
-* each accepted event of its channels comes once, in the order of the cursors, as it was published;
+* each accepted event of its channels comes once, in the order of the cursors, with the data that was published;
 * an event whose publishing failed comes once or not at all;
-* nothing comes of another channel, and nothing that nobody published;
-* `ssemux.reset` comes only where the history was really lost: its life, the epoch, is another one after it, and there
-  are no more lives than stores that were lost. It excuses what was published to its channels before it came.
+* no event of another channel comes, and none that was not published;
+* `ssemux.reset` comes only if the history was really lost: its epoch is a later one, and there are no more epochs than
+  the stores that were lost account for. It excuses the events that were published to its channels before it came.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from __future__ import annotations
 import json
 from typing import Iterable, NamedTuple, Sequence
 
-LOST, DOUBLE, DISORDER, STRANGE, RESET, LIFE, SILENT = (
-    "lost", "double", "disorder", "strange", "reset", "life", "silent",
+LOST, DOUBLE, DISORDER, STRANGE, RESET, EPOCH, SILENT = (
+    "lost", "double", "disorder", "strange", "reset", "epoch", "silent",
 )  # fmt: skip
 
-#: Lost events of one client that are told one by one.
-TOLD = 5
+#: Lost events of one client that are reported individually.
+MAX_REPORTED = 5
 
 
 class Event(NamedTuple):
-    """What somebody tried to publish. Payloads are unique."""
+    """What an actor tried to publish. Payloads are unique."""
 
     channel: str
     payload: str
     cursor: str | None
-    """None: it was not accepted, as far as its publisher knows."""
+    """None if the event was not accepted, as far as its publisher knows."""
     started: float
-    """When its publisher began, so that nothing of it can be older."""
+    """When its publisher began to send it: nothing of it can be older."""
 
 
 class Seen(NamedTuple):
-    """An event as a client got it."""
+    """An event as a client received it."""
 
     name: str
     id: str | None
-    """The id that it carries itself."""
+    """The id of its own frame, if any."""
     data: str
     at: float
 
 
 class Story(NamedTuple):
-    """All that one client saw, over all its connections."""
+    """All that one client received, over all its connections."""
 
     who: str
     channels: frozenset[str]
     seen: Sequence[Seen]
     stayed: bool
-    """Whether it was there at the end. Who left must have everything up to its last id."""
+    """Whether the client was there at the end. A client that left must have everything up to its last id."""
 
 
 class Fault(NamedTuple):
@@ -64,27 +64,27 @@ class Fault(NamedTuple):
         return f"{self.kind.upper()}: {self.text}"
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     epoch: str
     sequence: int
 
 
-def place_of(cursor: str) -> Place:
+def parse_cursor(cursor: str) -> Cursor:
     epoch, _, sequence = cursor.rpartition("-")
-    return Place(epoch, int(sequence))
+    return Cursor(epoch, int(sequence))
 
 
-def judge(published: Iterable[Event], stories: Iterable[Story], lives: int = 1) -> list[Fault]:
-    """All that went wrong.
+def judge(published: Iterable[Event], stories: Iterable[Story], epoch_count: int = 1) -> list[Fault]:
+    """Return all faults.
 
-    :param lives: how many lives the history had: one, and one more for each time that its store was lost.
+    :param epoch_count: how many epochs the history had: one, and one more for each time that its store was lost.
     """
     ledger = Ledger(published)
-    readers = [Reader(story, ledger, lives) for story in stories]
+    readers = [Reader(story, ledger, epoch_count) for story in stories]
     faults = ledger.faults + [fault for reader in readers for fault in reader.faults]
     epochs = ledger.epochs.union(*(reader.epochs for reader in readers))
-    if len(epochs) > lives:
-        faults.append(Fault(LIFE, f"the history had {lives} lives, but these were told: {sorted(epochs)}"))
+    if len(epochs) > epoch_count:
+        faults.append(Fault(EPOCH, f"the history had {epoch_count} epochs, but these were seen: {sorted(epochs)}"))
     return faults
 
 
@@ -100,7 +100,7 @@ class Ledger:
             self.by_payload[event.payload] = event
             if event.cursor is not None:
                 self._accept(event, event.cursor)
-        self.epochs = {place_of(cursor).epoch for cursor in self.accepted}
+        self.epochs = {parse_cursor(cursor).epoch for cursor in self.accepted}
 
     def _accept(self, event: Event, cursor: str) -> None:
         other = self.accepted.setdefault(cursor, event)
@@ -112,12 +112,12 @@ class Ledger:
 class Reader:
     """Walks through one client's story."""
 
-    def __init__(self, story: Story, ledger: Ledger, lives: int) -> None:
-        self.story, self.ledger, self.lives = story, ledger, lives
+    def __init__(self, story: Story, ledger: Ledger, epoch_count: int) -> None:
+        self.story, self.ledger, self.epoch_count = story, ledger, epoch_count
         self.faults: list[Fault] = []
         self.epochs: set[str] = set()
         self.first: Seen | None = None
-        self._place: Place | None = None
+        self._cursor: Cursor | None = None
         self._reset: Seen | None = None
         self._resets: list[tuple[float, set[str]]] = []
         self._ids: set[str] = set()
@@ -132,31 +132,31 @@ class Reader:
         if not seen.name.startswith("ssemux."):
             self._take_event(number, seen)
         if seen.id is not None:
-            self._move(number, seen, place_of(seen.id))
+            self._move(number, seen, parse_cursor(seen.id))
         if self.first is None and seen.name == "ssemux.hello" and seen.id is not None:
             self.first = seen
 
     def _take_reset(self, number: int, seen: Seen) -> None:
         self._reset = seen
         self._resets.append((seen.at, set(json.loads(seen.data)["channels"])))
-        if self.lives == 1 or self._place is None:
+        if self.epoch_count == 1 or self._cursor is None:
             self._fault(RESET, number, f"a reset, where no history was lost: {seen.data}")
 
-    def _move(self, number: int, seen: Seen, place: Place) -> None:
-        before, reset = self._place, self._reset
-        if before is not None and place.epoch != before.epoch:
+    def _move(self, number: int, seen: Seen, cursor: Cursor) -> None:
+        before, reset = self._cursor, self._reset
+        if before is not None and cursor.epoch != before.epoch:
             if reset is None:
-                self._fault(LIFE, number, f"the history's life changes from {before.epoch} without a reset")
-            if place.epoch in self.epochs:
-                self._fault(LIFE, number, f"the history's old life {place.epoch} comes back")
+                self._fault(EPOCH, number, f"the epoch changes from {before.epoch} without a reset")
+            if cursor.epoch in self.epochs:
+                self._fault(EPOCH, number, f"the old epoch {cursor.epoch} comes back")
         elif before is not None:
-            if reset is not None and self.lives > 1:
-                self._fault(RESET, number, f"a reset, and the history goes on in the same life: {reset.data}")
+            if reset is not None and self.epoch_count > 1:
+                self._fault(RESET, number, f"a reset, and the history continues in the same epoch: {reset.data}")
             own = seen.name.startswith("ssemux.")
-            if place.sequence < before.sequence or (place.sequence == before.sequence and not own):
+            if cursor.sequence < before.sequence or (cursor.sequence == before.sequence and not own):
                 self._fault(DISORDER, number, f"{seen.id} comes after {before.epoch}-{before.sequence}")
-        self._place, self._reset = place, None
-        self.epochs.add(place.epoch)
+        self._cursor, self._reset = cursor, None
+        self.epochs.add(cursor.epoch)
 
     def _take_event(self, number: int, seen: Seen) -> None:
         event = self.ledger.by_payload.get(seen.data)
@@ -165,7 +165,7 @@ class Reader:
         elif event is None:
             self._fault(STRANGE, number, f"{seen.id} was published by nobody: {seen.data[:80]!r}")
         elif event.channel not in self.story.channels:
-            self._fault(STRANGE, number, f"{seen.id} is of channel {event.channel!r}, which this client does not read")
+            self._fault(STRANGE, number, f"{seen.id} is of {event.channel!r}, a channel that this client does not read")
         elif event.cursor not in (None, seen.id):
             self._fault(STRANGE, number, f"{brief(event)} comes as {seen.id}")
         if seen.id in self._ids or seen.data in self._payloads:
@@ -181,8 +181,8 @@ class Reader:
         due = [event for event in self.ledger.accepted.values() if self._is_due(event)]
         lost = [event for event in due if event.cursor not in self._ids]
         if lost:
-            told = "\n    ".join(self._tell_loss(event) for event in lost[:TOLD])
-            text = f"{self._name()}: {len(lost)} of {len(due)} events never came:\n    {told}"
+            reported = "\n    ".join(self._describe_loss(event) for event in lost[:MAX_REPORTED])
+            text = f"{self._name()}: {len(lost)} of {len(due)} events never came:\n    {reported}"
             self.faults.append(Fault(LOST, text))
 
     def _is_due(self, event: Event) -> bool:
@@ -190,21 +190,21 @@ class Reader:
             return False
         if any(event.started < at and event.channel in channels for at, channels in self._resets):
             return False
-        place, last = place_of(event.cursor or ""), self._place
-        return self.story.stayed or (last is not None and place.epoch == last.epoch and place <= last)
+        cursor, last = parse_cursor(event.cursor or ""), self._cursor
+        return self.story.stayed or (last is not None and cursor.epoch == last.epoch and cursor <= last)
 
     def _is_after_first(self, event: Event) -> bool:
-        """In the life of the first hello its place tells; in another life only the time can."""
+        """Compare cursors within the first hello's epoch; in another epoch only the time can tell."""
         assert self.first is not None and self.first.id is not None
-        first, place = place_of(self.first.id), place_of(event.cursor or "")
-        return place > first if place.epoch == first.epoch else event.started > self.first.at
+        first, cursor = parse_cursor(self.first.id), parse_cursor(event.cursor or "")
+        return cursor > first if cursor.epoch == first.epoch else event.started > self.first.at
 
-    def _tell_loss(self, event: Event) -> str:
-        place = place_of(event.cursor or "")
+    def _describe_loss(self, event: Event) -> str:
+        cursor = parse_cursor(event.cursor or "")
         later = (
             number
             for number, seen in enumerate(self.story.seen)
-            if seen.id is not None and place_of(seen.id).epoch == place.epoch and place_of(seen.id) > place
+            if seen.id is not None and parse_cursor(seen.id).epoch == cursor.epoch and parse_cursor(seen.id) > cursor
         )
         number = next(later, len(self.story.seen))
         return f"{brief(event)}; it saw {self._around(number)}"

@@ -1,6 +1,6 @@
-"""Those who publish: over HTTP to whichever worker answers, and from a plain process, which the tests' own is.
+"""The publishers: over HTTP to any worker that answers, and from a plain process, which is the tests' own.
 
-Each tries each event once. What is not answered with a cursor counts as failed, though it may have been stored.
+Each event is tried once. One that is not answered with a cursor counts as failed, though it may have been stored.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ ROOMS = ["room:%d" % number for number in range(8)]
 USERS = ["u%d" % number for number in range(10)]
 HOT = ROOMS[0]
 
-#: Seconds that an answer may take: more than a broker's WAIT, which is 2.
+#: The maximum that an answer may take, in seconds: more than a broker's WAIT, which is 2.
 ANSWER_SECONDS = 10.0
 
 #: The longest pause between two events of one publisher, in seconds.
 PAUSE = 0.15
 
-#: Events that one publisher sends without a pause, now and then: more than a stalled client's queue takes.
+#: Events that one publisher sends now and then without a pause: more than a stalled client's queue holds.
 BURST = 120
 
-#: Publishes one event: channel, payload -> cursor, or an exception that says it failed.
+#: Publishes one event: channel, payload -> cursor, or an exception if publishing failed.
 Publish = Callable[[str, str], str]
 
 
 class Failed(Exception):
-    """It was not accepted, or nobody knows."""
+    """The event was not accepted, or its fate is unknown."""
 
 
 def over_http(port: int, channel: str, payload: str) -> str:
-    """To `POST /publish` of tests/apps/plain.py."""
+    """Publish with `POST /publish` of tests/apps/plain.py."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         body = json.dumps({"channel": channel, "data": payload})
@@ -63,7 +63,7 @@ def from_process(publisher: flask_ssemux.Publisher) -> Publish:
 
 
 class Publisher(Actor):
-    """Publishes random events, with pauses and now and then a burst."""
+    """Publishes random events, with pauses and an occasional burst."""
 
     def __init__(self, name: str, diary: Diary, publish: Publish) -> None:
         super().__init__(name, diary)
@@ -79,7 +79,7 @@ class Publisher(Actor):
                 self.try_one(self._channel(), chance.randrange(400))
 
     def try_one(self, channel: str, size: int = 0) -> str | None:
-        """The cursor, or None if it failed."""
+        """Publish one event; return its cursor, or None if it failed."""
         self._count += 1
         payload = f"{self.name} {self._count} ".ljust(size, ".")
         started = self.diary.now()
@@ -105,7 +105,7 @@ class Publisher(Actor):
 
 
 def http_publisher(number: int, diary: Diary, ports: Sequence[int]) -> Publisher:
-    """To any of these ports at random, as a load balancer would."""
+    """Make a publisher that uses any of these ports at random, as a load balancer would."""
     name = f"http-publisher-{number}"
     chance = diary.chance(name + "/port")
     return Publisher(name, diary, lambda channel, payload: over_http(chance.choice(ports), channel, payload))

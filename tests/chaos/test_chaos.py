@@ -1,7 +1,7 @@
 """Chaos on real servers: whatever is killed, every client ends with each event of its channels once and in order.
 
-`--chaos-seconds` is how long each scenario lasts, `--chaos-seed` makes the actors decide the same again. What happens
-between their decisions is the machine's: a seed makes a failure likely again, not certain.
+`--chaos-seconds` sets the length of each scenario, and `--chaos-seed` makes the actors decide the same again. What
+happens between their decisions is up to the machine: a seed makes a failure likely again, not certain.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.harness.waiting import until
 
 CLIENTS = 40
 
-#: Seconds until everybody has the last event, once all is well.
+#: The maximum until everybody has the last event, once everything is healed, in seconds.
 CATCH_UP = 60.0
 
-#: Faults that a failure tells.
-TOLD = 10
+#: How many faults a failure reports.
+MAX_REPORTED = 10
 
-#: Queues that a client that stalls for seconds fills, and a `retry:` whose whole spread a client can keep to.
+#: Queues that a client fills if it stalls for seconds, and a `retry:` with a spread that clients can wait for.
 ENV = {
     "SSEMUX_HEARTBEAT": "1",
     "SSEMUX_CLIENT_TIMEOUT": "6",
@@ -42,7 +42,7 @@ ENV = {
 
 @pytest.fixture
 def hosts(gunicorn):
-    """hosts(broker_url, workers, …): a started gunicorn with so many workers for each number, all on one store."""
+    """hosts(broker_url, workers, …): start one gunicorn for each number of workers, all with one store."""
 
     def start(url, *workers):
         env = {**ENV, "SSEMUX_BROKER": url}
@@ -58,7 +58,7 @@ def sqlite_url(instance_env):
 
 @pytest.fixture
 def redis(running):
-    """Kills must lose nothing that was answered for: only `always` has the disk's word before each answer."""
+    """With `always` Redis answers only after a write is on disk, so that a kill loses nothing that was accepted."""
     return running(RedisServer(fsync="always"))
 
 
@@ -75,11 +75,11 @@ def test_redis(hosts, redis, diary, seconds):
 def test_redis_that_loses_its_data_once(hosts, redis, diary, seconds):
     servers = hosts(redis.url, 2, 2)
     wipe_at = diary.now() + seconds * 0.4
-    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis, wipe_at), lives=2)
+    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis, wipe_at), epoch_count=2)
 
 
 def test_600_events_to_40_clients_while_a_worker_is_killed_every_2_s(hosts, sqlite_url, diary):
-    """Three workers on sqlite: nothing lost, doubled or out of order, no reset."""
+    """Three workers on SQLite: nothing is lost, doubled or out of order, and no reset comes."""
     (server,) = hosts(sqlite_url, 3)
     killer = Killer(diary, server)
     with flask_ssemux.Publisher(sqlite_url) as store, Crowd(diary, [server.port], CLIENTS, moody=False) as crowd:
@@ -117,8 +117,8 @@ class Killer(Actor):
         self._server.wait_workers(3, HEAL_SECONDS)
 
 
-def run(diary, seconds, servers, url, disasters, lives=1):
-    """Chaos for so long, then peace, then the verdict."""
+def run(diary, seconds, servers, url, disasters, epoch_count=1):
+    """Run chaos for so long, then heal everything, then judge."""
     ports = [server.port for server in servers]
     with flask_ssemux.Publisher(url) as store, Crowd(diary, ports, CLIENTS) as crowd:
         publishers = [http_publisher(number, diary, ports) for number in (1, 2, 3)]
@@ -130,28 +130,28 @@ def run(diary, seconds, servers, url, disasters, lives=1):
         disasters.heal()
         crowd.calm_down()
         conclude(diary, crowd, from_process(store))
-    verdict(diary, crowd, lives)
+    verdict(diary, crowd, epoch_count)
 
 
 def conclude(diary, crowd, publish):
-    """A last word to everyone. Who has it has, by the order, all that is due to it."""
-    everyone_has(b"ssemux.hello", crowd, diary)  # whose first comes later would not be due the last word
+    """Publish a last event to everyone. By the order of events, a client that has it has all that is due to it."""
+    everyone_has(b"ssemux.hello", crowd, diary)  # clients that connect later are not due the last event
     last = Publisher("last", diary, publish)
     until(lambda: last.try_one("*", 40), CATCH_UP, "nobody can publish")
     everyone_has(b"data: last ", crowd, diary)
 
 
 def everyone_has(text, crowd, diary):
-    """Wait for it. Whoever waits in vain is told here, and judged later."""
+    """Wait until every client has the text. Clients without it are noted here, and judged later."""
     lacking = crowd.wait_all(text, CATCH_UP)
     diary.note(f"{len(lacking)} of the clients have no {text!r}" if lacking else f"every client has {text!r}")
     for who in lacking:
         diary.note(who)
 
 
-def verdict(diary, crowd, lives=1):
+def verdict(diary, crowd, epoch_count=1):
     stories = crowd.stories()
-    faults = [*diary.failures, *map(str, judge(diary.events, stories, lives))]
+    faults = [*diary.failures, *map(str, judge(diary.events, stories, epoch_count))]
     got = sum(not seen.name.startswith("ssemux.") for story in stories for seen in story.seen)
     hellos, resets = (
         sum(seen.name == name for story in stories for seen in story.seen) for name in ("ssemux.hello", "ssemux.reset")
@@ -160,6 +160,6 @@ def verdict(diary, crowd, lives=1):
         f"{diary.accepted()} of {len(diary.events)} events accepted, {got} deliveries to {len(stories)} clients "
         f"over {hellos} connections, {resets} resets, {len(faults)} faults"
     )
-    assert not faults, "\n".join(faults[:TOLD])
+    assert not faults, "\n".join(faults[:MAX_REPORTED])
     assert got > 10 * CLIENTS, f"hardly anything happened: {got} deliveries"
-    assert lives == 1 or resets >= CLIENTS / 2, f"the store was lost, and only {resets} resets tell of it"
+    assert epoch_count == 1 or resets >= CLIENTS / 2, f"the store was lost, and only {resets} resets were sent"

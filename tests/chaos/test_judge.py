@@ -1,4 +1,4 @@
-"""The judge judged: a flawless story passes, and each way to break a promise is found, and named for what it is."""
+"""Tests of the judge: a flawless story passes, and each way to break a promise is found and named correctly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.judge import (
     DISORDER,
     DOUBLE,
-    LIFE,
+    EPOCH,
     LOST,
     RESET,
     SILENT,
@@ -22,7 +22,7 @@ from tests.chaos.judge import (
 
 
 def published(*numbers, epoch="aaaa", channel="room:1", start=0.0):
-    """Events `1`, `2` … of these numbers, begun at `start` + their number."""
+    """Make events `1`, `2` … with these numbers, begun at `start` + their number."""
     return [Event(channel, f"{epoch} {n}", f"{epoch}-{n}", start + n) for n in numbers]
 
 
@@ -50,7 +50,7 @@ def kinds(*args, **options):
     return sorted(fault.kind for fault in judge(*args, **options))
 
 
-# What is right.
+# Stories that are right.
 
 
 def test_everything_once_and_in_order():
@@ -65,7 +65,7 @@ def test_a_client_that_came_back_and_got_the_rest():
     assert kinds(published(1, 2, 3, 4), [story(hello(0), *seen(1, 2), hello(2), *seen(3), hello(3), *seen(4))]) == []
 
 
-def test_a_hello_at_the_head_where_nothing_of_its_channels_was_missed():
+def test_a_hello_with_the_newest_cursor_if_nothing_of_its_channels_was_missed():
     others = published(2, 3, channel="room:2")
     assert kinds(published(1, 4) + others, [story(hello(0), *seen(1), hello(3), *seen(4))]) == []
 
@@ -93,24 +93,24 @@ LATER = published(1, 2, epoch="bbbb", start=10.0)
 def test_a_lost_store_excuses_what_was_before_the_reset(own_id):
     anew = [reset(10.0, "room:1", own_id=own_id)] + ([] if own_id else [hello(0, "bbbb", 10.0)])
     whole = story(hello(0), *seen(1), *anew, *seen(1, 2, epoch="bbbb", start=10.0))
-    assert kinds(published(1, 2, 3) + LATER, [whole], lives=2) == []
+    assert kinds(published(1, 2, 3) + LATER, [whole], epoch_count=2) == []
 
 
 def test_a_reset_that_was_cut_off_comes_again():
     twice = [reset(10.0, "room:1"), reset(10.5, "room:1"), hello(0, "bbbb", 10.5)]
     whole = story(hello(0), *seen(1), *twice, *seen(1, 2, epoch="bbbb", start=10.0))
-    assert kinds(published(1) + LATER, [whole], lives=2) == []
+    assert kinds(published(1) + LATER, [whole], epoch_count=2) == []
 
 
-def test_who_came_in_the_second_life_knows_nothing_of_the_first():
+def test_a_client_of_the_second_epoch_is_not_due_events_of_the_first():
     late = story(hello(0, "bbbb", 9.0), *seen(1, 2, epoch="bbbb", start=10.0))
-    assert kinds(published(1, 2, 3) + LATER, [late], lives=2) == []
+    assert kinds(published(1, 2, 3) + LATER, [late], epoch_count=2) == []
 
 
-# What is wrong.
+# Stories that are wrong.
 
 
-def test_a_lost_event_is_told_with_what_was_seen_around_it():
+def test_a_lost_event_is_reported_with_what_was_seen_around_it():
     (fault,) = judge(published(1, 2, 3), [story(hello(0), *seen(1, 3))])
     assert str(fault) == (
         "LOST: client 1 (room:1): 1 of 3 events never came:\n"
@@ -119,12 +119,12 @@ def test_a_lost_event_is_told_with_what_was_seen_around_it():
     )
 
 
-def test_losses_at_the_end_and_over_a_return():
+def test_losses_at_the_end_and_over_a_reconnect():
     assert kinds(published(1, 2), [story(hello(0), *seen(1))]) == [LOST]
     assert kinds(published(1, 2, 3), [story(hello(0), *seen(1), hello(2), *seen(3))]) == [LOST]
 
 
-def test_a_loss_on_the_way_of_a_client_that_left():
+def test_a_loss_before_the_last_id_of_a_client_that_left():
     assert kinds(published(1, 2, 3), [story(hello(0), *seen(1, 3), stayed=False)]) == [LOST]
 
 
@@ -135,7 +135,7 @@ def test_a_loss_of_one_client_among_many_and_of_one_channel_among_many():
     assert kinds(both, [story(hello(0), *seen(1), channels=("room:1", "user:7"))]) == [LOST]
 
 
-def test_a_double_live_and_over_a_return():
+def test_an_event_twice_on_one_connection_and_over_a_reconnect():
     assert DOUBLE in kinds(published(1, 2), [story(hello(0), *seen(1, 1, 2))])
     assert DOUBLE in kinds(published(1, 2), [story(hello(0), *seen(1), hello(1), *seen(1, 2))])
 
@@ -152,7 +152,7 @@ def test_one_cursor_for_two_events():
     assert DOUBLE in kinds([*published(1), other], [story(hello(0), *seen(1))])
 
 
-def test_disorder():
+def test_events_out_of_order():
     assert kinds(published(1, 2, 3), [story(hello(0), *seen(1, 3, 2))]) == [DISORDER]
 
 
@@ -164,7 +164,7 @@ def test_an_event_that_the_hello_already_covers():
     assert kinds(published(1, 2), [story(hello(1), *seen(1, 2))]) == [DISORDER]
 
 
-def test_strangers():
+def test_events_that_nobody_published():
     assert kinds(published(1), [story(hello(0), *seen(1, 2))]) == [STRANGE]
     assert kinds(published(1, channel="room:2"), [story(hello(0), *seen(1))]) == [STRANGE]
     assert STRANGE in kinds(published(1), [story(hello(0), Seen("message", "aaaa-9", "aaaa 1", 1.0))])
@@ -177,38 +177,38 @@ def test_a_reset_where_nothing_was_lost():
     assert kinds([], [story(reset(0.0, "room:1"), hello(0))]) == [RESET]
 
 
-def test_a_reset_in_the_same_life_although_a_store_was_lost_later():
+def test_a_reset_in_the_same_epoch_although_a_store_was_lost_later():
     early = story(hello(0), *seen(1), reset(1.5, "room:1"), hello(1))
-    assert kinds(published(1), [early], lives=2) == [RESET]
+    assert kinds(published(1), [early], epoch_count=2) == [RESET]
 
 
 def test_a_reset_does_not_excuse_what_follows_it_nor_other_channels():
     anew = story(hello(0), reset(10.0, "room:1", own_id="bbbb-0"), *seen(2, epoch="bbbb", start=10.0))
-    assert kinds(LATER, [anew], lives=2) == [LOST]
+    assert kinds(LATER, [anew], epoch_count=2) == [LOST]
     whole = story(
         hello(0),
         reset(10.0, "room:1", own_id="bbbb-0"),
         *seen(1, 2, epoch="bbbb", start=10.0),
         channels=("room:1", "room:2"),
     )
-    assert kinds(published(1, channel="room:2") + LATER, [whole], lives=2) == [LOST]
+    assert kinds(published(1, channel="room:2") + LATER, [whole], epoch_count=2) == [LOST]
 
 
-def test_a_life_that_changes_without_a_word():
+def test_an_epoch_that_changes_without_a_reset():
     silent = story(hello(0), *seen(1), hello(0, "bbbb", 10.0), *seen(1, 2, epoch="bbbb", start=10.0))
-    assert kinds(published(1) + LATER, [silent], lives=2) == [LIFE]
+    assert kinds(published(1) + LATER, [silent], epoch_count=2) == [EPOCH]
 
 
-def test_an_old_life_that_comes_back():
+def test_an_old_epoch_that_comes_back():
     back = [reset(12.5, "room:1"), hello(1, at=12.5)]
     anew = [reset(9.0, "room:1", own_id="bbbb-0"), *seen(1, 2, epoch="bbbb", start=10.0)]
     whole = story(hello(0), *seen(1), *anew, *back)
-    assert kinds(published(1) + LATER, [whole], lives=2) == [LIFE]
+    assert kinds(published(1) + LATER, [whole], epoch_count=2) == [EPOCH]
 
 
-def test_more_lives_than_lost_stores():
-    assert LIFE in kinds(published(1) + LATER, [story(hello(2, "bbbb", 20.0))])
+def test_more_epochs_than_lost_stores():
+    assert EPOCH in kinds(published(1) + LATER, [story(hello(2, "bbbb", 20.0))])
 
 
-def test_a_client_that_never_got_through():
+def test_a_client_that_never_connected():
     assert kinds(published(1), [story()]) == [SILENT]

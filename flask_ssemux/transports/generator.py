@@ -64,8 +64,9 @@ class GeneratorTransport:
         self._stream.mark_closed("its connection was closed")
 
     def __del__(self) -> None:
-        # An iterator that a middleware dropped is never closed.
-        self.close()
+        # An iterator that a middleware dropped is never closed. One whose constructor failed has nothing to close.
+        if hasattr(self, "_stream"):
+            self.close()
 
     def _make_waiter(self) -> GreenletWaiter | ThreadWaiter:
         self._waiter = waiter = make_waiter(self._client, self)

@@ -34,7 +34,6 @@ class HandoffTransport(GeneratorTransport):
     __slots__ = ("_socket", "_report_obstacle", "_is_opening", "_last", "_sent", "_sink")
 
     def __init__(self, stream: Stream, client: ClientSocket, report_obstacle: Callable[[str], None]) -> None:
-        super().__init__(stream, client)
         self._socket = client.socket
         self._report_obstacle = report_obstacle
         self._is_opening = True
@@ -42,6 +41,7 @@ class HandoffTransport(GeneratorTransport):
         self._sent = 0
         #: The other end of the pair, if the connection is handed over; open until gunicorn has ended.
         self._sink: Any = None
+        super().__init__(stream, client)
 
     def __next__(self) -> bytes:
         if self._is_opening:

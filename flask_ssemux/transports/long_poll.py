@@ -71,8 +71,9 @@ class LongPoll:
         self._close_stream()
 
     def __del__(self) -> None:
-        # An iterator that a middleware dropped is never closed.
-        self.close()
+        # An iterator that a middleware dropped is never closed. One whose constructor failed has nothing to close.
+        if hasattr(self, "_stream"):
+            self.close()
 
     def handle_departure(self) -> None:
         self._stream.abort("its client left")

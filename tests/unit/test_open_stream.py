@@ -11,6 +11,9 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux.http.probe import PARAMETER, Plan
+from flask_ssemux.http.wrapped_generator import WrappedGenerator
+from flask_ssemux.transports.generator import GeneratorTransport
+from flask_ssemux.transports.long_poll import LongPoll
 from tests.unit.test_extension import opened
 
 KEY = "a secret"
@@ -52,11 +55,26 @@ URLS = {
 }
 
 
+@pytest.fixture(params=["connection", "constructor"])
+def broken_environ(request, monkeypatch):
+    """What makes every transport fail: in the environment, or in the constructors themselves."""
+    if request.param == "connection":
+        return {"werkzeug.socket": BrokenConnection()}
+
+    def fail(*_):
+        raise RuntimeError("broken constructor")
+
+    for transport in (GeneratorTransport, LongPoll, WrappedGenerator):
+        monkeypatch.setattr(transport, "__init__", fail)
+    return {}
+
+
 @pytest.mark.parametrize("url", URLS.values(), ids=URLS)
-def test_a_transport_that_cannot_be_built_leaves_no_stream_and_no_slot(app, url):
+def test_a_transport_that_cannot_be_built_leaves_no_stream_and_no_slot(app, broken_environ, monkeypatch, url):
     worker, client = app.extensions["ssemux"].worker, app.test_client()
     for _ in range(LIMIT):
-        assert client.get(url, environ_overrides={"werkzeug.socket": BrokenConnection()}).status_code == 500
+        assert client.get(url, environ_overrides=broken_environ).status_code == 500
+    monkeypatch.undo()
     assert worker.count_streams() == 0
     for _ in range(LIMIT):  # the user's slots and the worker's places are free again
         response = client.get(url)

@@ -134,14 +134,14 @@ class Hub:
         resume: ResumePoint = NEW_CLIENT,
         snapshots: Snapshots = lambda _: (),
         on_closed: Callable[[Stream], None] = lambda _: None,
-        new: Sequence[str] = (),
+        new_channels: Sequence[str] = (),
         revocations_seen: int | None = None,
     ) -> Stream:
         """Open a stream of these channels. Its client gets each event after the resume point once.
 
         :param snapshots: makes the first events of channels that are new to the client.
         :param on_closed: called with the stream when it has ended; not if this raises.
-        :param new: channels that are new to a client that has seen others. They begin now, whatever its cursor.
+        :param new_channels: channels that a client with a cursor has not read before. They begin now.
         :param revocations_seen: what ``count_revocations`` returned before the client's rules were asked. Revocation
             messages that came since then are applied to this stream.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) it is not known where the client's replay begins.
@@ -151,11 +151,11 @@ class Hub:
         stream = Stream(subscriptions.share_names(channels), user_id, self._limits, self._timer.clock())
         try:
             resume = check_resume_point(resume, self.broker.history, subscriptions.epoch, subscriptions.position)
-            has_new = resume.cursor is None or bool(new)
+            has_new = resume.cursor is None or bool(new_channels)
             head, latest = subscriptions.add_stream(stream, resume.cursor, has_new)
             if resume.cursor is not None and resume.cursor.epoch != head.epoch:
                 resume = ResumePoint(reset=ResetReason.EPOCH)  # a new epoch began between the lines above
-            joined = Joined(stream, head, resume, new, latest)
+            joined = Joined(stream, head, resume, new_channels, latest)
             stream.set_opening(OpeningFrames(self.replay, self._options, joined, snapshots).start_pages())
             stream.on_closed, stream.notify_opener = self._on_closed, on_closed
             self._start_stream(stream, revocations_seen)

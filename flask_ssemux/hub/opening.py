@@ -31,14 +31,14 @@ class Joined(NamedTuple):
 
     :param head: all events after this cursor come live.
     :param resume: where its client resumes from.
-    :param new: channels that are new to a client that has seen others.
+    :param new_channels: channels that a client with a cursor has not read before.
     :param latest: the latest events of its channels, as of the head.
     """
 
     stream: Stream
     head: Cursor
     resume: ResumePoint
-    new: Sequence[str]
+    new_channels: Sequence[str]
     latest: Sequence[Record]
 
 
@@ -70,15 +70,17 @@ class OpeningFrames:
 
     def _make_frames(self, snapshots: Snapshots) -> bytes:
         """Return the frames before the events that the client missed."""
-        stream, head, resume, new, _ = self._joined
+        stream, head, resume, new_channels, _ = self._joined
         start, lost = head, list(stream.channels if resume.reset else ())
         if resume.cursor is not None:
             missed = Range(resume.cursor.sequence, head.sequence)
-            lost = self._begin_replay(dict.fromkeys((name for name in stream.channels if name not in new), missed))
+            lost = self._begin_replay(
+                dict.fromkeys((name for name in stream.channels if name not in new_channels), missed)
+            )
             # If there is nothing to replay, the client is up to date, and its cursor moves on to the head.
             start = resume.cursor if self._page.data or self._page.left else head
         is_new = resume.is_new
-        fresh = [channel for channel in stream.channels if is_new or channel in lost or channel in new]
+        fresh = [channel for channel in stream.channels if is_new or channel in lost or channel in new_channels]
         parts = [_make_retry(self._options.retry)]
         parts += [make_reset(lost, resume.reset or ResetReason.HISTORY)] if lost else []
         parts += _make_hello(self._options, start, list(snapshots(fresh)) + self._list_latest(fresh) if fresh else [])

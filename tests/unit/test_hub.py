@@ -141,7 +141,7 @@ def test_a_new_channel_begins_after_what_was_published_before_even_if_that_is_de
     hub._subscriptions.position = 0  # as if their delivery were still under way
     beginner = Client(hub.open_stream(["a"], None))
     hub._subscriptions.position = 0
-    comer = Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([publish(hub, "b", 3)]), new=["a"]))
+    comer = Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([publish(hub, "b", 3)]), new_channels=["a"]))
     assert (beginner.stream.last_sequence, comer.stream.last_sequence) == (2, 3)
     assert seen.endswith("-2")
 
@@ -213,7 +213,7 @@ def test_a_channel_that_is_new_to_a_client_with_a_cursor_begins_now_with_its_sna
     def snapshots(names):
         return [body(name, "state", "s") for name in names]
 
-    client = Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), snapshots, new=["b"]))
+    client = Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), snapshots, new_channels=["b"]))
     assert [(event.event, event.data) for event in client.events()[1:]] == [("s", "state"), ("message", "2")]
     publish(hub, "b", "after")
     assert client.wait(2)[1].data == "after"
@@ -755,7 +755,7 @@ def test_a_stream_that_ends_gives_back_its_share(make, drawn):
 def test_an_opening_that_fails_gives_back_its_share(make):
     hub, seen = returning(make, 10)
     with pytest.raises(ZeroDivisionError):
-        hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), lambda names: [1 // 0], new=["b"])
+        hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), lambda names: [1 // 0], new_channels=["b"])
     assert hub.replay.allowance.held == 0
 
 

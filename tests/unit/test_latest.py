@@ -249,7 +249,9 @@ def test_a_client_that_comes_back_gets_only_what_it_missed(hub, broker):
 def test_a_channel_that_is_new_to_a_client_begins_with_its_latest_events(hub, broker):
     say(broker, 1, "b")
     seen = say(broker, 1)
-    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new=["b"])).events() == [("p", "1")]
+    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new_channels=["b"])).events() == [
+        ("p", "1")
+    ]
 
 
 def test_a_new_channel_of_a_client_that_is_ahead_of_this_worker_begins_with_the_newest_events(hub, broker):
@@ -263,9 +265,9 @@ def test_a_new_channel_of_a_client_that_is_ahead_of_this_worker_begins_with_the_
         hub._subscriptions.position = 1
         hub._subscriptions._latest.forget_all()
         hub._subscriptions._latest.add_record(Record(1, "b", body("b", 1, "p"), "p"))
-    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new=["b"])).events() == [("p", "2")], (
-        newest
-    )
+    assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new_channels=["b"])).events() == [
+        ("p", "2")
+    ], newest
 
 
 def test_a_channel_whose_history_is_lost_begins_with_its_latest_events(broker):

@@ -1,4 +1,4 @@
-"""What old generators yield below ``streaming``: theirs, to the byte; what is put beside it forges and cuts nothing."""
+"""Wrapped streams send what their generators yield, to the byte; heartbeats beside it forge and cut no event."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def beating(fortress):
 
 
 def yielding(site, items, begun=None):
-    """The whole answer of an old stream whose generator yields these items."""
+    """Return the whole answer of a wrapped stream whose generator yields these items."""
     body = json.dumps(items).encode("ascii")
     headers = (b"Content-Type: application/json", b"Content-Length: %d" % len(body))
     return wild.send(site.port, get(b"/old", *headers, method=b"POST", body=body), begun=begun)
@@ -59,7 +59,7 @@ def test_what_no_socket_takes_ends_the_stream_and_is_logged(site, item):
     told = yielding(site, ["data: before\n\n", item, "data: after\n\n"])
     assert (told.status, told.body) == (200, OPENING + b"data: before\n\n")
     site.server.wait_log("the generator of a wrapped stream raised; the stream ends", 2)
-    assert "Error handling request" not in site.server.log  # gunicorn's, which cuts the connection
+    assert "Error handling request" not in site.server.log  # gunicorn logs this when it cuts a connection
 
 
 FRAMES = {
@@ -69,12 +69,12 @@ FRAMES = {
 }
 
 
-#: Where a frame is cut: before it, within a line, within a line's end, between lines, within its end, after it.
+#: Where a frame is cut: before it, within a line, within the end of a line, between lines, within its end, after it.
 CUTS = [0, 3, 8, 9, 13, 18, 19, 20, 28, 29, 30, 31, 32]
 
 
 def test_a_heartbeat_in_any_place_changes_no_event(beating):
-    """A frame in two pieces with a silence between them, then another frame; all at once."""
+    """Each stream sends a frame in two pieces with a silence between them, then another frame; all streams at once."""
     wanted = [(end, frame, cut) for end, frame in FRAMES.items() for cut in CUTS if cut <= len(frame)]
 
     def ask(case):
@@ -90,7 +90,7 @@ def test_a_heartbeat_in_any_place_changes_no_event(beating):
 
 
 def test_a_deploy_in_the_midst_of_an_event_makes_no_event_of_its_beginning(fortress):
-    """The generators sleep in the midst of a frame when their worker stops; half an event is none."""
+    """The generators sleep within a frame when their worker stops. Half an event does not become an event."""
     site = fortress(SSEMUX_HEARTBEAT="60", SSEMUX_CLIENT_TIMEOUT="200")
     wanted = [(end, frame, cut) for end, frame in FRAMES.items() for cut in CUTS if 0 < cut <= len(frame)]
     begun = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""What a client learns that it may not read: that there are events, by their number, and nothing else."""
+"""What a client learns of events that it may not read: by their sequence that they exist, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_ssemux.errors import BrokerBehind, BrokerUnavailable
 from tests.hostile import wild
 from tests.hostile.corpus import get, quoted
 
-#: What nobody but its reader may see; it is in names, data and events' names alike.
+#: What only its reader may see; it is in channels, data and event names.
 SECRET = "s3cr3t"
 
 
@@ -21,7 +21,7 @@ def site(fortress):
 
 @pytest.fixture(scope="module")
 def busy(site):
-    """It has events, readers and users that others may not know of."""
+    """A server with events, readers and users that others may not know of."""
     reader = site.stream("/events?channel=room:" + SECRET, headers={"X-User": SECRET})
     reader.wait_for(b"ssemux.hello", 5)
     say(site)
@@ -44,7 +44,7 @@ def ask(site, channel, user=b""):
 @pytest.mark.parametrize("user", [b"", b"ann"])
 @pytest.mark.parametrize("kind", ["closed:", "user:", "other:", "ssemux.", "closed:a:"])
 def test_a_refusal_does_not_tell_whether_a_channel_exists(busy, kind, user):
-    """Of the same length: the answers' sizes are compared too."""
+    """The two channels have names of the same length, because the sizes of the answers are compared, too."""
     real, unreal = (ask(busy, kind + name, user) for name in (SECRET, "nobody"))
     assert real[0] in (400, 401, 403)
     assert real[2].replace(SECRET.encode(), b"nobody") == unreal[2]
@@ -75,7 +75,7 @@ def test_a_stream_tells_nothing_of_others_but_how_many_events_there_were(busy, c
 
 @pytest.mark.parametrize("error", [BrokerBehind, BrokerUnavailable])
 def test_a_broker_in_trouble_is_not_named_to_clients(make_client, monkeypatch, caplog, error):
-    """The log has the store's address, and the client has not."""
+    """The address of the store is in the log, and not in the answer."""
     client, worker = make_client()
     address = "redis://redis.internal:6379/0"
 

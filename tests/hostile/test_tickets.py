@@ -1,4 +1,4 @@
-"""Tickets that were made up, changed, stolen from elsewhere, or used by many at once."""
+"""Tickets that are forged, changed, stolen from elsewhere, or used by many clients at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 from tests.hostile import wild
 from tests.hostile.corpus import get, quoted
 
-#: How many want to be the one that a ticket lets in.
+#: How many clients use one ticket at the same time.
 CROWD = 30
 
 FAR = 10**12
 SECRET = "for tests"
-"""The application's own (tests/apps/fortress.py)."""
+"""The SECRET_KEY of tests/apps/fortress.py."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def site(fortress):
 
 @pytest.fixture(scope="module")
 def broken(fortress):
-    """Asked for what fails, too."""
+    """A server for requests that fail, whose log may have tracebacks."""
     return fortress(SSEMUX_HEARTBEAT="60", SSEMUX_CLIENT_TIMEOUT="200")
 
 
@@ -74,7 +74,7 @@ def good(site):
     fewer=st.integers(0, 1),
 )
 def test_a_changed_one(site, good, place, by, fewer):
-    """One character is another, or is not there, or there is one more."""
+    """One character is replaced, left out or added."""
     place %= len(good)
     changed = good[:place] + by + good[place + fewer :]
     told = show(site, changed)
@@ -82,12 +82,12 @@ def test_a_changed_one(site, good, place, by, fewer):
 
 
 def is_same_to_base64(good, changed):
-    """The last character of a signature has bits that say nothing."""
+    """The last character of a signature has unused bits."""
     return len(good) == len(changed) and good[:-1] == changed[:-1]
 
 
 def test_it_is_its_users_alone(site):
-    """Whatever else the bearer says; and it opens nothing that no rule opens."""
+    """The ticket identifies its bearer, whatever else the request says; it permits nothing that no rule permits."""
     stream = site.stream("/events?ticket=" + site.post("/ticket", ["ann", ["room:1"], 60]), headers={"X-User": "root"})
     with stream:
         stream.wait_for(b"ssemux.hello", 5)
@@ -97,7 +97,7 @@ def test_it_is_its_users_alone(site):
     for channel in ("room:2", "closed:1", "user:root"):
         ticket = site.post("/ticket", ["ann", ["room:1", "closed:1"], 60])
         assert show(site, ticket, channel=channel).status == 403
-        assert show(site, ticket, channel="room:1").status == 200  # a refusal does not use it up
+        assert show(site, ticket, channel="room:1").status == 200  # a refusal does not use the ticket up
 
 
 def test_it_is_in_no_log(site):
@@ -109,7 +109,7 @@ def test_it_is_in_no_log(site):
     assert signed not in site.server.log and signed[:-3] not in site.server.log
 
 
-#: Requests of URLs that are no stream's, or a stream's in another way. ``%s`` is the ticket.
+#: Requests for URLs of no stream, or for a stream's URL with another method. ``%s`` is the ticket.
 NEAR = [
     b"GET /events/?ticket=%s",
     b"GET /events/x?channel=a&ticket=%s",
@@ -152,7 +152,7 @@ def test_it_is_in_no_log_whatever_the_url(broken, line):
 
 @pytest.mark.parametrize("broker", ["sqlite", "redis"])
 def test_of_many_at_once_it_lets_in_one(request, fortress, broker):
-    """At three workers."""
+    """The clients ask three workers."""
     url = "sqlite:" if broker == "sqlite" else request.getfixturevalue("redis_url")
     site = fortress(3, SSEMUX_BROKER=url)
     with ThreadPoolExecutor(CROWD) as crowd:

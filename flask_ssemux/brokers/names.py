@@ -22,7 +22,7 @@ def make_process_name() -> str:
 def is_dead_process(process_name: str) -> bool:
     """Return whether the process ran on this host and has ended. Nothing is known of other hosts' processes: False."""
     host, pid, _ = process_name.rsplit("/", 2)
-    if host != _describe_host():
+    if host != _describe_host() or not hasattr(os, "fork"):  # on Windows, os.kill() ends any process, also with 0
         return False
     try:
         os.kill(int(pid), 0)

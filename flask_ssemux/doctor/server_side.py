@@ -92,11 +92,19 @@ def _check_broker(state: ApplicationState) -> Check:
         return Check("broker", FAIL, "%s cannot be reached: %s" % (shown, error), (Advice(text),))
     seconds = time.monotonic() - began
     measured = {"broker": shown, "seconds": round(seconds, 4)}
-    owner = os.stat(path).st_uid if path is not None else os.getuid()
-    if owner != os.getuid():
+    owner = _find_other_owner(path)
+    if owner is not None:
         text = "Run the doctor, and everything that publishes, as the user who runs the application."
         return Check("broker", WARN, "%s belongs to another user (%d)" % (path, owner), (Advice(text),), measured)
     return Check("broker", OK, "%s answered in %.0f ms" % (shown, seconds * 1000), (), measured)
+
+
+def _find_other_owner(path: str | None) -> int | None:
+    """Return the user that a file belongs to; None if it is this user, or if the system has no such users."""
+    if path is None or not hasattr(os, "getuid"):
+        return None
+    owner = os.stat(path).st_uid
+    return None if owner == os.getuid() else owner
 
 
 def _check_missing_file(path: str) -> Check:

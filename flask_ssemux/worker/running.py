@@ -34,6 +34,7 @@ from .periodic import PeriodicTask
 from .refusals import Refusals
 from .report import FIRST_REPORT, Reporter
 from .store_guard import SHORT, StoreGuard
+from .system_parts import log_missing_parts
 from .timer import Timer
 from .user_limit import UserLimit
 
@@ -61,6 +62,7 @@ class RunningWorker:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
         prepare_transports()
+        log_missing_parts()
         yield_control = yield_to_greenlets if has_greenlets else yield_to_threads
         self.options = options
         self.broker = broker

@@ -6,13 +6,18 @@ locks when it closes any descriptor of the database. No SQL.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shutil
 import stat
 import time
 
 from ...util import forks
 from .connection import create_file
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: Bytes that are reserved; on a small disk, this part of it.
 SIZE = 8 * 1024 * 1024
@@ -36,8 +41,7 @@ class Reserve:
         self._has_lock = False
         self._descriptor = os.open(path + "-reserve", os.O_RDWR | os.O_CREAT, mode)
         self._share_as(mode)
-        disk = os.statvfs(path)
-        self.size = min(SIZE, disk.f_frsize * disk.f_blocks // PART or SIZE)
+        self.size = min(SIZE, shutil.disk_usage(path).total // PART or SIZE)
         #: While the log is moved into the file, the file may grow by the log's pages: the room is for twice as many.
         self.checkpoint = max(16, min(CHECKPOINT, self.size // PAGE // 2))
 
@@ -47,7 +51,7 @@ class Reserve:
     def _share_as(self, mode: int) -> None:
         """Give the file the mode of the database, as SQLite does with its own files, whatever the umask is."""
         try:
-            if stat.S_IMODE(os.fstat(self._descriptor).st_mode) != mode:
+            if hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(self._descriptor).st_mode) != mode:
                 os.fchmod(self._descriptor, mode)
         except OSError:  # it belongs to another user
             pass
@@ -56,18 +60,20 @@ class Reserve:
 
     def lock_alone(self) -> bool:
         """Return whether no process has the database open, and this one never had; then others wait in ``share``."""
-        return not self._has_lock and self._lock(fcntl.LOCK_EX)
+        return not self._has_lock and self._lock("LOCK_EX")
 
     def share(self, deadline: float) -> None:
         """Become one of the processes that have it open; a process that was alone no longer is."""
         pause, self._has_lock = 0.001, True
-        while not self._lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
+        while not self._lock("LOCK_SH") and time.monotonic() < deadline:
             forks.sleep(pause)
             pause = min(pause * 2, 0.02)
 
-    def _lock(self, kind: int) -> bool:
+    def _lock(self, kind: str) -> bool:
+        if fcntl is None:
+            return True
         try:
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, getattr(fcntl, kind) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:  # a file system without locks
@@ -95,11 +101,11 @@ class Reserve:
         return self.is_whole
 
     def _has_room(self) -> bool:
-        disk = os.fstatvfs(self._descriptor)
-        return disk.f_bavail * disk.f_frsize >= 2 * self.size
+        return shutil.disk_usage(self.path).free >= 2 * self.size
 
     def _allocate(self) -> None:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._descriptor, 0, self.size)
         else:
-            os.pwrite(self._descriptor, bytes(self.size), 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, bytes(self.size))

@@ -41,8 +41,8 @@ class StreamOptions(NamedTuple):
 class FixedStream:
     """A stream whose channels the application names. One object serves all applications of one ``SSEMux``.
 
-    :raises InvalidChannel: a channel that clients may not name.
-    :raises ApplicationError: a variable that the URL does not have, or an endpoint that cannot be.
+    :raises InvalidChannel: clients may not name one of the channels.
+    :raises ApplicationError: a channel has a variable that the URL does not have, or the endpoint is not valid.
     """
 
     def __init__(self, options: StreamOptions, rules: Rules) -> None:
@@ -54,7 +54,7 @@ class FixedStream:
         if options.blueprint is None:
             self._check_variables(set(_URL_VARIABLE.findall(options.url)))
         elif "." in options.endpoint:
-            raise ApplicationError("%r: the endpoint of a blueprint's stream has no dot in it" % options.endpoint)
+            raise ApplicationError("%r: a stream of a blueprint has an endpoint without a dot" % options.endpoint)
         self.endpoint = options.endpoint
         self.view = self._make_view()
 
@@ -79,7 +79,7 @@ class FixedStream:
         return decorated
 
     def register_on_app(self, app: Flask) -> None:
-        """Register the stream with an application; one of a blueprint is registered with its blueprint."""
+        """Register the stream with an application, unless the stream is registered with a blueprint."""
         if self._options.blueprint is None:
             for rule_options in hosts.make_rule_options(app):
                 app.add_url_rule(self._options.url, self.endpoint, self.view, **rule_options)
@@ -87,7 +87,7 @@ class FixedStream:
     def register_on_blueprint(self) -> None:
         """Register the stream with its blueprint, if it has one.
 
-        :raises ApplicationError: the blueprint was registered with an application before, which would not notice.
+        :raises ApplicationError: the blueprint is registered already, and that application would not get the stream.
         """
         blueprint = self._options.blueprint
         if blueprint is None:
@@ -97,9 +97,9 @@ class FixedStream:
                 "the blueprint %r is registered with an application already: call add_stream(%r, ...) before "
                 "app.register_blueprint" % (blueprint.name, self._options.url)
             )
-        blueprint.record(self._register_with)
+        blueprint.record(self._register_on_setup)
 
-    def _register_with(self, state: Any) -> None:
+    def _register_on_setup(self, state: Any) -> None:
         for rule_options in hosts.make_rule_options(state.app):
             state.add_url_rule(self._options.url, self.endpoint, self.view, **rule_options)
 

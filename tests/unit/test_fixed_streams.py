@@ -245,7 +245,7 @@ def test_an_endpoint_of_a_registered_blueprint(make_app, bare_app):
 
 def test_what_a_blueprint_cannot_have(make_app):
     mux, api = flask_ssemux.SSEMux(), flask.Blueprint("api", __name__)
-    with pytest.raises(ApplicationError, match="has no dot in it"):
+    with pytest.raises(ApplicationError, match="an endpoint without a dot"):
         mux.add_stream("/news", ["news"], endpoint="a.b", blueprint=api)
     mux.add_stream("/list", ["list:<who>"], public=True, blueprint=api)
     app = make_app(mux)

@@ -35,6 +35,7 @@ class Use(Enum):
     HANDOFF = "streams go by the generator transport"
     DIRECT_SEND = "each write of the generator transport takes more CPU time"
     ANNOUNCE_CLOSE = "a stream's response does not say that its connection closes"
+    FIND_LOOP = "calls from native threads need the application to be set up in the main thread"
 
 
 class PrivatePart(NamedTuple):
@@ -55,6 +56,9 @@ _SOCKET_PARTS = {
     "_write_event.active": (Use.HANDOFF,),
     "hub.loop.backend": (Use.HANDOFF,),
 }
+
+#: Of gevent's hub, for ``util/threads.py``: which thread is the main one, and which one a hub belongs to.
+_HUB_PARTS = ("MAIN_THREAD_IDENT", "Hub.thread_ident")
 
 #: Of gunicorn's response: what was sent, how, and to what.
 _RESPONSE_PARTS = {
@@ -100,8 +104,12 @@ def find_missing_parts() -> list[PrivatePart]:
 
 
 def _find_missing_of_gevent() -> Iterator[PrivatePart]:
+    from gevent import hub
     from gevent.socket import socket
 
+    for name in _HUB_PARTS:
+        if not _has_attribute(hub, name):
+            yield PrivatePart("gevent.hub.%s" % name, (Use.FIND_LOOP,))
     probe = socket()
     for name, uses in _SOCKET_PARTS.items():
         if not _has_attribute(probe, name):

@@ -50,25 +50,30 @@ def find_loop() -> None:
     global _get_ident
     if _loop_thread is not None or "gevent.monkey" not in sys.modules:
         return
-    from gevent import get_hub
-    from gevent.hub import MAIN_THREAD_IDENT
+    from gevent import get_hub, hub
     from gevent.monkey import get_original, is_module_patched
 
     if is_module_patched("threading"):
         _get_ident = get_original("_thread", "get_ident")
-        _set_loop(get_hub() if _get_ident() == MAIN_THREAD_IDENT else _find_hub(MAIN_THREAD_IDENT) or get_hub())
+        # gevent's private part, as ``thread_ident`` below: transports/private_parts.py logs that it is missing
+        main_thread = getattr(hub, "MAIN_THREAD_IDENT", _get_ident())
+        _set_loop(get_hub() if _get_ident() == main_thread else _find_hub(main_thread) or get_hub())
 
 
 def _find_hub(ident: int) -> Any:
     """Return the hub of another thread, or None if it has none. gevent's ``get_hub`` returns only a thread's own."""
     from gevent.hub import Hub
 
-    return next((it for it in gc.get_objects() if issubclass(type(it), Hub) and it.thread_ident == ident), None)
+    return next((it for it in gc.get_objects() if issubclass(type(it), Hub) and _get_thread(it) == ident), None)
+
+
+def _get_thread(hub: Any) -> int | None:
+    return getattr(hub, "thread_ident", None)
 
 
 def _set_loop(hub: Any) -> None:
     global _loop_thread, _gevent_hub
-    _loop_thread, _gevent_hub = hub.thread_ident, hub
+    _loop_thread, _gevent_hub = _get_thread(hub) or _get_ident(), hub
 
 
 def _find_loop_in_child() -> None:

@@ -14,14 +14,14 @@ class Record(NamedTuple):
     :param sequence: its number in the broker's order.
     :param channel: where it was published.
     :param body: its frame without the ``id``, as ``sse.encode.body`` made it.
-    :param latest: the key of a latest event: of the events of its channel with this key only the newest is kept. None
+    :param latest_key: the key of a latest event: of its channel's events with this key only the newest is kept. None
         for an ordinary event.
     """
 
     sequence: int
     channel: str
     body: bytes
-    latest: str | None = None
+    latest_key: str | None = None
 
 
 class HistoryLimits(NamedTuple):

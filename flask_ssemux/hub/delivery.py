@@ -106,8 +106,8 @@ class Delivery:
         elif subscribers:
             self.delivered += len(subscribers)
             frame = encode.frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
-            if record.latest is not None:
-                frame = encode.LatestFrame.of(frame, (record.channel, record.latest))
+            if record.latest_key is not None:
+                frame = encode.LatestFrame.of(frame, (record.channel, record.latest_key))
             self._fan_out.send_event(subscribers, frame, record.channel, record.sequence)
 
     # -- events that are lost ----------------------------------------------

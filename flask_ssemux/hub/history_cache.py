@@ -37,10 +37,10 @@ class _Stretch:
 
     def extend(self, records: Sequence[Record], upto: int) -> None:
         self.upto = upto
-        replaced = {record.latest for record in records if record.latest is not None}
+        replaced = {record.latest_key for record in records if record.latest_key is not None}
         if replaced:
-            self.size -= sum(_get_size(record) for record in self.records if record.latest in replaced)
-            self.records = [record for record in self.records if record.latest not in replaced]
+            self.size -= sum(_get_size(record) for record in self.records if record.latest_key in replaced)
+            self.records = [record for record in self.records if record.latest_key not in replaced]
         self.records.extend(records)
         self.size += sum(map(_get_size, records))
 

@@ -33,13 +33,13 @@ class LatestEvents:
 
     def add_record(self, record: Record) -> None:
         """Keep an event that has a key, if it is newer than the kept one."""
-        if record.latest is None:
+        if record.latest_key is None:
             return
         keys = self._kept.setdefault(record.channel, OrderedDict())
-        known = keys.get(record.latest)
+        known = keys.get(record.latest_key)
         if known is None or known[1].sequence < record.sequence:
-            keys[record.latest] = self._clock(), record
-            keys.move_to_end(record.latest)
+            keys[record.latest_key] = self._clock(), record
+            keys.move_to_end(record.latest_key)
             self._trim(keys)
 
     def list_records(self, channels: Iterable[str]) -> list[Record]:

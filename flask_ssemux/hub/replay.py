@@ -191,10 +191,10 @@ class Replay:
 
 def _remove_superseded(records: list[Record]) -> list[Record]:
     """Return only the newest of the events with a key: an event may have been read before the next one replaced it."""
-    newest = {(record.channel, record.latest): record for record in records if record.latest is not None}
+    newest = {(record.channel, record.latest_key): record for record in records if record.latest_key is not None}
     if not newest:
         return records
-    return [one for one in records if one.latest is None or newest[one.channel, one.latest] is one]
+    return [one for one in records if one.latest_key is None or newest[one.channel, one.latest_key] is one]
 
 
 def _is_valid(floor: _Floor | None, upto: int, now: float) -> bool:

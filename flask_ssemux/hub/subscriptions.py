@@ -165,7 +165,7 @@ class Subscriptions:
 
     def _note_latest(self, record: Record) -> None:
         """With the lock held."""
-        if record.latest is not None and record.channel in self._channels:
+        if record.latest_key is not None and record.channel in self._channels:
             self._latest.add_record(record)
 
     def _get_subscribers(self, channel: str) -> list[Stream]:

@@ -41,9 +41,9 @@ def test_no_event_is_missed_while_the_subscription_is_cut(redis, shared_redis, r
     publisher.history.append_event("a", b"the end")
     while not recorder.records or recorder.records[-1].body != b"the end":
         recorder.wait(len(recorder.records) + 1)
-    ordinary = [record.body for record in recorder.records if record.latest is None]
+    ordinary = [record.body for record in recorder.records if record.latest_key is None]
     assert ordinary == [b"%d" % number for number in range(80)] + [b"the end"]
-    assert [record.body for record in recorder.records if record.latest][-1] == b"p 19"
+    assert [record.body for record in recorder.records if record.latest_key][-1] == b"p 19"
     assert recorder.sequences == sorted(set(recorder.sequences)) and recorder.gaps == recorder.renewals == []
 
 

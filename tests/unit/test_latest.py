@@ -39,7 +39,8 @@ ALL = 10**9
 def published(app):
     broker = app.extensions["ssemux"].worker.broker
     return [
-        (r.channel, r.latest) for r in broker.history.read_events(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records
+        (r.channel, r.latest_key)
+        for r in broker.history.read_events(["jobs", "bar:1", "user:7", "*"], 0, ALL, 100).records
     ]
 
 
@@ -90,10 +91,10 @@ def test_no_more_events_are_kept_than_the_history_keeps_and_not_longer():
     latest = LatestEvents(events=2, seconds=10.0, clock=lambda: now[0])
     for sequence, key in enumerate("abca", 1):
         latest.add_record(Record(sequence, "bar", b"", key))
-    assert [record.latest for record in latest.list_records(["bar"])] == ["c", "a"]
+    assert [record.latest_key for record in latest.list_records(["bar"])] == ["c", "a"]
     now[0] = 11.0
     latest.add_record(Record(9, "bar", b"", "d"))
-    assert [record.latest for record in latest.list_records(["bar"])] == ["d"]
+    assert [record.latest_key for record in latest.list_records(["bar"])] == ["d"]
     now[0] = 22.0
     assert latest.list_records(["bar"]) == []
 
@@ -388,7 +389,7 @@ def test_what_the_docs_show_runs(make_app):
         flask_ssemux.publish("weather", "sun")
         broker = app.extensions["ssemux"].worker.broker
         page = broker.history.read_events(["jobs:42", "weather"], 0, ALL, 10)
-        assert [(r.channel, r.latest) for r in page.records] == [
+        assert [(r.channel, r.latest_key) for r in page.records] == [
             ("jobs:42", "progress"), ("weather", "message")
         ]  # fmt: skip
         assert mux.presence("*") == {}

@@ -58,11 +58,11 @@ class EventHistory(AnyThread):
     # -- append and read ---------------------------------------------------
 
     @abstractmethod
-    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         """Number, store and announce one event; trim the channel's history.
 
-        :param latest: the key of a latest event: from this moment on the event of the same channel and key before it is
-            no longer kept, and its absence is no gap.
+        :param latest_key: the key of a latest event: from this moment on the event of the same channel and key before
+            it is no longer kept, and its absence is no gap.
         :return: the cursor of the event. The event survives the crash of any process.
         :raises BrokerUnavailable: the store did not accept the event; or, where the store is reached over a network
             that failed in between, it is not known whether it did.

@@ -26,10 +26,10 @@ class MemoryHistory(EventHistory):
         self._epoch = make_random_name()
         self.events = KeptEvents()
 
-    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         with self._store.changed:
             self._store.check_open()
-            self.events.append_event(channel, body, latest, self._limits, time.monotonic())
+            self.events.append_event(channel, body, latest_key, self._limits, time.monotonic())
             self._store.changed.notify_all()
             return self.get_cursor()
 

@@ -25,13 +25,13 @@ class RedisHistory(EventHistory):
         self._has_rights = False
         self._delivery: DeliveryThread | None = None
 
-    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         store, slot = self._store, self._take_answer_slot()
         try:
             must_try = int(not self._has_rights)
             answer = store.call(
                 scripts.APPEND_EVENT, channel, body, store.announced, self._process_name, slot, store.make_token(),
-                must_try, latest or "",
+                must_try, latest_key or "",
             )  # fmt: skip
             cursor = store.note_answer(answer)
             self._has_rights = True

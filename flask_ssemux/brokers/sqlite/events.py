@@ -33,12 +33,12 @@ class Events:
         #: The newest sequence that was seen.
         self.newest = 0
 
-    def append_event(self, channel: str, body: bytes, latest: str | None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest_key: str | None) -> Cursor:
         """Add an event, in a transaction of ``writing``."""
         database = self._database
-        total, older = self._floors.make_room(channel, latest, len(body))
+        total, older = self._floors.make_room(channel, latest_key, len(body))
         leap = take_leap(database) if database.leap is not None else None
-        sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest, total)).lastrowid
+        sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest_key, total)).lastrowid
         for replaced in older:  # not before: the sequence of the newest event would be given again
             database.write("DELETE FROM events WHERE sequence = ?", (replaced,))
         return Cursor(database.epoch, int(sequence))

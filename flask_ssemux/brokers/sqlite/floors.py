@@ -142,7 +142,7 @@ class HistoryFloors:
 
     # -- what an append moves ----------------------------------------------
 
-    def make_room(self, channel: str, latest: str | None, size: int) -> tuple[int, list[int]]:
+    def make_room(self, channel: str, latest_key: str | None, size: int) -> tuple[int, list[int]]:
         """Move the floors for an event that is about to be added.
 
         :return: the bytes of the history with the event, and the sequences of the events that it replaces.
@@ -151,9 +151,9 @@ class HistoryFloors:
         of_store, forgotten, known, floor, total = write(_BEFORE, (channel,)).fetchone()
         floor = forgotten if known is None else floor
         total = self.sum_up() if total is None else total
-        older = write(_OLDER, (channel, latest)).fetchall() if latest is not None else []
+        older = write(_OLDER, (channel, latest_key)).fetchall() if latest_key is not None else []
         kept = (known or 0) + 1 - sum(number > floor for number, _ in older)
-        over = write(_OVER, (channel, floor, latest, latest, kept - most)).fetchall() if kept > most else []
+        over = write(_OVER, (channel, floor, latest_key, latest_key, kept - most)).fetchall() if kept > most else []
         if over:
             write(_SET_FLOOR, (kept - len(over), over[-1][0], channel))
             self.channels_over.setdefault(channel, time.monotonic())

@@ -19,9 +19,9 @@ class SQLiteHistory(EventHistory):
         self._store = store
         self._appended = threading.Event()
 
-    def append_event(self, channel: str, body: bytes, latest: str | None = None) -> Cursor:
+    def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         with self._store.opened() as file:
-            cursor = file.change(lambda: file.events.append_event(channel, body, latest), len(body) or 1)
+            cursor = file.change(lambda: file.events.append_event(channel, body, latest_key), len(body) or 1)
             file.events.notice_event(cursor.sequence)
             file.trimming.trim_if_due(len(body))
         self._appended.set()

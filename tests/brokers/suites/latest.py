@@ -110,13 +110,13 @@ class LatestSuite:
             said.append(
                 Record(broker.history.append_event(channel, b"%d" % number, key).sequence, channel, b"%d" % number, key)
             )
-        newest = {(r.channel, r.latest): r for r in said if r.latest}
+        newest = {(r.channel, r.latest_key): r for r in said if r.latest_key}
         complete = 0
         for after in range(0, 151, 3):
             page = broker.history.read_events(["a", "b"], after, ALL, 1000)
             expected = [
                 r for r in said if r.sequence > after and r.channel not in page.missing
-                and (r.latest is None or newest[r.channel, r.latest] is r)
+                and (r.latest_key is None or newest[r.channel, r.latest_key] is r)
             ]  # fmt: skip
             assert [record for record in page.records if record.channel not in page.missing] == expected
             complete += not page.missing

@@ -41,7 +41,7 @@ def create_app() -> Flask:
         before = broker.history.get_newest_cursor()
         for number in range(channels * events):
             channel = "many:%d" % (number % channels)
-            broker.history.append_event(channel, encode.body(channel, "x" * size))
+            broker.history.append_event(channel, encode.make_body(channel, "x" * size))
             if number % 100 == 0:
                 time.sleep(0)
         return jsonify(cursor=str(before))

@@ -173,7 +173,7 @@ def _publish_events(url: str, limits: HistoryLimits, events: int, published: Any
     os.sched_setaffinity(0, {process.choose_cores()[0]})
     broker = open_broker(url, limits)
     for number, channel in enumerate(_channels(events)):
-        broker.history.append_event(channel, encode.body(channel, event.make_data(), event.NAME, 1024))
+        broker.history.append_event(channel, encode.make_body(channel, event.make_data(), event.NAME, 1024))
         published.value = number + 1
     broker.close()
 

@@ -191,7 +191,7 @@ class Rules:
             rule, values = _find_rule(self.snapshot, channel)
             if rule is not None:
                 for event, data in rule.function(**values) or ():
-                    yield encode.body(channel, data, event)
+                    yield encode.make_body(channel, data, event)
 
 
 def is_permission(answer: Any, who: str) -> bool:

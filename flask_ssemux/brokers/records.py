@@ -13,7 +13,7 @@ class Record(NamedTuple):
 
     :param sequence: its number in the broker's order.
     :param channel: where it was published.
-    :param body: its frame without the ``id``, as ``sse.encode.body`` made it.
+    :param body: its frame without the ``id``, as ``sse.encode.make_body`` made it.
     :param latest_key: the key of a latest event: of its channel's events with this key only the newest is kept. None
         for an ordinary event.
     """

@@ -82,7 +82,7 @@ class Probe:
             return self._stream.run_due_work(now)
         self._sent += 1
         content = {"n": self._sent, "at": round(self._clock() - self._began, 3), "run": self._run}
-        self._stream.offer(encode.own_frame(EVENT, content))
+        self._stream.offer(encode.make_own_frame(EVENT, content))
         if self._sent <= self._plan.frames:
             return now + self._next_pause()
         self._is_over = True

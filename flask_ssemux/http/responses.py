@@ -63,7 +63,7 @@ def make_retry_later(reason: str, milliseconds: int | None = None) -> Response:
     :param milliseconds: None: a random time within ``RETRY_SECONDS``.
     """
     pause = int(random.uniform(*RETRY_SECONDS) * 1000) if milliseconds is None else milliseconds
-    return add_stream_headers(current_app.response_class(encode.retry(pause, reason), content_type=CONTENT_TYPE))
+    return add_stream_headers(current_app.response_class(encode.make_retry(pause, reason), content_type=CONTENT_TYPE))
 
 
 def make_stay_away() -> Response:

@@ -92,7 +92,7 @@ class WrappedGenerator:
         """Return what is sent next; b"" at the end."""
         if self._items is None:
             self._begin_items()
-            return self._note_sent(encode.retry(self._options.retry, "ssemux") + encode.HEARTBEAT)
+            return self._note_sent(encode.make_retry(self._options.retry, "ssemux") + encode.HEARTBEAT)
         while not self._is_over:
             item = self._draw_item()
             if item:
@@ -256,7 +256,7 @@ class WrappedGenerator:
     def _make_heartbeat(self) -> bytes:
         """Within an event, only a comment line without a blank line is harmless; within a line, nothing is."""
         if self._tail.endswith(EVENT_ENDS):
-            return encode.heartbeat(self._options.heartbeat_event)
+            return encode.make_heartbeat(self._options.heartbeat_event)
         if self._tail.endswith(b"\r"):
             return b": heartbeat\r"  # if the second half of a CRLF follows, it ends this line
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""

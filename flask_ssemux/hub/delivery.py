@@ -105,7 +105,7 @@ class Delivery:
             self._revocations.handle_record(record)
         elif subscribers:
             self.delivered += len(subscribers)
-            frame = encode.frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
+            frame = encode.make_frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
             if record.latest_key is not None:
                 frame = encode.LatestFrame.of(frame, (record.channel, record.latest_key))
             self._fan_out.send_event(subscribers, frame, record.channel, record.sequence)

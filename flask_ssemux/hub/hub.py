@@ -49,7 +49,7 @@ class Hub:
         self._yield_control = yield_control
         self._drain_reason: str | None = None
         self._on_closed = self._forget_stream  # one object for all streams: one for each would take memory
-        heartbeat = encode.heartbeat(options.heartbeat_event)
+        heartbeat = encode.make_heartbeat(options.heartbeat_event)
         self._limits = StreamLimits(
             options.queue_events, options.queue_bytes, options.heartbeat, heartbeat, self._abandon_stream
         )
@@ -202,7 +202,7 @@ class Hub:
 
     def make_last_frame(self, reason: str) -> bytes:
         """Return the last frame of a stream: when its client comes back, and why the stream ends."""
-        return encode.retry(spread_retry(self._options.retry), reason)
+        return encode.make_retry(spread_retry(self._options.retry), reason)
 
     def disown(self) -> None:
         """In a forked child: the streams are the parent's."""

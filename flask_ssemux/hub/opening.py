@@ -123,7 +123,7 @@ class OpeningFrames:
         self._stream.wait_for_room()  # no page is made for a client that reads nothing
         self._share = share = self._replay.allowance.request(self._replay.page_bytes, self._cut_client)
         while not share.wait(min(WAIT_HEARTBEAT, self._options.heartbeat / 2)):
-            yield encode.heartbeat(self._options.heartbeat_event)
+            yield encode.make_heartbeat(self._options.heartbeat_event)
 
     def _read_page(self, ranges: dict[str, Range]) -> Page:
         page = self._replay.read_page(ranges, self._joined.head.epoch)
@@ -161,21 +161,21 @@ def _make_hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator
     The cursor comes with the last of them, so that a client that is cut off in between gets them again.
     """
     hello = _make_hello_body(options.heartbeat, options.client_timeout)
-    yield hello if first else encode.frame(hello, str(start))
+    yield hello if first else encode.make_frame(hello, str(start))
     yield from first[:-1]
-    yield from (encode.frame(body, str(start)) for body in first[-1:])
+    yield from (encode.make_frame(body, str(start)) for body in first[-1:])
 
 
 @functools.lru_cache(maxsize=8)
 def _make_hello_body(heartbeat: float, client_timeout: float) -> bytes:
-    return encode.own_frame("hello", {"heartbeat": heartbeat, "timeout": client_timeout})
+    return encode.make_own_frame("hello", {"heartbeat": heartbeat, "timeout": client_timeout})
 
 
 @functools.lru_cache(maxsize=8)
 def _make_retry(milliseconds: int) -> bytes:
-    return encode.retry(milliseconds, "ssemux")
+    return encode.make_retry(milliseconds, "ssemux")
 
 
 def make_reset(channels: Sequence[str], reason: ResetReason, cursor: Cursor | None = None) -> bytes:
     """Return the frame ``ssemux.reset``: the client has lost events of these channels."""
-    return encode.own_frame("reset", {"channels": list(channels), "reason": reason.value}, cursor)
+    return encode.make_own_frame("reset", {"channels": list(channels), "reason": reason.value}, cursor)

@@ -8,8 +8,8 @@ from ..options import log
 from ..sse import encode
 from .timing import Timer
 
-DEGRADED = encode.own_frame("degraded", {})
-RESTORED = encode.own_frame("restored", {})
+DEGRADED = encode.make_own_frame("degraded", {})
+RESTORED = encode.make_own_frame("restored", {})
 
 
 class OutageNotice:

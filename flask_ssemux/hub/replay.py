@@ -184,7 +184,7 @@ class Replay:
     def _make_frames(self, records: list[Record]) -> list[Record]:
         """Return the records with frames in place of bodies."""
         return [
-            Record(sequence, channel, encode.frame(body, "%s-%d" % (self._epoch, sequence)), latest)
+            Record(sequence, channel, encode.make_frame(body, "%s-%d" % (self._epoch, sequence)), latest)
             for sequence, channel, body, latest in records
         ]
 

@@ -132,9 +132,11 @@ class RevocationHandler:
         reason = revocation.reason
         last = self._make_last_frame(reason)
         if revocation.holder is not None:  # its client may read what waits: nothing was forbidden
-            stream.close(reason, last + encode.stay_away("replaced", reason))
+            stream.close(reason, last + encode.make_stay_away_frame("replaced", reason))
         else:
-            end_forbidden_stream(stream, reason, last + (encode.stay_away("stop", reason) if revocation.stop else b""))
+            end_forbidden_stream(
+                stream, reason, last + (encode.make_stay_away_frame("stop", reason) if revocation.stop else b"")
+            )
 
     def _remember_old(self, record: Record) -> None:
         self._remember(record, get_age(record.body))

@@ -42,7 +42,7 @@ class PublisherBase(RevocationSender):
         :raises BrokerUnavailable: the event was not accepted. If the connection to the store broke before the store
             answered, the event may have been accepted; it is then sent once.
         """
-        body = encode.body(channel, data, event, self.max_event_bytes)
+        body = encode.make_body(channel, data, event, self.max_event_bytes)
         return self._append(channel, body, self._choose_key(channel, event, latest))
 
     def send_to_user(self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False) -> str:
@@ -69,7 +69,7 @@ class PublisherBase(RevocationSender):
         :raises InvalidEvent: as for ``publish``, raised by this call; the event is not sent.
         :raises ApplicationError: ``session`` is not such a session.
         """
-        body = encode.body(channel, data, event, self.max_event_bytes)
+        body = encode.make_body(channel, data, event, self.max_event_bytes)
         key = self._choose_key(channel, event, latest)
         wait_for_commit(session, WaitingEvent(lambda: self._append(channel, body, key), channel, event))
 

@@ -136,5 +136,5 @@ class RevocationSender:
         reason = revocation.reason
         if not isinstance(reason, str) or len(reason) > REASON_LENGTH:
             raise InvalidEvent("a reason is a text of at most %d characters, not %.80r" % (REASON_LENGTH, reason))
-        encode.comment(reason)
+        encode.make_comment(reason)
         return str(self._get_publishing_broker().history.append_event(REVOCATION_CHANNEL, revocation.to_json()))

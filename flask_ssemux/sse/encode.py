@@ -1,10 +1,9 @@
-"""The Server-Sent Events format: text in, bytes out.
+"""The encoder of the Server-Sent Events format: text in, bytes out.
 
-Frames, comments, ``retry`` and cursors, and nothing else: no I/O, no clock,
-no Flask, no gevent. What exists here is legal on the wire: every value that
-could forge a field is refused.
+It makes frames, comments and ``retry``. It has no I/O, no clock, no Flask and no gevent. All that it makes is legal on
+the wire: every value that could forge a field is refused.
 
-Source of the rules: WHATWG HTML, section 9.2 "Server-sent events"
+The rules are those of WHATWG HTML, section 9.2 "Server-sent events"
 (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 """
 
@@ -17,25 +16,25 @@ from typing import Any
 from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
 from .cursor import Cursor
 
-#: What a client sees after ``SSEMUX_HEARTBEAT`` seconds of silence.
+#: What is sent after ``SSEMUX_HEARTBEAT`` seconds of silence.
 HEARTBEAT = b": heartbeat\n\n"
 
-#: The channel of everyone.
+#: The channel that every client reads.
 EVERYONE = "*"
 
-#: The channel of one user is this and the user's id.
+#: A user's own channel is this and the user's id.
 USER_PREFIX = "user:"
 
-#: Names of events and channels that are the extension's own begin with this.
+#: The extension's own events and channels have names that begin with this.
 OWN_PREFIX = "ssemux."
 
-#: The ``id`` of an event after which its client must stay away. It is no cursor, and comes back as ``Last-Event-ID``.
+#: The ``id`` of an event after which its client must stay away. It is not a cursor. It is sent as ``Last-Event-ID``.
 STOP_ID = "stop"
 
-#: Longest channel name, in characters; long enough for two UUIDs and a path.
+#: The longest channel name, in characters: long enough for two UUIDs and a path.
 CHANNEL_LENGTH = 255
 
-#: Longest event name, in characters.
+#: The longest event name, in characters.
 EVENT_LENGTH = 255
 
 # The line ends of WHATWG HTML 9.2.5, and no others: str.splitlines() would
@@ -45,9 +44,9 @@ _FORGING = re.compile(r"[\r\n\0]")
 
 
 def check_channel(channel: object) -> str:
-    """The channel's name as it came, if applications and clients may use it.
+    """Return the channel's name unchanged, if applications and clients may use it.
 
-    :raises InvalidChannel: it is not text, empty, too long, reserved, or could forge a field.
+    :raises InvalidChannel: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(channel, str) or not channel:
         raise InvalidChannel("a channel is a text of 1 to %d characters, not %s" % (CHANNEL_LENGTH, _show(channel)))
@@ -64,9 +63,9 @@ def check_channel(channel: object) -> str:
 
 
 def check_event_name(event: object) -> str:
-    """The event's name as it came, if an application may send it.
+    """Return the event's name unchanged, if applications may use it.
 
-    :raises InvalidEvent: it is not text, too long, reserved, or could forge a field.
+    :raises InvalidEvent: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(event, str) or not event:
         raise InvalidEvent(
@@ -86,9 +85,9 @@ def check_event_name(event: object) -> str:
 
 
 def check_user_id(user_id: object) -> str:
-    """The user's id as text: of a str, an int or a UUID.
+    """Return the user's id as text. It may be a str, an int or a UUID.
 
-    :raises InvalidEvent: anything else, or text that could forge a field.
+    :raises InvalidEvent: it is something else, or text that could forge a field.
     """
     if isinstance(user_id, bool) or not (isinstance(user_id, (str, int)) or type(user_id).__name__ == "UUID"):
         raise InvalidEvent(
@@ -96,24 +95,24 @@ def check_user_id(user_id: object) -> str:
         )
     check_channel(USER_PREFIX + str(user_id))
     if str(user_id) == "":
-        raise InvalidEvent("a user's id may not be empty; use None for nobody")
+        raise InvalidEvent("a user's id may not be empty; use None for an anonymous visitor")
     return str(user_id)
 
 
 def user_channel(user_id: object) -> str:
-    """The channel that only this user reads."""
+    """Return the name of the channel that only this user reads."""
     return USER_PREFIX + check_user_id(user_id)
 
 
 def is_named(channel: str) -> bool:
-    """Whether clients name this channel, rather than have it by being who they are."""
+    """Return whether clients read this channel because they name it, and not because of who they are."""
     return channel != EVERYONE and not channel.startswith((USER_PREFIX, OWN_PREFIX))
 
 
-def as_text(data: Any) -> str:
-    """Data as the text that goes out: a str as it is, anything else as JSON.
+def convert_to_text(data: Any) -> str:
+    """Return data as the text that is sent: a str as it is, anything else as JSON.
 
-    :raises InvalidEvent: it is neither.
+    :raises InvalidEvent: JSON cannot express it.
     """
     if isinstance(data, str):
         return data
@@ -126,19 +125,19 @@ def as_text(data: Any) -> str:
         ) from None
 
 
-def body(channel: str, data: Any, event: str | None = None, limit: int | None = None) -> bytes:
-    """An event's frame without its ``id``: what a broker stores.
+def make_body(channel: str, data: Any, event: str | None = None, limit: int | None = None) -> bytes:
+    """Return an event's frame without its ``id``, as brokers store it.
 
-    :param channel: where it is published; named to the client if clients name it.
-    :param data: text, or anything that JSON can say.
+    :param channel: where it is published. The frame contains the channel if clients name it.
+    :param data: text, or anything that JSON can express.
     :param event: the event's name; None is the standard's default, ``message``.
-    :param limit: the most bytes it may have.
-    :raises InvalidEvent: (or a subclass) the value, the rule it breaks, and the fix.
+    :param limit: the maximum number of bytes.
+    :raises InvalidEvent: (or a subclass) names the value, the rule that it breaks, and the fix.
     """
     check_channel(channel)
     event = None if event is None else check_event_name(event)
     named = channel if is_named(channel) else None
-    made = _fields(data, event=event, channel=named)
+    made = _encode_fields(data, event=event, channel=named)
     if limit is not None and len(made) > limit:
         raise EventTooLarge(
             "an event has at most %d bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel %s has "
@@ -147,86 +146,84 @@ def body(channel: str, data: Any, event: str | None = None, limit: int | None = 
     return made
 
 
-def frame(body: bytes, cursor: str) -> bytes:
-    """A stored body as it goes to the client, with its place as the ``id``."""
+def make_frame(body: bytes, cursor: str) -> bytes:
+    """Return a stored body as it is sent to clients, with its cursor as the ``id``."""
     return b"id: %s\n%s" % (cursor.encode("ascii"), body)
 
 
 class LatestFrame(bytes):
-    """A frame of which a client needs only the newest: while it waits, the next with its key takes its place."""
+    """A frame of a latest event: while it waits for a client, the next frame with the same key replaces it."""
 
     key: tuple[str, str]
 
     @classmethod
     def of(cls, frame: bytes, key: tuple[str, str]) -> LatestFrame:
-        """
-        :param key: the channel, and the key of its events.
-        """
+        """Return a frame with this key: the channel, and the key of the event in it."""
         made = cls(frame)
         made.key = key
         return made
 
 
-def own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
-    """A frame of the extension's own, such as ``ssemux.hello``."""
-    made = _fields(data, event=OWN_PREFIX + event)
-    return made if cursor is None else frame(made, str(cursor))
+def make_own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
+    """Return a frame of one of the extension's own events, such as ``ssemux.hello``."""
+    made = _encode_fields(data, event=OWN_PREFIX + event)
+    return made if cursor is None else make_frame(made, str(cursor))
 
 
-def stay_away(event: str, reason: str) -> bytes:
-    """The last event of a client that must not come back: every client sends its ``id`` when it does."""
-    return frame(_fields({"reason": reason}, event=OWN_PREFIX + event), STOP_ID)
+def make_stay_away_frame(event: str, reason: str) -> bytes:
+    """Return the last event for a client that must stay away. Clients send its ``id`` if they come back."""
+    return make_frame(_encode_fields({"reason": reason}, event=OWN_PREFIX + event), STOP_ID)
 
 
-def comment(text: str) -> bytes:
-    """A comment, which no client shows: it only keeps the connection alive."""
-    return b"".join(b": %s\n" % _utf8(line) for line in _LINE_END.split(text)) + b"\n"
+def make_comment(text: str) -> bytes:
+    """Return a comment, which clients do not show: it only keeps the connection alive."""
+    return b"".join(b": %s\n" % _encode_text(line) for line in _LINE_END.split(text)) + b"\n"
 
 
-def retry(milliseconds: int, note: str) -> bytes:
-    """The ``retry`` field (how long a client waits before it reconnects), with a comment."""
-    return b"retry: %d\n%s" % (milliseconds, comment(note))
+def make_retry(milliseconds: int, note: str) -> bytes:
+    """Return the ``retry`` field (how long a client waits before it reconnects) and a comment."""
+    return b"retry: %d\n%s" % (milliseconds, make_comment(note))
 
 
-def heartbeat(event: str | None = None) -> bytes:
-    """The heartbeat; with a name also an event, for pages that want to see it."""
+def make_heartbeat(event: str | None = None) -> bytes:
+    """Return the heartbeat; with a name also an event, for pages that want to see it."""
     if event is None:
         return HEARTBEAT
-    return HEARTBEAT + _fields("{}", event=check_event_name(event))
+    return HEARTBEAT + _encode_fields("{}", event=check_event_name(event))
 
 
-def count(data: bytes) -> int:
-    """How many whole frames these are."""
+def count_frames(data: bytes) -> int:
+    """Return how many whole frames these bytes contain."""
     return data.count(b"\n\n")
 
 
-def _fields(data: Any, event: str | None = None, channel: str | None = None) -> bytes:
+def _encode_fields(data: Any, event: str | None = None, channel: str | None = None) -> bytes:
     lines = []
     if event is not None:
         lines.append("event: " + event)
     if channel is not None:
         lines.append("channel: " + channel)
-    lines.extend("data: " + line for line in _LINE_END.split(as_text(data)))
-    return _utf8("\n".join(lines) + "\n\n")
+    lines.extend("data: " + line for line in _LINE_END.split(convert_to_text(data)))
+    return _encode_text("\n".join(lines) + "\n\n")
 
 
 def _refuse_forging(what: str, text: str, error: type[InvalidEvent]) -> None:
     if _FORGING.search(text):
         raise error("%s %s has a line break or NUL in it, which would forge a field" % (what, _show(text)))
-    _utf8(text, error)
+    _encode_text(text, error)
 
 
-def _utf8(text: str, error: type[InvalidEvent] = InvalidEvent) -> bytes:
+def _encode_text(text: str, error: type[InvalidEvent] = InvalidEvent) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise error("%s has a lone surrogate, which UTF-8 cannot say" % _show(text)) from None
+        raise error("%s has a lone surrogate, which UTF-8 cannot encode" % _show(text)) from None
 
 
 def _show(value: object) -> str:
-    """A value for a message, shortened: messages end up in logs."""
+    """Return a value for an error message, shortened, because such messages are logged."""
     try:
         shown = repr(value)
-    except Exception as error:  # nested too deeply, or a repr of its own that fails
+    except Exception as error:  # it is nested too deeply, or its own __repr__ fails
         shown = "<%s: %s>" % (type(value).__name__, type(error).__name__)
     return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -77,7 +77,7 @@ class StatusFeed:
 
     def make_frame(self) -> bytes:
         """Return the current status as a frame. It blocks as ``collect_status`` does."""
-        return encode.own_frame("status", self.collect_status(past=False))
+        return encode.make_own_frame("status", self.collect_status(past=False))
 
     def disown(self) -> None:
         """Forget all streams in a forked child: they belong to the parent."""

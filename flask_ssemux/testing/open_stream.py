@@ -148,7 +148,7 @@ class OpenStream:
         :raises AssertionError: it has not, or as for ``next``.
         """
         found = self.next(timeout=timeout)
-        wanted = found.data if data is ASK else encode.as_text(data)
+        wanted = found.data if data is ASK else encode.convert_to_text(data)
         if (found.event, found.data) != (event, wanted):
             wanted = "" if data is ASK else " with %s" % wanted
             raise AssertionError(
@@ -175,7 +175,7 @@ class OpenStream:
     def _wait_for_mark(self, channel: str) -> None:
         """Publish a mark after everything else that was published, and wait until it arrives."""
         mark = uuid.uuid4().hex
-        self._worker.broker.history.append_event(channel, encode.own_frame(MARK, mark))
+        self._worker.broker.history.append_event(channel, encode.make_own_frame(MARK, mark))
         self._wait_until(
             lambda: mark in self._received.marks or self._has_ended, THREAD_TIMEOUT, "the end of what was published"
         )

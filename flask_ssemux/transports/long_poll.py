@@ -58,7 +58,7 @@ class LongPoll:
 
     def _make_body(self) -> bytes:
         data = self._take_bytes()
-        if self._waits and encode.count(data) <= self._opening:
+        if self._waits and encode.count_frames(data) <= self._opening:
             self._wait_for_news()
             data += self._take_bytes()
         if self._stream.is_over:

@@ -114,7 +114,7 @@ def create_app() -> Flask:
     @app.route("/patience", methods=["POST"])
     def patience():
         """Send all streams a `retry:` of so many `seconds`."""
-        frame = encode.retry(int(request.args["seconds"]) * 1000, "a test")
+        frame = encode.make_retry(int(request.args["seconds"]) * 1000, "a test")
         worker.running().hub.send_frame(worker.running().hub.list_streams(), frame)
         return ""
 
@@ -142,14 +142,14 @@ def answer(kind):
     if kind == "html":
         return "<p>log in</p>"
     if kind == "retry":
-        return Response(encode.retry(50, "no room"), content_type="text/event-stream")
+        return Response(encode.make_retry(50, "no room"), content_type="text/event-stream")
     if kind == "stop":
-        hello = encode.own_frame("hello", {"heartbeat": 1, "timeout": 3})
-        stop = b"id: stop\n" + encode.own_frame("stop", {"reason": "a test"})
+        hello = encode.make_own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        stop = b"id: stop\n" + encode.make_own_frame("stop", {"reason": "a test"})
         return Response(hello + stop, content_type="text/event-stream")
     if kind == "hello":
-        hello = encode.own_frame("hello", {"heartbeat": 1, "timeout": 3})
-        return Response(encode.retry(50, "") + hello, content_type="text/event-stream")
+        hello = encode.make_own_frame("hello", {"heartbeat": 1, "timeout": 3})
+        return Response(encode.make_retry(50, "") + hello, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(flask_ssemux.cursor()), content_type="text/event-stream")
     return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")
@@ -157,5 +157,5 @@ def answer(kind):
 
 def silent(cursor):
     """A stream that says hello and nothing else."""
-    yield encode.retry(50, "") + encode.own_frame("hello", {"heartbeat": 0.2, "timeout": 1}, cursor)
+    yield encode.make_retry(50, "") + encode.make_own_frame("hello", {"heartbeat": 0.2, "timeout": 1}, cursor)
     time.sleep(30)

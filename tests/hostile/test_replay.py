@@ -42,7 +42,7 @@ def fill(url):
         broker = open_broker(url, HISTORY)
         brokers.append(broker)
         before = broker.history.append_event("other", b"data: first\n\n")
-        bodies = [encode.body("room:%d" % number, "x" * size) for number in range(channels)]
+        bodies = [encode.make_body("room:%d" % number, "x" * size) for number in range(channels)]
         for index in range(channels * events):
             broker.history.append_event("room:%d" % (index % channels), bodies[index % channels])
         return str(before)

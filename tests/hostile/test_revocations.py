@@ -13,7 +13,7 @@ from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
-from flask_ssemux.sse.encode import body
+from flask_ssemux.sse.encode import make_body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
 from tests.harness.parser import Parser
@@ -51,7 +51,7 @@ class Client:
 
 
 def publish(hub, text):
-    return str(hub.broker.history.append_event("news", body("news", text)))
+    return str(hub.broker.history.append_event("news", make_body("news", text)))
 
 
 def wait_for(client, text):

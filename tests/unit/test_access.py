@@ -281,7 +281,7 @@ def test_who_is_asking(found, user_id):
             ("ann", 7),
             "identify returned ('ann', 7): a user's id is a text, an int or a UUID, not ('ann', 7) of type tuple",
         ),
-        ("", "identify returned '': a user's id may not be empty; use None for nobody"),
+        ("", "identify returned '': a user's id may not be empty; use None for an anonymous visitor"),
         (
             "a\nb",
             r"identify returned 'a\nb': channel 'user:a\nb' has a line break or NUL in it, which would forge a field",

@@ -134,7 +134,7 @@ def test_publish_needs_exactly_one_receiver(app, ssemux, arguments):
             ["jobs", "x", "--event", "ssemux.x"],
             "event names that begin with 'ssemux.' are flask_ssemux's own; rename 'ssemux.x'",
         ),
-        (["--user", "", "x"], "a user's id may not be empty; use None for nobody"),
+        (["--user", "", "x"], "a user's id may not be empty; use None for an anonymous visitor"),
         (
             ["jobs", "x" * 262144],
             "an event has at most 262144 bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel 'jobs' has 262166; send "

@@ -19,7 +19,7 @@ def decode(*pieces):
 
 @pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
 def test_the_table(case):
-    (frame,) = decode(encode.frame(case.frame, "abcd-7"))
+    (frame,) = decode(encode.make_frame(case.frame, "abcd-7"))
     assert frame == Frame(case.event or "", case.text, "abcd-7")
 
 

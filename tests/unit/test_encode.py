@@ -25,7 +25,7 @@ CASE = pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES]
 
 
 def body(data, event=None):
-    return encode.body("*", data, event)
+    return encode.make_body("*", data, event)
 
 
 def normal(text):
@@ -43,7 +43,7 @@ def test_encodes(case):
 
 @CASE
 def test_decodes(case):
-    (seen,) = parse(encode.frame(case.frame, "abcd-7")).frames
+    (seen,) = parse(encode.make_frame(case.frame, "abcd-7")).frames
     assert (seen.event, seen.data, seen.id, seen.dispatched) == (case.name, case.text, "abcd-7", True)
     assert (seen.fields, seen.comments, seen.retry) == ({}, (), None)
 
@@ -64,12 +64,12 @@ def test_no_line_end_but_the_standards(character):
 
 
 def test_a_named_channel_is_told_to_the_client():
-    assert encode.body("jobs:42", "x", "progress") == b"event: progress\nchannel: jobs:42\ndata: x\n\n"
+    assert encode.make_body("jobs:42", "x", "progress") == b"event: progress\nchannel: jobs:42\ndata: x\n\n"
 
 
 @pytest.mark.parametrize("channel", ["*", "user:7"])
 def test_a_channel_that_clients_do_not_name_is_not(channel):
-    assert encode.body(channel, "x") == b"data: x\n\n"
+    assert encode.make_body(channel, "x") == b"data: x\n\n"
 
 
 @pytest.mark.parametrize(
@@ -80,37 +80,37 @@ def test_named_channels(channel, named):
 
 
 def test_an_id_comes_first():
-    assert encode.frame(b"data: x\n\n", "abcd-7") == b"id: abcd-7\ndata: x\n\n"
+    assert encode.make_frame(b"data: x\n\n", "abcd-7") == b"id: abcd-7\ndata: x\n\n"
 
 
 def test_own_frames():
-    assert encode.own_frame("hello", {"a": 1}) == b'event: ssemux.hello\ndata: {"a":1}\n\n'
-    assert encode.own_frame("reset", "", Cursor("abcd", 3)) == b"id: abcd-3\nevent: ssemux.reset\ndata: \n\n"
+    assert encode.make_own_frame("hello", {"a": 1}) == b'event: ssemux.hello\ndata: {"a":1}\n\n'
+    assert encode.make_own_frame("reset", "", Cursor("abcd", 3)) == b"id: abcd-3\nevent: ssemux.reset\ndata: \n\n"
 
 
 @pytest.mark.parametrize("text, made", [("", b": \n\n"), ("a", b": a\n\n"), ("a\r\nb\n", b": a\n: b\n: \n\n")])
 def test_comments(text, made):
-    assert encode.comment(text) == made
+    assert encode.make_comment(text) == made
 
 
 def test_retry():
-    assert encode.retry(3000, "ssemux") == b"retry: 3000\n: ssemux\n\n"
+    assert encode.make_retry(3000, "ssemux") == b"retry: 3000\n: ssemux\n\n"
 
 
 def test_the_heartbeat_to_the_letter():
-    assert encode.heartbeat() == encode.HEARTBEAT == b": heartbeat\n\n"
+    assert encode.make_heartbeat() == encode.HEARTBEAT == b": heartbeat\n\n"
 
 
 def test_the_heartbeat_as_an_event_has_no_id():
-    assert encode.heartbeat("beat") == b": heartbeat\n\nevent: beat\ndata: {}\n\n"
-    assert parse(encode.heartbeat("beat")).events[0].own_id is None
+    assert encode.make_heartbeat("beat") == b": heartbeat\n\nevent: beat\ndata: {}\n\n"
+    assert parse(encode.make_heartbeat("beat")).events[0].own_id is None
 
 
 def test_the_limit_counts_the_bytes_of_the_frame():
-    made = encode.body("jobs", "ä")
-    assert encode.body("jobs", "ä", limit=len(made)) == made
+    made = encode.make_body("jobs", "ä")
+    assert encode.make_body("jobs", "ä", limit=len(made)) == made
     with pytest.raises(EventTooLarge):
-        encode.body("jobs", "ä", limit=len(made) - 1)
+        encode.make_body("jobs", "ä", limit=len(made) - 1)
 
 
 # -- messages ----------------------------------------------------------------
@@ -127,7 +127,7 @@ BAD_CHANNELS = [
     ("a\rb", r"channel 'a\rb' has a line break or NUL in it, which would forge a field"),
     ("a\0b", r"channel 'a\x00b' has a line break or NUL in it, which would forge a field"),
     ("\n", r"channel '\n' has a line break or NUL in it, which would forge a field"),
-    ("\ud800", r"'\ud800' has a lone surrogate, which UTF-8 cannot say"),
+    ("\ud800", r"'\ud800' has a lone surrogate, which UTF-8 cannot encode"),
     ("ssemux.control", "channels that begin with 'ssemux.' are flask_ssemux's own; rename 'ssemux.control'"),
 ]
 
@@ -139,7 +139,7 @@ BAD_NAMES = [
     ("a\ndata: forged", r"event 'a\ndata: forged' has a line break or NUL in it, which would forge a field"),
     ("a\r", r"event 'a\r' has a line break or NUL in it, which would forge a field"),
     ("\0", r"event '\x00' has a line break or NUL in it, which would forge a field"),
-    ("\udfff", r"'\udfff' has a lone surrogate, which UTF-8 cannot say"),
+    ("\udfff", r"'\udfff' has a lone surrogate, which UTF-8 cannot encode"),
 ]
 
 BAD_USERS = [
@@ -147,7 +147,7 @@ BAD_USERS = [
     (True, InvalidEvent, "a user's id is a text, an int or a UUID, not True of type bool"),
     (1.5, InvalidEvent, "a user's id is a text, an int or a UUID, not 1.5 of type float"),
     (b"7", InvalidEvent, "a user's id is a text, an int or a UUID, not b'7' of type bytes"),
-    ("", InvalidEvent, "a user's id may not be empty; use None for nobody"),
+    ("", InvalidEvent, "a user's id may not be empty; use None for an anonymous visitor"),
     (
         "7\n",
         InvalidChannel,
@@ -166,7 +166,7 @@ def told(error, call, *args, **options):
 
 @pytest.mark.parametrize("channel, message", BAD_CHANNELS)
 def test_refuses_channels(channel, message):
-    assert told(InvalidChannel, encode.body, channel, "x") == message
+    assert told(InvalidChannel, encode.make_body, channel, "x") == message
 
 
 @pytest.mark.parametrize("event, message", BAD_NAMES)
@@ -176,7 +176,7 @@ def test_refuses_event_names(event, message):
 
 @pytest.mark.parametrize("event, message", BAD_NAMES)
 def test_refuses_them_for_the_heartbeat_too(event, message):
-    assert told(InvalidEvent, encode.heartbeat, event) == message
+    assert told(InvalidEvent, encode.make_heartbeat, event) == message
 
 
 @pytest.mark.parametrize("user_id, error, message", BAD_USERS)
@@ -223,12 +223,12 @@ def test_refuses_data_that_is_nested_too_deeply():
 
 
 def test_refuses_lone_surrogates_in_data():
-    assert told(InvalidEvent, body, "a\ud800").endswith("has a lone surrogate, which UTF-8 cannot say")
-    assert told(InvalidEvent, body, ["\udc00"]).endswith("has a lone surrogate, which UTF-8 cannot say")
+    assert told(InvalidEvent, body, "a\ud800").endswith("has a lone surrogate, which UTF-8 cannot encode")
+    assert told(InvalidEvent, body, ["\udc00"]).endswith("has a lone surrogate, which UTF-8 cannot encode")
 
 
 def test_refuses_events_over_the_limit():
-    assert told(EventTooLarge, encode.body, "jobs", "x" * 100, limit=100) == (
+    assert told(EventTooLarge, encode.make_body, "jobs", "x" * 100, limit=100) == (
         "an event has at most 100 bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel 'jobs' has 122; send a link to "
         "the data instead"
     )
@@ -262,14 +262,14 @@ json_values = st.recursive(
 @given(hostile, st.none() | names, cursors)
 @example("", None, Cursor("0000", 0))
 def test_any_text_arrives(data, event, cursor):
-    (seen,) = parse(encode.frame(body(data, event), str(cursor))).frames
+    (seen,) = parse(encode.make_frame(body(data, event), str(cursor))).frames
     assert (seen.data, seen.event, seen.id) == (normal(data), event or "message", str(cursor))
     assert (seen.dispatched, seen.comments, seen.retry, seen.fields) == (True, (), None, {})
 
 
 @given(hostile, st.none() | names, names)
 def test_any_channel_arrives(data, event, channel):
-    (seen,) = parse(encode.body(channel, data, event)).frames
+    (seen,) = parse(encode.make_body(channel, data, event)).frames
     assert seen.fields == ({"channel": channel} if encode.is_named(channel) else {})
     assert (seen.data, seen.event, seen.own_id) == (normal(data), event or "message", None)
 
@@ -277,7 +277,7 @@ def test_any_channel_arrives(data, event, channel):
 @given(st.text(st.characters(), max_size=300), st.text(st.characters(), max_size=300), hostile)
 def test_whatever_is_accepted_is_one_event(channel, event, data):
     try:
-        made = encode.body(channel, data, event)
+        made = encode.make_body(channel, data, event)
     except InvalidEvent:
         return
     assert [seen.data for seen in parse(made).frames] == [normal(data)]
@@ -286,35 +286,37 @@ def test_whatever_is_accepted_is_one_event(channel, event, data):
 @given(json_values)
 def test_any_json_arrives(data):
     (seen,) = parse(body(data)).events
-    assert seen.data == (normal(data) if isinstance(data, str) else encode.as_text(data))
+    assert seen.data == (normal(data) if isinstance(data, str) else encode.convert_to_text(data))
     assert isinstance(data, str) or "\n" not in seen.data
 
 
 @given(hostile)
 def test_comments_show_no_client_anything(text):
-    (seen,) = parse(encode.comment(text)).frames
+    (seen,) = parse(encode.make_comment(text)).frames
     assert (seen.dispatched, seen.own_id, seen.retry, seen.fields) == (False, None, None, {})
     assert seen.comments == tuple(" " + line for line in normal(text).split("\n"))
 
 
 @given(st.integers(0, 10**9), hostile)
 def test_retry_says_its_number_and_nothing_else(milliseconds, note):
-    (seen,) = parse(encode.retry(milliseconds, note)).frames
+    (seen,) = parse(encode.make_retry(milliseconds, note)).frames
     assert (seen.retry, seen.dispatched, seen.own_id, seen.fields) == (milliseconds, False, None, {})
 
 
 @given(st.sampled_from(["hello", "reset", "degraded"]), hostile, st.none() | cursors)
 def test_own_frames_arrive(event, data, cursor):
-    (seen,) = parse(encode.own_frame(event, data, cursor)).frames
+    (seen,) = parse(encode.make_own_frame(event, data, cursor)).frames
     assert (seen.event, seen.data) == ("ssemux." + event, normal(data))
     assert seen.own_id == (None if cursor is None else str(cursor))
 
 
 frames = st.one_of(
-    st.builds(lambda data, event, at: encode.frame(body(data, event), str(at)), hostile, st.none() | names, cursors),
-    st.builds(encode.comment, hostile),
+    st.builds(
+        lambda data, event, at: encode.make_frame(body(data, event), str(at)), hostile, st.none() | names, cursors
+    ),
+    st.builds(encode.make_comment, hostile),
     st.just(encode.HEARTBEAT),
-    st.builds(encode.retry, st.integers(1, 99999), hostile),
+    st.builds(encode.make_retry, st.integers(1, 99999), hostile),
 )
 
 
@@ -417,13 +419,13 @@ def httpx_splits_as_the_standard():
 
 @CASE
 def test_httpx_sse_reads_the_cases(case):
-    (seen,) = by_httpx(encode.frame(case.frame, "abcd-7"))
+    (seen,) = by_httpx(encode.make_frame(case.frame, "abcd-7"))
     assert (seen.event, seen.data, seen.id) == (case.name, case.text, "abcd-7")
 
 
 @CASE
 def test_sseclient_reads_the_cases(case):
-    (seen,) = by_sseclient(encode.frame(case.frame, "abcd-7"))
+    (seen,) = by_sseclient(encode.make_frame(case.frame, "abcd-7"))
     assert (seen.event, seen.data, seen.id) == (case.name, case.text, "abcd-7")
 
 
@@ -435,7 +437,7 @@ def test_sseclient_reads_them_in_pieces(size):
 
 @pytest.mark.parametrize("read", [by_httpx, by_sseclient])
 def test_foreign_parsers_ignore_the_channel(read):
-    (seen,) = read(encode.body("jobs:42", "x", "progress"))
+    (seen,) = read(encode.make_body("jobs:42", "x", "progress"))
     assert (seen.event, seen.data) == ("progress", "x")
 
 
@@ -444,12 +446,12 @@ def test_foreign_parsers_see_no_heartbeat_before_the_first_id():
 
 
 def test_sseclient_sees_no_heartbeat_after_an_id_either():
-    stream = encode.frame(body("x"), "abcd-7") + encode.HEARTBEAT + encode.retry(5, "x")
+    stream = encode.make_frame(body("x"), "abcd-7") + encode.HEARTBEAT + encode.make_retry(5, "x")
     assert [seen.data for seen in by_sseclient(stream)] == ["x"]
 
 
 def test_quirk_httpx_sse_reports_a_heartbeat_after_an_id_as_an_empty_message():
-    seen = by_httpx(encode.frame(body("x"), "abcd-7") + encode.HEARTBEAT)
+    seen = by_httpx(encode.make_frame(body("x"), "abcd-7") + encode.HEARTBEAT)
     assert [(event.event, event.data, event.id) for event in seen] == [
         ("message", "x", "abcd-7"),
         ("message", "", "abcd-7"),
@@ -457,7 +459,7 @@ def test_quirk_httpx_sse_reports_a_heartbeat_after_an_id_as_an_empty_message():
 
 
 def test_quirk_httpx_sse_reports_a_retry_alone_as_an_empty_message():
-    (seen,) = by_httpx(encode.retry(3000, "ssemux"))
+    (seen,) = by_httpx(encode.make_retry(3000, "ssemux"))
     assert (seen.event, seen.data, seen.id, seen.retry) == ("message", "", "", 3000)
 
 

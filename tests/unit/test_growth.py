@@ -71,7 +71,7 @@ def live(worker, number):
     room, user = "room:%d" % number, "user %d" % number
     stream = opened(worker, user, [room, encode.user_channel(user), "*"])
     seen = worker.broker.history.append_event(
-        room, encode.body(room, "hello %d" % number + 500 * "."), "key %d" % number
+        room, encode.make_body(room, "hello %d" % number + 500 * "."), "key %d" % number
     )
     deadline = time.monotonic() + 10
     while not stream.queue and time.monotonic() < deadline:

@@ -23,7 +23,7 @@ from flask_ssemux.hub.stay_away import StayAway
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.sse.cursor import Cursor
-from flask_ssemux.sse.encode import body
+from flask_ssemux.sse.encode import make_body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
 from tests.brokers.parts import memory_with_history
@@ -65,7 +65,7 @@ def make():
 
 
 def publish(hub, channel, data):
-    return str(hub.broker.history.append_event(channel, body(channel, data)))
+    return str(hub.broker.history.append_event(channel, make_body(channel, data)))
 
 
 def sequence(event):
@@ -78,7 +78,7 @@ def test_what_comes_while_the_first_stream_opens_is_not_lost(make):
     class Eager(MemoryHistory):
         def start_delivery(self, listener):
             start = super().start_delivery(listener)
-            self.append_event("a", body("a", "early"))
+            self.append_event("a", make_body("a", "early"))
             time.sleep(0.1)
             return start
 
@@ -183,7 +183,7 @@ def test_a_snapshot_is_repeated_until_the_client_got_all_of_it(make):
     hub = make()
     publish(hub, "a", 1)
     events = Client(
-        hub.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body("a", 1, "s"), body("a", 2, "s")])
+        hub.open_stream(["a"], None, NEW_CLIENT, lambda channels: [make_body("a", 1, "s"), make_body("a", 2, "s")])
     ).events()
     assert [event.event for event in events] == ["ssemux.hello", "s", "s"]
     assert [event.own_id is None for event in events] == [True, True, False]
@@ -211,7 +211,7 @@ def test_a_channel_that_is_new_to_a_client_with_a_cursor_begins_now_with_its_sna
     publish(hub, "a", 2)
 
     def snapshots(names):
-        return [body(name, "state", "s") for name in names]
+        return [make_body(name, "state", "s") for name in names]
 
     client = Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), snapshots, new_channels=["b"]))
     assert [(event.event, event.data) for event in client.events()[1:]] == [("s", "state"), ("message", "2")]
@@ -223,7 +223,7 @@ def test_an_event_that_is_published_during_the_snapshot_follows_it(make):
     hub = make()
 
     def snapshots(channels):
-        yield body("a", "state", "s")
+        yield make_body("a", "state", "s")
         publish(hub, "a", "meanwhile")
 
     client = Client(hub.open_stream(["a"], None, NEW_CLIENT, snapshots))
@@ -379,7 +379,7 @@ def test_a_position_of_the_epoch_before_is_not_used_in_the_next(make):
     hub.open_stream(["a"], None)
     crossing = Client(hub.open_stream(["b"], None))
     later = Client(hub.open_stream(["b"], None))
-    hub._delivery._deliver([Record(1, "b", body("b", 1))])
+    hub._delivery._deliver([Record(1, "b", make_body("b", 1))])
     for client in (crossing, later):
         assert [event.own_id for event in client.wait(1)] == ["bbbbbbbb-1"]
 

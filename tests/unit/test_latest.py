@@ -24,7 +24,7 @@ from flask_ssemux.hub.resume import NEW_CLIENT, parse_last_ids
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.hub.stream_state import LIVE
 from flask_ssemux.options import Options
-from flask_ssemux.sse.encode import LatestFrame, body, is_named
+from flask_ssemux.sse.encode import LatestFrame, is_named, make_body
 from flask_ssemux.worker.timer import Timer
 from tests.brokers.parts import memory_with_history
 from tests.harness.parser import Parser
@@ -207,7 +207,7 @@ def hub(broker):
 
 
 def say(broker, data, channel="a", event="p", latest=True):
-    return str(broker.history.append_event(channel, body(channel, data, event), event if latest else None))
+    return str(broker.history.append_event(channel, make_body(channel, data, event), event if latest else None))
 
 
 def settled(hub):
@@ -233,7 +233,9 @@ def test_a_new_client_gets_the_latest_events_at_once_without_a_question_to_the_b
 
 def test_the_latest_events_follow_the_snapshot(hub, broker):
     say(broker, 1)
-    stream = hub.open_stream(["a"], None, NEW_CLIENT, lambda channels: [body(name, "s", "state") for name in channels])
+    stream = hub.open_stream(
+        ["a"], None, NEW_CLIENT, lambda channels: [make_body(name, "s", "state") for name in channels]
+    )
     assert Client(stream).events() == [("state", "s"), ("p", "1")]
 
 
@@ -265,7 +267,7 @@ def test_a_new_channel_of_a_client_that_is_ahead_of_this_worker_begins_with_the_
     with hub._subscriptions._lock:  # as if the delivery of both were still under way
         hub._subscriptions.position = 1
         hub._subscriptions._latest.forget_all()
-        hub._subscriptions._latest.add_record(Record(1, "b", body("b", 1, "p"), "p"))
+        hub._subscriptions._latest.add_record(Record(1, "b", make_body("b", 1, "p"), "p"))
     assert Client(hub.open_stream(["a", "b"], None, hub.parse_last_ids([seen]), new_channels=["b"])).events() == [
         ("p", "2")
     ], newest
@@ -300,7 +302,7 @@ def test_a_new_epoch_has_its_own_latest_events(hub, broker):
     say(broker, 1)
     hub.open_stream(["a"], None)
     settled(hub)
-    other = Record(1, "a", body("a", "other", "p"), "p")  # the same sequence, of another epoch
+    other = Record(1, "a", make_body("a", "other", "p"), "p")  # the same sequence, of another epoch
     with broker._store.changed:
         broker.history._epoch, broker.history.events._latest["a"]["p"] = "bbbbbbbb", other
     hub._delivery._begin_epoch(broker.history.get_newest_cursor())

@@ -1,4 +1,4 @@
-"""One table of events and their bytes, for whatever encodes them and whatever decodes them.
+"""One table of events and their bytes, for the tests of encoders and of decoders.
 
 No code under test is imported here.
 """
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Case(NamedTuple):
-    """An event, its frame, and what a client makes of it."""
+    """An event, its frame, and the event that a client dispatches."""
 
     title: str
     event: str | None
@@ -52,5 +52,5 @@ CASES = [
     Case("null", None, None, b"data: null\n\n", "message", "null"),
 ]
 
-#: What ``str.splitlines`` takes for a line end and the standard does not.
+#: Characters that end a line for ``str.splitlines``, but not in the standard.
 NO_LINE_ENDS = ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"]

@@ -11,6 +11,7 @@ import pytest
 
 from flask_ssemux.transports import private_parts
 from flask_ssemux.transports.private_parts import Use
+from tests.harness.servers import ROOT
 from tests.harness.without import Lack
 
 NOTHING = Lack()
@@ -89,6 +90,11 @@ def test_modules_that_are_gone():
         assert len(names()) == 2 + len(private_parts._RESPONSE_PARTS)
         """
     )
+
+
+def test_the_documentation_names_the_tested_versions():
+    page = ROOT.joinpath("docs/servers.md").read_text()
+    assert all("%s %s" % pair in page for pair in private_parts.TESTED_VERSIONS.items())
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ..hub.resume import NEW_CLIENT
 from ..hub.stream import Stream
 from ..transports.asgi import find_client_socket
 from ..transports.client_socket import ClientSocket
-from ..transports.last_answer import announce_close
+from ..transports.last_response import announce_close
 from ..transports.long_poll import LongPoll
 from ..transports.select import is_departure_noticed, make_transport
 from ..worker import server

@@ -15,7 +15,7 @@ from flask import Response, current_app, request
 
 from ..state import get_current_state
 from ..transports.asgi import find_client_socket
-from ..transports.last_answer import announce_close
+from ..transports.last_response import announce_close
 from ..transports.select import is_departure_noticed
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life

@@ -1,4 +1,4 @@
-"""The private parts of gevent and gunicorn that transports use: looked up once, when a process opens its first stream.
+"""The private parts of gevent and gunicorn that transports use: looked up once, when a process begins to serve.
 
 A later version may lack one of them. Then nothing is done that needs it, streams work without it, and one log line
 names what is missing. How the parts are used is in ``gevent_socket.py`` and ``gunicorn_response.py``; what the worker
@@ -74,8 +74,13 @@ _HANDLER_PARTS: dict[str, dict[str, tuple[Use, ...]]] = {
 }
 
 
+def look_up_private_parts() -> None:
+    """Look the private parts up, once in a process, and log what is missing."""
+    _find_impossible_uses()
+
+
 def can_do(use: Use) -> bool:
-    """Return whether all private parts that this needs are there. The first call looks them up."""
+    """Return whether all private parts that this needs are there."""
     return use not in _find_impossible_uses()
 
 

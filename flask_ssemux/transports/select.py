@@ -18,7 +18,7 @@ from .asgi import find_client_socket
 from .client_socket import ClientSocket
 from .client_watch import get_client_watch
 from .generator import GeneratorTransport, TimedTransport
-from .private_parts import Use, can_do
+from .private_parts import Use, can_do, look_up_private_parts
 from .request_origin import is_called_by_test_client, is_called_directly
 
 log = logging.getLogger("flask_ssemux")
@@ -107,7 +107,7 @@ def prepare_transports() -> None:
 
     Once streams run, the process may have no file left, and an import would fail.
     """
-    can_do(Use.HANDOFF)
+    look_up_private_parts()
     if greenlets_are_threads():
         from . import handoff  # noqa: F401
 

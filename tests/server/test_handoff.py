@@ -210,7 +210,7 @@ def test_a_slow_client_gets_its_clean_end_and_holds_a_deploy_up_for_seconds_only
         stuck.close()
 
 
-def test_a_worker_that_ends_before_the_heart_looks_ends_streams_cleanly(serve):
+def test_a_worker_that_ends_before_the_timer_checks_ends_streams_cleanly(serve):
     """gunicorn's loop knows nothing of these connections, and may end at once."""
     site = serve("tests.apps.unwatchful:create_app()")
     with site.herd(40) as herd:

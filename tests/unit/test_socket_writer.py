@@ -41,7 +41,7 @@ def all_of(theirs):
         seen += came
 
 def turn():
-    "Let the loop look, and the accounts be kept."
+    "Let the gevent loop report what happened, and the background work end."
     gevent.sleep(0.05)
 
 chunked, plain = module.get_socket_writer(True), module.get_socket_writer(False)
@@ -53,7 +53,7 @@ def run(script):
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
-def test_frames_are_framed_and_the_end_is_whole():
+def test_frames_become_chunks_and_the_body_ends_with_the_last_chunk():
     run(
         """
         for writer, expected in (
@@ -74,7 +74,7 @@ def test_frames_are_framed_and_the_end_is_whole():
     )
 
 
-def test_an_end_without_a_word():
+def test_an_end_without_a_last_frame():
     run(
         """
         for writer, expected in ((chunked, b"0\\r\\n\\r\\n"), (plain, b"")):
@@ -85,23 +85,23 @@ def test_an_end_without_a_word():
     )
 
 
-def test_a_frame_is_framed_once_for_all():
+def test_a_chunk_is_made_once_for_all_streams():
     run(
         """
-        framed = []
+        made = []
         inner = chunked._make_chunk
-        chunked._make_chunk = lambda frame: framed.append(frame) or inner(frame)
+        chunked._make_chunk = lambda frame: made.append(frame) or inner(frame)
         streams = [stream_on(chunked) for _ in range(5)]
         for frame in (b"one", b"two"):
             for stream, _ in streams:
                 stream.offer(frame)
-        assert framed == [b"one", b"two"]
+        assert made == [b"one", b"two"]
         assert all(theirs.recv(100) == b"3\\r\\none\\r\\n3\\r\\ntwo\\r\\n" for _, theirs in streams)
         """
     )
 
 
-def test_what_a_client_does_not_take_waits_and_goes_out_together():
+def test_frames_that_a_client_does_not_take_wait_and_are_written_together():
     run(
         """
         stream, theirs = stream_on(plain)
@@ -127,7 +127,7 @@ def test_what_a_client_does_not_take_waits_and_goes_out_together():
     )
 
 
-def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_kind_and_nothing_is_torn():
+def test_waiting_frames_of_latest_events_are_replaced_by_newer_ones_and_never_in_part():
     run(
         """
         from flask_ssemux.sse.encode import LatestFrame
@@ -156,7 +156,7 @@ def test_of_what_a_client_does_not_take_the_latest_takes_the_place_of_its_own_ki
     )
 
 
-def test_a_clean_end_waits_for_what_waits():
+def test_a_clean_end_comes_after_the_frames_that_wait():
     run(
         """
         stream, theirs = stream_on(chunked)
@@ -232,7 +232,7 @@ def test_a_write_to_a_client_that_has_left_ends_the_stream():
     )
 
 
-def test_what_a_client_sends_wakes_nobody():
+def test_bytes_that_a_client_sends_cost_no_cpu_time():
     run(
         """
         stream, theirs = stream_on(chunked)
@@ -250,7 +250,7 @@ def test_what_a_client_sends_wakes_nobody():
     )
 
 
-def test_a_full_stream_keeps_nothing_when_it_is_gone():
+def test_nothing_keeps_a_stream_that_has_ended():
     run(
         """
         import weakref
@@ -266,7 +266,7 @@ def test_a_full_stream_keeps_nothing_when_it_is_gone():
     )
 
 
-def test_another_loop_has_no_writer_here():
+def test_another_loop_gets_no_writer():
     run(
         """
         def other():
@@ -276,7 +276,7 @@ def test_another_loop_has_no_writer_here():
     )
 
 
-def test_a_child_has_none_of_the_connections_and_harms_none():
+def test_a_forked_child_has_none_of_the_connections_and_harms_none():
     run(
         """
         stream, theirs = stream_on(chunked)
@@ -287,7 +287,7 @@ def test_a_child_has_none_of_the_connections_and_harms_none():
         child = os.fork()
         if child == 0:
             os._exit(has(link) or module.count_connections())
-        # gevent's own hears of children by a signal that it begins to listen to after the fork: a quick one it misses.
+        # gevent's waitpid listens to the signal only after the fork, and misses a child that ends quickly.
         assert gevent.monkey.get_original("os", "waitpid")(child, 0)[1] == 0
         stream.offer(b"unharmed")
         assert theirs.recv(100) == b"8\\r\\nunharmed\\r\\n"
@@ -298,17 +298,17 @@ def test_a_child_has_none_of_the_connections_and_harms_none():
     )
 
 
-def test_an_error_about_one_connection_costs_the_others_nothing():
-    """gevent would stop the watcher of all, and the kernel tells of each departure once."""
+def test_an_error_of_one_connection_does_not_affect_the_others():
+    """gevent would stop the watcher of all connections, and the kernel reports each departure once."""
     run(
         """
         import logging
         logging.disable(logging.CRITICAL)
-        told, abort = [], Stream.abort
+        aborted, abort = [], Stream.abort
 
         def fail_first(stream, reason):
-            told.append(stream)
-            if len(told) == 1:
+            aborted.append(stream)
+            if len(aborted) == 1:
                 raise OSError("it cannot be ended")
             abort(stream, reason)
 
@@ -317,7 +317,7 @@ def test_an_error_about_one_connection_costs_the_others_nothing():
         for _, theirs in streams[:3]:
             theirs.close()
         turn()
-        assert len(told) == 3 and sum(stream.state is CLOSED for stream, _ in streams) == 2
+        assert len(aborted) == 3 and sum(stream.state is CLOSED for stream, _ in streams) == 2
         streams[3][1].close()
         turn()
         assert streams[3][0].state is CLOSED

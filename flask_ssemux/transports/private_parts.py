@@ -115,7 +115,10 @@ def _find_missing_of_gevent() -> Iterator[PrivatePart]:
     for name in _HUB_PARTS:
         if not _has_attribute(hub, name):
             yield PrivatePart("gevent.hub.%s" % name, (Use.FIND_LOOP,))
-    probe = socket()
+    try:
+        probe = socket()
+    except OSError:
+        return  # no file is left; a part that is missing is noticed at the first handoff
     for name, uses in _SOCKET_PARTS.items():
         if not _has_attribute(probe, name):
             yield PrivatePart("gevent.socket.socket.%s" % name, uses)

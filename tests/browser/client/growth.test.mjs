@@ -48,7 +48,9 @@ async function staysLevel(round) {
 
 /** Read new channels until each has heard something, and then no more. */
 async function readNew(mux) {
-  const names = range(1, AT_ONCE).map(room);
+  // Short names: until the leader hears that a tab gave up its channels, it asks for those of both rounds, and the query
+  // must fit into the 4 KB that gunicorn allows for a request line.
+  const names = range(1, AT_ONCE).map(() => room().slice(0, 13));
   const heard = new Set();
   for (const name of names) mux.channel(name).on("n", () => heard.add(name));
   await until(async () => (await say(1, ...names)) && heard.size === AT_ONCE);

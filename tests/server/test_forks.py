@@ -215,5 +215,5 @@ def is_running(pid):
     """Whether this process runs; one that has ended and is not reaped yet does not."""
     try:
         return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended, maybe between open and read
         return False

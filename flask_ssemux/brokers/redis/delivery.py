@@ -29,7 +29,7 @@ BACK_OFF = 1.0
 BREATH = 0.001
 
 
-class DeliveryThread:
+class RedisDelivery:
     """Runs in one thread; it survives every error.
 
     :param start: events after this cursor are delivered.

@@ -10,7 +10,7 @@ from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, Range, SubscriptionStart
 from . import scripts
-from .delivery import DeliveryThread
+from .delivery import RedisDelivery
 from .reading import parse_records, read_channels
 from .store import RedisStore
 
@@ -23,7 +23,7 @@ class RedisHistory(EventHistory):
         self._process_name = process_name
         self._new_slots, self._free_slots = itertools.count(1), [0]
         self._has_rights = False
-        self._delivery: DeliveryThread | None = None
+        self._delivery: RedisDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         store, slot = self._store, self._take_answer_slot()
@@ -65,7 +65,7 @@ class RedisHistory(EventHistory):
 
     def start_delivery(self, listener: Listener) -> Cursor:
         start = self.get_newest_cursor()
-        self._delivery = DeliveryThread(self._store, listener, start)
+        self._delivery = RedisDelivery(self._store, listener, start)
         threading.Thread(target=self._delivery.run, name="ssemux-redis", daemon=True).start()
         return start
 

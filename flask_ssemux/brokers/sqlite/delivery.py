@@ -21,7 +21,7 @@ IDLE_POLL = 0.015
 CALM = 1.0
 
 
-class DeliveryThread:
+class SQLiteDelivery:
     """Runs in one thread; it survives every error.
 
     :param appended: set when this process appended an event, or closed the store.

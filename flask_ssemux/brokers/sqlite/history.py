@@ -8,7 +8,7 @@ from typing import Iterable, Mapping
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, Range, SubscriptionStart
-from .delivery import DeliveryThread
+from .delivery import SQLiteDelivery
 from .store import SQLiteStore
 
 
@@ -46,7 +46,7 @@ class SQLiteHistory(EventHistory):
 
     def start_delivery(self, listener: Listener) -> Cursor:
         start = self.get_newest_cursor()
-        delivery = DeliveryThread(self._store, self._appended, listener, start)
+        delivery = SQLiteDelivery(self._store, self._appended, listener, start)
         threading.Thread(target=delivery.run, name="ssemux-sqlite", daemon=True).start()
         return start
 

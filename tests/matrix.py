@@ -1,8 +1,8 @@
-"""The version matrix, for nox: which versions go together, and what each stack needs. `make matrix` runs it.
+"""The version matrix, for nox: which versions belong together, and what each stack needs. `make matrix` runs it.
 
-The pins are here and nowhere else. `make matrix ARGS="-s oldest"` runs one stack, `ARGS="-s oldest -- tests/unit"`
-some of its tests. Interpreters are looked for on PATH and under pyenv's root; a stack whose interpreter is missing
-is named and skipped. Under CI=true at least one of the old stacks must be there.
+All pins are here. `make matrix ARGS="-s oldest"` runs one stack, `ARGS="-s oldest -- tests/unit"` some of its tests.
+Interpreters are searched on PATH and under pyenv's root; a stack whose interpreter is missing is named and skipped.
+Under CI=true at least one of the old stacks must be available.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import nox
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: What servers and versions of packages matter to, two files at a time. The rest of the suite runs on one stack.
+#: The tests that depend on versions of servers and packages, two files at a time. The others run on one stack.
 TESTS = ("tests/unit", "tests/brokers", "tests/server", "tests/hostile", "-n", "2", "--dist", "loadfile")
 
 
 class Stack(NamedTuple):
-    """Packages that were current together.
+    """Packages that were current at the same time.
 
-    :param python: the interpreter.
-    :param pins: for pip; what is not named is the newest that goes with them.
-    :param pytest: options that only this stack needs, with their reason beside them.
+    :param python: the interpreter.~:param pins: for pip; each other package has the newest version that works with
+        them.~:param pytest: options that only this stack needs, with their reasons in comments.
     """
 
     python: str
@@ -40,28 +39,28 @@ STACKS = {
         (
             "flask==1.1.4",
             "werkzeug==1.0.1",
-            "markupsafe<2.1",  # Jinja 2.11, which Flask 1.1 wants, imports what 2.1 has no more
+            "markupsafe<2.1",  # Jinja 2.11, which Flask 1.1 needs, imports what 2.1 has removed
             "gunicorn==20.1.0",
             "gevent==21.12.0",
             "redis==3.5.3",
-            "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not know SQLAlchemy 2
+            "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not support SQLAlchemy 2
             "sqlalchemy<2",
-            "rq==1.11.1",  # later ones, which do not say so, need a newer redis-py
+            "rq==1.11.1",  # later versions need a newer redis-py without declaring it
         ),
-        # redis-py 3.5 does not close a connection whose server has gone: the shutdown() that it tries first fails.
-        # Its object is dropped in the next line, and Python closes it then, with this warning.
+        # redis-py 3.5 does not close a connection whose server has gone, because its shutdown() fails first. It drops
+        # the connection's object in the next line, and Python then closes it with this warning.
         ("-W", "ignore:unclosed <socket:ResourceWarning"),
     ),
     "flask-2.2": Stack(
         "3.10",
         (
             "flask==2.2.*",
-            "werkzeug==2.2.*",  # Flask 2.2 lets 3 in, which it cannot import
+            "werkzeug==2.2.*",  # Flask 2.2 allows Werkzeug 3, which it cannot import
             "gunicorn==20.1.0",
-            # gunicorn 20 and gevent 22 import pkg_resources: 80 warns of that, 82 has none.
+            # gunicorn 20 and gevent 22 import pkg_resources: setuptools 80 warns about that, 82 does not have it.
             "setuptools<80",
             "gevent==22.10.*",
-            "greenlet<3",  # with 3.5 a process of this gevent, and of 23, complains as it ends
+            "greenlet<3",  # with greenlet 3.5 a process of gevent 22 or 23 complains as it ends
             "redis==4.6.*",
         ),
     ),
@@ -94,14 +93,14 @@ def add_session(name: str, stack: Stack) -> None:
 
 
 def versions(session: nox.Session) -> list[str]:
-    """The interpreter, and what was installed of the packages that matter."""
+    """Print the interpreter, and the installed versions of the packages that matter."""
     python = str(session.run("python", "--version", silent=True, log=False)).strip()
     listed = str(session.run("python", "-m", "pip", "list", "--format=freeze", silent=True, log=False))
     return [python, *(line for line in listed.split() if line.partition("==")[0].lower() in SHOWN)]
 
 
 def add_interpreters_to_path() -> None:
-    """Let nox find pyenv's: its shims on PATH answer only for versions that are switched on."""
+    """Let nox find pyenv's interpreters: pyenv's shims on PATH work only for enabled versions."""
     for stack in STACKS.values():
         if not works(stack.python):
             found = sorted(pyenv_root().glob("versions/%s.*/bin/python%s" % (stack.python, stack.python)))
@@ -111,14 +110,14 @@ def add_interpreters_to_path() -> None:
 
 def pyenv_root() -> Path:
     try:
-        told = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, text=True).stdout.strip()
+        root = subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, text=True).stdout.strip()
     except OSError:
-        told = ""
-    return Path(os.environ.get("PYENV_ROOT") or told or Path.home() / ".pyenv")
+        root = ""
+    return Path(os.environ.get("PYENV_ROOT") or root or Path.home() / ".pyenv")
 
 
 def works(python: str) -> bool:
-    """Whether such an interpreter is on PATH, and starts."""
+    """Return whether such an interpreter is on PATH and starts."""
     try:
         return subprocess.run(["python" + python, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
     except OSError:

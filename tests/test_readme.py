@@ -1,4 +1,4 @@
-"""The README's promises: its quickstart runs, its options are the options, its files exist."""
+"""The README's promises: its quickstart runs, its table lists the options, its files exist."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def test_the_options_table_is_the_options():
 
 
 def test_the_quickstart_runs(tmp_path, running):
-    """To the letter, in a folder of its own beside a copy of the repository, with what PyPI has today."""
+    """The quickstart exactly as printed, in a folder of its own beside a copy of the repository, with today's packages
+    of PyPI.
+    """
     shop = install(tmp_path)
     source = re.search(r"```python\n(# shop\.py\n.*?)```", README, re.S).group(1)
     (shop / "shop.py").write_text(source, encoding="utf-8")
@@ -46,7 +48,7 @@ def test_the_quickstart_runs(tmp_path, running):
 
 
 def install(folder):
-    """What the README says before there is a shop.py; the shop's folder."""
+    """Run the README's commands that come before shop.py; return the shop's folder."""
     repository = folder / "flask_ssemux"
     shutil.copytree(str(ROOT / "flask_ssemux"), str(repository / "flask_ssemux"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -64,5 +66,5 @@ def install(folder):
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:docs|legacy_app|deploy)/[\w./-]*)`", README))))
-def test_what_it_points_to_exists(path):
+def test_files_that_it_mentions_exist(path):
     assert (ROOT / path).exists()

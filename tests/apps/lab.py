@@ -1,4 +1,4 @@
-"""The plain application, with what tests measure from inside, and old streams below ``streaming``.
+"""The plain application, with measurements from inside for the tests, and old streams below ``streaming``.
 
 Old streams write a line to the log when their ``finally`` runs.
 """
@@ -30,7 +30,7 @@ def create_app() -> Flask:
         return jsonify(
             pid=os.getpid(),
             streams=len(worker.running().hub),
-            guests=len(worker.running().streams.list_wrapped()),
+            wrapped=len(worker.running().streams.list_wrapped()),
             reads=reads(worker.broker),
             handed=count_handed_over(),
             memory=memory(),
@@ -50,13 +50,13 @@ def create_app() -> Flask:
 
     @app.route("/block")
     def block():
-        """Stop the loop as a driver does that gevent did not patch; or, with `how=search`, even the interpreter."""
+        """Block the loop as an unpatched driver does; with `how=search`, block the whole interpreter."""
         (search if request.args.get("how") == "search" else wait_unpatched)(float(request.args["seconds"]))
         return jsonify(pid=os.getpid())
 
     @app.route("/exit")
     def leave():
-        """As gunicorn's loop does when its master is gone: SystemExit in the worker's main greenlet."""
+        """Raise SystemExit in the worker's main greenlet, as gunicorn's loop does when its master is gone."""
         from gevent import get_hub
 
         hub = get_hub()
@@ -75,7 +75,7 @@ def wait_unpatched(seconds):
 
 
 def search(seconds):
-    """One call of C code that lets no other thread run, for that long at least."""
+    """Make one call of C code that lets no other thread run, for at least that long."""
     letters, took = 16, 0.0
     while took < seconds:
         began = time.monotonic()
@@ -85,13 +85,13 @@ def search(seconds):
 
 
 def memory():
-    """KB of this process's own memory, shared pages by share."""
+    """Return this process's own memory in KB, with its share of shared pages."""
     with open("/proc/self/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
 def reads(broker):
-    """How often the broker was asked for history, since this was asked for the first time."""
+    """Return how often the broker was asked for history since the first call of this function."""
     if not hasattr(broker, "reads"):
         broker.reads, read = 0, broker.history.read_events
 
@@ -107,12 +107,12 @@ def stream(generator, **options):
     return Response(generator, mimetype="text/event-stream", **options)
 
 
-def said(word):
+def log(word):
     print(word, file=sys.stderr, flush=True)
 
 
 def sleeper():
-    """One event, then it sleeps as long as it is asked to."""
+    """Send one event, then sleep for the requested time."""
 
     def generate():
         try:
@@ -120,14 +120,14 @@ def sleeper():
             time.sleep(float(request_seconds))
             yield "data: second\n\n"
         finally:
-            said("sleeper: finally")
+            log("sleeper: finally")
 
     request_seconds = request.args.get("seconds", 60)
     return stream(generate())
 
 
 def poller():
-    """Asks often, yields seldom, and tidies up on GeneratorExit as old code does."""
+    """Poll often, yield seldom, and clean up on GeneratorExit as old code does."""
     every, polls = float(request.args.get("every", 0.05)), int(request.args.get("polls", 1000000))
 
     def generate():
@@ -137,7 +137,7 @@ def poller():
                     yield b"data: %d\n\n" % number
                 time.sleep(every)
         except GeneratorExit:
-            said("poller: GeneratorExit")
+            log("poller: GeneratorExit")
             raise
 
     return stream(generate())
@@ -147,7 +147,7 @@ def cookies():
     session["seen"] = "yes"
     response = stream(iter(["data: 1\n\n"]), status=201, headers={"X-Old": "kept", "Cache-Control": "private"})
     response.set_cookie("flavour", "oat")
-    response.call_on_close(lambda: said("cookies: on close"))
+    response.call_on_close(lambda: log("cookies: on close"))
     return response
 
 
@@ -170,7 +170,7 @@ def raising():
 
 
 def pieces():
-    """Yields lines, not events, and sleeps within one."""
+    """Yield lines, not events, and sleep within one."""
 
     def generate():
         yield "event: slow\n"
@@ -186,7 +186,7 @@ def pieces():
 
 
 def fast():
-    """As fast as its client takes it; counts what it made."""
+    """Send as fast as the client reads, and count the events."""
 
     def generate():
         number = 0
@@ -195,7 +195,7 @@ def fast():
                 number += 1
                 yield "data: %s\n\n" % ("x" * 10000)
         finally:
-            said("fast: made %d" % number)
+            log("fast: made %d" % number)
 
     return stream(generate())
 

@@ -24,7 +24,7 @@ def create_app():
                 sum(number * number for number in range(20000))
                 flask_ssemux.publish("room:1", "%s %d" % (name, done))
             flask_ssemux.send_to_user("ann", "%s sent" % name)
-            flask_ssemux.broadcast("%s told" % name)
+            flask_ssemux.broadcast("%s broadcast" % name)
             flask_ssemux.disconnect("nobody")
             flask_ssemux.revoke("nobody", "room:1")
             service.worker.broker.reports.read_reports()

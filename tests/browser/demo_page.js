@@ -1,11 +1,11 @@
-// Uses the example's demo page in Chromium as a visitor would, and prints what its lanes show, one JSON object a line.
+// Uses the example's demo page in Chromium as a visitor would, and prints what its lanes show, one JSON object per line.
 //
 //   node demo_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…/demo", "seconds": 40, "name": "ada",
 //                       "screenshots": "/…/build/demo"}'
 //
 // It logs in, sends the sample, cuts the connections while the next one is checked, and waits for the old stream behind
 // nginx to be given up. Lines: {what: "open", "watched", "cut", "given up", lanes: {<id>: {state, verdict, figures, news,
-// marks: {<kind>: number}}}, told}; {what: "error", text} for anything on the console or thrown. It ends by itself.
+// marks: {<kind>: number}}}, told}; {what: "error", text} for console errors and exceptions. It ends by itself.
 "use strict";
 
 const { print, runChromium } = require("./script.js");
@@ -35,23 +35,23 @@ function toldAll(lane) {
   return /told (\d{2,}) of \1 changes/.test(document.querySelector(lane).textContent);
 }
 
-runChromium(async (wish, browser) => {
+runChromium(async (options, browser) => {
   setTimeout(() => {
     console.error("not done in time");
     browser.close();
-  }, wish.seconds * 1000).unref();
+  }, options.seconds * 1000).unref();
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
     page.on("console", (message) => message.type() === "error" && print({ what: "error", text: message.text() }));
     page.on("pageerror", (error) => print({ what: "error", text: String(error) }));
     const tell = async (what) => print({ what, ...(await page.evaluate(look)) });
-    const shoot = (name) => page.screenshot({ path: `${wish.screenshots}_${name}.png`, fullPage: true });
+    const shoot = (name) => page.screenshot({ path: `${options.screenshots}_${name}.png`, fullPage: true });
 
     page.setDefaultTimeout(PATIENCE);
-    await page.goto(wish.url, { waitUntil: "load" });
+    await page.goto(options.url, { waitUntil: "load" });
     await page.click("main >> text=Log in");
-    await page.fill("#name", wish.name);
-    await page.fill("#password", wish.name);
+    await page.fill("#name", options.name);
+    await page.fill("#password", options.name);
     await page.click("main button");
     for (const lane of [...AFTER, "#before-direct"]) await page.waitForSelector(`${lane}[data-state="open"]`);
     await tell("open");

@@ -29,7 +29,9 @@ Seen = Dict[str, Any]
 
 
 class Script:
-    """A running Node script that prints a JSON object a line. A context manager; ends when it is left."""
+    """A running Node script that prints one JSON object per line. It is a context manager and stops the script at its
+    end.
+    """
 
     def __init__(self, script: str, seconds: float, **wish: Any) -> None:
         node = need("nodejs", "node")
@@ -49,7 +51,9 @@ class Script:
         self._reader.start()
 
     def all(self, who: str | None = None, what: str | None = None, **more: Any) -> list[Seen]:
-        """The reports so far with these values; `name="progress"` and the like narrow further."""
+        """Return the reports so far with these values; keyword arguments such as `name="progress"` narrow them
+        further.
+        """
         wanted = {name: value for name, value in dict(who=who, what=what, **more).items() if value is not None}
         with self._changed:
             return [entry for entry in self.seen if all(entry.get(name) == value for name, value in wanted.items())]
@@ -67,13 +71,13 @@ class Script:
                 self._changed.wait(left)
 
     def wait_all(self, who: str, what: str, count: int = 1, timeout: float = 5.0, **more: Any) -> list[Seen]:
-        """At least `count` reports as in `all`."""
+        """Wait for at least `count` reports as in `all`."""
         return self.wait_for(
             lambda script: len(script.all(who, what, **more)) >= count and script.all(who, what, **more), timeout
         )
 
     def let_pass(self, seconds: float, until: Callable[[Script], Any]) -> None:
-        """Let time pass in which `until` must not come true: fails as soon as it does, or if the script ends."""
+        """Wait while `until` must stay false: fail as soon as it is true, or if the script ends."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while time.monotonic() < deadline:
@@ -82,11 +86,11 @@ class Script:
                 self._changed.wait(deadline - time.monotonic())
 
     def finish(self) -> list[Seen]:
-        """Let it run to the end of its time, and return all reports."""
+        """Wait until the script's time is over, and return all reports."""
         return self._wait_end()
 
     def stop(self) -> list[Seen]:
-        """End it now in good order (a browser makes its screenshot), and return all reports."""
+        """End the script gracefully (a browser makes its screenshot), and return all reports."""
         if self._process.stdin:
             self._process.stdin.close()
         return self._wait_end()
@@ -134,9 +138,9 @@ class Script:
 
 
 class Browser(Script):
-    """Chromium on the page of tests/apps/page.py, or any page that calls `window.report`.
+    """Chromium on the page of tests/apps/page.py, or on any page that calls `window.report`.
 
-    `query` is the page's. A screenshot of its end is kept as build/<screenshot>.
+    `query` is the page's query. A screenshot of its final state is kept as build/<screenshot>.
     """
 
     def __init__(self, url: str, seconds: float, screenshot: str | None = None, **query: Any) -> None:

@@ -1,19 +1,19 @@
-// The example's jobs page with each of its clients, in Chromium. Prints what is seen, one JSON object a line.
+// The example's jobs page with each of its clients, in Chromium. Prints what happens, one JSON object per line.
 //
 //   node jobs_clients.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "timeout": 3000,
 //                          "polyfill": "/…/eventsource.js", "clients": ["polyfill", "native", "new"]}'
 //
-// A browser context for each client: `polyfill` and `native` run jobsApi.js, on event-source-polyfill (that gives up after
+// Each client has a browser context: `polyfill` and `native` run jobsApi.js, on event-source-polyfill (which gives up after
 // `timeout` ms) and on the browser's EventSource; `new` runs jobsMux.js. Lines, with who: {what: "live", "waiting", …} (what
-// the page says of its connection), {what: "job", id, state, revision} (told to the page), {what: "stream", url} (a request
+// the page says about its connection), {what: "job", id, state, revision} (from the client), {what: "stream", url} (a request
 // for one), {what: "error", text}. It ends after `seconds`, or when its standard input closes.
 "use strict";
 
 /* global EventSourcePolyfill -- a script of the page */
 const fs = require("fs");
-const { print, runChromium, toldToStop } = require("./script.js");
+const { print, runChromium, waitForStop } = require("./script.js");
 
-// Runs in the page, before its scripts: the polyfill in the browser's place, as old pages put it.
+// Runs in the page, before its scripts: replaces the browser's EventSource by the polyfill, as old pages do.
 function replace(timeout) {
   window.EventSource = class extends EventSourcePolyfill {
     constructor(url) {
@@ -22,7 +22,7 @@ function replace(timeout) {
   };
 }
 
-// Runs in the page, before its scripts: reports what its client tells it.
+// Runs in the page, before its scripts: reports what its client passes to it.
 function listen() {
   let made;
   const tell = (api, name, report) => {
@@ -51,7 +51,7 @@ function listen() {
   });
 }
 
-async function open(browser, who, wish) {
+async function open(browser, who, options) {
   const page = await (await browser.newContext()).newPage();
   page.on("console", (message) => message.type() === "error" && print({ who, what: "error", text: message.text() }));
   page.on("pageerror", (error) => print({ who, what: "error", text: String(error) }));
@@ -60,15 +60,15 @@ async function open(browser, who, wish) {
   });
   await page.exposeFunction("report", (entry) => print({ who, ...entry }));
   if (who === "polyfill") {
-    await page.addInitScript(fs.readFileSync(wish.polyfill, "utf8"));
-    await page.addInitScript(replace, wish.timeout);
+    await page.addInitScript(fs.readFileSync(options.polyfill, "utf8"));
+    await page.addInitScript(replace, options.timeout);
   }
   await page.addInitScript(listen);
-  await page.goto(`${wish.url}/?client=${who === "new" ? "new" : "old"}`, { waitUntil: "load" });
+  await page.goto(`${options.url}/?client=${who === "new" ? "new" : "old"}`, { waitUntil: "load" });
 }
 
-runChromium(async (wish, browser) => {
-  const stop = toldToStop(wish.seconds);
-  await Promise.all(wish.clients.map((who) => open(browser, who, wish)));
+runChromium(async (options, browser) => {
+  const stop = waitForStop(options.seconds);
+  await Promise.all(options.clients.map((who) => open(browser, who, options)));
   await stop;
 });

@@ -1,11 +1,11 @@
-// Uses the example's jobs page in Chromium as a person would, and prints what is seen, one JSON object a line.
+// Uses the example's jobs page in Chromium as a person would, and prints what happens, one JSON object per line.
 //
 //   node jobs_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 30, "name": "ada", "client": "new",
 //                       "file": "/…/numbers.csv", "screenshots": {"running": "a.png", "done": "b.png"}}'
 //
 // Two browsers with cookies of their own: `user` logs in and sends the file through the form, `visitor` only looks.
 // Lines: {who: user or visitor, what: "live" (the page says so), "job" (a card was drawn: name, state, value and max of its
-// progress bar), "toast" (text), "stream" (a request for one: url, once logged in)}; {who, what: "error", text} for anything on the console or thrown. It ends by itself.
+// progress bar), "toast" (text), "stream" (a request for one: url, after the login)}; {who, what: "error", text} for console errors and exceptions. It ends by itself.
 "use strict";
 
 const { print, runChromium } = require("./script.js");
@@ -46,13 +46,13 @@ function watch() {
   );
 }
 
-/* With this client of the page's; what streams it opens. The page that is there has opened its own by then. */
-async function visit(page, who, wish) {
+/* Select this client, and report the streams that the page then opens. The present page has opened its own by then. */
+async function visit(page, who, options) {
   await page.waitForSelector('#connection[data-state="live"]');
   page.on("request", (request) => {
     if (/\/events(\?|$)|\/stream/.test(request.url())) print({ who, what: "stream", url: request.url() });
   });
-  await page.goto(`${wish.url}/?client=${wish.client}`, { waitUntil: "load" });
+  await page.goto(`${options.url}/?client=${options.client}`, { waitUntil: "load" });
 }
 
 async function live(page, who) {
@@ -61,20 +61,20 @@ async function live(page, who) {
   await page.evaluate(watch);
 }
 
-runChromium(async (wish, browser) => {
+runChromium(async (options, browser) => {
   setTimeout(() => {
     console.error("not done in time");
     browser.close();
-  }, wish.seconds * 1000).unref();
-  const [user, visitor] = [await open(browser, "user", wish.url), await open(browser, "visitor", wish.url)];
-  await logIn(user, wish.name);
-  await Promise.all([visit(user, "user", wish), visit(visitor, "visitor", wish)]);
+  }, options.seconds * 1000).unref();
+  const [user, visitor] = [await open(browser, "user", options.url), await open(browser, "visitor", options.url)];
+  await logIn(user, options.name);
+  await Promise.all([visit(user, "user", options), visit(visitor, "visitor", options)]);
   await Promise.all([live(user, "user"), live(visitor, "visitor")]);
-  await user.setInputFiles("#file", wish.file);
+  await user.setInputFiles("#file", options.file);
   await user.click("#send");
   await visitor.waitForSelector('.job[data-state="running"] progress:not([value="0"])');
-  await visitor.screenshot({ path: wish.screenshots.running });
+  await visitor.screenshot({ path: options.screenshots.running });
   await Promise.all([user, visitor].map((page) => page.waitForSelector('.job[data-state="done"]')));
   await user.waitForSelector(".toast");
-  await user.screenshot({ path: wish.screenshots.done });
+  await user.screenshot({ path: options.screenshots.done });
 });

@@ -1,4 +1,4 @@
-// What the scripts here that drive a browser share: Chromium, what is printed, the end. No pages, no commands.
+// What the scripts in this folder share: Chromium, printing, the end. It contains no pages and no commands.
 "use strict";
 
 const FLAGS = [
@@ -11,10 +11,10 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Prints a line, one JSON object; `at` is now, in seconds since 1970, where the entry does not say. */
+/** Print one JSON object as a line; `at` is now, in seconds since 1970, unless the entry has it. */
 const print = (entry) => process.stdout.write(JSON.stringify({ at: Date.now() / 1000, ...entry }) + "\n");
 
-/** What playwright-core passes by default, and a browser of real people does not have. */
+/** What playwright-core passes by default, although real users' browsers do not. */
 const UNREAL = ["--disable-back-forward-cache"];
 
 function launch(executablePath) {
@@ -23,7 +23,7 @@ function launch(executablePath) {
   return chromium.launch({ executablePath, ...options });
 }
 
-/** Does the work with the wish of the command line, and ends the process. */
+/** Do the work with the options of the command line, and end the process. */
 function run(work) {
   work(JSON.parse(process.argv[2])).then(
     () => process.exit(0),
@@ -34,24 +34,24 @@ function run(work) {
   );
 }
 
-/** Does the work with the wish and a Chromium, which is closed after it. */
+/** Do the work with the options and a Chromium, which is closed afterwards. */
 function runChromium(work) {
-  run(async (wish) => {
-    const browser = await launch(wish.chromium);
+  run(async (options) => {
+    const browser = await launch(options.chromium);
     try {
-      await work(wish, browser);
+      await work(options, browser);
     } finally {
       await browser.close();
     }
   });
 }
 
-/** When its time is over, or its standard input closes. */
-function toldToStop(seconds) {
+/** Resolve when the time is over, or when standard input closes. */
+function waitForStop(seconds) {
   return new Promise((resolve) => {
     setTimeout(resolve, seconds * 1000);
     process.stdin.on("end", resolve).resume();
   });
 }
 
-module.exports = { launch, print, run, runChromium, toldToStop };
+module.exports = { launch, print, run, runChromium, waitForStop };

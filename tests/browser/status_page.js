@@ -1,14 +1,14 @@
-// Looks at the status page in Chromium, in light and in dark, and prints what it finds, one JSON object a line.
+// Looks at the status page in Chromium, in light and in dark, and prints what it finds, one JSON object per line.
 //
 //   node status_page.js '{"chromium": "/usr/bin/chromium", "url": "http://…/events/status", "axe": "…/axe.min.js",
 //     "folder": "…/build", "until": "document.…", "seconds": 30}'
 //
-// For each scheme, as `who`: "console" and "thrown" (whatever the page complains of), "request" (each URL), then, when
+// For each scheme, as `who`: "console" and "thrown" (the page's errors), "request" (each URL), then, when
 // the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "tabs" (what the tab key
 // reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says
-// without stream and broker), "axe" (violations), and "narrow" (how wide it is on a telephone). Then, as "hasty", a page
-// that is paused before it has figures: "early" (what it asked for until it goes on), and, as its stream opens slowly
-// then, "late" (what it asked for until it has drawn what came). It ends when it has seen all.
+// without stream and broker), "axe" (violations), and "narrow" (its width on a telephone). Then, as "hasty", a page
+// that is paused before it has figures: "early" (its requests until it continues), and, as its stream opens slowly
+// then, "late" (its requests until it has drawn the figures). It ends by itself.
 "use strict";
 
 const path = require("path");
@@ -25,7 +25,7 @@ const tilesOf = () =>
 const rowsOf = () =>
   [...document.querySelectorAll("#workers tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
 
-/** Until the expression is true. Asked by the debugger: the page's policy forbids what waitForFunction does. */
+/** Wait until the expression is true. The debugger evaluates it: the page's policy forbids what waitForFunction does. */
 async function until(page, expression, seconds) {
   for (const end = Date.now() + seconds * 1000; !(await page.evaluate(expression));) {
     if (Date.now() > end)
@@ -34,7 +34,7 @@ async function until(page, expression, seconds) {
   }
 }
 
-/** What has the focus, and whether one can see that it has. */
+/** Return what has the focus, and whether the focus is visible. */
 const focused = () => {
   const it = document.activeElement;
   const name =
@@ -44,7 +44,7 @@ const focused = () => {
   return { name: name.trim(), tag: it.tagName, isSeen: getComputedStyle(it).outlineStyle !== "none" };
 };
 
-/** The least contrast (WCAG 2.2, 1.4.3 and 1.4.11) of what is drawn, which axe cannot tell: of words, and of shapes. */
+/** Return the least contrast (WCAG 2.2, 1.4.3 and 1.4.11) of drawings, which axe cannot measure: of text and of shapes. */
 const contrasts = () => {
   const parts = (color) => color.match(/[\d.]+/g).map(Number);
   const light = (color) => {
@@ -76,7 +76,7 @@ async function tabs(page) {
   return seen;
 }
 
-/** A chart's table opens, and the page pauses and goes on, by keys alone. */
+/** Open a chart's table, and pause and continue the page, with keys alone. */
 async function keys(page, seconds) {
   const done = {};
   await page.focus("#streams summary");
@@ -93,7 +93,7 @@ async function keys(page, seconds) {
   return done;
 }
 
-/** Without a stream it goes on by asking, and says so; and it says when the broker is away. */
+/** Without a stream the page polls and says so; it also says when the broker is away. */
 async function withoutStream(page, seconds) {
   await page.route("**/status/stream", (route) => route.abort());
   await page.route("**/status.json", async (route) => {
@@ -108,31 +108,31 @@ async function withoutStream(page, seconds) {
   return page.evaluate(`document.querySelector("#trouble").innerText`);
 }
 
-async function look(browser, wish, who) {
+async function look(browser, options, who) {
   const context = await browser.newContext({
     colorScheme: who,
     viewport: { width: 1280, height: 1000 },
     bypassCSP: false,
   });
-  context.setDefaultTimeout(wish.seconds * 1000);
+  context.setDefaultTimeout(options.seconds * 1000);
   const page = await context.newPage();
   page.on("console", (message) => print({ who, what: "console", text: message.text() }));
   page.on("pageerror", (error) => print({ who, what: "thrown", text: String(error) }));
   page.on("request", (request) => print({ who, what: "request", url: request.url() }));
-  await page.goto(wish.url, { waitUntil: "load" });
-  await until(page, wish.until, wish.seconds);
+  await page.goto(options.url, { waitUntil: "load" });
+  await until(page, options.until, options.seconds);
   print({ who, what: "tiles", tiles: await page.evaluate(tilesOf) });
   print({ who, what: "rows", rows: await page.evaluate(rowsOf) });
   print({ who, what: "tabs", tabs: await tabs(page) });
   await page.evaluate(() => document.activeElement.blur());
-  const file = path.join(wish.folder, `status-${who}.png`);
+  const file = path.join(options.folder, `status-${who}.png`);
   await page.screenshot({ path: file, fullPage: true });
   print({ who, what: "shot", file });
   print({ who, what: "contrasts", contrasts: await page.evaluate(contrasts) });
-  print({ who, what: "keys", keys: await keys(page, wish.seconds) });
-  print({ who, what: "trouble", trouble: await withoutStream(page, wish.seconds) });
-  // By the debugger, which no policy of the page's holds back.
-  await page.evaluate(require("fs").readFileSync(wish.axe, "utf8"));
+  print({ who, what: "keys", keys: await keys(page, options.seconds) });
+  print({ who, what: "trouble", trouble: await withoutStream(page, options.seconds) });
+  // With the debugger, to which the page's policy does not apply.
+  await page.evaluate(require("fs").readFileSync(options.axe, "utf8"));
   const found = await page.evaluate(() =>
     globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }),
   );
@@ -146,15 +146,15 @@ async function look(browser, wish, who) {
   });
   await page.setViewportSize({ width: 360, height: 800 });
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  await page.screenshot({ path: path.join(wish.folder, `status-${who}-narrow.png`) });
+  await page.screenshot({ path: path.join(options.folder, `status-${who}-narrow.png`) });
   print({ who, what: "narrow", narrow: width });
   await context.close();
 }
 
-/** Paused before the first figures are there; then a stream that opens more slowly than the client waits. */
-async function haste(browser, wish, who) {
+/** Pause the page before its first figures; then its stream opens more slowly than the client waits. */
+async function haste(browser, options, who) {
   const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(wish.seconds * 1000);
+  page.setDefaultTimeout(options.seconds * 1000);
   page.on("pageerror", (error) => print({ who, what: "thrown", text: String(error) }));
   let [asked, letGo] = [[], undefined];
   const held = new Promise((resolve) => (letGo = resolve));
@@ -165,10 +165,10 @@ async function haste(browser, wish, who) {
     if (!poll) await new Promise((resolve) => setTimeout(resolve, 2000));
     await route.continue().catch(() => {}); // it was given up meanwhile
   });
-  await page.goto(wish.url, { waitUntil: "load" });
+  await page.goto(options.url, { waitUntil: "load" });
   await page.click("#pause");
   letGo();
-  await until(page, "document.body.dataset.drawn", wish.seconds);
+  await until(page, "document.body.dataset.drawn", options.seconds);
   await page.evaluate("fetch('status.json')"); // what was asked before it was seen by now
   print({ who, what: "early", early: asked, state: await page.evaluate("document.querySelector('#state').innerText") });
   asked = [];
@@ -178,13 +178,13 @@ async function haste(browser, wish, who) {
     await until(
       page,
       `document.body.dataset.drawn !== "${drawn}" && document.querySelector("#state").innerText === "Live"`,
-      wish.seconds,
+      options.seconds,
     );
   }
   print({ who, what: "late", late: asked });
 }
 
-runChromium(async (wish, browser) => {
-  for (const who of ["light", "dark"]) await look(browser, wish, who);
-  await haste(browser, wish, "hasty");
+runChromium(async (options, browser) => {
+  for (const who of ["light", "dark"]) await look(browser, options, who);
+  await haste(browser, options, "hasty");
 });

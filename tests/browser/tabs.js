@@ -1,11 +1,11 @@
-// Tabs of one browser on the page of tests/apps/tabs.py. Prints what they report, one JSON object a line.
+// Tabs of one browser on the page of tests/apps/tabs.py. Prints what they report, one JSON object per line.
 //
 //   node tabs.js '{"browser": "chromium", "program": "/usr/bin/chromium", "url": "http://…", "seconds": 30}'
 //
 // Chromium is driven by its own protocol (playwright-core), Firefox by WebDriver BiDi (puppeteer-core); `settings` are
 // Firefox's, as in about:config.
 //
-// Commands come on standard input, one JSON object a line, and are done one after the other: {"do": "open", "name": "a",
+// Commands come on standard input, one JSON object per line, and are done one after the other: {"do": "open", "name": "a",
 // "path": "/tab" (or a whole URL), "query": {…}}, {"do": "close", "name": "a"}, {"do": "run", "name": "a", "code": "…"}; in Chromium also
 // {"do": "block", "name": "a", "seconds": 3} (its main thread), {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw", "name": "a"}, {"do": "offline", "yes": true}.
 // Each is answered by {who: "driver", what: "done", number}. It ends after `seconds`, or when its standard input closes.
@@ -14,7 +14,7 @@
 const readline = require("readline");
 const { launch, print, run } = require("./script.js");
 
-/** What a browser is asked: a new page, its end, and what only it can do. */
+/** The commands of a browser: a new page, its end, and what only this browser can do. */
 const engines = {
   async chromium(executablePath) {
     const browser = await launch(executablePath);
@@ -49,7 +49,7 @@ const engines = {
   },
 };
 
-/** In a page, after this answer. */
+/** Run code in a page after this command was answered. */
 function block(milliseconds) {
   setTimeout(() => {
     for (const end = Date.now() + milliseconds; Date.now() < end;);
@@ -78,11 +78,11 @@ function commands(engine, url) {
   };
 }
 
-run(async (wish) => {
-  const engine = await engines[wish.browser](wish.program, wish.settings);
+run(async (options) => {
+  const engine = await engines[options.browser](options.program, options.settings);
   try {
-    const known = commands(engine, wish.url);
-    const over = setTimeout(() => process.exit(0), wish.seconds * 1000);
+    const known = commands(engine, options.url);
+    const over = setTimeout(() => process.exit(0), options.seconds * 1000);
     let number = 0;
     for await (const line of readline.createInterface({ input: process.stdin })) {
       const command = JSON.parse(line);

@@ -1,4 +1,6 @@
-"""Tabs of a browser (tabs.js) on the page of tests/apps/tabs.py, told what to do; what they hear is in `seen`."""
+"""Tabs of a browser (tabs.js) on the page of tests/apps/tabs.py. The test sends commands; what the tabs receive is in
+`seen`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ LONG = 30
 
 
 class Tabs(Script):
-    """Pages of one browser, by name; see tabs.js. Their `server` is asked directly, they ask it by way of `url`."""
+    """Pages of one browser, by name; see tabs.js. The test asks their `server` directly; the pages ask it through
+    `url`.
+    """
 
     def __init__(self, server, browser="chromium", url=None, seconds=60, settings=None):
         package, program, driver = BROWSERS[browser]
@@ -33,46 +37,50 @@ class Tabs(Script):
         program = need(package, program)
         super().__init__("tabs.js", seconds, browser=browser, program=program, url=url, settings=settings or {})
 
-    def tell(self, do, name=None, **more):
-        """Have it done, and wait until it is."""
+    def command(self, do, name=None, **more):
+        """Send a command, and wait until it is done."""
         command = {"do": do, "name": name, **more}
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
         self.wait_all("driver", "done", number=next(self._numbers), timeout=WAIT)
 
     def open(self, name, *channels, site="", query=None, **options):
-        """A tab that reads these channels, when it does. `site` is another one than that of all tabs."""
+        """Open a tab that reads these channels, and wait until it does. `site` replaces the URL that the other tabs
+        use.
+        """
         query = {"channels": ",".join(channels), "options": json.dumps(options), **(query or {})}
-        self.tell("open", name, path=site + "/tab", query=query)
+        self.command("open", name, path=site + "/tab", query=query)
         self.wait_all(name, "state", state="open", timeout=WAIT)
 
     def go(self, name, code, what, **more):
-        """Have a tab's page go elsewhere by its own script, and wait for what is reported there."""
+        """Make a tab's page navigate by its own script, and wait for what is reported then."""
         before = len(self.all(what=what, **more))
-        self.tell("run", name, code="void setTimeout(() => { %s })" % code)
+        self.command("run", name, code="void setTimeout(() => { %s })" % code)
         self.wait_for(lambda _: len(self.all(what=what, **more)) > before, WAIT)
 
     def again(self, *names, state="open"):
-        """A context manager: in it these tabs enter the state once more."""
+        """Return a context manager during which these tabs enter the state once more."""
         return _Again(self, names, state)
 
     def signal(self, number):
-        """To the browser: all its processes."""
+        """Send a signal to all processes of the browser."""
         for pid in _descendants(self._process.pid):
             os.kill(pid, number)
 
     def open_lockless(self, name, *channels):
-        """In a browser that has locks and grants none."""
-        self.tell("open", name, path="/tab", query={"channels": ",".join(channels), "lockless": ""})
+        """Open a tab in which the browser has locks but grants none."""
+        self.command("open", name, path="/tab", query={"channels": ",".join(channels), "lockless": ""})
         self.wait_all(name, "state", state="open", timeout=WAIT)
 
     def say(self, *channels, count=1):
-        """Publish the next numbers; how many there are now, by channel."""
+        """Publish the next numbers; return how many there are now, by channel."""
         query = "&".join("channel=" + channel for channel in channels)
         return json.loads(self.ask(f"/say?count={count}&{query}", b""))
 
     def be_patient(self):
-        """All streams are told to come back long after a test has given up: only what they notice brings them back."""
+        """Send all streams a `retry:` longer than any test, so that only what the clients notice themselves makes them
+        reconnect.
+        """
         self.ask(f"/patience?seconds={LONG}", b"")
 
     def ask(self, path, body=None):
@@ -80,7 +88,7 @@ class Tabs(Script):
             return answer.read()
 
     def streams(self):
-        """The channels of each stream that the server has."""
+        """Return the channels of each stream that the server has."""
         return json.loads(self.ask("/streams"))["streams"]
 
     def wait_streams(self, count, *channels):
@@ -88,11 +96,11 @@ class Tabs(Script):
         until(lambda: [set(found) for found in self.streams()] == [wanted] * count, WAIT, lambda: repr(self.streams()))
 
     def numbers(self, name, channel):
-        """What a tab heard of a channel; None is everyone's."""
+        """Return what a tab received on a channel; None is everyone's channel."""
         return [json.loads(e["data"]) for e in self.all(name, "event", name="n") if e.get("channel") == channel]
 
     def wait_number(self, number, channel, *names):
-        """Until these tabs heard it; then what they heard is whole, and each once."""
+        """Wait until these tabs have received it; then check that they received everything exactly once."""
         for name in names:
             self.wait_for(lambda _, name=name: number in self.numbers(name, channel), WAIT)
             heard = self.numbers(name, channel)
@@ -103,7 +111,7 @@ class Tabs(Script):
 
 
 class _Again:
-    """Left when these tabs have entered the state since it began."""
+    """Waits at its end until these tabs have entered the state since its beginning."""
 
     def __init__(self, tabs, names, state):
         self._tabs, self._names, self._state = tabs, names, state

@@ -1,4 +1,6 @@
-"""The stream of flask_ssemux behind the same nginx with default settings, in the same browser: it opens and stays."""
+"""The stream of flask_ssemux behind the same nginx with default settings, in the same browser: it opens and stays
+open.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ def test_node_client_behind_default_nginx(server, proxy):
         publish(server, {"done": 1})
         event = client.wait_all("node", "event", name="progress")[0]
         seen = client.stop()
-    # Node's first request loads its HTTP client, hence the second.
+    # Node's first request loads its HTTP client, hence the second stream.
     assert opened["after"] < OPEN_SECONDS + 1, seen
     assert json.loads(event["data"]) == {"done": 1} and event["id"], seen
     assert not [e for e in seen if e["what"] == "error"], seen

@@ -1,6 +1,6 @@
 """The bug that started this project: the old stream behind nginx with default settings, in a real browser.
 
-It beats every second, yet nothing of it arrives: not even the headers.
+The stream sends a heartbeat every second, but nothing arrives, not even the headers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ def test_old_stream_behind_default_nginx_reaches_no_client(gunicorn, nginx):
             return [e for e in browser.all("page", "request") if e["url"].startswith(f"{proxy.url}/events")]
 
         browser.wait_for(lambda _: [e for e in browser.all("console") if COMPLAINT in e["text"]], 20)
-        browser.wait_for(lambda _: len(requests()) == 3, 5)  # native's, the polyfill's, and the polyfill's once more
+        # One request of the native client, and two of the polyfill.
+        browser.wait_for(lambda _: len(requests()) == 3, 5)
         seen = browser.stop()
         beats = direct.comments().count(" heartbeat")
 
     assert beats >= 7, f"the stream itself was not alive: {beats} heartbeats; {direct.describe()}"
     (failed,) = browser.all("polyfill")
     assert failed["what"] == "error" and 5.9 < failed["after"] < 7, seen
-    assert browser.all("native") == [], "native EventSource opened, or gave up, where it should wait"
+    assert browser.all("native") == [], "native EventSource opened or gave up, although it should wait"
     assert not [e for e in browser.all("page", "response") if "/events" in e["url"]], "headers came through after all"

@@ -1,7 +1,7 @@
 """What breaks between a server and its pages, in Chromium and in Firefox, behind nginx.
 
-Whatever it is, each tab has each event once and in order, and all tabs have one connection afterwards. One server and
-one browser of each kind for all: what is published is counted here, and outlives workers.
+Whatever breaks, each tab gets each event once and in order, and afterwards all tabs share one connection. One server
+and one browser of each kind serve all tests; the test counts what is published, also when workers die.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ APP = "tests.apps.tabs:create_app()"
 CONF = "python:flask_ssemux.gunicorn_conf"
 ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
 
-#: Longer than ssemux.js takes for a moment in which its timers were late.
+#: Longer than the delay of its timers that ssemux.js ignores.
 ASLEEP = 7.0
 
-#: Two of the polyfill's time-outs, and a moment.
+#: Two time-outs of the polyfill and a bit more.
 IDLE = 6.5
 
-#: Seconds from an event's publishing to the page, at most, where a hop holds streams back.
+#: The maximum seconds from an event's publishing to the page, behind a hop that holds streams back.
 LATE = 2.0
 
 HOLDS_ALL = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
@@ -71,7 +71,7 @@ def tabs(request, server, proxy):
 
 
 class Room:
-    """A channel of a test's own, the tabs that read it, and its numbers."""
+    """A channel of one test, the tabs that read it, and its numbers."""
 
     def __init__(self, tabs, publisher):
         self.name = "room:%d" % next(_rooms)
@@ -92,14 +92,14 @@ class Room:
             self._publisher.publish(self.name, self._counts[self.name], event="n")
 
     def wait(self):
-        """Until all have heard the last number; then each has heard each once."""
+        """Wait until all have received the last number; then check that each received each number once."""
         self.tabs.wait_number(self._counts[self.name], self.name, *self.readers)
         for reader in self.readers:
             assert self.tabs.numbers(reader, self.name)[0] == 1, (reader, self.tabs.describe())
 
     def close(self, count):
         for _ in range(count):
-            self.tabs.tell("close", self.readers.pop(0))
+            self.tabs.command("close", self.readers.pop(0))
 
     def again(self, state="open"):
         return self.tabs.again(*self.readers, state=state)
@@ -125,7 +125,7 @@ def test_ten_tabs_have_one_connection_and_each_has_each_event_once(room, tabs, p
     for reader, channel in zip(room.readers, own):
         tabs.wait_number(1, None, reader)
         assert tabs.numbers(reader, channel) == [1]
-        assert len(tabs.all(reader, "event")) == 20 + 1 + 1, "what it does not read, or has had"
+        assert len(tabs.all(reader, "event")) == 20 + 1 + 1, "an event of a channel that it does not read, or one twice"
     room.close(8)
     tabs.wait_streams(1, room.name, *own[8:])
     assert not tabs.all(what="thrown")
@@ -180,7 +180,7 @@ def test_the_server_is_away_for_a_while(room, tabs, server):
     tabs.wait_streams(1, room.name)
 
 
-def test_a_hop_falls_silent_and_wakes_up(room, tabs, proxy):
+def test_a_hop_falls_silent_and_continues(room, tabs, proxy):
     room.open(3)
     room.say(5)
     room.wait()
@@ -201,7 +201,7 @@ def test_a_hop_falls_silent_and_wakes_up(room, tabs, proxy):
 
 
 def test_the_laptop_sleeps(room, tabs):
-    """Nobody waits when it is awake."""
+    """No tab waits after it has woken up."""
     room.open(2)
     tabs.be_patient()
     room.say(5)
@@ -210,7 +210,7 @@ def test_the_laptop_sleeps(room, tabs):
     try:
         tabs.ask("/cut", b"")
         room.say(5)
-        time.sleep(ASLEEP)  # it is what happens
+        time.sleep(ASLEEP)  # this is what happens during sleep
     finally:
         tabs.signal(signal.SIGCONT)
     room.wait()
@@ -219,7 +219,7 @@ def test_the_laptop_sleeps(room, tabs):
     tabs.wait_streams(1, room.name)
 
 
-def test_headers_that_a_function_makes_are_those_of_the_moment(room, tabs, publisher):
+def test_headers_from_a_function_are_made_for_each_request(room, tabs, publisher):
     (reader,) = room.open(1, query={"token": "ann"})
 
     def notes():
@@ -227,7 +227,7 @@ def test_headers_that_a_function_makes_are_those_of_the_moment(room, tabs, publi
 
     publisher.send_to_user("ann", "for ann", event="n")
     tabs.wait_for(lambda _: notes() == ["for ann"], WAIT)
-    tabs.tell("run", reader, code="void (window.token = 'bob')")
+    tabs.command("run", reader, code="void (window.token = 'bob')")
     with room.again():
         tabs.ask("/cut", b"")
     publisher.send_to_user("ann", "too late", event="n")
@@ -237,9 +237,9 @@ def test_headers_that_a_function_makes_are_those_of_the_moment(room, tabs, publi
     tabs.wait_for(lambda _: notes() == ["for ann", "for bob"], WAIT)
 
 
-def test_the_polyfill_and_the_native_client_idle_and_when_the_worker_is_killed(room, tabs, server):
+def test_the_polyfill_and_the_native_client_when_idle_and_when_the_worker_is_killed(room, tabs, server):
     stream = "/events?channel=" + room.name
-    tabs.tell("open", "clients", path="/", query={"stream": stream, "names": "n", "heartbeat": 3000})
+    tabs.command("open", "clients", path="/", query={"stream": stream, "names": "n", "heartbeat": 3000})
     clients = ("polyfill", "native")
     marks = {who: len(tabs.all(who, "open")) for who in clients}
     for who in clients:
@@ -254,11 +254,11 @@ def test_the_polyfill_and_the_native_client_idle_and_when_the_worker_is_killed(r
     for who in clients:
         heard = tabs.wait_all(who, "event", 6, name="n", timeout=WAIT)
         assert [int(entry["data"]) for entry in heard] == [1, 2, 3, 4, 5, 6], (marks, tabs.describe())
-    tabs.tell("close", "clients")
+    tabs.command("close", "clients")
 
 
 def test_a_hop_that_holds_streams_back_until_they_end(room, tabs, server, running):
-    """Each event is there within two seconds: of a page's first, and over a deploy none is lost."""
+    """Each event arrives within two seconds, also a page's first, and none is lost over a deploy."""
     held = running(Nginx(server.port, HOLDS_ALL))
     room.open(3, site=held.url)
     tabs.wait_streams(1, room.name)
@@ -281,7 +281,7 @@ def test_a_hop_that_holds_streams_back_until_they_end(room, tabs, server, runnin
     assert not tabs.all(what="thrown")
 
 
-def test_the_broker_is_away_and_the_page_hears_of_it(tabs, running, instance):
+def test_the_page_is_notified_while_the_broker_is_away(tabs, running, instance):
     with RedisServer() as redis:
         server = running(Gunicorn(APP, config=CONF, env={**ENV, "INSTANCE_PATH": instance, "SSEMUX_BROKER": redis.url}))
         with Publisher(redis.url) as publisher:

@@ -1,7 +1,7 @@
-"""ssemux.js where the browser puts pages away: the back/forward cache, which drivers of tests switch off by default.
+"""ssemux.js with the browser's back/forward cache, which drivers of tests switch off by default.
 
-A page that is put away gives up the connection, and goes on from where it was when it is shown again. A page that
-leads and does not answer loses the lead within a heartbeat.
+A page that goes into the cache gives up the connection, and resumes when it is shown again. A leading page that does
+not answer loses the lead within a heartbeat.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.browser.tabs import Tabs
 
 HEARTBEAT = 2
 
-#: Seconds beyond a heartbeat: to open a stream on a machine that is busy.
+#: Seconds in addition to a heartbeat: for opening a stream on a busy machine.
 MARGIN = 2
 
 ENV = {"SSEMUX_HEARTBEAT": str(HEARTBEAT), "SSEMUX_CLIENT_TIMEOUT": "6", "SSEMUX_RETRY": "100"}
@@ -31,7 +31,7 @@ def tabs(running, server, nginx):
 
 
 def follow_link(tabs, name, to):
-    """An ordinary link in a tab's page; the page that it leads to calls itself `to`."""
+    """Follow an ordinary link in a tab's page; the page that it leads to calls itself `to`."""
     code = "location.href = '/tab?name=%s&channels=room:1'" % to
     tabs.go(name, code, "state", who=to, state="open")
 
@@ -78,14 +78,14 @@ def test_a_tab_with_a_connection_of_its_own_follows_a_link_and_goes_back(tabs):
 
 
 def test_the_leading_tab_does_not_answer(tabs):
-    """The others, and a page that is opened meanwhile, do not wait for it; and nobody says `open` while it is so."""
+    """The other tabs, and a page that is opened meanwhile, do not wait for it, and none says `open` before it is so."""
     for name in ("first", "second"):
         tabs.open(name, "room:1")
     tabs.say("room:1", count=5)
     tabs.wait_number(5, "room:1", "first", "second")
     with tabs.again("second", state="connecting"), tabs.again("second"):
         blocked = time.time()
-        tabs.tell("block", "first", seconds=3 * HEARTBEAT)
+        tabs.command("block", "first", seconds=3 * HEARTBEAT)
         tabs.say("room:1", count=5)
         tabs.open("third", "room:1")
         assert time.time() - blocked < HEARTBEAT + MARGIN, tabs.describe()

@@ -54,8 +54,8 @@ ONE = {"SSEMUX_MAX_STREAMS_PER_USER": "1"}
         ("stream", {}),
         ("shared", {}),
         ("growth", {}),
-        ("one_place", {**ONE, "SSEMUX_OVER_USER_LIMIT": "refuse"}),
-        ("one_place", {**ONE, "SSEMUX_OVER_USER_LIMIT": "oldest"}),
+        ("one_user_slot", {**ONE, "SSEMUX_OVER_USER_LIMIT": "refuse"}),
+        ("one_user_slot", {**ONE, "SSEMUX_OVER_USER_LIMIT": "oldest"}),
     ],
 )
 def test_client(gunicorn, what, options):
@@ -83,12 +83,14 @@ def test_the_modules_that_are_served_are_built_from_their_sources(tmp_path):
 
 
 def test_size():
-    """What every page loads, as servers compress it; the module for polls is loaded where it is needed."""
+    """The size of what every page loads, as servers compress it; the module for polls is loaded only if it is
+    needed.
+    """
     assert len(gzip.compress((STATIC / "ssemux.js").read_bytes(), 6)) < 8 * 1024
 
 
 def test_npm_package(tmp_path):
-    """The folder holds no copy of the modules: packing it takes those that the server serves."""
+    """The folder contains no copy of the modules: packing takes those that the server serves."""
     run(need("npm", "npm"), "pack", "--pack-destination", tmp_path, cwd=ROOT / "client")
     (packed,) = tmp_path.glob("*.tgz")
     with tarfile.open(str(packed)) as archive:

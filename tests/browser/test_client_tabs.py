@@ -1,6 +1,7 @@
-"""ssemux.js in Chromium behind nginx: the tabs of a browser share one connection, whoever comes, freezes or crashes.
+"""ssemux.js in Chromium behind nginx: the tabs of a browser share one connection, even if one joins, freezes or
+crashes.
 
-What other browsers can be made to do as well is in test_between.py.
+What other browsers can do as well is in test_between.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def test_the_leading_tab_crashes_and_another_takes_over_without_loss(tabs):
     tabs.say("room:1", count=5)
     while len(names) > 1:
         tabs.say("room:1", count=5)
-        tabs.tell("crash", names.pop(0))
+        tabs.command("crash", names.pop(0))
         number = tabs.say("room:1", count=5)["counts"]["room:1"]
         tabs.wait_number(number, "room:1", *names)
         tabs.wait_streams(1, "room:1")
@@ -40,11 +41,12 @@ def test_the_leading_tab_is_frozen_and_another_takes_over_without_loss(tabs):
         tabs.open(name, "room:1")
     tabs.say("room:1", count=5)
     tabs.wait_number(5, "room:1", "first", "second", "third")
-    tabs.tell("freeze", "first")
+    tabs.command("freeze", "first")
     tabs.say("room:1", count=5)
-    tabs.tell("run", "second", code="document.dispatchEvent(new Event('visibilitychange'))")  # somebody looks at it
+    # The user looks at this tab.
+    tabs.command("run", "second", code="document.dispatchEvent(new Event('visibilitychange'))")
     tabs.wait_number(10, "room:1", "second", "third")
-    tabs.tell("thaw", "first")
+    tabs.command("thaw", "first")
     tabs.say("room:1", count=5)
     tabs.wait_number(15, "room:1", "first", "second", "third")
     tabs.wait_streams(1, "room:1")
@@ -52,17 +54,17 @@ def test_the_leading_tab_is_frozen_and_another_takes_over_without_loss(tabs):
 
 
 def test_the_network_is_away_for_a_while(tabs):
-    """Nobody waits when it is back."""
+    """No tab waits after the network is back."""
     for name in ("first", "second"):
         tabs.open(name, "room:1")
     tabs.be_patient()
     tabs.say("room:1", count=3)
     tabs.wait_number(3, "room:1", "first", "second")
-    tabs.tell("offline", yes=True)
+    tabs.command("offline", yes=True)
     tabs.ask("/cut", b"")
     tabs.say("room:1", count=3)
     tabs.wait_all("second", "state", state="connecting")
-    tabs.tell("offline", yes=False)
+    tabs.command("offline", yes=False)
     tabs.wait_number(6, "room:1", "first", "second")
     tabs.wait_streams(1, "room:1")
 
@@ -93,9 +95,9 @@ def test_a_tab_that_was_rendered_at_a_cursor_misses_nothing(tabs):
     tabs.check()
 
 
-def test_a_channel_that_one_tab_may_not_read_costs_the_others_nothing(tabs):
+def test_a_channel_that_one_tab_may_not_read_does_not_affect_the_others(tabs):
     tabs.open("first", "room:1")
-    tabs.tell("run", "first", code="read('room:2')")
+    tabs.command("run", "first", code="read('room:2')")
     tabs.open("second", "room:1", "secret:1")
     refused = tabs.wait_all("second", "error")[0]["it"]
     assert (refused["status"], refused["channel"], refused["final"]) == (401, "secret:1", False)
@@ -117,7 +119,7 @@ def test_tabs_that_do_not_share_have_a_connection_each(tabs):
     tabs.check()
 
 
-def test_tabs_that_get_no_lock_have_a_connection_each(tabs):
+def test_tabs_without_a_lock_have_a_connection_each(tabs):
     for name in ("first", "second"):
         tabs.open_lockless(name, "room:1")
     tabs.wait_streams(2, "room:1")

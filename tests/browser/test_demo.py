@@ -31,7 +31,7 @@ IDLE_SECONDS = 25 * 0.5
 
 
 class Demo(Server):
-    """`python -m legacy_app`, with everything that it keeps in a folder of its own."""
+    """`python -m legacy_app`, with all its files in a folder of its own."""
 
     name = "demo"
 
@@ -49,7 +49,7 @@ class Demo(Server):
 
 
 def chromium(script, seconds, **wish):
-    """A script that uses a page and ends by itself; what it saw."""
+    """Run a script that uses a page and ends by itself; return its reports."""
     need_npm("playwright-core")
     BUILD.mkdir(exist_ok=True)
     with Script(script, seconds, chromium=need("chromium", "/usr/bin/chromium"), **wish) as running:
@@ -58,11 +58,11 @@ def chromium(script, seconds, **wish):
 
 
 def figures(lane):
-    """How many changes it told, and how many there were."""
+    """Return how many changes the lane reported, and how many there were."""
     return tuple(int(number) for number in TOLD.search(lane["figures"]).groups())
 
 
-def test_the_demo_shows_what_nginx_holds_back_and_what_a_cut_costs(running, tmp_path):
+def test_the_demo_shows_what_nginx_buffers_and_what_a_cut_costs(running, tmp_path):
     need("nginx-light", "/usr/sbin/nginx")
     demo = running(Demo(tmp_path / "instance"))
     url = f"{demo.url}/demo"
@@ -112,7 +112,7 @@ def idle_site(gunicorn, nginx, tmp_path):
     return site
 
 
-def test_old_and_new_clients_idle_without_an_error_and_then_hear_of_a_job(idle_site):
+def test_old_and_new_clients_are_idle_without_an_error_and_are_then_notified_of_a_job(idle_site):
     polyfill = need_npm("event-source-polyfill") / "src" / "eventsource.js"
     clients = ["polyfill", "native", "new"]
     wish = {"chromium": need("chromium", "/usr/bin/chromium"), "polyfill": str(polyfill), "timeout": 3000}

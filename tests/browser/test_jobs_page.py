@@ -1,6 +1,6 @@
 """The example's page in Chromium, behind nginx with default settings: log in, send a file, watch it, get the notice.
 
-With the page's new client and with its old one. The screenshots are for people to look at: of the new client,
+It runs with the page's new client and with its old one. The screenshots are for people to look at: of the new client,
 build/jobs_page_running.png is a visitor's and build/jobs_page_done.png ada's; of the old one, jobs_page_old_*.png.
 """
 
@@ -17,12 +17,12 @@ from tests.server import jobs_site
 SECONDS = 40
 LINES = 601
 
-#: Paths of the streams that ada's page opens.
+#: The paths of the streams that ada's page opens.
 STREAMS = {"new": ["/events"], "old": ["/api/jobs/stream", "/events"]}
 
 
 def use_page(url, file, client):
-    """Let ada send the file while a visitor looks on; what both saw."""
+    """Let ada send the file while a visitor looks on; return the reports of both."""
     need_npm("playwright-core")
     BUILD.mkdir(exist_ok=True)
     name = "jobs_page" if client == "new" else "jobs_page_old"

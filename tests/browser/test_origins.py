@@ -1,6 +1,6 @@
 """Streams of another origin in Chromium, as docs/identity.md sets them up: Flask-CORS, cookies, tickets.
 
-The page is on one port, the streams are on another. `localhost` and `127.0.0.1` are two sites: no cookie goes between.
+The page is on one port, the streams are on another. `localhost` and `127.0.0.1` are two sites, which share no cookie.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def publisher(tmp_path, running):
 
 @pytest.fixture
 def serve(tmp_path, running):
-    """serve(name, *pages): the document's application of that name, open to these origins."""
+    """serve(name, *pages): serve the document's application of that name, which allows these origins."""
     modules("identity.md", tmp_path)
 
     def start(name, *pages):
@@ -43,14 +43,14 @@ def serve(tmp_path, running):
 
 
 def hear(browser, ways, *expected):
-    """Until each way heard just this, in order."""
+    """Wait until each way has received exactly this, in order."""
     for way in ways:
         browser.wait_all(way, "event", count=len(expected), timeout=WAIT)
         assert [entry["data"] for entry in browser.all(way, "event")] == list(expected)
 
 
 def check_it_comes_back(browser, server, publisher, ways):
-    """Each event once, also those of while the server was away."""
+    """Check that each event comes once, also events from while the server was away."""
     for way in ways:
         browser.wait_all(way, "open", timeout=WAIT)
     publisher.send_to_user("ann", "one")
@@ -65,14 +65,14 @@ def check_it_comes_back(browser, server, publisher, ways):
     hear(browser, ways, "one", "two", "three", "four")
 
 
-def test_cookies_go_to_another_origin_of_the_site(running, page, serve, publisher):
+def test_cookies_are_sent_to_another_origin_of_the_site(running, page, serve, publisher):
     server = serve("sessions", page.url)
     ways = ("native", "mux")
     browser = running(Browser(page.url, SECONDS, events=server.url, name="ann", ways=",".join(ways)))
     check_it_comes_back(browser, server, publisher, ways)
 
 
-def test_tickets_go_where_no_cookie_does(running, page, serve, publisher):
+def test_tickets_work_where_no_cookie_is_sent(running, page, serve, publisher):
     need_python("flask_jwt_extended")
     other_site = "http://localhost:%d" % page.port
     server = serve("tokens", other_site)
@@ -81,7 +81,7 @@ def test_tickets_go_where_no_cookie_does(running, page, serve, publisher):
     check_it_comes_back(browser, server, publisher, ways)
 
 
-def test_an_origin_that_is_not_named_hears_nothing(running, page, serve, publisher):
+def test_an_origin_that_is_not_allowed_receives_nothing(running, page, serve, publisher):
     server = serve("sessions", "http://localhost:%d" % page.port)
     browser = running(Browser(page.url, SECONDS, events=server.url, name="ann", ways="native,mux"))
     browser.wait_all("page", "refused", timeout=WAIT)

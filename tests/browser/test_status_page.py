@@ -1,6 +1,6 @@
-"""The status page in Chromium behind nginx, in light and in dark: what it shows is true, and everybody can read it.
+"""The status page in Chromium behind nginx, in light and in dark: what it shows is true, and it is accessible.
 
-Its pictures are kept as build/status-light.png and build/status-dark.png.
+Its screenshots are kept as build/status-light.png and build/status-dark.png.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOMS, USERS, STREAMS = 12, 23, 90
 #: What the tab key reaches, in order.
 STOPS = ["Pause", *["As a table"] * 4, "Workers", "JSON", "Prometheus"]
 
-#: The figures are in, and each chart has something to show.
+#: True when the figures are there and each chart has something to show.
 READY = """
 document.querySelectorAll("#workers tbody tr").length === 3
   && document.querySelector("#tiles dd").textContent === "%d"
@@ -30,7 +30,7 @@ document.querySelectorAll("#workers tbody tr").length === 3
 
 
 class Look(Script):
-    """See status_page.js."""
+    """A run of status_page.js."""
 
     def __init__(self, url):
         need_npm("playwright-core")
@@ -45,7 +45,7 @@ class Look(Script):
 
 @contextmanager
 def publishing(site):
-    """Some events a second, until it is left."""
+    """Publish some events a second until the end of the block."""
     over, chance = threading.Event(), random.Random(7)
 
     def run():
@@ -62,11 +62,11 @@ def publishing(site):
         thread.join()
 
 
-def test_its_memory():
+def test_its_history():
     run(need("nodejs", "node"), "--test", TESTS / "status.test.mjs")
 
 
-def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
+def test_it_shows_the_truth_and_is_accessible(gunicorn, nginx):
     server = gunicorn("tests.apps.watched:create_app()", workers=3)
     proxy = nginx(server.port)
     herd = Herd(
@@ -107,7 +107,7 @@ def test_it_shows_what_is_and_everybody_can_read_it(gunicorn, nginx):
 def accessible(look, who):
     (axe,) = look.all(who, "axe")
     assert axe["violations"] == [] and {"color-contrast", "svg-img-alt", "scope-attr-valid"} <= {*axe["passes"]}, axe
-    # What it is not sure of is words in drawings, which lie on no element's background.
+    # axe is not sure about text in drawings, which has no element's background.
     assert all(node.startswith("<text") for unsure in axe["unsure"] for node in unsure["nodes"]), axe["unsure"]
     drawn = look.found(who, "contrasts")
     assert all(count > 10 for count in drawn["count"]), drawn

@@ -1,4 +1,4 @@
-"""Clients that are told to stay away do, for good: native `EventSource`, the polyfill, and Node's package."""
+"""Clients that get a 204 stay away for good: native `EventSource`, the polyfill, and Node's package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "6", "SSEMUX_RETRY": "3
 CLOSED = 2
 
 
-def test_clients_that_are_told_to_stay_away_do(gunicorn, instance_env):
+def test_clients_that_get_a_204_stay_away(gunicorn, instance_env):
     server = gunicorn("tests.apps.plain:create_app()", env=ENV, workers=2)
     publisher = flask_ssemux.Publisher("sqlite:///" + instance_env["INSTANCE_PATH"] + "/ssemux.sqlite3")
     names = ["ssemux.stop", "ssemux.hello"]
@@ -21,7 +21,7 @@ def test_clients_that_are_told_to_stay_away_do(gunicorn, instance_env):
         for who, script in clients.items():
             script.wait_all(who, "event", name="ssemux.hello", timeout=30)
         publisher.disconnect(channel="room:1")
-        for who, script in clients.items():  # they come back
+        for who, script in clients.items():  # the clients reconnect
             script.wait_all(who, "event", 2, name="ssemux.hello", timeout=10)
         publisher.disconnect(channel="room:1", stop=True, reason="the end")
         for who, script in clients.items():

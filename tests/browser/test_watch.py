@@ -1,4 +1,4 @@
-"""The page's loop of docs/identity.md in Chromium, only less patient: native EventSource, a ticket for each stream."""
+"""The page's loop of docs/identity.md in Chromium, with shorter waits: native EventSource, a ticket for each stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.harness.document import block, modules
 from tests.harness.other_servers import need_python
 from tests.harness.servers import ROOT, Gunicorn
 
-#: Beside the document's application: a page with the loop. Its first ticket fails, as in a deploy.
+#: An addition to the document's application: a page with the loop. Its first ticket fails, as during a deploy.
 PAGE = '''from flask import Response
 
 from tokens import app
@@ -58,7 +58,7 @@ def test_the_documents_loop_survives_a_deploy_and_misses_nothing(tmp_path, runni
     browser.wait_all("page", "hello", timeout=20)
     assert not browser.all("page", "event")
     server.stop()
-    publisher.publish("orders:ann", "one", event="placed")  # before its first event, and while nobody is there
+    publisher.publish("orders:ann", "one", event="placed")  # before its first event, and while no client is connected
     server.start()
     browser.wait_all("page", "event", 1, timeout=20)
     publisher.publish("orders:ann", "two", event="placed")

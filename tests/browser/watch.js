@@ -1,15 +1,15 @@
-// Opens a page in Chromium and prints what happens in it, one JSON object a line, as it happens.
+// Opens a page in Chromium and prints what happens in it, one JSON object per line, as it happens.
 //
 //   node watch.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "seconds": 10, "screenshot": "x.png"}'
 //
-// Lines: what the page gives to window.report, {who: "console", what: <type>, text, at}, and of {who: "page"} what is
+// Lines: what the page passes to window.report, {who: "console", what: <type>, text, at}, and for {who: "page"}: what is
 // "loaded", "error" (with text), "request" and "response" (its headers came; with url and status). It ends after `seconds`, or when its standard input closes.
 "use strict";
 
-const { print, runChromium, toldToStop } = require("./script.js");
+const { print, runChromium, waitForStop } = require("./script.js");
 
-runChromium(async (wish, browser) => {
-  const stop = toldToStop(wish.seconds);
+runChromium(async (options, browser) => {
+  const stop = waitForStop(options.seconds);
   const page = await browser.newPage();
   page.on("console", (message) => print({ who: "console", what: message.type(), text: message.text() }));
   page.on("pageerror", (error) => print({ who: "page", what: "error", text: String(error) }));
@@ -18,8 +18,8 @@ runChromium(async (wish, browser) => {
     print({ who: "page", what: "response", url: response.url(), status: response.status() }),
   );
   await page.exposeFunction("report", print);
-  await page.goto(wish.url, { waitUntil: "domcontentloaded", timeout: 10000 });
+  await page.goto(options.url, { waitUntil: "domcontentloaded", timeout: 10000 });
   print({ who: "page", what: "loaded" });
   await stop;
-  if (wish.screenshot) await page.screenshot({ path: wish.screenshot, timeout: 10000 });
+  if (options.screenshot) await page.screenshot({ path: options.screenshot, timeout: 10000 });
 });

@@ -1,4 +1,4 @@
-"""An HTTP/1.x answer, decoded as its bytes come. No I/O and no clock."""
+"""An HTTP/1.x answer that is decoded as its bytes arrive. It does no I/O and uses no clock."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any
 
 
 class Malformed(Exception):
-    """The server broke HTTP."""
+    """The server violated HTTP."""
 
 
 class Answer:
-    """Feed it what came off the socket; it gives back the bytes of the body at once, however far a chunk has come."""
+    """Feed it the bytes from the socket; it returns the bytes of the body at once, however small a part of a chunk they
+    are.
+    """
 
     def __init__(self) -> None:
         self.version: str | None = None
@@ -34,7 +36,7 @@ class Answer:
         return bytes(body)
 
     def end_of_connection(self) -> bool:
-        """The peer closed: is the answer whole?"""
+        """Return whether the answer is complete; call it when the peer has closed the connection."""
         if self.framing == "close":
             self.complete = True
         return self.complete

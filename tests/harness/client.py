@@ -1,8 +1,8 @@
-"""SSE clients over raw sockets that note when each byte came.
+"""SSE clients over raw sockets that note when each byte arrived.
 
 `RawStream` is one connection, read by a thread of its own; `Herd` is many, read by one thread. Times are
-`time.monotonic()` seconds, which compare across the processes of a machine. Every wait is bounded, fails at once when
-the connection is over and nothing more can come, and its message tells what was received.
+`time.monotonic()` seconds, which can be compared between the processes of a machine. Every wait is bounded, and fails
+at once when the connection has ended and nothing more can arrive; its message shows what was received.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Headers = Union[Dict[str, str], Sequence[Tuple[str, str]]]
 
 
 class Loop:
-    """A thread that reads sockets as they become readable, and runs what others ask it to in between."""
+    """A thread that reads sockets as they become readable, and calls functions for others in between."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -41,7 +41,7 @@ class Loop:
         self._ask(lambda: self._selector.register(sock, selectors.EVENT_READ, readable))
 
     def forget(self, sock: socket.socket) -> None:
-        """Stop reading `sock`; once this returns nothing of it is being read."""
+        """Stop reading `sock`; after the return nothing of it is being read."""
         self._ask(lambda: self._unregister(sock))
 
     def close(self) -> None:
@@ -74,16 +74,16 @@ class Loop:
     def _run(self) -> None:
         while self._running:
             for key, _ in self._selector.select():
-                if key.fd in self._selector.get_map():  # not forgotten by a call of this very round
+                if key.fd in self._selector.get_map():  # unless a call of this very round has removed it
                     key.data()
         self._selector.close()
         self._wake_end.close()
 
 
 class RawStream:
-    """One HTTP/1.x request and the answer as it comes. The request is sent by the constructor.
+    """One HTTP/1.x request and the answer as it arrives. The constructor sends the request.
 
-    With `tls` it goes over TLS, to the name that its Host header says.
+    With `tls` it uses TLS, with the Host header's name as the server name.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class RawStream:
         self._socket.setblocking(False)
         self._loop.watch(self._socket, self._readable)
 
-    # What has come so far.
+    # What has been received so far.
 
     @property
     def status(self) -> int | None:
@@ -151,12 +151,12 @@ class RawStream:
 
     @property
     def framing(self) -> str | None:
-        """How the server marks the body's end: `chunked`, `length` or `close`."""
+        """How the server marks the end of the body: `chunked`, `length` or `close`."""
         return self._answer.framing
 
     @property
     def blocks(self) -> list[tuple[float, bytes]]:
-        """When which bytes of the body came, chunk framing and compression (gzip) removed."""
+        """The parts of the body with their times, without chunk framing and compression (gzip)."""
         with self._changed:
             return list(self._blocks)
 
@@ -166,11 +166,11 @@ class RawStream:
             return bytes(self._body)
 
     def frames(self) -> list[Frame]:
-        """All frames, those too that a browser would not show (comments, `retry`)."""
+        """All frames, including those that a browser would not show (comments, `retry`)."""
         return list(self._parse().frames)
 
     def events(self, name: str | None = None) -> list[Frame]:
-        """The events that a client would see; with `name`, those of that name."""
+        """The events that a client would receive; with `name`, those of that name."""
         return [frame for frame in self._parse().events if name is None or frame.event == name]
 
     def comments(self) -> list[str]:
@@ -178,7 +178,7 @@ class RawStream:
 
     @property
     def last_event_id(self) -> str:
-        """What a client would send as Last-Event-ID when it reconnects now."""
+        """What a client would send as Last-Event-ID if it reconnected now."""
         return self._parse().last_event_id
 
     def longest_silence(self, until: float | None = None, since: float | None = None) -> float:
@@ -204,7 +204,7 @@ class RawStream:
     # Waiting.
 
     def wait_for(self, what: bytes | Callable[[RawStream], Any], timeout: float) -> Any:
-        """Wait until these bytes are in the body, or until `what(stream)` is true; returns what it returned."""
+        """Wait until these bytes are in the body, or until `what(stream)` is true; return the result."""
         check = what if callable(what) else (lambda stream: what in stream._body)
         return self._wait(check, timeout, getattr(what, "__name__", None) or repr(what))
 
@@ -213,7 +213,7 @@ class RawStream:
         return self.headers
 
     def wait_events(self, count: int, timeout: float, name: str | None = None) -> list[Frame]:
-        """The first `count` events (with `name`, of that name) as soon as they are there."""
+        """The first `count` events (with `name`, of that name) as soon as they have arrived."""
 
         def enough(stream: RawStream) -> bool:
             return len(stream.events(name)) >= count
@@ -222,7 +222,7 @@ class RawStream:
         return self.events(name)[:count]
 
     def wait_end(self, timeout: float) -> str:
-        """How it ended, as in `ended`."""
+        """Wait until the connection has ended; return how, as in `ended`."""
         self._wait(lambda stream: stream.ended, timeout, "the end")
         return self.ended or ""
 
@@ -241,8 +241,9 @@ class RawStream:
     # Misbehaving and leaving.
 
     def pause(self) -> None:
-        """Stop reading: a slow client. Ask for a small `rcvbuf` to fill up soon, and for a small `mss`, by which
-        the server's kernel sizes the buffer that it lends: with loopback's 64 KB that is megabytes."""
+        """Stop reading, as a slow client does. A small `rcvbuf` fills up soon, and so does, with a small `mss`, the
+        server kernel's buffer, whose size depends on it: with loopback's 64 KB it is megabytes.
+        """
         if not self._paused:
             self._paused = True
             self._loop.forget(self._socket)
@@ -254,7 +255,7 @@ class RawStream:
                 self._loop.watch(self._socket, self._readable)
 
     def close(self, reset: bool = False) -> None:
-        """Leave; with `reset` as a killed client's kernel does, by RST."""
+        """Close the connection; with `reset` by RST, as the kernel of a killed client does."""
         self._loop.forget(self._socket)
         if reset and self._socket.fileno() >= 0:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -271,13 +272,13 @@ class RawStream:
     def __repr__(self) -> str:
         return f"<RawStream {self.describe()}>"
 
-    # Inside.
+    # Private parts.
 
     @staticmethod
     def _connect(host: str, port: int, rcvbuf: int | None, mss: int | None, timeout: float) -> socket.socket:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            if rcvbuf is not None:  # before connecting: it decides the window that is offered
+            if rcvbuf is not None:  # before connecting, because it decides the window that is offered
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             if mss is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
@@ -300,7 +301,8 @@ class RawStream:
     def _readable(self) -> None:
         try:
             data = self._socket.recv(READ_BYTES)
-            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # decrypted: no longer readable
+            # The TLS layer may have read more than it returned; the socket is then not readable any more.
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
                 data += self._socket.recv(READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
@@ -362,7 +364,7 @@ class RawStream:
 
 
 class Herd:
-    """Many streams in this process, read by one thread. A sequence of RawStreams.
+    """Many streams in this process, read by one thread. It is a sequence of RawStreams.
 
     `port` and `path` may be functions of the client's number, as `headers_of` is.
     """
@@ -387,7 +389,7 @@ class Herd:
             raise
 
     def wait_all(self, what: bytes | Callable[[RawStream], Any], timeout: float) -> None:
-        """Wait for it at every client, within one time limit for all."""
+        """Wait for it at every client, with one time limit for all."""
         deadline = time.monotonic() + timeout
         for i, client in enumerate(self.clients):
             try:

@@ -1,4 +1,4 @@
-"""``flask ssemux doctor`` in a process of its own, as a user runs it, and what it said."""
+"""``flask ssemux doctor`` in a process of its own, as a user runs it, and its output."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from tests.harness.servers import ROOT, environment
 
 APP = "tests.apps.lab:create_app()"
 
-#: Seconds until a run that hangs is given up; one with a short heartbeat takes a few.
+#: Seconds after which a run that hangs is given up; a run with a short heartbeat takes a few.
 SECONDS = 90
 
 
 class Diagnosis:
-    """What a run said.
+    """The result of a run.
 
-    :ivar code: its exit status.
-    :ivar report: its JSON; {} where it printed none.
+    :ivar code: its exit status.~:ivar report: its JSON; {} if it printed none.
     """
 
     def __init__(self, code: int, text: str, errors: str = "") -> None:
@@ -32,18 +31,18 @@ class Diagnosis:
 
     @property
     def statuses(self) -> dict[str, str]:
-        """By the checks' names."""
+        """The statuses by the checks' names."""
         return {check["name"]: check["status"] for check in self.report["checks"]}
 
     def check(self, name: str) -> dict[str, Any]:
         return next(check for check in self.report["checks"] if check["name"] == name)
 
     def advice(self, name: str) -> list[str]:
-        """All lines of configuration that a check's advice has."""
+        """Return all lines of configuration in a check's advice."""
         return [line for advice in self.check(name)["advice"] for line in advice["lines"]]
 
     def troubles(self) -> dict[str, str]:
-        """What warned or failed, and what it said: {} is a clean bill."""
+        """What warned or failed, with its text: {} if everything is well."""
         return {c["name"]: c["said"] for c in self.report["checks"] if c["status"] in ("warn", "fail")}
 
     def __repr__(self) -> str:
@@ -62,8 +61,8 @@ def diagnose(
 ) -> Diagnosis:
     """Run the doctor against `url` (None: the server side of `app`).
 
-    `app` must have the SECRET_KEY of the server behind `url`, as the lab and its kin have, or there are no probes.
-    With `terminal` all that is said is said to one, and is in `text`.
+    `app` must have the SECRET_KEY of the server behind `url`, as the lab and its variants have; otherwise there are no
+    probes. With `terminal` the output goes to a terminal, and all of it is in `text`.
     """
     command = [python, "-m", "flask", "ssemux", "doctor", *([url] if url else []), *args]
     command += ["--json"] if as_json else []
@@ -82,7 +81,7 @@ def _on_a_terminal(command: list[str], cwd: str, env: dict[str, str]) -> Diagnos
     try:
         while True:
             said += os.read(ours, 65536)
-    except OSError:  # nobody has it open any more
+    except OSError:  # no process has it open any more
         pass
     finally:
         os.close(ours)

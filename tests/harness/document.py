@@ -1,4 +1,4 @@
-"""The code of documents, to be run as it stands there."""
+"""Code of the documents, which is run exactly as it is printed there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.harness.servers import ROOT
 
 
 def block(document: str, language: str, begins: str = "") -> str:
-    """The first block of docs/<document> (or ../README.md) in this language that begins so."""
+    """Return the first block of docs/<document> (or ../README.md) in this language that begins so."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     found = re.search(r"^( *)```%s\n(\1%s.*?)^\1```" % (language, re.escape(begins)), text, re.S | re.M)
     assert found, "docs/%s has no %s that begins %r" % (document, language, begins)
@@ -17,7 +17,7 @@ def block(document: str, language: str, begins: str = "") -> str:
 
 
 def modules(document: str, folder: Path) -> None:
-    """All Python modules of a document that say their file's name in their first line, as files in a folder."""
+    """Write the Python modules of a document that name their file in the first line into a folder."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     for name, source in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", text, re.S | re.M):
         (folder / name).write_text(source, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Clients on a network of their own, which can be cut: what a laptop whose lid closes looks like to a server.
+"""Clients on a network of their own, which can be cut: a laptop whose lid closes looks like this to a server.
 
-A network namespace that lives as long as the process in it, so that it ends with the tests however they end, joined
-to this machine by a pair of virtual interfaces. Takes Linux, iproute2 and root; without them the test is skipped, or
-fails in CI.
+The network is a namespace that lives as long as the process in it, so that it ends with the tests however they end. A
+pair of virtual interfaces joins it to this machine. It needs Linux, iproute2 and root; without them the test is
+skipped, or fails in CI.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from tests.harness.packages import missing, need
 from tests.harness.servers import Server
 
-#: The network of tests between networks (RFC 2544, 198.18.0.0/15), a piece for each process of tests.
+#: The network for tests between networks (RFC 2544, 198.18.0.0/15); each process of a parallel run uses its own part.
 PREFIX = "198.18.%d.%d"
 
 CLIENT = """
@@ -32,7 +32,7 @@ while True:
 
 
 class FarNetwork(Server):
-    """A namespace; `address` is this machine as it is seen from there."""
+    """A network namespace; `address` is this machine as it is seen from there."""
 
     name = "far-network"
 
@@ -63,15 +63,17 @@ class FarNetwork(Server):
         return self
 
     def inside(self, *command: str) -> list[str]:
-        """The command that runs a command there."""
+        """Return the command that runs a command inside the namespace."""
         return [need("util-linux", "nsenter"), "--target", str(self.pid), "--net", *command]
 
     def cut(self) -> None:
-        """Its link is down: nothing arrives any more on either side, and nobody is told."""
+        """Set its link down: nothing arrives any more on either side, and neither side is notified."""
         self._run(*self.inside(self._ip_program, "link", "set", self._far, "down"))
 
     def kill(self) -> None:
-        """The interfaces too: a connection whose last words cannot be sent would keep them for some minutes."""
+        """Delete the interfaces too: a connection whose last packets cannot be sent would keep them for some
+        minutes.
+        """
         subprocess.run([self._ip_program, "link", "delete", self._near], stderr=subprocess.DEVNULL)
         super().kill()
 
@@ -93,7 +95,9 @@ class FarNetwork(Server):
 
 
 class FarClient(Server):
-    """One stream that is read from there. What comes is its log; it is ready when it was greeted."""
+    """One stream that is read inside the namespace. Its output is its log; it is ready when it has received the
+    hello.
+    """
 
     name = "far-client"
 

@@ -1,7 +1,7 @@
-"""A hop to a server on this machine that makes it far away: each byte takes a time, and idle connections are forgotten.
+"""A hop that makes a server on this machine far away: each byte takes some time, and idle connections are forgotten.
 
-It carries bytes in both directions without holding one up for another. What it forgot it swallows without a word, as
-a NAT does: no end, no reset. Nothing about what the bytes mean.
+It carries bytes in both directions independently. It drops the bytes of a forgotten connection silently, as a NAT does:
+no end, no reset. It does not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import time
 class Hop:
     """A hop in front of a port of 127.0.0.1.
 
-    :param port: of the server.
-    :param delay: seconds from one end to the other.
-    :param forgets: seconds without a byte after which a connection is forgotten; None: never.
+    :param port: the server's port.~:param delay: seconds from one end to the other.~:param forgets: seconds without a
+        byte after which a connection is forgotten; None: never.
     """
 
     def __init__(self, port: int, delay: float = 0.0, forgets: float | None = None) -> None:
@@ -31,11 +30,11 @@ class Hop:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """All connections are cut."""
+        """Cut all connections."""
         self._listener.close()
         for end in self._sockets:
             with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # wakes who waits for it
+                end.shutdown(socket.SHUT_RDWR)  # wakes the waiting threads
             end.close()
 
     def _accept(self) -> None:

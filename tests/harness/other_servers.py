@@ -1,4 +1,4 @@
-"""WSGI servers other than gunicorn and `flask run`, each started as its own documentation says."""
+"""WSGI servers other than gunicorn and `flask run`, each started as its own documentation describes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.harness.servers import Server, answers, listens
 
 
 class Waitress(Server):
-    """`waitress-serve --call`; `threads=None` leaves their number to waitress, which has 4."""
+    """`waitress-serve --call`; with `threads=None` waitress uses its default of 4."""
 
     name = "waitress"
 
@@ -52,10 +52,10 @@ class Pywsgi(Server):
 
 
 class Uwsgi(Server):
-    """uWSGI, from its wheel, which holds the gevent plugin.
+    """uWSGI, from its wheel, which contains the gevent plugin.
 
-    `socket` is how it is reached: `http-socket` (the browser's connection is its worker's own), `http` (a router of
-    its own in front), or `socket` (its own protocol, for nginx's `uwsgi_pass`).
+    `socket` says how it is reached: `http-socket` (the worker owns the browser's connection), `http` (a router of its
+    own in front), or `socket` (its own protocol, for nginx's `uwsgi_pass`).
     """
 
     name = "uwsgi"
@@ -81,7 +81,7 @@ class Uwsgi(Server):
 
 
 class PythonServer(Server):
-    """A server that is a module to run, with these arguments; PORT in them is the port."""
+    """A server that runs as a Python module with these arguments; PORT in them is replaced by the port."""
 
     name = "python-server"
 
@@ -98,6 +98,8 @@ class PythonServer(Server):
 
 
 def need_python(package: str) -> None:
-    """Of the `test` extra; what has no wheel for some machine may be left out there."""
+    """Skip the test, or fail it in CI, without this package of the `test` extra. A package without a wheel for some
+    machine may be missing there.
+    """
     if importlib.util.find_spec(package) is None:
         missing(f"the Python package {package} is missing: pip install {package}")

@@ -1,6 +1,6 @@
 """What the tests need from outside of Python.
 
-A missing part skips the test on a developer's machine and fails it under CI=true, naming the package either way.
+A missing part skips the test on a developer's machine and fails it under CI=true; the message names the package.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ NODE_MODULES = TESTS / "node_modules"
 
 
 def need(package: str, program: str) -> str:
-    """The path of `program` (a path, or a name on PATH), which comes with the Debian package `package`."""
+    """Return the path of `program` (a path, or a name on PATH) from the Debian package `package`."""
     found = shutil.which(program)
     return found if found else missing(f"{program} is missing: apt-get install {package}")
 
 
 def need_npm(package: str) -> Path:
-    """The folder of an npm package that tests/package.json lists."""
+    """Return the folder of an npm package that tests/package.json lists."""
     folder = NODE_MODULES / package
     if (folder / "package.json").exists():
         return folder
@@ -30,7 +30,7 @@ def need_npm(package: str) -> Path:
 
 
 def missing(message: str):
-    """Skip this test, or fail it in CI; where the two above do not fit."""
+    """Skip this test, or fail it in CI; for what the two functions above do not cover."""
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

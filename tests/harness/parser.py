@@ -1,7 +1,7 @@
 """An event stream parser, byte by byte, from the text of the standard (HTML 9.2.6, "Interpreting an event stream").
 
-It knows nothing of flask_ssemux and shares no code with it. Beside what the standard dispatches it keeps what a test
-wants to see and a browser throws away: comments, unknown fields, `retry`, and frames that dispatched nothing.
+It knows nothing of flask_ssemux and shares no code with it. In addition to what the standard dispatches it keeps what a
+browser discards and a test needs: comments, unknown fields, `retry`, and frames that dispatched nothing.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ class Frame(NamedTuple):
     """The lines up to one blank line."""
 
     event: str
-    """The event's name: `message` where the frame gives none."""
+    """The event's name: `message` if the frame has none."""
     data: str
     id: str
     """The last event id as the client knows it after this frame."""
     dispatched: bool
-    """Whether a client sees an event (a frame without data is none)."""
+    """Whether a client receives an event (a frame without data is not one)."""
     own_id: str | None
-    """The id that this very frame carries."""
+    """The id in this frame itself, if any."""
     retry: int | None
     comments: tuple[str, ...]
     fields: dict[str, str]
-    """Fields that the standard does not know, such as `channel`."""
+    """Fields that the standard does not define, such as `channel`."""
     at: float
     """The time that was given to `feed` with the frame's last byte."""
 
@@ -131,7 +131,7 @@ class Parser:
 
 
 def parse(data: bytes) -> Parser:
-    """The parser after a whole stream."""
+    """Return the parser after a whole stream."""
     parser = Parser()
     parser.feed(data)
     return parser

@@ -1,7 +1,7 @@
 """Free TCP ports.
 
-Below those that the kernel gives to clients (Linux: from 32768 on), so that no connection has one before its server
-does; and each process of a parallel run takes them from a part of its own.
+They lie below the ports that the kernel gives to clients (Linux: from 32768 on), so that no client's connection
+occupies one before its server starts. Each process of a parallel run uses its own range.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 
 FIRST, LAST = 12000, 32000
 
-#: Processes that a run has at most.
+#: The maximum number of processes of a run.
 PARTS = 8
 
 
@@ -24,7 +24,7 @@ def _own() -> range:
 
 
 def _ports() -> itertools.chain[int]:
-    """Each once, from anywhere on: another run may be here too."""
+    """Yield each port once, starting anywhere: another run may use the same range."""
     ports = _own()
     start = random.randrange(len(ports))
     return itertools.chain(ports[start:], ports[:start])
@@ -34,7 +34,7 @@ _left = _ports()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listened on a moment ago, never given before: logs are named by it."""
+    """Return a port that nothing listened on a moment ago and that was not returned before: logs are named by it."""
     for port in _left:
         with socket.socket() as probe:
             try:

@@ -1,7 +1,8 @@
-"""Real Redis servers as context managers, beside those of servers.py: one that is alone, a replica, a sentinel.
+"""Real Redis servers as context managers, in addition to those of servers.py: a single server, a replica, a sentinel.
 
 Each has a free port of its own on 127.0.0.1 and keeps its data in the folder of the tests' logs, so it meets no other
-Redis of the machine, and leaves nothing behind. What is asked of them here goes through redis-py; no broker's code.
+Redis of the machine and leaves nothing behind. The tests query the servers through redis-py, not through a broker's
+code.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.harness.packages import need
 from tests.harness.servers import Server, log_folder, started
 from tests.harness.waiting import until
 
-#: Seconds that a question of the tests may take.
+#: The maximum that a command of the tests may take, in seconds.
 ASK_SECONDS = 5.0
 
 
@@ -32,7 +33,7 @@ class _Asked(Server):
         self.config_path = log_folder() / f"{self.name}-{self.port}.conf"
 
     def ask(self, *words: Any) -> Any:
-        """One command over a connection of its own, never tried again; the plain answer, bytes decoded."""
+        """Send one command over a connection of its own, without retries; return the plain answer, bytes decoded."""
         connection = redis.Connection(
             host="127.0.0.1",
             port=self.port,
@@ -49,21 +50,23 @@ class _Asked(Server):
             connection.disconnect()
 
     def ready(self) -> bool:
-        """While it loads its data it refuses even a PING."""
+        """Return whether it answers a PING: while it loads its data, it refuses even that."""
         try:
             return bool(self.ask("PING"))
         except redis.RedisError:
             return False
 
     def restart(self) -> Any:
-        """Start it again, on its port and with what it had kept. Stops it first, in order, if it runs."""
+        """Start it again, on its port and with the data that it has kept. A running server is stopped first with
+        SIGTERM.
+        """
         if self.running:
             self.stop()
         started.remove(self)
         return self.start()
 
     def pause(self) -> None:
-        """It hangs (SIGSTOP): connections stay, answers do not come."""
+        """Make it hang (SIGSTOP): connections stay, answers do not come."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -80,11 +83,11 @@ class _Asked(Server):
 
 
 class RedisServer(_Asked):
-    """`redis-server`. Without `aof` it keeps nothing on disk: what it has is gone with the process. With `fsync`
-    other than `always`, a server that is killed while its disk is slow may lose what it had answered for.
+    """`redis-server`. Without `aof` it keeps nothing on disk: its data is lost with the process. With `fsync` other
+    than `always`, a server that is killed while its disk is slow may lose what it has acknowledged.
 
-    `args` go to the command line after the settings file (`"--unixsocket", path`; `"--tls-port", …`), and win over
-    it. With `replica_of` it follows another one, and is ready when it has that one's data.
+    `args` go to the command line after the settings file (`"--unixsocket", path`; `"--tls-port", …`), and override it.
+    With `replica_of` it follows another server, and is ready when it has that server's data.
     """
 
     name = "redis"
@@ -123,16 +126,16 @@ class RedisServer(_Asked):
         return dict(line.split(":", 1) for line in self.ask("INFO", section).splitlines() if ":" in line)
 
     def wipe(self) -> None:
-        """Lose everything it kept on disk."""
+        """Delete all that it has kept on disk."""
         assert not self.running, f"{self.name} on port {self.port} runs: its data cannot be wiped under it"
         shutil.rmtree(self.folder)
         self.folder.mkdir()
 
 
 class Sentinel(_Asked):
-    """`redis-sentinel`, alone: its own opinion is enough to make a replica the master, after a second of silence.
+    """`redis-sentinel`, alone: its own vote is enough to make a replica the master, after a second of silence.
 
-    Start it when its master has its replicas; it is ready when it knows them.
+    Start it when the master has its replicas; it is ready when it knows them.
     """
 
     name = "sentinel"
@@ -157,12 +160,12 @@ class Sentinel(_Asked):
         return super().ready() and len(self.ask("SENTINEL", "REPLICAS", self.service)) == len(self.replicas)
 
     def master_port(self) -> int:
-        """Where the master is now, in its opinion."""
+        """Return the port of the current master, according to the sentinel."""
         _, port = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
         return int(port)
 
     def wait_master(self, server: RedisServer, timeout: float) -> None:
-        """Until this server is the master, and says so itself."""
+        """Wait until this server is the master, according to the sentinel and to the server itself."""
         until(
             lambda: self.master_port() == server.port and server.info("replication")["role"] == "master",
             timeout,

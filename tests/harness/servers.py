@@ -1,7 +1,7 @@
 """Real servers as context managers: gunicorn, `flask run` and nginx, each on a free port of 127.0.0.1.
 
 Each runs in a process group of its own, writes one log file, and is killed with its group however the tests end: a
-reaper process holds the list of groups, and kills them and removes the logs when its pipe to the tests closes.
+reaper process has the list of groups, and kills them and removes the logs when its pipe to the tests closes.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _logs: Path | None = None
 
 
 def forget_stopped() -> None:
-    """A new test begins: the logs of servers that stopped before it say nothing about it."""
+    """Forget the servers that stopped before a new test begins: their logs say nothing about it."""
     started[:] = [server for server in started if server.running]
 
 
 class Server:
-    """A server process and its children. Subclasses give the command and say when it is ready."""
+    """A server process and its children. Subclasses define the command and when the server is ready."""
 
     name = "server"
 
@@ -70,7 +70,7 @@ class Server:
         raise NotImplementedError
 
     def failed(self) -> bool:
-        """Whether it will never be ready."""
+        """Return whether it will never become ready."""
         return not self.running
 
     def start(self) -> Server:
@@ -78,7 +78,7 @@ class Server:
         return self.wait_ready()
 
     def launch(self) -> None:
-        """The process runs; `wait_ready` must follow. Several are started at once that way."""
+        """Start the process; `wait_ready` must follow. Several servers can be started at once this way."""
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -105,7 +105,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started: gunicorn's or nginx's master."""
+        """The id of the process that was started: gunicorn's or nginx's master."""
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
 
@@ -139,17 +139,17 @@ class Server:
         return children(self.pid)
 
     def signal(self, number: int) -> None:
-        """To the first process only."""
+        """Send a signal to the first process only."""
         os.kill(self.pid, number)
 
     def wait(self, timeout: float) -> int:
-        """The exit status, once it ended by itself or by a signal."""
+        """Wait until the server has ended by itself or by a signal; return the exit status."""
         assert self._process is not None
         until(lambda: not self.running, timeout, lambda: f"{self.name} ended; {self._state()}")
         return self._process.returncode
 
     def stop(self, timeout: float = STOP_SECONDS) -> bool:
-        """SIGTERM, and after `timeout` SIGKILL to the group. Whether SIGTERM was enough."""
+        """Send SIGTERM, and after `timeout` SIGKILL to the group. Return whether SIGTERM was enough."""
         if not self.running:
             self.kill()
             return True
@@ -163,7 +163,7 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to all its processes."""
+        """Send SIGKILL to all its processes."""
         if self._process is None:
             return
         try:
@@ -181,15 +181,15 @@ class Server:
         return self.start()
 
     def __exit__(self, *_: Any) -> None:
-        """Without ceremony: gunicorn takes a second and more to end in good order. Where that matters: `stop`."""
+        """Kill at once: gunicorn takes a second or more for a graceful end. Use `stop` where the end matters."""
         self.kill()
 
 
 class Gunicorn(Server):
-    """`gunicorn -k gevent app`, or with `config` a configuration file that brings its own worker class.
+    """`gunicorn -k gevent app`, or with `config` a configuration file that sets its own worker class.
 
-    `workers=None` leaves their number to the configuration too. Ready when all its workers wait for connections, so
-    that none of them is left out of a test by being late. `python` serves from another virtual environment.
+    `workers=None` leaves the number of workers to the configuration too. It is ready when all its workers wait for
+    connections, so that a late worker is not left out of a test. `python` serves from another virtual environment.
     """
 
     name = "gunicorn"
@@ -217,22 +217,22 @@ class Gunicorn(Server):
         return [self.python, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", *self.options, self.app]
 
     def ready(self) -> bool:
-        if "sync" in self.options or "LIBEV_FLAGS" in self.env:  # the kernel lists what an epoll watches, no more
+        if "sync" in self.options or "LIBEV_FLAGS" in self.env:  # the kernel shows only what an epoll watches
             return answers(self.port)
         workers = self.worker_pids()
         return len(workers) >= (self.workers or 1) and all(accepts(pid, self.port) for pid in workers)
 
     def failed(self) -> bool:
-        """gunicorn 20 often outlives this: its master's gevent catches the exception that should end it."""
+        """Read the log: gunicorn 20 often survives, because its gevent catches the exception that should end it."""
         return super().failed() or "Worker failed to boot" in self.log
 
     def worker_pids(self) -> list[int]:
-        """Without helpers of the master such as gunicorn's control process or a resource tracker."""
+        """Return the workers without helpers of the master such as gunicorn's control process or a resource tracker."""
         known = {int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)}
         return [pid for pid in children(self.pid) if pid in known]
 
     def wait_workers(self, count: int, timeout: float, gone: Sequence[int] = ()) -> list[int]:
-        """Until `count` workers accept connections and none of `gone` lives; their process ids."""
+        """Wait until `count` workers accept connections and none of `gone` is alive; return their process ids."""
 
         def there() -> list[int]:
             pids = self.worker_pids()
@@ -266,10 +266,11 @@ class FlaskRun(Server):
 
 
 class Nginx(Server):
-    """nginx as Debian configures it, with the one `proxy_pass` that everybody writes, and nothing about SSE.
+    """nginx as Debian configures it, with the usual single `proxy_pass` and nothing about SSE.
 
-    `conf` is put into its `location /`. `server` replaces the whole server block, or several, `text` the whole file;
-    they may hold LISTEN_PORT, UPSTREAM_PORT and FOLDER (a scratch folder that goes away with the server's log).
+    `conf` is put into its `location /`. `server` replaces the whole server block, or several, and `text` the whole
+    file; they may contain LISTEN_PORT, UPSTREAM_PORT and FOLDER (a scratch folder that is deleted with the server's
+    log).
     """
 
     name = "nginx"
@@ -344,7 +345,7 @@ CONF
 
 
 def environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """This process's, without settings of the library, with `changes` (None removes)."""
+    """Return this process's environment without settings of the library, with `changes` (None removes)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SSEMUX_", "FLASK_", "GUNICORN_"))}
     env.update(PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")])))
     for name, value in changes.items():
@@ -363,7 +364,7 @@ def listens(port: int) -> bool:
 
 
 def answers(port: int, path: str = "/") -> bool:
-    """Whether an HTTP answer comes, whatever its status."""
+    """Return whether an HTTP answer comes, whatever its status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -375,20 +376,20 @@ def answers(port: int, path: str = "/") -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Whichever of its threads started them: Firefox has one for that."""
+    """Return the children of a process, whichever of its threads started them: Firefox has a thread for that."""
     found: list[int] = []
     try:
         for thread in Path(f"/proc/{pid}/task").glob("*/children"):
             found += [int(child) for child in thread.read_text().split()]
-    except OSError:  # it ended, or a thread of it
+    except OSError:  # it has ended, or one of its threads has
         pass
     return found
 
 
 def accepts(pid: int, port: int) -> bool:
-    """Whether the event loop of process `pid` watches the socket that listens on `port`.
+    """Return whether the event loop of process `pid` watches the socket that listens on `port`.
 
-    Read from the kernel: an `epoll` lists what it watches. A request would not do, for it asks only one worker.
+    The kernel lists what an `epoll` watches. A request would not be enough, because it reaches only one worker.
     """
     inode = _listener_inode(port)
     try:
@@ -396,7 +397,7 @@ def accepts(pid: int, port: int) -> bool:
             for watched in re.findall(r"^tfd:\s+(\d+)", fdinfo.read_text(), re.M):
                 if os.readlink(f"/proc/{pid}/fd/{watched}") == f"socket:[{inode}]":
                     return True
-    except OSError:  # it ended, or closed the file meanwhile
+    except OSError:  # it has ended, or has closed the file
         pass
     return False
 
@@ -413,7 +414,7 @@ def log_folder() -> Path:
     global _logs
     if _logs is None:
         _logs = Path(tempfile.mkdtemp(prefix="ssemux-tests-"))
-        _logs.chmod(0o755)  # nginx's workers are another user
+        _logs.chmod(0o755)  # nginx's workers run as another user
     return _logs
 
 

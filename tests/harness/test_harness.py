@@ -1,5 +1,6 @@
-"""The harness tested by itself: the parser against the standard's rules, the clients against a scripted socket, the
-servers against hand-written applications."""
+"""Tests of the harness itself: the parser against the standard's rules, the clients against a scripted socket, the
+servers against hand-written applications.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tests.harness.ports import free_port
 from tests.harness.servers import ROOT, FlaskRun, Gunicorn, Nginx, accepts, children
 from tests.harness.waiting import until
 
-# The parser. Each case: what it shows, the stream, the (event, data, id) that a client sees.
+# The parser. Each case: what it shows, the stream, the (event, data, id) that a client receives.
 
 CASES = [
     ("one event", b"data: a\n\n", [("message", "a", "")]),
@@ -78,7 +79,7 @@ def test_parser_takes_digits_only_for_retry(value, expected):
     assert parse(f"retry: {value}\n\n".encode()).frames[0].retry == expected
 
 
-def test_parser_keeps_what_browsers_throw_away():
+def test_parser_keeps_what_browsers_discard():
     parser = Parser()
     parser.feed(b"retry: 3000\n: open\n\n", at=1.5)
     parser.feed(b"channel: room:1\nid: 1-2\nevent: x\ndata: a\n\n: heart", at=2.5)
@@ -88,16 +89,16 @@ def test_parser_keeps_what_browsers_throw_away():
     assert parser.comments == [" open"]
 
 
-def test_parser_moves_the_id_with_a_frame_that_dispatches_nothing():
+def test_parser_takes_the_id_of_a_frame_that_dispatches_nothing():
     parser = parse(b"id: 5\n\n")
     assert (parser.last_event_id, parser.events) == ("5", [])
 
 
-# The client, against a socket that sends what the test says.
+# The client, against a socket that sends what the test dictates.
 
 
 class Script:
-    """A server of one connection: the test sends and closes when it likes."""
+    """A server for one connection: the test decides when it sends and closes."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -111,7 +112,7 @@ class Script:
     def _accept(self):
         try:
             self.connection, _ = self.listener.accept()
-        except OSError:  # nobody came until `end`
+        except OSError:  # no client connected before `end`
             return
         while b"\r\n\r\n" not in self.request:
             self.request += self.connection.recv(4096)
@@ -128,7 +129,7 @@ class Script:
 
     def end(self):
         if not self._accepted.is_set():
-            self.listener.shutdown(socket.SHUT_RDWR)  # ends its accept()
+            self.listener.shutdown(socket.SHUT_RDWR)  # ends the blocking accept()
         self._thread.join(5)
         self.listener.close()
         if self.connection:
@@ -175,13 +176,13 @@ def test_client_decodes_chunks_that_come_in_pieces(script, stream):
     stream.wait_for(lambda stream: stream.eof_at, 5)
 
 
-def test_client_gives_a_chunk_before_it_is_whole(script, stream):
+def test_client_returns_the_beginning_of_an_incomplete_chunk(script, stream):
     script.send(CHUNKED + b"ff\r\n: half")
     stream.wait_for(b": half", 5)
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_client_tells_a_severed_stream_from_a_clean_end(script, stream, reset):
+def test_client_distinguishes_a_severed_stream_from_a_clean_end(script, stream, reset):
     script.send(CHUNKED + b"2\r\n:\n\r\n")
     stream.wait_for(b":\n", 5)
     script.close(reset)
@@ -260,7 +261,7 @@ def test_paused_client_stops_the_sender(script):
         stream.wait_for(lambda stream: len(stream.body) >= sent * 0.9, 5)
 
 
-def test_client_that_resets_is_seen_as_such(script):
+def test_server_sees_the_reset_of_a_client(script):
     with RawStream(script.port) as stream:
         script.send(CHUNKED)
         stream.wait_headers(5)
@@ -270,13 +271,13 @@ def test_client_that_resets_is_seen_as_such(script):
         script.connection.recv(1)
 
 
-def test_client_refused_leaves_no_thread():
+def test_client_without_a_server_leaves_no_thread():
     with pytest.raises(ConnectionRefusedError):
         RawStream(free_port())
     assert "harness client" not in [thread.name for thread in threading.enumerate()]
 
 
-# What is missing.
+# Missing packages.
 
 
 def test_missing_package_skips_here_and_fails_in_ci(monkeypatch):
@@ -305,7 +306,7 @@ def test_gunicorn_streams_and_stops():
     until(lambda: not any(_alive(pid) for pid in pids), 5, lambda: f"all of {pids} dead")
 
 
-def test_gunicorn_stops_in_good_order():
+def test_gunicorn_stops_gracefully():
     with Gunicorn("tests.apps.good:create_app()") as server:
         assert server.stop(10), server.log
         assert server.returncode == 0 and "Shutting down: Master" in server.log
@@ -333,7 +334,7 @@ def test_flask_run_streams():
         assert server.running and "Traceback" not in server.log
 
 
-def test_nginx_holds_back_the_old_stream_and_passes_a_good_one(gunicorn, nginx):
+def test_nginx_buffers_the_old_stream_and_passes_a_good_one(gunicorn, nginx):
     old, good = gunicorn("tests.apps.before:create_app()"), gunicorn("tests.apps.good:create_app()")
     behind_old, behind_good = nginx(old.port).port, nginx(good.port).port
     with RawStream(behind_old) as held, RawStream(old.port) as direct, RawStream(behind_good) as passed:
@@ -362,7 +363,7 @@ def test_herd_holds_many_streams(gunicorn):
 
 
 def test_servers_die_with_the_tests():
-    """Even by SIGKILL, which runs no clean-up of Python's."""
+    """The servers die even if the tests are killed by SIGKILL, which runs no clean-up of Python's."""
     program = (
         "import os, time; from tests.harness.servers import Gunicorn\n"
         "server = Gunicorn('tests.apps.good:create_app()').start()\n"
@@ -377,7 +378,7 @@ def test_servers_die_with_the_tests():
 
 
 def _alive(pid):
-    """Not even a zombie that nobody waits for in this container counts."""
+    """Return whether a process is alive; a zombie that no process reaps in this container is not."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"

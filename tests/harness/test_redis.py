@@ -1,4 +1,4 @@
-"""The Redis servers of the harness tested by themselves: what is kept, what is lost, who follows whom."""
+"""Tests of the harness's Redis servers: what is kept, what is lost, which server is the master."""
 
 from __future__ import annotations
 

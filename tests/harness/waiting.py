@@ -1,4 +1,4 @@
-"""Waiting for a condition outside of this process: always bounded, always telling what was seen."""
+"""Bounded waiting for a condition outside of this process; a failure shows what was seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ POLL_SECONDS = 0.01
 
 
 def until(check: Callable[[], Any], timeout: float, tell: Callable[[], str] | str) -> Any:
-    """Ask `check` until its answer is true and return that; `tell` says what was seen if it never was."""
+    """Call `check` until its result is true and return that; `tell` describes what was seen if it never was."""
     deadline = time.monotonic() + timeout
     while True:
         found = check()

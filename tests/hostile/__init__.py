@@ -1,1 +1,1 @@
-"""What clients and publishers who mean harm send, over real HTTP to real servers, and what must not come of it."""
+"""What malicious clients and publishers send, over real HTTP to real servers, and what must not result from it."""

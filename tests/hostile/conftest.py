@@ -1,4 +1,4 @@
-"""The fortress (tests/apps/fortress.py) on gunicorn, one server for a module's tests; and how a test asks it."""
+"""The fortress (tests/apps/fortress.py) on gunicorn, one server for a module's tests, and requests to it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Site:
         return RawStream(self.port, path, **options)
 
     def post(self, path, value):
-        """JSON, lone surrogates included; what it answers."""
+        """Post JSON, lone surrogates included; return the answer."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.server.url + path, json.dumps(value).encode("ascii"), headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def publish(self, *events):
-        """`(channel, data, event)` each; what became of each."""
+        """Publish each `(channel, data, event)`; return each one's result."""
         return self.post("/publish", events)
 
 
 @pytest.fixture(scope="module")
 def fortress(tmp_path_factory):
-    """fortress(workers=1, **env): a Site; its server runs until the module's tests are over."""
+    """fortress(workers=1, **env): start a server that runs until the module's tests are over; return its Site."""
     running = []
 
     def start(workers=1, args=(), **env):

@@ -1,10 +1,10 @@
-"""Attack strings, by what they attack. Only data; what must come of each is the tests'."""
+"""Attack strings, grouped by what they attack. This is only data; the tests say what must come of each."""
 
 from __future__ import annotations
 
 from urllib.parse import quote_from_bytes
 
-#: Texts that have forged a line, a field, or a frame somewhere; and what is merely strange.
+#: Texts that have forged a line, a field, or a frame in some program, and texts that are merely strange.
 TEXTS = [
     "\n", "\r", "\r\n", "\0", "a\nb", "a\rb", "a\r\nb", "a\0b",
     "x\n\ndata: forged\n\n", "x\r\rdata: forged\r\r",
@@ -29,10 +29,10 @@ TEXTS = [
     "x" * 254, "x" * 255, "x" * 256, "é" * 255, "x" * 3000,
 ]  # fmt: skip
 
-#: What a publisher can say and the wire cannot.
+#: What a publisher can pass and the wire format cannot express.
 UNSAYABLE = ["\ud800", "a\udfffb", "\ud83d", "\udca9\ud83d"]
 
-#: A percent-encoded query's worth of bytes that are no UTF-8, or are it in disguise.
+#: Parts of a percent-encoded query whose bytes are not UTF-8, or only look like something else.
 RAW = [
     b"%", b"%%", b"%0", b"%zz", b"%u000a", b"%00", b"%0a", b"%0d%0a", b"%250a", b"%25250a",
     b"%ff", b"%fe%ff", b"%c0%8a", b"%e0%80%8a",
@@ -43,7 +43,7 @@ RAW = [
     b"room:1%0a", b"room:1%0d", b"room:1%00.png", b"\xff\xfe", b"\xc3\xa9",
 ]  # fmt: skip
 
-#: Cursors that are none of ours, and some that nearly are.
+#: Cursors that are not ours, and some that nearly are.
 CURSORS = [
     "0", "-1", "a-1", "abcdefgh", "abcdefgh-",
     "-5", "abcdefgh--1", "abcdefgh-01", "abcdefgh-1-1", "abcdefgh-+1", "abcdefgh- 1",
@@ -57,17 +57,17 @@ CURSORS = [
 
 
 def quoted(text: str) -> bytes:
-    """Every byte that is not a letter or a digit percent-encoded; lone surrogates too, as UTF-8 would have them."""
+    """Percent-encode every byte that is not a letter or a digit; lone surrogates too, as UTF-8 would encode them."""
     return quote_from_bytes(text.encode("utf-8", "surrogatepass"), safe="").encode("ascii")
 
 
 def get(target: bytes, *headers: bytes, method: bytes = b"GET", body: bytes = b"") -> bytes:
-    """A request as bytes: nothing is quoted or checked."""
+    """Make a request as bytes: nothing is quoted or checked."""
     lines = [method + b" " + target + b" HTTP/1.1", b"Host: x", *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-#: Whole requests to a stream's URL that are strange in one way each: none may end in a server's error.
+#: Whole requests to a stream's URL that are strange in one way each: none may end in a server error.
 REQUESTS = {
     "no query": get(b"/events?"),
     "only separators": get(b"/events?&&==&;;&=&channel"),
@@ -130,7 +130,7 @@ REQUESTS = {
     "100 headers": get(b"/events", *[b"X-A: b"] * 98),
 }  # fmt: skip
 
-#: Requests whose ends a proxy and a server may see in different places. What follows is one for what nobody may read.
+#: Requests whose ends a proxy and a server may see differently. What follows each is a request for a forbidden channel.
 _SECOND = b"GET /events?channel=closed:1 HTTP/1.1\r\nHost: x\r\n\r\n"
 SMUGGLED = {
     "both lengths": get(

@@ -1,10 +1,11 @@
-"""Thousands of connections that mean no good, from a process of their own::
+"""Thousands of malicious connections, from a process of their own::
 
     python -m tests.hostile.flood half|deaf|storm PORT COUNT SECONDS
 
-``half`` sends the beginning of a request, ``deaf`` asks for a stream and never reads; both keep COUNT connections open,
-with a new one for each that the server closes. ``storm`` opens, asks, and closes at once, COUNT times in all. It stops
-by itself. Loopback only. Prints a JSON object a line: how many are open, were opened, were closed by the server.
+``half`` sends the beginning of a request, ``deaf`` requests a stream and never reads; both keep COUNT connections open,
+and replace each one that the server closes. ``storm`` opens, requests, and closes at once, COUNT times in all. It stops
+by itself, and uses only loopback. It prints one JSON object per line: how many are open, were opened, and were closed
+by the server.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import time
 REQUEST = b"GET /events?channel=room:1 HTTP/1.1\r\nHost: localhost\r\n"
 SENDS = {"half": REQUEST, "deaf": REQUEST + b"\r\n", "storm": REQUEST + b"\r\n"}
 
-#: Connections that may be on their way at a time: a listening socket of gunicorn's has room for 2048.
+#: Connections that may be opening at a time: a listening socket of gunicorn's has room for 2048.
 AT_A_TIME = 200
 
-#: A client that is gone at once sends this: no end that waits, and no port that is kept.
+#: A client that leaves at once sends this: no FIN that lingers, and no port that stays occupied.
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -71,17 +72,17 @@ class Flood:
                 self._leave(one)
                 return
             self._open[file] = one
-            self._epoll.modify(file, select.EPOLLRDHUP)  # what it is sent stays where it is
+            self._epoll.modify(file, select.EPOLLRDHUP)  # what the server sends stays in the kernel
         elif events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
             self.closed += 1
             self._leave(self._open.pop(file))
 
     def _leave(self, one: socket.socket) -> None:
-        if self.opened % 2:  # half of them without a word
+        if self.opened % 2:  # half of them leave without an end
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         one.close()
 
 
 if __name__ == "__main__":
-    os.nice(10)  # a flood comes from elsewhere: here it should not take the server's processor
+    os.nice(10)  # a real flood comes from another machine, so here it must not take the server's CPU
     Flood(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])).run()

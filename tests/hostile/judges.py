@@ -1,6 +1,6 @@
-"""Four parsers that share no code with flask_ssemux or with each other: what each sees in a stream's bytes.
+"""Four parsers that share no code with flask_ssemux or with each other: what each of them reads in a stream's bytes.
 
-`(event, data, id)` of each event that a client of it would be given.
+Each returns the `(event, data, id)` of every event that its client would receive.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ Events = List[Tuple[str, str, str]]
 
 
 def by_the_standard(body: bytes) -> Events:
-    """tests/harness/parser.py, from the standard's text."""
+    """Parse with tests/harness/parser.py, which follows the standard's text."""
     return [(event.event, event.data, event.id) for event in parse(body).events]
 
 
 def by_httpx_sse(body: bytes) -> Events:
-    """It reports frames without data too, as empty events; here only the opening, which has a `retry`, is one."""
+    """Parse with httpx-sse. It reports frames without data as empty events; here only the opening frame with `retry` is
+    one.
+    """
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
     found = httpx_sse.EventSource(response).iter_sse()
     return [(event.event, event.data, event.id) for event in found if event.retry is None]
@@ -37,7 +39,7 @@ def by_sseclient(body: bytes) -> Events:
 
 
 def by_node(body: bytes) -> Events:
-    """eventsource-parser, which the npm package eventsource is made of."""
+    """Parse with eventsource-parser, on which the npm package eventsource is built."""
     need_npm("eventsource-parser")
     script = Path(__file__).with_name("parse.mjs")
     done = subprocess.run([need("nodejs", "node"), str(script)], input=body, stdout=subprocess.PIPE, timeout=60)
@@ -46,6 +48,6 @@ def by_node(body: bytes) -> Events:
 
 
 IN_PYTHON = [by_the_standard, by_httpx_sse, by_sseclient]
-if not hasattr(httpx_sse._decoders, "SSELineDecoder"):  # before 0.4.2 (Python 3.8) it took U+2028 for a line's end
+if not hasattr(httpx_sse._decoders, "SSELineDecoder"):  # before 0.4.2 (Python 3.8) it treated U+2028 as a line's end
     IN_PYTHON.remove(by_httpx_sse)
 ALL = [*IN_PYTHON, by_node]

@@ -1,7 +1,8 @@
-"""A worker's broker with many channels, under gevent, whose subscription breaks: what that holds up.
+"""A worker's broker with many channels, under gevent, whose subscription breaks: what this delays.
 
-``python -m tests.hostile.many_channels URL CHANNELS`` prints figures as JSON: seconds until it is back, the loop's
-longest block, Redis's slowest answer to another process, and what came. Run by ``test_many_channels.py``.
+``python -m tests.hostile.many_channels URL CHANNELS`` prints figures as JSON: the seconds until the subscription is
+back, the loop's longest block, Redis's slowest answer to another process, and what was received.
+``test_many_channels.py`` runs it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import redis  # noqa: E402
 from flask_ssemux.brokers import open_broker  # noqa: E402
 from tests.brokers.recorder import Recorder  # noqa: E402
 
-#: Another process asks this of Redis, every 2 ms, until it is told to stop.
+#: Another process sends this to Redis every 2 ms until it is stopped.
 ASK = """
 import redis, sys, time, select
 asked, slowest = redis.Redis.from_url(sys.argv[1]), 0.0
@@ -34,8 +35,9 @@ print(slowest)
 
 
 class Loop:
-    """Notes the longest time that the loop took from one turn to the next, as the processor counts it: others' load
-    on the machine is not in it."""
+    """Notes the longest time that the loop took from one turn to the next, in CPU time, so that other load on the
+    machine does not count.
+    """
 
     def __init__(self) -> None:
         self.longest = 0.0

@@ -1,7 +1,8 @@
-"""Who may read what, and what each stream is sent: a second opinion, from the README's words. Shares no code with it.
+"""A model of who may read what and what each stream receives: a second opinion, written from the README. It shares no
+code with the package.
 
-A policy is data: rules' patterns in their order, and grants, `[rule's number, user, {variable: value}]`. Variables here
-are whole parts of a channel between colons, or follow a few letters: enough to overlap in every way.
+A policy is data: the rules' patterns in their order, and grants, `[rule's number, user, {variable: value}]`. A variable
+is a whole part of a channel between colons, or follows a few letters, so that patterns overlap in every way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Policy(NamedTuple):
     grants: list[list]
 
     def rule_of(self, channel: str) -> tuple[int | None, Values]:
-        """The first rule of which the channel is."""
+        """Return the first rule whose pattern matches the channel."""
         for number, pattern in enumerate(self.rules):
             values = match(pattern, channel)
             if values is not None:
@@ -26,7 +27,7 @@ class Policy(NamedTuple):
         return None, {}
 
     def answer(self, user: str | None, named: Sequence[str]) -> tuple[int, Asked]:
-        """The status of a stream's answer, and what its rules were asked."""
+        """Return the status of a stream's answer, and what its rules were asked."""
         own = own_channels(user)
         if any(channel == "" or channel.startswith("ssemux.") for channel in named):
             return 400, []
@@ -72,7 +73,7 @@ def own_channels(user: str | None) -> list[str]:
 
 
 class Event(NamedTuple):
-    """One that was published."""
+    """An event that was published."""
 
     sequence: int
     channel: str
@@ -80,27 +81,26 @@ class Event(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An event as a stream had it."""
+    """An event as a stream received it."""
 
     sequence: int
     channel: str | None
     number: int
 
 
-def place(cursor: str) -> int:
+def parse_sequence(cursor: str) -> int:
     return int(cursor.partition("-")[2])
 
 
 def seen(frame) -> Seen:
-    return Seen(place(frame.own_id), frame.fields.get("channel"), int(re.findall(r"\d+", frame.data)[0]))
+    return Seen(parse_sequence(frame.own_id), frame.fields.get("channel"), int(re.findall(r"\d+", frame.data)[0]))
 
 
 class Wish(NamedTuple):
     """What a stream asked for, and when.
 
-    :param channels: those that it may read.
-    :param new: those of them of which it wants no event of before it came.
-    :param head: the newest place when it came.
+    :param channels: the channels that it may read.~:param new: those of them of which it wants no event from before it
+        connected.~:param head: the newest sequence when it connected.
     """
 
     channels: Sequence[str]
@@ -109,9 +109,10 @@ class Wish(NamedTuple):
 
 
 def judge(got: Sequence[Seen], wish: Wish, events: Sequence[Event], start: int = 0) -> str | None:
-    """What is wrong with what a stream got, if anything is: what it should not have had, what is doubled, or missing.
+    """Return what is wrong with what a stream received: an event that is forbidden, doubled, or missing; None if
+    nothing is.
 
-    :param start: the place of the last event that its client had seen.
+    :param start: the sequence of the last event that its client had received.
     """
     channels, new, head = wish
     by_number = {event.number: event for event in events}
@@ -120,10 +121,10 @@ def judge(got: Sequence[Seen], wish: Wish, events: Sequence[Event], start: int =
         if event.channel not in channels:
             return "an event of %r, which it may not read: %r" % (event.channel, one)
         if one.sequence != event.sequence or one.channel != (None if is_personal(event.channel) else event.channel):
-            return "%r is told as %r" % (event, one)
+            return "%r was sent as %r" % (event, one)
     due = [e for e in events if e.channel in channels and e.sequence > (head if e.channel in new else start)]
     allowed_early = [e.number for e in events if e.channel in new and start < e.sequence <= head]
-    told = [one.number for one in got if one.number not in allowed_early]
-    if told != [event.number for event in due]:
-        return "it has %r, and should have %r" % (told, [event.number for event in due])
+    received = [one.number for one in got if one.number not in allowed_early]
+    if received != [event.number for event in due]:
+        return "it has %r, and should have %r" % (received, [event.number for event in due])
     return None

@@ -1,6 +1,6 @@
-// eventsource-parser (npm) on a stream's bytes, in pieces of a few sizes: prints the events as JSON.
+// Runs eventsource-parser (npm) on a stream's bytes, in pieces of several sizes, and prints the events as JSON.
 //
-//   node parse.mjs < body        tests/node_modules holds the package
+//   node parse.mjs < body        the package is in tests/node_modules
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-"""Hostile events in Chromium: its own EventSource, and event-source-polyfill, see each as what it is."""
+"""Hostile events in Chromium: its own EventSource and event-source-polyfill receive each one unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.browser.driver import Browser
 from tests.hostile.corpus import TEXTS
 from tests.hostile.test_frames import is_name, seen
 
-#: Names that the page's query has room for; it puts a comma between them.
+#: Names that fit into the page's query, which separates them by commas.
 NAMES = [text for text in TEXTS if is_name(text) and len(text) < 12 and "," not in text]
 
 
@@ -37,5 +37,5 @@ def test_in_chromium(site):
             got = browser.all(who, "event")[1:-1]
             assert len(got) == len(expected), who
             for event, (name, data, cursor) in zip(got, expected):
-                told = event["data"] if isinstance(data, str) else json.loads(event["data"])
-                assert (event["name"], told, event["id"]) == (name, data, cursor), who
+                received = event["data"] if isinstance(data, str) else json.loads(event["data"])
+                assert (event["name"], received, event["id"]) == (name, data, cursor), who

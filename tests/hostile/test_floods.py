@@ -1,6 +1,6 @@
-"""10,000 connections that mean no good, one worker: the heartbeats of those who are connected go on, and pages answer.
+"""10,000 malicious connections to one worker: connected clients still get heartbeats, and pages are answered.
 
-With the settings that README.md tells users to take (flask_ssemux/gunicorn_conf.py). A flood has a process of its own.
+The settings are those that README.md recommends (flask_ssemux/gunicorn_conf.py). A flood has a process of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from tests.hostile.conftest import FORTRESS, Site
 
 COUNT = 10_000
 
-#: With room for the worker's own share (SSEMUX_MAX_STREAMS is 80 % of it), and to spare.
+#: With room for the worker's share (SSEMUX_MAX_STREAMS is 80 % of it) and a margin.
 FILES = int(COUNT / 0.8) + 500
 
-#: Seconds of silence that are promised to clients, and that they get in a flood at most; and what they bear. Time in
-#: which other processes of a busy machine kept the worker from running is not the flood's doing, up to what they bear.
+#: The seconds of silence that clients are promised, the maximum that they get in a flood, and the maximum that they
+#: accept. Time in which other processes of a busy machine kept the worker from running is not the flood's fault, up to
+#: the latter.
 HEARTBEAT, AT_MOST, TIMEOUT = 2, 4, 12
 
-#: Seconds that a page, or an event, may take on a busy machine: 2048 requests wait before it.
+#: The maximum seconds for a page or an event on a busy machine: 2048 requests wait before it.
 PAGE = 60
 
 
@@ -40,15 +41,15 @@ class Flooder:
     def __init__(self, kind, port, seconds):
         command = [sys.executable, "-m", "tests.hostile.flood", kind, str(port), str(COUNT), str(seconds)]
         self._process = subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE)
-        self.told = {"open": 0, "opened": 0, "closed": 0}
+        self.figures = {"open": 0, "opened": 0, "closed": 0}
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self):
         for line in self._process.stdout:
-            self.told = json.loads(line)
+            self.figures = json.loads(line)
 
     def wait(self, name, least, timeout):
-        until(lambda: self.told[name] >= least, timeout, lambda: "%s >= %d: %s" % (name, least, self.told))
+        until(lambda: self.figures[name] >= least, timeout, lambda: "%s >= %d: %s" % (name, least, self.figures))
 
     def stop(self):
         self._process.kill()
@@ -58,7 +59,7 @@ class Flooder:
 
 @pytest.fixture(scope="module")
 def room_for_files():
-    """As many open files as the system lets us have, for the servers and floods that are started meanwhile."""
+    """Allow as many open files as the system permits, for the servers and floods that are started meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FILES:
         missing("a process may open %d files, and a flood takes %d: raise the hard limit (ulimit -Hn)" % (hard, FILES))
@@ -78,7 +79,7 @@ def site(tmp_path_factory, room_for_files):
 
 @pytest.fixture
 def ordinary(site):
-    """20 clients that were there before; whatever comes, they are served."""
+    """20 clients that were connected before; they are served whatever happens."""
     with Herd(site.port, 20, "/events?channel=room:1") as herd:
         herd.wait_all(b"ssemux.hello", PAGE)
         before = held_up(site)
@@ -108,7 +109,7 @@ def files(site):
 
 
 def held_up(site):
-    """Seconds in which the worker could have run, and had no processor (Documentation/scheduler/sched-stats)."""
+    """Return the seconds in which the worker could have run but had no CPU (Documentation/scheduler/sched-stats)."""
     (pid,) = site.server.worker_pids()
     with open("/proc/%d/schedstat" % pid) as file:
         return int(file.read().split()[1]) / 1e9
@@ -120,7 +121,7 @@ def page(site):
 
 
 def test_half_a_request(site, ordinary, flood):
-    """They have every slot of the worker; each is taken from them after gunicorn's ``keepalive``, 5 s."""
+    """They occupy all connections of the worker; each is closed after gunicorn's ``keepalive``, 5 s."""
     flooder = flood("half")
     flooder.wait("open", COUNT * 0.9, PAGE)
     site.publish(["room:1", "in the flood", None])
@@ -130,7 +131,7 @@ def test_half_a_request(site, ordinary, flood):
 
 
 def test_streams_that_nobody_reads(site, ordinary, flood):
-    """While events are published; what waits for those who do not read costs no memory of its own."""
+    """Events are published meanwhile; what waits for clients that do not read costs no memory of its own."""
     flooder = flood("deaf")
     flooder.wait("open", COUNT, PAGE)
     for number in range(3):

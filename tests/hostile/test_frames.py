@@ -1,6 +1,6 @@
-"""Hostile events: each is refused, or arrives as what it is; nothing in one forges another. Four parsers judge.
+"""Hostile events: each is refused or arrives unchanged, and no event forges another. Four parsers judge.
 
-A small model says what may be published, from the README's words and not from the code.
+A small model says what may be published, written from the README and not from the code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIMIT = 256 * 1024
 
 @pytest.fixture(scope="module")
 def site(fortress):
-    """One worker whose heartbeats do not come while a test runs: what a stream says are its events."""
+    """One worker without heartbeats while a test runs: its streams send only their events."""
     env = {"SSEMUX_HEARTBEAT": "60", "SSEMUX_CLIENT_TIMEOUT": "200", "SSEMUX_QUEUE_EVENTS": "100000"}
     found = fortress(SSEMUX_QUEUE_BYTES=str(64 * 1024 * 1024), **env)
     yield found
@@ -35,7 +35,7 @@ def is_text(value):
 
 
 def is_name(value):
-    """Of a channel or an event."""
+    """Return whether this is a valid name of a channel or an event."""
     strange = {"\r", "\n", "\0"} & set(value)
     return 0 < len(value) <= 255 and not strange and not value.startswith("ssemux.") and is_text(value)
 
@@ -46,13 +46,13 @@ def may_be_published(channel, data, event):
 
 
 def seen(data):
-    """What a client has of it: a line's end, however it was written, is LF."""
+    """Return what a client receives: each line's end, however it was written, is LF."""
     return data.replace("\r\n", "\n").replace("\r", "\n") if isinstance(data, str) else data
 
 
 def follow(site, channels, events, judged_by):
-    """Publish to a stream of these channels; what it got is what it should, in the eyes of each judge."""
-    events = json.loads(json.dumps(events))  # as the server has them: JSON makes one character of a surrogate pair
+    """Publish to a stream of these channels; check with each judge that it received what it should."""
+    events = json.loads(json.dumps(events))  # as the server gets them: JSON makes one character of a surrogate pair
     path = b"/events?" + b"&".join(b"channel=" + quoted(channel) for channel in channels)
     with site.stream(path.decode()) as stream:
         stream.wait_for(b"ssemux.hello", 5)
@@ -71,13 +71,13 @@ def follow(site, channels, events, judged_by):
         hello, *got, end = judge(body)
         assert (hello[0], end) == ("ssemux.hello", ("last", "the last", last["cursor"])), judge.__name__
         assert len(got) == len(expected), (judge.__name__, got, expected)
-        for (event, data, place), (name, wanted, cursor) in zip(got, expected):
-            told = data if isinstance(wanted, str) else json.loads(data)
-            assert (event, told, place) == (name, seen(wanted), cursor), judge.__name__
+        for (event, data, own_id), (name, wanted, cursor) in zip(got, expected):
+            received = data if isinstance(wanted, str) else json.loads(data)
+            assert (event, received, own_id) == (name, seen(wanted), cursor), judge.__name__
     return expected
 
 
-def test_every_text_in_every_place(site):
+def test_every_text_in_every_part_of_an_event(site):
     """As data, within JSON, as an event's name, and as all of these."""
     texts = TEXTS + UNSAYABLE
     events = [event for text in texts for event in (
@@ -89,7 +89,7 @@ def test_every_text_in_every_place(site):
 
 
 def test_every_text_in_a_channel(site):
-    """Channels of a rule's pattern, in streams of as many as a request has room for."""
+    """Channels that match a rule's pattern, in streams with as many as fit into a request."""
     names = ["room:" + text for text in TEXTS if is_name("room:" + text) and ":" not in text]
     assert len(names) > 60
     for start in range(0, len(names), 10):
@@ -98,7 +98,7 @@ def test_every_text_in_a_channel(site):
         assert [data for _, data, _ in arrived] == ["to " + name for name in some]
 
 
-def test_what_is_no_channel_cannot_be_published_to(site):
+def test_an_invalid_channel_cannot_be_published_to(site):
     follow(site, ["room:1"], [[text, "x", None] for text in TEXTS + UNSAYABLE + [""]], judges.IN_PYTHON)
 
 
@@ -108,7 +108,7 @@ TEXT = st.one_of(
     st.sampled_from(TEXTS + UNSAYABLE),
     st.text(st.characters(categories=["Cs", "Cc", "Zl", "Zp", "Zs"]), max_size=5),
 )
-#: No subnormal ones: where gevent is loaded (an old build of it) the processor may take them for zero.
+#: No subnormal ones: an old build of gevent makes the CPU treat them as zero.
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | FLOATS | TEXT,
@@ -125,7 +125,7 @@ def test_any_event(site, events):
 
 
 class Rude:
-    """Its repr fails, as its conversion does."""
+    """An object whose repr and conversion fail."""
 
     def __repr__(self):
         raise RuntimeError("no")
@@ -164,13 +164,13 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_and_nothing_of_it_arrives(site, name):
-    """From a process beside the server; the error says which rule."""
+    """The event is published from a process beside the server; the error names the rule that it breaks."""
     with site.stream("/events?channel=room:1") as stream, flask_ssemux.Publisher(site.broker_url) as publisher:
         stream.wait_for(b"ssemux.hello", 5)
         for publish in (publisher.publish, lambda _, data: publisher.broadcast(data)):
-            with pytest.raises(flask_ssemux.InvalidEvent) as told:
+            with pytest.raises(flask_ssemux.InvalidEvent) as refused:
                 publish("room:1", BOMBS[name]())
-            assert len(str(told.value)) < 1000
+            assert len(str(refused.value)) < 1000
         cursor = publisher.publish("room:1", "after it")
         stream.wait_for(b"data: after it\n\n", 5)
         assert [event.id for event in stream.events()[1:]] == [str(cursor)]

@@ -1,4 +1,4 @@
-"""A worker with many channels whose subscription to Redis breaks: neither its loop nor Redis is held up."""
+"""A worker with many channels whose subscription to Redis breaks: neither its loop nor Redis is blocked."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def test_many_channels_are_subscribed_to_again_while_others_run(running):
     assert found["bodies"] == ["before", "meanwhile"] and found["events"] == 1300 and found["in_order"]
     assert found["gaps"] == 0 and found["losses"] == 1
     assert found["loop"] < 0.1
-    assert found["server"] < 0.3  # mostly Redis, which lets go of what the old connection was subscribed to
+    assert found["server"] < 0.3  # mostly Redis, which removes the old connection's subscriptions
     assert found["back"] < 5

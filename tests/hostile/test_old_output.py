@@ -50,14 +50,14 @@ ITEM = st.one_of(st.text(max_size=40), st.sampled_from(TEXTS), st.binary(max_siz
 @settings(max_examples=100, deadline=None)
 @given(items=st.lists(ITEM, max_size=8))
 def test_what_it_yields_arrives_to_the_byte(site, items):
-    told = yielding(site, items)
-    assert (told.status, told.body) == (200, OPENING + b"".join(map(as_bytes, items)))
+    reply = yielding(site, items)
+    assert (reply.status, reply.body) == (200, OPENING + b"".join(map(as_bytes, items)))
 
 
 @pytest.mark.parametrize("item", UNSAYABLE + [{"other": 5}, {"other": None}, {"other": ["data: x\n\n"]}, {"other": {}}])
 def test_what_no_socket_takes_ends_the_stream_and_is_logged(site, item):
-    told = yielding(site, ["data: before\n\n", item, "data: after\n\n"])
-    assert (told.status, told.body) == (200, OPENING + b"data: before\n\n")
+    reply = yielding(site, ["data: before\n\n", item, "data: after\n\n"])
+    assert (reply.status, reply.body) == (200, OPENING + b"data: before\n\n")
     site.server.wait_log("the generator of a wrapped stream raised; the stream ends", 2)
     assert "Error handling request" not in site.server.log  # gunicorn logs this when it cuts a connection
 
@@ -82,11 +82,11 @@ def test_a_heartbeat_in_any_place_changes_no_event(beating):
         return yielding(beating, [*raw(frame[:cut] or b": x\n\n"), {"sleep": 1.0}, *raw(frame[cut:], frame)])
 
     with ThreadPoolExecutor(len(wanted)) as pool:
-        for (end, frame, cut), told in zip(wanted, pool.map(ask, wanted)):
-            assert by_the_standard(told.body) == [("a", "one\ntwo", "")] * 2, (end, cut, told.body)
-            between = told.body[len(OPENING) + len(frame[:cut]) :]
+        for (end, frame, cut), reply in zip(wanted, pool.map(ask, wanted)):
+            assert by_the_standard(reply.body) == [("a", "one\ntwo", "")] * 2, (end, cut, reply.body)
+            between = reply.body[len(OPENING) + len(frame[:cut]) :]
             is_within_a_line = frame[:cut] and frame[cut - 1 : cut] not in (b"\r", b"\n")
-            assert (b": heartbeat" in between) != bool(is_within_a_line), (end, cut, told.body)
+            assert (b": heartbeat" in between) != bool(is_within_a_line), (end, cut, reply.body)
 
 
 def test_a_deploy_in_the_midst_of_an_event_makes_no_event_of_its_beginning(fortress):

@@ -1,4 +1,4 @@
-"""docs/security.md's lines for nginx, as they stand there, and what nginx keeps from gunicorn by itself."""
+"""docs/security.md's lines for nginx, exactly as printed, and what nginx keeps from gunicorn by default."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_half_requests_do_not_reach_gunicorn(site, proxy):
     before = files()
     with ExitStack() as stack:
         hold(proxy.port, 40)
-        for _ in range(10):  # both workers of nginx have looked at what came before
+        for _ in range(10):  # both workers of nginx have handled the earlier connections
             assert wild.send(proxy.port, get(b"/events", b"Connection: close", method=b"HEAD")).status == 200
-        hold(site.port, 10)  # accepted after those before it, were there any
+        hold(site.port, 10)  # accepted after the earlier ones, if there were any
         until(lambda: files() >= before + 10, 5, lambda: "%d files, %d before" % (files(), before))
         assert files() < before + 20
 
 
-def test_an_address_has_so_many_streams_and_no_more(site, proxy):
+def test_the_streams_of_an_address_are_limited(site, proxy):
     most = int(re.search(r"limit_conn streams (\d+)", LINES).group(1))
     with Herd(proxy.port, most) as herd:
         herd.wait_all(b"ssemux.hello", 10)

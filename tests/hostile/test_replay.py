@@ -1,4 +1,6 @@
-"""Clients that return to a long history, with many channels or without reading: others of the worker do not notice."""
+"""Clients that return to a long history, with many channels or without reading: other clients of the worker do not
+notice.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,10 @@ from tests.hostile.conftest import FORTRESS, Site
 
 HISTORY = HistoryLimits(events=10**6, size=2**30)
 
-#: Seconds of silence that are promised to the others, and that they get at most.
+#: The seconds of silence that the others are promised, and the maximum that they get.
 HEARTBEAT, AT_MOST = 1, 2
 
-#: Seconds that a page may take, and KB that a worker may have, whatever is replayed.
+#: The maximum seconds for a page, and KB for a worker, whatever is replayed.
 PAGE, MEMORY = 0.25, 200_000
 
 
@@ -35,7 +37,7 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def fill(url):
-    """fill(channels, events, size): each channel gets so many events; the cursor before them."""
+    """fill(channels, events, size): publish so many events to each channel; return the cursor before them."""
     brokers = []
 
     def fill(channels, events, size):
@@ -73,7 +75,7 @@ class Clients:
         self._process = subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE, text=True)
 
     def wait(self):
-        """Until they have all, or have asked."""
+        """Wait until they have received everything, or have sent their requests."""
         assert self._process.stdout.readline(), "a client was cut off"
 
     def stop(self):
@@ -96,7 +98,7 @@ def clients(site):
 
 
 class Pages:
-    """Asks for a page over and over; the longest that one took."""
+    """Requests a page over and over, and keeps the longest time that one took."""
 
     def __init__(self, site):
         self._url = site.server.url + "/ping"
@@ -124,7 +126,7 @@ def status(site, name):
 
 
 def held_up(site):
-    """Seconds in which the worker, or this process, could have run, and had no processor."""
+    """Return the seconds in which the worker, or this process, could have run but had no CPU."""
     paths = ("/proc/%d/schedstat" % site.server.worker_pids()[0], "/proc/self/schedstat")
     return sum(int(Path(path).read_text().split()[1]) for path in paths) / 1e9
 
@@ -147,7 +149,7 @@ def test_many_channels_replayed_by_many_at_once(fill, site, clients, channels, e
 
 
 def test_clients_that_replay_and_do_not_read(fill, site, clients):
-    """Large events, of more bytes than what is shared may have; who does read has all of them, meanwhile."""
+    """Large events, with more bytes than may be shared; meanwhile, a client that reads gets all of them."""
     channels, events = 6, 50
     cursor = fill(channels, events, 200_000)
     with Herd(site.port, 5, "/events?channel=room:others") as others:

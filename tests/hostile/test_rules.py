@@ -1,7 +1,7 @@
-"""Nobody receives what a rule denies: random users, channels, rules and publishers, on every broker, three workers.
+"""No client receives what a rule denies: random users, channels, rules and publishers, on every broker, three workers.
 
-What each stream was answered and sent, and how often which rule was asked for it, is held against a small model. Rules
-change on the way: a stream is what they said when it came. The seed is `--chaos-seed`; a failure prints it.
+Each stream's answer, its events, and the questions to its rules are compared with a small model. Rules change during
+the test: a stream gets what they allowed when it connected. The seed is `--chaos-seed`; a failure prints it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHANNELS = [
 
 
 class History:
-    """One run: what is open, what was published, what was asked of the model."""
+    """One run: what is open, what was published, what the model was asked."""
 
     def __init__(self, site, policy_file, asked_file, seed):
         self.site, self.policy_file, self.asked_file = site, policy_file, asked_file
@@ -52,7 +52,7 @@ class History:
         self.finish()
 
     def change(self):
-        """The application grants, or takes back."""
+        """Grant or withdraw a permission."""
         grants = self.policy.grants
         for _ in range(self.chance.randrange(1, 12)):
             number, values = self.policy.rule_of(self.chance.choice(CHANNELS))
@@ -69,18 +69,18 @@ class History:
         self.publish_to(channels)
 
     def publish_to(self, channels):
-        """One event to each; the cursor of the last."""
+        """Publish one event to each channel; return the cursor of the last one."""
         numbers = range(len(self.events), len(self.events) + len(channels))
         answers = self.site.publish(*([channel, {"n": number}, None] for channel, number in zip(channels, numbers)))
         for channel, number, answer in zip(channels, numbers, answers):
             self.cursors.append(answer["cursor"])
-            self.events.append(Event(model.place(answer["cursor"]), channel, number))
+            self.events.append(Event(model.parse_sequence(answer["cursor"]), channel, number))
         return self.cursors[-1]
 
     def come(self):
         user = self.chance.choice(USERS)
         named = self.chance.sample(CHANNELS, self.chance.choice([0, 1, 1, 1, 2, 3]))
-        if self.chance.random() < 0.6:  # mostly for what it may read
+        if self.chance.random() < 0.6:  # mostly channels that it may read
             mine = [channel for channel in dict.fromkeys(CHANNELS) if self.policy.answer(user, [channel])[0] == 200]
             named = self.chance.sample(mine, min(len(mine), 4))
         new = self.chance.sample(named, 1) if named and self.chance.random() < 0.2 else []
@@ -103,14 +103,14 @@ class History:
             return
         stream.wait_for(b"ssemux.hello", 10)
         channels = [*named, *model.own_channels(user)]
-        self.open.append((stream, Wish(channels, new, head), model.place(last) if last else None))
+        self.open.append((stream, Wish(channels, new, head), model.parse_sequence(last) if last else None))
 
     def judge_refusal(self, stream, named):
-        told = json.loads(stream.body)
-        assert set(told) == {"error", "message", "channel"} and told["channel"] in named
-        message = told["message"].replace(repr(told["channel"]), "")
+        refusal = json.loads(stream.body)
+        assert set(refusal) == {"error", "message", "channel"} and refusal["channel"] in named
+        message = refusal["message"].replace(repr(refusal["channel"]), "")
         others = [name for name in CHANNELS if name not in named and len(name) > 3]
-        assert not [name for name in others if name in message], told
+        assert not [name for name in others if name in message], refusal
 
     def leave(self):
         if self.open:
@@ -119,7 +119,7 @@ class History:
             self.judge(stream, wish, last, is_whole=False)
 
     def finish(self):
-        """Everyone is sent one last event; then what each has is what the model says."""
+        """Send everyone a last event; then compare what each stream received with the model."""
         last = self.publish_to(["*"])
         for stream, *rest in self.open:
             stream.wait_for(b"id: %s\n" % last.encode(), 15)
@@ -127,11 +127,11 @@ class History:
         self.judge_questions()
 
     def judge(self, stream, wish, last, is_whole=True):
-        """:param last: the place of the last event that its client had seen; None: it comes for the first time."""
+        """:param last: the sequence of the last event that its client had received; None for a new client."""
         frames = stream.events()
         hello = next(frame for frame in frames if frame.event == "ssemux.hello")
         got = [model.seen(frame) for frame in frames if frame.event == "message"]
-        begin = model.place(hello.own_id)
+        begin = model.parse_sequence(hello.own_id)
         assert begin <= max(wish.head, last or 0), "a stream cannot begin in the future: %s" % stream.describe()
         start = begin if last is None else last
         trouble = model.judge(got, wish, self.known(got, start, is_whole), start)
@@ -139,12 +139,16 @@ class History:
         assert not stream.events("ssemux.reset"), stream.describe()
 
     def known(self, got, start, is_whole):
-        """The events that a stream can have had: of one that left, up to the last that it had."""
+        """Return the events that a stream can have received: if its client left, up to the last one that it
+        received.
+        """
         upto = self.events[-1].sequence if is_whole else max([start, *(one.sequence for one in got)])
         return [event for event in self.events if event.sequence <= upto]
 
     def judge_questions(self):
-        """Each rule was asked once for a stream and channel, about the right user, and only as far as it mattered."""
+        """Check that each rule was asked once for a stream and channel, about the right user, and only if it
+        mattered.
+        """
         asked = {tag: [] for tag in self.asked}
         for line in self.asked_file.read_text().splitlines() if self.asked_file.exists() else ():
             entry = json.loads(line)
@@ -158,7 +162,7 @@ class History:
 
 
 @pytest.mark.parametrize("broker, workers", [("memory", 1), ("sqlite", 3), ("redis", 3)])
-def test_nobody_receives_what_a_rule_denies(request, fortress, tmp_path, broker, workers):
+def test_no_client_receives_what_a_rule_denies(request, fortress, tmp_path, broker, workers):
     seed = "%s %s" % (request.config.getoption("--chaos-seed"), broker)
     rules = random.Random(seed).sample(PATTERNS, len(PATTERNS))
     policy, asked = tmp_path / "policy.json", tmp_path / "asked"
@@ -176,8 +180,8 @@ def test_nobody_receives_what_a_rule_denies(request, fortress, tmp_path, broker,
     assert sum(status != 200 for status in history.answers) > 20
 
 
-def test_the_model_tells_what_is_wrong():
-    """A judge that finds nothing is no judge."""
+def test_the_model_finds_each_fault():
+    """A judge that never finds a fault is useless."""
     events = [Event(1, "a", 0), Event(2, "user:7", 1), Event(3, "a", 2), Event(4, "b", 3)]
     fine = [Seen(1, "a", 0), Seen(3, "a", 2)]
     a, eight = Wish(["a", "*"]), Wish(["a", "user:8"])
@@ -187,5 +191,5 @@ def test_the_model_tells_what_is_wrong():
     assert "should have" in model.judge(fine[:1], a, events)
     assert "should have" in model.judge([*fine, fine[1]], a, events)
     assert "should have" in model.judge(fine[::-1], a, events)
-    assert "told as" in model.judge([Seen(1, "b", 0)], a, events)
+    assert "was sent as" in model.judge([Seen(1, "b", 0)], a, events)
     assert model.judge(fine[1:], Wish(["a"], ["a"], 2), events) is None

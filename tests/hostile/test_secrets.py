@@ -37,8 +37,8 @@ def say(site):
 
 def ask(site, channel, user=b""):
     headers = (b"X-User: " + user,) if user else ()
-    told = wild.send(site.port, get(b"/events?channel=" + quoted(channel), *headers))
-    return told.status, {**told.headers, "date": ""}, told.body
+    reply = wild.send(site.port, get(b"/events?channel=" + quoted(channel), *headers))
+    return reply.status, {**reply.headers, "date": ""}, reply.body
 
 
 @pytest.mark.parametrize("user", [b"", b"ann"])
@@ -68,8 +68,8 @@ def test_a_stream_tells_nothing_of_others_but_how_many_events_there_were(busy, c
     assert SECRET.encode() not in body
     own = ["room:mine", "user:ann", "*"] if user else ["room:mine", "*"]
     for event in stream.events("ssemux.reset"):
-        told = json.loads(event.data)
-        assert set(told) == {"channels", "reason"} and set(told["channels"]) <= set(own)
+        reset = json.loads(event.data)
+        assert set(reset) == {"channels", "reason"} and set(reset["channels"]) <= set(own)
     assert stream.events()[-1].id == last["cursor"]
 
 

@@ -1,4 +1,6 @@
-"""What publishers and foreign servers say, on the terminal of whoever looks: nothing that a terminal obeys."""
+"""What publishers and foreign servers send, on the terminal of the person who looks: nothing that controls a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def env(fortress):
 
 
 def on_a_terminal(env, *arguments):
-    """What the command writes to its terminal."""
+    """Return what the command writes to its terminal."""
     ours, its = pty.openpty()
     try:
         command = [sys.executable, "-m", "flask", "ssemux", *arguments]
@@ -35,7 +37,7 @@ def on_a_terminal(env, *arguments):
         try:
             while True:
                 written += os.read(ours, 65536)
-        except OSError:  # Linux's word for the end of a terminal
+        except OSError:  # how Linux reports the end of a terminal
             pass
         process.wait(10)
     finally:
@@ -50,18 +52,20 @@ def test_tail_on_a_terminal(env):
     written = on_a_terminal(env, *TAIL)
     assert r"data: a\x1b[2J\x1b]0;owned\x07b\x08\x9b31mc\u202ed\x7f" in written and r"(room:\x1b[2J)" in written
     assert not {"\x1b", "\x07", "\x08", "\x7f", "\x9b", "\u202e"} & set(written)
-    assert "\ttab\r\ndata: next" in written  # what is harmless stays
+    assert "\ttab\r\ndata: next" in written  # harmless characters stay
 
 
 def test_tail_into_a_program(env):
-    """As it is, but for what Click takes out of everything that is not for a terminal: colours."""
+    """The output is unchanged, except for colours, which Click removes from everything that does not go to a
+    terminal.
+    """
     command = [sys.executable, "-m", "flask", "ssemux", *TAIL]
     written = subprocess.run(command, cwd=str(ROOT), env=env, stdout=subprocess.PIPE, timeout=20).stdout.decode("utf-8")
     assert "\x07b\x08" in written and "c\u202ed\x7f\ttab\ndata: next" in written
 
 
 def test_the_doctor_on_a_terminal(env):
-    """It colours what it says; what the patient says colours nothing."""
+    """The doctor colours its own words; what the examined server sends has no colours."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         headers = b"Server: evil\x1b[2J\xc2\x9b2J\r\nContent-Type: text/\x1b]0;owned\x07\r\n"
         answer = b"HTTP/1.1 200 OK\r\n%s\r\n\x1b[2J" % headers

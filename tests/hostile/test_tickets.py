@@ -39,8 +39,8 @@ def show(site, ticket, *headers, channel=""):
     return wild.send(site.port, get(target, *headers), until=b"ssemux.hello")
 
 
-def refused(told):
-    return told.status == 401 and json.loads(told.body)["error"] == "bad_ticket"
+def refused(reply):
+    return reply.status == 401 and json.loads(reply.body)["error"] == "bad_ticket"
 
 
 FORGED = {
@@ -69,16 +69,16 @@ def good(site):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    place=st.integers(0, 150),
+    position=st.integers(0, 150),
     by=st.one_of(st.just(""), st.sampled_from("Aa0_-.=~"), st.characters(categories=["L", "N", "P", "Zs"])),
     fewer=st.integers(0, 1),
 )
-def test_a_changed_one(site, good, place, by, fewer):
+def test_a_changed_one(site, good, position, by, fewer):
     """One character is replaced, left out or added."""
-    place %= len(good)
-    changed = good[:place] + by + good[place + fewer :]
-    told = show(site, changed)
-    assert refused(told) or changed == good or is_same_to_base64(good, changed), (good, changed, told)
+    position %= len(good)
+    changed = good[:position] + by + good[position + fewer :]
+    reply = show(site, changed)
+    assert refused(reply) or changed == good or is_same_to_base64(good, changed), (good, changed, reply)
 
 
 def is_same_to_base64(good, changed):
@@ -159,5 +159,5 @@ def test_of_many_at_once_it_lets_in_one(request, fortress, broker):
         for _ in range(3):
             ticket = site.post("/ticket", ["ann", None, 60])
             answers = list(crowd.map(lambda _, ticket=ticket: show(site, ticket), range(CROWD)))
-            assert sum(b"ssemux.hello" in told.body for told in answers) == 1
+            assert sum(b"ssemux.hello" in reply.body for reply in answers) == 1
             assert sum(map(refused, answers)) == CROWD - 1

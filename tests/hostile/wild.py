@@ -1,4 +1,4 @@
-"""A client that keeps to no rule of HTTP: it sends the bytes that it is given, and reads what comes. No judgement."""
+"""A client without rules: it sends the bytes that it is given, and reads the answer. It judges nothing."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Callable, NamedTuple, Optional, Tuple
 
 from tests.harness.answer import Answer, Malformed
 
-#: Seconds that a server may take for an answer.
+#: The maximum seconds that a server may take for an answer.
 PATIENCE = 10.0
 
-#: What no answer has.
+#: What no answer may contain.
 NEVER = b"\0never\0"
 
 Begun = Optional[Tuple[bytes, Callable[[], None]]]
 
 
-class Told(NamedTuple):
+class Reply(NamedTuple):
     """What a server answered.
 
-    :param status: None where it closed the connection without a word.
-    :param body: what there was of it; of a stream its beginning.
-    :param surplus: bytes after the answer's end: a second answer.
+    :param status: None if it closed the connection without an answer.~:param body: what there was of it; of a stream
+        the beginning.~:param surplus: bytes after the answer's end: a second answer.
     """
 
     status: int | None
@@ -31,10 +30,10 @@ class Told(NamedTuple):
     surplus: bytes
 
 
-def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATIENCE, begun: Begun = None) -> Told:
-    """Send a request, and read until the answer is whole, the connection over, or ``until`` is in its body.
+def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATIENCE, begun: Begun = None) -> Reply:
+    """Send a request, and read until the answer is complete, the connection is closed, or ``until`` is in the body.
 
-    :param begun: bytes of the body, and what is called when they are there.
+    :param begun: bytes of the body, and the function that is called when they have arrived.
     """
     answer, body, surplus = Answer(), b"", b""
     deadline = time.monotonic() + patience
@@ -56,15 +55,15 @@ def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATI
                 break
             try:
                 body += answer.feed(data)
-                if answer.status == 100:  # the answer proper follows
+                if answer.status == 100:  # the real answer follows
                     rest, answer = answer.surplus + body, Answer()
                     body = answer.feed(rest)
                 if begun and begun[0] in body:
                     begun[1]()
                     begun = None
             except Malformed:
-                if data.startswith(b"HTTP/"):  # of a version that was asked for and is not spoken: gunicorn 20
-                    return Told(int(data.split()[1]), {}, data, b"")
+                if data.startswith(b"HTTP/"):  # of a version that was requested and is not supported: gunicorn 20
+                    return Reply(int(data.split()[1]), {}, data, b"")
                 raise AssertionError("not an HTTP answer to %r: %r" % (request[:200], data[:400])) from None
         surplus = answer.surplus
-    return Told(answer.status, answer.headers or {}, body, surplus)
+    return Reply(answer.status, answer.headers or {}, body, surplus)

@@ -1,1 +1,3 @@
-"""Real proxies of Debian's packages in front of a real gunicorn: bare, and with the samples of deploy/."""
+"""Real proxies from Debian's packages in front of a real gunicorn: with a minimal configuration, and with the samples
+of deploy/.
+"""

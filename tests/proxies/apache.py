@@ -1,4 +1,4 @@
-"""Apache: Debian's own configuration with a ProxyPass, with mod_deflate on everything, and deploy/apache.conf."""
+"""Apache: Debian's own configuration with a ProxyPass, with mod_deflate for all types, and deploy/apache.conf."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from tests.proxies.proxy import CERTIFICATE, TIMEOUT, UPSTREAM, Proxy, Setup, make_away_file, sample
 
-#: What Debian enables in a new installation, and what it takes to proxy.
+#: The modules that Debian enables in a new installation, and those that proxying needs.
 MODULES = [
     *("access_compat", "alias", "auth_basic", "authn_core", "authn_file", "authz_core", "authz_host", "authz_user"),
     *("autoindex", "deflate", "dir", "env", "filter", "mime", "mpm_event", "negotiation", "reqtimeout", "setenvif"),
     *("status", "proxy", "proxy_http"),
 ]
 
-#: What deploy/apache.conf needs beside them.
+#: The modules that deploy/apache.conf needs in addition.
 SAMPLE_MODULES = ("ssl", "socache_shmcb", "http2", "headers", "asis")
 
-#: What it says of a stream while gunicorn is away.
+#: The sample's answer to a stream's request while gunicorn is away.
 AWAY = "/etc/apache2/away.asis"
 
 BARE = (
@@ -35,7 +35,7 @@ Timeout %g
 
 
 class Apache(Proxy):
-    """A copy of /etc/apache2 with these modules and one site: the text."""
+    """A copy of /etc/apache2 with these modules and one site, whose configuration is the text."""
 
     name = "apache"
     package = "apache2"
@@ -77,7 +77,7 @@ def bare(conf: str = ""):
 
 
 class DeployedApache(Apache):
-    """With the file that the sample's first lines say how to make."""
+    """Apache with the file that the sample's first lines describe."""
 
     def __init__(self, upstream_port: int, pem: Path, text: str) -> None:
         super().__init__(upstream_port, pem, text, SAMPLE_MODULES)

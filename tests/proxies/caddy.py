@@ -1,4 +1,4 @@
-"""Caddy: one reverse_proxy, with encode, and deploy/Caddyfile."""
+"""Caddy: one reverse_proxy, one with encode, and deploy/Caddyfile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fleet of proxies, and its certificate."""
+"""The fleet of proxies and their certificate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.server.conftest import Site
 
 @pytest.fixture(scope="session")
 def pem(tmp_path_factory):
-    """A certificate with its key, in one file, for the samples' name."""
+    """A certificate with its key, in one file, for the name in the samples."""
     folder = tmp_path_factory.mktemp("certificate")
     folder.chmod(0o755)
     key, certificate, both = (folder / name for name in ("key", "certificate", "both.pem"))
@@ -34,7 +34,9 @@ def pem(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fleet(request, pem, tmp_path_factory):
-    """Every proxy of the table in front of one gunicorn; what the tests see is written down, if that was asked for."""
+    """Every proxy of the table in front of one gunicorn; with `--write-docs`, what the tests measure is written to the
+    document.
+    """
     env = {
         "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance")),
         "SSEMUX_HEARTBEAT": f"{HEARTBEAT:g}",
@@ -53,7 +55,7 @@ def fleet(request, pem, tmp_path_factory):
 
 @pytest.fixture
 def hop(fleet, request):
-    """One proxy of the fleet; skipped, or failed in CI, where its package is missing."""
+    """One proxy of the fleet; the test is skipped, or fails in CI, if its package is missing."""
     return fleet[request.param]
 
 

@@ -1,4 +1,6 @@
-"""All proxies at once in front of one gunicorn, each with streams that are looked at later: time passes once."""
+"""All proxies at once in front of one gunicorn, each with streams that are examined later, so that the waiting is
+shared.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from tests.server.conftest import Site
 
 SETUPS: list[Setup] = [setup for module in (nginx, apache, haproxy, caddy, varnish, squid) for setup in module.SETUPS]
 
-#: A browser's; compressors look at it.
+#: A browser's header; compressors look at it.
 HEADERS = {"Host": NAME, "Accept-Encoding": "gzip, deflate, br"}
 
 HELLO = b"ssemux.hello"
@@ -46,7 +48,7 @@ class Hop:
         return f"room:left-{self.server.port}"
 
     def open_streams(self, loop: Loop) -> list[RawStream]:
-        """Those that are open from the beginning on; the last one's client leaves."""
+        """Open the streams that are open from the beginning; the last one's client leaves later."""
         self.idle = self.stream("/events?channel=room:idle", loop=loop)
         self.silent = self.stream("/silent", loop=loop)
         self.old = self.stream("/before/events", loop=loop)
@@ -55,7 +57,7 @@ class Hop:
 
 
 class Fleet:
-    """By setup: a Hop, or why there is none."""
+    """By setup: a Hop, or the reason for its absence."""
 
     def __init__(self, site: Site, pem: Path) -> None:
         self.site = site
@@ -109,7 +111,7 @@ class Fleet:
                 stack.callback(stream.close)
 
     def leave(self) -> None:
-        """One client leaves each proxy, at once; note when the worker knows it."""
+        """Let one client leave behind each proxy at the same time; note when the worker notices each."""
         staying = set(self.hops)
         for hop in self.hops.values():
             hop.leaver.wait_for(HELLO, 5)

@@ -1,4 +1,4 @@
-"""A client that resumes as browsers do, only without their pause."""
+"""A client that resumes as browsers do, but without their pause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.proxies.fleet import Hop
 
 
 class Follower(threading.Thread):
-    """`got` is the data of all events named `n`, over all its connections; `connected` counts those."""
+    """`got` is the data of all events named `n`, over all its connections; `connected` is their number."""
 
     def __init__(self, hop: Hop, channel: str) -> None:
         super().__init__(daemon=True)
@@ -25,13 +25,13 @@ class Follower(threading.Thread):
             try:
                 self._follow()
             except OSError:
-                pass  # the proxy is away
+                pass  # the proxy is not running
 
     def _follow(self) -> None:
         with self._hop.stream(self._path, self._last) as stream:
             known, ended = 0, None
             while not ended and not self._over.wait(POLL_SECONDS):
-                ended = stream.ended  # before looking for the last time
+                ended = stream.ended  # before checking for the last time
                 events = stream.events()
                 self.connected += bool(events) and not known
                 self.got += [event.data for event in events[known:] if event.event == "n"]

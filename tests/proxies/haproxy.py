@@ -1,4 +1,4 @@
-"""HAProxy: Debian's defaults with one backend, with compression, and deploy/haproxy.cfg."""
+"""HAProxy: Debian's defaults with one backend, the same with compression, and deploy/haproxy.cfg."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""nginx: Debian's own configuration, with compression of everything, and deploy/nginx.conf."""
+"""nginx: Debian's own configuration, the same with compression of all types, and deploy/nginx.conf."""
 
 from __future__ import annotations
 

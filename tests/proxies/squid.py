@@ -26,7 +26,7 @@ http_access allow all
 """
 
 
-#: What the sample says of a stream while gunicorn is away.
+#: The sample's answer to a stream's request while gunicorn is away.
 AWAY = "/etc/squid/away"
 
 
@@ -51,7 +51,7 @@ class Squid(Proxy):
 
 
 class DeployedSquid(Squid):
-    """With the file that the sample's first lines say how to make."""
+    """Squid with the file that the sample's first lines describe."""
 
     def __init__(self, upstream_port: int, pem: Path, text: str) -> None:
         super().__init__(upstream_port, pem, text)

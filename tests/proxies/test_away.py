@@ -1,6 +1,7 @@
-"""The samples of deploy/ while gunicorn is away: a stream's URL says when to come back, and other pages are errors.
+"""The samples of deploy/ while gunicorn is away: a stream's URL answers with a time to come back, and other pages are
+errors.
 
-A browser's EventSource never comes back after a 502, 503 or 504. At last gunicorn is there, and so are streams.
+A browser's EventSource never comes back after a 502, 503 or 504. At the end gunicorn runs again, and so do streams.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def gunicorn_that_stops(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proxies(gunicorn_that_stops, pem):
-    """The samples, running; those that cannot be had are left out, and named by the tests beside this one."""
+    """The running samples; those whose packages are missing are left out, and the other test files name them."""
     with ExitStack() as stack:
         made = {}
         for setup in DEPLOYED:
@@ -50,7 +51,7 @@ def proxies(gunicorn_that_stops, pem):
 
 @pytest.fixture
 def ask(proxies, pem, request):
-    """ask(path): the whole answer of one proxy, or of a stream what comes until it is greeted."""
+    """ask(path): the whole answer of one proxy, or the beginning of a stream up to its hello."""
     setup = request.param
     if setup not in proxies:
         pytest.skip("%s is missing" % setup.proxy)
@@ -65,7 +66,7 @@ def ask(proxies, pem, request):
 
 
 def is_away(ask, path):
-    """Whether it is an empty stream that says when to come back. Varnish's probe needs a second to notice."""
+    """Return whether the answer is an empty stream with a `retry:`. Varnish's probe needs a second to notice."""
     status, headers, body = ask(path)
     is_stream = status == 200 and headers.get("content-type") == "text/event-stream"
     return is_stream and re.fullmatch(rb"retry: [2-5]\d{3}\n\n", body)
@@ -73,7 +74,7 @@ def is_away(ask, path):
 
 @pytest.mark.parametrize("ask", DEPLOYED, ids=str, indirect=True)
 def test_while_gunicorn_is_away(ask):
-    """At once, for HAProxy tries for three seconds."""
+    """Ask all at the same time, because HAProxy tries for three seconds."""
     with ThreadPoolExecutor(len(STREAMS + PAGES)) as pool:
         streams = {path: pool.submit(until, lambda p=path: is_away(ask, p), 5, path) for path in STREAMS}
         pages = [pool.submit(ask, path) for path in PAGES]

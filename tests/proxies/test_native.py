@@ -1,6 +1,6 @@
-"""Chromium's own EventSource while gunicorn is away: the pages of the documents, as they stand there, and a bare one.
+"""Chromium's own EventSource while gunicorn is away: the documents' pages, exactly as printed, and a minimal page.
 
-The documents' pages are behind a proxy that answers 502; the bare one is behind deploy/nginx.conf, which does not.
+The documents' pages are behind a proxy that answers 502; the minimal page is behind deploy/nginx.conf, which does not.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def publish(running, tmp_path):
 
 
 def logged(tabs, name):
-    """The numbers that a document's page wrote to the console."""
+    """Return the numbers that a document's page wrote to the console."""
     return [int(entry["text"]) for entry in tabs.all(name, "console") if entry["text"].isdigit()]
 
 
 def heard(tabs):
-    """The numbers that the bare EventSource got."""
+    """Return the numbers that the minimal page's EventSource received."""
     return [int(entry["data"]) for entry in tabs.all("native", "event", name="sale")]
 
 
@@ -51,11 +51,11 @@ def test_it_resumes_whole(running, server, publish, pem):
     bare, sample = running(nginx.bare()(server.port, pem)), running(nginx.deployed(server.port, pem))
     tabs = running(Tabs(server, url=bare.url))
     for name in DOCUMENTS:
-        tabs.tell("open", name, path="/" + name)
+        tabs.command("open", name, path="/" + name)
     address = sample.url.replace("http:", "https:")
-    tabs.tell("open", "clients", path=address, query={"stream": "/events?channel=news", "names": "sale"})
+    tabs.command("open", "clients", path=address, query={"stream": "/events?channel=news", "names": "sale"})
     tabs.wait_all("native", "open", timeout=WAIT)
-    until(lambda: tabs.ask("/streams") == b"4\n", WAIT, lambda: repr(tabs.ask("/streams")))  # and the polyfill's
+    until(lambda: tabs.ask("/streams") == b"4\n", WAIT, lambda: repr(tabs.ask("/streams")))  # and those of the polyfill
     publish(1)
     wait(tabs, [1])
     server.stop()

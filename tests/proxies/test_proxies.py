@@ -1,6 +1,6 @@
-"""What arrives, when, and for how long through each proxy; docs/proxies.md shows the results.
+"""What arrives through each proxy, when, and for how long; docs/proxies.md shows the results.
 
-The order is of importance: first what leaves a proxy as it is, at last what reloads and kills it.
+The order matters: first the tests that leave a proxy as it is, at the end those that reload and kill it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def milliseconds(seconds: list[float]) -> str:
 
 @pytest.fixture(scope="module")
 def missed(fleet):
-    """Seconds until the worker missed a client that left, by setup."""
+    """Return the seconds until the worker noticed that a client had left, by setup."""
     fleet.leave()
     return fleet.missed
 
@@ -59,7 +59,7 @@ def test_an_event_passes_as_it_is_published(hop: Hop):
 
 
 def test_what_a_client_missed_comes_at_once(hop: Hop):
-    """More than 512 bytes in the first write: what compressors take for worth their while."""
+    """The first write has more than 512 bytes, which is enough for compressors to compress it."""
     with hop.stream("/events") as stream:
         stream.wait_for(HELLO, 5)
         last = stream.last_event_id
@@ -100,7 +100,9 @@ def test_heartbeats_keep_an_idle_stream_over_the_time_out(hop: Hop):
 
 
 def test_the_old_stream_for_contrast(hop: Hop):
-    """It beats every second. Seen as a client does: when headers and what it beat have come."""
+    """The old stream sends a heartbeat every second. Measure as a client does: when its headers and heartbeats
+    arrive.
+    """
     old = hop.old
     until(lambda: age(old) > 5, 10, f"it is {age(old)} s old")
     if hop.setup.old == "held back":
@@ -111,12 +113,12 @@ def test_the_old_stream_for_contrast(hop: Hop):
     hop.seen["old"] = "passes"
     if hop.setup.old == "shared":
         with hop.stream("/before/events") as another:
-            another.wait_for(b'{"done": 3}', 1)  # what the first client's stream said seconds ago
+            another.wait_for(b'{"done": 3}', 1)  # what was sent to the first client seconds ago
         hop.seen["old"] = "passes; cached, and another client gets the same stream"
 
 
 def test_500_streams(hop: Hop):
-    """Where fewer fit, those that do are served, and the rest wait or are refused."""
+    """Through a proxy with room for fewer streams, those that have room are served; the others wait or are refused."""
     with hop.herd(STREAMS, "/events?channel=room:many", timeout=10) as herd:
 
         def greeted():
@@ -134,9 +136,9 @@ def test_500_streams(hop: Hop):
 
 
 def test_over_http2_streams_share_a_connection(hop: Hop, pem, tmp_path):
-    """Eight, for browsers open six connections to a host at most."""
+    """Eight streams, because browsers open at most six connections to a host."""
     if hop.tls is None:
-        hop.seen["http2"] = ""  # browsers speak it over TLS only
+        hop.seen["http2"] = ""  # browsers speak HTTP/2 only over TLS
         return
     address = f"{NAME}:{hop.server.port}"
     command = [need("curl", "curl"), "-sSN", "--http2", "--parallel", "--max-time", "1.5", "--cacert", str(pem)]
@@ -154,7 +156,7 @@ def test_over_http2_streams_share_a_connection(hop: Hop, pem, tmp_path):
 
 @pytest.fixture(scope="module")
 def bills(fleet, pem):
-    """What the doctor says of each; two at a time."""
+    """Run the doctor against each proxy, two at a time, and return what it says."""
 
     def diagnosed(hop: Hop) -> Diagnosis:
         scheme, host = ("https", NAME) if hop.setup.tls else ("http", "127.0.0.1")
@@ -171,7 +173,7 @@ def test_the_doctor_finds_nothing_wrong(hop: Hop, bills):
     assert "fail" not in said.statuses.values()
     for name in ("first byte", "flow", "cache", "resume", "silence"):
         assert said.statuses[name] == "ok", said
-    # mod_deflate compresses what says that it is none ("identity"), and flushes it.
+    # mod_deflate also compresses an answer with the encoding "identity", and flushes it.
     assert said.statuses["compression"] == ("warn" if "DEFLATE" in hop.setup.config else "ok"), said
 
 

@@ -1,6 +1,6 @@
-"""The samples of deploy/ as they stand: each program's own check accepts them, and says no to a line that is nonsense.
+"""The samples of deploy/ as they are: each program's own check accepts them, and refuses a nonsensical line.
 
-Replaced is only what must exist on the machine that checks: the certificate, gunicorn, and the folders of logs.
+Only what must exist on the checking machine is replaced: the certificate, gunicorn, and the folders of logs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(command: list[str], env=None) -> tuple[int, str]:
 def test_its_program_accepts_it(name, pem):
     check, changes, word = CHECKS[name]
     folder = Path(tempfile.mkdtemp(dir=str(log_folder())))
-    folder.chmod(0o755)  # varnishd reads as another user
+    folder.chmod(0o755)  # varnishd reads it as another user
     file = folder / name
     text = fill(sample(name, changes), {"FOLDER": folder, "PEM": pem})
     assert word in text
@@ -87,7 +87,7 @@ def test_each_sample_is_in_the_readme_and_in_a_test():
     assert files == {*CHECKS, "apache.conf", "Procfile", "kubernetes.yaml"}
 
 
-#: What a sample sets, where it sets a time-out for silence.
+#: The lines that set a sample's time-out for silence.
 TIMEOUTS = {
     "nginx.conf": r"proxy_read_timeout (\d+)s;",
     "apache.conf": r" timeout=(\d+) ",

@@ -1,4 +1,4 @@
-"""How deploy/ starts and stops gunicorn: the very commands of the systemd unit, the Procfile and Kubernetes."""
+"""How deploy/ starts and stops gunicorn: the exact commands of the systemd unit, the Procfile and Kubernetes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BIND = '"127.0.0.1:8000"'
 
 
 class Service(Server):
-    """An application's folder as the samples suppose it, with app.py and this repository's gunicorn.conf.py."""
+    """An application's folder as the samples expect it, with app.py and this repository's gunicorn.conf.py."""
 
     name = "service"
 
@@ -61,7 +61,7 @@ def service(running, tmp_path):
 
 @pytest.fixture(scope="module")
 def graceful_timeout():
-    """Seconds, as gunicorn itself reads it from gunicorn.conf.py."""
+    """Return the seconds that gunicorn itself reads from gunicorn.conf.py."""
     command = [sys.executable, "-m", "gunicorn", "--print-config", "-c", "gunicorn.conf.py"]
     command += ["tests.apps.lab:create_app()"]
     printed = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, check=True).stdout.decode()
@@ -70,7 +70,7 @@ def graceful_timeout():
 
 @contextmanager
 def streaming(site: Site, last: str | None = None):
-    """An open stream; a worker that is on its way out sends its clients to another one."""
+    """Open a stream; a worker that is about to stop sends its clients to another one."""
     for _ in range(100):
         with site.stream(last=last) as stream:
             stream.wait_for(lambda stream: stream.ended or HELLO in stream.body, 5)
@@ -81,7 +81,7 @@ def streaming(site: Site, last: str | None = None):
 
 
 def stopped_after(server: Server, site: Site, limit: float) -> float:
-    """TERM to the first process while a stream is open; the stream ends cleanly. How long it took."""
+    """Send SIGTERM to the first process while a stream is open, which must end cleanly. Return how long it took."""
     with streaming(site) as stream:
         started = time.monotonic()
         server.signal(signal.SIGTERM)
@@ -99,14 +99,14 @@ def unit():
 
 
 def test_the_systemd_unit(unit, service, graceful_timeout, tmp_path):
-    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.bind(str(tmp_path / "notify"))
-    told.settimeout(10)
+    notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify_socket.bind(str(tmp_path / "notify"))
+    notify_socket.settimeout(10)
     words = shlex.split(unit["ExecStart"].replace("/srv/app/.venv/bin/gunicorn", f"{sys.executable} -m gunicorn"))
     assert words[0] == sys.executable
     server = service(lambda port: words, NOTIFY_SOCKET=str(tmp_path / "notify"))
-    with told:
-        assert b"READY=1" in told.recv(1000), "Type=notify waits for this"
+    with notify_socket:
+        assert b"READY=1" in notify_socket.recv(1000), "Type=notify waits for this"
     site = Site(server)
     with streaming(site) as stream:
         reload = unit["ExecReload"].replace("$MAINPID", str(server.pid))

@@ -35,7 +35,7 @@ class Varnish(Proxy):
         return [self.program, "-F", "-n", str(self.folder / "work"), *listen, "-f", str(self.config), *low]
 
     def kill(self) -> None:
-        """Its worker too, which is in a group of its own, and would keep the port for some seconds."""
+        """Kill its worker too, which is in a group of its own and would keep the port for some seconds."""
         workers = self.worker_pids() if self.running else []
         super().kill()
         for pid in workers:

@@ -1,1 +1,1 @@
-"""Tests against real servers, with a client that notes when each byte came."""
+"""Tests against real servers, with a client that notes when each byte arrived."""

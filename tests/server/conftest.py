@@ -1,4 +1,4 @@
-"""Servers that run the lab (tests/apps/lab.py), and what a test asks them."""
+"""Servers that run the lab application (tests/apps/lab.py), and requests to them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.harness.waiting import until
 
 LAB = "tests.apps.lab:create_app()"
 
-#: Time-outs are scaled down: nothing is slept through at 20 s.
+#: Time-outs are scaled down, so that no test sleeps for 20 s.
 QUICK = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "6"}
 
 
 class Site:
-    """A running server, asked as a program would."""
+    """A running server, with the requests that a program would make."""
 
     def __init__(self, server):
         self.server = server
@@ -58,26 +58,28 @@ class Site:
         return self.get("/figures")
 
     def wait_figure(self, name, value, timeout):
-        """Wait until one of the worker's figures is so; how long it took, in seconds."""
+        """Wait until one of the worker's figures has this value; return how many seconds that took."""
         started = time.monotonic()
         until(lambda: self.figures()[name] == value, timeout, lambda: "%s is %s" % (name, self.figures()))
         return time.monotonic() - started
 
 
 def assert_next_request_is_answered(site, path):
-    """Read a stream to its end, then do what a browser does: use its connection again, unless the answer forbids it."""
+    """Read a stream to its end, then reuse its connection as a browser does, unless the answer forbids it."""
     client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
     with closing(client):
         client.request("GET", path)
         stream = client.getresponse()
         assert stream.status == 200 and stream.read()
-        if client.sock is not None:  # http.client closes it if the answer says so
+        if client.sock is not None:  # http.client closes the connection if the answer says so
             client.request("GET", "/ping")
             assert client.getresponse().status == 200
 
 
 def pytest_generate_tests(metafunc):
-    """A module that says ``BOTH_TRANSPORTS`` runs its tests over both; not those that mark ``any_transport``."""
+    """Run the tests of a module with ``BOTH_TRANSPORTS`` over both transports, except those marked
+    ``any_transport``.
+    """
     wanted = getattr(metafunc.module, "BOTH_TRANSPORTS", False)
     if wanted and "transport" in metafunc.fixturenames and not metafunc.definition.get_closest_marker("any_transport"):
         metafunc.parametrize("transport", ["generator", "handoff"], indirect=True)
@@ -85,13 +87,13 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def transport(request):
-    """What SSEMUX_TRANSPORT is set to."""
+    """The value of SSEMUX_TRANSPORT."""
     return getattr(request, "param", "auto")
 
 
 @pytest.fixture
 def serve(gunicorn, transport):
-    """serve(workers=1, **options): the lab on gunicorn with the gevent worker."""
+    """serve(workers=1, **options): the lab application on gunicorn with the gevent worker."""
 
     def start(app=LAB, env=None, transport=transport, **options):
         env = {"SSEMUX_TRANSPORT": transport, **QUICK, **(env or {})}
@@ -102,7 +104,7 @@ def serve(gunicorn, transport):
 
 @pytest.fixture
 def serve_threads(flask_run):
-    """The lab under `flask run`: threads, nothing patched."""
+    """The lab application under `flask run`: threads, nothing monkey-patched."""
 
     def start(app=LAB, env=None, **options):
         return Site(flask_run(app, env={**QUICK, **(env or {})}, **options))
@@ -112,7 +114,9 @@ def serve_threads(flask_run):
 
 @pytest.fixture(params=["generator", "handoff", "flask run", "handoff, redis", "flask run, redis"])
 def site(request):
-    """The lab on gunicorn, with either transport, and in threads; on either broker that processes share."""
+    """The lab application on gunicorn with either transport, and in threads; on each broker that processes can
+    share.
+    """
     kind, _, broker = request.param.partition(", ")
     env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker else {}
     if kind == "flask run":

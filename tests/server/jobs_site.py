@@ -1,6 +1,6 @@
 """The example application as it is run: `gunicorn -c gunicorn.conf.py "legacy_app:create_app()"`, and its visitors.
 
-What a test asks of it goes over HTTP; only which worker has what is read from the database and from the kernel.
+A test uses it over HTTP; only which worker has which job or stream is read from the database and from the kernel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.harness.waiting import until
 STREAM, WRAPPED, BEFORE = "/api/jobs/stream", "/api/jobs/stream-wrapped", "/api/jobs/stream-before"
 NOTICES = "/events"
 WORKERS = 3
-MANY = 60  # connections, one after another, of which each of three workers surely takes one
+MANY = 60  # so many successive connections that each of three workers surely accepts one
 
 #: Time-outs and the pace of jobs are scaled down.
 QUICK = {
@@ -35,7 +35,7 @@ QUICK = {
 
 
 def start(gunicorn, folder, **env):
-    """A running JobsSite whose files are all in `folder`; `gunicorn` is the fixture."""
+    """Start a JobsSite whose files are all in `folder`; `gunicorn` is the fixture."""
     env = {**QUICK, "LEGACY_APP_INSTANCE": str(folder), **env}
     server = gunicorn("legacy_app:create_app()", workers=None, config=str(ROOT / "gunicorn.conf.py"), env=env)
     server.wait_workers(WORKERS, 10)
@@ -50,14 +50,16 @@ class JobsSite:
         self.folder = folder
 
     def visitor(self, name=None):
-        """Somebody new; with a name, logged in."""
+        """Return a new visitor; with a name, one who is logged in."""
         visitor = Visitor(self.server.url)
         if name:
             visitor.log_in(name)
         return visitor
 
     def publish_mark(self, channel=None):
-        """Publish an event `mark` to a channel (None: to all): what was due before it has come when it comes."""
+        """Publish an event `mark` to a channel (None: to all): when it arrives, everything that was due before it has
+        arrived.
+        """
         with flask_ssemux.Publisher("sqlite:///%s" % (self.folder / "ssemux.sqlite3")) as publisher:
             if channel:
                 publisher.publish(channel, "mark", event="mark")
@@ -65,7 +67,7 @@ class JobsSite:
                 publisher.broadcast("mark", event="mark")
 
     def worker_of(self, job_id):
-        """The process id of the worker that runs a job."""
+        """Return the process id of the worker that runs a job."""
         connection = sqlite3.connect(str(self.folder / "jobs.sqlite3"))
         try:
             (name,) = connection.execute("SELECT process FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -74,7 +76,7 @@ class JobsSite:
         return int(name.partition(":")[0])
 
     def uploads(self):
-        """The files that are kept for jobs."""
+        """Return the files that are kept for jobs."""
         return list((self.folder / "jobs.sqlite3-uploads").iterdir())
 
     def spread(self, stack: ExitStack, path=STREAM):
@@ -87,13 +89,13 @@ class JobsSite:
         return streams
 
     def holders(self):
-        """The process ids of the workers that hold a connection."""
+        """Return the process ids of the workers that hold a connection."""
         connections = _connections(self.server.port)
         return {pid for pid in self.server.worker_pids() if connections & _sockets(pid)}
 
 
 class Visitor:
-    """Somebody with cookies of their own. Each request is a new connection, so any worker may get it."""
+    """A visitor with cookies of their own. Each request is a new connection, so any worker may get it."""
 
     def __init__(self, url):
         self.url = url
@@ -111,11 +113,11 @@ class Visitor:
         assert answer.status_code == 303 and "session" in self.cookies, answer.text
 
     def send(self, name, data, path="/api/jobs"):
-        """Upload a file; the answer, whatever it is."""
+        """Upload a file; return the answer, whatever its status."""
         return self.request("POST", path, files={"file": (name, data)})
 
     def upload(self, name, data):
-        """Upload a file that is taken; the job."""
+        """Upload a file that is accepted; return the job."""
         answer = self.send(name, data)
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -124,7 +126,7 @@ class Visitor:
         return self.request("GET", "/api/jobs/%d" % job_id).json()
 
     def wait_job(self, job_id, timeout=10):
-        """The job, once it has ended."""
+        """Wait until the job has ended; return it."""
         return until(lambda: ended(self.job(job_id)), timeout, lambda: str(self.job(job_id)))
 
     def stream(self, path=STREAM, last=None, port=None):
@@ -133,45 +135,45 @@ class Visitor:
 
 
 def csv(rows):
-    """A faultless CSV file with that many rows, bytes."""
+    """Return a correct CSV file with that many rows, as bytes."""
     return b"number,square\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(rows))
 
 
 def ended(job):
-    """The job if it has ended, else None."""
+    """Return the job if it has ended, else None."""
     return job if job["state"] in ("done", "failed") else None
 
 
 def names(stream):
-    """The names of the stream's events without the library's own, which old clients do not listen to."""
+    """Return the names of the stream's events without the library's own, which old clients do not listen to."""
     return [event.event for event in stream.events() if not event.event.startswith("ssemux.")]
 
 
 def jobs(stream):
-    """The list that each `jobs` event brought."""
+    """Return the list in each `jobs` event."""
     return [json.loads(event.data) for event in stream.events("jobs")]
 
 
 def steps(stream, job_id=None):
-    """What each `job` event brought, of one job or of all."""
-    told = [json.loads(event.data) for event in stream.events("job")]
-    return [job for job in told if job_id in (None, job["id"])]
+    """Return the content of each `job` event, of one job or of all."""
+    received = [json.loads(event.data) for event in stream.events("job")]
+    return [job for job in received if job_id in (None, job["id"])]
 
 
 def wait_ended(stream, job_id, timeout=10):
-    """Wait until the stream tells that the job has ended; all that it told of it."""
+    """Wait until the stream says that the job has ended; return all its steps."""
     stream.wait_for(lambda stream: any(ended(job) for job in steps(stream, job_id)), timeout)
     return steps(stream, job_id)
 
 
 def _connections(port):
-    """The kernel's names of a server's ends of its connections."""
+    """Return the kernel's names of the server's ends of its connections."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {"socket:[%s]" % row[9] for row in rows if row[1].endswith(":%04X" % port) and row[3] == "01"}
 
 
 def _sockets(pid):
-    """The kernel's names of a process's open sockets."""
+    """Return the kernel's names of a process's open sockets."""
     found = set()
     for entry in Path("/proc/%d/fd" % pid).iterdir():
         try:

@@ -1,4 +1,4 @@
-"""A view that blocks its worker's loop is named in the log and counted; a worker that does not is left alone."""
+"""What blocks a worker's loop is named in the log and counted; nothing is logged for a worker without a block."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.harness.waiting import until
 
 STREAM = "/events?channel=room:1"
 
-#: A report is made every 5 s.
+#: The maximum until a report is made, which happens every 5 s.
 SOON = 8
 
 
 @pytest.fixture
 def reports(instance_env):
-    """What the workers say, asked as `flask ssemux status` asks it."""
+    """The workers' reports, read as `flask ssemux status` reads them."""
     broker = open_broker("sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"])
     yield broker.reports.read_reports
     broker.close()
 
 
-def told(site):
-    """The log's lines about blocking."""
+def blocking_lines(site):
+    """Return the log's lines about blocking."""
     return re.findall(r"^.*is late by .*$", site.server.log, re.M)
 
 
@@ -43,7 +43,7 @@ def status(lab_env, *arguments):
 
 
 def at_once(*calls):
-    """All of them, each in a thread."""
+    """Call all functions at once, each in a thread."""
     threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:
         thread.start()
@@ -57,7 +57,7 @@ def sites(serve):
     return serve(transport="generator"), serve(transport="handoff")
 
 
-def test_what_blocks_is_named_once_a_minute_and_counted(sites, lab_env, reports):
+def test_what_blocks_the_loop_is_logged_once_a_minute_and_counted(sites, lab_env, reports):
     one, two = sites
     with one.stream(STREAM) as first, two.stream(STREAM) as second:
         for stream in (first, second):
@@ -69,7 +69,7 @@ def test_what_blocks_is_named_once_a_minute_and_counted(sites, lab_env, reports)
             stream.wait_for(b"afterwards", 3)
         until(lambda: compute_totals(reports())["late"] == 4, SOON, lambda: str(reports()))
     for site in sites:
-        (line,) = told(site)
+        (line,) = blocking_lines(site)
         assert 2700 <= int(re.search(r"late by (\d+) ms", line).group(1)) < 60000
         assert "its streams (1) got neither heartbeats nor events (heartbeats are due every 1 s" in line
         assert re.search(r"; block \(\S*/tests/apps/lab\.py:\d+\) > wait_unpatched \(\S*:\d+\) ran; let it wait", line)
@@ -82,7 +82,7 @@ def test_what_blocks_is_named_once_a_minute_and_counted(sites, lab_env, reports)
     assert status(lab_env).count("late 2 (up to ") == 2
 
 
-def test_workers_that_work_are_left_alone(sites, reports):
+def test_nothing_is_logged_for_busy_workers_that_do_not_block(sites, reports):
     one, two = sites
     with one.herd(50, STREAM) as first, two.herd(50, STREAM) as second:
         for herd in (first, second):
@@ -92,10 +92,10 @@ def test_workers_that_work_are_left_alone(sites, reports):
             herd.wait_all(lambda stream: stream.comments().count(" heartbeat") >= 2, 8)
         until(lambda: compute_totals(reports())["delivered"] == 10000, SOON, lambda: str(reports()))
         assert (compute_totals(reports())["late"], compute_totals(reports())["streams"]) == (0, 100)
-        assert [told(site) for site in sites] == [[], []]
+        assert [blocking_lines(site) for site in sites] == [[], []]
 
 
-def test_a_call_that_keeps_the_interpreter_is_named_too(serve):
+def test_a_call_that_holds_the_interpreter_lock_is_logged_too(serve):
     site = serve()
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -103,7 +103,7 @@ def test_a_call_that_keeps_the_interpreter_is_named_too(serve):
         site.server.wait_log(r"is late by .* search \(\S*/tests/apps/lab\.py", 3)
 
 
-def test_what_gunicorn_ends_for_it_is_named_too(serve):
+def test_a_block_for_which_gunicorn_ends_the_worker_is_logged_too(serve):
     site = serve(args=("--timeout", "2"))
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -119,7 +119,7 @@ def hang(site):
         pass
 
 
-def test_totals_are_those_of_the_workers_that_live(serve, reports):
+def test_totals_are_those_of_the_living_workers(serve, reports):
     site = serve(workers=2)
     with site.herd(20) as herd:
         herd.wait_all(b"ssemux.hello", 5)
@@ -135,7 +135,7 @@ def test_totals_are_those_of_the_workers_that_live(serve, reports):
         until(lambda: not reports(), 8, lambda: str(reports()))
 
 
-def test_in_threads_lateness_alone_is_told(serve_threads, reports):
+def test_in_threads_only_the_lag_is_logged(serve_threads, reports):
     site = serve_threads()
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 3)

@@ -1,4 +1,4 @@
-"""Clients that read slowly, not at all, or vanish without a word: what they cost, and that others do not notice."""
+"""Clients that read slowly, do not read, or vanish silently: what they cost, and that other clients do not notice."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from tests.harness.far import FarClient, FarNetwork
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
 
-#: So little is in flight to a client that its queue fills soon when it stops to read.
+#: So few bytes are in flight to a client that its queue fills soon after it stops reading.
 SMALL = {"rcvbuf": 4096, "mss": 536}
 
-#: Seconds from the first write that nobody acknowledges until the server gives up: TCP_USER_TIMEOUT.
+#: The seconds from the first unacknowledged write until the server gives up: TCP_USER_TIMEOUT.
 GIVE_UP = 30.0
 
 
 def numbers(stream):
-    """The sequence numbers of the whole events, without a parser: there are megabytes of them."""
+    """Return the numbers of the complete events, without a parser, because there are megabytes of them."""
     whole = stream.body.rpartition(b"\n\n")[0]
     return [int(number) for number in re.findall(rb"^id: \w+-(\d+)\nevent: n\n", whole, re.M)]
 
 
 def memory(pid, name):
-    """A figure of the kernel's about a process's memory, in MB."""
+    """Return one of the kernel's figures about a process's memory, in MB."""
     with open("/proc/%d/status" % pid) as file:
         return int(re.search(r"%s:\s+(\d+) kB" % name, file.read()).group(1)) / 1024
 
 
 def test_many_clients_that_stop_reading_cost_little_and_are_cut_off(serve):
-    """20 MB are published; each of 40 queues may hold 0.2 MB, and all their frames are the same ones."""
+    """20 MB are published; each of 40 queues may hold 0.2 MB, and all of them share the same frames."""
     site = serve(env={"SSEMUX_QUEUE_EVENTS": "100", "SSEMUX_QUEUE_BYTES": "200000", "SSEMUX_MAX_EVENT_BYTES": "20000"})
     path = "/events?channel=room:1"
     with site.stream(path) as other, site.herd(40, path, **SMALL) as slow:
@@ -41,7 +41,7 @@ def test_many_clients_that_stop_reading_cost_little_and_are_cut_off(serve):
             stream.pause()
         pid = site.figures()["pid"]
         before = memory(pid, "VmRSS")
-        for number in range(20):  # in pieces, which this client can take
+        for number in range(20):  # in pieces that this client can take
             site.post("/burst?count=100&size=10000")
             site.publish("room:1", "piece %d" % number)
             other.wait_for(b"data: piece %d\n" % number, 10)
@@ -75,9 +75,10 @@ def test_a_client_that_pauses_for_a_moment_keeps_its_stream(serve):
         assert numbers(stream) == list(range(1, 51)) and not stream.ended
 
 
-def test_clients_that_vanish_or_take_nothing_are_given_up(serve, running):
-    """Three at once, for it takes its time: two whose network is cut, one of them with a write that hangs in the
-    worker, and one whose network is well but who does not read."""
+def test_clients_that_vanish_or_do_not_read_are_closed(serve, running):
+    """Three clients at once, because the test is slow: two whose network is cut, one of them with a write that blocks
+    in the worker, and one whose network works but who does not read.
+    """
     network = running(FarNetwork())
     port = free_port()
     site = serve(args=("-b", "%s:%d" % (network.address, port)))
@@ -94,10 +95,10 @@ def test_clients_that_vanish_or_take_nothing_are_given_up(serve, running):
         network.cut()
         started = time.monotonic()
         site.post("/burst?count=3&size=200000")  # more than the kernel takes, less than fills a queue
-        time.sleep(GIVE_UP / 2)  # not too soon: a train goes through a tunnel
+        time.sleep(GIVE_UP / 2)  # not too early: a train may only be in a tunnel
         assert site.figures()["streams"] == 4
         site.wait_figure("streams", 1, GIVE_UP)
-        # A heartbeat after the cut is the first write that nobody acknowledges.
+        # A heartbeat after the cut is the first write that is not acknowledged.
         assert time.monotonic() - started < GIVE_UP + 4
         site.wait_figure("held", 1, 5)
         until(lambda: site.figures()["files"] <= before["files"], 5, lambda: "%s, then %s" % (before, site.figures()))

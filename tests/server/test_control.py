@@ -1,4 +1,4 @@
-"""Streams that are ended from afar, asked again, or make room: over workers, hosts and both brokers.
+"""Streams that are ended by a revocation message, reauthorized, or evicted: over workers, hosts and both brokers.
 
 Two gunicorns with three workers each stand for two hosts.
 """
@@ -21,7 +21,7 @@ from tests.server.conftest import QUICK, Site
 GUARDED = "tests.apps.guarded:create_app()"
 STREAM = "/events?channel=room:1"
 
-#: What a `retry:` of a stream that ends is spread over.
+#: The spread of the `retry:` of a stream that ends.
 RETRIES = range(1500, 4501)
 
 
@@ -46,7 +46,7 @@ def rights(request):
 
 @contextmanager
 def open_all(hosts, count, path=STREAM):
-    """Streams of ann and bob in turn, on both hosts."""
+    """Open streams of ann and bob in turn, on both hosts."""
     with Herd(lambda i: hosts[i // 2 % len(hosts)].port, count, path, lambda i: {"X-Key": "ab"[i % 2]}) as herd:
         herd.wait_all(b"ssemux.hello", 10)
         yield herd
@@ -57,14 +57,14 @@ def of(herd, name):
 
 
 def wait_ended(streams, since):
-    """The promise: within a second."""
+    """Wait until the streams have ended within a second, as promised."""
     until(lambda: all(stream.ended for stream in streams), 5, lambda: str(list(streams)))
     assert max(stream.ended_at for stream in streams) - since < 1
     assert {stream.ended for stream in streams} == {"clean"}
 
 
 def answer(site, key, **options):
-    """The status of a client that comes (back), and what it says first."""
+    """Return the status for a client that comes or comes back, and the first frames."""
     with site.request(STREAM, {"X-Key": key, **{name.replace("_", "-"): v for name, v in options.items()}}) as stream:
         stream.wait_headers(3)
         return stream.status
@@ -86,7 +86,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
         assert answer(first, "a", Last_Event_ID=before) == 200
         second.post("/change", take=["bob in room:1"])
         began = time.monotonic()
-        second.post("/revoke", user_id="bob", channel="room:2")  # which bob does not read
+        second.post("/revoke", user_id="bob", channel="room:2")  # a channel that bob does not read
         second.post("/revoke", user_id="bob", channel="room:1")
         wait_ended(bob, began)
         assert answer(first, "b", Last_Event_ID=before) == 403
@@ -94,7 +94,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
             assert [event.data for event in stream.events("message")] == ["before"]
 
 
-def test_who_is_told_to_stay_away_stays_away_until_a_page_is_rendered_anew(hosts):
+def test_a_stopped_client_stays_away_until_a_page_is_rendered_anew(hosts):
     first, second = hosts
     with first.request(STREAM, {"X-Key": "a"}) as away:
         cursor = away.wait_events(1, 3)[0].own_id
@@ -110,10 +110,10 @@ def test_who_is_told_to_stay_away_stays_away_until_a_page_is_rendered_anew(hosts
             assert answer(site, "b", Last_Event_ID="stop") == 204
             assert answer(site, "a", Last_Event_ID=cursor) == 204
             assert answer(site, "b", Last_Event_ID=cursor) == 200
-            assert answer(site, "a") == 204, "for a while it stays away whatever it says"
+            assert answer(site, "a") == 204, "for a while it is refused whatever it sends"
             assert answer(site, "b") == 200
         later = first.publish("room:1", "later")
-        assert answer(first, "a", Last_Event_ID=later) == 200, "a page that was rendered since is let in"
+        assert answer(first, "a", Last_Event_ID=later) == 200, "a page that was rendered since then is accepted"
         assert not any(stream.ended for stream in of(herd, "b"))
         began = time.monotonic()
         second.post("/disconnect", channel="room:1", stop=True)
@@ -121,7 +121,7 @@ def test_who_is_told_to_stay_away_stays_away_until_a_page_is_rendered_anew(hosts
         assert answer(first, "b", Last_Event_ID=cursor) == 204
 
 
-def test_from_the_command_line(serve, lab_env):
+def test_disconnect_and_revoke_from_the_command_line(serve, lab_env):
     site = serve(workers=2)
     with site.herd(6, headers_of=lambda i: {"X-User": str(i % 2)}) as herd:
         herd.wait_all(b"ssemux.hello", 5)
@@ -153,7 +153,7 @@ def test_a_user_with_a_hundred_streams_holds_32_and_pages_are_served(serve):
         away = [stream for stream in herd if stream.ended]
         assert all(stream.frames()[0].retry in range(10000, 30001) for stream in away)
         assert max(longest) < 1
-        assert 1 <= site.server.log.count("a stream was sent away: this user holds 32 streams") <= 3  # one a worker
+        assert 1 <= site.server.log.count("a stream was sent away: this user holds 32 streams") <= 3  # one per worker
         print("longest page: %.0f ms of %d" % (max(longest) * 1000, len(longest)))
 
 
@@ -171,9 +171,9 @@ def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(request, serve, b
         if number >= 3:
             oldest = streams[number - 3]
             assert oldest.wait_end(3) == "clean"
-            (told,) = oldest.events("ssemux.replaced")
-            assert (told.own_id, oldest.last_event_id) == ("stop", "stop")
-            assert "SSEMUX_MAX_STREAMS_PER_USER" in told.data
+            (replaced,) = oldest.events("ssemux.replaced")
+            assert (replaced.own_id, oldest.last_event_id) == ("stop", "stop")
+            assert "SSEMUX_MAX_STREAMS_PER_USER" in replaced.data
             assert [bool(one.ended) for one in streams] == [True] * (number - 2) + [False] * 3
     with sites[0].stream(user="7", last="stop") as back:
         back.wait_headers(3)
@@ -184,7 +184,7 @@ def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(request, serve, b
 
 
 class Tab(threading.Thread):
-    """A page whose script opens a new stream at once after each end, and names no cursor, as htmx's extension does."""
+    """A page whose script opens a new stream at once after each end, without a cursor, as htmx's extension does."""
 
     def __init__(self, site):
         super().__init__(daemon=True)
@@ -204,12 +204,12 @@ class Tab(threading.Thread):
 
 
 def test_tabs_that_open_a_new_stream_after_each_end_settle(serve):
-    """One place, and two tabs that want it: it was 28 requests in 20 s, without an end."""
+    """One user slot and two tabs that want it: there were 28 requests in 20 s, endlessly, before."""
     site = serve(workers=2, env={"SSEMUX_MAX_STREAMS_PER_USER": "1", "SSEMUX_OVER_USER_LIMIT": "oldest"})
     crowd = [Tab(site) for _ in range(2)]
     for tab in crowd:
         tab.start()
-    time.sleep(6)  # for this long they may ask
+    time.sleep(6)  # the time in which the tabs may send requests
     assert sum(tab.has_stream() for tab in crowd) == 1
     asked = sum(len(tab.streams) for tab in crowd)
     for tab in crowd:
@@ -218,7 +218,7 @@ def test_tabs_that_open_a_new_stream_after_each_end_settle(serve):
     assert asked <= 8
 
 
-def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):
+def test_open_streams_are_reauthorized_with_a_pool_of_one_connection(serve):
     site = serve(GUARDED, env={"SSEMUX_RECHECK": "1"})
     rights = ["%s in room:%d" % (user, room) for user in ("ann", "bob") for room in (1, 2)]
     site.post("/change", keys={"a": "ann", "b": "bob"}, give=rights)
@@ -239,7 +239,7 @@ def test_open_streams_are_asked_again_with_a_pool_of_one_connection(serve):
         assert site.server.log.count("could not be reauthorized") == 1
 
 
-def test_a_rule_that_hangs_keeps_nobody_from_being_asked_again(serve):
+def test_a_rule_that_hangs_does_not_stop_the_reauthorization_of_other_streams(serve):
     site = serve(GUARDED, env={"SSEMUX_RECHECK": "1"})
     site.post("/change", keys={"a": "ann", "b": "bob"}, give=["ann in room:1", "bob in room:2"])
     with site.request("/events?channel=room:1", {"X-Key": "a"}) as hangs, open_all([site], 20, "/events") as herd:

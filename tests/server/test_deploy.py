@@ -1,4 +1,4 @@
-"""A worker goes: by TERM, HUP, max_requests, or because its master is gone. Its clients hardly notice."""
+"""A worker stops because of TERM, HUP, max_requests, or the loss of its master, and its clients hardly notice."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def wait_gone(pids, timeout):
 
 @pytest.fixture
 def publisher(instance_env):
-    """A process beside the server: a request may meet a worker that closes its listener at that moment."""
+    """A publishing process beside the server: a request might meet a worker that is just closing its listener."""
     with Publisher("sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"]) as made:
         yield made
 
 
-def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_their_return(serve, publisher):
+def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_the_reconnects(serve, publisher):
     site = serve(workers=2)
     old = site.server.worker_pids()
     with site.herd(200, STREAM) as herd:
@@ -47,7 +47,7 @@ def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_their_return(s
         retries = sorted(stream.frames()[-1].retry for stream in herd)
         assert retries[0] >= 1500 and retries[-1] <= 4500
         quarters = [sum(1500 + 750 * n <= retry < 2250 + 750 * n for retry in retries) for n in range(4)]
-        assert min(quarters) > 25  # of 50 each: no quarter of the window is left empty
+        assert min(quarters) > 25  # of 50 clients each: no quarter of the window is left empty
         sent += [publisher.publish("room:1", len(sent)) for _ in range(20)]
         seen = [[event.own_id for event in stream.events("message")] for stream in herd]
         with site.herd(200, STREAM, headers_of=lambda i: {"Last-Event-ID": herd[i].last_event_id}) as again:
@@ -57,7 +57,7 @@ def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_their_return(s
                 assert not stream.events("ssemux.reset")
 
 
-def test_a_master_that_is_killed_takes_no_stream_along(serve):
+def test_streams_survive_a_killed_master(serve):
     site = serve(workers=2)
     with site.herd(20) as herd:
         herd.wait_all(b"ssemux.hello", 5)
@@ -71,8 +71,8 @@ def test_a_master_that_is_killed_takes_no_stream_along(serve):
 
 @pytest.mark.parametrize("options", [{}, OURS], ids=["plain gunicorn", "our configuration"])
 def test_a_worker_that_leaves_at_once_still_ends_its_streams(serve, options, tmp_path):
-    """Whoever calls sys.exit in the worker, as gunicorn does when the master is gone."""
-    site = serve(cwd=tmp_path, **options)  # where there is no gunicorn.conf.py
+    """sys.exit in the worker, which gunicorn also calls when the master is gone."""
+    site = serve(cwd=tmp_path, **options)  # a folder without gunicorn.conf.py
     with site.herd(10) as herd:
         herd.wait_all(b"ssemux.hello", 5)
         site.get("/exit")
@@ -100,7 +100,7 @@ def test_max_requests_sends_streams_to_the_next_worker(serve):
         assert [event.data for event in stream.events("message")] == ["after"]
 
 
-def test_a_client_that_takes_nothing_does_not_hold_the_worker(serve):
+def test_a_client_that_does_not_read_does_not_delay_the_workers_end(serve):
     site = serve(args=("--graceful-timeout", "60"), env={"SSEMUX_QUEUE_BYTES": str(2**26)})
     stalled = site.stream(STREAM, rcvbuf=4096)
     stalled.wait_for(b"ssemux.hello", 2)
@@ -115,20 +115,20 @@ def test_a_client_that_takes_nothing_does_not_hold_the_worker(serve):
     stalled.close()
 
 
-def test_an_old_stream_that_takes_nothing_does_not_hold_the_worker(serve):
+def test_an_old_stream_whose_client_does_not_read_does_not_delay_the_workers_end(serve):
     site = serve(args=("--graceful-timeout", "60"))
     stalled = site.stream("/old/fast", rcvbuf=4096)
     stalled.wait_headers(3)
     stalled.pause()
     old = site.server.worker_pids()
-    site.wait_figure("guests", 1, 3)
+    site.wait_figure("wrapped", 1, 3)
     site.server.signal(signal.SIGHUP)
     wait_gone(old, 8)
     stalled.close()
 
 
 def test_a_stream_that_arrives_while_the_worker_stops_is_sent_to_another(serve):
-    """A view that takes its time keeps the stopping worker, and its kept-alive connection, going."""
+    """A slow view keeps the stopping worker, and its kept-alive connection, alive."""
     site = serve(args=("--graceful-timeout", "20", "--keep-alive", "20"))
     with site.stream("/old/sleeper?seconds=0.1") as warm:
         warm.wait_for(b"first", 3)

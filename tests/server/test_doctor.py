@@ -1,4 +1,4 @@
-"""``flask ssemux doctor URL`` against real servers and hops: what is well is well, what is wrong is named."""
+"""``flask ssemux doctor URL`` against real servers and proxies: what works passes, and what is wrong is named."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ LIMIT = """
 
 @pytest.fixture
 def doctor(tmp_path):
-    """doctor(url, …): the command in this process, with the lab's SECRET_KEY; what it said."""
+    """doctor(url, …): run the command in this process, with the lab's SECRET_KEY; return its result."""
 
     def run(url, *args, secret="for tests"):
         app = flask.Flask("doctor", instance_path=str(tmp_path / "doctor"))
@@ -75,7 +75,7 @@ def doctor(tmp_path):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """One server for all tests that need none of their own."""
+    """One server for all tests that do not need their own."""
     env = {**QUICK, "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance"))}
     with Gunicorn(LAB, env=env) as server:
         yield Site(server)
@@ -83,7 +83,7 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def old():
-    """The old stream, which beats every second."""
+    """The old stream, which sends a heartbeat every second."""
     with Gunicorn(BEFORE, env={"FIRST_EVENT_AFTER": "0"}) as server:
         yield server
 
@@ -104,7 +104,7 @@ def is_well(found):
     assert set(found.statuses.values()) == {"ok"}, found
 
 
-# -- what is well ----------------------------------------------------------------
+# -- what works --------------------------------------------------------------------
 
 
 def test_our_stream_directly(lab):
@@ -171,7 +171,7 @@ def test_an_old_stream_that_nginx_buffers(old, nginx):
     assert found.advice("answer") == ["X-Accel-Buffering: no", "proxy_buffering off;"]
 
 
-def test_our_stream_where_nginx_does_not_heed_its_header(lab, nginx, doctor):
+def test_our_stream_behind_nginx_that_ignores_its_header(lab, nginx, doctor):
     found = doctor(nginx(lab.port, "proxy_ignore_headers X-Accel-Buffering;").url)
     assert (found.code, found.statuses) == (1, {"answer": "fail", "cache": "ok"})
     assert found.check("answer")["said"].startswith(
@@ -180,8 +180,8 @@ def test_our_stream_where_nginx_does_not_heed_its_header(lab, nginx, doctor):
     assert "proxy_ignore_headers" in found.check("answer")["advice"][0]["text"]
 
 
-def test_an_old_stream_that_comes_in_lumps(gunicorn, nginx, doctor):
-    """A stream that fills nginx's buffers now and then."""
+def test_an_old_stream_that_arrives_in_bursts(gunicorn, nginx, doctor):
+    """A stream that fills nginx's buffers from time to time."""
     buffers = "proxy_buffer_size 512; proxy_buffers 16 512; proxy_busy_buffers_size 1k; postpone_output 0;"
     site = gunicorn("tests.apps.good:create_app()", env={"BEAT": "0.03"})
     found = doctor(nginx(site.port, buffers + "proxy_ignore_headers X-Accel-Buffering;").url)
@@ -254,20 +254,20 @@ def test_an_answer_that_is_no_stream(lab, doctor, path, said, advice):
     assert advice in found.check("answer")["advice"][0]["text"]
 
 
-def test_who_asks_may_be_said(lab, doctor):
+def test_the_user_can_be_given(lab, doctor):
     found = doctor(lab.server.url + "/events?channel=secret:1", "--header", "X-User: root")
     assert found.statuses["answer"] == "ok"
 
 
-def test_nobody_there(doctor):
+def test_no_server_at_the_port(doctor):
     port = free_port()
     found = doctor("http://127.0.0.1:%d/events" % port)
     assert (found.code, found.statuses) == (1, {"answer": "fail"})
     assert found.check("answer")["said"] == "nothing listens on 127.0.0.1:%d" % port
 
 
-def test_nobody_answers_and_a_terminal_shows_what_is_waited_for():
-    """In colour, and on a line that is written over, which is empty in the end."""
+def test_a_silent_server_and_a_terminal_that_shows_what_is_waited_for():
+    """In colour, and on a line that is overwritten and empty at the end."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = "http://127.0.0.1:%d/events" % mute.getsockname()[1]
         found = diagnose(url, "--timeout", "1", as_json=False, terminal=True)
@@ -278,18 +278,18 @@ def test_nobody_answers_and_a_terminal_shows_what_is_waited_for():
     assert (last[1].strip(), last[2]) == ("", "")
 
 
-def test_a_name_that_is_not_known(doctor):
+def test_an_unknown_host_name(doctor):
     found = doctor("http://nobody.invalid/events")
     assert found.check("answer")["said"].startswith("the name of nobody.invalid:80 is not known: ")
 
 
-def test_https_where_http_is_spoken(lab, doctor):
+def test_https_to_a_server_of_http(lab, doctor):
     found = doctor(lab.server.url.replace("http:", "https:"))
     assert found.check("answer")["said"].startswith("no TLS with 127.0.0.1:%d: " % lab.port)
     assert found.check("answer")["advice"][0]["text"] == "If the server uses plain HTTP there, write http://."
 
 
-def test_https_where_nothing_is_said(doctor):
+def test_https_to_a_silent_server(doctor):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = doctor("https://127.0.0.1:%d/events" % silent.getsockname()[1], "--timeout", "1")
     assert found.check("answer")["said"].endswith(": the handshake did not end in time"), found
@@ -302,14 +302,14 @@ def test_a_worker_that_cannot_stream(serve, doctor):
     assert "gunicorn's sync worker serves one request at a time" in found.check("answer")["said"]
 
 
-def test_a_worker_that_an_old_stream_takes_whole(gunicorn, doctor):
+def test_a_worker_that_an_old_stream_occupies(gunicorn, doctor):
     site = gunicorn(BEFORE, args=("-k", "sync"), env={"FIRST_EVENT_AFTER": "0"})
     found = doctor(site.url + "/events", "--timeout", "2")
     assert (found.code, found.statuses["second stream"]) == (1, "fail"), found
     assert 'worker_class = "gevent"' in found.advice("second stream")
 
 
-# -- with less to go by --------------------------------------------------------------
+# -- with less information -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_without_probes(lab, doctor, secret, said):
     assert found.statuses["silence"] == "ok"
 
 
-def test_a_redirect_is_followed_and_said(lab, nginx, doctor):
+def test_a_redirect_is_followed_and_reported(lab, nginx, doctor):
     conf = "} location = /old-events { return 302 /events;"
     found = doctor(nginx(lab.port, conf).url + "/old-events")
     is_well(found)
@@ -353,12 +353,12 @@ def test_cookies_do_not_follow_to_another_host(lab, nginx, doctor):
         (["https://x/", "--ca", "/nowhere"], "--ca /nowhere: [Errno 2] No such file or directory"),
     ],
 )
-def test_what_is_asked_wrongly(doctor, args, said):
+def test_wrong_arguments(doctor, args, said):
     found = doctor(*args)
     assert (found.code, found.text.splitlines()[-1]) == (2, "Error: " + said)
 
 
-def test_the_report_is_for_programs(lab, doctor):
+def test_the_json_report(lab, doctor):
     found = doctor(lab.server.url + "/nowhere")
     assert json.loads(found.text)["checks"] == [
         {

@@ -1,4 +1,4 @@
-"""A view forks its worker, in all ways, while clients have streams: the child does its job and touches nothing else."""
+"""A view forks its worker in every way while clients have streams: the child does its job and touches nothing else."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.harness.waiting import until
 
 APP = "tests.apps.forking:create_app()"
 GREENLETS = ("process", "fork", "fork_and_sys_exit", "twice", "greenlet", "gevent", "original", "preexec")
-#: A pool reads its results in a way that stops gevent's loop for ever.
+#: A pool that reads its results in a way that stops gevent's loop for good.
 THREADS = ("process", "pool", "fork", "preexec")
 
 
 class ThirdParty:
-    """A server of somebody else's, to which each child connects."""
+    """A foreign server, to which each child connects."""
 
     def __init__(self):
         self.received = []
@@ -54,7 +54,7 @@ def third_party():
 
 @pytest.fixture
 def worker(request):
-    """The worker that forks, by its server, its transport and its broker."""
+    """The worker that forks, by server, transport and broker."""
     server, _, broker = request.param.partition(", ")
     env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
     if server == "threads":
@@ -107,7 +107,7 @@ def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, in
     assert set(pages) == {pid}
 
     figures = site.figures()
-    assert (figures["pid"], figures["streams"], figures["guests"], figures["held"]) == (pid, 6, 1, 6)
+    assert (figures["pid"], figures["streams"], figures["wrapped"], figures["held"]) == (pid, 6, 1, 6)
     if "SSEMUX_BROKER" not in site.server.env:
         with open(os.path.join(folder, "ssemux.sqlite3"), "rb") as file:
             assert file.read(16) == b"SQLite format 3\0"
@@ -119,7 +119,7 @@ def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, in
 
 
 def descendants(pid):
-    """The living children of a process."""
+    """Return the living children of a process."""
     with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
         return [child for child in file.read().split() if not is_dead(child)]
 
@@ -133,20 +133,20 @@ def is_dead(pid):
 
 
 def ask(site, path):
-    """A request that is on its way, in the order of these calls."""
+    """Send a request without waiting for the answer, so that requests arrive in the order of these calls."""
     asked = socket.create_connection(("127.0.0.1", site.port), 10)
     asked.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
     return asked
 
 
 def read_page(asked):
-    """The page's body."""
+    """Return the page's body."""
     with asked, asked.makefile("rb") as file:
         return json.loads(file.read().partition(b"\r\n\r\n")[2])
 
 
-def test_a_page_whose_greenlet_has_not_begun_is_the_parents(serve):
-    """The worker has accepted its connection, and nothing of it has been read."""
+def test_the_parent_answers_a_page_whose_greenlet_has_not_begun(serve):
+    """The worker has accepted the connection and has read nothing of it."""
     site = serve(APP)
     pid = site.get("/ping")["pid"]
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -157,17 +157,17 @@ def test_a_page_whose_greenlet_has_not_begun_is_the_parents(serve):
     assert [read_page(page)["pid"] for page in asked] == [pid] * 7
 
 
-def test_a_child_of_a_full_worker_accepts_nobody(serve):
-    """It would, as soon as its copies of the worker's connections end."""
+def test_a_child_of_a_full_worker_accepts_no_connection(serve):
+    """The child would accept a client as soon as its copies of the worker's connections end."""
     site = serve(APP, args=["--worker-connections", "2"])
     pid = site.get("/ping")["pid"]
-    with socket.create_connection(("127.0.0.1", site.port)):  # says nothing
+    with socket.create_connection(("127.0.0.1", site.port)):  # a client that sends nothing
         asked = [ask(site, path) for path in ("/child-first", "/ping")]
         assert [read_page(page)["pid"] for page in asked] == [pid] * 2
 
 
 def test_a_program_is_started_at_once_while_redis_hangs(serve, redis_server):
-    """A view that starts one does not wait for another's answer."""
+    """A view that starts a program does not wait for another view's answer."""
     site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -191,7 +191,7 @@ def try_to_publish(site):
         return str(error)
 
 
-def test_a_child_that_publishes_into_its_own_memory_is_told(serve, third_party):
+def test_a_child_that_publishes_into_its_own_memory_gets_an_error(serve, third_party):
     site = serve(APP, env={"SSEMUX_BROKER": "memory:"})
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -212,7 +212,7 @@ def test_a_child_that_outlives_its_view_ends(serve, how):
 
 
 def is_running(pid):
-    """Whether this process runs; one that has ended and is not reaped yet does not."""
+    """Return whether this process runs; a process that has ended and is not reaped yet does not."""
     try:
         return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # it ended, maybe between open and read

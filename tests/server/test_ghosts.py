@@ -1,7 +1,7 @@
-"""Streams that nobody sends or closes: what fails after a view, middleware that passes no ``close()`` on.
+"""Streams that no server sends or closes: a step after the view fails, or middleware does not pass ``close()`` on.
 
-Each gives back its place, its user's place and its presence within seconds, without the garbage collector, and
-whoever is there stays (tests/apps/ghostly.py).
+Each gives back its server capacity, its user slot and its presence within seconds, without the garbage collector, and
+users with other streams stay present (tests/apps/ghostly.py).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from tests.harness.waiting import until
 
 APP = "tests.apps.ghostly:create_app()"
 
-#: How what comes after the view fails.
+#: How the steps after the view fail.
 FAILURES = ["session", "after_request", "middleware", "replace"]
 
-#: What has a place.
+#: The paths whose streams are counted.
 PATHS = ["/events?user=ann", "/events?user=ann&poll=1", "/old?user=ann"]
 
-#: What ends by itself, or with an error, and is closed by nobody.
+#: Streams that end by themselves, or with an error, and that no server closes.
 ENDS = ["/old?fail=unclosed", "/old/halt?fail=unclosed", "/events?user=ann&poll=now&fail=unclosed"]
 
 #: Bob's two streams, one of them an old one.
 BACK = {"streams": 2, "held": 1, "presence": {"bob": 1}}
 
-#: Seconds, with some for a busy machine.
+#: The maximum until everything is given back, in seconds, with a margin for a busy machine.
 SOON = BEGIN_TIMEOUT + CHECK_AGAIN + 2.0
 
 
@@ -39,7 +39,7 @@ def site(request):
     return site
 
 
-def test_what_nobody_sends_or_closes_gives_its_places_back(site):
+def test_streams_that_are_never_sent_or_closed_give_back_what_they_took(site):
     with site.stream("/events?user=bob") as bob, site.stream("/old/ticks?user=bob") as ticks:
         bob.wait_for(b"ssemux.hello", 3)
         ticks.wait_for(b"data: tick", 3)

@@ -1,6 +1,6 @@
-"""Connections that are handed over: when they are, and what only they can get wrong.
+"""Connections that are handed over: when that happens, and what can go wrong only with them.
 
-What every stream does is tested over both transports, in the other files.
+The other files test what every stream does over both transports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def wait_handed(site, count, seconds=2):
 
 
 @pytest.mark.parametrize("transport, handed", [("auto", 2), ("handoff", 2), ("generator", 0)])
-def test_what_the_option_says(serve, transport, handed):
+def test_the_option_decides_about_the_handoff(serve, transport, handed):
     site = serve(transport=transport)
     with site.stream() as new, site.stream(version="1.0") as old:
         for stream in (new, old):
@@ -128,10 +128,10 @@ def test_flask_run_goes_by_the_generator(serve_threads):
     assert site.server.log.count("is not possible here") == 1
 
 
-# -- what the server keeps of it ------------------------------------------------
+# -- what remains of it in the server --------------------------------------------
 
 
-def test_streams_leave_the_servers_slots_to_pages(serve):
+def test_streams_leave_the_servers_capacity_to_pages(serve):
     site = serve(args=("--worker-connections", "10"))
     with site.herd(60) as herd:
         herd.wait_all(b"ssemux.hello", 5)
@@ -151,7 +151,9 @@ def test_the_access_log_has_its_line_at_once_and_once(serve):
 
 
 def test_a_request_behind_the_streams_is_not_answered_and_not_run(serve):
-    """Whoever pipelines behind a stream without an end waits for ever; gunicorn must not run it and answer nobody."""
+    """A request that is pipelined behind an endless stream waits for ever; gunicorn must not run it without
+    answering.
+    """
     site = serve()
     before = site.publish("room:1", "before")
     with socket.create_connection(("127.0.0.1", site.port)) as client:
@@ -211,7 +213,7 @@ def test_a_slow_client_gets_its_clean_end_and_holds_a_deploy_up_for_seconds_only
 
 
 def test_a_worker_that_ends_before_the_timer_checks_ends_streams_cleanly(serve):
-    """gunicorn's loop knows nothing of these connections, and may end at once."""
+    """gunicorn's loop does not know these connections, and may end at once."""
     site = serve("tests.apps.unwatchful:create_app()")
     with site.herd(40) as herd:
         herd.wait_all(b"ssemux.hello", 5)
@@ -223,10 +225,10 @@ def test_a_worker_that_ends_before_the_timer_checks_ends_streams_cleanly(serve):
         site.server.wait(4)
 
 
-# -- leaving --------------------------------------------------------------------------
+# -- clients that leave --------------------------------------------------------------
 
 
-def test_five_hundred_that_leave_are_noticed_and_all_they_had_is_free(serve):
+def test_five_hundred_leaving_clients_are_noticed_and_their_resources_are_freed(serve):
     site = serve(env=QUIET)
     with site.herd(500) as herd:
         herd.wait_all(b"ssemux.hello", 20)
@@ -245,13 +247,13 @@ def test_five_hundred_that_leave_are_noticed_and_all_they_had_is_free(serve):
     assert after["memory"] < before["memory"] + 2000
 
 
-def test_stray_bytes_of_all_sorts_and_a_client_that_is_done_sending(serve):
+def test_stray_bytes_of_all_kinds_and_a_client_that_has_closed_its_sending_side(serve):
     site = serve(env={"SSEMUX_LIFETIME": "2"})
     with socket.create_connection(("127.0.0.1", site.port)) as client:
         client.sendall(REQUEST)
         seen = client.recv(4096)
         wait_handed(site, 1)
-        client.sendall(b"\0\xff" * 100000)  # never read while it streams
+        client.sendall(b"\0\xff" * 100000)  # the worker never reads these bytes while it streams
         while not seen.endswith(b"0\r\n\r\n"):
             came = client.recv(4096)
             assert came, "cut off: %r" % seen[-100:]
@@ -260,7 +262,7 @@ def test_stray_bytes_of_all_sorts_and_a_client_that_is_done_sending(serve):
     site.wait_figure("streams", 0, 2)
 
 
-def test_a_child_of_the_worker_keeps_no_clients_connection(serve):
+def test_a_child_of_the_worker_keeps_no_connection_of_a_client(serve):
     site = serve("tests.apps.forking:create_app()", env=QUIET)
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 2)
@@ -276,7 +278,7 @@ def test_a_child_of_the_worker_keeps_no_clients_connection(serve):
 
 
 def read_answer(client):
-    """The bytes of one answer in chunks."""
+    """Return the bytes of one chunked answer."""
     seen = b""
     while not seen.endswith(b"0\r\n\r\n"):
         came = client.recv(65536)
@@ -298,15 +300,15 @@ def test_a_stream_that_follows_a_waiting_poll_on_its_connection_is_handed_over(s
 
 
 def limit_files(pid, spare):
-    """Let a process open so many files more, and no more than those."""
+    """Let a process open only so many files more."""
     taken = {int(file) for file in os.listdir("/proc/%d/fd" % pid)}
     limit = next(limit for limit in range(10000) if limit - len(taken & set(range(limit))) > spare) - 1
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def test_out_of_files_a_stream_goes_by_the_generator(serve):
-    """The connection is the last file that the worker can open: a pair for handing it over is too many."""
+def test_without_free_files_a_stream_goes_by_the_generator(serve):
+    """The connection is the last file that the worker can open: a socket pair for the handoff is too many."""
     site = serve(env={"SSEMUX_MAX_STREAMS": "100"})
     (worker,) = site.server.worker_pids()
     with site.stream("/events?channel=room:1") as first:

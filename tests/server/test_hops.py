@@ -1,4 +1,4 @@
-"""Through nginx as Debian configures it: first bytes, silence, departure; and many idle clients at once."""
+"""Through nginx as Debian configures it: first bytes, silence, clients that leave, and many idle clients at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sixty_idle_clients_half_behind_nginx_are_never_silent_for_long(serve, n
 
 
 @pytest.mark.any_transport
-def test_the_old_generator_is_mended_by_the_wrapper(serve, nginx):
+def test_the_wrapper_repairs_the_old_generator(serve, nginx):
     site = serve()
     proxy = nginx(site.port)
     with Herd(proxy.port, 1, "/old/sleeper?seconds=3") as (stream,):

@@ -1,4 +1,4 @@
-"""Who is reading: the applications of docs/identity.md as they stand there, and tickets, over real requests."""
+"""Identity: the applications of docs/identity.md, exactly as printed, and tickets, over real requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG = ["--access-logfile", "-"]
 
 
 class Shop:
-    """One of the document's applications on gunicorn, asked as its clients ask."""
+    """One of the document's applications on gunicorn, with the requests of its clients."""
 
     def __init__(self, server, folder):
         self.server = server
@@ -33,7 +33,7 @@ class Shop:
         return urllib.request.urlopen(urllib.request.Request(self.server.url + path, data, headers), timeout=5)
 
     def login(self, name):
-        """The headers of a request that this user makes."""
+        """Return the headers of this user's requests."""
         with self.post("/login", {}, name=name) as answer:
             if answer.status == 204:
                 return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
@@ -49,7 +49,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path, running):
-    """shop(name): the module of the document is served."""
+    """shop(name): serve the module of the document."""
     modules("identity.md", tmp_path)
 
     def start(name, workers=1):
@@ -65,13 +65,13 @@ def shop(tmp_path, running):
 
 
 def answer(stream):
-    """Status and message of an answer that is no stream."""
+    """Return the status and message of an answer that is not a stream."""
     stream.wait_end(5)
     return stream.status, json.loads(stream.body)["message"]
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_everyone_gets_their_own_events_and_nobody_elses(shop, name):
+def test_users_get_their_own_events_only(shop, name):
     site = shop(name)
     ann, bob = site.login("ann"), site.login("bob")
     assert answer(site.stream("?channel=orders:ann", bob))[0] == 403
@@ -88,7 +88,7 @@ def test_everyone_gets_their_own_events_and_nobody_elses(shop, name):
             assert [event.data for event in stream.events("message")] == expected.split()
 
 
-def test_a_token_that_is_not_good_opens_nothing(shop):
+def test_an_invalid_token_opens_nothing(shop):
     site = shop("tokens")
     stream = site.stream("", {"Authorization": "Bearer %s" % site.login("ann")["Authorization"][7:-3]})
     stream.wait_end(5)
@@ -109,24 +109,24 @@ def test_a_ticket_opens_one_stream_of_its_user_over_all_workers(shop):
                 assert "used already" in message
 
 
-def test_a_ticket_says_who_and_not_what(shop):
+def test_a_ticket_identifies_its_user_and_permits_no_channel(shop):
     site = shop("tokens")
     ticket = site.ticket("bob")
     status, message = answer(site.stream("?channel=orders:ann&ticket=" + ticket))
     assert (status, message) == (403, "you may not read the channel 'orders:ann'")
-    with site.stream("", {"Authorization": "Ticket " + ticket}) as stream:  # being refused does not use it up
+    with site.stream("", {"Authorization": "Ticket " + ticket}) as stream:  # the refused attempts do not use it up
         stream.wait_for(b"ssemux.hello", 5)
 
 
-def test_no_log_has_a_ticket(shop, running):
+def test_no_log_contains_a_ticket(shop, running):
     site = shop("tokens")
     lines = block("identity.md", "nginx")
-    place = "location / { proxy_pass http://127.0.0.1:UPSTREAM_PORT; }"
+    location = "location / { proxy_pass http://127.0.0.1:UPSTREAM_PORT; }"
     proxy = running(
         Nginx(
             site.port,
             server="%s server { listen 127.0.0.1:LISTEN_PORT; access_log FOLDER/streams.log streams; %s }"
-            % (lines, place),
+            % (lines, location),
         )
     )
     tickets = [site.ticket("ann") for _ in range(5)]

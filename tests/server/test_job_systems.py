@@ -1,6 +1,7 @@
 """Publishing from real workers of Celery, RQ and Huey, and from the shell: the recipes of docs/job-systems.md, run.
 
-One gunicorn serves the streams on each broker; Redis is also the queues'. No Flask application in a worker, no gevent.
+One gunicorn serves the streams on each broker; the queues use the same Redis. The workers have no Flask application and
+no gevent.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", DOCUMENT, re.S))
 COMMANDS = re.findall(r"^    (.+?)(?:  +#.*)?$", DOCUMENT, re.M)
 BIN = Path(sys.executable).parent
 
-#: What a worker says when it waits for jobs.
+#: The log line with which a worker says that it waits for jobs.
 SYSTEMS = {"celery": r" ready\.", "rq": r"Listening on", "huey": r"Huey consumer (initialized|started)"}
 
 
 class Worker(Server):
-    """A job system's worker, as the document starts it."""
+    """A job system's worker, started as in the document."""
 
     def __init__(self, system: str, env: dict, cwd: Path) -> None:
         super().__init__(env, cwd)
@@ -49,16 +50,16 @@ class Worker(Server):
 
 
 def run_by(program, env):
-    """The document's command that begins with a program, which is that of these tests' Python."""
+    """Return the document's command that begins with this program, with the program from these tests' environment."""
     (command,) = [found for found in COMMANDS if found.startswith(program + " ")]
     words = [word.replace("$QUEUE", env["QUEUE"]) for word in shlex.split(command)]
     return [str(BIN / words[0]), *words[1:]]
 
 
-def enqueue(system, place):
-    """As the document does it from a shell."""
+def enqueue(system, options):
+    """Enqueue a job from a shell, as in the document."""
     (command,) = [found for found in COMMANDS if found.startswith("python -c") and '"%s")' % system in found]
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, timeout=30, **place)
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, timeout=30, **options)
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +90,20 @@ def site(env, folder):
 def test_the_recipe(system, site, env, folder, running):
     if importlib.util.find_spec(system) is None:
         missing("the package %s is missing: pip install %s" % (system, system))
-    place = {"env": {**os.environ, **env}, "cwd": str(folder)}
+    options = {"env": {**os.environ, **env}, "cwd": str(folder)}
     with site.stream("/events?channel=jobs:" + system) as stream:
         stream.wait_for(b"ssemux.hello", 3)
         worker = running(Worker(system, env, folder))
-        enqueue(system, place)
+        enqueue(system, options)
         events = stream.wait_events(4, 15)[1:]
         assert [event.event for event in events] == ["progress"] * 3
         assert [event.data for event in events] == ['{"done":%d,"of":3}' % done for done in (1, 2, 3)]
-        if system != "huey":  # which imports gevent itself, where it is installed
+        if system != "huey":  # which imports gevent itself if it is installed
             assert not any("gevent" in maps(pid) for pid in worker.processes())
 
 
 def maps(pid):
-    """The files that a process has loaded; nothing of one that ended meanwhile, as a work-horse of RQ's does."""
+    """Return the files that a process has loaded; none of a process that ended meanwhile, as RQ's work-horses do."""
     try:
         return Path("/proc/%d/maps" % pid).read_text()
     except FileNotFoundError:
@@ -112,10 +113,10 @@ def maps(pid):
 def test_the_shells_recipe(site, env, folder):
     (command,) = [found for found in COMMANDS if found.startswith("FLASK_APP=shop flask ")]
     setting, program, *arguments = shlex.split(command)
-    place = {"env": {**os.environ, **env, **dict([setting.split("=")])}, "cwd": str(folder)}
+    options = {"env": {**os.environ, **env, **dict([setting.split("=")])}, "cwd": str(folder)}
     with site.stream("/events?channel=jobs:cron") as stream:
         stream.wait_for(b"ssemux.hello", 3)
-        subprocess.run([str(BIN / program), *arguments], check=True, timeout=30, stdout=subprocess.PIPE, **place)
+        subprocess.run([str(BIN / program), *arguments], check=True, timeout=30, stdout=subprocess.PIPE, **options)
         event = stream.wait_events(2, 5)[1]
         assert (event.event, event.data) == ("progress", '{"done":3,"of":3}')
 
@@ -158,8 +159,8 @@ assert "gevent" not in sys.modules
 """
 
 
-def test_a_publisher_goes_over_a_fork(env, folder):
-    """While another thread of the parent publishes, so that locks are held, and with what was open before."""
+def test_a_publisher_works_after_a_fork(env, folder):
+    """A fork while another thread of the parent publishes, so that locks are held, and with what was open before."""
     (folder / "forking.py").write_text(FORKING, encoding="utf-8")
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "forking.py"]
     publisher = flask_ssemux.Publisher(env["SSEMUX_BROKER"])
@@ -168,8 +169,8 @@ def test_a_publisher_goes_over_a_fork(env, folder):
         before = broker.history.get_newest_cursor().sequence
         subprocess.run(command, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
         found = broker.history.read_events(["jobs"], before, broker.history.get_newest_cursor().sequence, 1000).records
-        told = [record.body.decode().split("data: ")[1].strip() for record in found]
+        published = [record.body.decode().split("data: ")[1].strip() for record in found]
         turns = [text % number for number in range(20) for text in ("child %d", "parent %d")]
-        assert told == ["parent, before", *turns]
+        assert published == ["parent, before", *turns]
     finally:
         publisher.close()

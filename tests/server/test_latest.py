@@ -1,4 +1,4 @@
-"""A bar that moves faster than its client reads: it costs the client neither its stream nor its other events."""
+"""A progress bar that changes faster than its client reads: the client keeps its stream and all its other events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_client_that_cannot_follow_keeps_its_stream_and_ends_with_the_newest(s
         assert len(bars(slow)) < 2900, "it was not slow"
 
 
-def test_who_comes_later_gets_the_newest_at_once_and_who_comes_back_only_what_it_missed(serve):
+def test_a_new_client_gets_the_newest_at_once_and_a_returning_client_only_what_it_missed(serve):
     site = serve(ATTENDED, workers=2)
     site.post("/bars?count=100&size=10")
     with site.herd(6, PATH) as herd:  # on both workers

@@ -56,31 +56,31 @@ def visitor(site):
 # -- one job, from the upload to its end ----------------------------------------
 
 
-def test_an_uploaded_csv_is_told_step_by_step(site, visitor):
+def test_the_progress_of_an_uploaded_csv_is_sent_step_by_step(site, visitor):
     with visitor.stream() as stream:
         stream.wait_events(1, 2, "jobs")
         job = visitor.upload("numbers.csv", csv(60))
-        told = wait_ended(stream, job["id"])
+        received = wait_ended(stream, job["id"])
         site.publish_mark("jobs")
         stream.wait_events(1, 2, "mark")
-        assert names(stream) == ["jobs"] + ["job"] * len(told) + ["mark"]
+        assert names(stream) == ["jobs"] + ["job"] * len(received) + ["mark"]
         assert stream.events()[0].event == "ssemux.hello" and jobs(stream) == [[]]
-    first, *running, last = told
+    first, *running, last = received
     assert first == job and (first["state"], first["done"], first["lines"]) == ("queued", 0, 61)
     assert {step["state"] for step in running} == {"running"}
     assert [step["done"] for step in running] == list(range(0, 61, 3))
     assert (last["state"], last["done"], last["rows"], last["message"]) == ("done", 61, 60, "60 rows, all good")
-    assert [step["revision"] for step in told] == list(range(first["revision"], first["revision"] + len(told)))
+    assert [step["revision"] for step in received] == list(range(first["revision"], first["revision"] + len(received)))
     assert visitor.job(job["id"]) == last and site.uploads() == []
 
 
-def test_what_a_file_is_worth_is_told_at_its_end(visitor):
+def test_the_result_of_a_file_is_sent_at_the_end(visitor):
     with visitor.stream() as stream:
         stream.wait_events(1, 2, "jobs")
         for name, data, state, message, notes in WORTH:
-            told = wait_ended(stream, visitor.upload(name, data)["id"])[-1]
-            assert (told["name"], told["state"], told["notes"]) == (name, state, notes)
-            assert re.fullmatch(message, told["message"])
+            received = wait_ended(stream, visitor.upload(name, data)["id"])[-1]
+            assert (received["name"], received["state"], received["notes"]) == (name, state, notes)
+            assert re.fullmatch(message, received["message"])
 
 
 def test_a_file_that_is_refused_says_why_and_makes_no_job(site, visitor):
@@ -115,21 +115,21 @@ def test_a_file_that_is_too_large_is_refused(gunicorn, tmp_path):
 # -- before, wrapped, after ----------------------------------------------------------
 
 
-def test_the_stream_says_what_it_said_before_it_was_moved(gunicorn, tmp_path):
+def test_the_stream_sends_what_it_sent_before_the_migration(gunicorn, tmp_path):
     visitor = jobs_site.start(gunicorn, tmp_path / "instance", LEGACY_APP_STEP_SECONDS="0.08").visitor()
     earlier = visitor.wait_job(visitor.upload("earlier.csv", csv(5))["id"])
     with visitor.stream(BEFORE) as before, visitor.stream(WRAPPED) as wrapped, visitor.stream() as after:
         for stream in (before, wrapped, after):
             stream.wait_events(1, 2, "jobs")
         job = visitor.upload("numbers.csv", csv(2000))
-        told = {stream: wait_ended(stream, job["id"]) for stream in (before, wrapped, after)}
-        for stream in told:
-            assert names(stream) == ["jobs"] + ["job"] * len(told[stream])
+        received = {stream: wait_ended(stream, job["id"]) for stream in (before, wrapped, after)}
+        for stream in received:
+            assert names(stream) == ["jobs"] + ["job"] * len(received[stream])
             assert jobs(stream) == [[earlier]] and sorted(earlier) == KEYS
-            assert all(sorted(step) == KEYS for step in told[stream])
-            assert told[stream] == [step for step in told[after] if step in told[stream]]
-            assert len(told[stream]) >= 2, "the job was over before the old generator asked twice"
-            assert told[stream][-1] == visitor.job(job["id"])
+            assert all(sorted(step) == KEYS for step in received[stream])
+            assert received[stream] == [step for step in received[after] if step in received[stream]]
+            assert len(received[stream]) >= 2, "the job was over before the old generator asked twice"
+            assert received[stream][-1] == visitor.job(job["id"])
 
 
 def test_behind_default_nginx_the_old_stream_hangs_and_ours_opens_at_once(site, nginx):
@@ -145,7 +145,7 @@ def test_behind_default_nginx_the_old_stream_hangs_and_ours_opens_at_once(site, 
         assert after.longest_silence() < 1.5 and wrapped.longest_silence() < 1.5
 
 
-# -- who hears what, and where ----------------------------------------------------------
+# -- who receives what, and where --------------------------------------------------------
 
 
 def test_a_notice_goes_to_the_owner_of_the_job_and_to_nobody_else(site):
@@ -178,8 +178,9 @@ def test_streams_of_all_workers_get_the_jobs_of_all_workers(site, visitor):
         until(upload_to_all, 20, lambda: "jobs ran in %s" % ran_in)
         for stream in streams:
             for job_id in ran_in:
-                told = wait_ended(stream, job_id)
-                assert [step["revision"] for step in told] == list(range(told[0]["revision"], told[-1]["revision"] + 1))
+                received = wait_ended(stream, job_id)
+                revisions = [step["revision"] for step in received]
+                assert revisions == list(range(revisions[0], revisions[-1] + 1))
         assert len({tuple(event.own_id for event in stream.events("job")) for stream in streams}) == 1
 
 
@@ -201,13 +202,13 @@ def test_a_client_that_reconnects_misses_nothing(site, visitor):
 
 
 def kill_worker_of(site, job):
-    """Kill the worker that runs the job, and wait for the one that takes its place."""
+    """Kill the worker that runs the job, and wait for the worker that replaces it."""
     victim = site.worker_of(job["id"])
     os.kill(victim, signal.SIGKILL)
     site.server.wait_workers(3, 10, gone=[victim])
 
 
-def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_hears(gunicorn, tmp_path):
+def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_is_notified(gunicorn, tmp_path):
     site = jobs_site.start(gunicorn, tmp_path / "instance", **SLOW)
     ada = site.visitor("ada")
     with ExitStack() as stack:
@@ -228,9 +229,9 @@ def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_hears(gunicorn
         with ada.stream(NOTICES, last=cut[0].last_event_id) as hers:
             hers.wait_events(1, 3, "mark")
             (notice,) = hers.events("notice")
-    for told in endings:
-        assert told == endings[0]
-        assert [step["state"] for step in told].count("failed") == 1
+    for received in endings:
+        assert received == endings[0]
+        assert [step["state"] for step in received].count("failed") == 1
     assert endings[0][-1]["message"].startswith("interrupted: ") and json.loads(notice.data)["state"] == "failed"
     assert ada.job(job["id"]) == endings[0][-1] and site.uploads() == []
 
@@ -247,6 +248,6 @@ def test_a_job_that_a_deploy_interrupts_ends_as_failed(gunicorn, tmp_path):
         assert stream.wait_end(5) == "clean"
     site.server.wait_workers(3, 10, gone=old)
     with visitor.stream(last=stream.last_event_id) as again:
-        told = steps(stream) + wait_ended(again, job["id"])
-    assert [step["revision"] for step in told] == list(range(1, len(told) + 1))
-    assert told[-1]["state"] == "failed" and told[-1]["message"].startswith("interrupted: ")
+        received = steps(stream) + wait_ended(again, job["id"])
+    assert [step["revision"] for step in received] == list(range(1, len(received) + 1))
+    assert received[-1]["state"] == "failed" and received[-1]["message"].startswith("interrupted: ")

@@ -1,7 +1,8 @@
 """Servers other than gunicorn's gevent worker: what docs/servers.md says of each, with the real one.
 
-Each that streams: first bytes, an event, heartbeats, replay, an old generator, a client's leaving, pages while streams
-hold all they may, its end. Each that cannot: told, and answered with when to come back.
+For each server that streams: first bytes, an event, heartbeats, replay, an old generator, a client that leaves, pages
+while there is the maximum of streams, the server's end. Each server that cannot stream logs that, and answers with a
+`retry:`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from tests.harness.servers import FlaskRun, Gunicorn, Nginx
 from tests.harness.waiting import until
 from tests.server.conftest import LAB, QUICK, Site, assert_next_request_is_answered
 
-#: A heartbeat that is far away: nothing is noticed by writing.
+#: A long heartbeat interval, so that nothing is noticed by writing.
 IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 
-#: Where no gunicorn.conf.py lies, as ours, which patches, does in the working folder of other tests.
+#: A folder without a gunicorn.conf.py; ours, which patches, lies in the working folder of other tests.
 Gthread = partial(Gunicorn, LAB, cwd=os.path.dirname(__file__))
 
 #: The module of applications in adapters.
@@ -42,10 +43,10 @@ SERVERS = {
     ),
 }
 
-#: Where a client that leaves is not noticed.
+#: The servers that do not notice when a client leaves.
 HYPERCORN = partial(PythonServer, "hypercorn", ("hypercorn", "-b", "127.0.0.1:PORT", "wsgi:" + ADAPTED + "wsgi"))
 
-#: How many streams a process takes, and what its user is told of that. Of the others there is no such number.
+#: How many streams a process takes, and what the log says about that. The other servers have no such number.
 LIMITED = {
     "gthread": (4, "gunicorn's gthread worker", "--threads 5"),
     "waitress": (3, "waitress", "threads=4"),
@@ -83,7 +84,7 @@ REFUSING = {
 
 @pytest.fixture(scope="module", params=SERVERS)
 def site(request, tmp_path_factory):
-    """A running server with quick heartbeats, shared by the tests that leave it as it was."""
+    """A running server with a short heartbeat, shared by the tests that leave it as it was."""
     env = {**QUICK, "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance"))}
     with ExitStack() as stack:
         yield Site(stack.enter_context(SERVERS[request.param](env=env)))
@@ -91,7 +92,7 @@ def site(request, tmp_path_factory):
 
 @pytest.fixture
 def start(running, instance_env):
-    """start(kind, **env): one of SERVERS, or what makes one, for this test alone."""
+    """start(kind, **env): one of SERVERS, or a function that makes one, for this test alone."""
 
     def begin(kind, **env):
         make = SERVERS.get(kind, kind)
@@ -100,10 +101,10 @@ def start(running, instance_env):
     return begin
 
 
-# -- what works ------------------------------------------------------------------
+# -- servers that can stream -----------------------------------------------------
 
 
-def test_first_bytes_events_and_heartbeats_come_at_once_and_what_was_missed_comes_again(site):
+def test_first_bytes_events_and_heartbeats_come_at_once_and_missed_events_are_replayed(site):
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 2)
         assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
@@ -117,11 +118,11 @@ def test_first_bytes_events_and_heartbeats_come_at_once_and_what_was_missed_come
         assert [event.own_id for event in stream.wait_events(2, 2)[1:]] == [missed]
 
 
-def test_a_connection_that_is_not_said_to_close_takes_the_next_request(site):
+def test_a_connection_that_is_not_announced_to_close_takes_the_next_request(site):
     assert_next_request_is_answered(site, "/old/bare")
 
 
-def test_an_old_generator_is_mended(site, request):
+def test_an_old_generator_is_repaired(site, request):
     with site.stream("/old/sleeper?seconds=2.5") as stream:
         stream.wait_for(b"data: first\n\n", 2)
         stream.wait_for(b"data: second\n\n", 5)
@@ -139,7 +140,7 @@ def test_an_old_generator_is_mended(site, request):
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_pages_answer_however_many_streams_there_are_and_who_leaves_is_noticed_at_once(start, kind):
+def test_pages_answer_however_many_streams_there_are_and_leaving_clients_are_noticed_at_once(start, kind):
     site = start(kind, **IDLE)
     most, server, setting = LIMITED.get(kind, (12, None, None))
     with site.herd(12) as herd:
@@ -149,20 +150,20 @@ def test_pages_answer_however_many_streams_there_are_and_who_leaves_is_noticed_a
         assert len(away) == 12 - most
         for stream in away:
             assert stream.ended == "clean" and 10000 <= stream.frames()[0].retry <= 30000
-            told = " this worker serves %d streams, the maximum of %s with %s" % (most, server, setting)
-            assert stream.frames()[0].comments == (told,)
+            comment = " this worker serves %d streams, the maximum of %s with %s" % (most, server, setting)
+            assert stream.frames()[0].comments == (comment,)
         site.wait_figure("streams", most, 2)
     assert site.wait_figure("streams", 0, 5) < 2
     if server:
-        told = r"%s serves \d+ requests at a time \(%s\).*: a process takes %d streams"
-        site.server.wait_log(told % (re.escape(server), re.escape(setting), most), 1)
+        line = r"%s serves \d+ requests at a time \(%s\).*: a process takes %d streams"
+        site.server.wait_log(line % (re.escape(server), re.escape(setting), most), 1)
 
 
-def test_gthread_is_told_of_its_limit_at_start(start):
+def test_the_limit_of_gthread_is_logged_at_start(start):
     assert ": a process takes 4 streams, the rest is kept for pages" in start("gthread").server.log
 
 
-def test_an_option_above_what_the_server_can_is_told_and_pages_answer(start):
+def test_an_option_above_the_servers_capacity_is_logged_and_pages_answer(start):
     site = start("waitress", SSEMUX_MAX_STREAMS="100")
     with site.herd(6) as herd:
         herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 5)
@@ -179,7 +180,7 @@ class FewFiles(FlaskRun):
 
 
 def test_streams_in_threads_leave_files_to_pages(start):
-    """Each has three open: 160 are for streams."""
+    """Each stream has three files open; 160 files are for streams."""
     site = start(partial(FewFiles, LAB))
     with site.herd(60) as herd:
         herd.wait_all(lambda stream: stream.ended or b"ssemux.hello" in stream.body, 10)
@@ -188,7 +189,7 @@ def test_streams_in_threads_leave_files_to_pages(start):
 
 
 def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and_the_log_says_so(start):
-    """hypercorn's threads. In this test a stream's life is 0.75 to 1.5 s."""
+    """hypercorn's threads. In this test a stream lives for 0.75 to 1.5 s."""
     site = start(HYPERCORN, UNNOTICED_LIFE="1.5", **IDLE)
     threads = min(32, os.cpu_count() + 4)
     for path in ("/events", "/old/sleeper?seconds=2", "/old/poller?polls=2&every=0.1"):
@@ -196,17 +197,21 @@ def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and
             herd.wait_all(lambda stream: stream.ended or b"ssemux\n\n" in stream.body, 5)
             assert sum(stream.ended is None for stream in herd) == threads // 2
             assert site.get("/ping")["pid"]
-        until(lambda: site.get("/figures")["guests"] + site.get("/figures")["streams"] == 0, 8, "places are kept")
+        until(
+            lambda: site.get("/figures")["wrapped"] + site.get("/figures")["streams"] == 0,
+            8,
+            "streams are still counted",
+        )
     with site.stream("/events") as stream:
         assert stream.wait_end(5) == "clean" and stream.ended_at - stream.opened_at > 0.7
-        told = " this server does not say when a client leaves, so its streams are short"
-        assert stream.frames()[-1].comments == (told,)
-    told = r"hypercorn serves %d requests at a time \(a default executor of %d threads\).* it does not say when"
-    site.server.wait_log(told % (threads, threads), 1)
+        comment = " this server does not say when a client leaves, so its streams are short"
+        assert stream.frames()[-1].comments == (comment,)
+    line = r"hypercorn serves %d requests at a time \(a default executor of %d threads\).* it does not say when"
+    site.server.wait_log(line % (threads, threads), 1)
 
 
 def test_a_client_of_an_asgi_server_that_does_not_read_is_cut_off(start):
-    """uvicorn's own buffer is full, and the adapter's: it is the connection that must go."""
+    """uvicorn's own buffer is full, and the adapter's too, so the connection itself must be closed."""
     site = start("uvicorn, a2wsgi", WRITE_TIMEOUT="2", SSEMUX_QUEUE_BYTES="100000000", SSEMUX_QUEUE_EVENTS="100000")
     with site.stream("/events?channel=room:1", rcvbuf=4096) as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -238,7 +243,7 @@ def test_uwsgis_own_protocol_behind_nginx(start, running):
         ("uvicorn, a2wsgi", signal.SIGTERM),
     ],
 )
-def test_streams_end_with_a_retry_of_their_own_where_the_server_ends_in_good_order(start, kind, number):
+def test_streams_end_with_a_retry_if_the_server_ends_gracefully(start, kind, number):
     site = start(kind)
     with site.herd(4) as herd:
         herd.wait_all(b"ssemux.hello", 3)
@@ -250,7 +255,7 @@ def test_streams_end_with_a_retry_of_their_own_where_the_server_ends_in_good_ord
 
 
 @pytest.mark.parametrize("kind", ["uwsgi, gevent", "waitress"])
-def test_a_server_that_ends_as_it_is_loses_nothing(start, kind):
+def test_a_server_that_ends_abruptly_loses_nothing(start, kind):
     site = start(kind)
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -264,28 +269,30 @@ def test_a_server_that_ends_as_it_is_loses_nothing(start, kind):
         assert [event.own_id for event in stream.wait_events(2, 2)[1:]] == [missed]
 
 
-def test_a_worker_of_uwsgi_opens_the_store_for_itself(start):
-    """tests/apps/preloaded.py publishes as it is imported, in uWSGI's master, which forks without Python's knowing."""
+def test_each_worker_of_uwsgi_opens_the_store_itself(start):
+    """tests/apps/preloaded.py publishes when it is imported, in uWSGI's master, which forks without Python's fork
+    hooks.
+    """
     site = start(partial(Uwsgi, "tests.apps.preloaded:app"))
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 3)
         site.publish("room:1", "there")
         stream.wait_for(b"there", 2)
         (worker,) = site.server.worker_pids()
-        assert stores(worker) == stores(site.server.pid)  # its own, not what it inherited
+        assert stores(worker) == stores(site.server.pid)  # its own connection, not an inherited one
 
 
 def stores(pid):
-    """How often a process has the store's file open, inherited or not."""
+    """Return how often the process has the store's file open, inherited or not."""
     folder = "/proc/%d/fd/" % pid
     return sum(os.readlink(folder + file).endswith("/ssemux.sqlite3") for file in os.listdir(folder))
 
 
-# -- what does not -----------------------------------------------------------------
+# -- servers that cannot ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", REFUSING)
-def test_a_server_that_cannot_stream_says_so_and_hangs_nobody(start, kind):
+def test_a_server_that_cannot_stream_says_so_and_keeps_no_client_waiting(start, kind):
     make, why = REFUSING[kind]
     site = start(make)
     for path in ("/events", "/old/sleeper"):

@@ -1,4 +1,4 @@
-"""Streams amid the packages that applications have (tests/apps/dressed.py), over the transport that `auto` takes."""
+"""Streams amid the packages that applications have (tests/apps/dressed.py), over the transport that `auto` selects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.harness.waiting import until
 
 APP = "tests.apps.dressed:create_app()"
 
-#: As a browser asks, through a proxy that ends TLS.
+#: The headers of a browser behind a proxy that ends TLS.
 HEADERS = {
     "Accept-Encoding": "gzip, deflate, br, zstd",
     "Origin": "https://shop.example",
@@ -38,7 +38,7 @@ def figures(site):
     return json.loads(ask(site, "/figures")[1])
 
 
-def test_a_stream_is_handed_over_with_all_that_they_add(dressed):
+def test_a_stream_is_handed_over_with_everything_that_the_packages_add(dressed):
     with dressed.request("/events?channel=room:1", HEADERS) as stream:
         stream.wait_for(b"ssemux.hello", 3)
         assert figures(dressed)["handed"] == 1
@@ -58,7 +58,7 @@ def test_a_stream_is_handed_over_with_all_that_they_add(dressed):
     assert dressed.server.log.count("ACCESS GET /events") == 1
 
 
-def test_sentry_hears_of_requests_and_of_no_error(dressed):
+def test_sentry_gets_the_requests_and_no_error(dressed):
     for _ in range(3):
         with dressed.request("/events?channel=room:1", HEADERS) as stream:
             stream.wait_for(b"ssemux.hello", 3)
@@ -68,11 +68,11 @@ def test_sentry_hears_of_requests_and_of_no_error(dressed):
         reported = json.loads(ask(dressed, "/reported")[1])
     events = [item for item in reported if item["name"] == "ssemux.events"]
     assert [(item["type"], item["status"], item["errors"]) for item in events] == [("transaction", "ok", [])] * 4
-    assert [item["errors"] for item in reported if item["errors"]] == [["ZeroDivisionError"]]  # it does listen
+    assert [item["errors"] for item in reported if item["errors"]] == [["ZeroDivisionError"]]  # it does record errors
 
 
-def test_what_was_told_to_compress_streams_leaves_them_alone(serve):
-    """Compressed by Flask-Compress they would be held back. They name an encoding, so it passes them over."""
+def test_flask_compress_skips_streams_even_if_their_type_is_configured(serve):
+    """Flask-Compress would hold compressed streams back. Streams name an encoding, so it skips them."""
     site = serve(APP, env={"COMPRESS_MIMETYPES": "text/event-stream", "SSEMUX_TRANSPORT": "handoff"})
     with site.request("/events?channel=room:1", HEADERS) as stream:
         stream.wait_for(b"ssemux.hello", 3)

@@ -1,4 +1,6 @@
-"""A poll: what a stream would have said until there is news, as one answer that ends. With greenlets and in threads."""
+"""Long polls: an answer with what a stream would have sent, which ends at the first news; with greenlets and in
+threads.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,13 @@ NOW, POLL = "/events?channel=room:1&poll=now", "/events?channel=room:1&poll=1"
 
 
 def whole(site, path=POLL, timeout=5.0, **options):
-    """A poll's answer, once it has ended as it should."""
+    """Return a poll's answer after it has ended cleanly."""
     with site.stream(path, **options) as poll:
         assert poll.wait_end(timeout) == "clean" and poll.status == 200
         return poll
 
 
-def test_a_poll_is_answered_with_the_first_news_or_after_a_heartbeat(site):
+def test_a_poll_is_answered_with_the_first_event_or_after_a_heartbeat(site):
     now = whole(site, NOW)
     retry, hello = now.frames()
     assert (retry.retry, hello.event) == (3000, "ssemux.hello")
@@ -90,7 +92,7 @@ def test_a_worker_that_stops_answers_its_polls(serve, instance_env):
     assert [event.own_id for event in whole(site, last=waiting.last_event_id).events("message")] == [missed]
 
 
-def test_a_long_past_comes_in_answers_of_bounded_size(serve):
+def test_a_long_replay_comes_in_answers_of_bounded_size(serve):
     site = serve()
     start = whole(site, NOW).last_event_id
     for _ in range(3):

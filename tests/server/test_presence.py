@@ -1,4 +1,4 @@
-"""Who is there, over real workers: right from each of them, after a crash at once, or within a heartbeat."""
+"""Presence over real workers: each of them gives the right users, after a crash at once or within a heartbeat."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.harness.waiting import until
 
 ATTENDED = "tests.apps.attended:create_app()"
 
-#: Nothing runs out by itself while a test looks.
+#: Nothing expires by itself while a test looks.
 CALM = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request):
-    """The environment that says which."""
+    """The environment that selects the broker."""
     return {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
 
 
@@ -35,7 +35,7 @@ def wait(site, expected, channel="room:1", timeout=5.0):
     until(lambda: presence(site, channel) == expected, timeout, lambda: str(presence(site, channel)))
 
 
-def test_three_workers_and_a_shell_agree_whoever_comes_goes_or_is_killed(serve, lab_env, store):
+def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is_killed(serve, lab_env, store):
     site = serve(ATTENDED, workers=3, env={**CALM, **store})
     shell = [sys.executable, "-m", "flask", "ssemux", "presence", "room:1", "--json"]
 
@@ -77,7 +77,7 @@ def test_three_workers_and_a_shell_agree_whoever_comes_goes_or_is_killed(serve, 
         assert from_a_shell() == {"users": {}, "visitors": 0}
 
 
-def test_what_a_machine_that_died_held_is_gone_within_a_heartbeat(serve, store):
+def test_the_users_of_a_machine_that_died_are_gone_within_a_heartbeat(serve, store):
     timing = {"SSEMUX_HEARTBEAT": "3", "SSEMUX_CLIENT_TIMEOUT": "12"}
     here = serve(ATTENDED, env={**timing, **store})
     foreign = serve(ATTENDED, env={**timing, **store, "FOREIGN": "1"})
@@ -86,17 +86,17 @@ def test_what_a_machine_that_died_held_is_gone_within_a_heartbeat(serve, store):
         for stream in (ours, theirs):
             stream.wait_for(b"ssemux.hello", 2)
         wait(here, {"ann": 1, "bob": 1})
-        later = time.monotonic() + 4  # it is renewed, not only said
+        later = time.monotonic() + 4  # it is renewed, not only announced
         while time.monotonic() < later:
             assert presence(here) == {"": 0, "ann": 1, "bob": 1}
             time.sleep(0.1)
         foreign.server.kill()
         started = time.monotonic()
         wait(here, {"ann": 1})
-        assert time.monotonic() - started < 4  # a heartbeat, and the question
+        assert time.monotonic() - started < 4  # a heartbeat, and the query
 
 
-def test_after_the_store_was_wiped_who_is_there_is_told_anew(serve, redis_server):
+def test_presence_is_announced_anew_after_the_store_was_wiped(serve, redis_server):
     site = serve(ATTENDED, workers=2, env={"SSEMUX_BROKER": redis_server.url})
     with site.herd(6, "/events?channel=room:1&user=ann") as herd:
         herd.wait_all(b"ssemux.hello", 5)

@@ -1,4 +1,4 @@
-"""The probe of a stream: who may have it, what it says, and what it cannot do."""
+"""The probe of a stream: who may open it, what it sends, and what it cannot do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def probes(stream):
     return [json.loads(frame.data) for frame in stream.events("ssemux.probe")]
 
 
-def test_frames_say_when_they_were_sent_and_then_it_ends(serve):
+def test_frames_carry_the_time_when_they_were_sent_and_then_the_probe_ends(serve):
     site = serve()
     with site.stream(path(Plan(2))) as stream:
         assert stream.wait_end(10) == "clean"
@@ -36,7 +36,7 @@ def test_frames_say_when_they_were_sent_and_then_it_ends(serve):
 
 
 @pytest.mark.any_transport
-def test_a_silence_is_as_long_as_it_was_asked_for(serve):
+def test_a_silence_has_the_requested_length(serve):
     with serve().stream(path(Plan(silence=2.5))) as stream:
         assert stream.wait_end(10) == "clean"
         assert len(probes(stream)) == 1
@@ -45,7 +45,7 @@ def test_a_silence_is_as_long_as_it_was_asked_for(serve):
 
 
 @pytest.mark.any_transport
-def test_it_reads_nobodys_events_and_stores_none(serve):
+def test_it_reads_no_events_of_users_and_stores_none(serve):
     site = serve()
     rest = "&channel=secret:1&channel=room:1&user=root"
     with site.stream(path(Plan(3), rest=rest), last="abcd-1") as stream:
@@ -71,7 +71,7 @@ def test_it_counts_as_a_stream(serve):
             assert probes(another) == []
             assert b"SSEMUX_MAX_STREAMS" in another.body
     site.wait_figure("streams", 0, 3)
-    for _ in range(2):  # its place is given back
+    for _ in range(2):  # its capacity is given back
         with site.stream(path(Plan(1))) as stream:
             assert stream.wait_end(5) == "clean"
             assert len(probes(stream)) == 2
@@ -79,16 +79,16 @@ def test_it_counts_as_a_stream(serve):
 
 
 @pytest.mark.any_transport
-def test_who_may_not_have_it(serve):
+def test_it_is_refused_without_a_valid_token(serve):
     site = serve()
     old = URLSafeTimedSerializer(SECRET, salt="another").dumps([1, 0, "x"])
     for token in ("", "1", Plan(1).sign("another key"), old):
         with site.stream("/events?%s=%s" % (PARAMETER, token)) as stream:
             assert stream.wait_end(5) == "clean"
             assert stream.status == 403
-            told = json.loads(stream.body)
-            assert told["error"] == "forbidden"
-            assert told["message"].startswith("the probe's token was not made with this application's SECRET_KEY")
+            refusal = json.loads(stream.body)
+            assert refusal["error"] == "forbidden"
+            assert refusal["message"].startswith("the probe's token was not made with this application's SECRET_KEY")
     assert site.figures()["streams"] == 0
 
 

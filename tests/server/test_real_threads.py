@@ -1,4 +1,4 @@
-"""Publishing from threads of the system's, beside gevent's loop: gevent's thread pool, and others."""
+"""Publishing from threads of the operating system, beside gevent's loop: gevent's thread pool, and others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_what_threads_publish_arrives_and_no_page_waits(serve, request, broker):
     env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
     env = {"SSEMUX_BROKER": "memory:"} if broker == "memory" else env
     site = serve(APP, env=env)
-    first = site.get("/compute/pool/first")["cursor"]  # the worker's first call of all
+    first = site.get("/compute/pool/first")["cursor"]  # the worker's very first call
     assert first.endswith("-14")
     with site.stream("/events?channel=room:1", user="ann") as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -40,12 +40,12 @@ def test_what_threads_publish_arrives_and_no_page_waits(serve, request, broker):
         stream.wait_for(b"data: last", 5)
         expected = ["page %d" % number for number in range(20)] + ["last"]
         for name in names:
-            expected += ["%s %d" % (name, done) for done in range(10)] + ["%s sent" % name, "%s told" % name]
+            expected += ["%s %d" % (name, done) for done in range(10)] + ["%s sent" % name, "%s broadcast" % name]
         assert Counter(event.data for event in stream.events("message")) == Counter(expected)
     assert "Traceback" not in site.server.log
 
 
-def test_a_thread_beside_a_loop_that_is_blocked_is_told_so_in_time(serve):
+def test_a_thread_beside_a_blocked_loop_gets_an_error_in_time(serve):
     site = serve(APP)
     assert "-" in site.get("/compute/blocked?seconds=0.5")["found"]
     found = site.get("/compute/blocked?seconds=3")["found"]

@@ -1,4 +1,6 @@
-"""All clients of a worker come back at once: each channel's history is read from the store once, not once for each."""
+"""All clients of a worker come back at once: each channel's history is read from the store once, not once per
+client.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,17 @@ def test_a_thousand_clients_that_return_at_once_read_the_history_once(serve, bro
         site.post("/burst?count=300")
         cursors = [event.own_id for event in first.wait_events(301, 10)]
     before = site.figures()["reads"]
-    places = [random.Random(number).randrange(200, 301) for number in range(CLIENTS)]
+    numbers = [random.Random(number).randrange(200, 301) for number in range(CLIENTS)]
     with site.herd(
-        CLIENTS, "/events?channel=room:1", headers_of=lambda i: {"Last-Event-ID": cursors[places[i]]}, timeout=30
+        CLIENTS, "/events?channel=room:1", headers_of=lambda i: {"Last-Event-ID": cursors[numbers[i]]}, timeout=30
     ) as herd:
         live = site.publish("room:1", "live")
         herd.wait_all(live.encode(), 40)
         for i, stream in enumerate(herd):
             hello, *events = stream.events()
-            expected = cursors[places[i] + 1 :] + [live]
+            expected = cursors[numbers[i] + 1 :] + [live]
             assert [event.own_id for event in events] == expected, i
             assert hello.event == "ssemux.hello"
-        # One for each place that is older than all of those that came before it, and one for each head that
-        # they met: the live event's. For each of them a read would be a thousand.
+        # One read for each cursor that is older than all before it, and one for each live event that the clients met as
+        # the newest. One read per client would be a thousand.
         assert site.figures()["reads"] - before < 30

@@ -1,4 +1,4 @@
-"""Many machines on one Redis: two gunicorns with ports of their own stand for two hosts."""
+"""Many machines on one Redis: two gunicorns with different ports stand for two hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hosts(serve, redis_server):
 
 
 class Publishing:
-    """Publishes through both hosts in turn; what was accepted, and how long a refusal took."""
+    """Publishes through both hosts in turn; keeps what was accepted, and how long a refusal took."""
 
     def __init__(self, hosts, pause=0.01):
         self.accepted, self.refused, self.longest = [], [], 0.0
@@ -56,7 +56,7 @@ def data_of(stream):
     return [event.data for event in stream.events("message")]
 
 
-def test_from_either_host_the_command_line_and_a_process(serve, serve_threads, redis_url, lab_env):
+def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, serve_threads, redis_url, lab_env):
     env = {"SSEMUX_BROKER": redis_url}
     sites = [serve(workers=2, env=env), serve_threads(env=env)]
     streams = [site.stream(STREAM, user="1") for site in sites for _ in range(4)]
@@ -87,8 +87,8 @@ def test_a_client_moves_from_host_to_host(hosts):
         assert data_of(stream) == ["2", "3"]
 
 
-def test_redis_is_killed_for_three_seconds_and_nobody_loses_anything(hosts, redis_server):
-    """The promise: streams stay open, heartbeats go on, every accepted event comes once and in order."""
+def test_redis_is_killed_for_three_seconds_and_no_event_is_lost(hosts, redis_server):
+    """The promise: streams stay open, heartbeats continue, every accepted event comes once and in order."""
     streams = [site.stream(STREAM, user=str(i)) for site in hosts for i in range(30)]
     for stream in streams:
         stream.wait_for(b"ssemux.hello", 5)
@@ -118,7 +118,7 @@ def test_redis_is_killed_for_three_seconds_and_nobody_loses_anything(hosts, redi
         stream.close()
 
 
-def test_while_redis_is_away_new_clients_are_told_when_to_come_back(hosts, redis_server):
+def test_while_redis_is_down_new_clients_get_a_retry(hosts, redis_server):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
         redis_server.kill()
@@ -134,7 +134,7 @@ def test_while_redis_is_away_new_clients_are_told_when_to_come_back(hosts, redis
         assert not stream.ended
 
 
-def test_redis_comes_back_empty_and_every_client_is_told(hosts, redis_server):
+def test_redis_comes_back_empty_and_every_client_gets_a_reset(hosts, redis_server):
     streams = [site.stream(STREAM) for site in hosts for _ in range(5)]
     for stream in streams:
         stream.wait_for(b"ssemux.hello", 5)
@@ -156,7 +156,7 @@ def test_redis_comes_back_empty_and_every_client_is_told(hosts, redis_server):
         assert late.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
 
 
-def test_a_hanging_redis_holds_up_neither_heartbeats_nor_pages(hosts, redis_server):
+def test_a_hanging_redis_delays_neither_heartbeats_nor_pages(hosts, redis_server):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
         redis_server.pause()
@@ -172,7 +172,7 @@ def test_a_hanging_redis_holds_up_neither_heartbeats_nor_pages(hosts, redis_serv
 
 
 def test_a_cursor_of_an_event_that_redis_lost_resets_its_client_alone(hosts, redis_server):
-    """Or one that is made up: it neither hides behind what others read, nor spoils what others are sent."""
+    """Also a cursor that is made up: it neither hides behind what others read, nor spoils what others receive."""
     with hosts[0].stream(STREAM) as stream:
         seen = stream.wait_events(1, 3)[0].own_id
     missed = [hosts[0].publish("room:1", number) for number in range(3)]

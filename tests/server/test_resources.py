@@ -1,4 +1,4 @@
-"""What a stream holds, and that it is given back: contexts, sessions, files, places."""
+"""What a stream holds, and that it gives it back: contexts, sessions, files, capacity."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ IDLE = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
 
 @pytest.fixture(params=["generator", "handoff", "flask run"])
 def quiet(request):
-    """A site whose heartbeat is far away: nothing is noticed by writing."""
+    """A site with a long heartbeat interval: nothing is noticed by writing."""
     if request.param == "flask run":
         return request.getfixturevalue("serve_threads")(env=IDLE)
     return request.getfixturevalue("serve")(env=IDLE, transport=request.param)
 
 
 def test_fifty_streams_share_a_pool_of_two_database_connections(serve):
-    """tests/apps/pooled.py looks every stream's user up in the database; the pool has two connections."""
+    """tests/apps/pooled.py looks up each stream's user in the database; the pool has two connections."""
     site = serve("tests.apps.pooled:create_app()")
     with site.herd(50, lambda i: "/events?user=%d" % (i % 5)) as herd:
         herd.wait_all(b"ssemux.hello", 10)
@@ -64,13 +64,13 @@ def test_stray_bytes_from_a_client_do_no_harm(serve):
 
 
 def cpu(pid):
-    """Seconds of processor time."""
+    """Return the process's seconds of CPU time."""
     with open("/proc/%d/stat" % pid) as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_closed_streams_give_back_files_threads_and_places(quiet):
+def test_closed_streams_give_back_files_threads_and_capacity(quiet):
     warm = [quiet.stream(user="7") for _ in range(3)]
     for stream in warm:
         stream.wait_for(b"ssemux.hello", 2)

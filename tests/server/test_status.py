@@ -1,4 +1,4 @@
-"""The status of three workers is what is counted from outside, in each of its forms; one that is killed is missed."""
+"""The status of three workers equals what is counted from outside, in each of its forms; a killed worker disappears."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APP = "tests.apps.watched:create_app()"
 STATUS = "/events/status.json"
 STREAM = "/events/status/stream"
 
-#: A report is made every 5 s, and told every 2 s; on a busy machine later.
+#: A report is made every 5 s and sent every 2 s; on a busy machine later.
 SOON = 15
 
 ROOMS = ["room:%d" % number for number in range(5)]
@@ -35,22 +35,22 @@ def room_of(client):
 
 
 def user_of(client):
-    """Every fourth is nobody."""
+    """Return a client's user; every fourth client is anonymous."""
     return {} if client % 4 == 3 else {"X-User": USERS[client % len(USERS)]}
 
 
 def fresh(site, since, workers):
-    """What is told once each of so many workers reported after this time (of the machine's clock)."""
+    """Return the first status in which so many workers have reported after this time (of the machine's clock)."""
 
-    def told():
+    def fresh_status():
         now = site.get(STATUS)
         return now if [one["at"] > since for one in now["workers"]] == [True] * workers else None
 
-    return until(told, SOON, lambda: str(site.get(STATUS)))
+    return until(fresh_status, SOON, lambda: str(site.get(STATUS)))
 
 
 def metrics(site):
-    """The sum of each metric over its series, as Prometheus would read and sum it."""
+    """Return the sum of each metric over its series, as Prometheus would read and sum it."""
     parser = pytest.importorskip("prometheus_client.parser")
     with site.stream("/events/metrics") as answer:
         answer.wait_end(5)
@@ -85,7 +85,7 @@ def herd_of(sites):
 
 
 def publish(sites):
-    """Events in all rooms, for everyone and for a user; how many there are in each channel."""
+    """Publish events in all rooms, for everyone and for a user; return how many there are in each channel."""
     made = Counter()
     for number in range(EVENTS):
         channel = [*ROOMS, "*", "user:user3"][number % 7]
@@ -113,15 +113,15 @@ def test_totals_are_what_is_counted_from_outside(sites):
         due = [sum(made[channel] for channel in channels_of(number)) for number in range(STREAMS)]
         for client, events in zip(clients, due):
             client.wait_for(lambda it, events=events: len(it.events("message")) == events, 5)
-        told = fresh(sites[0], time.time(), 3)
-        totals = told["totals"]
+        status = fresh(sites[0], time.time(), 3)
+        totals = status["totals"]
         assert (totals["workers"], totals["streams"], totals["handed_over"]) == (3, STREAMS, STREAMS)
         assert (totals["users"], totals["users_exact"]) == (len(USERS), True)
         assert (totals["channels"], totals["channels_exact"]) == (len(ROOMS), True)
         assert (totals["delivered"], totals["published"], totals["events"]) == (sum(due), EVENTS, EVENTS)
         assert (sum(totals["silence"]), totals["queued"], totals["refused"], totals["late"]) == (STREAMS, 0, 0, 0)
-        assert {one["pid"] for one in told["workers"]} == pids(sites)
-        assert {one["version"] for one in told["workers"]} == {flask_ssemux.__version__}
+        assert {one["pid"] for one in status["workers"]} == pids(sites)
+        assert {one["version"] for one in status["workers"]} == {flask_ssemux.__version__}
 
         for site in sites:
             sums = metrics(site)
@@ -146,17 +146,19 @@ def frames(stream):
 
 
 def by_polls(site, watching):
-    """What a client gets where streams are held back: whole answers, at first what there is, then what others get."""
+    """What a client gets where streams are buffered: whole answers, at first the present status, then what others
+    get.
+    """
     (now,) = frames(whole(site, STREAM + "?poll=now"))
-    told = []
-    while not told:  # a heartbeat may be sooner
-        told = frames(whole(site, STREAM + "?poll=1"))
-    assert now["totals"]["workers"] == told[-1]["totals"]["workers"] == 1
-    watching.wait_for(lambda stream: told[-1] in frames(stream), 5)
+    polled = []
+    while not polled:  # a heartbeat may be sooner
+        polled = frames(whole(site, STREAM + "?poll=1"))
+    assert now["totals"]["workers"] == polled[-1]["totals"]["workers"] == 1
+    watching.wait_for(lambda stream: polled[-1] in frames(stream), 5)
 
 
 def live_until_one_is_killed(sites, clients):
-    """The page's stream counts itself, follows who leaves, and misses a worker that was killed."""
+    """The page's stream counts itself, notices leaving clients, and drops a worker that was killed."""
     with sites[0].stream(STREAM, user="root") as watching:
 
         def shows(streams, workers=3):
@@ -171,33 +173,33 @@ def live_until_one_is_killed(sites, clients):
         shows(STREAMS + 1)
         for client in clients[:5]:
             client.close()
-        told = shows(STREAMS + 1 - 5)
-        others = [one for one in told["workers"] if one["name"] != told["teller"]]
+        status = shows(STREAMS + 1 - 5)
+        others = [one for one in status["workers"] if one["name"] != status["teller"]]
         victim = max(others, key=lambda one: one["streams"])
         os.kill(victim["pid"], signal.SIGKILL)
         until(lambda: sum(it.ended == "severed" for it in clients) == victim["streams"], 5, "its streams go on")
-        told = shows(STREAMS + 1 - 5 - victim["streams"], workers=2)
-        assert victim["name"] not in {one["name"] for one in told["workers"]}
-        assert not any(event.own_id for event in watching.events("ssemux.status")), "it has no place in the history"
-        assert told["totals"]["events"] == EVENTS, "none of it is published"
+        status = shows(STREAMS + 1 - 5 - victim["streams"], workers=2)
+        assert victim["name"] not in {one["name"] for one in status["workers"]}
+        assert not any(event.own_id for event in watching.events("ssemux.status")), "it is not part of the history"
+        assert status["totals"]["events"] == EVENTS, "none of it is published"
 
 
-def test_it_goes_on_without_its_broker(serve, redis_server):
+def test_it_continues_without_its_broker(serve, redis_server):
     site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
     with site.stream(STREAM) as watching, site.stream("/events?channel=room:1", user="ada"):
         watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["users"] == 1, SOON)
         by_polls(site, watching)
         redis_server.kill()
-        told = watching.wait_for(lambda it: not frames(it)[-1]["broker"]["is_reachable"] and frames(it)[-1], 15)
-        assert (told["totals"]["workers"], told["totals"]["streams"], told["totals"]["users"]) == (1, 2, 1)
-        assert told["broker"]["trouble"] and told["totals"]["events"] is None
+        status = watching.wait_for(lambda it: not frames(it)[-1]["broker"]["is_reachable"] and frames(it)[-1], 15)
+        assert (status["totals"]["workers"], status["totals"]["streams"], status["totals"]["users"]) == (1, 2, 1)
+        assert status["broker"]["trouble"] and status["totals"]["events"] is None
         assert site.get(STATUS)["totals"]["streams"] == 2
         assert metrics(site)["ssemux_broker_up"] == 0
         redis_server.start()
         watching.wait_for(lambda stream: frames(stream)[-1]["broker"]["is_reachable"], 15)
 
 
-def test_who_reads_slowly_and_old_streams_are_seen(serve):
+def test_slow_clients_and_old_streams_are_shown(serve):
     site = serve(APP)
     with site.stream("/events?channel=room:1", rcvbuf=4096, mss=536) as slow, site.stream("/old/sleeper") as old:
         slow.wait_for(b"ssemux.hello", 3)

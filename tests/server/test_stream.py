@@ -75,7 +75,7 @@ def test_events_arrive_in_order_with_their_fields(site):
         ]
 
 
-def test_nobody_gets_what_is_not_theirs(site):
+def test_no_client_gets_events_of_other_channels(site):
     with site.stream(user="7") as seven, site.stream("/events?channel=room:1", user="8") as eight:
         for stream in (seven, eight):
             stream.wait_for(b"ssemux.hello", 2)
@@ -106,7 +106,9 @@ def test_a_client_that_returns_gets_what_it_missed_in_order_and_once(site):
 
 
 def test_the_second_reader_of_a_channel_that_nobody_read_gets_what_it_missed(site):
-    """What was published before this worker heard the channel is history to every later stream, not only the first."""
+    """What was published before this worker subscribed to the channel is history to every later stream, not only the
+    first.
+    """
     with site.stream() as stream:
         seen = stream.wait_events(1, 2)[0].own_id
     missed = [site.publish("room:1", number) for number in range(3)]
@@ -160,8 +162,8 @@ def test_a_cursor_of_the_future_gets_a_reset(site):
         assert '"reason":"future"' in stream.wait_events(1, 3)[0].data
 
 
-def test_replay_and_live_join_without_gap_or_double_while_events_rain(site):
-    """Streams that open at any moment of a burst, from a cursor before it, see all of it once."""
+def test_replay_and_live_events_join_without_gap_or_double_during_a_burst(site):
+    """Streams that open at any moment of a burst, with a cursor before it, receive all of it once."""
     start = site.publish("room:1", "start")
     import threading
 

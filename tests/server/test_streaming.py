@@ -20,7 +20,7 @@ def test_first_bytes_and_headers_come_before_the_first_event(site):
 
 
 @pytest.mark.parametrize("path", ["/old/sleeper?seconds=3.3", "/old/poller?every=0.01&polls=330"])
-def test_it_beats_while_the_generator_sleeps_or_polls(site, path):
+def test_it_sends_heartbeats_while_the_generator_sleeps_or_polls(site, path):
     with site.stream(path) as stream:
         stream.wait_for(b": heartbeat\n\n: heartbeat\n\n: heartbeat\n\n", 5)
         assert stream.longest_silence() < 1.5
@@ -35,7 +35,7 @@ def test_a_generator_that_sleeps_is_closed_at_once_when_its_client_leaves(serve)
         left = time.monotonic()
         site.server.wait_log(word, 3)
         assert time.monotonic() - left < 2
-    site.wait_figure("guests", 0, 2)
+    site.wait_figure("wrapped", 0, 2)
 
 
 def test_in_threads_it_is_closed_at_its_next_yield(serve_threads):
@@ -43,7 +43,7 @@ def test_in_threads_it_is_closed_at_its_next_yield(serve_threads):
     with site.stream("/old/sleeper?seconds=2") as stream:
         stream.wait_for(b"data: first", 2)
     site.server.wait_log("sleeper: finally", 5)
-    site.wait_figure("guests", 0, 2)
+    site.wait_figure("wrapped", 0, 2)
 
 
 def test_status_headers_and_cookies_of_the_response_are_kept(site):
@@ -57,7 +57,7 @@ def test_status_headers_and_cookies_of_the_response_are_kept(site):
     site.server.wait_log("cookies: on close", 3)
 
 
-def test_it_keeps_the_context_that_it_holds(site):
+def test_it_keeps_its_context(site):
     with site.stream("/old/context?word=here") as stream:
         assert stream.wait_end(5) == "clean"
         assert stream.body == OPENING + b"data: here\n\n" * 3
@@ -78,16 +78,17 @@ def test_a_heartbeat_never_cuts_an_event_in_two(site):
         assert b"event: slow\n: heartbeat\ndata: a" in stream.body
 
 
-def test_it_is_held_back_when_its_client_is_slow(site):
+def test_the_generator_waits_for_a_slow_client(site):
     with site.stream("/old/fast", rcvbuf=4096) as stream:
         stream.wait_for(b"data: ", 3)
         stream.pause()
         time.sleep(1.0)
     made = int(site.server.wait_log(r"fast: made (\d+)", 10).group(1))
-    assert made * 10000 < 20e6  # what the kernel's buffers hold; unchecked it makes hundreds of megabytes a second
+    # The kernel's buffers hold less than this. A generator that does not wait makes hundreds of megabytes a second.
+    assert made * 10000 < 20e6
 
 
-def test_two_streams_do_not_hold_each_other_up(site):
+def test_two_streams_do_not_delay_each_other(site):
     with site.stream("/old/sleeper") as sleeper, site.stream("/old/poller?every=0.05&polls=1") as poller:
         poller.wait_events(20, 5)
         sleeper.wait_for(b"data: first", 2)
@@ -101,7 +102,7 @@ def test_a_bare_generator_and_a_tuple_are_views_too(site):
         assert (tupled.status, tupled.headers["x-old"]) == (202, "kept")
 
 
-def test_what_is_no_stream_stays_as_it_is(site):
+def test_an_answer_that_is_not_a_stream_is_not_changed(site):
     with site.stream("/old/not_a_stream") as refusal, site.stream("/old/elsewhere") as redirect:
         refusal.wait_end(3)
         redirect.wait_end(3)
@@ -114,7 +115,7 @@ def test_a_head_request_gets_the_headers_only(site):
     with site.stream("/old/sleeper", method="HEAD") as stream:
         stream.wait_headers(3)
         assert stream.status == 200 and stream.body == b""
-    site.wait_figure("guests", 0, 2)
+    site.wait_figure("wrapped", 0, 2)
 
 
 def test_a_deploy_ends_old_streams_too(serve):

@@ -1,4 +1,4 @@
-"""Section 6 of the design, row by row, as far as it needs a real server."""
+"""What happens when something goes wrong, case by case, as far as it needs a real server."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_a_full_worker_sends_clients_away_for_a_while_and_serves_pages(serve):
 
 @pytest.mark.any_transport
 def test_the_default_leaves_a_fifth_of_the_connections_for_pages(serve):
-    site = serve(args=("--worker-connections", "20"), transport="generator")  # of a handed-over stream it is free
+    # Over the generator, because a handed-over stream frees its connection.
+    site = serve(args=("--worker-connections", "20"), transport="generator")
     with site.herd(16) as herd:
         herd.wait_all(b"ssemux.hello", 3)
         with site.stream() as more:
@@ -87,7 +88,7 @@ def test_a_users_streams_are_limited_over_all_workers(serve):
             other.wait_for(b"ssemux.hello", 2)
 
 
-def test_places_of_a_killed_worker_come_back(serve):
+def test_user_slots_of_a_killed_worker_are_given_back(serve):
     site = serve(workers=2, env={"SSEMUX_MAX_STREAMS_PER_USER": "3"})
     with site.herd(3, headers_of=lambda i: {"X-User": "7"}) as herd:
         herd.wait_all(b"ssemux.hello", 3)
@@ -121,7 +122,7 @@ def alive(pid):
         return False
 
 
-def test_a_lifetime_is_kept_that_is_shorter_than_a_heartbeat(serve):
+def test_a_lifetime_that_is_shorter_than_a_heartbeat_is_kept(serve):
     site = serve(env={"SSEMUX_LIFETIME": "2", "SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"})
     with site.herd(5) as streams, site.herd(3, "/events?poll=1") as polls:
         everyone = [*streams, *polls]
@@ -153,7 +154,7 @@ def test_the_heartbeat_can_be_an_event_too(serve):
         assert b": heartbeat\n\nevent: beat\n" in stream.body
 
 
-def test_while_the_store_is_away_streams_beat_and_publishing_says_so(serve, instance_env):
+def test_while_the_store_is_away_streams_send_heartbeats_and_publishing_fails(serve, instance_env):
     site = serve()
     folder = instance_env["INSTANCE_PATH"]
     with site.stream("/events?channel=room:1") as stream:
@@ -168,7 +169,7 @@ def test_while_the_store_is_away_streams_beat_and_publishing_says_so(serve, inst
         assert json.load(refused.value)["error"] == "BrokerUnavailable"
         with site.stream() as late, site.stream(user="7") as known:
             assert [event.event for event in late.wait_events(2, 4)] == ["ssemux.hello", "ssemux.degraded"]
-            assert known.wait_end(4) == "clean"  # nobody can count its user's streams now
+            assert known.wait_end(4) == "clean"  # its user's streams cannot be counted now
             assert b"the broker cannot be reached" in known.body and known.frames()[0].retry >= 10000
         os.unlink(folder)
         os.rename(folder + ".away", folder)
@@ -195,7 +196,7 @@ def test_a_refused_event_says_why_and_stores_nothing(serve):
     assert int(after.split("-")[1]) == int(before.split("-")[1]) + 1
 
 
-def test_a_preloaded_application_hears_of_a_deploy_too(serve):
+def test_a_preloaded_application_notices_a_deploy_too(serve):
     site = serve("tests.apps.preloaded:app", args=("--preload",), env={"SSEMUX_MAX_STREAMS": "100"})
     with site.stream() as stream:
         stream.wait_for(b"ssemux.hello", 2)

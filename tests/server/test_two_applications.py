@@ -1,4 +1,4 @@
-"""Two services that were given one store, as by one SSEMUX_BROKER: nothing of one reaches the other."""
+"""Two services with one store, as through the same SSEMUX_BROKER: no event of one reaches the other."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_second_service_is_refused_until_the_first_has_gone(start):
     until(lambda: "-" in send(office, "free")[:30], 5, lambda: send(office, "free"))
 
 
-def test_services_with_namespaces_are_separate_and_share_where_they_say_so(start):
+def test_services_with_namespaces_are_separate_and_share_if_configured(start):
     shop, office, again = (start(name, SSEMUX_NAMESPACE=space) for name, space in (("a", "x"), ("a", "y"), ("b", "x")))
     with shop.stream("/events?user=1") as stream, office.stream("/events?user=1") as other:
         for one in (stream, other):
@@ -65,7 +65,7 @@ def test_services_with_namespaces_are_separate_and_share_where_they_say_so(start
         assert b"secret" not in stream.body and b"shared" not in other.body
 
 
-def test_two_services_of_one_name_are_told_apart_by_their_key_in_the_log(start):
+def test_two_services_of_one_name_are_distinguished_by_their_key_in_the_log(start):
     first, second = start("app", KEY="one"), start("app", KEY="two")
     send(first, "a")
     send(second, "b")

@@ -1,4 +1,4 @@
-"""A stream of `add_stream` that nobody said who may read: gunicorn does not start, and no server sends an event."""
+"""A stream of `add_stream` without a rule for its channel: gunicorn does not start, and no server sends an event."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_starts_with_a_rule_that_comes_after_the_stream(instance_env):
         assert ask(server, "/payroll") == 200
 
 
-def test_a_server_that_does_not_say_when_it_begins(instance_env):
+def test_a_server_without_a_start_hook(instance_env):
     with FlaskRun(UNRULED, env=instance_env) as server:
         assert (ask(server, "/page"), server.log.count(WHY)) == (200, 1)
         assert ask(server, "/payroll") == 500

@@ -1,4 +1,4 @@
-"""Three workers on the default broker: what is published anywhere reaches every right stream, in order, once."""
+"""Three workers on the default broker: what any process publishes reaches every right stream, in order, once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with flask_ssemux.Publisher(sys.argv[1]) as publisher:
 """
 
 
-def test_from_any_worker_the_command_line_and_a_process(serve, lab_env):
+def test_events_from_any_worker_the_command_line_and_a_process_arrive(serve, lab_env):
     site = serve(workers=3)
     herd = site.herd(24, lambda i: "/events?channel=room:%d" % (i % 2), headers_of=lambda i: {"X-User": str(i % 4)})
     with herd:

@@ -24,7 +24,7 @@ def test_a_response_that_is_replaced_streams_and_the_log_says_why_it_has_no_hear
         server.wait_log("the wrapped stream 'old' gets no heartbeats while its generator sleeps: something", 3)
 
 
-#: What macOS has not: gunicorn runs on what is left.
+#: What macOS lacks: gunicorn runs on what is left.
 WITHOUT_EPOLL = """
 import select
 for name in [name for name in dir(select) if name.startswith("EPOLL") or name in ("epoll", "POLLRDHUP")]:

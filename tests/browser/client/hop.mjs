@@ -1,14 +1,14 @@
-// A hop between client and server that holds answers back, as some proxies, gateways and virus scanners do.
+// A hop between client and server that buffers answers, as some proxies, gateways and virus scanners do.
 
 import http from "node:http";
 
 const BLOCK = 4096;
 
 /**
- * `hop.how` may change at any time, for what is asked from then on: "pass"; "hold": an answer comes when it has ended,
- * headers and all; "opening": the first piece passes, the rest comes when it has ended; "late": what is asked in
- * the hop's first two seconds is answered 1.5 s late; "blocks": what comes passes when it is 4 KB, or at its end
- * (`hop.blocks` have passed). `hop.lag`: ms that a stream is asked for later than a poll.
+ * `hop.how` may change at any time, for later requests: "pass"; "hold": an answer passes when it has ended, with its
+ * headers; "opening": the first piece passes, the rest passes when the answer has ended; "late": requests of the hop's
+ * first two seconds are answered 1.5 s late; "blocks": bytes pass when there are 4 KB of them, or at the answer's end
+ * (`hop.blocks` have passed). `hop.lag`: ms by which requests of streams are delayed, but not those of polls.
  */
 export async function hop(t, site, how) {
   const made = { how, asked: [], headers: [], blocks: 0, lag: 0 };
@@ -23,7 +23,7 @@ export async function hop(t, site, how) {
     const held = [];
     let pieces = 0;
     const passes = () => how === "pass" || how === "late" || (how === "opening" && pieces === 1);
-    // As nginx does by default: one that is kept may be closed by the server at the moment it is used again.
+    // As nginx does by default: the server may close a kept-alive connection at the moment when it is used again.
     const options = { method: request.method, headers: { ...request.headers, connection: "close" }, agent: false };
     const upstream = http.request(site + request.url, options, async (answer) => {
       const wait = how === "late" && began - start < 2000 ? 1500 : 0;

@@ -1,4 +1,5 @@
-// The parser on the same table of cases as the server's encoder (tests/unit/cases.py, as JSON in CASES), and the pauses.
+// The parser on the same table of cases as the server's encoder (tests/unit/cases.py, as JSON in CASES), and the
+// pauses.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// ssemux.js behind hops that hold streams back. The server is the one of stream.test.mjs; a user may have one stream.
+// ssemux.js behind hops that buffer streams. The server is that of stream.test.mjs; a user may have one stream.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -12,7 +12,7 @@ import { SITE, client, isOpen, look, numbers, post, range, room, say, until } fr
 const OLDEST = process.env.OLDEST; // a server with the same history, that ends a user's oldest stream for one too many
 const LATE = 2000; // ms from an event's publishing to the page, at most
 
-/** Publish numbers one by one, each when the one before was heard; how long the slowest took. */
+/** Publish numbers one by one, each after the previous one was received; return how long the slowest took. */
 async function pingPong(heard, name, count) {
   let slowest = 0;
   for (let round = 0; round < count; round += 1) {
@@ -75,7 +75,7 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.ok(turns.length > 6 && !turns.includes(undefined), JSON.stringify(turns));
   });
 
-  test("that holds all, a client that is closed while headers are made asks for nothing more", async (t) => {
+  test("that holds all, a client that is closed while headers are made sends no more requests", async (t) => {
     const between = await hop(t, SITE, "hold");
     const headers = async () => {
       await new Promise((resolve) => setTimeout(resolve, 200));
@@ -111,7 +111,7 @@ describe("behind a hop", { concurrency: true }, () => {
     assert.deepEqual([heard, mux.transport], [range(1, 15), "poll"]);
   });
 
-  test("that passes blocks, a burst that fills them is no proof: what comes after it is not late", async (t) => {
+  test("that passes blocks, a burst that fills them proves nothing: events after it are not late", async (t) => {
     const between = await hop(t, SITE, "blocks");
     const name = room();
     const mux = client(t, "/events", {}, between.url);
@@ -134,7 +134,7 @@ describe("behind a hop", { concurrency: true }, () => {
       ["the trial", 0],
       ["the poll", 200],
     ])
-      test(`that holds all, a trial costs no poll its place: one stream too many ${over}, ${first} is first`, async (t) => {
+      test(`that holds all, a trial takes no poll's user slot: one stream too many ${over}, ${first} is first`, async (t) => {
         const between = Object.assign(await hop(t, site, "hold"), { lag });
         const name = room();
         const mux = client(t, `/events?user=${randomUUID()}`, {}, between.url);
@@ -169,7 +169,7 @@ describe("behind a hop", { concurrency: true }, () => {
     await until(async () => (await look()).streams.filter((names) => names.includes(name)).length === 1, "one stream");
   });
 
-  test("that holds streams for a while, one is tried again now and then, and nothing is lost between", async (t) => {
+  test("that holds streams for a while, one is tried again from time to time, and nothing is lost in between", async (t) => {
     const between = await hop(t, SITE, "hold");
     const [name, end] = [room(), new AbortController()];
     t.after(() => end.abort());
@@ -218,7 +218,7 @@ describe("behind a hop", { concurrency: true }, () => {
   });
 });
 
-test("an answer that is no stream is given as it is, and polls end where the server sends them away", async (t) => {
+test("an answer that is not a stream is returned unchanged, and polls end when the server sends them away", async (t) => {
   const end = new AbortController();
   t.after(() => end.abort());
   const ask = (path) => polling({}, () => assert.fail("a stream"))(SITE + path, { headers: {}, signal: end.signal });
@@ -228,7 +228,7 @@ test("an answer that is no stream is given as it is, and polls end where the ser
   assert.equal(await away.text(), "retry: 50\n: no room\n\n");
 });
 
-test("a stream that was given up because the polls ended was not held back: another is tried soon", async (t) => {
+test("a stream that was given up because the polls ended was not buffered: another is tried soon", async (t) => {
   const between = await hop(t, SITE, "hold");
   const end = new AbortController();
   t.after(() => end.abort());

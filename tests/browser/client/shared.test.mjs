@@ -1,5 +1,5 @@
-// Tabs that share a connection, in one process: what each of them has of a channel, wherever it begins. The server is
-// the one of stream.test.mjs. What browsers do to tabs is in test_client_tabs.py.
+// Tabs that share a connection, in one process: what each of them receives of a channel, wherever it begins. The server
+// is that of stream.test.mjs. What browsers do to tabs is tested in test_client_tabs.py.
 
 import "./shims.mjs";
 
@@ -13,14 +13,14 @@ const pass = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mill
 const answers = (...kinds) => `/answers/${randomUUID()}?answers=${["real", ...kinds]}`;
 const state = () => `state:${randomUUID()}`;
 
-/** What a tab hears of everyone's. */
+/** Return the numbers that a tab receives on everyone's channel. */
 function everyones(mux) {
   const heard = [];
   mux.on("n", (message) => heard.push(message.json));
   return heard;
 }
 
-/** A `fetch` whose short requests wait until they are let go. */
+/** A `fetch` whose short requests wait until they are released. */
 function gate() {
   const held = [];
   const ask = async (url, init) => {
@@ -33,7 +33,7 @@ function gate() {
 const oneStream = (name) =>
   until(async () => (await look()).streams.filter((names) => names.includes(name)).length === 1, "one stream");
 
-test("a tab that was rendered at a cursor and names no channel has all that fell in between", async (t) => {
+test("a tab that was rendered at a cursor and names no channel receives all events since then", async (t) => {
   const url = answers();
   const first = client(t, url);
   await isOpen(first);
@@ -48,7 +48,7 @@ test("a tab that was rendered at a cursor and names no channel has all that fell
   assert.deepEqual(heard, range(counts["*"] - 1, later["*"]));
 });
 
-test("tabs that were rendered at different cursors each go on from their own, and who was there has nothing twice", async (t) => {
+test("tabs that were rendered at different cursors each continue from their own, and earlier tabs receive nothing twice", async (t) => {
   const [url, name] = [answers(), room()];
   const first = client(t, url);
   await isOpen(first);
@@ -65,11 +65,11 @@ test("tabs that were rendered at different cursors each go on from their own, an
     () => [one, other, late].every((heard) => heard.at(-1) === 6),
     () => JSON.stringify([one, other, late]),
   );
-  assert.deepEqual([one, other, late], [range(2, 6), range(4, 6), range(late[0], 6)]); // it may have what others read again
+  assert.deepEqual([one, other, late], [range(2, 6), range(4, 6), range(late[0], 6)]); // it may receive what others read again
   await oneStream(name);
 });
 
-test("a tab that comes later gets the latest of everyone's events, and what follows", async (t) => {
+test("a tab that is opened later gets the latest of everyone's events, and what follows", async (t) => {
   const url = answers();
   const { counts } = await say(1, "*&latest");
   const heard = everyones(client(t, url));
@@ -88,7 +88,7 @@ test("a tab that comes later gets the latest of everyone's events, and what foll
 });
 
 for (const kinds of [["retry"], ["503", "retry", "html"]]) {
-  test(`a snapshot that is not had at once (${kinds}) is asked for again`, async (t) => {
+  test(`a snapshot that does not arrive at once (${kinds}) is requested again`, async (t) => {
     const [url, name] = [answers(...kinds), state()];
     const first = client(t, url);
     first.channel(name);
@@ -110,7 +110,7 @@ for (const kinds of [["retry"], ["503", "retry", "html"]]) {
   });
 }
 
-test("what comes while a tab's short request fails is not lost, where no snapshot has it", async (t) => {
+test("events during a failed short request are not lost if no snapshot contains them", async (t) => {
   const [url, name, user] = [answers("retry"), room(), randomUUID()];
   const first = client(t, url, { user });
   const heard = numbers(first, name);
@@ -131,7 +131,7 @@ test("what comes while a tab's short request fails is not lost, where no snapsho
   assert.deepEqual([late, own.slice(-3)], [range(1, 4), range(counts["*"] - 2, counts["*"])]);
 });
 
-test("what comes while a tab's short request is on its way and the leader is cut off is not lost", async (t) => {
+test("events during a short request are not lost if the leader is cut off meanwhile", async (t) => {
   const [user, name] = [randomUUID(), room()];
   const { ask, held } = gate();
   const url = "/events";
@@ -143,7 +143,7 @@ test("what comes while a tab's short request is on its way and the leader is cut
   await post("/cut");
   const late = numbers(client(t, url, { user, fetch: ask }), name);
   await until(() => held.length === 1, "its short request");
-  await say(5, name); // which the leader is told of later than the short request
+  await say(5, name); // the leader receives these later than the short request
   held[0]();
   await until(
     () => early.length === 6 && late.length === 5,
@@ -152,7 +152,7 @@ test("what comes while a tab's short request is on its way and the leader is cut
   assert.deepEqual([early, late], [range(1, 6), range(2, 6)]);
 });
 
-test("a tab begins with the snapshot, whatever comes while it is on its way", async (t) => {
+test("a tab begins with the snapshot, whatever arrives while it is being requested", async (t) => {
   const url = answers();
   const [first, second] = [client(t, url), client(t, url)];
   await isOpen(second);
@@ -185,7 +185,7 @@ test("a tab begins with the snapshot, whatever comes while it is on its way", as
   }
 });
 
-test("a channel that is closed and opened again while its snapshot is on its way has one", async (t) => {
+test("a channel that is closed and opened again while its snapshot is being requested gets one snapshot", async (t) => {
   const [url, name, user] = [answers(), state(), randomUUID()];
   const first = client(t, url, { user });
   first.channel(name);
@@ -207,7 +207,7 @@ test("a channel that is closed and opened again while its snapshot is on its way
   assert.deepEqual([old, snapshot, heard], [[], [1], [2]]);
 });
 
-test("a channel that one tab may not read costs the others nothing, even while there is no stream", async (t) => {
+test("a channel that one tab may not read does not affect the others, even while there is no stream", async (t) => {
   const key = randomUUID();
   const url = `/answers/${key}?answers=real,real,503,503,503`;
   const first = client(t, url);

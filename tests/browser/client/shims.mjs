@@ -1,9 +1,9 @@
 // Several tabs in one Node process: the Web Locks and the document of a browser, as far as ssemux.js uses them. What
-// browsers themselves do with locks, freezes and crashes is tried in test_client_tabs.py.
+// browsers themselves do with locks, freezes and crashes is tested in test_client_tabs.py.
 
-const locks = new Map(); // by name: who holds it, and who waits
+const locks = new Map(); // by name: the holder, and the waiting requests
 
-/** Locks as the standard has them: one holder, those who wait in order, stealing, signals. */
+/** Locks as in the standard: one holder, requests that wait in order, stealing, signals. */
 function request(name, { steal = false, signal } = {}, callback) {
   if (!locks.has(name)) locks.set(name, { waiting: [] });
   const lock = locks.get(name);

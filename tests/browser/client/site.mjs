@@ -1,4 +1,4 @@
-// What the tests of ssemux.js in Node share: the real server at URL (tests/apps/tabs.py), and clients of it that are noted.
+// What the tests of ssemux.js in Node share: the real server at URL (tests/apps/tabs.py), and recorded clients of it.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -8,7 +8,7 @@ import { SSEMux } from "../../../flask_ssemux/static/ssemux.js";
 export const SITE = process.env.URL;
 const STATES = ["connecting", "open", "stale", "closed"];
 
-/** fetch, whose error is always "fetch failed": why it failed is in its cause. */
+/** fetch with a helpful error: its own is always "fetch failed", and the reason is in the cause. */
 const request = (path, options) =>
   fetch(SITE + path, options).catch(({ message, cause }) => assert.fail(`${path}: ${message}: ${cause}`));
 
@@ -22,7 +22,7 @@ export const say = async (count, ...channels) =>
   (await post(`/say?count=${count}&${channels.map((name) => `channel=${name}`).join("&")}`)).json();
 export const look = async () => (await request("/streams")).json();
 
-/** A client whose events of its own are noted. Ended with its test. */
+/** Return a client whose own events are recorded; it is closed at the end of its test. */
 export function client(t, path = "/events", options = {}, site = SITE) {
   const mux = new SSEMux(site + path, options);
   t.after(() => mux.close());
@@ -38,7 +38,7 @@ export function client(t, path = "/events", options = {}, site = SITE) {
   return mux;
 }
 
-/** The numbers that a channel hears, from now on. */
+/** Return the numbers that a channel receives, from now on. */
 export function numbers(mux, name, event = "n") {
   const heard = [];
   mux.channel(name).on(event, (message) => heard.push(message.json));

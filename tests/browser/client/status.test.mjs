@@ -1,11 +1,11 @@
-// What the status page remembers, and the rates it makes of counters.
+// What the status page remembers, and the rates that it computes from counters.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../../../flask_ssemux/static/status_history.js";
 
-/** What is told at this time of workers `{name: [at, delivered, past]}`. */
+/** Return the status at this time, of workers `{name: [at, delivered, past]}`. */
 function told(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 } = {}) {
   const made = Object.entries(workers).map(([name, [at, delivered, past]]) => ({ name, at, delivered, past }));
   return {
@@ -17,7 +17,7 @@ function told(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 }
   };
 }
 
-test("a rate is made of a worker's last two reports, whenever it is told", () => {
+test("a rate is computed from a worker's last two reports, no matter when they arrive", () => {
   const history = new History();
   history.take(told(100, { a: [99, 0], b: [97, 500] }));
   assert.equal(history.last.delivered, undefined);
@@ -26,10 +26,10 @@ test("a rate is made of a worker's last two reports, whenever it is told", () =>
   history.take(told(104, { a: [104, 30], b: [102, 600] }));
   assert.deepEqual([history.rateOf("a"), history.rateOf("b"), history.last.delivered], [0, 20, 20]);
   history.take(told(106, { a: [106, 60], b: [102, 600] }));
-  assert.equal(history.last.delivered, 15 + 20, "one that told nothing new goes on as before");
+  assert.equal(history.last.delivered, 15 + 20, "a worker without a new report keeps its rate");
 });
 
-test("a worker that goes takes its rate along", () => {
+test("the rate of a worker that has gone is removed", () => {
   const history = new History();
   history.take(told(100, { a: [100, 0], b: [100, 0] }));
   history.take(told(102, { a: [102, 20], b: [102, 40] }));
@@ -38,7 +38,7 @@ test("a worker that goes takes its rate along", () => {
   assert.equal(history.rateOf("b"), undefined);
 });
 
-test("published is the broker's count, in one life of its history", () => {
+test("published is the broker's count, within one epoch", () => {
   const history = new History();
   history.take(told(100, {}, { events: 7 }));
   history.take(told(102, {}, { events: 27 }));
@@ -51,7 +51,7 @@ test("published is the broker's count, in one life of its history", () => {
   );
 });
 
-test("what is told twice within a moment is one point", () => {
+test("two reports within a moment make one point", () => {
   const history = new History();
   history.take(told(100, { a: [100, 0] }, { streams: 4 }));
   history.take(told(100.2, { a: [100.2, 9] }, { streams: 5, events: 9 }));
@@ -60,7 +60,7 @@ test("what is told twice within a moment is one point", () => {
   assert.deepEqual([history.points.length, history.last.delivered, history.last.published], [2, 10, 10]);
 });
 
-test("what the workers kept is one history, in steps of their reports", () => {
+test("the workers' past figures make one history, in steps of their reports", () => {
   const a = [
     [70, 1, 0],
     [75, 3, 50],
@@ -88,13 +88,13 @@ test("what the workers kept is one history, in steps of their reports", () => {
   ]);
 });
 
-test("it forgets what is older than ten minutes", () => {
+test("it drops what is older than ten minutes", () => {
   const history = new History();
   for (let at = 0; at <= 1000; at += 2) history.take(told(at, {}));
   assert.deepEqual([history.points[0].at, history.points.length], [400, 301]);
 });
 
-test("a late heart is news for ten minutes, and none that was late before", () => {
+test("a late loop is shown for ten minutes, and one that was late before is not", () => {
   const history = new History();
   const seen = [];
   for (const [at, late] of [
@@ -110,7 +110,7 @@ test("a late heart is news for ten minutes, and none that was late before", () =
   assert.deepEqual(seen, [false, false, true, true, false]);
 });
 
-test("the next machine's clock may be behind", () => {
+test("another machine's clock may be behind", () => {
   const history = new History();
   for (const at of [100, 102, 104, 106, 101, 103]) history.take(told(at, {}, { events: 8 }));
   assert.deepEqual(

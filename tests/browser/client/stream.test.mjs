@@ -1,4 +1,5 @@
-// ssemux.js in Node against the real server at URL, which runs tests/apps/tabs.py with heartbeats of 1 s and a retry of 100 ms.
+// ssemux.js in Node against the real server at URL, which runs tests/apps/tabs.py with heartbeats of 1 s and a retry of
+// 100 ms.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -32,7 +33,7 @@ test("a channel's events, the user's own, and everyone's, each where it belongs"
   assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
 });
 
-test("a listener hears nothing more after off, and one that throws costs the others nothing", async (t) => {
+test("a listener receives nothing after off, and one that throws does not affect the others", async (t) => {
   const name = room();
   const mux = client(t);
   const [one, other] = [[], []];
@@ -56,7 +57,7 @@ test("a listener hears nothing more after off, and one that throws costs the oth
 });
 
 for (const how of ["at once", "end"]) {
-  test(`what was missed comes once and in order when streams end (${how})`, async (t) => {
+  test(`missed events come once and in order when streams end (${how})`, async (t) => {
     const name = room();
     const mux = client(t);
     const heard = numbers(mux, name);
@@ -112,12 +113,12 @@ test("channels come and go while events come: each event once, a new channel fro
     later.every(([, list]) => list[0] > 20),
     "history of before",
   );
-  assert.equal(later[0][1].length, kept, "a channel that was left");
+  assert.equal(later[0][1].length, kept, "a channel that was closed");
   assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
   await until(async () => (await look()).streams.filter((names) => names.includes(steady)).length === 1, "one stream");
 });
 
-test("a channel that is added later begins with its snapshot; those that were there do not get theirs again", async (t) => {
+test("a channel that is added later begins with its snapshot; the earlier channels do not get theirs again", async (t) => {
   const [early, late] = [`state:${randomUUID()}`, `state:${randomUUID()}`];
   const mux = client(t);
   const first = numbers(mux, early, "state");
@@ -140,7 +141,7 @@ test("a page that was rendered at a cursor misses nothing", async (t) => {
   assert.deepEqual(heard, [3, 4, 5]);
 });
 
-test("a past that is lost is told, for all and for the channel", async (t) => {
+test("a lost history is reported, for all and for the channel", async (t) => {
   const name = room();
   const mux = client(t, "/events", { lastEventId: "zzzz-5" });
   const told = [];
@@ -173,7 +174,7 @@ for (const status of [204, 400, 401, 403, 404, 410]) {
   });
 }
 
-test("it goes on after answers that pass: 500, 503, 429, a page, no room", async (t) => {
+test("it continues after temporary answers: 500, 503, 429, a page, no room", async (t) => {
   const key = randomUUID();
   const [name, answers] = [room(), ["500", "retry", "503", "429", "retry", "html"]];
   const mux = client(t, `/answers/${key}?answers=${answers}`);
@@ -194,7 +195,7 @@ test("it goes on after answers that pass: 500, 503, 429, a page, no room", async
   assert.deepEqual(mux.states, ["connecting", "open"]);
 });
 
-test("a channel that may not be read is told, and costs the others nothing", async (t) => {
+test("a channel that may not be read is reported, and does not affect the others", async (t) => {
   for (const [isFirst, status, headers] of [
     [true, 403, { "X-User": "bob" }],
     [false, 403, { "X-User": "bob" }],
@@ -257,7 +258,7 @@ test("heartbeats keep a quiet stream alive for longer than its time-out", async 
   assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
 });
 
-test("a closed client has no stream, and says nothing more", async (t) => {
+test("a closed client has no stream, and reports nothing more", async (t) => {
   const name = room();
   const mux = client(t);
   const heard = numbers(mux, name);
@@ -268,7 +269,7 @@ test("a closed client has no stream, and says nothing more", async (t) => {
   assert.deepEqual([heard, mux.states, mux.errors], [[], ["connecting", "open", "closed"], []]);
 });
 
-test("a server that says stop is not asked for more: the id is sent as it came, and 204 is the end", async (t) => {
+test("a client that gets a stop sends no more requests after its id is answered with 204", async (t) => {
   const [key, name] = [randomUUID(), room()];
   const mux = client(t, `/answers/${key}?answers=stop,204,204`);
   const stops = [];
@@ -287,7 +288,7 @@ test("a server that says stop is not asked for more: the id is sent as it came, 
   assert.deepEqual((await look()).said[key], [null, "stop"]);
 });
 
-test("a client that is closed when it says `connecting` asks for nothing more", async (t) => {
+test("a client that is closed when it says `connecting` sends no more requests", async (t) => {
   const key = randomUUID();
   const mux = client(t, `/answers/${key}?answers=real`);
   await isOpen(mux);
@@ -298,7 +299,7 @@ test("a client that is closed when it says `connecting` asks for nothing more", 
   assert.equal((await look()).asked[key], 1);
 });
 
-test("a stream that is cut between its hello and a snapshot is asked for the snapshot again", async (t) => {
+test("after a stream was cut between its hello and a snapshot, the snapshot is requested again", async (t) => {
   const mux = client(t, `/answers/${randomUUID()}?answers=real,hello`);
   await isOpen(mux);
   const name = `state:${randomUUID()}`;
@@ -307,7 +308,7 @@ test("a stream that is cut between its hello and a snapshot is asked for the sna
   assert.deepEqual([snapshot, mux.states, mux.errors], [[0], ["connecting", "open"], []]);
 });
 
-test("streams that fell silent once in a while are no reason to poll", async (t) => {
+test("streams that fall silent from time to time are no reason to poll", async (t) => {
   const mux = client(t, `/answers/${randomUUID()}?answers=silent,real,silent`);
   await until(() => mux.errors.length === 1);
   await isOpen(mux);

@@ -1,11 +1,11 @@
-// What a page writes, and what the compiler must refuse. Compiled only.
+// What a page may write, and what the compiler must refuse. This file is only compiled.
 
 import { SSEMux, type Message, type Problem, type Reset, type State } from "../../../client/ssemux.js";
 
 const mux = new SSEMux("/events", { timeout: 60_000, headers: async () => ({ Authorization: "Bearer x" }), user: 7, shared: false });
-const told = (message: Message): number => message.json.done + message.data.length;
+const done = (message: Message): number => message.json.done + message.data.length;
 
-mux.channel("jobs:42").on("progress", told).on("ssemux.reset", (reset: Reset) => reset.channels.join()).off("progress", told).close();
+mux.channel("jobs:42").on("progress", done).on("ssemux.reset", (reset: Reset) => reset.channels.join()).off("progress", done).close();
 mux.on("notice", (message) => message.channel?.length).on("ssemux.error", (problem: Problem) => problem.final);
 mux.on("ssemux.open", ({ state }) => { const now: State = state; return now; });
 mux.on("ssemux.replaced", ({ reason }) => reason.length).on("ssemux.stop", ({ reason }) => reason.length);
@@ -13,7 +13,7 @@ mux.on("ssemux.open", ({ transport }) => transport === "poll" && mux.transport !
 
 // @ts-expect-error: a state cannot be set
 mux.state = "open";
-// @ts-expect-error: a reset is no message
+// @ts-expect-error: a reset is not a message
 mux.on("ssemux.reset", (message: Message) => message.data);
 // @ts-expect-error: seconds as text
 new SSEMux("/events", { timeout: "60" });

@@ -1,4 +1,4 @@
-// A user who may hold one stream (SSEMUX_MAX_STREAMS_PER_USER=1), with either SSEMUX_OVER_USER_LIMIT.
+// A user who may have one stream (SSEMUX_MAX_STREAMS_PER_USER=1), with each value of SSEMUX_OVER_USER_LIMIT.
 
 import "./shims.mjs";
 
@@ -10,10 +10,10 @@ import { client, isOpen, look, numbers, room, say, until } from "./site.mjs";
 
 const isOldest = process.env.SSEMUX_OVER_USER_LIMIT === "oldest";
 
-test("channels come and go in the one place, and nothing is lost", async (t) => {
+test("channels come and go with one user slot, and nothing is lost", async (t) => {
   const mux = client(t, `/events?user=${randomUUID()}`, { shared: false });
   const replaced = [];
-  mux.on("ssemux.replaced", (told) => replaced.push(told));
+  mux.on("ssemux.replaced", (message) => replaced.push(message));
   const [steady, added] = [room(), `state:${randomUUID()}`];
   const heard = numbers(mux, steady);
   await isOpen(mux);
@@ -36,7 +36,7 @@ test("channels come and go in the one place, and nothing is lost", async (t) => 
   assert.deepEqual([heard, snapshot, replaced, mux.errors], [[1, 2, 3, 4], [0], [], []]);
 });
 
-test("tabs whose stream another one replaced are told, and stay away", { skip: !isOldest }, async (t) => {
+test("tabs whose stream was replaced by another one are notified, and stay away", { skip: !isOldest }, async (t) => {
   const [user, name] = [randomUUID(), room()];
   const path = `/events?user=${user}`;
   const { cursors } = await say(1, name);

@@ -1,6 +1,6 @@
-"""ssemux.js where a page is not an ordinary one: cookies are blocked, `<base href>`, frames and windows without a URL.
+"""ssemux.js on unusual pages: with blocked cookies, with `<base href>`, in frames and windows without a URL.
 
-The browser's own EventSource works there, and so does this.
+The browser's own EventSource works on such pages, and so does ssemux.js.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import pytest
 
 from tests.browser.tabs import BROWSERS, WAIT, Tabs
 
-#: Of Firefox: all cookies are blocked, and with them everything that tabs could share.
+#: Settings of Firefox that block all cookies, and with them everything that tabs could share.
 BLOCKED = {"network.cookie.cookieBehavior": 2}
 
-#: By place: how a page makes it, with `text` a module's and `base` its base element. All resolve URLs by that.
-PLACES = {
+#: By kind of page: how a page makes it, with `text` a module and `base` its base element, which resolves all URLs.
+PAGES = {
     "base": "document.head.append(module(document))",
     "srcdoc": "Object.assign(frame(), {srcdoc: module(document).outerHTML})",
     "frame": "const {contentDocument: it} = frame(); it.head.append(module(it))",
@@ -25,8 +25,8 @@ const base = Object.assign(document.createElement("base"), {href: "/events"});
 document.head.append(base);
 const module = (it) => Object.assign(it.createElement("script"), {type: "module", text: `
     import {SSEMux} from "/events/ssemux.js";
-    const tell = (what, more) => (window.opener ?? top).report({who: "PLACE", what, ...more});
-    const mux = new SSEMux("?at=PLACE");
+    const tell = (what, more) => (window.opener ?? top).report({who: "PAGE", what, ...more});
+    const mux = new SSEMux("?at=PAGE");
     mux.channel("room:1").on("n", ({event: name, channel, data}) => tell("event", {name, channel, data}));
     mux.on("ssemux.open", ({state}) => tell("state", {state}));
 `});
@@ -61,12 +61,12 @@ def test_a_sandbox(running, server):
 
 
 @pytest.mark.parametrize("browser", list(BROWSERS))
-def test_urls_are_resolved_as_those_of_event_source(running, server, browser):
+def test_urls_are_resolved_as_event_source_does(running, server, browser):
     tabs = running(Tabs(server, browser))
-    for place, make in PLACES.items():
-        tabs.open("page of " + place)
-        tabs.tell("run", "page of " + place, code="{%s}" % CODE.replace("PLACE", place).replace("MAKE", make))
-        tabs.wait_all(place, "state", state="open", timeout=WAIT)
+    for page, make in PAGES.items():
+        tabs.open("page of " + page)
+        tabs.command("run", "page of " + page, code="{%s}" % CODE.replace("PAGE", page).replace("MAKE", make))
+        tabs.wait_all(page, "state", state="open", timeout=WAIT)
     tabs.say("room:1", count=3)
-    tabs.wait_number(3, "room:1", *PLACES)
+    tabs.wait_number(3, "room:1", *PAGES)
     tabs.check()

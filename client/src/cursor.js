@@ -1,17 +1,17 @@
-// Cursors, which are the ids of events: "<epoch>-<sequence>".
+// Cursors: the position of an event in the server's history, "<epoch>-<sequence>". An event's `id:` is its cursor.
 
-/** The names of the server's own events begin with this. */
+/** The prefix of the names of the server's own events. */
 export const OWN = "ssemux.";
 
-/** The epoch and the sequence. */
-export function split(cursor) {
+/** Return the cursor's epoch and its sequence. */
+export function splitCursor(cursor) {
   const cut = cursor.lastIndexOf("-");
   return [cursor.slice(0, cut), Number(cursor.slice(cut + 1))];
 }
 
-/** Whether events lie between the two, or another history does. */
+/** Return whether the first cursor is before the second one, or belongs to another epoch. */
 export function isBehind(one, other) {
   if (!one || !other) return one;
-  const [[epoch, place], [otherEpoch, otherPlace]] = [split(one), split(other)];
-  return epoch !== otherEpoch || place < otherPlace;
+  const [[epoch, sequence], [otherEpoch, otherSequence]] = [splitCursor(one), splitCursor(other)];
+  return epoch !== otherEpoch || sequence < otherSequence;
 }

@@ -1,4 +1,4 @@
-// What a page listens to, and what its listeners get. Nothing of streams.
+// The objects that a page listens to, and the messages that its listeners get. This file knows nothing of streams.
 
 export class Message {
   constructor(frame) {

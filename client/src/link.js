@@ -1,131 +1,135 @@
-// A Link keeps a stream open: when it ends, or its channels change, another one follows.
+// Link: keeps a stream open. When the stream ends, or other channels are wanted, the link opens the next stream.
 
 import { isBehind, OWN } from "./cursor.js";
 import { Request } from "./request.js";
 
 const TIMEOUT = 120_000; // ms without a byte after which a stream is given up
-export const HEARTBEAT = 20_000; // ms
-const RETRY = 3_000; // ms
-const LONGEST_WAIT = 60_000; // ms
-export const TICK = 5_000; // ms between two looks at the clock, at most
-const PATIENCE = 1_000; // ms in which a stream's first byte is expected
-const VACATED = 250; // ms until the server has seen that a stream was given up
+export const HEARTBEAT = 20_000; // ms; the server's `ssemux.hello` says what it is
+const RETRY = 3_000; // ms until the next try, unless the server sends another `retry:`
+const LONGEST_WAIT = 60_000; // ms: the maximum to which repeated failures raise the pause
+export const TICK = 5_000; // ms between two checks of the clock, at most
+const PATIENCE = 1_000; // ms within which a stream's first byte is expected
+const VACATED = 250; // ms until the server has noticed that a stream was given up
 
-/** The milliseconds until the next attempt. They double with each failure after the first. */
+/** Return the ms until the next try: doubled with each failure after the first, and up to half longer at random. */
 export function pause(retry, failures, random = Math.random()) {
   const doubled = retry * 2 ** Math.max(failures - 1, 0);
   return Math.min(doubled, Math.max(retry, LONGEST_WAIT)) * (1 + random / 2);
 }
 
+/**
+ * Calls `callbacks.opening` with what a stream sends up to its first cursor, then `.frame` with each frame, `.state`, and
+ * `.error`. Two more are optional: `.byte`, and `.isSpared`, which says whether others go on after a channel was refused.
+ */
 export class Link {
   #channels = [];
   #fresh = [];
-  #since; // the cursor of a tab that is behind
-  #current; // the request whose opening frames have come
-  #next; // the request that will replace it
-  #timer;
+  #since; // the cursor of a tab that is behind, until a stream has resumed from there
+  #current; // the stream that has sent its first cursor
+  #next; // the stream that shall replace it, until it has sent its first cursor
+  #openTimer;
   #failures = 0;
-  #silences = 0; // time-outs without an event, in a row
-  #fetch; // the polling fetch, where streams are held back
+  #silences = 0; // streams in a row that opened and were then silent
+  #pollingFetch; // the `fetch` that polls, if something holds streams back
   #retry = RETRY;
   #timeout;
   #heartbeat = HEARTBEAT;
   #state;
-  #looked = Date.now();
-  #watch;
+  #checkedAt = Date.now();
+  #checkTimer;
 
-  constructor(url, options, tell) {
-    Object.assign(this, { url, options, tell, cursor: options.lastEventId });
+  constructor(url, options, callbacks) {
+    Object.assign(this, { url, options, callbacks, cursor: options.lastEventId });
     this.#timeout = options.timeout ?? TIMEOUT;
-    this.#look();
+    this.#checkSilence();
   }
 
-  /** The channels in `fresh` begin now. All others continue after the cursor, or after `since`. */
+  /** Read these channels. Those in `fresh` begin now; all others resume after the cursor, or after `since`. */
   want({ channels, fresh, since }) {
     const stream = this.#next ?? this.#current;
-    const isAsWanted = stream && sameNames(stream.channels, channels) && sameNames(stream.fresh, fresh) && !since;
+    const hasChannels = stream && haveSameNames(stream.channels, channels) && haveSameNames(stream.fresh, fresh);
     this.#channels = channels;
     this.#fresh = fresh;
     if (isBehind(since, this.#since)) this.#since = since;
-    const isWaiting = this.#timer && !this.#current;
-    if (!isWaiting && !isAsWanted) this.#open();
+    const isWaiting = this.#openTimer && !this.#current;
+    if (!isWaiting && (!hasChannels || since)) this.#openStream();
   }
 
-  /** Open a new request if the present one is silent, or, with `isSure`, may be dead. */
-  wake(isSure) {
+  /** The network or the page is back: open the stream that is due, or replace one that is silent or `mayBeDead`. */
+  wake(mayBeDead) {
     const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
-    if (this.#timer || (this.#current && !this.#next && (isSure || isSilent))) this.#open();
+    if (this.#openTimer || (this.#current && !this.#next && (mayBeDead || isSilent))) this.#openStream();
   }
 
   close() {
     this.#state = "closed";
-    clearTimeout(this.#watch);
-    clearTimeout(this.#timer);
+    clearTimeout(this.#checkTimer);
+    clearTimeout(this.#openTimer);
     this.#current?.end();
     this.#next?.end();
-    this.#current = this.#next = this.#timer = undefined;
+    this.#current = this.#next = this.#openTimer = undefined;
   }
 
-  get #isOver() {
+  get #isClosed() {
     return this.#state === "closed";
   }
 
-  #open() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+  #openStream() {
+    clearTimeout(this.#openTimer);
+    this.#openTimer = undefined;
     this.#next?.end();
-    if (!this.#current) this.#become("connecting");
-    if (this.#isOver) return;
+    if (!this.#current) this.#changeState("connecting");
+    if (this.#isClosed) return;
     const after = this.#since ?? this.cursor;
-    const where = address(this.url, this.#channels, this.#fresh, after);
-    const fetch = this.#fetch ?? this.options.fetch;
+    const where = buildAddress(this.url, this.#channels, this.#fresh, after);
+    const fetch = this.#pollingFetch ?? this.options.fetch;
     const stream = new Request(
       where,
       this.#channels,
       { ...this.options, fetch },
       {
-        byte: (stream) => this.#heardOf(stream),
-        frame: (stream, frame) => this.#take(stream, frame),
+        byte: (stream) => this.#noteByte(stream),
+        frame: (stream, frame) => this.#takeFrame(stream, frame),
         retry: (milliseconds) => (this.#retry = milliseconds),
-        end: (stream, problem) => this.#ended(stream, problem),
+        end: (stream, problem) => this.#handleEnd(stream, problem),
       },
     );
     Object.assign(stream, { after, fresh: this.#fresh, opening: [] });
     this.#next = stream;
-    setTimeout(() => stream === this.#next && !stream.isHeard && this.#poll(), PATIENCE);
+    setTimeout(() => stream === this.#next && !stream.isHeard && this.#startPolling(), PATIENCE);
   }
 
-  async #poll() {
+  async #startPolling() {
     const { polling } = await import("./ssemux-poll.js").catch(() => ({}));
-    if (!polling || this.#fetch || this.#current || this.#isOver) return;
-    this.#fetch = polling(this.options, () => {
-      this.#fetch = undefined;
-      this.#become(this.#state);
+    if (!polling || this.#pollingFetch || this.#current || this.#isClosed) return;
+    this.#pollingFetch = polling(this.options, () => {
+      this.#pollingFetch = undefined;
+      this.#changeState(this.#state);
     });
-    this.#open();
+    this.#openStream();
   }
 
-  #heardOf(stream) {
-    if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // frames after the opening arrive
-    if (this.#state === "stale" && stream === this.#current) this.#become("open");
-    this.tell.byte?.();
+  #noteByte(stream) {
+    if (Date.now() - stream.opened > PATIENCE) this.#silences = 0; // bytes after the opening arrive too
+    if (this.#state === "stale" && stream === this.#current) this.#changeState("open");
+    this.callbacks.byte?.();
   }
 
-  #take(stream, frame) {
+  #takeFrame(stream, frame) {
     const { event, data, id } = frame;
-    if (event === OWN + "hello") this.#obey(JSON.parse(data));
+    if (event === OWN + "hello") this.#applyHello(JSON.parse(data));
     if (stream === this.#next) {
       stream.opening.push(frame);
-      if (id) this.#follow(stream, id);
+      if (id) this.#switchStream(stream, id);
     } else if (!(this.#next && event === OWN + "replaced")) {
-      // an own request that follows does not count as another client
+      // the next stream may have taken the user slot of the current one: that is not an event for the page
       this.cursor = id || this.cursor;
-      this.tell.frame(frame);
+      this.callbacks.frame(frame);
     }
   }
 
-  /** The new request has everything that the one before it would bring, so that one ends. */
-  #follow(stream, id) {
+  /** The next stream has sent its first cursor, so it sends all that the current one would. */
+  #switchStream(stream, id) {
     const { after, channels, opening } = stream;
     const fresh = after ? stream.fresh : channels;
     this.#current?.end();
@@ -135,90 +139,90 @@ export class Link {
     this.#failures = 0;
     this.#fresh = stream.fresh = [];
     stream.opened = Date.now();
-    this.#become("open");
-    if (!this.#isOver) this.tell.opening({ since: after, channels, fresh, frames: opening, id });
+    this.#changeState("open");
+    if (!this.#isClosed) this.callbacks.opening({ since: after, channels, fresh, frames: opening, id });
   }
 
-  #obey({ heartbeat, timeout }) {
+  #applyHello({ heartbeat, timeout }) {
     this.#heartbeat = heartbeat * 1000;
     this.#timeout = timeout * 1000;
-    this.#look();
+    this.#checkSilence();
   }
 
-  #ended(stream, problem) {
+  #handleEnd(stream, problem) {
     const isNext = stream === this.#next;
     const isSentAway = stream.isSentAway && !problem;
     if (isNext) this.#next = undefined;
     else this.#current = undefined;
-    if (this.#isRefused(problem)) return this.#refused(problem);
-    if (problem) this.tell.error(problem);
+    if (this.#isChannelRefused(problem)) return this.#dropRefusedChannel(problem);
+    if (problem) this.callbacks.error(problem);
     const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
     if (hasNoRoom) {
-      this.#current.end(); // the server has no room for two
+      this.#current.end(); // the server has no room for two streams
       this.#current = undefined;
     }
-    if (!this.#current) this.#become("connecting");
+    if (!this.#current) this.#changeState("connecting");
     if (isNext && !isSentAway) this.#failures += 1;
-    if (!this.#next) this.#wait(hasNoRoom ? VACATED : pause(this.#retry, this.#failures));
+    if (!this.#next) this.#scheduleOpen(hasNoRoom ? VACATED : pause(this.#retry, this.#failures));
   }
 
-  #wait(milliseconds) {
-    clearTimeout(this.#timer);
-    if (!this.#isOver) this.#timer = setTimeout(() => this.#open(), milliseconds);
+  #scheduleOpen(milliseconds) {
+    clearTimeout(this.#openTimer);
+    if (!this.#isClosed) this.#openTimer = setTimeout(() => this.#openStream(), milliseconds);
   }
 
-  /** Whether the server refuses one channel only. */
-  #isRefused(problem) {
+  /** Return whether the server refused one channel while others may be read. */
+  #isChannelRefused(problem) {
     const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
-    return isOurs && (this.#current || this.#channels.length > 2 || this.tell.isSpared?.());
+    return isOurs && (this.#current || this.#channels.length > 2 || this.callbacks.isSpared?.());
   }
 
-  #refused(problem) {
+  #dropRefusedChannel(problem) {
     const without = (names) => names.filter((name) => name !== problem.channel);
     this.#channels = without(this.#channels);
     this.#fresh = without(this.#fresh);
-    this.tell.error({ ...problem, final: false });
-    if (!this.#current || !sameNames(this.#current.channels, this.#channels)) this.#open();
+    this.callbacks.error({ ...problem, final: false });
+    if (!this.#current || !haveSameNames(this.#current.channels, this.#channels)) this.#openStream();
   }
 
-  #become(state) {
-    if (this.#isOver) return;
+  #changeState(state) {
+    if (this.#isClosed) return;
     this.#state = state;
-    this.tell.state({ state, transport: this.#fetch ? "poll" : "stream", heartbeat: this.#heartbeat });
+    this.callbacks.state({ state, transport: this.#pollingFetch ? "poll" : "stream", heartbeat: this.#heartbeat });
   }
 
-  #look() {
-    clearTimeout(this.#watch);
+  #checkSilence() {
+    clearTimeout(this.#checkTimer);
     const every = Math.min(TICK, this.#timeout / 8);
     const now = Date.now();
-    const hasSlept = now - this.#looked > every + TICK;
-    this.#looked = now;
+    const hasSlept = now - this.#checkedAt > every + TICK;
+    this.#checkedAt = now;
     if (hasSlept) this.wake();
-    else for (const stream of [this.#current, this.#next]) this.#judge(stream);
-    if (!this.#isOver) this.#watch = setTimeout(() => this.#look(), every);
+    else for (const stream of [this.#current, this.#next]) this.#checkStream(stream);
+    if (!this.#isClosed) this.#checkTimer = setTimeout(() => this.#checkSilence(), every);
   }
 
-  #judge(stream) {
+  #checkStream(stream) {
     if (stream?.silence > this.#timeout) {
       stream.end();
       if (!this.#next) this.#silences += 1;
-      this.#ended(stream, { message: `nothing came for ${this.#timeout / 1000} s`, final: false });
-      if (this.#silences > 1) this.#poll();
+      this.#handleEnd(stream, { message: `nothing came for ${this.#timeout / 1000} s`, final: false });
+      if (this.#silences > 1) this.#startPolling();
     } else if (stream && stream === this.#current && stream.silence > this.#heartbeat * 2) {
-      this.#become("stale");
+      this.#changeState("stale");
     }
   }
 }
 
-function address(url, channels, fresh, cursor) {
-  const made = new URL(url);
-  const add = (key, names) => names.forEach((name) => name && made.searchParams.append(key, name));
+function buildAddress(url, channels, fresh, cursor) {
+  const address = new URL(url);
+  const add = (key, names) => names.forEach((name) => name && address.searchParams.append(key, name));
   add("channel", channels);
   add("lastEventId", [cursor]);
   if (cursor) add("new", fresh);
-  return made;
+  return address;
 }
 
-function sameNames(some, others) {
+function haveSameNames(some, others) {
   return some.length === others.length && some.every((name) => others.includes(name));
 }

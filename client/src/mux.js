@@ -1,22 +1,22 @@
-// SSEMux: gives the page each event once. How events arrive is decided in link.js and tabs.js.
+// SSEMux: the object that a page uses. It gives the page each event once; link.js and tabs.js decide how events arrive.
 
-import { isBehind, OWN, split } from "./cursor.js";
+import { isBehind, OWN, splitCursor } from "./cursor.js";
 import { Channel, Emitter, Message } from "./emitter.js";
 import { Link } from "./link.js";
 import { mayShare, Tabs } from "./tabs.js";
 
-/** The page's view of its channels. The channel "" stands for the user's own channel and for "*". */
+/** In the maps by channel, "" stands for the events of the user and of everyone, which `SSEMux` itself emits. */
 export class SSEMux extends Emitter {
   #channels = new Map();
-  #sequences = new Map(); // by channel: the last sequence that the page got; undefined before the first event
-  #joins = new Map(); // by channel: the request for its opening frames, and the frames that came meanwhile
+  #sequences = new Map(); // by channel: the newest sequence that the page has; undefined if the channel is new
+  #joins = new Map(); // by channel: the request for its first events, and the events that came since; see #joinChannels
   #epoch;
-  #start; // the sequence at which the page was rendered
-  #source;
+  #startSequence; // the sequence that the page was rendered with
+  #source; // a Tabs, or a Link of this page's own
   #options;
-  #planned;
-  #isAway;
-  #quit = new AbortController();
+  #isScheduled;
+  #isSuspended;
+  #abort = new AbortController();
 
   constructor(url, options = {}) {
     super();
@@ -25,67 +25,69 @@ export class SSEMux extends Emitter {
     this.transport = "stream";
     this.#options = options;
     const { lastEventId } = options;
-    if (lastEventId !== undefined) [this.#epoch, this.#start] = split(lastEventId);
-    this.#sequences.set("", this.#start);
+    if (lastEventId !== undefined) [this.#epoch, this.#startSequence] = splitCursor(lastEventId);
+    this.#sequences.set("", this.#startSequence);
     this.#connect(lastEventId);
-    this.#watch();
-    this.#plan();
+    this.#watchPage();
+    this.#scheduleUpdate();
   }
 
-  /** Start to read after a cursor: together with the other tabs, or alone. */
+  /** Read from the cursor on, together with the other tabs or over a connection of this page's own. */
   #connect(lastEventId) {
     const options = this.#options;
-    const tell = {
-      wanted: () => this.#wanted(),
-      opening: (opening) => this.#begin(opening),
-      reads: ({ channels, since }) => this.#join(channels, since),
-      frame: (frame) => this.#take(frame),
-      state: (now) => this.#become(now),
-      error: (problem) => this.#fail(problem),
+    const callbacks = {
+      listWanted: () => this.#listWanted(),
+      opening: (opening) => this.#beginChannels(opening),
+      reads: ({ channels, since }) => this.#joinChannels(channels, since),
+      frame: (frame) => this.#takeFrame(frame),
+      state: (now) => this.#changeState(now),
+      error: (problem) => this.#reportError(problem),
     };
-    const dial = (to, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, to);
+    const openLink = (its, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, its);
     let tabs;
     try {
-      if (mayShare(options)) tabs = new Tabs(JSON.stringify([OWN, this.url, options.user]), dial, tell, lastEventId);
-    } catch {} // The browser forbids locks and channels: cookies are blocked, or the page is in a sandbox.
-    this.#source = tabs ?? dial(tell, lastEventId);
+      const name = JSON.stringify([OWN, this.url, options.user]);
+      if (mayShare(options)) tabs = new Tabs(name, openLink, callbacks, lastEventId);
+    } catch {} // the browser forbids locks: it blocks cookies, or the page is in a sandbox
+    this.#source = tabs ?? openLink(callbacks, lastEventId);
   }
 
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
-      channel = new Channel(name, () => this.#leave(name));
+      channel = new Channel(name, () => this.#leaveChannel(name));
       this.#channels.set(name, channel);
-      this.#sequences.set(name, this.#start);
-      this.#plan();
+      this.#sequences.set(name, this.#startSequence);
+      this.#scheduleUpdate();
     }
     return channel;
   }
 
   close() {
-    this.#become({ state: "closed" });
+    this.#changeState({ state: "closed" });
   }
 
-  #leave(name) {
+  #leaveChannel(name) {
     this.#channels.delete(name);
     this.#sequences.delete(name);
     const join = this.#joins.get(name);
     this.#joins.delete(name);
     if (![...this.#joins.values()].includes(join)) join?.link.close();
-    this.#plan();
+    this.#scheduleUpdate();
   }
 
-  #plan() {
-    if (this.#planned) return;
-    this.#planned = true;
+  /** Several changes in one task of the page become one request. */
+  #scheduleUpdate() {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
     setTimeout(() => {
-      this.#planned = false;
-      this.#start = undefined;
-      if (this.state !== "closed") this.#source.want(this.#wanted());
+      this.#isScheduled = false;
+      this.#startSequence = undefined;
+      if (this.state !== "closed") this.#source.want(this.#listWanted());
     });
   }
 
-  #wanted() {
+  #listWanted() {
     const channels = [...this.#sequences.keys()];
     return { channels, fresh: channels.filter((name) => this.#isFresh(name)) };
   }
@@ -94,39 +96,39 @@ export class SSEMux extends Emitter {
     return this.#sequences.has(name) && this.#sequences.get(name) === undefined && !this.#joins.has(name);
   }
 
-  #watch() {
+  #watchPage() {
     const { document } = globalThis;
-    const on = (where, event, act) => where?.addEventListener?.(event, act, { signal: this.#quit.signal });
+    const on = (where, event, act) => where?.addEventListener?.(event, act, { signal: this.#abort.signal });
     on(globalThis, "online", () => this.#source.wake(true));
-    on(document, "visibilitychange", () => document.hidden || this.#return() || this.#source.wake());
-    on(globalThis, "pagehide", () => this.#leavePage());
-    on(document, "freeze", () => this.#leavePage());
-    on(globalThis, "pageshow", () => this.#return());
-    on(document, "resume", () => this.#return());
+    on(document, "visibilitychange", () => document.hidden || this.#resumePage() || this.#source.wake());
+    on(globalThis, "pagehide", () => this.#suspendPage());
+    on(document, "freeze", () => this.#suspendPage());
+    on(globalThis, "pageshow", () => this.#resumePage());
+    on(document, "resume", () => this.#resumePage());
   }
 
-  /** The browser freezes the page: it gives up its connection and its lock, which other tabs may wait for. */
-  #leavePage() {
-    this.#isAway = true;
+  /** The browser suspends the page: give up the connection and the lead, for which other tabs may wait. */
+  #suspendPage() {
+    this.#isSuspended = true;
     this.#source.close();
     for (const { link } of this.#joins.values()) link.close();
-    this.#become({ state: "connecting" });
+    this.#changeState({ state: "connecting" });
   }
 
-  /** The page is shown again: it continues after the last event that it got. */
-  #return() {
-    if (!this.#isAway) return;
-    this.#isAway = false;
+  /** The browser shows the page again: resume from its cursor. */
+  #resumePage() {
+    if (!this.#isSuspended) return;
+    this.#isSuspended = false;
     this.#connect(this.#source.cursor);
     for (const { ask } of new Set(this.#joins.values())) ask();
-    this.#plan();
+    this.#scheduleUpdate();
   }
 
-  #take(frame) {
+  #takeFrame(frame) {
     const { event, data, id, channel = "" } = frame;
     if (this.state === "closed") return;
-    const sequence = this.#sequenceOf(id);
-    if (event.startsWith(OWN)) return this.#own(event, JSON.parse(data));
+    const sequence = this.#readSequence(id);
+    if (event.startsWith(OWN)) return this.#handleOwnEvent(event, JSON.parse(data));
     if (this.#joins.has(channel)) return this.#joins.get(channel).rest.push(frame);
     const had = this.#sequences.get(channel);
     if (had === undefined || sequence <= had) return;
@@ -134,10 +136,10 @@ export class SSEMux extends Emitter {
     return (this.#channels.get(channel) ?? this).emit(event, new Message(frame));
   }
 
-  /** The sequence of an id. If its epoch is new, the sequences known so far say nothing about it. */
-  #sequenceOf(id) {
+  /** Return the event's sequence. If its epoch is another one, forget all sequences of the old epoch. */
+  #readSequence(id) {
     if (!id?.includes("-")) return;
-    const [epoch, sequence] = split(id);
+    const [epoch, sequence] = splitCursor(id);
     if (epoch !== this.#epoch) {
       for (const [name, had] of this.#sequences) if (had !== undefined) this.#sequences.set(name, -1);
       this.#epoch = epoch;
@@ -145,17 +147,17 @@ export class SSEMux extends Emitter {
     return sequence;
   }
 
-  /** A stream's opening frames are the beginning of the channels that are new. */
-  #begin({ fresh, frames, id }) {
+  /** Emit the opening of a stream: a new channel begins with these frames. */
+  #beginChannels({ fresh, frames, id }) {
     const begun = fresh.filter((name) => this.#isFresh(name));
     for (const name of begun) this.#sequences.set(name, -1);
-    for (const frame of frames) this.#take(frame);
-    const sequence = this.#sequenceOf(id);
+    for (const frame of frames) this.#takeFrame(frame);
+    const sequence = this.#readSequence(id);
     for (const name of begun) if (this.#sequences.get(name) === -1) this.#sequences.set(name, sequence);
   }
 
-  /** Other tabs read these channels already: this tab requests their opening frames by itself. */
-  #join(read, since) {
+  /** Ask for the first events of new channels that other tabs read already. Until they come, keep later events. */
+  #joinChannels(read, since) {
     const names = read.filter((name) => this.#isFresh(name));
     if (!names.length || this.state === "closed") return;
     const url = new URL(this.url);
@@ -165,25 +167,25 @@ export class SSEMux extends Emitter {
       join.link.close();
       for (const name of fresh) this.#joins.delete(name);
       const first = frames.filter(({ channel = "" }) => fresh.includes(channel));
-      const told = new Set(first.map(({ channel }) => channel).filter(Boolean));
-      const isNew = (frame) => !told.has(frame.channel) && this.#sequenceOf(frame.id) > split(since)[1];
-      const from = isBehind(since, id) ? since : id; // a leader that was cut off has yet to pass on the rest
-      this.#begin({
+      const withState = new Set(first.map(({ channel }) => channel).filter(Boolean));
+      const isNew = (frame) => !withState.has(frame.channel) && this.#readSequence(frame.id) > splitCursor(since)[1];
+      const from = isBehind(since, id) ? since : id; // a leader that lost its connection has yet to pass on the rest
+      this.#beginChannels({
         fresh,
         frames: [...first.map((frame) => ({ ...frame, id: "" })), ...join.rest.filter(isNew)],
         id: from,
       });
-      for (const name of told) this.#sequences.set(name, this.#sequenceOf(id));
-      for (const frame of join.rest) this.#take(frame);
+      for (const name of withState) this.#sequences.set(name, this.#readSequence(id));
+      for (const frame of join.rest) this.#takeFrame(frame);
     };
-    const tell = {
+    const callbacks = {
       opening,
       state() {},
-      error: (problem) => this.#fail(problem),
+      error: (problem) => this.#reportError(problem),
       isSpared: () => true,
     };
     const ask = () => {
-      join.link = new Link(url, { ...this.#options, lastEventId: undefined }, tell);
+      join.link = new Link(url, { ...this.#options, lastEventId: undefined }, callbacks);
       join.link.want({ channels: names, fresh: names });
     };
     const join = { rest: [], ask };
@@ -191,36 +193,36 @@ export class SSEMux extends Emitter {
     ask();
   }
 
-  #own(event, told) {
-    if (event !== OWN + "reset") return event !== OWN + "hello" && this.emit(event, told);
+  #handleOwnEvent(event, detail) {
+    if (event !== OWN + "reset") return event !== OWN + "hello" && this.emit(event, detail);
     const isNamed = (name) => name !== "*" && !name.startsWith("user:");
-    const channels = told.channels.filter((name) => !isNamed(name) || this.#channels.has(name));
+    const channels = detail.channels.filter((name) => !isNamed(name) || this.#channels.has(name));
     if (!channels.length) return;
     for (const name of channels) {
       const key = isNamed(name) ? name : "";
       if (this.#sequences.get(key) !== undefined) this.#sequences.set(key, -1);
-      this.#channels.get(name)?.emit(event, { ...told, channels: [name] });
+      this.#channels.get(name)?.emit(event, { ...detail, channels: [name] });
     }
-    this.emit(event, { ...told, channels });
+    this.emit(event, { ...detail, channels });
   }
 
-  #become({ state, transport = this.transport }) {
+  #changeState({ state, transport = this.transport }) {
     if (this.state === "closed" || (state === this.state && transport === this.transport)) return;
     Object.assign(this, { state, transport });
     if (state === "closed") {
-      this.#quit.abort();
+      this.#abort.abort();
       this.#source.close();
       for (const { link } of this.#joins.values()) link.close();
     }
     this.emit(OWN + state, { state, transport });
   }
 
-  #fail(problem) {
+  #reportError(problem) {
     const { channel } = problem;
     if (channel !== undefined && !problem.final && !this.#channels.has(channel)) return;
     this.#channels.get(channel)?.emit(OWN + "error", problem);
     this.emit(OWN + "error", problem);
     if (problem.final) this.close();
-    else if (channel !== undefined) this.#leave(channel);
+    else if (channel !== undefined) this.#leaveChannel(channel);
   }
 }

@@ -1,14 +1,18 @@
-// The decoder of the format. No requests, no clock.
+// The decoder of the text/event-stream format. There is no I/O and no clock here.
 
-/** The algorithm of WHATWG HTML 9.2.6, with one more field: `channel`. */
+/**
+ * Parses text by WHATWG HTML 9.2.6, with one more field: `channel`.
+ *
+ * It calls `callbacks.frame({ event, data, id, channel })` for each event and `callbacks.retry(milliseconds)`.
+ */
 export class Parser {
-  #tell;
+  #callbacks;
   #rest = "";
   #endsInCR = false;
   #fields = {};
 
-  constructor(tell) {
-    this.#tell = tell;
+  constructor(callbacks) {
+    this.#callbacks = callbacks;
   }
 
   feed(text) {
@@ -17,11 +21,11 @@ export class Parser {
     this.#endsInCR = text.endsWith("\r");
     const lines = (this.#rest + (isSecondHalf ? text.slice(1) : text)).split(/\r\n|\r|\n/);
     this.#rest = lines.pop();
-    for (const line of lines) this.#line(line);
+    for (const line of lines) this.#parseLine(line);
   }
 
-  #line(line) {
-    if (!line) return this.#dispatch();
+  #parseLine(line) {
+    if (!line) return this.#dispatchFrame();
     const colon = line.indexOf(":");
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
@@ -29,12 +33,12 @@ export class Parser {
     if (name === "data") fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
     else if (name === "event" || name === "channel") fields[name] = value;
     else if (name === "id" && !value.includes("\0")) fields.id = value;
-    else if (name === "retry" && /^[0-9]+$/.test(value)) this.#tell.retry(Number(value));
+    else if (name === "retry" && /^[0-9]+$/.test(value)) this.#callbacks.retry(Number(value));
   }
 
-  #dispatch() {
+  #dispatchFrame() {
     const { event, data, id, channel } = this.#fields;
     this.#fields = {};
-    if (data !== undefined) this.#tell.frame({ event: event || "message", data, id, channel });
+    if (data !== undefined) this.#callbacks.frame({ event: event || "message", data, id, channel });
   }
 }

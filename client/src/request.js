@@ -1,77 +1,82 @@
-// One request for a stream, and what is wrong with its answer.
+// One request for a stream: sends it, reads its response, and says what is wrong with the response.
 
 import { Parser } from "./parser.js";
 
-/** One request. No callback is called after `end`. */
+/**
+ * One request for a stream.
+ *
+ * It calls `callbacks.byte`, `.frame` and `.retry`, and at its end `.end` with the problem, if there was one. After `end()`
+ * it calls none of them.
+ */
 export class Request {
   #abort = new AbortController();
-  #heard = Date.now();
+  #heardAt = Date.now();
   isHeard = false;
-  isSentAway; // whether the server said when to come back
+  isSentAway; // the server sent `retry:`, which says when to come back
 
-  constructor(url, channels, options, tell) {
+  constructor(url, channels, options, callbacks) {
     this.channels = channels;
-    this.#run(url, options, tell);
+    this.#run(url, options, callbacks);
   }
 
   get silence() {
-    return Date.now() - this.#heard;
+    return Date.now() - this.#heardAt;
   }
 
   end() {
     this.#abort.abort();
   }
 
-  async #run(url, options, tell) {
+  async #run(url, options, callbacks) {
     const { signal } = this.#abort;
     let problem;
     try {
-      problem = await this.#read(await this.#ask(url, options), tell);
+      problem = await this.#readResponse(await this.#fetchResponse(url, options), callbacks);
     } catch (error) {
       problem = { message: String(error?.message ?? error), final: false };
     }
     if (!signal.aborted) {
       this.end();
-      tell.end(this, problem);
+      callbacks.end(this, problem);
     }
   }
 
-  async #ask(url, { fetch = globalThis.fetch, headers, credentials = "same-origin" }) {
+  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin" }) {
     const given = typeof headers === "function" ? await headers() : headers;
     const all = { Accept: "text/event-stream", ...given };
     return fetch(url.href, { headers: all, credentials, cache: "no-store", signal: this.#abort.signal });
   }
 
-  async #read(response, tell) {
-    const problem = await refusal(response);
+  async #readResponse(response, callbacks) {
+    const problem = await findProblem(response);
     if (problem) return problem;
     const parser = new Parser({
-      frame: (frame) => this.#abort.signal.aborted || tell.frame(this, frame),
+      frame: (frame) => this.#abort.signal.aborted || callbacks.frame(this, frame),
       retry: (milliseconds) => {
         this.isSentAway = true;
-        tell.retry(milliseconds);
+        callbacks.retry(milliseconds);
       },
     });
     const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
     for (;;) {
       const { done, value } = await reader.read();
       if (done || this.#abort.signal.aborted) return;
-      this.#heard = Date.now();
+      this.#heardAt = Date.now();
       this.isHeard = true;
-      tell.byte(this);
+      callbacks.byte(this);
       parser.feed(decoder.decode(value, { stream: true }));
     }
   }
 }
 
-/** The problem that an answer shows, or undefined. */
-async function refusal(response) {
+/** Return what is wrong with a response: undefined if it is a stream. `final`: a further try would fail too. */
+async function findProblem(response) {
   const { status, headers } = response;
   const type = headers.get("Content-Type") ?? "";
   if (status === 200 && type.startsWith("text/event-stream")) return;
   const final = status === 204 || (status >= 400 && status < 500 && ![408, 425, 429].includes(status));
-  const told = type.includes("json") ? await response.json().catch(() => null) : null;
+  const body = type.includes("json") ? await response.json().catch(() => null) : null;
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
   const plain = status === 200 ? `the answer is ${type || "of no type"}, not a stream` : `HTTP ${status}`;
-  return { message: told?.message ?? plain, status, final, channel: told?.channel };
+  return { message: body?.message ?? plain, status, final, channel: body?.channel };
 }

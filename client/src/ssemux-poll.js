@@ -1,30 +1,30 @@
-// A `fetch` for networks that hold streams back. link.js decides when it is needed, and loads it then.
+// A `fetch` that polls, for ssemux.js behind a proxy that holds streams back. Link decides when, and loads this module.
 //
-// Its response reads like a stream and is made of polls: answers that end, which pass every proxy. Beside the polls it tries
-// a stream now and then. Of the format it knows only ids, the ends of frames, and the answer that sends a client away.
+// The body of its response looks like that of a stream, and is made of polls: requests whose responses end, and therefore
+// pass every proxy. Meanwhile it tries a stream now and then. Of the format it knows ids, the ends of frames, and `retry:`.
 
-const AGAIN = 300_000; // ms between two trials of a stream
-const TRIAL = 45_000; // ms that a trial lasts: two of the server's heartbeats
-const LATER = 1_000; // ms after the opening, which some proxies let pass before they hold what follows
-const QUICK = 250; // ms: an answer without events that comes faster is not held open by the server
-const PAUSE = 1_000; // ms to wait after such an answer
-const GONE = 500; // ms after which the server has seen that a stream was given up
-const ALONE = 250; // ms of silence before and after a chunk that arrives alone
-const LITTLE = 512; // characters; no proxy forwards in blocks as small
+const AGAIN = 300_000; // ms from one trial of a stream to the next
+const TRIAL = 45_000; // ms that a trial may take: two of the server's heartbeats
+const LATER = 1_000; // ms after a stream's opening: some proxies let the opening pass, and hold back what follows
+const QUICK = 250; // ms: after a poll that ended sooner without an event,
+const PAUSE = 1_000; // ms: the next poll waits this long
+const GONE = 500; // ms after which the server has noticed that a stream was given up
+const ALONE = 250; // ms of silence before and after a part that arrives alone
+const LITTLE = 512; // characters: no proxy collects blocks as small as this
 
 /**
- * A `fetch` that polls.
+ * Return a `fetch` that polls.
  *
- * @param options the client's options `fetch` and `headers`; `headers` is called for each poll.
- * @param passed called when a stream arrives again; the body continues with that stream.
+ * @param options the client's options. `fetch` and `headers` are used; `headers`, if a function, is called for each poll.
+ * @param onStream is called when a stream arrives again; the body continues with this stream.
  */
-export function polling(options, passed, times) {
-  const when = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
+export function polling(options, onStream, times) {
+  const schedule = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
   return async (url, init) => {
-    const polls = new Polls(options, url, init, when);
-    const first = await polls.ask("now");
+    const polls = new Polls(options, url, init, schedule);
+    const first = await polls.requestPoll("now");
     if (!isStream(first)) return first;
-    const body = new ReadableStream({ start: (sink) => void polls.run(first, sink, passed) });
+    const body = new ReadableStream({ start: (sink) => void polls.fillBody(first, sink, onStream) });
     return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
   };
 }
@@ -33,65 +33,65 @@ class Polls {
   #options;
   #url;
   #init;
-  #when;
-  #isBegun = false;
-  #abort = new AbortController(); // for polls
-  #trial; // the AbortController of a stream that is tried
-  #found; // a stream that arrives: its reader, and what was read
+  #schedule;
+  #hasBegun = false;
+  #abort = new AbortController(); // for the polls
+  #trial; // the AbortController of a stream that is being tried
+  #found; // a stream that arrives: its reader, and what was read so far
 
-  constructor(options, url, init, when) {
+  constructor(options, url, init, schedule) {
     this.#options = options;
     this.#url = new URL(url);
     this.#init = init;
-    this.#when = when;
-    init.signal.addEventListener("abort", () => this.#stop());
-    if (init.signal.aborted) this.#stop(); // the event for that is over
+    this.#schedule = schedule;
+    init.signal.addEventListener("abort", () => this.#abortAll());
+    if (init.signal.aborted) this.#abortAll(); // an aborted signal sends no event
   }
 
-  ask(poll) {
+  requestPoll(poll) {
     this.#url.searchParams.set("poll", poll);
-    return this.#get(this.#url, this.#abort);
+    return this.#fetchAnswer(this.#url, this.#abort);
   }
 
-  /** Fill the response's body. */
-  async run(first, sink, passed) {
+  /** Write polls, and then the stream that was found, into the body. */
+  async fillBody(first, sink, onStream) {
     try {
-      await this.#poll(first, sink).catch((error) => {
+      await this.#pollUntilFound(first, sink).catch((error) => {
         if (!this.#found) throw error;
       });
       if (this.#found && !this.#init.signal.aborted) {
-        passed();
-        await this.#follow(this.#found, sink);
+        onStream();
+        await this.#copyStream(this.#found, sink);
       }
       sink.close();
     } catch (error) {
       sink.error(error);
     }
-    this.#stop();
+    this.#abortAll();
   }
 
-  /** Poll until a stream is found, or until the server sends the client away. */
-  async #poll(answer, sink) {
+  /** Poll until a stream is found, or the server says when to come back. */
+  async #pollUntilFound(answer, sink) {
     const encoder = new TextEncoder();
     let asked = 0;
     while (isStream(answer)) {
       const text = await answer.text();
-      if ((this.#trial || this.#when.gaveUp) && isCrowdedOut(text)) {
-        answer = await this.#askAlone();
+      if ((this.#trial || this.#schedule.gaveUp) && isCrowdedOut(text)) {
+        answer = await this.#pollWithoutTrial();
         continue;
       }
-      this.#when.gaveUp = false;
+      this.#schedule.gaveUp = false;
       sink.enqueue(encoder.encode(text));
       if (isLast(text)) return;
-      if (!this.#moveTo(text) && Date.now() - asked < QUICK) await wait(PAUSE);
-      if (!this.#trial && Date.now() >= this.#when.next) this.#try();
+      if (!this.#moveCursor(text) && Date.now() - asked < QUICK) await wait(PAUSE);
+      if (!this.#trial && Date.now() >= this.#schedule.next) this.#tryStream();
       asked = Date.now();
-      answer = await this.ask("1");
+      answer = await this.requestPoll("1");
     }
   }
 
-  /** Let the next poll continue after these frames. Returns whether they moved the cursor. */
-  #moveTo(text) {
+  /** Let the next poll resume after these frames. Return whether the cursor has changed. */
+  #moveCursor(text) {
     const { searchParams } = this.#url;
     const [, cursor] = [...text.matchAll(/^id: (.+)$/gm)].pop() ?? [];
     const isFurther = Boolean(cursor) && cursor !== searchParams.get("lastEventId");
@@ -100,22 +100,22 @@ class Polls {
     return isFurther;
   }
 
-  /** The user's slot may still belong to a stream that was just given up, or to the trial, which ends here. */
-  async #askAlone() {
+  /** End the trial, and poll again. The user slot may still belong to the trial, or to a stream just given up. */
+  async #pollWithoutTrial() {
     this.#trial?.abort();
     this.#trial = undefined;
-    this.#when.gaveUp = false;
+    this.#schedule.gaveUp = false;
     await wait(GONE);
-    return this.#get(this.#url, this.#abort);
+    return this.#fetchAnswer(this.#url, this.#abort);
   }
 
-  /** Try a stream beside the polls. If the server has no room for it, the next trial waits as long as after a stream that was held back. */
-  async #try() {
+  /** Try a stream while the polls go on. If there is no room for it, the next trial is as late as if it was held back. */
+  async #tryStream() {
     const trial = (this.#trial = new AbortController());
-    const when = this.#when;
-    when.next = Date.now() + when.again;
-    const limit = setTimeout(() => trial.abort(), when.trial);
-    const found = await this.#listen(trial).catch(() => {}); // a stream that was held back ends by the time limit
+    const schedule = this.#schedule;
+    schedule.next = Date.now() + schedule.again;
+    const limit = setTimeout(() => trial.abort(), schedule.trial);
+    const found = await this.#readUntilProof(trial).catch(() => {}); // it failed, or was held back
     clearTimeout(limit);
     if (this.#trial !== trial) return undefined;
     if (found && !trial.signal.aborted) {
@@ -123,35 +123,35 @@ class Polls {
       return this.#abort.abort();
     }
     if (this.#init.signal.aborted)
-      Object.assign(when, { next: 0, gaveUp: true }); // the Link continues with another request
-    else if (this.#abort.signal.aborted) this.#ended(""); // the trial ends with the polls
+      Object.assign(schedule, { next: 0, gaveUp: true }); // the Link opened another request
+    else if (this.#abort.signal.aborted) this.#noteEarlyEnd(""); // the trial ended with the polls
     return (this.#trial = undefined);
   }
 
-  /** Read a stream until a chunk of it arrives alone: then nothing holds the stream back. */
-  async #listen(trial) {
+  /** Return the stream if a part of it arrives alone, which proves that nothing holds it back. */
+  async #readUntilProof(trial) {
     const url = new URL(this.#url);
     url.searchParams.delete("poll");
-    const reader = (await this.#get(url, trial)).body.getReader();
+    const reader = (await this.#fetchAnswer(url, trial)).body.getReader();
     const [read, decoder, latest] = [[], new TextDecoder(), new Arrival()];
     for (;;) {
       const next = reader.read();
-      next.catch(() => {}); // nobody waits for a chunk of a stream that was given up
+      next.catch(() => {}); // if the trial is given up, nobody awaits this promise
       if (latest.isProof && !(await Promise.race([next, wait(ALONE)]))) return { reader, read, next };
       const { done, value } = await next;
-      if (done) return this.#ended(await new Blob(read).text());
+      if (done) return this.#noteEarlyEnd(await new Blob(read).text());
       read.push(value);
       latest.add(decoder.decode(value, { stream: true }));
     }
   }
 
-  /** A stream that ended early says nothing about the proxies, so the next trial comes soon, unless the server had no room. */
-  #ended(text) {
-    if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
+  /** A stream that ended early says nothing about the proxy: try again soon, unless the server had no room. */
+  #noteEarlyEnd(text) {
+    if (!isCrowdedOut(text)) this.#schedule.next = Date.now() + this.#schedule.trial;
   }
 
-  /** Pass on the whole stream from its beginning. The reader drops the events that it had already, by their ids. */
-  async #follow({ reader, read, next }, sink) {
+  /** Write the whole stream into the body. The reader recognizes by the ids what it has had before. */
+  async #copyStream({ reader, read, next }, sink) {
     for (const bytes of read) sink.enqueue(bytes);
     for (; ; next = reader.read()) {
       const { done, value } = await next;
@@ -160,36 +160,38 @@ class Polls {
     }
   }
 
-  async #get({ href }, { signal }) {
+  async #fetchAnswer({ href }, { signal }) {
     const { fetch = globalThis.fetch, headers } = this.#options;
-    if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
-    this.#isBegun = true; // the first request's headers are fresh
-    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // the request was given up while headers() ran
+    if (this.#hasBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
+    this.#hasBegun = true; // the headers of the first request were made a moment ago
+    if (signal.aborted) throw new DOMException("no more is wanted", "AbortError"); // aborted while `headers` ran
     return fetch(href, { ...this.#init, signal });
   }
 
-  #stop() {
+  #abortAll() {
     this.#abort.abort();
     this.#trial?.abort();
   }
 }
 
 /**
- * What arrived of a stream since its last silence. A heartbeat or an event that arrives alone proves that nothing is held back:
- * it is small, consists of whole frames, comes after the opening, and nothing follows at once. A proxy that gathers blocks never lets
- * something so small pass alone: the last piece of a block comes together with the others, or begins within a frame.
+ * The part of a stream that arrived since the stream was last silent.
+ *
+ * It proves that nothing holds the stream back if it is small, consists of whole frames, does not belong to the opening,
+ * and nothing follows at once: a heartbeat or an event. A proxy that collects blocks lets nothing small pass, however
+ * often its blocks are full: the last piece of a block arrives with the other pieces, or begins within a frame.
  */
 class Arrival {
   #text = "";
   #opened;
   #at = 0;
-  #isNew = false;
+  #isLate = false; // not part of the opening
 
   add(text) {
     const now = Date.now();
     this.#opened ??= now;
     if (now - this.#at > ALONE) {
-      this.#isNew = now - this.#opened > LATER && isWhole(this.#text);
+      this.#isLate = now - this.#opened > LATER && isWhole(this.#text);
       this.#text = "";
     }
     this.#at = now;
@@ -197,7 +199,7 @@ class Arrival {
   }
 
   get isProof() {
-    return this.#isNew && this.#text.length < LITTLE && isWhole(this.#text);
+    return this.#isLate && this.#text.length < LITTLE && isWhole(this.#text);
   }
 }
 
@@ -213,17 +215,17 @@ function isWhole(text) {
   return text.endsWith("\n\n");
 }
 
-/** Whether the text ends with `retry:`, by which the server sends a client away. */
+/** Return whether the last frame is a `retry:`, by which the server says when to come back. */
 function isLast(text) {
-  return frames(text).pop().startsWith("retry:");
+  return splitFrames(text).pop().startsWith("retry:");
 }
 
-/** Whether the server had no room, or another stream of the user took its slot. */
+/** Return whether the server had no room for this stream, or gave its user slot to another one. */
 function isCrowdedOut(text) {
-  const last = frames(text).pop();
+  const last = splitFrames(text).pop();
   return /^event: ssemux\.replaced$/m.test(last) || (isLast(text) && last === text.trimEnd());
 }
 
-function frames(text) {
+function splitFrames(text) {
   return text.trimEnd().split("\n\n");
 }

@@ -1,7 +1,7 @@
-// The browser's client, as the server serves it (docs/client.md); the build makes flask_ssemux/static/ssemux.js of it.
+// The browser's client (docs/client.md). `make client` builds flask_ssemux/static/ssemux.js from it.
 //
-// A frame's way: request.js reads it, link.js keeps a stream open, tabs.js shares that stream among the browser's tabs, and
-// mux.js gives the page each event once. ssemux-poll.js is loaded only where streams are held back.
+// request.js reads frames from the response, link.js keeps a stream open, tabs.js shares this stream among the tabs of a
+// browser, and mux.js gives the page each event once. ssemux-poll.js is loaded only if something holds streams back.
 
 export { SSEMux } from "./mux.js";
 export { pause } from "./link.js";

@@ -1,48 +1,51 @@
-// One connection for all tabs of a browser. docs/architecture.md has the protocol between the tabs as a diagram.
+// Shares one connection among all tabs of a browser. docs/architecture.md has a diagram of the protocol between the tabs.
+// Tabs of different versions of this file talk to each other during a deploy, so messages keep their names.
 
 import { isBehind } from "./cursor.js";
 import { HEARTBEAT, TICK } from "./link.js";
 
-const ANSWER = 3_000; // ms that a silent leader has to answer
-const ALIVE = 1_000; // ms between two signs of life of a leader
-const GATHER = 50; // ms in which a new leader collects what the tabs read
+const ANSWER = 3_000; // ms within which a silent leader has to answer a ping
+const ALIVE = 1_000; // ms between two messages of a leader whose stream receives bytes
+const GATHER = 50; // ms during which a new leader collects what the tabs want, before it opens the stream
 
-/** Tabs with headers of their own may belong to different users, so they share only if the page names the user. */
+/** Return whether tabs may share a connection. Other headers may mean another user, unless `user` is given. */
 export function mayShare({ shared = true, headers, fetch, user }) {
   const isClear = user !== undefined || !(headers || fetch);
   return shared && isClear && globalThis.document && navigator.locks && globalThis.BroadcastChannel;
 }
 
 /**
- * The tab that holds the lock is the leader: it has the Link, and passes on what arrives. Each tab also holds a lock of its own;
- * the leader waits for these locks, and so learns when a tab is gone.
+ * The tab that holds the lock `name` is the leader: it has the Link, and passes on what the Link receives.
+ *
+ * Each tab also holds a lock of its own, `name` + its id. The leader requests this lock, and gets it when the tab ends.
  */
 export class Tabs {
-  #post;
-  #me = crypto.randomUUID();
-  #tabs = new Map(); // in the leader: what each tab wants
-  #link;
-  #held = []; // the channels that the stream reads
+  #broadcast;
+  #id = crypto.randomUUID();
+  #tabs = new Map(); // by tab's id: what the tab wants. Only the leader has any
+  #link; // only the leader has one
+  #linkChannels = []; // what the link's stream reads
   #state = { state: "connecting" };
-  #leader;
-  #alive;
-  #isIn; // whether frames that are passed on follow this tab's cursor
-  #isMet; // whether the leader said what it reads
-  #heard = 0;
-  #spoke = 0;
-  #timer;
-  #asking;
-  #quit = new AbortController();
-  #over = new Promise((resolve) => this.#quit.signal.addEventListener("abort", resolve));
+  #leader; // the leader's id, as far as this tab knows
+  #ownLock; // resolves when this tab holds its own lock
+  #isInOrder; // what the leader passes on follows this tab's cursor without a gap
+  #knowsLeader; // the leader has said what it reads
+  #heardAt = 0;
+  #sentAt = 0;
+  #checkTimer;
+  #pingTimer;
+  #abort = new AbortController();
+  #closed = new Promise((resolve) => this.#abort.signal.addEventListener("abort", resolve));
 
-  constructor(name, dial, tell, cursor) {
-    Object.assign(this, { name, dial, tell, cursor });
-    this.#isIn = !cursor;
-    this.#post = new BroadcastChannel(name);
-    this.#post.onmessage = ({ data }) => this.#hear(data);
-    this.#alive = new Promise((ready) => this.#hold(name + this.#me, {}, () => this.#live(ready)).catch(() => {}));
-    this.#stand({});
-    this.#look();
+  constructor(name, createLink, callbacks, cursor) {
+    Object.assign(this, { name, createLink, callbacks, cursor });
+    this.#isInOrder = !cursor;
+    this.#broadcast = new BroadcastChannel(name);
+    this.#broadcast.onmessage = ({ data }) => this.#takeMessage(data);
+    const hold = (ready) => this.#holdLock(name + this.#id, {}, () => this.#keepLock(ready)).catch(() => {});
+    this.#ownLock = new Promise(hold);
+    this.#requestLead({});
+    this.#checkLeader();
   }
 
   get #heartbeat() {
@@ -50,173 +53,176 @@ export class Tabs {
   }
 
   want(wanted) {
-    if (this.#link) this.#gather(this.#me, wanted);
-    else this.#introduce();
+    if (this.#link) this.#noteWanted(this.#id, wanted);
+    else this.#sendWanted();
   }
 
-  wake(isSure) {
-    this.#link?.wake(isSure);
-    if (!this.#link) this.#ask();
+  wake(mayBeDead) {
+    this.#link?.wake(mayBeDead);
+    if (!this.#link) this.#pingLeader();
   }
 
   close() {
-    this.#quit.abort();
-    clearTimeout(this.#timer);
-    clearTimeout(this.#asking);
-    this.#post.close();
-    this.#retire();
+    this.#abort.abort();
+    clearTimeout(this.#checkTimer);
+    clearTimeout(this.#pingTimer);
+    this.#broadcast.close();
+    this.#giveUpLead();
   }
 
-  async #hold(name, options, held) {
-    const signal = options.steal ? undefined : this.#quit.signal; // a request has either of them, never both
+  async #holdLock(name, options, held) {
+    const signal = options.steal ? undefined : this.#abort.signal; // the browser allows one of the two
     return navigator.locks.request(name, { ...options, signal }, held);
   }
 
-  #live(ready) {
+  #keepLock(ready) {
     ready();
-    return this.#over;
+    return this.#closed;
   }
 
-  #stand(options) {
+  #requestLead(options) {
     const lost = ({ name }) => {
-      this.#retire(); // another tab took the lock, as this one was frozen
-      if (this.#quit.signal.aborted) return;
-      if (name === "AbortError") return options.steal || this.#stand({}); // the request that took it is in the queue already
-      this.#post.onmessage = null; // this page gets no locks, so each tab reads for itself
-      return this.#lead();
+      this.#giveUpLead(); // another tab took the lock, because this one did not answer
+      if (this.#abort.signal.aborted) return;
+      if (name === "AbortError") return options.steal || this.#requestLead({}); // a request still waits behind the steal
+      this.#broadcast.onmessage = null; // the browser forbids locks: each tab has a connection of its own
+      return this.#becomeLeader();
     };
-    this.#hold(this.name, options, () => this.#lead()).catch(lost);
+    this.#holdLock(this.name, options, () => this.#becomeLeader()).catch(lost);
   }
 
-  #lead() {
-    if (this.#quit.signal.aborted) return;
-    this.#tabs = new Map([[this.#me, this.tell.wanted()]]);
-    this.#say({ is: "who" });
-    setTimeout(() => this.#connect(), GATHER);
-    return this.#over;
+  #becomeLeader() {
+    if (this.#abort.signal.aborted) return;
+    this.#tabs = new Map([[this.#id, this.callbacks.listWanted()]]);
+    this.#send({ is: "who" });
+    setTimeout(() => this.#openLink(), GATHER);
+    return this.#closed;
   }
 
-  #connect() {
-    if (!this.#tabs.size || this.#link) return; // closed meanwhile, or found frozen
-    const pass = (is) => (it) => this.#pass(is, it);
-    this.#link = this.dial(
+  #openLink() {
+    if (!this.#tabs.size || this.#link) return; // the tab was closed, or lost the lead
+    const pass = (is) => (it) => this.#passOn(is, it);
+    this.#link = this.createLink(
       {
         opening: (it) => {
-          this.#held = it.channels;
-          this.#pass("opening", it);
+          this.#linkChannels = it.channels;
+          this.#passOn("opening", it);
         },
         frame: pass("frame"),
         state: pass("state"),
         error: pass("error"),
-        byte: () => Date.now() - this.#spoke < ALIVE || this.#say({ is: "alive" }),
+        byte: () => Date.now() - this.#sentAt < ALIVE || this.#send({ is: "alive" }),
         isSpared: () => this.#tabs.size > 1,
       },
       this.cursor,
     );
-    this.#gather(this.#me, this.tell.wanted());
+    this.#noteWanted(this.#id, this.callbacks.listWanted());
   }
 
-  #retire() {
+  #giveUpLead() {
     this.#link?.close();
     this.#link = undefined;
     this.#tabs.clear();
-    this.#held = [];
+    this.#linkChannels = [];
   }
 
-  /** A leader that is silent for half a heartbeat is asked. If it does not answer, its lock is taken. */
-  #look() {
-    if (this.#link) this.#say({ is: "alive" });
-    else if (Date.now() - this.#heard > this.#heartbeat / 2) this.#ask();
-    this.#timer = setTimeout(() => this.#look(), Math.min(TICK, this.#heartbeat / 8));
+  /** Show that this leader is alive, or ping a leader that was silent for half of a heartbeat interval. */
+  #checkLeader() {
+    if (this.#link) this.#send({ is: "alive" });
+    else if (Date.now() - this.#heardAt > this.#heartbeat / 2) this.#pingLeader();
+    this.#checkTimer = setTimeout(() => this.#checkLeader(), Math.min(TICK, this.#heartbeat / 8));
   }
 
-  #ask() {
+  /** Ask the leader for an answer. If none comes, take the lock. */
+  #pingLeader() {
     const asked = Date.now();
-    this.#say({ is: "ping" });
-    this.#asking ??= setTimeout(
+    this.#send({ is: "ping" });
+    this.#pingTimer ??= setTimeout(
       () => {
-        this.#asking = undefined;
-        if (this.#heard < asked && !this.#tabs.size && !this.#quit.signal.aborted) this.#stand({ steal: true });
+        this.#pingTimer = undefined;
+        if (this.#heardAt < asked && !this.#tabs.size && !this.#abort.signal.aborted)
+          this.#requestLead({ steal: true });
       },
       Math.min(ANSWER, this.#heartbeat),
     );
   }
 
-  #say(words) {
-    this.#spoke = Date.now();
-    if (!this.#quit.signal.aborted) this.#post.postMessage({ from: this.#me, ...words });
+  #send(message) {
+    this.#sentAt = Date.now();
+    if (!this.#abort.signal.aborted) this.#broadcast.postMessage({ from: this.#id, ...message });
   }
 
-  #pass(is, it) {
-    this.#say({ is, it });
-    this.#receive({ is, it });
+  #passOn(is, it) {
+    this.#send({ is, it });
+    this.#takeNews({ is, it });
   }
 
-  async #introduce() {
-    await this.#alive;
-    this.#say({ is: "want", ...this.tell.wanted(), cursor: this.#isIn ? undefined : this.cursor });
+  async #sendWanted() {
+    await this.#ownLock; // resolves when this tab holds its own lock
+    this.#send({ is: "want", ...this.callbacks.listWanted(), cursor: this.#isInOrder ? undefined : this.cursor });
   }
 
-  #hear(words) {
-    const { is, from } = words;
-    if (is === "want") return this.#tabs.size && this.#gather(from, words);
-    if (is === "ping") return this.#link && this.#answer();
-    if (is === "who") return this.#follow(from);
+  #takeMessage(message) {
+    const { is, from } = message;
+    if (is === "want") return this.#tabs.size && this.#noteWanted(from, message);
+    if (is === "ping") return this.#link && this.#answerPing();
+    if (is === "who") return this.#followLeader(from);
     this.#leader ??= from;
-    if (this.#link || from !== this.#leader) return; // a former leader that was frozen
-    this.#heard = Date.now();
-    return this.#receive(words);
+    if (this.#link || from !== this.#leader) return; // the message of a former leader that was frozen
+    this.#heardAt = Date.now();
+    return this.#takeNews(message);
   }
 
-  #follow(leader) {
+  #followLeader(leader) {
     this.#leader = leader;
-    this.#heard = Date.now();
-    this.#isIn = !this.cursor;
-    this.#retire(); // if this tab led and was frozen
-    this.#introduce();
+    this.#heardAt = Date.now();
+    this.#isInOrder = !this.cursor;
+    this.#giveUpLead(); // this tab may have been the leader, and frozen
+    this.#sendWanted();
   }
 
-  #answer() {
+  #answerPing() {
     this.#link.wake();
-    this.#say({ is: "state", it: this.#state });
+    this.#send({ is: "state", it: this.#state });
   }
 
-  #receive({ is, it }) {
+  /** Give the page what the link received, here or in the leader's tab. */
+  #takeNews({ is, it }) {
     if (is === "opening" || is === "reads") {
-      this.#isMet = true;
-      this.#isIn ||= !isBehind(this.cursor, it.since);
+      this.#knowsLeader = true;
+      this.#isInOrder ||= !isBehind(this.cursor, it.since);
     }
     if (is === "opening" || is === "frame") {
-      if (!this.#isIn) return;
+      if (!this.#isInOrder) return;
       this.cursor = it.id || this.cursor;
     }
     if (is === "reads") this.cursor ??= it.since;
     if (is === "state") this.#state = it;
-    if (is !== "state" || this.#isMet) this.tell[is]?.(it);
-    if (is === "opening") this.tell.reads({ channels: it.channels, since: it.id });
+    if (is !== "state" || this.#knowsLeader) this.callbacks[is]?.(it);
+    if (is === "opening") this.callbacks.reads({ channels: it.channels, since: it.id });
   }
 
-  /** A tab joins or changes its channels. If its cursor is behind the leader's, the next stream starts there. */
-  #gather(from, { channels, fresh, cursor }) {
+  /** A leader notes what a tab wants. A new tab whose cursor is older needs a stream that resumes from there. */
+  #noteWanted(from, { channels, fresh, cursor }) {
     const isNew = !this.#tabs.has(from);
     const since = isNew && isBehind(cursor, this.cursor) ? cursor : undefined;
     this.#tabs.set(from, { channels, fresh });
-    if (isNew) this.#hold(this.name + from, {}, () => this.#forget(from)).catch(() => {});
-    if (this.#link) this.#plan(since);
+    if (isNew) this.#holdLock(this.name + from, {}, () => this.#forgetTab(from)).catch(() => {});
+    if (this.#link) this.#updateLink(since);
     else if (since) this.cursor = since;
   }
 
-  #forget(tab) {
-    if (this.#tabs.delete(tab) && this.#link) this.#plan();
+  #forgetTab(tab) {
+    if (this.#tabs.delete(tab) && this.#link) this.#updateLink();
   }
 
-  #plan(since) {
+  #updateLink(since) {
     const tabs = [...this.#tabs.values()];
     const channels = [...new Set(tabs.flatMap((tab) => tab.channels))];
     const known = tabs.flatMap((tab) => tab.channels.filter((name) => !tab.fresh.includes(name)));
-    const fresh = channels.filter((name) => !known.includes(name) && !this.#held.includes(name));
-    this.#pass("reads", { channels: this.#held, since: this.cursor });
+    const fresh = channels.filter((name) => !known.includes(name) && !this.#linkChannels.includes(name));
+    this.#passOn("reads", { channels: this.#linkChannels, since: this.cursor });
     this.#link?.want({ channels, fresh, since });
-    this.#say({ is: "state", it: this.#state });
+    this.#send({ is: "state", it: this.#state });
   }
 }

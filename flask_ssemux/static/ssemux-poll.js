@@ -9,13 +9,13 @@ var PAUSE = 1e3;
 var GONE = 500;
 var ALONE = 250;
 var LITTLE = 512;
-function polling(options, passed, times) {
-  const when = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
+function polling(options, onStream, times) {
+  const schedule = { next: 0, gaveUp: true, again: AGAIN, trial: TRIAL, ...times };
   return async (url, init) => {
-    const polls = new Polls(options, url, init, when);
-    const first = await polls.ask("now");
+    const polls = new Polls(options, url, init, schedule);
+    const first = await polls.requestPoll("now");
     if (!isStream(first)) return first;
-    const body = new ReadableStream({ start: (sink) => void polls.run(first, sink, passed) });
+    const body = new ReadableStream({ start: (sink) => void polls.fillBody(first, sink, onStream) });
     return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
   };
 }
@@ -23,63 +23,57 @@ var Polls = class {
   #options;
   #url;
   #init;
-  #when;
-  #isBegun = false;
+  #schedule;
+  #hasBegun = false;
   #abort = new AbortController();
-  // for polls
   #trial;
-  // the AbortController of a stream that is tried
   #found;
-  // a stream that arrives: its reader, and what was read
-  constructor(options, url, init, when) {
+  constructor(options, url, init, schedule) {
     this.#options = options;
     this.#url = new URL(url);
     this.#init = init;
-    this.#when = when;
-    init.signal.addEventListener("abort", () => this.#stop());
-    if (init.signal.aborted) this.#stop();
+    this.#schedule = schedule;
+    init.signal.addEventListener("abort", () => this.#abortAll());
+    if (init.signal.aborted) this.#abortAll();
   }
-  ask(poll) {
+  requestPoll(poll) {
     this.#url.searchParams.set("poll", poll);
-    return this.#get(this.#url, this.#abort);
+    return this.#fetchAnswer(this.#url, this.#abort);
   }
-  /** Fill the response's body. */
-  async run(first, sink, passed) {
+  async fillBody(first, sink, onStream) {
     try {
-      await this.#poll(first, sink).catch((error) => {
+      await this.#pollUntilFound(first, sink).catch((error) => {
         if (!this.#found) throw error;
       });
       if (this.#found && !this.#init.signal.aborted) {
-        passed();
-        await this.#follow(this.#found, sink);
+        onStream();
+        await this.#copyStream(this.#found, sink);
       }
       sink.close();
     } catch (error) {
       sink.error(error);
     }
-    this.#stop();
+    this.#abortAll();
   }
-  /** Poll until a stream is found, or until the server sends the client away. */
-  async #poll(answer, sink) {
+  async #pollUntilFound(answer, sink) {
     const encoder = new TextEncoder();
     let asked = 0;
     while (isStream(answer)) {
       const text = await answer.text();
-      if ((this.#trial || this.#when.gaveUp) && isCrowdedOut(text)) {
-        answer = await this.#askAlone();
+      if ((this.#trial || this.#schedule.gaveUp) && isCrowdedOut(text)) {
+        answer = await this.#pollWithoutTrial();
         continue;
       }
-      this.#when.gaveUp = false;
+      this.#schedule.gaveUp = false;
       sink.enqueue(encoder.encode(text));
       if (isLast(text)) return;
-      if (!this.#moveTo(text) && Date.now() - asked < QUICK) await wait(PAUSE);
-      if (!this.#trial && Date.now() >= this.#when.next) this.#try();
+      if (!this.#moveCursor(text) && Date.now() - asked < QUICK) await wait(PAUSE);
+      if (!this.#trial && Date.now() >= this.#schedule.next) this.#tryStream();
       asked = Date.now();
-      answer = await this.ask("1");
+      answer = await this.requestPoll("1");
     }
   }
-  /** Let the next poll continue after these frames. Returns whether they moved the cursor. */
-  #moveTo(text) {
+  #moveCursor(text) {
     const { searchParams } = this.#url;
     const [, cursor] = [...text.matchAll(/^id: (.+)$/gm)].pop() ?? [];
     const isFurther = Boolean(cursor) && cursor !== searchParams.get("lastEventId");
@@ -87,21 +81,19 @@ var Polls = class {
     searchParams.delete("new");
     return isFurther;
   }
-  /** The user's slot may still belong to a stream that was just given up, or to the trial, which ends here. */
-  async #askAlone() {
+  async #pollWithoutTrial() {
     this.#trial?.abort();
     this.#trial = void 0;
-    this.#when.gaveUp = false;
+    this.#schedule.gaveUp = false;
     await wait(GONE);
-    return this.#get(this.#url, this.#abort);
+    return this.#fetchAnswer(this.#url, this.#abort);
   }
-  /** Try a stream beside the polls. If the server has no room for it, the next trial waits as long as after a stream that was held back. */
-  async #try() {
+  async #tryStream() {
     const trial = this.#trial = new AbortController();
-    const when = this.#when;
-    when.next = Date.now() + when.again;
-    const limit = setTimeout(() => trial.abort(), when.trial);
-    const found = await this.#listen(trial).catch(() => {
+    const schedule = this.#schedule;
+    schedule.next = Date.now() + schedule.again;
+    const limit = setTimeout(() => trial.abort(), schedule.trial);
+    const found = await this.#readUntilProof(trial).catch(() => {
     });
     clearTimeout(limit);
     if (this.#trial !== trial) return void 0;
@@ -110,15 +102,14 @@ var Polls = class {
       return this.#abort.abort();
     }
     if (this.#init.signal.aborted)
-      Object.assign(when, { next: 0, gaveUp: true });
-    else if (this.#abort.signal.aborted) this.#ended("");
+      Object.assign(schedule, { next: 0, gaveUp: true });
+    else if (this.#abort.signal.aborted) this.#noteEarlyEnd("");
     return this.#trial = void 0;
   }
-  /** Read a stream until a chunk of it arrives alone: then nothing holds the stream back. */
-  async #listen(trial) {
+  async #readUntilProof(trial) {
     const url = new URL(this.#url);
     url.searchParams.delete("poll");
-    const reader = (await this.#get(url, trial)).body.getReader();
+    const reader = (await this.#fetchAnswer(url, trial)).body.getReader();
     const [read, decoder, latest] = [[], new TextDecoder(), new Arrival()];
     for (; ; ) {
       const next = reader.read();
@@ -126,17 +117,15 @@ var Polls = class {
       });
       if (latest.isProof && !await Promise.race([next, wait(ALONE)])) return { reader, read, next };
       const { done, value } = await next;
-      if (done) return this.#ended(await new Blob(read).text());
+      if (done) return this.#noteEarlyEnd(await new Blob(read).text());
       read.push(value);
       latest.add(decoder.decode(value, { stream: true }));
     }
   }
-  /** A stream that ended early says nothing about the proxies, so the next trial comes soon, unless the server had no room. */
-  #ended(text) {
-    if (!isCrowdedOut(text)) this.#when.next = Date.now() + this.#when.trial;
+  #noteEarlyEnd(text) {
+    if (!isCrowdedOut(text)) this.#schedule.next = Date.now() + this.#schedule.trial;
   }
-  /** Pass on the whole stream from its beginning. The reader drops the events that it had already, by their ids. */
-  async #follow({ reader, read, next }, sink) {
+  async #copyStream({ reader, read, next }, sink) {
     for (const bytes of read) sink.enqueue(bytes);
     for (; ; next = reader.read()) {
       const { done, value } = await next;
@@ -144,14 +133,14 @@ var Polls = class {
       sink.enqueue(value);
     }
   }
-  async #get({ href }, { signal }) {
+  async #fetchAnswer({ href }, { signal }) {
     const { fetch = globalThis.fetch, headers } = this.#options;
-    if (this.#isBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
-    this.#isBegun = true;
+    if (this.#hasBegun && typeof headers === "function") Object.assign(this.#init.headers, await headers());
+    this.#hasBegun = true;
     if (signal.aborted) throw new DOMException("no more is wanted", "AbortError");
     return fetch(href, { ...this.#init, signal });
   }
-  #stop() {
+  #abortAll() {
     this.#abort.abort();
     this.#trial?.abort();
   }
@@ -160,19 +149,19 @@ var Arrival = class {
   #text = "";
   #opened;
   #at = 0;
-  #isNew = false;
+  #isLate = false;
   add(text) {
     const now = Date.now();
     this.#opened ??= now;
     if (now - this.#at > ALONE) {
-      this.#isNew = now - this.#opened > LATER && isWhole(this.#text);
+      this.#isLate = now - this.#opened > LATER && isWhole(this.#text);
       this.#text = "";
     }
     this.#at = now;
     this.#text += text;
   }
   get isProof() {
-    return this.#isNew && this.#text.length < LITTLE && isWhole(this.#text);
+    return this.#isLate && this.#text.length < LITTLE && isWhole(this.#text);
   }
 };
 function wait(milliseconds) {
@@ -185,13 +174,13 @@ function isWhole(text) {
   return text.endsWith("\n\n");
 }
 function isLast(text) {
-  return frames(text).pop().startsWith("retry:");
+  return splitFrames(text).pop().startsWith("retry:");
 }
 function isCrowdedOut(text) {
-  const last = frames(text).pop();
+  const last = splitFrames(text).pop();
   return /^event: ssemux\.replaced$/m.test(last) || isLast(text) && last === text.trimEnd();
 }
-function frames(text) {
+function splitFrames(text) {
   return text.trimEnd().split("\n\n");
 }
 export {

@@ -1,16 +1,15 @@
-// The status page of flask_ssemux: draws what status/stream tells, and while there is no stream, what status.json says.
+// The status page of flask_ssemux: draws the figures of status/stream or, while there is no stream, of status.json.
 //
-// Tiles, tables, and the connection. Charts are status_charts.js's, what was before is kept by status_history.js, and
-// nothing comes from elsewhere.
+// Here are tiles, tables and the connection. status_charts.js draws the charts, status_history.js keeps earlier figures.
 
 import { SSEMux } from "./ssemux.js";
 import { LineChart, SilenceChart } from "./status_charts.js";
 import { History } from "./status_history.js";
 import { byId, bytes, count, element, fillTable, numberOf, rate, seconds, span, whole } from "./status_parts.js";
 
-const SOON = 1_000; // ms without a stream until it is asked for by question
-const ASK = 5_000; // ms between two questions
-const STALE = 15; // seconds after which a worker's report is old: it makes one every 5
+const SOON = 1_000; // ms without a stream after which status.json is requested
+const ASK = 5_000; // ms between two such requests
+const STALE = 15; // seconds after which a worker's report is old: a worker makes one every 5 s
 
 const here = (path) => new URL(path, import.meta.url).href;
 const history = new History();
@@ -24,7 +23,7 @@ let last;
 let mux;
 let asking;
 
-/** Silent for longer than a heartbeat, and the moment more that it may take. */
+/** Return whether this silence is longer than the heartbeat interval and its tolerance. */
 const isSilent = (longest) => longest > last.heartbeat * 1.05;
 
 // -- tiles ------------------------------------------------------------------------
@@ -42,7 +41,7 @@ function drawTiles({ totals, heartbeat }) {
     ["Longest silence", seconds(totals.longest_silence), `heartbeat: ${heartbeat} s`, isSilent(totals.longest_silence)],
     ["Deepest queue", count(totals.deepest), `${count(totals.queued)} wait, ${bytes(totals.queued_bytes)}`],
     [
-      "Late hearts",
+      "Late loops",
       count(totals.late),
       totals.late ? `by ${seconds(totals.longest_late)} at most` : "none was blocked",
       history.hasBeenLate,
@@ -62,7 +61,7 @@ function drawTiles({ totals, heartbeat }) {
 
 // -- tables -----------------------------------------------------------------------
 
-/** Of the table of workers: each column's name, and what it says of one. */
+/** The table of workers: each column's name, and what the column shows of a worker. */
 const COLUMNS = {
   Worker: ({ pid, name }) => String(pid ?? name),
   Host: ({ host }) => host ?? "?",
@@ -77,11 +76,11 @@ const COLUMNS = {
   "Sent away": ({ refused }) => count(numberOf(refused)),
   Memory: ({ memory }) => (memory ? bytes(memory) : "–"),
   Up: ({ started }) => (started ? span(Math.max(0, last.at - started)) : "–"),
-  "Heard of": ({ age }) => ({ text: age < 1 ? "now" : `${span(age)} ago`, bad: age > STALE }),
+  Reported: ({ age }) => ({ text: age < 1 ? "now" : `${span(age)} ago`, bad: age > STALE }),
 };
 
 function drawWorkers({ workers }) {
-  const rows = workers.map((one) => Object.values(COLUMNS).map((says) => says(one)));
+  const rows = workers.map((worker) => Object.values(COLUMNS).map((show) => show(worker)));
   fillTable(byId("workers"), Object.keys(COLUMNS), rows);
 }
 
@@ -90,15 +89,15 @@ const BROKER = {
   broker: "Kind",
   events: "Events kept",
   channels: "Channels kept",
-  held: "Places held by users",
+  held: "User slots taken",
   bytes: "Size",
 };
 
 function drawBroker({ broker, totals }) {
-  const said = { bytes: bytes, is_reachable: (yes) => (yes ? "yes" : "no") };
-  const rows = Object.entries({ ...broker, ...(totals.events === null ? {} : { "events in all": totals.events }) });
+  const formats = { bytes: bytes, is_reachable: (yes) => (yes ? "yes" : "no") };
+  const rows = Object.entries({ ...broker, ...(totals.events === null ? {} : { "newest sequence": totals.events }) });
   const made = rows.flatMap(([name, value]) => {
-    const text = said[name]?.(value) ?? (typeof value === "number" ? whole.format(value) : String(value));
+    const text = formats[name]?.(value) ?? (typeof value === "number" ? whole.format(value) : String(value));
     return [element("dt", {}, BROKER[name] ?? name[0].toUpperCase() + name.slice(1)), element("dd", {}, text)];
   });
   byId("broker").replaceChildren(...made);
@@ -106,7 +105,7 @@ function drawBroker({ broker, totals }) {
   trouble.hidden = broker.is_reachable;
   const text = broker.is_reachable
     ? ""
-    : `The broker cannot be reached (${broker.trouble}). What follows is of this worker alone.`;
+    : `The broker cannot be reached (${broker.trouble}). These figures are of this worker alone.`;
   if (trouble.textContent !== text) trouble.textContent = text;
 }
 
@@ -122,54 +121,54 @@ function draw() {
   document.body.dataset.drawn = String(last.at);
 }
 
-function show(told) {
-  last = told;
-  history.take(told);
+function showStatus(status) {
+  last = status;
+  history.addStatus(status);
   draw();
 }
 
-function say(state, text) {
-  const place = byId("state");
-  place.dataset.state = state;
-  if (place.textContent !== text) place.textContent = text;
+function showState(state, text) {
+  const line = byId("state");
+  line.dataset.state = state;
+  if (line.textContent !== text) line.textContent = text;
 }
 
-async function ask() {
+async function fetchStatus() {
   const response = await fetch(here("status.json"), { cache: "no-store" });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
-  const told = await response.json();
-  if (asking || !last) show(told); // or else there is a stream by now
+  const status = await response.json();
+  if (asking || !last) showStatus(status); // otherwise a stream has opened meanwhile
 }
 
-/** While there is no stream. */
-function askNowAndThen() {
+/** Request status.json again and again, while there is no stream. */
+function startAsking() {
   if (asking) return;
   const again = async () => {
-    await ask().then(
-      () => asking && say("lost", `No stream: asked every ${ASK / 1000} s`),
-      (error) => asking && say("lost", `No answer (${error.message}); the figures are old`),
+    await fetchStatus().then(
+      () => asking && showState("lost", `No stream: the figures are requested every ${ASK / 1000} s`),
+      (error) => asking && showState("lost", `No answer (${error.message}); the figures are old`),
     );
     if (asking) asking = setTimeout(again, ASK);
   };
   asking = setTimeout(again, SOON);
 }
 
-function askNoMore() {
+function stopAsking() {
   clearTimeout(asking);
   asking = undefined;
 }
 
 function connect() {
   mux = new SSEMux(here("status/stream"), { shared: false });
-  mux.on("ssemux.status", (told) => {
-    askNoMore();
-    say("live", "Live");
-    show(told);
+  mux.on("ssemux.status", (status) => {
+    stopAsking();
+    showState("live", "Live");
+    showStatus(status);
   });
-  for (const state of ["connecting", "stale"]) mux.on(`ssemux.${state}`, askNowAndThen);
+  for (const state of ["connecting", "stale"]) mux.on(`ssemux.${state}`, startAsking);
   mux.on("ssemux.error", ({ message, final }) => {
-    say("lost", `${message}${final ? "" : "; it is tried again"}`);
-    if (!final) askNowAndThen();
+    showState("lost", `${message}${final ? "" : "; the page tries again"}`);
+    if (!final) startAsking();
   });
 }
 
@@ -180,11 +179,11 @@ button.addEventListener("click", () => {
   button.setAttribute("aria-pressed", String(!isPaused()));
   if (!isPaused()) return connect();
   mux?.close();
-  askNoMore();
-  return say("paused", "Paused");
+  stopAsking();
+  return showState("paused", "Paused");
 });
 
 new ResizeObserver(draw).observe(byId("charts"));
-ask()
-  .catch((error) => isPaused() || say("lost", `No figures: ${error.message}`))
-  .finally(() => isPaused() || mux || connect()); // a hand may have been quicker than the figures
+fetchStatus()
+  .catch((error) => isPaused() || showState("lost", `No figures: ${error.message}`))
+  .finally(() => isPaused() || mux || connect()); // the user may have pressed the button meanwhile

@@ -1,19 +1,19 @@
-// The status page's charts: lines of what was, and how silent streams are. Drawn anew each time, by hand, as SVG.
+// The status page's charts: figures over time, and how long streams are silent. Each is drawn anew each time, as SVG.
 //
-// Each says in words what it shows, and has a table for those who would rather read.
+// Each chart also says in words what it shows, and has a table.
 
 import { byId, count, element, fillTable, seconds, shape, short, span, sum } from "./status_parts.js";
 
-const SPANS = [60, 120, 240, 600]; // seconds from left to right, as far as there is a history
-const ROWS = 30; // of a line's table
-const LATE = 1.05; // of a heartbeat: silence from here on is not in order
+const SPANS = [60, 120, 240, 600]; // seconds from left to right; the first one that shows the whole history
+const ROWS = 30; // in a line chart's table
+const LATE = 1.05; // of a heartbeat interval: a longer silence is marked
 const HEIGHT = 170;
 const BASE = HEIGHT - 22;
 const TOP = 14;
 const LEFT = 46;
 const RIGHT = 8;
 
-/** A figure's drawing, its words, and its table. Subclasses have `heads`, `rows()` and `draw(…)`. */
+/** A figure's drawing, its description, and its table. Subclasses have `heads`, `rows()` and `draw(…)`. */
 class Chart {
   constructor(id) {
     this.figure = byId(id);
@@ -27,7 +27,7 @@ class Chart {
     this.figure.append(this.svg, this.details);
   }
 
-  /** An empty drawing of the figure's width, and what it says. */
+  /** Start an empty drawing of the figure's width, with this description. */
   begin(words) {
     this.width = Math.max(200, this.svg.clientWidth || 400);
     this.inner = this.width - LEFT - RIGHT;
@@ -49,7 +49,7 @@ class Chart {
     this.svg.append(shape("text", { x, y, "text-anchor": anchor, class: look }, text));
   }
 
-  /** Lines at nought, half and all of a round number that is enough; gives each value its height. */
+  /** Draw lines at 0, half and all of a round maximum. Return the function that gives a value's height. */
   grid(highest) {
     const top = roundUp(highest);
     const y = (value) => BASE - (value / top) * (BASE - TOP);
@@ -61,7 +61,7 @@ class Chart {
   }
 }
 
-/** 1, 2 or 5 and zeros; 2 at least, so that nothing is not a large part of it. */
+/** Return 1, 2 or 5 with zeros; at least 2, so that 1 is not the whole height. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return Math.max(2, [1, 2, 5, 10].find((step) => step * power >= value) * power);
@@ -70,8 +70,8 @@ function roundUp(value) {
 /** One figure of a history, over time. */
 export class LineChart extends Chart {
   /**
-   * @param key of the history's points.
-   * @param say makes a word of a value.
+   * @param key the figure's name in the history's points.
+   * @param say formats a value.
    */
   constructor(id, history, key, say) {
     super(id);
@@ -118,21 +118,21 @@ export class LineChart extends Chart {
   }
 }
 
-/** How many streams are silent for how long, against what is promised and what clients bear. */
+/** How many streams are silent for how long, beside the heartbeat interval and the clients' time-out. */
 export class SilenceChart extends Chart {
   heads = ["Silent for", "Streams"];
-  told = { totals: { silence: [] }, silence_bounds: [] };
+  status = { totals: { silence: [] }, silence_bounds: [] };
 
   rows() {
-    const { totals, silence_bounds: bounds } = this.told;
+    const { totals, silence_bounds: bounds } = this.status;
     const name = (index) =>
       index < bounds.length ? `${this.start(index)} to ${bounds[index]} s` : `over ${this.start(index)} s`;
     return totals.silence.map((number, index) => [name(index), count(number)]);
   }
 
-  draw(told) {
-    this.told = told;
-    const { totals, heartbeat, client_timeout: timeout } = told;
+  draw(status) {
+    this.status = status;
+    const { totals, heartbeat, client_timeout: timeout } = status;
     const late = sum(totals.silence.filter((_, index) => this.isLate(index)));
     const longest = `the longest is ${seconds(totals.longest_silence)}; clients give up after ${timeout} s`;
     this.begin(`${count(late)} of ${count(sum(totals.silence))} streams are silent beyond the heartbeat; ${longest}`);
@@ -144,11 +144,11 @@ export class SilenceChart extends Chart {
   }
 
   start(index) {
-    return this.told.silence_bounds[index - 1] ?? 0;
+    return this.status.silence_bounds[index - 1] ?? 0;
   }
 
   isLate(index) {
-    return this.start(index) >= this.told.heartbeat * LATE;
+    return this.start(index) >= this.status.heartbeat * LATE;
   }
 
   bar(number, index, y) {
@@ -156,13 +156,13 @@ export class SilenceChart extends Chart {
     const look = this.isLate(index) ? "bar bad" : "bar";
     this.add("rect", { class: look, x: x + 2, y, width: Math.max(1, this.each - 4), height: BASE - y });
     if (number) this.write(short.format(number), x + this.each / 2, y - 3);
-    const bound = this.told.silence_bounds[index];
+    const bound = this.status.silence_bounds[index];
     if (bound) this.write(String(bound), x + this.each, HEIGHT - 5);
   }
 
-  /** A line at this time; bounds are as far from each other as bars are. */
+  /** Draw a line at this time. The distance between two bounds is the width of a bar. */
   mark(time, name) {
-    const bounds = this.told.silence_bounds;
+    const bounds = this.status.silence_bounds;
     const index = bounds.findIndex((bound) => bound >= time);
     if (index < 0) return;
     const part = (time - this.start(index)) / (bounds[index] - this.start(index));

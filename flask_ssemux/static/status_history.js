@@ -1,48 +1,49 @@
-// What the status page remembers: how many streams there were, and how fast events were delivered and published.
+// The status page's memory: how many streams there were, and how fast events were delivered and published.
 //
-// From what status/stream and status.json tell, whose counters only grow; rates are theirs to make who look. Nothing is
-// drawn here, and no clock is read.
+// status/stream and status.json give counters; the rates are computed here. Nothing is drawn, and no clock is read.
 
-const KEEP = 600; // seconds: as much as the workers keep
-const LEAST = 1; // seconds between two counts that a rate is made of: of less it would be noise
+const KEEP = 600; // seconds: the workers keep as much
+const LEAST = 1; // seconds: a rate needs two counts at least so far apart
+const LEAP = 500_000; // events a second: no store is as fast, so the sequence has leapt (docs/status.md)
 
 export class History {
-  /** {at, streams, delivered, published, late}, oldest first; the rates a second. Undefined: nobody knows. */
+  /** {at, streams, delivered, published, late}, oldest first. `delivered` and `published` are rates, or undefined. */
   points = [];
-  #workers = new Map(); // by name: when its last report was made, what it had delivered, how fast it delivers
-  #published; // the broker's count: {at, number, epoch, rate}
+  #workers = new Map(); // by name, of the last report: its time, what was delivered until then, and the rate
+  #published; // of the broker: {at, sequence, epoch, rate}
 
   get last() {
     return this.points[this.points.length - 1];
   }
 
-  /** Events that a worker delivers a second; undefined if nobody knows yet. */
+  /** Return the events that a worker delivers a second; undefined after its first report. */
   rateOf(name) {
     return this.#workers.get(name)?.rate;
   }
 
-  /** Whether a heart was late since the page was opened, or in the last ten minutes. */
+  /** Whether a worker's loop was late since the page was opened, within the last ten minutes. */
   get hasBeenLate() {
     return this.last.late > this.points.find(({ late }) => late !== undefined).late;
   }
 
-  /** Remember what is told. */
-  take(told) {
-    if (!this.points.length) this.points = recalled(told);
-    this.#workers = new Map(told.workers.map((one) => [one.name, paced(this.#workers.get(one.name), one)]));
-    this.#published = publishing(this.#published, told);
+  /** Add the status that has come. */
+  addStatus(status) {
+    if (!this.points.length) this.points = computeEarlierPoints(status);
+    const measure = (one) => [one.name, measureWorker(this.#workers.get(one.name), one)];
+    this.#workers = new Map(status.workers.map(measure));
+    this.#published = measurePublished(this.#published, status);
     const rates = [...this.#workers.values()].map(({ rate }) => rate).filter((rate) => rate !== undefined);
     const delivered = rates.length ? rates.reduce((sum, rate) => sum + rate) : this.last?.delivered;
-    // What is told within a moment is one point; and the next machine's clock may be behind.
-    while (this.points.length && told.at - this.last.at < LEAST) this.points.pop();
-    const { streams, late } = told.totals;
-    this.points.push({ at: told.at, streams, delivered, published: this.#published?.rate, late });
-    while (this.points[0].at < told.at - KEEP) this.points.shift();
+    // A status that comes a moment after another replaces it. Another machine's clock may be behind.
+    while (this.points.length && status.at - this.last.at < LEAST) this.points.pop();
+    const { streams, late } = status.totals;
+    this.points.push({ at: status.at, streams, delivered, published: this.#published?.rate, late });
+    while (this.points[0].at < status.at - KEEP) this.points.shift();
   }
 }
 
-/** What the workers kept before the page was opened, together. They report at times of their own. */
-function recalled({ at, workers, report_seconds: every }) {
+/** Return points for the time before the page was opened. The workers kept them; each reported at times of its own. */
+function computeEarlierPoints({ at, workers, report_seconds: every }) {
   const slots = new Map();
   for (const { past = [] } of workers) {
     past.slice(1).forEach(([until, , delivered], index) => {
@@ -57,25 +58,26 @@ function recalled({ at, workers, report_seconds: every }) {
       }
     });
   }
-  const known = [...slots.values()].filter((one) => one.at < at - every); // of which all have told
+  const known = [...slots.values()].filter((one) => one.at < at - every); // all workers have reported these
   return known.sort((one, other) => one.at - other.at);
 }
 
-/** How fast a worker delivers, from its last two reports. */
-function paced(before, { at, delivered, past = [] }) {
-  const [earlier] = past.filter((one) => one[0] < at - LEAST).slice(-1); // the last of them may be this very report
+/** Return how fast a worker delivers, from its last two reports. */
+function measureWorker(before, { at, delivered, past = [] }) {
+  const [earlier] = past.filter((one) => one[0] < at - LEAST).slice(-1); // the last one may be this report
   const start = before ?? (earlier && { at: earlier[0], delivered: earlier[2] });
   if (!start) return { at, delivered };
   if (at - start.at < LEAST) return start;
   return { at, delivered, rate: Math.max(0, delivered - start.delivered) / (at - start.at) };
 }
 
-/** How fast is published, by whomever: places of the broker's order a second. */
-function publishing(before, { at, broker, totals }) {
+/** Return how fast all processes together publish, from the newest sequence of the broker. */
+function measurePublished(before, { at, broker, totals }) {
   if (totals.events === null) return undefined;
   const epoch = broker.cursor.split("-")[0];
-  const now = { at, number: totals.events, epoch };
+  const now = { at, sequence: totals.events, epoch };
   if (before?.epoch !== epoch || at < before.at) return now;
   if (at - before.at < LEAST) return before;
-  return { ...now, rate: (now.number - before.number) / (at - before.at) };
+  const rate = (now.sequence - before.sequence) / (at - before.at);
+  return rate < LEAP ? { ...now, rate } : now;
 }

@@ -1,6 +1,6 @@
-// Numbers for people, and elements: what the status page is made of. Nothing of what it shows is known here.
+// Formats numbers, and makes elements, for the status page. Nothing here knows what the page shows.
 //
-// No HTML is made of text: what workers say is always put in as text.
+// No HTML is made from text: what workers report is always inserted as text.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,12 +1,12 @@
-// What the status page remembers, and the rates that it computes from counters.
+// The status page's memory, and the rates that it computes from counters.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { History } from "../../../flask_ssemux/static/status_history.js";
 
-/** Return the status at this time, of workers `{name: [at, delivered, past]}`. */
-function told(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 } = {}) {
+/** A status at this time, with workers `{name: [at, delivered, past]}`. */
+function makeStatus(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 } = {}) {
   const made = Object.entries(workers).map(([name, [at, delivered, past]]) => ({ name, at, delivered, past }));
   return {
     at,
@@ -17,50 +17,64 @@ function told(at, workers, { events = 0, epoch = "abcd", streams = 0, late = 0 }
   };
 }
 
-test("a rate is computed from a worker's last two reports, no matter when they arrive", () => {
+test("a rate is computed from a worker's last two reports, whenever the status comes", () => {
   const history = new History();
-  history.take(told(100, { a: [99, 0], b: [97, 500] }));
+  history.addStatus(makeStatus(100, { a: [99, 0], b: [97, 500] }));
   assert.equal(history.last.delivered, undefined);
-  history.take(told(102, { a: [102, 30], b: [97, 500] }));
+  history.addStatus(makeStatus(102, { a: [102, 30], b: [97, 500] }));
   assert.deepEqual([history.rateOf("a"), history.rateOf("b"), history.last.delivered], [10, undefined, 10]);
-  history.take(told(104, { a: [104, 30], b: [102, 600] }));
+  history.addStatus(makeStatus(104, { a: [104, 30], b: [102, 600] }));
   assert.deepEqual([history.rateOf("a"), history.rateOf("b"), history.last.delivered], [0, 20, 20]);
-  history.take(told(106, { a: [106, 60], b: [102, 600] }));
+  history.addStatus(makeStatus(106, { a: [106, 60], b: [102, 600] }));
   assert.equal(history.last.delivered, 15 + 20, "a worker without a new report keeps its rate");
 });
 
-test("the rate of a worker that has gone is removed", () => {
+test("the rate of a worker that ended is forgotten", () => {
   const history = new History();
-  history.take(told(100, { a: [100, 0], b: [100, 0] }));
-  history.take(told(102, { a: [102, 20], b: [102, 40] }));
-  history.take(told(104, { a: [104, 40] }));
+  history.addStatus(makeStatus(100, { a: [100, 0], b: [100, 0] }));
+  history.addStatus(makeStatus(102, { a: [102, 20], b: [102, 40] }));
+  history.addStatus(makeStatus(104, { a: [104, 40] }));
   assert.equal(history.last.delivered, 10);
   assert.equal(history.rateOf("b"), undefined);
 });
 
-test("published is the broker's count, within one epoch", () => {
+test("the rate of published events comes from the newest sequence of one epoch", () => {
   const history = new History();
-  history.take(told(100, {}, { events: 7 }));
-  history.take(told(102, {}, { events: 27 }));
-  history.take(told(104, {}, { events: 3, epoch: "other" }));
-  history.take(told(106, {}, { events: 5, epoch: "other" }));
-  history.take({ ...told(108, {}), totals: { streams: 0, events: null } });
+  history.addStatus(makeStatus(100, {}, { events: 7 }));
+  history.addStatus(makeStatus(102, {}, { events: 27 }));
+  history.addStatus(makeStatus(104, {}, { events: 3, epoch: "other" }));
+  history.addStatus(makeStatus(106, {}, { events: 5, epoch: "other" }));
+  history.addStatus({ ...makeStatus(108, {}), totals: { streams: 0, events: null } });
   assert.deepEqual(
     history.points.map((one) => one.published),
     [undefined, 10, undefined, 1, undefined],
   );
 });
 
-test("two reports within a moment make one point", () => {
+test("a leap of the sequence to the time in microseconds is not a rate", () => {
   const history = new History();
-  history.take(told(100, { a: [100, 0] }, { streams: 4 }));
-  history.take(told(100.2, { a: [100.2, 9] }, { streams: 5, events: 9 }));
+  const start = 1_800_000_000;
+  history.addStatus(makeStatus(start, {}, { events: 7 }));
+  history.addStatus(makeStatus(start + 2, {}, { events: 27 }));
+  history.addStatus(makeStatus(start + 4, {}, { events: (start + 3) * 1e6 }));
+  history.addStatus(makeStatus(start + 6, {}, { events: (start + 3) * 1e6 + 30 }));
+  history.addStatus(makeStatus(start + 11, {}, { events: (start + 8) * 1e6 })); // restarted within five seconds
+  assert.deepEqual(
+    history.points.map((one) => one.published),
+    [undefined, 10, undefined, 15, undefined],
+  );
+});
+
+test("two statuses within a moment are one point", () => {
+  const history = new History();
+  history.addStatus(makeStatus(100, { a: [100, 0] }, { streams: 4 }));
+  history.addStatus(makeStatus(100.2, { a: [100.2, 9] }, { streams: 5, events: 9 }));
   assert.deepEqual(history.points, [{ at: 100.2, streams: 5, delivered: undefined, published: undefined, late: 0 }]);
-  history.take(told(102, { a: [102, 20] }, { events: 20 }));
+  history.addStatus(makeStatus(102, { a: [102, 20] }, { events: 20 }));
   assert.deepEqual([history.points.length, history.last.delivered, history.last.published], [2, 10, 10]);
 });
 
-test("the workers' past figures make one history, in steps of their reports", () => {
+test("what the workers kept is one history, in steps of their reports", () => {
   const a = [
     [70, 1, 0],
     [75, 3, 50],
@@ -76,7 +90,7 @@ test("the workers' past figures make one history, in steps of their reports", ()
     [92, 10, 100],
   ];
   const history = new History();
-  history.take(told(97, { a: [95, 100, a], b: [97, 150, b] }, { streams: 13 }));
+  history.addStatus(makeStatus(97, { a: [95, 100, a], b: [97, 150, b] }, { streams: 13 }));
   const seen = history.points.map(({ at, streams, delivered }) => [at, streams, delivered]);
   assert.deepEqual(seen, [
     [70, 1, 10],
@@ -88,13 +102,13 @@ test("the workers' past figures make one history, in steps of their reports", ()
   ]);
 });
 
-test("it drops what is older than ten minutes", () => {
+test("points older than ten minutes are forgotten", () => {
   const history = new History();
-  for (let at = 0; at <= 1000; at += 2) history.take(told(at, {}));
+  for (let at = 0; at <= 1000; at += 2) history.addStatus(makeStatus(at, {}));
   assert.deepEqual([history.points[0].at, history.points.length], [400, 301]);
 });
 
-test("a late loop is shown for ten minutes, and one that was late before is not", () => {
+test("a loop that was late is marked for ten minutes; one that was late before the page opened is not", () => {
   const history = new History();
   const seen = [];
   for (const [at, late] of [
@@ -104,7 +118,7 @@ test("a late loop is shown for ten minutes, and one that was late before is not"
     [602, 5],
     [606, 5],
   ]) {
-    history.take(told(at, {}, { late }));
+    history.addStatus(makeStatus(at, {}, { late }));
     seen.push(history.hasBeenLate);
   }
   assert.deepEqual(seen, [false, false, true, true, false]);
@@ -112,7 +126,7 @@ test("a late loop is shown for ten minutes, and one that was late before is not"
 
 test("another machine's clock may be behind", () => {
   const history = new History();
-  for (const at of [100, 102, 104, 106, 101, 103]) history.take(told(at, {}, { events: 8 }));
+  for (const at of [100, 102, 104, 106, 101, 103]) history.addStatus(makeStatus(at, {}, { events: 8 }));
   assert.deepEqual(
     history.points.map((one) => one.at),
     [100, 101, 103],

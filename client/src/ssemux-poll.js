@@ -6,8 +6,8 @@
 const AGAIN = 300_000; // ms from one trial of a stream to the next
 const TRIAL = 45_000; // ms that a trial may take: two of the server's heartbeats
 const LATER = 1_000; // ms after a stream's opening: some proxies let the opening pass, and hold back what follows
-const QUICK = 250; // ms: after a poll that ended sooner without an event,
-const PAUSE = 1_000; // ms: the next poll waits this long
+const QUICK = 250; // ms: the server did not hold a poll open that ended sooner without an event
+const PAUSE = 1_000; // ms to wait after such a poll
 const GONE = 500; // ms after which the server has noticed that a stream was given up
 const ALONE = 250; // ms of silence before and after a part that arrives alone
 const LITTLE = 512; // characters: no proxy collects blocks as small as this

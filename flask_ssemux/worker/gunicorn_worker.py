@@ -11,6 +11,7 @@ import logging
 import sys
 from typing import Any, Callable
 
+from ..transports.private_parts import TESTED_VERSIONS
 from ..util import forks
 from ..util.call_stack import find_caller
 from .gunicorn_child import find_gevent_class, leave_worker
@@ -106,10 +107,10 @@ _PRIVATE_PARTS = {
 
 def find_missing_parts(worker: Any) -> list[str]:
     """Return a line for each thing that does not work, because a private part of this worker is missing."""
-    gunicorn = sys.modules.get("gunicorn")
+    version, tested = getattr(sys.modules.get("gunicorn"), "__version__", "?"), TESTED_VERSIONS["gunicorn"]
     return [
-        "gunicorn %s's %s has no %s, so %s; the rest works"
-        % (getattr(gunicorn, "__version__", "?"), type(worker).__name__, " and no ".join(missing), consequence)
+        "gunicorn %s's %s has no %s, so %s; everything else works (flask_ssemux was tested with versions up to %s)"
+        % (version, type(worker).__name__, " and no ".join(missing), consequence, tested)
         for parts, consequence in _PRIVATE_PARTS.items()
         for missing in [_find_missing(worker, parts)]
         if missing

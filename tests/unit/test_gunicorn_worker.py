@@ -11,10 +11,12 @@ import pytest
 from gunicorn.workers.ggevent import GeventPyWSGIWorker, GeventWorker
 from gunicorn.workers.gthread import ThreadWorker
 
+from flask_ssemux.transports.private_parts import TESTED_VERSIONS
 from flask_ssemux.worker import gunicorn_worker, server
 
 NO_DRAIN = (
-    "streams do not end when the worker is asked to stop, and a deploy waits for graceful_timeout; the rest works"
+    "streams do not end when the worker is asked to stop, and a deploy waits for graceful_timeout; everything else "
+    "works (flask_ssemux was tested with versions up to %s)" % TESTED_VERSIONS["gunicorn"]
 )
 
 

@@ -1,4 +1,4 @@
-"""How many requests a server serves at a time, and what of that streams may take."""
+"""Server capacity: how many requests a server serves at a time, and how many of them may be streams."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from flask_ssemux.worker.capacity import (
 
 
 @pytest.mark.parametrize("most, streams", [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (10, 8), (1000, 800)])
-def test_a_fifth_of_the_slots_and_one_at_least_is_for_pages(most, streams):
+def test_a_fifth_of_the_capacity_and_at_least_one_request_is_for_pages(most, streams):
     assert ServerCapacity("a server", most, "--slots %d" % most).max_streams == streams
 
 
-def test_what_its_user_is_told():
+def test_the_advice_for_a_server():
     assert ServerCapacity("waitress", 4, "threads=4").advice == (
         "waitress serves 4 requests at a time (threads=4), and a stream is one of them for as long as it lives: "
         "a process takes 3 streams, the rest is kept for pages; gunicorn with '-k gevent' has room for thousands"
@@ -38,13 +38,13 @@ def test_what_its_user_is_told():
 
 
 @pytest.mark.parametrize("kind, most", [("gevent", 1000), ("gthread", 4)])
-def test_gunicorns_are_connections_or_threads(kind, most):
+def test_gunicorns_capacity_is_its_connections_or_threads(kind, most):
     capacity = get_gunicorn_capacity(SimpleNamespace(worker_connections=1000, threads=4), kind)
     assert (capacity.requests, capacity.is_plenty) == (most, kind == "gevent")
 
 
 class Task:
-    """Stands where waitress's own calls the application, with waitress's own settings."""
+    """Takes the place of waitress's own task, which calls the application; it has waitress's own settings."""
 
     def __init__(self, **told):
         self.channel = SimpleNamespace(server=SimpleNamespace(adj=Adjustments(**told)))
@@ -81,12 +81,12 @@ def test_a_version_of_a_server_whose_objects_are_different_is_logged_and_has_no_
     assert line.endswith("): set SSEMUX_MAX_STREAMS below that number; docs/servers.md has more")
 
 
-def test_without_a_server_there_are_none():
+def test_without_a_server_there_is_no_capacity():
     assert find_other_capacity() is None
 
 
 @pytest.mark.parametrize("told", [{}, {"SERVER_SOFTWARE": "simple/1"}, {"uwsgi.version": b"2.0.30"}])
-def test_a_server_that_serves_one_request_at_a_time_is_refused_and_a_tests_client_is_not(told):
+def test_a_server_that_serves_one_request_at_a_time_is_refused_and_a_test_client_is_not(told):
     app = Flask(__name__)
     app.config["SSEMUX_BROKER"] = "memory:"
     flask_ssemux.init_app(app)
@@ -104,7 +104,7 @@ def an_application(**config):
 
 
 def lambda_adapter(app, path, **told):
-    """What the adapters to AWS Lambda do: the answer is sent when it is whole."""
+    """Call the application as the adapters to AWS Lambda do: the answer is sent when it is complete."""
     environ = {
         **told, "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": "",
         "SERVER_NAME": "lambda", "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
@@ -115,13 +115,13 @@ def lambda_adapter(app, path, **told):
 
 
 @pytest.mark.parametrize("told", [{"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_ADDR": ""}, {}])
-def test_an_adapter_that_serves_one_request_at_a_time_and_says_no_more_is_refused(told):
+def test_an_adapter_that_serves_one_request_at_a_time_and_has_no_name_is_refused(told):
     # A life, or the test would hang where the stream is let in.
     environ, answer = lambda_adapter(an_application(SSEMUX_LIFETIME=1), "/events", **told)
     assert b"this server serves one request at a time" in answer
 
 
-def test_a_probe_is_silent_also_where_a_client_that_leaves_is_not_noticed():
+def test_a_probe_is_silent_also_under_a_server_that_does_not_notice_departures():
     app = an_application(SECRET_KEY="of the doctor", SSEMUX_HEARTBEAT=1)
     environ = EnvironBuilder("/events?ssemux_probe=" + Plan(0, 1.5).sign("of the doctor")).get_environ()
     environ.update({"REMOTE_ADDR": "127.0.0.1", "SERVER_SOFTWARE": "Mystery/1", "wsgi.multithread": True})
@@ -150,7 +150,7 @@ def by_httpx(app):
 
 
 @pytest.mark.parametrize("call", [by_werkzeugs_client, by_a_function_call, by_paste, by_httpx])
-def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
+def test_a_program_that_calls_the_application_directly_gets_a_stream(call, caplog):
     with caplog.at_level(logging.WARNING, "flask_ssemux"):
         answer = call(an_application())
         assert b"ssemux.hello" in next(iter(answer))
@@ -159,7 +159,7 @@ def test_who_calls_the_application_by_hand_gets_a_stream(call, caplog):
     assert not [record for record in caplog.records if "requests at a time" in record.getMessage()]
 
 
-def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
+def test_the_advice_for_a_server_that_does_not_notice_departures():
     capacity = ServerCapacity("a server", 10, "threads=10", notices_departures=False)
     assert capacity.max_streams == 5
     assert (
@@ -168,7 +168,7 @@ def test_what_its_user_is_told_where_a_client_that_leaves_is_not_noticed():
     ) in capacity.advice
 
 
-def test_what_is_told_of_a_server_that_says_nothing():
+def test_the_advice_for_a_server_that_does_not_say_its_capacity():
     capacity = get_unknown_capacity({"SERVER_SOFTWARE": "Mystery/1"})
     assert capacity.max_streams == sys.maxsize
     assert capacity.advice == (

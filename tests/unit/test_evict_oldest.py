@@ -34,7 +34,7 @@ def test_the_first_evictions_are_free_and_each_next_delay_is_twice_as_long(limit
     assert delays == [min(MAX_DELAY, FIRST_DELAY * 2**number) for number in range(8)]
 
 
-def test_who_delays_long_enough_begins_afresh():
+def test_a_user_without_evictions_for_long_enough_begins_afresh():
     made, now = EvictionBackoff(1), 100.0
     for _ in range(1 + FREE_EVICTIONS):
         made.note_eviction("ann", now)

@@ -49,7 +49,7 @@ def test_a_client_that_was_told_to_stay_away_gets_a_204(make_app, mux, url, opti
     assert all(response.headers[name] == value for name, value in HEADERS.items())
 
 
-def test_streams_that_are_sent_away_are_counted_and_told_once(make_app, mux, caplog):
+def test_streams_that_are_sent_away_are_counted_and_logged_once(make_app, mux, caplog):
     app = make_app(mux, SSEMUX_MAX_STREAMS=1)
     why = "this worker holds 1 streams, the maximum (SSEMUX_MAX_STREAMS)"
     with opened(app):

@@ -1,4 +1,4 @@
-"""What the loop lag counts and says, with time passed in; and, in a process that gevent has patched, what is seen."""
+"""The loop lag with time passed in; and what the watchdog sees in a process that gevent has patched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STDLIB = (sysconfig.get_path("stdlib") + "/re.py", 9, "match")
 
 
 class Seen:
-    """A watcher that has seen what it is told."""
+    """A watcher that has seen these calls."""
 
     def __init__(self, *calls):
         self.calls, self.asked = calls, []
@@ -36,14 +36,14 @@ class Seen:
         pass
 
 
-def beating(watcher=None, streams=3):
+def watched(watcher=None, streams=3):
     loop_lag = LoopLag(lambda: streams, watcher and (lambda loop_lag: watcher), " (a margin)")
     loop_lag.start_watching()
     return loop_lag
 
 
 def late(loop_lag, at, by):
-    """A turn at a time, that was due so many seconds before."""
+    """A turn at this time which was due so many seconds before."""
     loop_lag.stop_watching()  # whatever was before
     loop_lag.note_turn(at - by - 0.25, 0.25)
     loop_lag.note_turn(at)
@@ -52,16 +52,16 @@ def late(loop_lag, at, by):
 # -- counted -----------------------------------------------------------------
 
 
-def test_turns_in_time_are_nothing(caplog):
-    loop_lag = beating()
+def test_turns_that_are_on_time_are_not_counted(caplog):
+    loop_lag = watched()
     for number in range(100):
         loop_lag.note_turn(number, 0.25)
         loop_lag.note_turn(number + 0.25 + 0.99 * LATE)
     assert (loop_lag.late_turns, loop_lag.longest, caplog.messages) == (0, 0.0, [])
 
 
-def test_the_first_turn_is_never_late_nor_is_one_after_an_end(caplog):
-    loop_lag = beating()
+def test_the_first_turn_is_never_late_nor_is_the_first_after_an_end(caplog):
+    loop_lag = watched()
     loop_lag.note_turn(1000.0, 0.25)
     loop_lag.stop_watching()
     loop_lag.start_watching()
@@ -69,14 +69,14 @@ def test_the_first_turn_is_never_late_nor_is_one_after_an_end(caplog):
     assert (loop_lag.late_turns, caplog.messages) == (0, [])
 
 
-def test_where_nobody_has_a_stream_nothing_is_late(caplog):
-    loop_lag = beating(streams=0)
+def test_without_streams_no_turn_is_late(caplog):
+    loop_lag = watched(streams=0)
     late(loop_lag, 100, 50)
     assert (loop_lag.late_turns, caplog.messages) == (0, [])
 
 
-def test_late_turns_are_counted_with_the_longest():
-    loop_lag = beating()
+def test_late_turns_are_counted_and_the_longest_is_kept():
+    loop_lag = watched()
     for at, by in [(100, 2), (200, 5), (300, 3)]:
         late(loop_lag, at, by)
     assert (loop_lag.late_turns, loop_lag.longest) == (3, 5)
@@ -85,9 +85,9 @@ def test_late_turns_are_counted_with_the_longest():
 # -- said --------------------------------------------------------------------
 
 
-def test_a_line_says_how_late_for_whom_and_what_ran():
+def test_a_line_names_the_lag_the_streams_and_what_ran():
     watcher = Seen(VIEW, DRIVER, STDLIB)
-    loop_lag = beating(watcher)
+    loop_lag = watched(watcher)
     with_line = logged(lambda: late(loop_lag, 100, 3.0125))
     first, *rest = with_line.splitlines()
     assert first == (
@@ -102,8 +102,8 @@ def test_a_line_says_how_late_for_whom_and_what_ran():
     assert watcher.asked == [100 - 3.0125]
 
 
-def test_one_line_a_minute_and_the_next_says_what_was_left_out():
-    loop_lag = beating(Seen(VIEW))
+def test_one_line_a_minute_and_the_next_one_counts_those_left_out():
+    loop_lag = watched(Seen(VIEW))
     assert logged(lambda: late(loop_lag, 100, 2))
     assert logged(lambda: (late(loop_lag, 110, 4), late(loop_lag, 120, 3), late(loop_lag, 159, 2))) == ""
     said = logged(lambda: late(loop_lag, 161, 2))
@@ -112,8 +112,8 @@ def test_one_line_a_minute_and_the_next_says_what_was_left_out():
     assert loop_lag.late_turns == 6
 
 
-def test_in_threads_it_is_said_that_it_cannot_be_told():
-    said = logged(lambda: late(beating(), 100, 2))
+def test_in_threads_the_cause_is_not_known():
+    said = logged(lambda: late(watched(), 100, 2))
     assert said.endswith(
         "(a margin); in threads the cause is not known: native code that keeps the interpreter's lock, or too few "
         "processors"
@@ -149,17 +149,17 @@ def logged(work):
         ([DRIVER, ("<string>", 1, "<module>")], [("<string>", 1, "<module>")]),
     ],
 )
-def test_the_telling_calls_are_the_innermost_of_the_application(calls, expected):
+def test_the_calls_that_are_shown_are_the_innermost_of_the_application(calls, expected):
     assert select_own_calls(calls) == expected
 
 
-def test_a_loop_that_waited_is_no_ones_fault():
+def test_a_process_that_got_no_processor():
     assert describe_calls([(gevent.hub.__file__, 647, "run")]) == (
         "nothing ran: the process got no processor (an overloaded or swapping machine)"
     )
 
 
-def test_what_was_not_seen():
+def test_calls_that_were_not_seen():
     assert describe_calls([]).startswith("what ran was not seen: ")
 
 
@@ -167,7 +167,7 @@ def test_what_was_not_seen():
 
 
 class Look:
-    """A member whose first look takes its time."""
+    """A member whose first call takes long."""
 
     slot = None
 
@@ -179,7 +179,7 @@ class Look:
         self.done.set()
 
 
-def test_a_look_that_takes_too_long_is_late_itself():
+def test_a_call_of_a_member_that_takes_too_long_makes_the_turn_late():
     loop_lag = LoopLag(lambda: 1)
     timer = Timer(20, loop_lag=loop_lag)
     look = Look(lambda: time.sleep(LATE + 0.1))
@@ -224,7 +224,7 @@ def patched(script, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_what_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
+def test_the_code_that_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_path):
     patched(
         """
         worker.broker

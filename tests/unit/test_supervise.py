@@ -1,4 +1,4 @@
-"""What is survived, what is not, and loops that go on; with gevent's own exceptions too."""
+"""Which errors are logged and which are raised again, and loops that go on; with gevent's own exceptions too."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def raising(error):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RecursionError(), MemoryError(), gevent.Timeout(1)])
-def test_an_error_is_survived_and_logged_with_its_traceback(error, caplog):
+def test_an_error_is_logged_with_its_traceback_and_not_raised(error, caplog):
     assert attempt("it could not be done", raising(error)) is False
     [line] = caplog.records
     assert line.getMessage() == "it could not be done: %r" % error and line.exc_info[1] is error
 
 
 @pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, GeneratorExit, GreenletExit])
-def test_what_ends_a_thread_is_raised_on(end, caplog):
+def test_an_exception_that_ends_a_thread_is_raised_again(end, caplog):
     with pytest.raises(end):
         attempt("it could not be done", raising(end()))
     assert not caplog.records
@@ -44,7 +44,7 @@ def test_the_same_error_is_logged_once_a_minute(caplog):
 
 
 class Work:
-    """A loop whose turns raise what they are given."""
+    """A loop whose turns raise these errors."""
 
     def __init__(self, *errors):
         self.errors = list(errors)
@@ -92,7 +92,7 @@ def test_a_loop_whose_condition_raises_goes_on(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Exception in thread")
-def test_a_loop_that_was_ended_is_started_again_by_whoever_needs_it():
+def test_a_loop_that_was_ended_is_started_again_by_the_next_call():
     work = Work(SystemExit())
     work.start()
     until(lambda: not work.loop.is_running, 2, "the loop does not end")
@@ -101,7 +101,7 @@ def test_a_loop_that_was_ended_is_started_again_by_whoever_needs_it():
     work.end()
 
 
-def test_a_loop_that_could_not_start_is_started_by_the_next(monkeypatch):
+def test_a_loop_that_could_not_start_is_started_by_the_next_call(monkeypatch):
     work = Work()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda self: raising(RuntimeError("can't start new thread"))())

@@ -1,4 +1,4 @@
-"""The clock's wheel, with time passed in: who is looked at, when, and at what cost."""
+"""The timer and its wheel, with time passed in: which members are called, when, and at what cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.harness.waiting import until
 
 
 class Timed(TimerWheel):
-    """Slots that note the time at which they run."""
+    """A wheel that notes the time at which it calls its members."""
 
     now = 0.0
 
@@ -23,29 +23,29 @@ class Timed(TimerWheel):
 
 
 class Clocked:
-    """Wants a look every so often; notes the times at which it was looked at."""
+    """A member that is called every so many seconds and notes the times of its calls."""
 
     def __init__(self, wheel, every=None, then=None):
         self.timer_slot = None
         self.wheel = wheel
         self.every = every
         self.then = then or (lambda: None)
-        self.looks = []
+        self.calls = []
 
     def run_due_work(self, now):
-        assert len(self.looks) < 10_000, "looked at again and again at %r" % now
+        assert len(self.calls) < 10_000, "called again and again at %r" % now
         assert self.wheel.now <= now <= self.wheel.now + 1.001 * self.wheel.tick
-        self.looks.append(self.wheel.now)
+        self.calls.append(self.wheel.now)
         self.then()
         return None if self.every is None else self.wheel.now + self.every
 
 
 def fail():
-    raise ValueError("a bad look")
+    raise ValueError("a bad call")
 
 
 def ticks(tick, upto, start=0):
-    """The times at which a clock that is never late runs the wheel."""
+    """The times at which a timer that is never late turns its wheel."""
     return (number * tick for number in range(start, int(upto / tick) + 1))
 
 
@@ -58,53 +58,53 @@ def run(wheel, upto, start=0):
 
 
 @pytest.mark.parametrize(
-    "due, looked", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)]
+    "due, called", [(0.0, 0.0), (0.1, 0.0), (0.25, 0.25), (0.3, 0.25), (20.0, 20.0), (20.9, 20.75)]
 )
-def test_a_member_is_looked_at_in_the_tick_in_which_it_is_due(due, looked):
+def test_a_member_is_called_in_the_tick_in_which_it_is_due(due, called):
     wheel = Timed(0.25)
     member = Clocked(wheel)
     wheel.add(member, due)
     run(wheel, 30)
-    assert member.looks == [looked]
+    assert member.calls == [called]
 
 
 @pytest.mark.parametrize("every", [0.25, 0.3, 1.0, 7.1])
-def test_never_late_and_at_most_a_tick_early(every):
+def test_a_call_is_never_late_and_at_most_a_tick_early(every):
     wheel = Timed(0.25)
     member = Clocked(wheel, every)
     wheel.add(member, every)
     run(wheel, 60)
-    gaps = [after - before for before, after in zip([0.0] + member.looks, member.looks)]
+    gaps = [after - before for before, after in zip([0.0] + member.calls, member.calls)]
     assert all(every - 0.25 <= gap <= every for gap in gaps)
 
 
 @pytest.mark.parametrize("late", [0.0, 0.1, 5.0, 1000.0])
-def test_a_clock_that_was_held_up_misses_nobody(late):
+def test_a_timer_that_was_late_calls_every_member(late):
     wheel = Timed(0.25)
     members = [Clocked(wheel) for _ in range(20)]
     for number, member in enumerate(members):
         wheel.add(member, number / 10)
     wheel.call_due_members(2 + late)
-    assert [member.looks for member in members] == [[2 + late]] * 20
+    assert [member.calls for member in members] == [[2 + late]] * 20
 
 
-def test_a_look_that_asks_for_the_past_is_not_repeated_within_the_tick():
+def test_a_member_that_asks_for_a_time_in_the_past_is_called_once_a_tick():
     wheel = Timed(0.25)
     member = Clocked(wheel, -100)
     wheel.add(member, 1.0)
     run(wheel, 2.0)
-    assert member.looks == [1.0, 1.25, 1.5, 1.75, 2.0]
+    assert member.calls == [1.0, 1.25, 1.5, 1.75, 2.0]
 
 
 @pytest.mark.parametrize("heartbeat", [0.05, 0.3, 0.5, 0.7, 1, 2, 3, 7, 11, 15, 19, 20, 25])
-def test_whatever_the_tick_a_member_moves_on(heartbeat):
-    """(n * tick) / tick is not always n: a member that is put back where it was is looked at for ever."""
+def test_a_member_moves_to_another_slot_with_every_tick_length(heartbeat):
+    """(n * tick) / tick is not always n: a member that is put back into its slot would be called without end."""
     wheel = Timed(min(0.25, heartbeat / Timer.FINENESS))
     member = Clocked(wheel, 0)
     wheel.add(member, 0)
     for number in range(1000):
         wheel.call_due_members((number + 0.5) * wheel.tick)
-    assert len(member.looks) == 1000
+    assert len(member.calls) == 1000
 
 
 @pytest.mark.parametrize("heartbeat", [0.5, 2, 20])
@@ -129,7 +129,7 @@ def test_no_stream_is_silent_for_longer_than_its_heartbeat(heartbeat, begin):
         assert min(silences[3:]) >= heartbeat * PERIOD - wheel.tick * 1.01
 
 
-def test_streams_that_had_the_same_event_beat_evenly_over_the_interval_soon_after():
+def test_heartbeats_of_streams_that_had_the_same_event_are_spread_evenly_soon_after():
     heartbeat, wheel = 20, Timed(0.25)
     streams = [parked(heartbeat, 0.0) for _ in range(1000)]
     for number, stream in enumerate(streams):
@@ -156,7 +156,7 @@ def parked(heartbeat, now):
     return stream
 
 
-def test_others_run_in_between_and_may_come_and_go():
+def test_others_run_between_calls_and_may_add_and_remove_members():
     wheel = Timed(0.25)
     members = [Clocked(wheel, 1) for _ in range(1000)]
     for member in members:
@@ -164,7 +164,7 @@ def test_others_run_in_between_and_may_come_and_go():
     yields = []
 
     def yield_control():
-        yields.append(sum(bool(member.looks) for member in members))
+        yields.append(sum(bool(member.calls) for member in members))
         wheel.remove(members[yields[-1] % 1000])
         wheel.add(Clocked(wheel, 1), 1)
 
@@ -173,8 +173,8 @@ def test_others_run_in_between_and_may_come_and_go():
 
 
 @pytest.mark.parametrize("pause, yields", [(0.0, 50), (0.001, 50), (1.0, 5)])
-def test_where_others_take_long_the_clock_has_more_of_each_turn(pause, yields):
-    """A flood of requests: 10,000 looks of 10 µs each, and what others take between them."""
+def test_if_others_take_long_the_timer_works_for_longer_before_it_yields(pause, yields):
+    """A flood of requests: 10,000 calls of 10 µs each, and the time that others take between them."""
     now, taken = [100.0], []
 
     def pass_on(seconds):
@@ -190,7 +190,7 @@ def test_where_others_take_long_the_clock_has_more_of_each_turn(pause, yields):
 # -- coming and going --------------------------------------------------------
 
 
-def test_a_member_that_never_wants_a_look_again_is_forgotten():
+def test_a_member_without_a_next_call_is_forgotten():
     wheel = Timed(0.25)
     member = Clocked(wheel)
     wheel.add(member, 0)
@@ -199,16 +199,16 @@ def test_a_member_that_never_wants_a_look_again_is_forgotten():
     assert (len(wheel), member.timer_slot) == (0, None)
 
 
-def test_a_removed_member_is_not_looked_at():
+def test_a_removed_member_is_not_called():
     wheel = Timed(0.25)
     member = Clocked(wheel, 1)
     wheel.add(member, 1)
     wheel.remove(member)
     run(wheel, 5)
-    assert (member.looks, len(wheel), member.timer_slot) == ([], 0, None)
+    assert (member.calls, len(wheel), member.timer_slot) == ([], 0, None)
 
 
-def test_removing_what_is_not_there_is_fine():
+def test_a_member_that_is_not_there_can_be_removed():
     wheel = Timed(0.25)
     member = Clocked(wheel, 1)
     wheel.remove(member)
@@ -218,57 +218,57 @@ def test_removing_what_is_not_there_is_fine():
     assert len(wheel) == 0
 
 
-def test_a_member_that_is_removed_during_its_own_look_stays_away():
+def test_a_member_that_is_removed_during_its_own_call_is_not_called_again():
     wheel = Timed(0.25)
     member = Clocked(wheel, 1, then=lambda: wheel.remove(member))
     wheel.add(member, 1)
     run(wheel, 5)
-    assert (member.looks, len(wheel), member.timer_slot) == ([1.0], 0, None)
+    assert (member.calls, len(wheel), member.timer_slot) == ([1.0], 0, None)
 
 
-def test_members_that_are_removed_during_anothers_look_are_not_looked_at():
+def test_members_that_are_removed_during_the_call_of_another_are_not_called():
     wheel = Timed(0.25)
     members = [Clocked(wheel, 1, then=lambda: [wheel.remove(other) for other in members]) for _ in range(5)]
     for member in members:
         wheel.add(member, 1)
     run(wheel, 5)
-    assert sum(len(member.looks) for member in members) == 1
+    assert sum(len(member.calls) for member in members) == 1
     assert len(wheel) == 0
 
 
-def test_a_member_that_is_removed_and_added_again_during_its_look_stays():
+def test_a_member_that_is_removed_and_added_again_during_its_call_stays():
     wheel = Timed(0.25)
     member = Clocked(wheel, None, then=lambda: (wheel.remove(member), wheel.add(member, wheel.now + 2)))
     wheel.add(member, 1)
     wheel.call_due_members(1)
     assert len(wheel) == 1
     wheel.call_due_members(3)
-    assert member.looks == [1, 3]
+    assert member.calls == [1, 3]
 
 
-def test_members_that_are_added_during_a_look_get_theirs():
+def test_members_that_are_added_during_a_call_are_called():
     wheel = Timed(0.25)
     second = Clocked(wheel)
     first = Clocked(wheel, then=lambda: wheel.add(second, 0))
     wheel.add(first, 1)
     run(wheel, 2)
-    assert len(second.looks) == 1
+    assert len(second.calls) == 1
 
 
-def test_a_member_that_raises_does_not_stop_the_others_and_is_looked_at_again(caplog):
+def test_a_member_that_raises_does_not_stop_the_others_and_is_called_again(caplog):
     wheel = Timed(0.25)
     good, bad = [Clocked(wheel, 1) for _ in range(5)], Clocked(wheel, 1, then=fail)
     for member in [bad] + good:
         wheel.add(member, 1)
     run(wheel, 4)
-    assert [member.looks for member in good] == [[1.0, 2.0, 3.0, 4.0]] * 5
-    assert (bad.looks, len(wheel)) == ([1.0, 2.25, 3.5], 6)
+    assert [member.calls for member in good] == [[1.0, 2.0, 3.0, 4.0]] * 5
+    assert (bad.calls, len(wheel)) == ([1.0, 2.25, 3.5], 6)
     assert [record.getMessage() for record in caplog.records] == [
-        "the timer's work for a Clocked failed: ValueError('a bad look')"
+        "the timer's work for a Clocked failed: ValueError('a bad call')"
     ]
 
 
-def test_a_stream_whose_look_raises_is_ended():
+def test_a_stream_whose_call_raises_is_ended():
     wheel = TimerWheel(0.25)
     stream = Stream(("jobs",), None, StreamLimits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
     stream.set_opening(iter(()))
@@ -301,15 +301,15 @@ def test_a_tick_costs_what_its_own_members_cost():
     members = [Clocked(wheel, 20) for _ in range(10_000)]
     for number, member in enumerate(members):
         wheel.add(member, 20 * number / 10_000)
-    looks = []
+    calls = []
     for now in ticks(0.25, 39.75):
-        before = sum(len(member.looks) for member in members)
+        before = sum(len(member.calls) for member in members)
         wheel.call_due_members(now)
-        looks.append(sum(len(member.looks) for member in members) - before)
-    assert set(looks) == {125}
+        calls.append(sum(len(member.calls) for member in members) - before)
+    assert set(calls) == {125}
 
 
-def test_wheel_that_are_over_are_forgotten():
+def test_empty_slots_are_forgotten():
     wheel = Timed(0.25)
     member = Clocked(wheel, 1)
     wheel.add(member, 0)
@@ -330,7 +330,7 @@ def test_there_is_no_thread_before_the_first_member(monkeypatch):
     assert Timer(20)._loop.is_running is False
 
 
-def test_who_is_due_next():
+def test_which_member_is_due_next():
     wheel = Timed(0.25)
     assert wheel.get_next_due() is None
     members = [Clocked(wheel) for _ in range(2)]
@@ -338,19 +338,19 @@ def test_who_is_due_next():
     wheel.add(members[1], 3.0)
     assert wheel.get_next_due() == pytest.approx(3.125)
     wheel.call_due_members(wheel.get_next_due())
-    assert [member.looks for member in members] == [[], [3.125]]
+    assert [member.calls for member in members] == [[], [3.125]]
     wheel.remove(members[0])
     assert wheel.get_next_due() is None
 
 
-def test_a_timer_that_is_held_looks_when_it_is_told_only():
-    now, looked = [0.0], []
+def test_a_paused_timer_calls_members_only_when_it_is_asked_to():
+    now, called = [0.0], []
 
     class Member:
         timer_slot = None
 
         def run_due_work(self, at):
-            looked.append(now[0])
+            called.append(now[0])
             return now[0] + 1
 
     class Counting:
@@ -370,12 +370,12 @@ def test_a_timer_that_is_held_looks_when_it_is_told_only():
     timer.add(Member(), 0.0)
     now[0] = 5.0
     timer.call_due_members()
-    assert looked == [5.0]
+    assert called == [5.0]
     now[0] = 9.0
     before = turns.count
     until(lambda: turns.count > before + 4, 2, "it has no turns")
-    assert (looked, timer.loop_lag.late_turns) == ([5.0], 0)
+    assert (called, timer.loop_lag.late_turns) == ([5.0], 0)
     timer.resume()
-    until(lambda: len(looked) > 1, 2, "released, it does not look")
+    until(lambda: len(called) > 1, 2, "resumed, it calls nobody")
     timer.stop()
     assert timer.loop_lag.late_turns == 0

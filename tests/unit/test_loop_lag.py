@@ -166,10 +166,10 @@ def test_calls_that_were_not_seen():
 # -- a timer of its own ------------------------------------------------------
 
 
-class Look:
+class SlowMember:
     """A member whose first call takes long."""
 
-    slot = None
+    timer_slot = None
 
     def __init__(self, work):
         self.work, self.done = work, threading.Event()
@@ -182,9 +182,9 @@ class Look:
 def test_a_call_of_a_member_that_takes_too_long_makes_the_turn_late():
     loop_lag = LoopLag(lambda: 1)
     timer = Timer(20, loop_lag=loop_lag)
-    look = Look(lambda: time.sleep(LATE + 0.1))
+    look = SlowMember(lambda: time.sleep(LATE + 0.1))
     timer.add(look, timer.clock())
-    timer.add(Look(lambda: None), timer.clock() + LATE + 0.6)
+    timer.add(SlowMember(lambda: None), timer.clock() + LATE + 0.6)
     assert look.done.wait(5)
     deadline = time.monotonic() + 5
     while not loop_lag.late_turns and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
 """One table of events and their bytes, for the tests of encoders and of decoders.
 
-No code under test is imported here.
+It imports no code under test.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def no_options_in_the_environment(monkeypatch):
 
 @pytest.fixture
 def bare_app(tmp_path):
-    """bare_app(SSEMUX_…=…): an application without the extension; its instance folder is the test's."""
+    """bare_app(SSEMUX_…=…): an application without the extension; its instance folder belongs to the test."""
 
     def make(name="shop", **config):
         app = flask.Flask(name, instance_path=str(tmp_path / name))

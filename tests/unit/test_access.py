@@ -62,13 +62,13 @@ def test_matching(pattern, channel, values):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\0"])
-def test_nothing_matches_that_is_no_channel(end):
+def test_no_pattern_matches_an_invalid_channel(end):
     assert Pattern("jobs").match("jobs" + end) is None
     assert Pattern("jobs:<id>").match("jobs:1" + end) is None
 
 
 @pytest.mark.parametrize("pattern, channel", [("<kind>:<id>", "user:42"), ("use<x>:<id>", "user:42"), ("<any>", "*")])
-def test_no_pattern_takes_in_what_clients_may_not_name(pattern, channel):
+def test_no_pattern_matches_a_channel_that_clients_may_not_name(pattern, channel):
     assert Pattern(pattern).match(channel) is None
 
 
@@ -88,12 +88,12 @@ def test_hostile_values_do_not_fill(value, shown):
 
 
 @pytest.mark.parametrize("value", ["1\r2", "1\x002", "x" * 300], ids=["cr", "nul", "long"])
-def test_values_that_make_no_channel_do_not_fill(value):
+def test_values_that_make_an_invalid_channel_do_not_fill(value):
     message_of(BadRequest, Pattern("jobs:<id>").fill, {"id": value})
 
 
 @pytest.mark.parametrize("values", [{"kind": "user", "id": "42"}])
-def test_a_url_cannot_fill_in_somebodys_own_channel(values):
+def test_a_url_cannot_fill_in_a_users_own_channel(values):
     message_of(BadRequest, Pattern("<kind>:<id>").fill, values)
 
 
@@ -133,7 +133,7 @@ def no(user_id, **values):
     return False
 
 
-def test_without_a_rule_the_answer_is_no():
+def test_without_a_rule_a_channel_is_denied():
     with pytest.raises(Forbidden) as caught:
         Rules().check_channels(ANN, ["jobs"])
     assert (str(caught.value), caught.value.channel) == ("no rule allows the channel 'jobs'", "jobs")
@@ -144,11 +144,11 @@ def test_without_a_rule_logging_in_would_not_help():
     assert message_of(Forbidden, Rules().check_channels, ANONYMOUS, ["jobs"]) == "no rule allows the channel 'jobs'"
 
 
-def test_a_rule_that_says_no_to_a_user():
+def test_a_rule_that_denies_a_user():
     assert message_of(Forbidden, rules(jobs=no).check_channels, ANN, ["jobs"]) == "you may not read the channel 'jobs'"
 
 
-def test_a_rule_that_says_no_to_nobody():
+def test_a_rule_that_denies_an_anonymous_visitor():
     with pytest.raises(Unauthorized) as caught:
         rules(jobs=no).check_channels(ANONYMOUS, ["jobs"])
     assert str(caught.value) == "the channel 'jobs' needs a user; log in first"
@@ -156,12 +156,12 @@ def test_a_rule_that_says_no_to_nobody():
 
 
 @pytest.mark.parametrize("reader", [ANN, ANONYMOUS])
-def test_a_rule_that_says_yes(reader):
+def test_a_rule_that_allows(reader):
     assert rules(jobs=yes).check_channels(reader, ["jobs"]) is None
 
 
 @pytest.mark.parametrize("answer, allowed", [(None, False), (0, False), (False, False), (1, True), (True, True)])
-def test_what_is_a_yes(answer, allowed):
+def test_which_results_allow(answer, allowed):
     check = rules(jobs=lambda user_id: answer).check_channels
     assert check(ANN, ["jobs"]) is None if allowed else message_of(Forbidden, check, ANN, ["jobs"])
 
@@ -171,7 +171,7 @@ async def later():
 
 
 @pytest.mark.parametrize("answer", [later, (lambda: False), ("no", 403), "no", "", [], (x for x in ()), object(), 0.0])
-def test_what_is_neither_yes_nor_no_lets_nobody_in(answer):
+def test_a_result_that_is_neither_true_nor_false_admits_nobody(answer):
     """A forgotten `await`, call or `.first()` is true in Python."""
     with pytest.raises(InvalidAnswer) as error:
         rules(jobs=lambda user_id: answer).check_channels(ANN, ["jobs"])
@@ -182,13 +182,13 @@ def test_what_is_neither_yes_nor_no_lets_nobody_in(answer):
         rules(jobs=lambda user_id: later()).check_channels(ANN, ["jobs"])
 
 
-def test_a_rule_is_told_the_user_and_the_variables():
+def test_a_rule_gets_the_user_and_the_variables():
     asked = []
     rules(jobs___x_=lambda user_id, x: asked.append((user_id, x)) or True).check_channels(ANN, ["jobs:1", "jobs:2"])
     assert asked == [("ann", "1"), ("ann", "2")]
 
 
-def test_every_channel_is_asked_for():
+def test_the_rule_of_every_channel_is_asked():
     with pytest.raises(Forbidden) as caught:
         rules(a=yes, b=yes).check_channels(ANN, ["a", "b", "c", "d"])
     assert caught.value.channel == "c"
@@ -201,7 +201,7 @@ def test_where_rules_overlap_the_first_decides(first, second, allowed):
 
 
 @pytest.mark.parametrize("first, second, allowed", [(yes, no, True), (no, yes, False)])
-def test_also_where_the_first_is_the_wider_one(first, second, allowed):
+def test_the_first_decides_even_if_it_is_the_wider_one(first, second, allowed):
     check = rules(jobs___x_=first, jobs__1=second).check_channels
     assert check(ANN, ["jobs:1"]) is None if allowed else message_of(Forbidden, check, ANN, ["jobs:1"])
 
@@ -214,17 +214,17 @@ def test_a_second_rule_for_a_pattern_is_refused():
 
 
 def test_a_variable_that_hides_the_user_is_refused():
-    """The rule would be called with two arguments named ``user_id``, at the first client."""
+    """The rule would be called with two arguments named ``user_id`` when the first client connects."""
     made = Rules()
     message_of(ApplicationError, lambda: made.add_rule(made.authorize, "notes:<user_id>")(yes))
 
 
-def test_a_decorated_function_stays_what_it_is():
+def test_a_decorated_function_is_returned_unchanged():
     made = Rules()
     assert made.add_rule(made.authorize, "jobs")(yes) is yes
 
 
-def test_a_rule_that_raises_lets_nobody_in():
+def test_a_rule_that_raises_admits_nobody():
     assert (
         message_of(ZeroDivisionError, rules(jobs=lambda user_id: 1 / 0).check_channels, ANN, ["jobs"])
         == "division by zero"
@@ -246,7 +246,7 @@ def test_snapshots_are_bodies_in_the_order_of_the_channels():
 
 
 @pytest.mark.parametrize("nothing", [None, [], ()])
-def test_a_snapshot_may_be_nothing(nothing):
+def test_a_snapshot_may_be_empty(nothing):
     made = Rules()
     made.add_rule(made.snapshot, "jobs")(lambda: nothing)
     assert list(made.make_snapshots(["jobs"])) == []
@@ -265,7 +265,7 @@ def identified(found):
     "found, user_id",
     [(None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000")],
 )
-def test_who_is_asking(found, user_id):
+def test_the_user_id_of_a_request(found, user_id):
     reader = identified(found).identify_reader(None)
     assert (reader.user, reader.user_id) == (found, user_id)
 
@@ -288,7 +288,7 @@ def test_who_is_asking(found, user_id):
         ),
     ],
 )
-def test_what_is_no_users_id(found, message):
+def test_invalid_user_ids(found, message):
     assert message_of(InvalidIdentity, identified(found).identify_reader, None) == message
 
 
@@ -299,7 +299,7 @@ def bare():
     return app
 
 
-def test_without_flask_login_everybody_is_nobody(bare):
+def test_without_flask_login_everybody_is_anonymous(bare):
     with bare.test_request_context():
         assert Rules().identify_reader(None) == ANONYMOUS
 
@@ -311,12 +311,12 @@ def with_login(bare):
     return bare
 
 
-def test_by_flask_login_nobody_is_logged_in(with_login):
+def test_a_visitor_who_is_not_logged_in_with_flask_login(with_login):
     with with_login.test_request_context():
         assert Rules().identify_reader(None) == ANONYMOUS
 
 
-def test_by_flask_login_somebody_is(with_login):
+def test_a_user_who_is_logged_in_with_flask_login(with_login):
     user = flask_login.UserMixin()
     user.id = 7
     with with_login.test_request_context():
@@ -332,7 +332,7 @@ def test_named_channels_are_each_once_and_in_order():
 
 
 @pytest.mark.parametrize("user_id, asked", [(None, ["*"]), ("7", ["*", "user:7"])])
-def test_what_a_client_has_anyway_it_may_name(user_id, asked):
+def test_a_client_may_name_channels_that_it_has_anyway(user_id, asked):
     assert access.select_named(asked + ["jobs"], Reader.of(user_id)) == ["jobs"]
 
 
@@ -352,7 +352,7 @@ def test_another_users_channel(user_id, channel):
         ("a\nb", r"channel 'a\nb' has a line break or NUL in it, which would forge a field"),
     ],
 )
-def test_what_is_no_channel(channel, message):
+def test_invalid_channels(channel, message):
     assert message_of(BadRequest, access.select_named, [channel], ANONYMOUS) == message
 
 
@@ -373,24 +373,24 @@ def test_the_channels_that_a_user_reads_without_naming_them():
 
 
 def test_slots_are_counted_for_each_user():
-    places = UserLimit(open_broker("memory:").leases, 2)
+    user_limit = UserLimit(open_broker("memory:").leases, 2)
     assert [
-        places.take_user_slot("ann"),
-        places.take_user_slot("ann"),
-        places.take_user_slot("ann"),
-        places.take_user_slot("bob"),
+        user_limit.take_user_slot("ann"),
+        user_limit.take_user_slot("ann"),
+        user_limit.take_user_slot("ann"),
+        user_limit.take_user_slot("bob"),
     ] == [True, True, False, True]
-    places.release_user_slot("ann")
-    assert [places.take_user_slot("ann"), places.take_user_slot("ann")] == [True, False]
+    user_limit.release_user_slot("ann")
+    assert [user_limit.take_user_slot("ann"), user_limit.take_user_slot("ann")] == [True, False]
 
 
 def test_anonymous_visitors_are_not_counted():
-    places = UserLimit(open_broker("memory:").leases, 1)
-    assert [places.take_user_slot(None) for _ in range(3)] == [True] * 3
-    places.release_user_slot(None)
+    user_limit = UserLimit(open_broker("memory:").leases, 1)
+    assert [user_limit.take_user_slot(None) for _ in range(3)] == [True] * 3
+    user_limit.release_user_slot(None)
 
 
-def test_rules_of_the_extension_are_these(make_app):
+def test_the_rules_of_the_extension(make_app):
     mux = flask_ssemux.SSEMux()
     mux.authorize("jobs:<id>")(yes)
     mux.snapshot("jobs:<id>")(lambda id: ())
@@ -398,7 +398,7 @@ def test_rules_of_the_extension_are_these(make_app):
     assert [[rule.pattern.text for rule in kind] for kind in (rules.authorize, rules.snapshot)] == [["jobs:<id>"]] * 2
 
 
-def test_a_rule_is_asked_with_the_id_as_identify_says_it():
+def test_a_rule_gets_the_id_as_identify_returned_it():
     rules = identified(7)
     asked = []
     rules.add_rule(rules.authorize, "jobs:<job_id>")(

@@ -1,4 +1,4 @@
-"""Room for one more stream is taken once and given back once; and the life of a worker."""
+"""Room for one more stream is taken once and given back once; and the states of a worker."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_worker_that_stops_while_a_user_slot_is_taken_admits_nobody(worker, mo
     assert held(worker) == (0, 0)
 
 
-# -- a worker's life -----------------------------------------------------------
+# -- a worker's states ---------------------------------------------------------
 
 
 def test_a_worker_opens_nothing_before_it_is_used(worker):

@@ -1,4 +1,4 @@
-"""What the benchmarks make of what they measured: no figure is measured here, and no server started."""
+"""What the benchmarks make of their measurements: nothing is measured here, and no server is started."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from benchmarks.trial import Delivered, Opened
 
 
 @pytest.mark.parametrize("frame", [b"event: tick\ndata: %s", b"event:tick\ndata:%s\n", b'data:"%s"'])
-def test_who_published_and_when_is_read_out_of_any_frame(frame):
+def test_the_publisher_and_the_time_are_read_from_any_frame(frame):
     published, pid = event.read_origin(b'id: 7\ndata: "old" \n\n' + frame % event.make_data().encode())
     assert published > 0 and pid > 0
 
 
-def test_no_event_tells_nothing():
+def test_a_frame_that_is_not_an_event_has_neither():
     assert event.read_origin(b": heartbeat\n\n") is None
 
 
-def test_only_the_place_of_figures_is_replaced(tmp_path):
+def test_only_the_section_of_the_figures_is_replaced(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- measured: it -->\nold\n<!-- end -->\nafter <!-- end -->\n")
     document.fill_figures(str(page), "it", r"| \1 | new |")
     assert page.read_text() == "before\n<!-- measured: it -->\n\n| \\1 | new |\n\n<!-- end -->\nafter <!-- end -->\n"
 
 
-def test_a_page_without_a_place_is_refused(tmp_path):
+def test_a_page_without_a_section_for_figures_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="no '<!-- measured: it -->'"):
@@ -51,11 +51,11 @@ def _result():
     )  # fmt: skip
 
 
-def test_the_comparison_says_all_that_it_found_and_what_it_did_not():
+def test_the_comparison_shows_all_results_and_what_is_missing():
     lines = compare_report.make_tables(_result()).splitlines()
     cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:]] for line in lines[3:8]}
     assert cells["ours"][:2] == ["20.0 (10.0-30.0)", "1.00"]  # of 0.5 and 1.5, one a round
-    assert cells["nchan"][:3] == ["20.0 (20.0-20.0)", "1.00", "-"]  # there is no better-sse
+    assert cells["nchan"][:3] == ["20.0 (20.0-20.0)", "1.00", "-"]  # better-sse is missing
     assert cells["peer"][0] == "40.0" and cells["peer"][8] == "9 of 10"
     assert cells["absent"][0] == "**missing**, see below"
     heavy = lines[lines.index("### 2,000 connections, 10 events a second") :]
@@ -76,6 +76,6 @@ def test_a_comparison_is_kept_and_read_back(tmp_path):
     assert compare_report.make_tables(kept) == compare_report.make_tables(_result())
 
 
-def test_of_what_a_server_said_the_error_is_told():
+def test_the_error_of_a_server_is_shown():
     said = "x did not start: refused\nTraceback\nflask.errors.BadError: this\n[ERROR] Worker failed to boot."
     assert compare._shorten_reason(said) == "x did not start: refused ... flask.errors.BadError: this"

@@ -72,8 +72,8 @@ def test_presence(app, ssemux):
     assert [line.split() for line in printed(ssemux("presence", "jobs")).splitlines()] == [
         ["ann", "2"], ["bob", "1"], ["(anonymous)", "12"]
     ]  # fmt: skip
-    told = json.loads(printed(ssemux("presence", "jobs", "--json")))
-    assert told == {"users": {"ann": 2, "bob": 1}, "visitors": 12}
+    shown = json.loads(printed(ssemux("presence", "jobs", "--json")))
+    assert shown == {"users": {"ann": 2, "bob": 1}, "visitors": 12}
 
 
 def test_presence_of_a_channel_that_is_not_tracked_is_refused(ssemux):
@@ -232,15 +232,15 @@ def test_status_of_workers(app, ssemux):
     said = printed(ssemux("status"))
     assert "\nworkers                      1\nstreams                      3\n" in said
     assert "\nworker                       7 on a, streams 3, handed over 0, " in said
-    told = json.loads(printed(ssemux("status", "--json")))
-    assert (told["totals"]["workers"], told["totals"]["late"], told["workers"][0]["pid"]) == (1, 1, 7)
+    shown = json.loads(printed(ssemux("status", "--json")))
+    assert (shown["totals"]["workers"], shown["totals"]["late"], shown["workers"][0]["pid"]) == (1, 1, 7)
 
 
 def test_status_as_json(app, ssemux):
     (at,) = publish(app, ("jobs", "a"))
-    told = json.loads(printed(ssemux("status", "--json")))
-    assert (told["broker"]["cursor"], told["broker"]["held"]) == (at, 0)
-    assert (told["options"]["SSEMUX_RETRY"], told["options"]["SSEMUX_MAX_STREAMS"]) == (3000, None)
+    shown = json.loads(printed(ssemux("status", "--json")))
+    assert (shown["broker"]["cursor"], shown["broker"]["held"]) == (at, 0)
+    assert (shown["options"]["SSEMUX_RETRY"], shown["options"]["SSEMUX_MAX_STREAMS"]) == (3000, None)
 
 
 # -- brokers that cannot be used here ----------------------------------------

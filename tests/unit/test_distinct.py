@@ -1,4 +1,4 @@
-"""Different names over several workers: exact while there are few, close when there are many."""
+"""Distinct names over several workers: exact while they are few, estimated when they are many."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_as_many_as_are_kept_are_counted_exactly():
 
 
 @pytest.mark.parametrize("each, step", [(KEPT + 1, KEPT), (20_000, 5_000), (3_000, 3_000)])
-def test_many_names_are_counted_about(each, step):
+def test_many_names_are_estimated(each, step):
     starts = range(0, 10 * step, step)
     counted = distinct.count_names(distinct.make_sketch(names(start, start + each)) for start in starts)
     truth = starts[-1] + each
     assert not counted.is_exact
-    assert abs(counted.number - truth) < 0.15 * truth  # three times what is to be expected
+    assert abs(counted.number - truth) < 0.15 * truth  # three times the expected error
 
 
 def test_a_worker_with_many_and_one_with_few():

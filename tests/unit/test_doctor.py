@@ -135,19 +135,19 @@ HOPS = sorted({hop for _, _, hop in advice.SIGNS} | {advice.UNKNOWN})
 @pytest.mark.parametrize("trouble", [advice.BUFFERED, advice.COMPRESSED, advice.CACHED, advice.IDLE, advice.LIMITED])
 def test_there_is_advice_for_every_trouble_everywhere(trouble, hop):
     for one in advice.find_advice(trouble, hop, "/shop/stream", 60):
-        told = " ".join((one.text, *one.lines))
-        assert "SECONDS" not in told
-        assert "/events" not in told
+        text = " ".join((one.text, *one.lines))
+        assert "SECONDS" not in text
+        assert "/events" not in text
 
 
-def test_advice_speaks_of_this_stream():
+def test_advice_names_the_stream():
     (one,) = advice.find_advice(advice.CACHED, advice.APACHE, "/shop/stream")
     assert one.lines == ('CacheDisable "/shop/stream"',)
     (one,) = advice.find_advice(advice.IDLE, advice.NGINX, "/", 60)
     assert one.lines == ("proxy_read_timeout 60s;",)
 
 
-def test_what_hops_say_of_themselves():
+def test_headers_that_identify_hops():
     headers = {"server": "nginx", "x-cache-status": "MISS", "date": "today", "via": "1.1 varnish"}
     assert advice.describe_hops(headers) == "nginx, Via: 1.1 varnish, X-Cache-Status: MISS"
 
@@ -159,7 +159,7 @@ OURS = "from flask_ssemux.gunicorn_conf import *\n"
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder, in which the doctor is run."""
+    """An empty folder, in which the doctor runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GUNICORN_CMD_ARGS", raising=False)
     return tmp_path
@@ -167,7 +167,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def examined(make_app, here):
-    """examined(settings, SSEMUX_…=…): what the doctor says with a gunicorn.conf.py of these lines."""
+    """examined(settings, SSEMUX_…=…): the doctor's results with a gunicorn.conf.py of these lines."""
 
     def run(settings=OURS, *args, **config):
         if settings is not None:
@@ -179,7 +179,7 @@ def examined(make_app, here):
     return run
 
 
-def test_all_is_well(examined):
+def test_everything_is_well(examined):
     found = examined()
     assert (found.code, found.troubles()) == (0, {}), found
     assert list(found.statuses) == [
@@ -195,7 +195,7 @@ def test_without_a_configuration_of_gunicorn(examined):
     assert found.check("gunicorn")["said"] == "no gunicorn.conf.py in this folder"
 
 
-def test_gunicorns_own_words_are_heard(examined, monkeypatch):
+def test_gunicorns_environment_and_arguments_are_read(examined, monkeypatch):
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k gevent -w 7")
     assert examined(None).check("workers")["measured"] == {"workers": 7}
 
@@ -247,18 +247,18 @@ def test_several_workers_on_a_broker_in_memory(examined):
     assert found.advice("workers") == ["SSEMUX_BROKER = 'sqlite:'", "workers = 1"]
 
 
-def test_more_streams_than_there_is_room_for(examined):
+def test_more_streams_than_the_server_has_room_for(examined):
     found = examined(OURS + "worker_connections = 100", SSEMUX_MAX_STREAMS=200)
     assert found.statuses["connections"] == "warn"
 
 
-def test_a_store_that_is_not_there_yet_is_not_made(examined, make_app, here):
+def test_a_store_that_does_not_exist_is_not_created(examined, make_app, here):
     found = examined(None)
     assert found.check("broker")["said"].endswith("ssemux.sqlite3 is created by the first stream or event")
     assert not any("sqlite3" in name for _, _, names in os.walk(here) for name in names)
 
 
-def test_a_store_that_is_there_is_asked(examined, here):
+def test_an_existing_store_is_asked(examined, here):
     path = here / "events.sqlite3"
     import flask_ssemux
 
@@ -286,7 +286,7 @@ def test_the_heartbeat_against_what_hops_allow(examined, heartbeat, status, hops
         assert hop in found.check("heartbeat")["said"]
 
 
-def test_a_compressor_that_is_told_to_compress_streams(examined):
+def test_a_compressor_that_is_configured_to_compress_streams(examined):
     found = examined(None, COMPRESS_MIMETYPES=["text/html", "text/event-stream"])
     assert (found.code, found.statuses["compression"]) == (1, "fail")
     assert examined(None, COMPRESS_MIMETYPES=["text/html"]).statuses["compression"] == "ok"
@@ -339,7 +339,7 @@ def test_a_driver_that_is_only_installed(examined, here, monkeypatch):
     assert examined(None, SQLALCHEMY_DATABASE_URI="sqlite:///x").statuses["database"] == "ok"
 
 
-def test_psycogreen_mends_psycopg2(examined, here, monkeypatch):
+def test_psycogreen_makes_psycopg2_cooperative(examined, here, monkeypatch):
     uri = "postgresql://h/d"
     assert examined(None, SQLALCHEMY_DATABASE_URI=uri).statuses["database"] == "warn"
     (here / "psycogreen.py").write_text("")

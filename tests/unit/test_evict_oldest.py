@@ -56,7 +56,7 @@ def test_a_stream_that_is_early_waits_and_takes_what_becomes_free(monkeypatch):
     began = time.monotonic()
     assert not eviction.evict_and_take("ann", lambda: False)
     assert 0.1 <= time.monotonic() - began < 2
-    assert eviction._waiting == {} and broker.history.get_newest_cursor().sequence == 0, "nobody was ordered to end"
+    assert eviction._waiting == {} and broker.history.get_newest_cursor().sequence == 0, "no stream was asked to end"
 
 
 def test_the_users_that_are_remembered_are_bounded(monkeypatch):

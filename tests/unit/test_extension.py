@@ -1,6 +1,6 @@
 """The extension through Flask's test client: set-up, answers, and the first bytes of streams.
 
-No endless stream is read: a client takes a piece and leaves.
+No endless stream is read to its end: a client takes a piece and leaves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 @pytest.fixture
 def mux():
-    """Clients are who X-User says; all may read `jobs:<id>`, users `chat`, and nobody `secret`."""
+    """X-User names the user; everybody may read `jobs:<id>`, users may read `chat`, and nobody may read `secret`."""
     made = flask_ssemux.SSEMux()
     made.identify(lambda: flask.request.headers.get("X-User"))
     made.authorize("jobs:<id>")(lambda user_id, id: True)
@@ -44,7 +44,7 @@ def app(make_app, mux):
 
 @contextmanager
 def opened(app, url="/events", **options):
-    """A stream's answer, and an iterator over its body."""
+    """Return a stream's answer, and an iterator over its body."""
     response = app.test_client().get(url, buffered=False, **options)
     try:
         yield response, response.iter_encoded()
@@ -53,7 +53,7 @@ def opened(app, url="/events", **options):
 
 
 def first(app, url="/events", **options):
-    """The first piece of a stream, parsed; then its client leaves."""
+    """Return the first piece of a stream, parsed; then the client leaves."""
     with opened(app, url, **options) as (response, body):
         assert response.status_code == 200
         return parse(next(body))
@@ -289,14 +289,14 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("url, status, told", REFUSALS, ids=range(len(REFUSALS)))
+@pytest.mark.parametrize("url, status, expected", REFUSALS, ids=range(len(REFUSALS)))
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_refusals(app, method, url, status, told):
+def test_refusals(app, method, url, status, expected):
     response = getattr(app.test_client(), method)(url)
     assert (response.status_code, response.mimetype) == (status, "application/json")
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     assert "Content-Encoding" not in response.headers
-    assert method == "head" or response.get_json() == told
+    assert method == "head" or response.get_json() == expected
     assert "Connection" not in response.headers
 
 
@@ -365,7 +365,7 @@ def test_identify_must_return_a_user_id(app, mux):
 
 
 def sent_away(response):
-    """A whole stream that says when to come back, and why."""
+    """Check that this is a whole stream that says when to come back; return the reason."""
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream")
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     (frame,) = parse(response.data).frames
@@ -740,7 +740,7 @@ def test_a_wrapped_stream_counts_among_the_workers_streams(make_app, mux):
 
 
 def test_a_wrapped_stream_that_never_begins_frees_its_slot(app):
-    """Its request fails after the view: nobody draws the response, and nobody closes it."""
+    """Its request fails after the view: no server reads or closes the response."""
     app.logger.disabled = True  # pytest keeps what is logged, and with it the response
 
     @app.after_request

@@ -77,7 +77,7 @@ def test_a_ticket_narrows_these_streams_too(make_app, mux):
 
 
 @pytest.mark.parametrize("url, path", [("/any/<kind>/<id>", "/any/mine/ann"), ("/one/<id>", "/one/ann")])
-def test_a_channel_that_the_url_fills_in_is_public_only_where_no_rule_is(make_app, mux, url, path):
+def test_a_channel_that_the_url_fills_in_is_public_only_if_no_rule_matches(make_app, mux, url, path):
     mux.add_stream(url, ["<kind>:<id>" if "kind" in url else "mine:<id>"], public=True)
     app = make_app(mux)
     assert (status(app, path), status(app, path, "ann")) == (401, 200)
@@ -93,7 +93,7 @@ def unruled():
     return made
 
 
-def test_a_stream_that_nobody_spoke_of_is_denied_and_the_log_says_why_once(make_app, unruled, caplog):
+def test_a_stream_without_a_rule_is_denied_and_the_log_says_why_once(make_app, unruled, caplog):
     app = make_app(unruled)
     app.add_url_rule("/page", "page", lambda: "page")
     assert app.test_client().get("/page").data == b"page"
@@ -107,7 +107,7 @@ def test_a_stream_that_nobody_spoke_of_is_denied_and_the_log_says_why_once(make_
 
 @pytest.mark.parametrize("flag", ["DEBUG", "TESTING"])
 @pytest.mark.parametrize("url", ["/nowhere", "/pay", "/events"])
-def test_developers_and_tests_are_told_at_the_first_request_of_any_url(make_app, unruled, flag, url):
+def test_developers_and_tests_get_an_error_at_the_first_request_of_any_url(make_app, unruled, flag, url):
     app = make_app(unruled, **{flag: True})
     for _ in range(2):
         with pytest.raises(ConfigurationError) as error:
@@ -115,14 +115,14 @@ def test_developers_and_tests_are_told_at_the_first_request_of_any_url(make_app,
         assert str(error.value) == UNRULED
 
 
-def test_who_mends_it_has_the_stream(make_app, unruled):
+def test_a_rule_that_is_added_later_opens_the_stream(make_app, unruled):
     app = make_app(unruled)
     assert status(app, "/pay") == 500
     unruled.authorize("payroll")(lambda user_id: True)
     assert names(first(app, "/pay")) == ["ssemux.hello"]
 
 
-def test_the_command_line_says_so(make_app, unruled):
+def test_the_command_line_reports_it(make_app, unruled):
     app = make_app(unruled, SSEMUX_BROKER="sqlite:")
     result = app.test_cli_runner().invoke(args=["ssemux", "status"])
     assert result.exit_code == 0 and "Warning: " + UNRULED in result.output
@@ -230,7 +230,7 @@ def test_an_endpoint_of_a_blueprint_has_its_guards_too(make_app):
     api.before_request(lambda: flask.abort(403))
     mux.add_stream("/news", ["news"], endpoint="api.news", public=True)
     app = make_app(mux)
-    assert status(app, "/news") == 500, "the blueprint is not there yet"
+    assert status(app, "/news") == 500, "the blueprint is not registered yet"
     assert "names a blueprint that is not registered" in app.extensions["ssemux"].find_errors()[0]
 
 

@@ -1,4 +1,4 @@
-"""A day's worth of new users and channels: a worker's memory is level, whatever it was asked and told.
+"""A day's worth of new users and channels: the memory of a worker stays level.
 
 ``GROWTH=20000`` in the environment makes the day as long as that.
 """
@@ -20,13 +20,13 @@ from flask_ssemux.brokers.memory import kept_events
 from flask_ssemux.sse import encode
 from tests.harness.waiting import until
 
-#: Users before memory counts: by then the store is full.
+#: Users before memory is measured: by then the store is full.
 BEFORE = 150
 
-#: Users whose traces count; each has a channel of its own.
+#: Users whose traces are measured; each has a channel of its own.
 COUNTED = int(os.environ.get("GROWTH", 400))
 
-#: Bytes that one more user may leave behind; and what buffers and half-empty sets may take, however many there are.
+#: The bytes that one more user may leave behind, and those that buffers and half-empty sets may take in any case.
 EACH = 60
 SLACK = 120_000
 
@@ -67,7 +67,7 @@ def opened(worker, user, channels, last_ids=()):
 
 
 def live(worker, number):
-    """A user comes, hears an event of their room, comes back, and leaves."""
+    """Let a user connect, receive an event of their room, reconnect, and leave."""
     room, user = "room:%d" % number, "user %d" % number
     stream = opened(worker, user, [room, encode.user_channel(user), "*"])
     seen = worker.broker.history.append_event(
@@ -94,18 +94,20 @@ def size():
 
 
 def containers():
-    """Of this process, with those that the collector does not follow: a dict of texts only, for one."""
+    """Return this process's containers, with those that the collector does not track, such as a dict that has only
+    texts.
+    """
     kinds = (dict, set, list, deque)
     clear_others()
     followed = gc.get_objects()
-    # The type is asked, not the object: a dead proxy of an earlier test raises when it is asked for its class.
+    # The type is examined, not the object: a dead proxy of an earlier test raises when it is asked for its class.
     found = {id(one): one for one in followed if issubclass(type(one), kinds)}
     found.update((id(one), one) for one in gc.get_referents(*followed) if issubclass(type(one), kinds))
     return [one for one in found.values() if one is not followed]
 
 
 def grown_since(sizes):
-    """What the containers hold that have got an entry for every other user since, or more; no other test's."""
+    """Return the contents of the containers that have grown by an entry for at least every other user since then."""
     grown = [found for found in containers() if len(found) - sizes.get(id(found), 0) >= COUNTED / 2]
     shown = ["%.2000r" % list(found)[-20:] for found in grown if found is not sizes]
     return [text for text in shown if "room:" in text or "user " in text or "flask_ssemux.hub.stream" in text]
@@ -113,7 +115,7 @@ def grown_since(sizes):
 
 def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
     worker = app.extensions["ssemux"].worker
-    anchor = opened(worker, None, ["*"])  # a worker with somebody on it
+    anchor = opened(worker, None, ["*"])  # a worker with a client
     tracemalloc.start(1)
     try:
         for number in range(BEFORE):
@@ -122,7 +124,7 @@ def test_memory_is_level_however_many_users_and_channels_come_and_go(app):
         before, began = size(), tracemalloc.take_snapshot()
         for number in range(BEFORE, BEFORE + COUNTED):
             live(worker, number)
-        until(lambda: not worker.running().presence._unannounced, 5, "presence is not told")
+        until(lambda: not worker.running().presence._unannounced, 5, "presence is not announced")
         worker.running().hub.replay.forget_unused()
         worker.running().hub.replay.forget_unused()
         grown = size() - before

@@ -222,7 +222,7 @@ def test_a_new_client_gets_the_latest_events_at_once_without_a_question_to_the_b
     cursor = str(broker.history.get_newest_cursor())
     client = Client(hub.open_stream(["a", "b"], None))
     assert client.events() == [("p", "2"), ("q", "2")]
-    assert client.ids() == [None, None, cursor]  # the hello, too: who is cut off in between gets them again
+    assert client.ids() == [None, None, cursor]  # the hello, too: a client that is cut off in between gets them again
     say(broker, 3)
     client.wait([("p", "2"), ("q", "2"), ("p", "3")])
     assert Client(hub.open_stream(["a"], None)).events() == [("q", "2"), ("p", "3")]
@@ -379,7 +379,7 @@ class Roamer:
         return sum(event[2] == "end" for event in self.seen) == 2
 
 
-def test_what_the_docs_show_runs(make_app):
+def test_the_code_of_the_docs_runs(make_app):
     """The code of docs/latest.md and docs/presence.md, in an application."""
     mux = flask_ssemux.SSEMux()
     app = make_app(mux)

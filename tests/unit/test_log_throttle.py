@@ -1,11 +1,11 @@
-"""Lines that come once a minute, and say how many did not."""
+"""Log lines that appear once a minute, with the number of suppressed ones."""
 
 from __future__ import annotations
 
 from flask_ssemux.util.log_throttle import KINDS, LOG_INTERVAL, OTHERS, LogThrottle
 
 
-def test_once_a_minute_with_how_many_there_were():
+def test_a_line_appears_once_a_minute_with_the_number_of_all():
     throttle = LogThrottle()
     assert throttle.count("full", 0.0) == ""
     assert [throttle.count("full", now) for now in (0.0, 1.0, LOG_INTERVAL - 0.1)] == [None] * 3
@@ -16,7 +16,7 @@ def test_once_a_minute_with_how_many_there_were():
     assert throttle.counts == {"full": 8}
 
 
-def test_each_kind_for_itself():
+def test_each_kind_is_throttled_separately():
     throttle = LogThrottle()
     assert [throttle.count(kind, 0.0) for kind in ("full", "stopping", "full")] == ["", "", None]
     assert throttle.counts == {"full": 2, "stopping": 1}

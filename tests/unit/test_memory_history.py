@@ -1,4 +1,5 @@
-"""The memory broker's history beside its contract: what the garbage collector follows, and which event is the oldest.
+"""Properties of the memory broker's history beside its contract: what the garbage collector tracks, and which event is
+the oldest.
 
 What every engine promises is tested in ``tests/brokers``.
 """
@@ -27,7 +28,7 @@ def test_the_garbage_collector_does_not_follow_events():
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60), st.sampled_from([0.0, 1.0, 6.0])), max_size=60)
 )
-def test_the_oldest_events_go_first_whatever_channel_they_are_of(appends):
+def test_the_oldest_events_are_removed_first_whatever_their_channel(appends):
     history, now = KeptEvents(), 0.0
     kept: list[tuple[int, str, int, float]] = []
     for sequence, (channel, size, wait) in enumerate(appends, 1):

@@ -28,13 +28,13 @@ FIRST = {
 SECOND = {**FIRST, "name": "7-def", "streams": 4, "memory": None}
 
 
-def told(*figures, **broker):
+def make_status(*figures, **broker):
     reports = [WorkerReport("x%d" % number, 1.5, each) for number, each in enumerate(figures)]
     return status.build_status(reports, {"is_reachable": True, "cursor": "abcd-9", **broker}, Options(), past=False)
 
 
 def samples(what, accepted=""):
-    """(name, labels): value."""
+    """Return the samples as a dictionary from (name, labels) to value."""
     if accepted:
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
     else:
@@ -42,7 +42,7 @@ def samples(what, accepted=""):
     text, _ = metrics.render_metrics(what, accepted)
     found = [sample for family in parsed(text.decode()) for sample in family.samples]
     made = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in found}
-    assert len(made) == len(found), "a series is there twice"
+    assert len(made) == len(found), "a series appears twice"
     return made
 
 
@@ -52,7 +52,7 @@ def of(name, **labels):
 
 @pytest.mark.parametrize("accepted", ["", OPENMETRICS])
 def test_each_worker_is_a_series(accepted):
-    made = samples(told(FIRST, SECOND), accepted)
+    made = samples(make_status(FIRST, SECOND), accepted)
     first, second = {"worker": "7-abc", "host": 'we"ird\n'}, {"worker": "7-def", "host": 'we"ird\n'}
     assert (made[of("ssemux_streams", **first)], made[of("ssemux_streams", **second)]) == (3, 4)
     assert made[of("ssemux_delivered_total", **first)] == 50
@@ -62,8 +62,8 @@ def test_each_worker_is_a_series(accepted):
 
 
 @pytest.mark.parametrize("accepted", ["", OPENMETRICS])
-def test_what_does_not_add_up_is_told_once(accepted):
-    made = samples(told(FIRST, SECOND), accepted)
+def test_figures_that_cannot_be_added_appear_once(accepted):
+    made = samples(make_status(FIRST, SECOND), accepted)
     assert (made[of("ssemux_workers")], made[of("ssemux_users")], made[of("ssemux_channels")]) == (2, 2, 1)
     assert (made[of("ssemux_events_total")], made[of("ssemux_broker_up")]) == (9, 1)
     silence = [value for (name, _), value in made.items() if name == "ssemux_silence_seconds_bucket"]
@@ -83,15 +83,17 @@ def test_without_a_broker(accepted):
     assert of("ssemux_events_total") not in made
 
 
-def test_the_content_type_is_what_was_asked_for():
-    assert metrics.render_metrics(told(FIRST), "")[1].startswith("text/plain; version=0.0.4")
-    assert metrics.render_metrics(told(FIRST), OPENMETRICS)[1].startswith("application/openmetrics-text; version=1.0.0")
-    assert metrics.render_metrics(told(FIRST), OPENMETRICS)[0].endswith(b"# EOF\n")
+def test_the_content_type_is_the_requested_one():
+    assert metrics.render_metrics(make_status(FIRST), "")[1].startswith("text/plain; version=0.0.4")
+    assert metrics.render_metrics(make_status(FIRST), OPENMETRICS)[1].startswith(
+        "application/openmetrics-text; version=1.0.0"
+    )
+    assert metrics.render_metrics(make_status(FIRST), OPENMETRICS)[0].endswith(b"# EOF\n")
 
 
 def test_the_docs_name_them_all():
     docs = (Path(__file__).resolve().parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\bssemux_[a-z_]+", docs))
     every = {metric.figure: 1 for metric in metrics._OF_WORKERS}
-    made = {name for name, _ in samples(told({**every, **FIRST}))}
+    made = {name for name, _ in samples(make_status({**every, **FIRST}))}
     assert named == made - {"ssemux_silence_seconds_gcount", "ssemux_silence_seconds_gsum"}

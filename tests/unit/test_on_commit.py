@@ -217,11 +217,11 @@ def test_events_of_a_released_savepoint_are_dropped_with_the_outer_savepoint(mux
 
 def test_an_event_that_is_published_during_a_flush(mux, session, sent):
     """SQLAlchemy 1.4 opens a transaction for a flush; the event does not belong to it."""
-    told = []
+    published = []
 
     def after_flush(session, context):
-        if not told:
-            told.append(1)
+        if not published:
+            published.append(1)
             mux.publish_on_commit(session, "jobs", "flushed")
 
     mapped = orm.registry().generate_base()
@@ -235,10 +235,10 @@ def test_an_event_that_is_published_during_a_flush(mux, session, sent):
         session.add(Job())
         session.flush()
     session.commit()
-    assert told and sent() == ["flushed"]
+    assert published and sent() == ["flushed"]
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["told before us", "told after us"])
+@pytest.mark.parametrize("before", [True, False], ids=["called before us", "called after us"])
 def test_an_event_that_another_listener_of_the_commit_publishes(mux, session, sent, before):
     def after_commit(session):
         mux.publish_on_commit(session, "jobs", "told")

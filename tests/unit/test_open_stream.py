@@ -21,7 +21,7 @@ LIMIT = 3
 
 
 class BrokenConnection:
-    """What a server gives as the client's connection, and what cannot be asked anything: no transport can be built."""
+    """A client's connection of which nothing can be asked, so that no transport can be built."""
 
     def fileno(self):
         raise RuntimeError("broken connection")
@@ -57,7 +57,7 @@ URLS = {
 
 @pytest.fixture(params=["connection", "constructor"])
 def broken_environ(request, monkeypatch):
-    """What makes every transport fail: in the environment, or in the constructors themselves."""
+    """A cause that makes every transport fail: in the environment, or in the constructors themselves."""
     if request.param == "connection":
         return {"werkzeug.socket": BrokenConnection()}
 
@@ -76,7 +76,7 @@ def test_a_transport_that_cannot_be_built_leaves_no_stream_and_no_slot(app, brok
         assert client.get(url, environ_overrides=broken_environ).status_code == 500
     monkeypatch.undo()
     assert worker.count_streams() == 0
-    for _ in range(LIMIT):  # the user's slots and the worker's places are free again
+    for _ in range(LIMIT):  # the user's slots and the worker's capacity are free again
         response = client.get(url)
         assert b"this user holds" not in next(iter(response.response))
         assert response.status_code == 200

@@ -16,7 +16,7 @@ from tests.harness.without import Lack
 
 NOTHING = Lack()
 
-#: A worker of gunicorn's, as far as it is known here before the first request.
+#: A worker of gunicorn, as far as it is known before the first request.
 BEGIN = """
 import gevent.monkey
 gevent.monkey.patch_all()
@@ -37,7 +37,7 @@ def run(script, before="", lack=NOTHING):
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
-def test_each_attribute_of_a_response_is_missed_by_its_name():
+def test_a_missing_attribute_of_a_response_is_named():
     run(
         """
         import inspect, re
@@ -104,7 +104,7 @@ def fresh():
     private_parts._find_impossible_uses.cache_clear()
 
 
-def test_a_use_that_was_given_up_is_logged_once(fresh, caplog):
+def test_a_missing_part_is_logged_once(fresh, caplog):
     assert private_parts.can_do(Use.HANDOFF)
     for _ in range(2):
         private_parts.give_up_use(Use.HANDOFF, AttributeError("no such thing"))

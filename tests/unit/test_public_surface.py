@@ -58,7 +58,7 @@ def test_every_error_that_reaches_users_is_a_public_name():
     assert all(getattr(flask_ssemux, name) is getattr(errors, name) for name in found - ANSWERS)
 
 
-def test_a_publisher_shows_what_it_is_for(tmp_path):
+def test_a_publisher_shows_only_its_purpose(tmp_path):
     with Publisher("sqlite:///%s" % (tmp_path / "events.sqlite3")) as publisher:
         shown = {name for name in dir(publisher) if not name.startswith("_")}
     assert shown == {
@@ -130,7 +130,7 @@ def test_what_was_positional_by_mistake_is_refused(make_app):
 # -- SSEMux ------------------------------------------------------------------
 
 
-def test_events_are_counted_once_whoever_publishes_them(make_app):
+def test_events_are_counted_once_whichever_object_publishes_them(make_app):
     mux = SSEMux()
     app = make_app(mux)
     with app.app_context():
@@ -204,7 +204,7 @@ def test_a_publisher_reads_the_limit_of_an_event_from_the_environment(url, monke
         larger.publish("jobs", "x" * 100)
 
 
-def test_a_limit_that_cannot_be(url, monkeypatch):
+def test_an_impossible_limit(url, monkeypatch):
     monkeypatch.setenv("SSEMUX_MAX_EVENT_BYTES", "many")
     assert refusal(ConfigurationError, Publisher, url) == (
         "SSEMUX_MAX_EVENT_BYTES='many': must be bytes from 64 to 536870912, and at most half of SSEMUX_QUEUE_BYTES"
@@ -213,7 +213,7 @@ def test_a_limit_that_cannot_be(url, monkeypatch):
 
 # -- without Flask, gevent and gunicorn --------------------------------------
 
-#: Nothing that pip installs can be imported, but for what is named.
+#: Only the named ones of the modules that pip installs can be imported.
 BARE = """
 import sys
 
@@ -259,7 +259,7 @@ def test_a_process_without_flask_gevent_and_gunicorn_publishes(make_app, url, st
     assert stream.status == 200
 
 
-def test_an_application_without_flask_is_told_what_is_missing():
+def test_an_application_without_flask_gets_an_error_that_names_it():
     code = """if True:
         for name in ("SSEMux", "publish"):
             try:

@@ -76,7 +76,9 @@ class World:
         return stream
 
     def later(self, seconds):
-        """Let the timer call the reauthorizer as if so many seconds had passed, and wait for the checks that begin."""
+        """Let the timer call the reauthorizer as if so many seconds had passed, and wait for the checks that this
+        starts.
+        """
         recheck = self.process.running().reauthorizer
         recheck.run_due_work(self.process.running().timer.clock() + seconds)
         until(lambda: not recheck.is_checking, 5, "it still asks")
@@ -87,7 +89,7 @@ def world(make_app):
     return World(make_app)
 
 
-def test_rules_are_asked_once_at_the_opening_and_once_again_each_time(world):
+def test_rules_are_asked_once_at_the_opening_and_once_at_each_check(world):
     with world.open("/events?channel=room:1&channel=room:2") as (response, _):
         assert response.status_code == 200
         first = world.asked
@@ -101,7 +103,7 @@ def test_rules_are_asked_once_at_the_opening_and_once_again_each_time(world):
 
 
 @pytest.mark.parametrize("url, channels", [("/events", []), ("/fixed/9", ["9"])])
-def test_only_channels_that_were_asked_for_are_asked_for_again(world, url, channels):
+def test_only_rules_that_were_asked_at_the_opening_are_asked_again(world, url, channels):
     with world.open(url):
         world.asked = []
         world.later(EVERY * 1.1)
@@ -127,10 +129,10 @@ def answer_with(status):
         ({"users": {"key": "bob"}}, "its user is another one now"),
         ({"may_read": False}, "its user may not read it any more"),
         ({"before": abort_with(401), "needs_before": "raises"}, "the application answers 401 now"),
-        ({"before": answer_with(302), "needs_before": "is nobody"}, "the application answers 302 now"),
+        ({"before": answer_with(302), "needs_before": "is anonymous"}, "the application answers 302 now"),
     ],
 )
-def test_a_no_ends_the_stream_and_its_client_is_asked_anew(world, change, reason):
+def test_a_denial_ends_the_stream_and_its_client_is_authorized_anew(world, change, reason):
     with world.open() as (_, body):
         next(body)
         vars(world).update(change)
@@ -145,10 +147,10 @@ def test_a_no_ends_the_stream_and_its_client_is_asked_anew(world, change, reason
         {"may_read": RuntimeError("the database is away")},
         {"may_read": ServiceUnavailable()},
         {"before": abort_with(429), "needs_before": "raises"},
-        {"before": answer_with(503), "needs_before": "is nobody"},
+        {"before": answer_with(503), "needs_before": "is anonymous"},
     ],
 )
-def test_trouble_is_no_no(world, change, caplog):
+def test_an_error_is_not_a_denial(world, change, caplog):
     with world.open():
         vars(world).update(change)
         for turn in (1, 2):
@@ -162,14 +164,14 @@ def test_trouble_is_no_no(world, change, caplog):
 
 
 class Timeout(BaseException):
-    """Like gevent's, which applications use to limit calls that may take long."""
+    """Like gevent's timeout, which applications use to limit calls that may take long."""
 
 
 FAILED = "the application did not say whether its user may still read it"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("away"), Timeout(), SystemExit(1), ServiceUnavailable()])
-def test_trouble_of_any_kind_ends_a_stream_after_three_looks_in_a_row(world, error, caplog):
+def test_three_errors_of_any_kind_in_a_row_end_a_stream(world, error, caplog):
     with world.open():
         world.may_read = error
         for turn in (1, 2):
@@ -201,7 +203,7 @@ def test_hit_counters_and_limits_are_not_used_up(world, change):
         assert bool(world.stream().reason) == bool(change)
 
 
-@pytest.mark.parametrize("how", ["raises", "is nobody"])
+@pytest.mark.parametrize("how", ["raises", "is anonymous"])
 def test_an_application_that_finds_its_user_before_the_request(world, how, caplog):
     world.needs_before = how
     with world.open() as (_, body):
@@ -212,13 +214,13 @@ def test_an_application_that_finds_its_user_before_the_request(world, how, caplo
         assert not world.stream().reason and not caplog.messages
         assert world.befores == 4
         assert world.asked.count(("ann", "1")) == 4
-        assert world.asked[0] == world.asked[2] and len(world.asked) == 8, "it is asked the right way from then on"
+        assert world.asked[0] == world.asked[2] and len(world.asked) == 8, "later checks are made in the right way"
         world.users = {"key": "bob"}
         world.later(EVERY * 5.5)
         assert world.stream().reason == "its user is another one now"
 
 
-def test_a_clear_no_counts_where_the_request_cannot_be_rebuilt_whole(world):
+def test_a_clear_denial_counts_even_if_the_request_cannot_be_rebuilt_completely(world):
     """An object of a WSGI middleware is missing in a rebuilt request, so a function before the request fails."""
 
     def need_object():
@@ -247,7 +249,7 @@ def test_a_user_that_cannot_be_found_again_keeps_no_stream(world):
         assert world.stream().reason == FAILED
 
 
-def test_a_teardown_function_that_needs_more_harms_nobody(world, caplog):
+def test_a_teardown_function_that_fails_ends_no_stream(world, caplog):
     with world.open() as (_, body):
         next(body)
         world.app.teardown_request_funcs.setdefault(None, []).append(lambda error: flask.g.began)
@@ -257,14 +259,14 @@ def test_a_teardown_function_that_needs_more_harms_nobody(world, caplog):
         assert sum("a teardown function failed" in line for line in caplog.messages) == 1
 
 
-def test_the_application_can_tell_such_a_request(world):
-    told = []
-    world.before = lambda: told.append(flask.request.environ.get("flask_ssemux.recheck"))
+def test_the_application_can_recognize_a_check(world):
+    seen = []
+    world.before = lambda: seen.append(flask.request.environ.get("flask_ssemux.recheck"))
     world.needs_before = "raises"
     with world.open() as (_, body):
         next(body)
         world.later(EVERY * 1.1)
-        assert told == [None, True]
+        assert seen == [None, True]
 
 
 # -- rules that hang -------------------------------------------------------------
@@ -272,7 +274,7 @@ def test_the_application_can_tell_such_a_request(world):
 
 @pytest.fixture
 def hanging(make_app, monkeypatch):
-    """A world in which the rule hangs for some rooms, until the test ends. Checks are left behind after 0.1 s."""
+    """A world in which the rule hangs for some rooms until the test ends. Checks are abandoned after 0.1 s."""
     monkeypatch.setattr(Timer, "FINENESS", 800)
     made, over = World(make_app, SSEMUX_MAX_STREAMS_PER_USER=100), threading.Event()
     made.hangs = ()
@@ -290,7 +292,7 @@ def hanging(make_app, monkeypatch):
 
 
 @pytest.mark.parametrize("hang", [30])
-def test_a_rule_that_hangs_stops_no_look_at_others(hanging, hang):
+def test_a_rule_that_hangs_does_not_stop_the_checks_of_others(hanging, hang):
     """All streams have the same rule. Those whose checks hang are ended, and at most MAX_RUNNING threads hang."""
     good = ["good %d" % number for number in range(10)]
     bad = ["bad %d" % number for number in range(hang)]
@@ -319,7 +321,7 @@ def test_no_context_is_left_open(world):
         assert world.contexts <= 0
 
 
-def test_what_has_ended_is_forgotten(world):
+def test_streams_that_have_ended_are_forgotten(world):
     with world.open():
         assert len(world.process.running().reauthorizer._states) == 1
     until(lambda: not world.process.running().reauthorizer._states, 5, "it is kept")
@@ -331,7 +333,7 @@ def test_without_the_option_nothing_is_kept(make_app):
         assert app.extensions["ssemux"].worker.running().reauthorizer is None
 
 
-def test_the_heart_asks(make_app, monkeypatch):
+def test_the_timer_starts_the_checks(make_app, monkeypatch):
     monkeypatch.setattr(Timer, "FINENESS", 800)
     world = World(make_app)
     world.process.running().reauthorizer._interval = 0.2
@@ -339,7 +341,7 @@ def test_the_heart_asks(make_app, monkeypatch):
         until(lambda: len(world.asked) >= 6, 5, lambda: str(world.asked))
 
 
-def test_a_stream_that_was_opened_with_a_ticket_is_its_tickets_users(world):
+def test_a_stream_that_was_opened_with_a_ticket_belongs_to_the_tickets_user(world):
     """Also when the ticket has expired: it opened the stream, so its user is the stream's user."""
     world.app.secret_key = "for tests"
     with world.app.app_context():

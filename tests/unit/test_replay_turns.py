@@ -1,4 +1,4 @@
-"""Replays take turns in their order, and none holds up the others."""
+"""Replays take turns in their order, and none delays the others."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ def at(epoch, sequence):
         (["abcd-0"], at("abcd", 0)),
     ],
 )
-def test_the_newest_of_what_a_client_says(last_ids, point):
+def test_the_newest_cursor_of_a_client_counts(last_ids, point):
     assert parse_last_ids(last_ids, "abcd") == point
     assert point.is_new is (point is NEW_CLIENT)
 
 
 class Store:
-    """A history of which event 10 is the newest, and event 3 was given out and is lost."""
+    """A history whose newest event is 10, and whose event 3 is lost although its cursor was given out."""
 
     def get_newest_cursor(self):
         return Cursor("abcd", 10)

@@ -105,7 +105,7 @@ def test_the_command(app, arguments, order):
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, message",
     [
         ([], "Error: name the streams: --user ID, or --channel NAME, or both"),
         (
@@ -114,6 +114,6 @@ def test_the_command(app, arguments, order):
         ),
     ],
 )
-def test_the_command_refuses_invalid_arguments(app, arguments, told):
+def test_the_command_refuses_invalid_arguments(app, arguments, message):
     result = app.test_cli_runner().invoke(args=["ssemux", "disconnect"] + arguments)
-    assert (result.exit_code, result.output.splitlines()[-1]) == (2, told)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (2, message)

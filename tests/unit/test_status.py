@@ -1,4 +1,4 @@
-"""Totals over workers, a line for each, and all of it for programs."""
+"""Totals over workers, a line for each worker, and all figures for programs."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_totals(figures, expected):
     assert (made["users"], made["users_exact"], made["channels"]) == (0, True, 0)
 
 
-def test_totals_of_what_is_counted():
+def test_totals_of_counters():
     first = {"published": 5, "queued": 3, "queued_bytes": 30, "deepest": 2, "silence": SILENCE, "longest_silence": 1.5}
     second = {**first, "published": 1, "deepest": 9, "longest_silence": 2.5, "silence_sum": 4.0}
-    made = status.compute_totals(reports(first, second, {"silence": [1, 2]}))  # the last counts by other bounds
+    made = status.compute_totals(reports(first, second, {"silence": [1, 2]}))  # the last one counts with other bounds
     assert (made["published"], made["queued"], made["queued_bytes"], made["deepest"]) == (6, 6, 60, 9)
     assert (made["longest_silence"], made["silence_sum"]) == (2.5, 4.0)
     assert made["silence"] == [2 * number for number in SILENCE]
@@ -67,16 +67,16 @@ def test_a_user_at_two_workers_is_one_user():
     assert (made["users"], made["users_exact"], made["channels"], made["channels_exact"]) == (4, True, 3, True)
 
 
-def test_of_one_worker_its_own_count_is_exact():
+def test_the_count_of_one_worker_is_exact():
     many = [str(number) for number in range(5000)]
     made = status.compute_totals(reports({"users": 5000, **sketched(users=many)}))
     assert (made["users"], made["users_exact"]) == (5000, True)
 
 
-@pytest.mark.parametrize("told, expected", [(3, 3), ({"user": 2, "worker": 3}, 5), ({}, 0), (None, 0)])
-def test_a_figure_may_be_told_by_kind(told, expected):
-    assert status.as_number(told) == expected
-    assert status.compute_totals(reports({"refused": told}, {"refused": 1}))["refused"] == expected + 1
+@pytest.mark.parametrize("figure, expected", [(3, 3), ({"user": 2, "worker": 3}, 5), ({}, 0), (None, 0)])
+def test_a_figure_may_be_shown_by_kind(figure, expected):
+    assert status.as_number(figure) == expected
+    assert status.compute_totals(reports({"refused": figure}, {"refused": 1}))["refused"] == expected + 1
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_a_line(figures, expected, monkeypatch):
     assert status.format_worker(WorkerReport("x", 4.2, figures)) == expected
 
 
-def test_the_whole():
+def test_the_whole_status():
     figures = {**FIRST, "name": "7-abc", "past": [[1, 2, 3]], **sketched(users="a")}
     broker = {"is_reachable": True, "cursor": "abcd1234-17"}
-    told = status.build_status(reports(figures), broker, Options(heartbeat=5.0), past=False)
-    assert told["workers"] == [{"age": 0.0, "name": "7-abc", **FIRST}]
-    assert (told["totals"]["events"], told["totals"]["streams"]) == (17, 3)
-    assert (told["broker"], told["heartbeat"], told["client_timeout"]) == (broker, 5.0, 120.0)
+    shown = status.build_status(reports(figures), broker, Options(heartbeat=5.0), past=False)
+    assert shown["workers"] == [{"age": 0.0, "name": "7-abc", **FIRST}]
+    assert (shown["totals"]["events"], shown["totals"]["streams"]) == (17, 3)
+    assert (shown["broker"], shown["heartbeat"], shown["client_timeout"]) == (broker, 5.0, 120.0)
     assert status.build_status(reports(figures), broker, Options(), past=True)["workers"][0]["past"] == [[1, 2, 3]]
 
 
-def test_the_whole_without_a_broker():
-    told = status.build_status(reports({}), {"is_reachable": False, "trouble": "away"}, Options(), past=True)
-    assert told["totals"]["events"] is None
-    assert told["workers"] == [{"name": "x0", "age": 0.0}]
+def test_the_whole_status_without_a_broker():
+    shown = status.build_status(reports({}), {"is_reachable": False, "trouble": "away"}, Options(), past=True)
+    assert shown["totals"]["events"] is None
+    assert shown["workers"] == [{"name": "x0", "age": 0.0}]

@@ -1,4 +1,4 @@
-"""The status page's routes through Flask's test client: who gets what, and with which headers."""
+"""The status page's routes through Flask's test client: which user gets what, and with which headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATHS = ["/status", "/status.css", "/status.js", "/status_parts.js", "/status.js
 
 @pytest.fixture
 def mux():
-    """Clients are who X-User says, and root may look."""
+    """X-User names the user, and root may see the page."""
     made = flask_ssemux.SSEMux()
     made.identify(lambda: flask.request.headers.get("X-User"))
     return made
@@ -45,28 +45,28 @@ def client(make_app, mux):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_there_is_none_unless_the_application_allows_it(make_app, mux, path):
+def test_there_is_no_page_unless_the_application_allows_it(make_app, mux, path):
     app = make_app(mux)
     assert app.test_client().get("/events" + path).status_code == 404
     assert not [rule for rule in app.url_map.iter_rules() if "status" in rule.rule or "metrics" in rule.rule]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_no_is_403(client, path):
+def test_a_denied_request_gets_a_403(client, path):
     assert client.get("/events" + path).status_code == 403
     assert client.get("/events" + path, headers={"X-User": "ada"}).status_code == 403
 
 
-def test_a_yes_may_be_said_before_and_after_the_application_is_set_up(make_app, mux):
+def test_the_page_can_be_allowed_before_and_after_the_application_is_set_up(make_app, mux):
     app = make_app(mux)
     assert mux.allow_status(may_look) is may_look
-    mux.allow_status(lambda: True)  # in place of the one before
+    mux.allow_status(lambda: True)  # it replaces the previous one
     other = make_app(mux, "other")
     assert app.test_client().get("/events/status.json").status_code == 200
     assert other.test_client().get("/events/status.json").status_code == 200
 
 
-def test_an_answer_that_is_neither_yes_nor_no_is_no_yes(make_app, mux):
+def test_a_result_that_is_neither_true_nor_false_does_not_allow(make_app, mux):
     async def no():
         return False
 
@@ -75,7 +75,7 @@ def test_an_answer_that_is_neither_yes_nor_no_is_no_yes(make_app, mux):
     assert [client.get("/events" + path).status_code for path in ("/status", "/status.json", "/metrics")] == [500] * 3
 
 
-def test_its_stream_is_ended_as_others_are(make_app, mux):
+def test_its_stream_ends_like_other_streams(make_app, mux):
     may, asks = [True], {"SSEMUX_RECHECK": 60, "SSEMUX_BROKER": "memory:"}
     mux.allow_status(lambda: may[0])
     app = make_app(mux, **asks)
@@ -98,12 +98,12 @@ def test_its_stream_is_ended_as_others_are(make_app, mux):
     assert (refused.status_code, refused.get_json()["error"]) == (401, "bad_ticket")
 
 
-def test_it_may_abort_by_itself(make_app, mux):
+def test_the_function_may_abort(make_app, mux):
     mux.allow_status(lambda: flask.abort(401))
     assert make_app(mux).test_client().get("/events/status").status_code == 401
 
 
-def test_it_is_where_the_blueprint_is(make_app, mux):
+def test_the_page_is_below_the_blueprints_url(make_app, mux):
     mux.allow_status(may_look)
     client = make_app(mux, SSEMUX_URL="/api/live").test_client()
     assert client.get("/api/live/status", **ROOT).status_code == 200
@@ -121,7 +121,7 @@ def test_the_page_loads_nothing_from_elsewhere(client):
 
 
 @pytest.mark.parametrize("path, kind", [("/status.css", "text/css"), ("/status.js", "text/javascript")])
-def test_its_parts_are_kept_until_they_change(client, path, kind):
+def test_its_files_are_cached_until_they_change(client, path, kind):
     response = client.get("/events" + path, **ROOT)
     assert (response.content_type, response.headers["Cache-Control"]) == (kind + "; charset=utf-8", "no-cache")
     headers = {**ROOT["headers"], "If-None-Match": response.headers["ETag"]}
@@ -130,12 +130,12 @@ def test_its_parts_are_kept_until_they_change(client, path, kind):
 
 def test_json(client):
     response = client.get("/events/status.json", **ROOT)
-    told = response.get_json()
+    shown = response.get_json()
     assert response.headers["Cache-Control"] == "no-store"
-    assert (told["totals"]["workers"], told["totals"]["streams"], told["totals"]["events"]) == (1, 0, 0)
-    (worker,) = told["workers"]
+    assert (shown["totals"]["workers"], shown["totals"]["streams"], shown["totals"]["events"]) == (1, 0, 0)
+    (worker,) = shown["workers"]
     assert worker["age"] < 5 and "sketches" not in worker
-    assert told["broker"]["is_reachable"] is True
+    assert shown["broker"]["is_reachable"] is True
 
 
 def test_the_docs_name_all_figures(client):
@@ -167,8 +167,8 @@ def test_published_is_counted(client):
     with client.application.app_context():
         for _ in range(3):
             flask_ssemux.publish("jobs:1", "x")
-    told = client.get("/events/status.json", **ROOT).get_json()
-    assert (told["totals"]["published"], told["totals"]["events"]) == (3, 3)
+    shown = client.get("/events/status.json", **ROOT).get_json()
+    assert (shown["totals"]["published"], shown["totals"]["events"]) == (3, 3)
 
 
 def test_the_stream_begins_with_the_status(client):
@@ -182,8 +182,8 @@ def test_the_stream_begins_with_the_status(client):
     assert response.headers["X-Accel-Buffering"] == "no"
 
 
-def test_who_left_while_the_stream_was_opened_is_told_nothing(client):
-    """Nor does the thread that tells go on for it."""
+def test_a_client_that_left_during_the_opening_is_sent_nothing(client):
+    """The thread that sends the status stops for it, too."""
     worker = client.application.extensions["ssemux"].worker
     feed = StatusFeed(worker)
     stream = worker.running().hub.open_stream((), None, on_closed=feed.remove_stream)
@@ -193,7 +193,7 @@ def test_who_left_while_the_stream_was_opened_is_told_nothing(client):
     assert not feed._streams and not feed._loop.is_running
 
 
-def test_a_refusal_of_the_stream_is_not_held_back_either(client):
+def test_a_refusal_of_the_stream_is_not_buffered_either(client):
     response = client.get("/events/status/stream")
     assert (response.status_code, response.headers["X-Accel-Buffering"]) == (403, "no")
 
@@ -218,12 +218,12 @@ def test_metrics_without_the_package(client, monkeypatch):
     assert "pip install 'flask_ssemux[metrics]'" in MISSING
 
 
-def test_a_broker_that_is_away(make_app, mux, tmp_path):
+def test_a_broker_that_is_unavailable(make_app, mux, tmp_path):
     (tmp_path / "file").write_text("x")
     mux.allow_status(may_look)
     app = make_app(mux, SSEMUX_BROKER="sqlite:///%s/file/x" % tmp_path)
     response = app.test_client().get("/events/status.json", **ROOT)
-    told = response.get_json()
+    shown = response.get_json()
     assert response.status_code == 200
-    assert (told["broker"]["is_reachable"], told["totals"]["workers"], told["totals"]["events"]) == (False, 1, None)
-    assert told["broker"]["trouble"].startswith("the SQLite store ")
+    assert (shown["broker"]["is_reachable"], shown["totals"]["workers"], shown["totals"]["events"]) == (False, 1, None)
+    assert shown["broker"]["trouble"].startswith("the SQLite store ")

@@ -13,7 +13,7 @@ from flask_ssemux.hub.stay_away import HOLD, StayAway
 from flask_ssemux.publishing import revocation
 from flask_ssemux.publishing.revocation import Revocation
 
-# -- held off --------------------------------------------------------------------
+# -- refused clients ----------------------------------------------------------------
 
 
 def test_a_user_and_a_channel_are_refused_for_a_while():
@@ -59,7 +59,7 @@ def test_a_revocation_with_stop_says_when_it_was_sent():
 
 
 @pytest.mark.parametrize("age, held", [(0, True), (HOLD / 2, True), (HOLD + 1, False)])
-def test_a_worker_that_starts_later_knows_of_it(make_app, monkeypatch, age, held):
+def test_a_worker_that_starts_later_knows_the_revocation(make_app, monkeypatch, age, held):
     app = make_app(SSEMUX_BROKER="sqlite:")
     worker, now = app.extensions["ssemux"].worker, time.time()
     with monkeypatch.context() as patch:
@@ -73,7 +73,7 @@ def test_a_worker_that_starts_later_knows_of_it(make_app, monkeypatch, age, held
     for cursor in ("garbage", "other-1", ""):
         assert hub.must_stay_away("ann", [], hub.parse_last_ids([cursor])) is held
     later = hub.parse_last_ids([str(worker.broker.history.get_newest_cursor())])
-    assert not hub.must_stay_away("ann", [], later), "a page that was rendered since"
+    assert not hub.must_stay_away("ann", [], later), "a page that was rendered since then"
     assert not hub.must_stay_away("bob", [], NEW_CLIENT)
 
 

@@ -66,7 +66,7 @@ def test_an_application_of_another_key_is_refused(make):
     ],
     ids=repr,
 )
-def test_what_may_be_one_application_or_is_named_is_not_refused(make, first, second, caplog):
+def test_applications_that_may_be_the_same_or_have_namespaces_are_not_refused(make, first, second, caplog):
     with caplog.at_level(logging.WARNING, "flask_ssemux"):
         apps = [make(**first), make(**second)]
         for app in apps:
@@ -75,7 +75,7 @@ def test_what_may_be_one_application_or_is_named_is_not_refused(make, first, sec
     assert not caplog.records
 
 
-def test_an_application_that_is_gone_is_in_nobodys_way(bare_app, make, store):
+def test_an_application_that_is_gone_does_not_block_the_store(bare_app, make, store):
     def build_and_drop():
         app = bare_app("shop", SSEMUX_BROKER=store)
         app.myself = app  # a cycle, as applications are
@@ -105,7 +105,7 @@ def add_views(app):
 
 @pytest.fixture
 def site(make):
-    """site(shop={…}, office={…}): the two under one dispatcher, as the shop at / and the office at /office."""
+    """site(shop={…}, office={…}): two applications under one dispatcher, the shop at / and the office at /office."""
 
     def begin(**configs):
         shop, office = (add_views(make("app", **configs.get(name, {}))) for name in ("shop", "office"))
@@ -115,12 +115,12 @@ def site(make):
 
 
 def opened(client, path):
-    """The first frames of a stream."""
+    """Return the first frames of a stream."""
     with client.get(path, buffered=False) as response:
         return next(iter(response.iter_encoded())).decode()
 
 
-def test_the_second_of_two_mounted_applications_that_cannot_be_told_apart_at_start(site, caplog):
+def test_the_second_of_two_mounted_applications_that_cannot_be_distinguished_at_start(site, caplog):
     client = site()
     assert "ssemux.hello" in opened(client, "/events")
     with caplog.at_level(logging.ERROR, "flask_ssemux"):
@@ -131,7 +131,7 @@ def test_the_second_of_two_mounted_applications_that_cannot_be_told_apart_at_sta
     assert "ssemux.hello" in opened(client, "/events")
 
 
-def test_the_first_that_publishes_has_the_store(site):
+def test_the_first_application_that_publishes_owns_the_store(site):
     client = site()
     assert client.get("/office/all").status_code == 200
     assert SHORT in opened(client, "/events")
@@ -180,7 +180,7 @@ def test_keys_that_are_set_after_init_app(make):
 
 
 def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, store, caplog):
-    """As when a store was emptied, or a worker was stopped for longer than its registration counts."""
+    """This happens if a store was emptied, or if a worker was stopped for longer than its registration lasts."""
     app = make("shop")
     worker = app.extensions["ssemux"].worker
     with Client(app, Response).get("/events", buffered=False) as response:
@@ -201,7 +201,7 @@ def test_streams_end_if_another_application_has_taken_the_store_meanwhile(make, 
     assert "ssemux.hello" in opened(Client(app, Response), "/events")
 
 
-def test_another_key_in_the_register_is_told_once(make, store, caplog):
+def test_another_key_in_the_register_is_logged_once(make, store, caplog):
     other = flask_ssemux.brokers.open_broker(store)
     other.reports.register_application("shop", "abcdef")
     with caplog.at_level(logging.ERROR, "flask_ssemux"):

@@ -25,14 +25,14 @@ ILLEGAL = [(one, other) for one in STATES for other in STATES if (one, other) no
 
 
 class Calls(list):
-    """A function that notes its calls."""
+    """A function that counts its calls."""
 
     def __call__(self, *arguments):
         self.append(arguments)
 
 
 class Peer:
-    """A connection that notes how often it was cut off."""
+    """A connection that counts how often it was cut off."""
 
     def __init__(self):
         self.cut_connection = Calls()
@@ -90,7 +90,7 @@ def test_the_table_has_every_state():
     assert list(MOVES) == STATES
 
 
-def test_a_stream_goes_through_all_states():
+def test_a_stream_passes_through_all_states():
     stream = new()
     stream.set_opening(iter([b"a"]))
     states = [stream.state]
@@ -294,7 +294,7 @@ def test_an_overflow_wakes():
     assert (wake, stream.is_over) == ([()], True)
 
 
-def test_what_was_taken_makes_room():
+def test_taking_frames_makes_room():
     stream = live(events=2, size=4)
     for _ in range(100):
         stream.offer(b"ab")
@@ -314,7 +314,7 @@ def test_nothing_waits_in_a_stream_that_was_dropped(end):
 # -- close, abort, mark_closed ------------------------------------------------------
 
 
-def test_a_clean_end_sends_what_waits_and_then_the_last():
+def test_a_clean_end_sends_what_waits_and_then_the_last_frame():
     stream = live()
     stream.offer(b"a")
     stream.close("drain", b"last")
@@ -411,7 +411,7 @@ def test_a_heartbeat_ends_a_silence():
     stream, wake = parked()
     assert (
         28.0 <= stream.run_due_work(20.0) <= 39.5
-    )  # its next silence, looked at a little early: never late by a tick's width
+    )  # its next silence, checked a little early, so that it is never late by the width of a tick
     assert (wake, stream.take_bytes(20.0)) == ([()], HEARTBEAT)
 
 
@@ -531,7 +531,7 @@ def test_a_clean_end_that_the_client_does_not_take_is_cut():
 
 
 def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
-    """A late check is not the last: the event loop was blocked, and the transport had no chance to run."""
+    """A late check is not the last one: the event loop was blocked, and the transport had no chance to run."""
     stream = new()
     stream.set_opening(iter([b"1"]))
     assert stream.run_due_work(2.0) == BEGIN_TIMEOUT == 3.0
@@ -541,7 +541,7 @@ def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
     assert drained(stream) == b"" and stream.on_closed == [(stream,)]
 
 
-def test_a_stream_that_begins_late_goes_on():
+def test_a_stream_that_begins_late_continues():
     stream = new()
     stream.set_opening(iter([b"1"]))
     stream.run_due_work(9.0)
@@ -583,7 +583,7 @@ class Pipe:
             stream.enqueue(data[len(sent) :])
 
     def drain(self, stream):
-        """The client takes all."""
+        """Let the client take everything."""
         for size in range(1, 100):
             data = b"".join(stream.queue or ())[:size]
             self.out += data
@@ -674,7 +674,7 @@ def test_a_client_that_takes_nothing_of_what_waits_is_cut():
     assert stream.run_due_work(100.0) == 105.0
     pipe.room = 1
     assert stream.run_due_work(100.0 + WRITE_TIMEOUT - 0.1) is not None
-    assert (pipe.out, pipe.cuts) == (b"a", 0)  # no heartbeat into what waits already
+    assert (pipe.out, pipe.cuts) == (b"a", 0)  # no heartbeat is appended to what already waits
     stream.run_due_work(100.0 + WRITE_TIMEOUT)
     assert (pipe.cuts, stream.reason) == (1, "its client has taken nothing for 30 s")
 
@@ -682,15 +682,15 @@ def test_a_client_that_takes_nothing_of_what_waits_is_cut():
 # -- lifetime ----------------------------------------------------------------
 
 
-def mortal(ends_at, **limits):
+def with_lifetime(ends_at, **limits):
     stream, wake = parked(**limits)
     stream.ends_at, stream.last_frame = ends_at, b"retry: 1\n\n"
     return stream, wake
 
 
 def test_the_lifetime_is_checked_in_time():
-    assert mortal(7.0)[0].run_due_work(5.0) == 7.0
-    assert 8.0 <= mortal(70.0)[0].run_due_work(5.0) <= 20.0
+    assert with_lifetime(7.0)[0].run_due_work(5.0) == 7.0
+    assert 8.0 <= with_lifetime(70.0)[0].run_due_work(5.0) <= 20.0
 
 
 def test_the_lifetime_is_checked_in_time_while_a_write_hangs():
@@ -701,14 +701,14 @@ def test_the_lifetime_is_checked_in_time_while_a_write_hangs():
 
 
 def test_a_lifetime_ends_cleanly():
-    stream, wake = mortal(7.0)
+    stream, wake = with_lifetime(7.0)
     stream.run_due_work(7.0)
     assert (wake, drained(stream), stream.is_over) == ([()], b"retry: 1\n\n", True)
     assert stream.reason == "its lifetime is over"
 
 
 def test_a_lifetime_ends_once():
-    stream, _ = mortal(7.0)
+    stream, _ = with_lifetime(7.0)
     stream.run_due_work(7.0)
     stream.run_due_work(8.0)
     assert drained(stream) == b"retry: 1\n\n"

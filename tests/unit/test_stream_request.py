@@ -1,4 +1,4 @@
-"""What a client asks for, as one object: every part of a request that means something to a stream."""
+"""What a client asks for, as one object: every part of a request that matters to a stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parse(query="", method="GET", **headers):
     )
 
 
-def test_a_request_that_names_nothing():
+def test_a_request_without_parameters():
     asked = parse()
     assert (asked.last_ids, asked.channels, asked.new_channels) == ([], [], [])
     assert (asked.ticket, asked.probe, asked.override) == (None, None, None)
@@ -32,7 +32,7 @@ def test_a_request_that_names_nothing():
     assert asked.transport is not None and not asked.transport.is_handed_over
 
 
-def test_everything_that_a_client_can_say():
+def test_a_request_with_every_part():
     asked = parse(
         "channel=b&channel=a&new=a&ticket=x.y&lastEventId=abcd-1&last_event_id=&poll=now", Last_Event_ID="abcd-2"
     )
@@ -42,7 +42,7 @@ def test_everything_that_a_client_can_say():
 
 
 @pytest.mark.parametrize("name", ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"])
-def test_a_client_that_was_told_to_stay_away(name):
+def test_a_client_that_must_stay_away(name):
     assert parse(name + "=stop").is_stopped
     assert parse(name + "=abcd-1", Last_Event_ID="stop").is_stopped
 
@@ -74,7 +74,7 @@ def test_a_head_request():
         (QueryTooLong, "a query has at most 8190 bytes; this one has 8191", "x" * (MAX_QUERY_BYTES + 1), {}),
     ],
 )
-def test_what_cannot_be_parsed(error, message, query, headers):
+def test_requests_that_cannot_be_parsed(error, message, query, headers):
     with pytest.raises(error) as caught:
         parse(query, **headers)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""A process's streams, counted; time is passed in."""
+"""The figures of a process's streams; time is passed in."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def counted(streams, channels=(), others=(), breathe=lambda: None):
 
 
 def silence(**buckets):
-    """By bounds: up_to_5=2 are two streams that are silent for up to 5 s."""
+    """Return the distribution of silences by bounds: up_to_5=2 means that two streams are silent for up to 5 s."""
     made = [0] * (len(BOUNDS) + 1)
     for name, number in buckets.items():
         made[len(BOUNDS) if name == "more" else BOUNDS.index(float(name[6:]))] = number
     return made
 
 
-def test_nobody():
+def test_no_streams():
     nothing = counted([])
     assert distinct.count_names(nothing.pop("sketches").values()) == (0, True)
     assert nothing == {
@@ -57,7 +57,7 @@ def test_users_and_channels_are_counted_once():
     )
 
 
-def test_what_waits():
+def test_waiting_bytes():
     figures = counted([stream(), stream(None, 0, b"x" * 10), stream(None, 0, b"x", b"y", b"z")])
     assert (figures["queued"], figures["queued_bytes"], figures["deepest"]) == (4, 13, 3)
 
@@ -78,7 +78,7 @@ def test_old_streams_are_silent_too():
     assert (figures["silence_sum"], figures["longest_silence"]) == (43.0, 40.0)
 
 
-def test_one_that_ended_meanwhile_is_not_counted():
+def test_a_stream_that_ended_meanwhile_is_not_counted():
     ended = stream("a", 50)
     ended.abort("a test")
     ended.mark_closed("a test")
@@ -91,8 +91,8 @@ def test_others_run_in_between():
     assert len(breaths) >= 3
 
 
-def test_memory_is_that_of_this_process():
+def test_memory_is_measured_for_this_process():
     with open("/proc/self/status") as file:
-        told = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
-    assert abs(stream_stats.read_memory() - told) < 0.2 * told
+        expected = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
+    assert abs(stream_stats.read_memory() - expected) < 0.2 * expected
     assert stream_stats.read_memory() % os.sysconf("SC_PAGE_SIZE") == 0

@@ -290,7 +290,7 @@ def test_a_user_who_is_disconnected(app, mux):
         assert other.rest() == [] and not other.closed
 
 
-def test_the_time_goes_on_afterwards(app, publish):
+def test_the_time_continues_afterwards(app, publish):
     worker = app.extensions["ssemux"].worker
     with frozen(app) as clock:
         clock.advance(100)

@@ -30,12 +30,12 @@ def run(folder, python=PYTEST, **files):
 
 @pytest.mark.parametrize("python", [PYTEST, PATCHED], ids=["threads", "gevent"])
 def test_the_document(tmp_path, python):
-    code, told = run(tmp_path, python)
+    code, output = run(tmp_path, python)
     tests = len(re.findall(r"^def test_", FILES["test_shop.py"], re.M))
-    assert (code, "%d passed" % tests in told) == (0, True), told
+    assert (code, "%d passed" % tests in output) == (0, True), output
 
 
 def test_the_plugin_is_loaded_only_on_request(tmp_path):
     conftest = FILES["conftest.py"].replace("pytest_plugins", "not_plugins")
-    code, told = run(tmp_path, **{"conftest.py": conftest})
-    assert code == 1 and "fixture 'ssemux_clock' not found" in told, told
+    code, output = run(tmp_path, **{"conftest.py": conftest})
+    assert code == 1 and "fixture 'ssemux_clock' not found" in output, output

@@ -30,7 +30,7 @@ def use_up(app, text):
         tickets.verify_ticket(text, {}).use_up(app.extensions["ssemux"].worker.broker)
 
 
-def test_a_stranger_with_a_ticket_is_no_error_of_an_application_without_a_key(make_app):
+def test_an_unknown_ticket_is_not_an_error_in_an_application_without_a_key(make_app):
     made = make_app()
     made.config["PROPAGATE_EXCEPTIONS"] = True
     answer = made.test_client().get("/events?ticket=x")
@@ -41,13 +41,13 @@ def test_a_stranger_with_a_ticket_is_no_error_of_an_application_without_a_key(ma
     }
 
 
-def test_a_ticket_of_no_application():
+def test_a_ticket_outside_of_an_application():
     with pytest.raises(ApplicationError, match="acts on the current application"):
         flask_ssemux.SSEMux().ticket("ann")
 
 
-def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch):
-    """Its clock is 30 s behind, so the ticket is still valid there after it has expired elsewhere."""
+def test_a_machine_whose_clock_is_behind_does_not_accept_it_again(app, monkeypatch):
+    """The machine's clock is 30 s behind, so the ticket is still valid there after it has expired elsewhere."""
     text = issue(app, expires=10)
     use_up(app, text)
     now = time.monotonic
@@ -58,7 +58,7 @@ def test_a_machine_whose_clock_is_behind_does_not_take_it_again(app, monkeypatch
         use_up(app, text)
 
 
-def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app, monkeypatch):
+def test_while_the_broker_is_unavailable_nobody_is_admitted_and_no_ticket_is_used_up(app, monkeypatch):
     broker = app.extensions["ssemux"].worker.broker
     text = issue(app)
 
@@ -74,7 +74,7 @@ def test_while_the_broker_is_lost_nobody_is_let_in_and_no_ticket_is_used_up(app,
 
 
 def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
-    """A browser's EventSource comes back with the same ticket."""
+    """A browser's EventSource reconnects with the same ticket."""
     worker = app.extensions["ssemux"].worker
     text = issue(app)
 
@@ -89,7 +89,7 @@ def test_a_stream_that_cannot_be_opened_uses_no_ticket_up(app, monkeypatch):
         assert b"ssemux.hello" in next(body)
 
 
-def test_a_stream_that_is_not_let_in_leaves_nothing(app):
+def test_a_stream_that_is_not_admitted_leaves_nothing_behind(app):
     worker = app.extensions["ssemux"].worker
     text = issue(app)
     with opened(app, "/events?ticket=" + text) as (_, body):

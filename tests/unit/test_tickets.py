@@ -1,4 +1,4 @@
-"""Tickets: their content, why they are refused, and what of them is left in a WSGI environment."""
+"""Tickets: their content, why they are refused, and what remains of them in a WSGI environment."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def refused(app, url, **headers):
 
 
 @pytest.mark.parametrize("user", ["ann", "7", 7, 0, UUID, None])
-def test_its_bearer_is_the_user_as_identify_would_say_it(app, mux, user):
+def test_its_bearer_has_the_user_id_that_identify_would_return(app, mux, user):
     ticket = issue(app, user)
     found = identify(app, mux, "/events?ticket=" + ticket)
     assert (found, type(found)) == (user, type(user))
 
 
-def test_without_one_identify_says_it(app, mux):
+def test_without_a_ticket_identify_finds_the_user(app, mux):
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Ticketing x"}):
         assert identify(app, mux, "/events", **headers) == "whoever the cookie says"
 
@@ -71,9 +71,11 @@ def test_it_opens_one_stream_by_url_or_header(app):
         with opened(app, url, headers=headers) as (response, body):
             assert response.status_code == 200
             next(body)
-        status, told = refused(app, url, **headers)
-        assert (status, told["error"]) == (401, "bad_ticket")
-        assert told["message"] == "this ticket was used already: each opens one stream; ask the application for another"
+        status, refusal = refused(app, url, **headers)
+        assert (status, refusal["error"]) == (401, "bad_ticket")
+        assert (
+            refusal["message"] == "this ticket was used already: each opens one stream; ask the application for another"
+        )
 
 
 def test_its_channels_narrow_and_do_not_widen(app):
@@ -92,11 +94,11 @@ def test_it_expires(app, monkeypatch):
     ticket = issue(app, "ann", expires=5)
     now = tickets.time.time()
     monkeypatch.setattr(tickets.time, "time", lambda: now + 6)
-    status, told = refused(app, "/events?ticket=" + ticket)
-    assert (status, told["message"]) == (401, "this ticket expired 1 s ago: ask the application for another")
+    status, refusal = refused(app, "/events?ticket=" + ticket)
+    assert (status, refusal["message"]) == (401, "this ticket expired 1 s ago: ask the application for another")
 
 
-def test_a_request_that_showed_a_good_one_is_not_told_later_that_it_expired(app, monkeypatch):
+def test_a_ticket_that_a_request_has_used_does_not_expire_within_the_request(app, monkeypatch):
     with app.test_request_context("/events?ticket=" + issue(app, "ann", expires=5)):
         tickets.verify_ticket(tickets.find_ticket(flask.request), flask.request.environ)
         kept = dict(flask.request.environ)
@@ -107,13 +109,13 @@ def test_a_request_that_showed_a_good_one_is_not_told_later_that_it_expired(app,
 
 
 @pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: "", lambda t: "x" + t, lambda t: "." + t])
-def test_what_is_no_ticket_of_ours(app, change):
-    status, told = refused(app, "/events?ticket=" + change(issue(app, "ann")))
-    assert (status, told["error"]) == (401, "bad_ticket")
-    assert "was not made by this application" in told["message"]
+def test_a_ticket_that_we_did_not_issue(app, change):
+    status, refusal = refused(app, "/events?ticket=" + change(issue(app, "ann")))
+    assert (status, refusal["error"]) == (401, "bad_ticket")
+    assert "was not made by this application" in refusal["message"]
 
 
-def test_one_of_another_namespace_with_the_same_key(make_app, mux):
+def test_a_ticket_of_another_namespace_with_the_same_key(make_app, mux):
     ours, other = (make_app(mux, SSEMUX_NAMESPACE=name) for name in ("ours", "other"))
     ours.secret_key = other.secret_key = "shared by tenants"
     ticket = issue(other, "ann")
@@ -122,10 +124,10 @@ def test_one_of_another_namespace_with_the_same_key(make_app, mux):
         assert response.status_code == 200
 
 
-def test_two_at_once(app):
+def test_two_tickets_in_one_request(app):
     ticket = issue(app, "ann")
-    _, told = refused(app, "/events?ticket=" + ticket, Authorization="Ticket " + ticket)
-    assert told["message"] == "a request shows one ticket; this one shows 2"
+    _, refusal = refused(app, "/events?ticket=" + ticket, Authorization="Ticket " + ticket)
+    assert refusal["message"] == "a request shows one ticket; this one shows 2"
 
 
 def test_a_key_that_was_rotated_out_still_reads(app, mux):
@@ -149,7 +151,7 @@ def test_a_key_that_was_rotated_out_still_reads(app, mux):
         (InvalidEvent, "a user's id is a text, an int or a UUID, not 1.5", (1.5,)),
     ],
 )
-def test_what_cannot_be_issued(app, error, message, args):
+def test_tickets_that_cannot_be_issued(app, error, message, args):
     user, *options = args
     with pytest.raises(error, match=message):
         issue(app, user, **dict(zip(("channels", "expires"), options)))
@@ -175,7 +177,7 @@ def test_an_application_without_a_key(app):
         ("", ""),
     ],
 )
-def test_what_is_left_for_the_log(before, after):
+def test_the_part_of_a_ticket_that_is_logged(before, after):
     environ = {"QUERY_STRING": before, "RAW_URI": "/events?" + before, "PATH_INFO": "/events"}
     tickets.hide_tickets(environ)
     assert environ == {"QUERY_STRING": after, "RAW_URI": "/events?" + after, "PATH_INFO": "/events"}

@@ -10,6 +10,8 @@ other processes.
 How to add an engine
 --------------------
 
+These are the steps in this folder; docs/architecture.md also lists those outside.
+
 1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
    ``reports``, ``one_time_keys``. In each, derive one class from the contract's, such as
    ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what

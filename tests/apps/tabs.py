@@ -35,10 +35,10 @@ if (query.has("token")) {  // who the client is, by a header that changes
   options.headers = async () => ({ "X-User": window.token });
 }
 const mux = (window.mux = new SSEMux("/events", options));
-const told = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
-window.read = (name) => mux.channel(name).on("n", told).on("state", told);
+const report = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
+window.read = (name) => mux.channel(name).on("n", report).on("state", report);
 for (const name of (query.get("channels") || "").split(",").filter(Boolean)) read(name);
-mux.on("n", told);
+mux.on("n", report);
 for (const state of ["connecting", "open", "stale", "closed"])
   mux.on("ssemux." + state, (now) => tell("state", now));
 addEventListener("pageshow", ({ persisted }) => tell("pageshow", { persisted, state: mux.state }));
@@ -152,7 +152,9 @@ def answer(kind):
         return Response(encode.make_retry(50, "") + hello, content_type="text/event-stream")
     if kind == "silent":
         return Response(silent(flask_ssemux.cursor()), content_type="text/event-stream")
-    return Response(json.dumps({"error": "test", "message": "told so"}), int(kind), content_type="application/json")
+    return Response(
+        json.dumps({"error": "test", "message": "refused by the test"}), int(kind), content_type="application/json"
+    )
 
 
 def silent(cursor):

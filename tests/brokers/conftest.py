@@ -9,7 +9,7 @@ import pytest
 from flask_ssemux.brokers import HistoryLimits, open_broker
 from tests.brokers.recorder import Recorder
 
-# By their names the suites are not test modules: pytest must be told to rewrite their assertions.
+# By their names the suites are not test modules: pytest rewrites their assertions only if they are registered.
 pytest.register_assert_rewrite("tests.brokers.suites")
 
 #: The engines on which tests run that use the fixtures ``make`` or ``broker`` and are not of a suite.

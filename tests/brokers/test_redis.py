@@ -155,10 +155,10 @@ def test_a_server_that_is_killed_for_three_seconds_loses_no_event(own, redis_ser
     filled = Fill(publisher)
     recorder.wait(50)
     redis_server.kill()
-    until(lambda: recorder.losses, 2, "no loss was told")
+    until(lambda: recorder.losses, 2, "no loss was reported")
     time.sleep(3.0)  # the time that the documentation promises
     redis_server.restart()
-    until(lambda: recorder.finds, 5, "no find was told")
+    until(lambda: recorder.finds, 5, "no find was reported")
     before = len(filled.accepted)
     until(lambda: len(filled.accepted) > before + 50, 10, "nothing is accepted again")
     assert_all_came(recorder, filled.stop())
@@ -174,7 +174,7 @@ def test_a_short_restart_fails_no_append(own, redis_server, recorder):
     recorder.wait(50)
     redis_server.kill()
     redis_server.restart()
-    until(lambda: recorder.finds, 5, "no find was told")
+    until(lambda: recorder.finds, 5, "no find was reported")
     assert_all_came(recorder, filled.stop())
     assert filled.failed == [] and recorder.renewals == []
 
@@ -347,7 +347,7 @@ def test_a_server_that_hangs_is_waited_for_within_bounds(own, redis_server, reco
         assert time.monotonic() - started < 1.0  # it is known to be lost: no call waits for it
     finally:
         redis_server.resume()
-    until(lambda: recorder.finds, 10, "no find was told")
+    until(lambda: recorder.finds, 10, "no find was reported")
     broker.history.append_event("a", b"y")
     until(lambda: recorder.records and recorder.records[-1].body == b"y", 5, lambda: str(recorder.records))
     assert len({record.body for record in recorder.records}) == len(recorder.records)

@@ -98,7 +98,7 @@ def test_a_store_that_was_removed_begins_an_epoch(sqlite, path, recorder, monkey
     recorder.wait(1)
     for suffix in ("", "-wal", "-shm"):
         os.unlink(path + suffix)
-    until(lambda: recorder.renewals, 5, "no renewal was told")
+    until(lambda: recorder.renewals, 5, "no renewal was reported")
     assert recorder.renewals[0].epoch != start.epoch
     assert broker.history.append_event("a", b"y") == (recorder.renewals[0].epoch, 1)
     assert recorder.wait(2)[1] == Record(1, "a", b"y")
@@ -114,7 +114,7 @@ def test_an_older_copy_that_is_put_back_begins_an_epoch(sqlite, path, recorder, 
     broker.history.append_event("a", b"newer")
     recorder.wait(1)
     os.rename(path + ".copy", path)
-    until(lambda: recorder.renewals, 5, "no renewal was told")
+    until(lambda: recorder.renewals, 5, "no renewal was reported")
     assert recorder.renewals[0].epoch != start.epoch
     broker.history.append_event("a", b"after")
     assert recorder.wait(2)[1].body == b"after"
@@ -144,12 +144,12 @@ def test_the_listener_is_called_when_the_store_is_lost_and_found(sqlite, path, r
     folder = os.path.dirname(path)
     os.rename(folder, folder + ".away")
     open(folder, "w").close()  # root could make the folder again; a file of its name stops even root
-    until(lambda: recorder.losses, 5, "no loss was told")
+    until(lambda: recorder.losses, 5, "no loss was reported")
     with pytest.raises(BrokerUnavailable):
         broker.history.append_event("a", b"lost")
     os.unlink(folder)
     os.rename(folder + ".away", folder)
-    until(lambda: recorder.finds, 5, "no find was told")
+    until(lambda: recorder.finds, 5, "no find was reported")
     assert broker.history.append_event("a", b"y").sequence == 2
     assert recorder.wait(1) == [Record(2, "a", b"y")]
     assert recorder.renewals == []

@@ -97,9 +97,13 @@ async function keys(page, seconds) {
 async function withoutStream(page, seconds) {
   await page.route("**/status/stream", (route) => route.abort());
   await page.route("**/status.json", async (route) => {
-    const told = await (await route.fetch()).json();
+    const status = await (await route.fetch()).json();
     await route.fulfill({
-      json: { ...told, broker: { is_reachable: false, trouble: "a test" }, totals: { ...told.totals, events: null } },
+      json: {
+        ...status,
+        broker: { is_reachable: false, trouble: "a test" },
+        totals: { ...status.totals, events: null },
+      },
     });
   });
   await page.click("#pause");
@@ -136,12 +140,12 @@ async function look(browser, options, who) {
   const found = await page.evaluate(() =>
     globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }),
   );
-  const told = ({ id, nodes }) => ({ id, nodes: nodes.map((node) => `${node.html}: ${node.failureSummary}`) });
+  const summarize = ({ id, nodes }) => ({ id, nodes: nodes.map((node) => `${node.html}: ${node.failureSummary}`) });
   print({
     who,
     what: "axe",
-    violations: found.violations.map(told),
-    unsure: found.incomplete.map(told),
+    violations: found.violations.map(summarize),
+    unsure: found.incomplete.map(summarize),
     passes: found.passes.map(({ id }) => id),
   });
   await page.setViewportSize({ width: 360, height: 800 });

@@ -151,9 +151,7 @@ def test_the_access_log_has_its_line_at_once_and_once(serve):
 
 
 def test_a_request_behind_the_streams_is_not_answered_and_not_run(serve):
-    """A request that is pipelined behind an endless stream waits for ever; gunicorn must not run it without
-    answering.
-    """
+    """A request that is pipelined behind an endless stream cannot be answered, so gunicorn must not run it."""
     site = serve()
     before = site.publish("room:1", "before")
     with socket.create_connection(("127.0.0.1", site.port)) as client:

@@ -117,6 +117,6 @@ class ExactLimitsSuite:
         for number in range(500):
             broker.history.append_event("once:%d" % number, b"x")
         held.set()
-        until(lambda: recorder.renewals, 5, "nothing was told")
+        until(lambda: recorder.renewals, 5, "nothing was reported")
         broker.history.append_event("last", b"x")
         until(lambda: recorder.records[-1].channel == "last", 5, "delivery does not go on")

@@ -139,7 +139,7 @@ describe("behind a hop", { concurrency: true }, () => {
         const name = room();
         const mux = client(t, `/events?user=${randomUUID()}`, {}, between.url);
         const replaced = [];
-        mux.on("ssemux.replaced", (told) => replaced.push(told));
+        mux.on("ssemux.replaced", (message) => replaced.push(message));
         const heard = numbers(mux, name);
         await isOpen(mux);
         await until(() => between.asked.filter((url) => !url.includes("poll=")).length > 1, "a trial");

@@ -263,7 +263,7 @@ test("a server that says stop ends all tabs", async (t) => {
   tabs.push(client(t, url));
   await until(async () => (await look()).asked[key] === 2);
   const stops = [];
-  for (const mux of tabs) mux.on("ssemux.stop", (told) => stops.push(told.reason));
+  for (const mux of tabs) mux.on("ssemux.stop", (message) => stops.push(message.reason));
   await post("/cut?how=end");
   await until(
     () => tabs.every((mux) => mux.state === "closed"),

@@ -144,13 +144,13 @@ test("a page that was rendered at a cursor misses nothing", async (t) => {
 test("a lost history is reported, for all and for the channel", async (t) => {
   const name = room();
   const mux = client(t, "/events", { lastEventId: "zzzz-5" });
-  const told = [];
-  mux.on("ssemux.reset", (reset) => told.push(["all", reset]));
-  mux.channel(name).on("ssemux.reset", (reset) => told.push(["channel", reset]));
+  const resets = [];
+  mux.on("ssemux.reset", (reset) => resets.push(["all", reset]));
+  mux.channel(name).on("ssemux.reset", (reset) => resets.push(["channel", reset]));
   const heard = numbers(mux, name);
   await isOpen(mux);
-  await until(() => told.length === 2);
-  assert.deepEqual(told, [
+  await until(() => resets.length === 2);
+  assert.deepEqual(resets, [
     ["channel", { channels: [name], reason: "epoch" }],
     ["all", { channels: [name, "*"], reason: "epoch" }],
   ]);
@@ -169,7 +169,10 @@ for (const status of [204, 400, 401, 403, 404, 410]) {
       mux.errors.map((problem) => [problem.status, problem.final]),
       [[status, true]],
     );
-    assert.equal(mux.errors[0].message, status === 204 ? "the server ended it for good (HTTP 204)" : "told so");
+    assert.equal(
+      mux.errors[0].message,
+      status === 204 ? "the server ended it for good (HTTP 204)" : "refused by the test",
+    );
     assert.equal((await look()).asked[key], 1);
   });
 }
@@ -274,7 +277,7 @@ test("a client that gets a stop sends no more requests after its id is answered 
   const mux = client(t, `/answers/${key}?answers=stop,204,204`);
   const stops = [];
   mux.channel(name);
-  mux.on("ssemux.stop", (told) => stops.push(told));
+  mux.on("ssemux.stop", (message) => stops.push(message));
   await until(
     () => mux.state === "closed",
     () => JSON.stringify([mux.states, mux.errors]),

@@ -24,8 +24,9 @@ TESTS = ("tests/unit", "tests/brokers", "tests/server", "tests/hostile", "-n", "
 class Stack(NamedTuple):
     """Packages that were current at the same time.
 
-    :param python: the interpreter.~:param pins: for pip; each other package has the newest version that works with
-        them.~:param pytest: options that only this stack needs, with their reasons in comments.
+    :param python: the interpreter.
+    :param pins: for pip; each other package has the newest version that works with them.
+    :param pytest: options that only this stack needs, with their reasons in comments.
     """
 
     python: str

@@ -20,7 +20,8 @@ SECONDS = 90
 class Diagnosis:
     """The result of a run.
 
-    :ivar code: its exit status.~:ivar report: its JSON; {} if it printed none.
+    :ivar code: its exit status.
+    :ivar report: its JSON; {} if it printed none.
     """
 
     def __init__(self, code: int, text: str, errors: str = "") -> None:

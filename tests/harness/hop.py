@@ -16,8 +16,9 @@ import time
 class Hop:
     """A hop in front of a port of 127.0.0.1.
 
-    :param port: the server's port.~:param delay: seconds from one end to the other.~:param forgets: seconds without a
-        byte after which a connection is forgotten; None: never.
+    :param port: the server's port.
+    :param delay: seconds from one end to the other.
+    :param forgets: seconds without a byte after which a connection is forgotten; None: never.
     """
 
     def __init__(self, port: int, delay: float = 0.0, forgets: float | None = None) -> None:

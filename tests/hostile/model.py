@@ -99,8 +99,9 @@ def seen(frame) -> Seen:
 class Wish(NamedTuple):
     """What a stream asked for, and when.
 
-    :param channels: the channels that it may read.~:param new: those of them of which it wants no event from before it
-        connected.~:param head: the newest sequence when it connected.
+    :param channels: the channels that it may read.
+    :param new: those of them of which it wants no event from before it connected.
+    :param head: the newest sequence when it connected.
     """
 
     channels: Sequence[str]

@@ -49,13 +49,13 @@ ITEM = st.one_of(st.text(max_size=40), st.sampled_from(TEXTS), st.binary(max_siz
 
 @settings(max_examples=100, deadline=None)
 @given(items=st.lists(ITEM, max_size=8))
-def test_what_it_yields_arrives_to_the_byte(site, items):
+def test_the_output_arrives_unchanged(site, items):
     reply = yielding(site, items)
     assert (reply.status, reply.body) == (200, OPENING + b"".join(map(as_bytes, items)))
 
 
 @pytest.mark.parametrize("item", UNSAYABLE + [{"other": 5}, {"other": None}, {"other": ["data: x\n\n"]}, {"other": {}}])
-def test_what_no_socket_takes_ends_the_stream_and_is_logged(site, item):
+def test_an_item_that_no_socket_accepts_ends_the_stream_and_is_logged(site, item):
     reply = yielding(site, ["data: before\n\n", item, "data: after\n\n"])
     assert (reply.status, reply.body) == (200, OPENING + b"data: before\n\n")
     site.server.wait_log("the generator of a wrapped stream raised; the stream ends", 2)
@@ -89,7 +89,7 @@ def test_a_heartbeat_in_any_place_changes_no_event(beating):
             assert (b": heartbeat" in between) != bool(is_within_a_line), (end, cut, reply.body)
 
 
-def test_a_deploy_in_the_midst_of_an_event_makes_no_event_of_its_beginning(fortress):
+def test_a_deploy_in_the_middle_of_an_event_does_not_turn_its_beginning_into_an_event(fortress):
     """The generators sleep within a frame when their worker stops. Half an event does not become an event."""
     site = fortress(SSEMUX_HEARTBEAT="60", SSEMUX_CLIENT_TIMEOUT="200")
     wanted = [(end, frame, cut) for end, frame in FRAMES.items() for cut in CUTS if 0 < cut <= len(frame)]

@@ -20,8 +20,9 @@ Begun = Optional[Tuple[bytes, Callable[[], None]]]
 class Reply(NamedTuple):
     """What a server answered.
 
-    :param status: None if it closed the connection without an answer.~:param body: what there was of it; of a stream
-        the beginning.~:param surplus: bytes after the answer's end: a second answer.
+    :param status: None if it closed the connection without an answer.
+    :param body: what there was of it; of a stream the beginning.
+    :param surplus: bytes after the answer's end: a second answer.
     """
 
     status: int | None

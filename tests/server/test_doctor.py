@@ -247,7 +247,7 @@ def test_a_hop_that_limits_connections(lab, nginx, doctor):
         ("/publish", "405", "GET"),
     ],
 )
-def test_an_answer_that_is_no_stream(lab, doctor, path, said, advice):
+def test_an_answer_that_is_not_a_stream(lab, doctor, path, said, advice):
     found = doctor(lab.server.url + path)
     assert (found.code, found.statuses) == (1, {"answer": "fail"})
     assert found.check("answer")["said"] == said.replace("URL", lab.server.url)

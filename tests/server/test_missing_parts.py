@@ -59,7 +59,9 @@ CASES = {
 
 
 def assert_streams(site):
-    """Two streams open, and an event reaches both. Once the caller has looked, they end, which is noticed."""
+    """Check that two streams open and that an event reaches both. After the caller has looked, they end, which must be
+    noticed.
+    """
     with site.stream("/events?channel=room:1") as first, site.stream("/events?channel=room:1") as second:
         for stream in (first, second):
             stream.wait_for(b": heartbeat\n\n", 5)
@@ -71,7 +73,7 @@ def assert_streams(site):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_private_part_that_is_missing_costs_only_what_needs_it_and_one_line_says_so(serve, name):
+def test_a_missing_private_part_disables_only_what_needs_it_and_is_logged_once(serve, name):
     lack, part, consequence = CASES[name]
     site = serve(env=lack.env)
     for _ in assert_streams(site):
@@ -81,8 +83,8 @@ def test_a_private_part_that_is_missing_costs_only_what_needs_it_and_one_line_sa
     assert "Traceback" not in site.server.log
 
 
-def test_a_part_that_the_look_up_did_not_miss_costs_no_stream_either(serve):
-    """The response has the attribute until it is made, and then no more."""
+def test_a_missing_part_that_the_look_up_did_not_notice_ends_no_stream(serve):
+    """The response has the attribute until it is made, and lacks it afterwards."""
     renamed = (r"\b(self|resp)\.sent\b", r"\1.sent_")
     removed = (r"self\.sent_ = 0", "self.sent = self.sent_ = 0; del self.sent")
     lack = Lack(renamed={WSGI: [renamed, removed], LOG: [renamed]})

@@ -1,8 +1,8 @@
-"""Processes that lack something: what another system has not, or what a later version of a package may have no more.
+"""Processes that lack something: what another system does not have, or what a later version of a package may have
+removed.
 
-The names are taken away before anything else is imported. Nothing is added: a process that seems to run on Windows has
-Linux's paths, signals and processes all the same, and keeps what Python's own modules need here.
-
+The names are removed before anything else is imported. Nothing is added: a process that seems to run on Windows still
+has Linux's paths, signals and processes, and keeps what Python's own modules need here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tests.harness.servers import ROOT
 class Lack:
     """What a process lacks.
 
-    :param names: such as ``select.epoll``; ``select.EPOLL*`` stands for all that begin like it.
-    :param modules: cannot be imported.
-    :param folder: has no files.
-    :param renamed: by module or package: pairs of a regular expression and what its sources have instead.
+    :param names: such as ``select.epoll``; ``select.EPOLL*`` stands for all names that begin so.
+    :param modules: modules that cannot be imported.
+    :param folder: a folder without files.
+    :param renamed: by module or package: pairs of a regular expression and its replacement in the sources.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Lack:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment variables of such a process."""
+        """Return the environment variables of such a process."""
         return {
             "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), str(ROOT)]),
             "TESTS_WITHOUT": json.dumps(self._values),

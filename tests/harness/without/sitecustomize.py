@@ -1,4 +1,4 @@
-"""Python imports this file first if the folder is in PYTHONPATH: takes away what ``tests/harness/without.py`` names."""
+"""Removes what ``tests/harness/without`` names. Python imports this file first if the folder is in PYTHONPATH."""
 
 import builtins
 import importlib
@@ -13,7 +13,7 @@ _wanted = json.loads(os.environ["TESTS_WITHOUT"])
 
 
 def _take_names(names):
-    """Delete these attributes of modules; a name that ends in ``*`` stands for all that begin like it."""
+    """Delete these attributes of modules; a name that ends in ``*`` stands for all names that begin so."""
     for name in names:
         module, _, attribute = name.partition(".")
         module = importlib.import_module(module)
@@ -24,7 +24,7 @@ def _take_names(names):
 
 
 def _take_folder(folder):
-    """No file in this folder can be opened or read as a link."""
+    """Make all files in this folder impossible to open or to read as a link."""
 
     def forbid(function):
         def call(path, *args, **options):
@@ -38,9 +38,9 @@ def _take_folder(folder):
 
 
 def _rename_in_sources(rules):
-    """Modules are compiled from sources in which these regular expressions are replaced.
+    """Compile modules from sources in which these regular expressions are replaced.
 
-    :param rules: by the module's name, or the package's that it is in: pairs of an expression and its replacement.
+    :param rules: by the name of the module or of its package: pairs of an expression and its replacement.
     """
     get_code = SourceFileLoader.get_code
 

@@ -29,6 +29,6 @@ def create_app() -> Flask:
 
     @app.route("/streams")
     def count_streams():
-        return jsonify(len(list(app.extensions["ssemux"].worker.running().hub.streams())))
+        return jsonify(len(app.extensions["ssemux"].worker.running().hub.list_streams()))
 
     return app

@@ -82,6 +82,8 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
     is_handed_over = asked.transport is not None and asked.transport.is_handed_over
     permit = running.admission.admit(reader.user_id, is_handed_over)
     try:
+        if subscription.on_admitted is not None:
+            subscription.on_admitted()
         stream = permit.attach(hub.open_stream(
             subscription.channels, reader.user_id, resume if subscription.channels else NEW_CLIENT,
             subscription.make_snapshots, subscription.on_closed or running.on_stream_closed,

@@ -23,6 +23,7 @@ class Subscription(NamedTuple):
     :param checked: the channels for which ``authorize`` was asked; None: ``allow_status`` was asked.
     :param new_channels: those of the channels that the client has not read before.
     :param make_snapshots: as for ``Hub.open_stream``.
+    :param on_admitted: called when there is room for the stream and before it is opened. What it does may block.
     :param on_open: called with the stream when it is open, if the source itself sends something to it.
     :param on_closed: called when the stream has ended, in place of ``RunningWorker.on_stream_closed``.
     """
@@ -31,6 +32,7 @@ class Subscription(NamedTuple):
     checked: Sequence[str] | None
     new_channels: Sequence[str] = ()
     make_snapshots: Snapshots = lambda _: ()
+    on_admitted: Callable[[], None] | None = None
     on_open: Callable[[RunningWorker, Stream], None] | None = None
     on_closed: Callable[[Stream], None] | None = None
 

@@ -183,7 +183,11 @@ class WrappedGenerator:
         if now < due:
             return min(due, self.ends_at)
         if self._is_inside and self._turn.acquire(False):
-            run_in_background("ssemux-beat", self._write_heartbeat)
+            try:
+                run_in_background("ssemux-beat", self._write_heartbeat)
+            except BaseException:  # no thread can be started, for example
+                self._turn.release()
+                raise
             return min(now + self._options.heartbeat, max(self.ends_at, now))
         if now >= self._sent_at + self._options.heartbeat + WRITE_TIMEOUT:
             self._client.cut_connection()
@@ -217,8 +221,11 @@ class WrappedGenerator:
             self._last = last[:-1]
         self._end_items()
 
-    def abort(self) -> None:
-        """End the stream at once."""
+    def abort(self, reason: str = "") -> None:
+        """End the stream at once.
+
+        :param reason: not used here; the timer gives one to every stream that it ends.
+        """
         self._client.cut_connection()
         self._end_items()
 

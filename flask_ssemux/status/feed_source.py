@@ -11,6 +11,8 @@ from ..access.rules import Reader, Rules
 from ..errors import Forbidden
 from ..http.stream_request import PollMode, StreamRequest
 from ..http.stream_source import StreamSource, Subscription
+from ..hub.stream import Stream
+from ..worker.running import RunningWorker
 from .feed import StatusFeed
 
 
@@ -23,15 +25,26 @@ class FeedSource(StreamSource):
 
     def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
         abort_unless_allowed(self._rules)
-        feed = self._feed
+        opening = _Opening(self._feed)
         # The poll before one that waits got the current status.
-        first_frame = b"" if asked.poll is PollMode.WAIT else feed.make_frame()
+        on_admitted = None if asked.poll is PollMode.WAIT else opening.make_frame
         return Subscription(
-            (),
-            None,
-            on_open=lambda running, stream: feed.add_stream(stream, first_frame),
-            on_closed=feed.remove_stream,
+            (), None, on_admitted=on_admitted, on_open=opening.add_stream, on_closed=self._feed.remove_stream
         )
+
+
+class _Opening:
+    """The first frame of one stream. It takes seconds while the broker is away, so the stream is not open yet."""
+
+    def __init__(self, feed: StatusFeed) -> None:
+        self._feed = feed
+        self._frame = b""
+
+    def make_frame(self) -> None:
+        self._frame = self._feed.make_frame()
+
+    def add_stream(self, running: RunningWorker, stream: Stream) -> None:
+        self._feed.add_stream(stream, self._frame)
 
 
 def abort_unless_allowed(rules: Rules) -> None:

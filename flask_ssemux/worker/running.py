@@ -105,7 +105,7 @@ class RunningWorker:
 
     def _count_waiting(self) -> int:
         """Return how many streams miss something while the loop is blocked; none if they are being ended anyway."""
-        return 0 if self.drain.has_begun else len(self.streams)
+        return 0 if self.streams.drain_reason is not None else len(self.streams)
 
     def _make_eviction(self) -> OldestEviction | None:
         if self.options.over_user_limit != "oldest":

@@ -136,3 +136,14 @@ def test_a_value_is_made_once_and_again_after_an_error():
     assert found == made * 5 and once.value is made[0]
     once.forget()
     assert once.get() is made[1]
+
+
+def test_a_block_that_ends_in_a_drain_is_counted(worker):
+    """A worker that gunicorn ends since it was blocked drains before its timer's next turn."""
+    running = worker.running()
+    opened(worker, running.admission.admit("ann"))
+    running.timer.pause()
+    running.timer.loop_lag.note_turn(running.timer.clock() - 40, 0.25)
+    late = running.timer.loop_lag.late_turns
+    running.drain.begin()
+    assert running.timer.loop_lag.late_turns == late + 1

@@ -182,6 +182,16 @@ def test_the_stream_begins_with_the_status(client):
     assert response.headers["X-Accel-Buffering"] == "no"
 
 
+def test_the_status_is_not_collected_for_a_client_that_gets_no_stream(client, monkeypatch):
+    """It takes seconds while the broker is away."""
+    made, make_frame = [], StatusFeed.make_frame
+    monkeypatch.setattr(StatusFeed, "make_frame", lambda feed: made.append(1) or make_frame(feed))
+    assert client.head("/events/status/stream", **ROOT).status_code == 200
+    client.application.extensions["ssemux"].worker.drain()
+    assert client.get("/events/status/stream", **ROOT).get_data().startswith(b"retry:")
+    assert not made
+
+
 def test_a_client_that_left_during_the_opening_is_sent_nothing(client):
     """The thread that sends the status stops for it, too."""
     worker = client.application.extensions["ssemux"].worker

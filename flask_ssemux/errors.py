@@ -105,7 +105,8 @@ class BrokerError(SSEMuxError):
 class BrokerUnavailable(BrokerError):
     """The store did not answer in time, or refused.
 
-    An event that was being published was not accepted. If the connection broke before the answer, it may have been.
+    The event was not accepted, unless the connection broke before the answer: then it is unknown whether it was
+    accepted.
     """
 
     #: The first word of the store's answer if it refused: Redis's ``OOM``, ``NOPERM``, ``MISCONF`` and others.

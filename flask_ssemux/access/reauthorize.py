@@ -3,8 +3,8 @@
 Only for ``SSEMUX_RECHECK``. One thread (or greenlet) checks one stream after another, so that the application gets one
 of these requests at a time and no database session is held between two of them. If a check takes long, another thread
 goes on with the other streams; how many checks may run at a time is limited. A check without an answer counts as
-missed, and a stream that misses several checks in a row is ended. The timer says when checks are due; how the
-application is asked stands in ``rebuilt_request.py``.
+missed, and a stream that misses several checks in a row is ended. The timer says when checks are due;
+``rebuilt_request.py`` asks the application.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ MAX_SECONDS = 10.0
 #: A stream ends after so many missed checks in a row.
 MAX_MISSES = 3
 
-#: The maximum number of checks that run at a time. Nearly all of them run because they hang, so streams whose checks
-#: are likely to hang may use only a part of it: half for streams of a rule that hangs, a quarter for streams whose own
-#: last check hung.
+#: The maximum number of checks at a time. Nearly all checks that run at the same time do so because they hang. Streams
+#: of a rule that hangs may use half of it; streams whose own last check hung, a quarter.
 MAX_RUNNING = 64
 
 #: The next check that is likely to hang begins after this fraction of the patience with the one before.
@@ -210,7 +209,7 @@ class Reauthorizer:
         return None
 
     def _check_or_suspect(self, stream: Stream, state: CheckState) -> None:
-        """Check a stream in this thread, or leave that to the threads for suspects."""
+        """Check a stream in this thread. If its check is likely to hang, queue the stream as a suspect instead."""
         if stream.is_over or self._is_being_checked(stream):
             return
         if state.hung or self._has_hanging_rule(state):
@@ -305,7 +304,7 @@ class Reauthorizer:
         return (check for check in list(self._running) if not check.is_overdue and now - check.since >= longest)
 
     def _apply_verdict(self, stream: Stream, verdict: Verdict) -> None:
-        """A verdict counts, however late it comes; but not in a child that was forked meanwhile."""
+        """Apply the result of a check even if it is late, except in a child that was forked meanwhile."""
         if verdict.refusal is None:
             self._update_state(stream, with_before=verdict.with_before)
         elif stream in self._states:

@@ -195,8 +195,9 @@ class Rules:
 
 
 def is_permission(answer: Any, who: str) -> bool:
-    """Return whether this answer of an application permits. A coroutine, a method or a query is true in Python, and
-    permits nothing.
+    """Return whether this answer of an application permits.
+
+    Coroutines, methods and queries are truthy in Python, but are not accepted as permission.
 
     :param who: what answered.
     :raises InvalidAnswer: the answer is neither True, False, a number nor None.

@@ -1,6 +1,6 @@
 """Tickets: signed permissions in a URL, for clients without cookies. Each is short-lived and opens one stream.
 
-A ticket identifies its bearer in place of ``identify`` and may limit which channels the stream reads. It never permits
+A ticket identifies its bearer instead of ``identify`` and may limit which channels the stream reads. It never permits
 more than the rules do, which are asked as usual. How tickets are made, found in a request, verified, used up, and kept
 out of access logs. No rules and no views here.
 """

@@ -1,7 +1,7 @@
 """The events of several channels in one order, read a part of each channel at a time.
 
 A merge remembers where it is in each channel, so it reads nothing twice, and the cost of a page follows its size,
-however many channels there are. The caller says what is read: a broker's history, or what streams share of it. No
+however many channels there are. The caller chooses the source, such as the broker's history or the history cache. No
 streams, no clock, no lock: a merge is used by one caller at a time.
 """
 

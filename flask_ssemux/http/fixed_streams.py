@@ -1,6 +1,6 @@
 """Streams at URLs of their own (``SSEMux.add_stream``): where they are registered, and which rules they need.
 
-How a request becomes a stream stands in ``open_stream.py``, and who may read a channel is decided by the rules.
+``open_stream.py`` turns a request into a stream, and the rules decide who may read a channel.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class FixedStream:
     # -- who may read it: asked when all rules and blueprints are known ------
 
     def find_errors(self, app: Flask) -> Iterator[str]:
-        """Yield why this stream must not, or cannot, be served as it stands."""
+        """Yield why this stream must not, or cannot, be served as it is registered."""
         yield from self._find_refusals(app)
         names = {name for pattern in self._patterns for name in pattern.names}
         for rule in app.url_map.iter_rules():

@@ -25,7 +25,7 @@ LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last
 #: The parameter for channels that are new to a client that comes back: it gets their snapshots, and no replay.
 NEW_PARAMETER = "new"
 
-#: The parameter that asks for a complete answer in place of a stream.
+#: The parameter that asks for a complete answer instead of a stream.
 POLL_PARAMETER = "poll"
 
 #: The maximum length of a query in bytes: nginx accepts so much in a request's first line

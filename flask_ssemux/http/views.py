@@ -1,6 +1,6 @@
 """The blueprint of ``GET /events`` and of the modules that browsers load.
 
-What a stream's view does stands in ``open_stream.py``.
+``open_stream.py`` has what a stream's view does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A wrapped stream: an old view's generator as it is, with heartbeats, and with an end that arrives.
+"""A wrapped stream: an old view's generator as it is.
+
+It sends heartbeats, and makes sure that the client receives the end of the stream.
 
 The generator runs where it always ran, in its request's own greenlet or thread, with whatever context it has.
 Heartbeats are written beside it while it sleeps or waits. ``streaming.py`` puts it into the response of a view.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 
-#: The shortest silence that a heartbeat may end, as a fraction of the interval. Less than a half, so that each stream
-#: reaches its own time with its second heartbeat.
+#: The shortest silence that a heartbeat may end, as a fraction of the interval. It is less than half of ``PERIOD``, so
+#: that a stream needs at most one heartbeat between its first one and the one at its own time.
 EARLIEST = 0.4
 
 #: The time from one heartbeat to the next, as a fraction of the interval. It is less than 1 by two ticks of the timer,
@@ -35,7 +35,8 @@ def find_next_time(key: int, now: float, interval: float) -> float:
 
     Each stream has a fixed time of its own within a period, which follows from its key.
 
-    :param key: differs between streams, such as the ``id`` of the object: randomness that takes no memory.
+    :param key: differs between streams, such as the object's ``id``, which spreads streams as a random number would,
+        but need not be stored.
     :param now: when the last heartbeat was sent.
     """
     period = interval * PERIOD

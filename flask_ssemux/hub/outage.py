@@ -15,7 +15,7 @@ RESTORED = encode.make_own_frame("restored", {})
 class OutageNotice:
     """A member of the timer while the broker is away.
 
-    :param delay: seconds after which clients are told of an outage.
+    :param delay: seconds after which clients are notified of an outage.
     :param send: sends a frame to all streams.
     """
 
@@ -24,7 +24,7 @@ class OutageNotice:
         self._timer = timer
         self._delay = delay
         self._send = send
-        #: Whether clients have been told that the broker is away, and not yet that it is back.
+        #: Whether clients have been notified that the broker is away, and not yet that it is back.
         self.is_announced = False
 
     def begin(self, reason: str) -> None:

@@ -162,7 +162,7 @@ class Replay:
         return {name: floors[name] for name in ranges}
 
     def _fetch(self, ranges: Mapping[str, Range], limit: int, size: int) -> dict[str, ChannelPage]:
-        """As ``EventHistory.read_channels``, but from the cache first, and with frames in place of bodies."""
+        """As ``EventHistory.read_channels``, but from the cache first, and with frames instead of bodies."""
         cache, gone = self._cache, self._gone  # both of one epoch, even if another one begins meanwhile
         parts: dict[str, ChannelPage] = {}
         unread: dict[str, Range] = {}
@@ -182,7 +182,7 @@ class Replay:
         return parts
 
     def _make_frames(self, records: list[Record]) -> list[Record]:
-        """Return the records with frames in place of bodies."""
+        """Return the records with frames instead of bodies."""
         return [
             Record(sequence, channel, encode.make_frame(body, "%s-%d" % (self._epoch, sequence)), latest)
             for sequence, channel, body, latest in records

@@ -37,7 +37,7 @@ class ReplayTurns:
 
     @contextmanager
     def take_turn(self) -> Iterator[None]:
-        """Work after those who asked before. After much work, others run before the next turn.
+        """Wait for a turn, in order of request. After a long turn, let other greenlets run before the next one.
 
         :raises BrokerUnavailable: the turn did not come within ``PATIENCE`` seconds.
         """

@@ -241,7 +241,7 @@ class Stream(StreamQueue):
     # -- for the timer -----------------------------------------------------
 
     def run_due_work(self, now: float) -> float | None:
-        """End a silence, the stream's lifetime, or a write that hangs.
+        """Send a heartbeat, end the stream or abort a write that hangs, if that is due.
 
         :return: when to call this again; None for never.
         """
@@ -266,7 +266,9 @@ class Stream(StreamQueue):
     def _send_heartbeat(self, now: float) -> None:
         self.offer(self._limits.heartbeat_frame)
         if self._writer is not None and not self.queue:
-            self.sent_at = now  # the writer takes the time at which the frame was new, and this one never is
+            # The writer sets it to the time at which it first saw the frame. The heartbeat frame is reused, so that
+            # time is too old.
+            self.sent_at = now
 
     def _check_write(self, now: float) -> float | None:
         """The transport does not wait, so it writes. Abort the stream if this write is the same for too long."""

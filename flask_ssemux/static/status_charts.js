@@ -1,4 +1,4 @@
-// The status page's charts: figures over time, and how long streams are silent. Each is drawn anew each time, as SVG.
+// The status page's charts: figures over time, and how long streams are silent. Each is drawn again each time, as SVG.
 //
 // Each chart also says in words what it shows, and has a table.
 

@@ -1,11 +1,11 @@
 """The handoff transport: gunicorn begins the response, and the connection goes on without gunicorn.
 
 The opening frames go through Flask, middleware and gunicorn like any response. Once the client has all that it missed,
-gunicorn's socket object gets one end of a socket pair in place of the client's connection, and the response ends:
+gunicorn's socket object gets one end of a socket pair instead of the client's connection, and the response ends:
 gunicorn writes the end of the body into the pair, logs the request, closes its socket, and frees the greenlet with all
 that it held. From then on ``socket_writer.py`` writes to the connection.
 
-Here is when a connection is taken, and how; nothing is written. This module is imported only if gevent is in use.
+This module decides when and how a connection is taken. It writes nothing. It is imported only if gevent is in use.
 """
 
 from __future__ import annotations
@@ -90,9 +90,10 @@ class HandoffTransport(GeneratorTransport):
 def take_connection(connection: Any, stream: Stream, writer: SocketWriter | None) -> Any:
     """Let the writer write the stream to this connection, whose object gets the end of a socket pair instead.
 
-    The client's connection keeps its file, and the object gets another one, not the reverse (``dup2``): libev leaves
-    files in its ``epoll`` until they are closed, under their number and their connection. If the number meant another
-    connection while this one lives, libev would rebuild the set at each event.
+    The client's connection keeps its file descriptor, and gunicorn's socket object gets a new one. ``dup2`` would do
+    the reverse, which is harmful: libev leaves files in its ``epoll`` until they are closed, under their number and
+    their connection. If the number meant another connection while this one lives, libev would rebuild the set at each
+    event.
 
     :return: the pair's other end; None if nothing was changed.
     :raises OSError: (or AttributeError, TypeError) nothing was changed.

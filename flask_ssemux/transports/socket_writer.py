@@ -161,8 +161,8 @@ class SocketWriter:
         if type(frame) is LatestFrame:
             self._wire = LatestFrame.of(self._wire, frame.key)
         self._size = len(self._wire)
-        # One time for all streams that get the frame. For the last of many it is a little early, and so is their next
-        # heartbeat.
+        # All streams that get the frame share one timestamp. It is slightly too early for the last of many streams, so
+        # their next heartbeat is slightly early too.
         self._now = time.monotonic()
 
     def _make_chunk(self, frame: bytes) -> bytes:

@@ -21,8 +21,8 @@ from typing import Any, Callable, Iterator
 
 log = logging.getLogger("flask_ssemux")
 
-#: The order in which functions are called in a child: locks are made anew, then files are let go of, then objects
-#: forget what is the parent's.
+#: The order in which functions are called in a child: first locks are created again, then inherited files are replaced,
+#: then objects drop the parent's state.
 LOCKS, FILES, OBJECTS = range(3)
 
 #: Grows by one with each fork that led to this process.
@@ -66,7 +66,7 @@ def is_this_process(process_id: int) -> bool:
 
 
 def halt_copy(born: int) -> None:
-    """Return if this process is of that generation; if not, keep this copy of a parent's greenlet here for good.
+    """Return if this process is of that generation; if not, never let this copy of a parent's greenlet continue.
 
     :param born: the generation before the wait, after which this is called.
     """
@@ -150,7 +150,7 @@ def _list_methods(name: str) -> Iterator[Callable[[], None]]:
 
 
 def _call(function: Callable[[], None]) -> None:
-    """Call a function. If it fails, the others are called all the same."""
+    """Call a function. If it fails, log the error, so that the others are still called."""
     try:
         function()
     except Exception:

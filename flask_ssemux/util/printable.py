@@ -10,5 +10,5 @@ _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-
 
 
 def make_printable(text: str) -> str:
-    """Return the text with ``\\x1b`` and the like in place of the characters that a terminal would obey."""
+    """Return the text with ``\\x1b`` and the like instead of the characters that a terminal would obey."""
     return _OBEYED.sub(lambda found: repr(found.group())[1:-1], text)

@@ -1,7 +1,7 @@
 """Supervised work: an error in one turn of a loop is logged, and the loop goes on.
 
 Every loop of a process runs here, and so does every call that must not end a loop: no error stops heartbeats,
-deliveries or reports for good. What else follows from a failure is up to the caller. No streams, no events.
+deliveries or reports permanently. What else follows from a failure is up to the caller. No streams, no events.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def survive(failure: str, error: BaseException) -> None:
 
 
 def is_end(error: BaseException) -> bool:
-    """Return whether this was raised to end a greenlet, a thread or the process. gevent's ``Timeout`` was not."""
+    """Return whether this exception was raised to end a greenlet, a thread or the process.
+
+    gevent's ``Timeout`` does not count as such an exception.
+    """
     return isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)) or _is_greenlet_exit(error)
 
 

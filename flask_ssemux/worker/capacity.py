@@ -30,7 +30,7 @@ FEW = 100
 #: a thread has three files.
 SELECTABLE = 300
 
-#: The capacity of a server that does not say it.
+#: The capacity of a server that does not report its capacity.
 UNKNOWN = sys.maxsize
 
 #: Seconds that a stream lives where nobody notices that its client has left: from, to.
@@ -106,7 +106,7 @@ def get_gunicorn_capacity(settings: Any, kind: str) -> ServerCapacity:
 
 
 def get_unknown_capacity(environ: Mapping[str, Any]) -> ServerCapacity:
-    """Return the capacity of a server that does not say it."""
+    """Return the capacity of a server that does not report its capacity."""
     return ServerCapacity(str(environ.get("SERVER_SOFTWARE", "this server")), UNKNOWN, "")
 
 

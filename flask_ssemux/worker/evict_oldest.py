@@ -22,7 +22,8 @@ from .eviction_backoff import EvictionBackoff
 #: What the client of the oldest stream reads.
 REASON = "the user opened more streams than one may hold (SSEMUX_MAX_STREAMS_PER_USER), and this was the oldest"
 
-#: Seconds that the process which has a user's oldest stream has to end it, before the new stream is refused.
+#: Seconds within which the process that has the user's oldest stream must end it; after that, the new stream is
+#: refused.
 EVICTION_TIMEOUT = 2.0
 
 #: The maximum seconds that a new stream waits while evictions are delayed. A page that opens the next stream at once,

@@ -16,7 +16,8 @@ from typing import Callable, Protocol, Sequence, Tuple
 log = logging.getLogger("flask_ssemux")
 
 #: Seconds of lag from which on a turn counts as late. All that this worker does is late by as much, pages too. This is
-#: far less than clients bear (100 s of the default 120), and far more than the lag of a busy but healthy loop.
+#: far less than the 100 s that a client waits beyond the heartbeat interval by default, and far more than the lag of a
+#: busy but healthy loop.
 LATE = 1.0
 
 #: Seconds between two log lines.

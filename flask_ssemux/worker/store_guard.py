@@ -25,7 +25,7 @@ from ..util import forks
 RENEW_INTERVAL = REGISTRATION_SECONDS / 3
 RETRY_INTERVAL = 1.0
 
-#: Seconds that the store may take to fail to answer. If it takes longer, a publisher does not ask it again.
+#: If a request to the store takes more seconds than this to fail, a publisher does not ask the store again.
 SLOW = 1.0
 
 #: The maximum number of hosts and mount points that are remembered of one application.
@@ -101,7 +101,7 @@ class StoreGuard:
         _living.add(self)
 
     def remove_from_process(self) -> None:
-        """The application uses its store no longer."""
+        """Note that the application no longer uses its store."""
         _living.discard(self)
 
     def why_not(self, environ: Mapping[str, Any]) -> str:
@@ -111,7 +111,10 @@ class StoreGuard:
         return self._check(Mount.of_request(environ), is_patient=True)
 
     def note_request(self, environ: Mapping[str, Any]) -> None:
-        """Note where a request reached the application: it tells applications of one name in a process apart."""
+        """Note where a request reached the application.
+
+        This distinguishes applications with the same name in one process.
+        """
         if len(_living) > 1 and len(self._mounts) < MOUNTS:
             self._mounts.add(Mount.of_request(environ))
 
@@ -166,7 +169,7 @@ class StoreGuard:
     def _is_another(self, other: StoreGuard, mount: Mount | None) -> bool:
         """Return whether the other, which uses the store, is another application.
 
-        Two objects of one factory may be two tenants, and may be one application that was made again. Tenants are
+        Two objects from one factory are either two tenants or one application that was created twice. Tenants are
         reached at different mount points.
         """
         is_elsewhere = mount is not None and bool(other._mounts) and mount not in other._mounts

@@ -43,7 +43,7 @@ class Watchdog:
         try:
             _start_thread(self._run, ())
         except RuntimeError:
-            pass  # the system has no thread left: the timer works all the same
+            pass  # the system has no thread left: the timer works without this
 
     def stop(self) -> None:
         """End the watchdog's thread, within a second."""

@@ -20,7 +20,7 @@ from .constants import PAGE_BYTES
 class Listener(NamedTuple):
     """The functions that a broker calls, from one thread (or greenlet) of its own, one call at a time.
 
-    A listener handles its own errors. If it raises one all the same, the broker logs the error and goes on with the
+    A listener handles its own errors. If it still raises one, the broker logs the error and goes on with the
     next call; it does not repeat the call.
 
     :param deliver: receives records in the order of their sequence, each record once.

@@ -21,7 +21,7 @@ class Presence(AnyThread):
 
     @abstractmethod
     def announce_presence(self, counts: StreamCounts, seconds: float, replace_all: bool = False) -> bool:
-        """Announce how many streams this process has, in place of its earlier counts of the same channels and users.
+        """Announce how many streams this process has, replacing its earlier counts of the same channels and users.
 
         Whatever the process announced counts until it has announced nothing for ``seconds``, not even an empty mapping;
         until it closes its broker; or until it is known to be dead.

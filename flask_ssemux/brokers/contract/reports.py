@@ -57,7 +57,7 @@ class Reports(AnyThread):
 
     @abstractmethod
     def write_report(self, figures: dict[str, Any]) -> None:
-        """Write this process's report in place of its last one; called every ``REPORT_INTERVAL``.
+        """Write this process's report replacing its last one; called every ``REPORT_INTERVAL``.
 
         The report is removed when the broker is closed; other processes ignore it when its process has died, or after
         ``REPORT_SECONDS``. Never raises: the next report replaces one that could not be written.

@@ -101,7 +101,7 @@ class KeptEvents:
     def read_new_events(self, after: int) -> tuple[list[Record], list[str] | None]:
         """Return the events after a sequence, and the channels of which some of them are no longer kept.
 
-        In place of the channels stands None if any channel may be one of them.
+        The second value is None if events of any channel may have been deleted.
         """
         found: deque[Record] = deque()
         for kept in reversed(self._recent):

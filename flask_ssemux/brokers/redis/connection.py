@@ -62,8 +62,7 @@ class Call:
         self.was_sent = False
 
     def extend_deadline(self, now: float) -> None:
-        """The call is sent now: if it waited long for that, as in a busy loop, its answer has some time all the
-        same."""
+        """Note that the call is sent now. Extend its deadline if little time is left for the answer."""
         if not self.was_sent:
             self.was_sent, self.deadline = True, max(self.deadline, now + constants.WAIT_SECONDS / 2)
 
@@ -204,7 +203,7 @@ class ScriptConnection:
             if self._sent:
                 self._receive()
         except (driver.RedisError, OSError) as error:
-            forks.halt_copy(born)  # in a child the connection broke
+            forks.halt_copy(born)  # in a forked child, this error comes from the connection that the fork replaced
             self._recover(error)
 
     def _receive_ready(self) -> None:
@@ -216,7 +215,7 @@ class ScriptConnection:
             self._requeue()
 
     def _fail_late(self) -> None:
-        """Fail the calls that could not be sent before their deadlines, in whose order they are."""
+        """Fail the calls whose deadlines passed before they could be sent. The queue is ordered by deadline."""
         now = time.monotonic()
         if self._unsent and self._unsent[0].deadline < now:
             self._fail_before(now, "busy for %g s" % constants.WAIT_SECONDS)

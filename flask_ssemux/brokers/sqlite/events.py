@@ -39,7 +39,7 @@ class Events:
         total, older = self._floors.make_room(channel, latest_key, len(body))
         leap = take_leap(database) if database.leap is not None else None
         sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest_key, total)).lastrowid
-        for replaced in older:  # not before: the sequence of the newest event would be given again
+        for replaced in older:  # only after the insert: otherwise the newest event's sequence could be used twice
             database.write("DELETE FROM events WHERE sequence = ?", (replaced,))
         return Cursor(database.epoch, int(sequence))
 
@@ -78,7 +78,7 @@ class Events:
     def read_new_events(self, after: int) -> tuple[list[Record], list[str] | None]:
         """Return the events after a sequence, and the channels of which some of them are already deleted.
 
-        In place of the channels stands None if any channel may be one of them.
+        The second value is None if events of any channel may have been deleted.
         """
         rows = self._database.read(
             "SELECT " + RECORD + " FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -91,7 +91,11 @@ class Events:
         return found, self._find_gaps(after)
 
     def _find_gaps(self, after: int) -> list[str] | None:
-        """Latest events that were replaced leave sequences out, and so does a leap; only what was deleted is a gap."""
+        """Return the channels of which events after a sequence are deleted; None if any channel may be one of them.
+
+        Sequences are also missing where a latest event was replaced and after a leap. Only deleted events count as a
+        gap.
+        """
         gone, forgotten = self._database.read("SELECT gone, forgotten FROM life").fetchone()
         if gone <= after:
             return []

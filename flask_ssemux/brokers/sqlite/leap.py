@@ -1,9 +1,9 @@
 """Gives each sequence once, also after an older copy of the file returns: a backup, a snapshot, a container image.
 
-A file does not show whether it is the newest version of itself. So the numbering leaps to the time in microseconds when
-all processes had closed the file and one opens it: that is ahead of all sequences that were given before. The sequences
-in between are void: a client that knows one of them has seen an event that was lost. If no event was lost, no client
-knows one.
+A file does not show whether a newer version of it existed. So, when a process opens the file and no other process has
+it open, the next sequence is the current time in microseconds, which is higher than all earlier sequences. The
+sequences in between are void: a client that knows one of them has seen an event that was lost. If no event was lost, no
+client knows one.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Voids:
 
 
 def prepare_leap(database: Database) -> bool:
-    """Let the next sequence be ahead of all that were given, also in an epoch that was lost.
+    """Let the next sequence be higher than all earlier ones, also than those of an epoch that was lost.
 
-    :return: whether the clock proves that it is.
+    :return: whether the clock shows that the next sequence is higher than all earlier ones.
     """
     now = time.time()
     newest = database.write("SELECT sequence, at FROM events ORDER BY sequence DESC LIMIT 1").fetchone()

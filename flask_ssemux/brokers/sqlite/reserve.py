@@ -59,7 +59,10 @@ class Reserve:
     # -- whether a process is alone ------------------------------------------
 
     def lock_alone(self) -> bool:
-        """Return whether no process has the database open, and this one never had; then others wait in ``share``."""
+        """Take the exclusive lock, unless this process has already shared it.
+
+        :return: whether it was taken: then no other process has the database open, and others wait in ``share``.
+        """
         return not self._has_lock and self._lock("LOCK_EX")
 
     def share(self, deadline: float) -> None:

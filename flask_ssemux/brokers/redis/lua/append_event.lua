@@ -15,7 +15,7 @@ local LASTS = 120000 -- milliseconds for which answers are kept: at least half o
 local MARKS = 1000   -- marks of time over the whole history
 local STEP = 20      -- events that are trimmed at a time
 local OTHERS = 100   -- channels that are searched for such events, on a full server
-local MOST = 1000    -- events that are trimmed for their bytes, in one append
+local MOST = 1000    -- about the maximum number of events that one append deletes because of the byte limit
 
 local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
 local answers = base .. 'answers:' .. caller

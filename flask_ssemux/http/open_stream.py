@@ -12,7 +12,7 @@ from flask import Request, Response, current_app, request
 
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
-from ..hub.resume import NEW_CLIENT
+from ..hub.resume import BEHIND, NEW_CLIENT
 from ..hub.stream import Stream
 from ..transports.asgi import find_client_socket
 from ..transports.client_socket import ClientSocket
@@ -30,9 +30,6 @@ from .responses import make_poll_answer, make_refusal, make_retry_later, make_st
 from .stream_request import PollMode, StreamRequest
 from .stream_source import StreamSource
 
-#: What clients are told when the history began anew a moment ago.
-BEHIND = "the history began anew, and this worker has yet to hear of it"
-
 
 def serve_stream(worker: Worker, source: StreamSource) -> Response:
     """Answer the current request for a stream; a refusal is an answer that clients understand."""
@@ -46,7 +43,7 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
         return make_refusal(error)
     except NoRoom as error:
         return answer_no_room(worker, error)
-    except BrokerBehind as error:  # its text may name the store, so clients are not told
+    except BrokerBehind as error:  # its text may name the store, so clients do not get it
         worker.refusals.record(BEHIND, error=error)
         return make_retry_later(BEHIND, spread_retry(worker.options.retry))
     except BrokerError as error:

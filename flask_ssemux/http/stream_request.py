@@ -52,7 +52,7 @@ class StreamRequest(NamedTuple):
     """One request for a stream.
 
     :param environ: of the request.
-    :param is_stopped: whether the last event that the client saw told it to stay away.
+    :param is_stopped: whether the last event that the client saw stopped it, so that it must stay away.
     :param last_ids: every ``Last-Event-ID`` that the client sent, in its header and its query.
     :param channels: the channels that the client names.
     :param new_channels: the channels that are new to a client that has seen others.

@@ -47,7 +47,8 @@ class Hub:
         self._timer = timer
         self._options = options
         self._yield_control = yield_control
-        self._drain_reason: str | None = None
+        #: Why all streams end, once they do.
+        self.drain_reason: str | None = None
         self._on_closed = self._forget_stream  # one object for all streams: one for each would take memory
         heartbeat = encode.make_heartbeat(options.heartbeat_event)
         self._limits = StreamLimits(
@@ -78,10 +79,6 @@ class Hub:
     def epoch(self) -> str:
         """The epoch of the history; "" before the first stream."""
         return self._subscriptions.epoch
-
-    @property
-    def is_draining(self) -> bool:
-        return self._drain_reason is not None
 
     @property
     def delivered(self) -> int:
@@ -119,7 +116,7 @@ class Hub:
         return parse_last_ids(last_ids, self.epoch)
 
     def must_stay_away(self, user_id: str | None, channels: Sequence[str], resume: ResumePoint) -> bool:
-        """Return whether this client was told to stay away, or would have been if it had been connected."""
+        """Return whether this client must stay away: its stream was stopped, or would have been if it had been open."""
         sequence = resume.get_sequence(self.epoch)
         if sequence is not None:
             return self.revocations.is_stopped(user_id, channels, sequence)
@@ -174,8 +171,8 @@ class Hub:
             stream.offer(DEGRADED)
         first = min(BEGIN_TIMEOUT, self._options.heartbeat * random.uniform(0.5, 1.0))  # spread
         self._timer.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
-        if self._drain_reason is not None:  # the drain began while the stream was being opened
-            self.end_stream(stream, self._drain_reason)
+        if self.drain_reason is not None:  # the drain began while the stream was being opened
+            self.end_stream(stream, self.drain_reason)
         if revocations_seen is not None:
             self.revocations.apply_missed(stream, revocations_seen)
 
@@ -189,7 +186,7 @@ class Hub:
 
     def drain_streams(self, reason: str) -> None:
         """End every stream cleanly. Their clients come back at different times."""
-        self._drain_reason = reason
+        self.drain_reason = reason
         for number, stream in enumerate(self.list_streams(), 1):
             attempt("a stream could not be ended", self.end_stream, stream, reason)
             if number % SLICE == 0:

@@ -1,7 +1,8 @@
 """Announces which users are on a channel: counts this process's streams, and tells the broker what changed.
 
-Only for channels that are tracked. The broker is told in a thread (or greenlet) that runs while there are streams, and
-changes are told together: a storm of clients is a few writes. What other processes announce is not read here. No Flask.
+Only for channels that are tracked. A thread (or greenlet) that runs while there are streams writes to the
+broker, many changes at a time: a storm of clients is a few writes. What other processes announce is not read here.
+No Flask.
 """
 
 from __future__ import annotations

@@ -12,9 +12,12 @@ from ..brokers import EventHistory
 from ..errors import BrokerBehind
 from ..sse.cursor import Cursor
 
+#: Why a client must come back: another worker knows of a new epoch already.
+BEHIND = "the history began anew, and this worker has yet to hear of it"
+
 
 class ResetReason(Enum):
-    """Why a client gets ``ssemux.reset``. The values are what the client is told."""
+    """Why a client gets ``ssemux.reset``. The values are sent to the client."""
 
     #: The history no longer reaches back to the client's cursor.
     HISTORY = "history"
@@ -73,7 +76,7 @@ def check_resume_point(point: ResumePoint, history: EventHistory, epoch: str, po
 
     :param epoch: of the history, as far as this worker knows.
     :param position: the sequence up to which this worker has delivered events.
-    :raises BrokerBehind: a new epoch began, and this worker has not been told yet.
+    :raises BrokerBehind: a new epoch began, and this worker has not received that yet.
     """
     cursor = point.cursor
     if cursor is None:
@@ -82,7 +85,7 @@ def check_resume_point(point: ResumePoint, history: EventHistory, epoch: str, po
         # Another worker may have delivered more than this one; only the store knows which cursors exist.
         newest = history.get_newest_cursor()
         if newest.epoch != epoch:
-            raise BrokerBehind("the history began anew, and this worker has yet to hear of it")
+            raise BrokerBehind(BEHIND)
         if cursor.epoch != newest.epoch:
             return ResumePoint(reset=ResetReason.EPOCH)
         if cursor.sequence > newest.sequence:

@@ -1,6 +1,6 @@
-"""Which clients were told to stay away a moment ago, and are refused for a while even if they send no cursor.
+"""Which clients were stopped a moment ago, and are refused for a while even if they send no cursor.
 
-A browser's ``EventSource`` that was told to stay away sends ``stop`` as its ``Last-Event-ID`` when it comes back. A
+A browser's ``EventSource`` that was stopped sends ``stop`` as its ``Last-Event-ID`` when it comes back. A
 script that opens a new ``EventSource`` after each end sends nothing, so only the server can know. Time is passed in;
 revocation messages and streams are not known here.
 """

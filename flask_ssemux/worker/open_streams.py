@@ -54,13 +54,16 @@ class OpenStreams:
         self._expected: weakref.WeakSet[WrappedStream] = weakref.WeakSet()
         self._opening = 0
         self._counting = threading.Lock()
-        #: Why all streams end, once they do.
-        self.drain_reason: str | None = None
         _all.add(self)
 
     def __len__(self) -> int:
         """Return how many are open or being opened."""
         return len(self._hub) + len(self._wrapped) + len(self._expected) + self._opening
+
+    @property
+    def drain_reason(self) -> str | None:
+        """Why all streams end, once they do; the hub keeps it."""
+        return self._hub.drain_reason
 
     def list_wrapped(self) -> list[WrappedStream]:
         """Return the wrapped streams that are open."""
@@ -116,7 +119,6 @@ class OpenStreams:
 
     def drain(self, reason: str) -> None:
         """End every stream cleanly, also those that are just being opened."""
-        self.drain_reason = reason
         self._hub.drain_streams(reason)
         for stream in self.list_wrapped():
             attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask_ssemux.brokers import Listener
 from tests.harness.waiting import until
 
@@ -19,6 +21,14 @@ class Recorder:
             report_lost=self.losses.append,
             report_found=lambda: self.finds.append(True),
         )
+
+    def make_blocked_listener(self):
+        """Return a listener whose deliveries wait, an event that says that one waits, and one that lets it go on."""
+        is_waiting, go_on = threading.Event(), threading.Event()
+        listener = self.listener._replace(
+            deliver=lambda records: (is_waiting.set(), go_on.wait(10), self.records.extend(records))
+        )
+        return listener, is_waiting, go_on
 
     @property
     def sequences(self):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from flask_ssemux.brokers.contract import constants
@@ -107,16 +105,13 @@ class ExactLimitsSuite:
             monkeypatch.setattr(module, "FLOORS", 50)
         monkeypatch.setattr(trimming, "FLOORS_SECONDS", 0.0)
         broker = make(seconds=0.0)
-        holds, held = threading.Event(), threading.Event()
-        slow = recorder.listener._replace(
-            deliver=lambda records: (holds.set(), held.wait(10), recorder.records.extend(records))
-        )
+        slow, is_waiting, go_on = recorder.make_blocked_listener()
         broker.history.start_delivery(slow)
         broker.history.append_event("first", b"x")
-        assert holds.wait(10)
+        assert is_waiting.wait(10)
         for number in range(500):
             broker.history.append_event("once:%d" % number, b"x")
-        held.set()
+        go_on.set()
         until(lambda: recorder.renewals, 5, "nothing was reported")
         broker.history.append_event("last", b"x")
         until(lambda: recorder.records[-1].channel == "last", 5, "delivery does not go on")

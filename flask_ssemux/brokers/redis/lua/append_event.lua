@@ -45,7 +45,7 @@ end
 
 local freed = 0  -- bytes of events that were removed
 
--- Removes these events for ever, and raises the channel's floor over them.
+-- Removes these events, and raises the channel's floor over them.
 local function remove_events(name, kind, entries)
   local ids, last = {}, 0
   for index, entry in ipairs(entries) do

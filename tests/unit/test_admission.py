@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import threading
 
+import flask
 import pytest
+from werkzeug.test import EnvironBuilder
 
+import flask_ssemux
 from flask_ssemux.util.once import OncePerProcess
 from flask_ssemux.worker.admission import NoRoom
 from flask_ssemux.worker.drain import STOPPING
@@ -147,3 +150,20 @@ def test_a_block_that_ends_in_a_drain_is_counted(worker):
     late = running.timer.loop_lag.late_turns
     running.drain.begin()
     assert running.timer.loop_lag.late_turns == late + 1
+
+
+def test_a_wrapped_stream_that_begins_during_a_drain_ends(make_app):
+    app = make_app()
+
+    @app.route("/old")
+    @flask_ssemux.streaming
+    def old():
+        return flask.Response(("data: %d\n\n" % number for number in range(1000)), mimetype="text/event-stream")
+
+    worker = app.extensions["ssemux"].worker
+    body = app.wsgi_app(EnvironBuilder("/old").get_environ(), lambda *_: None)  # nothing has been read yet
+    worker.drain()
+    read = b"".join(body)
+    body.close()
+    assert b"data: 999" not in read
+    assert worker.count_streams() == 0

@@ -50,6 +50,11 @@ class ApplicationState(PublisherBase):
         self.is_checked = False
         worker.published = lambda: self._published_count
 
+    @property
+    def process(self) -> Worker:
+        """The worker, by its name in earlier versions: scripts read ``app.extensions["ssemux"].process.held``."""
+        return self.worker
+
     def _get_broker(self) -> Broker:
         return self.worker.broker
 

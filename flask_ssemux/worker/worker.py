@@ -117,6 +117,11 @@ class Worker:
         running = self._running.value
         return 0 if running is None else len(running.streams)
 
+    @property
+    def held(self) -> int:
+        """What ``count_streams`` returns, by its name in earlier versions."""
+        return self.count_streams()
+
     def drain(self) -> None:
         """End every stream cleanly, if there can be any; see ``Drain.begin``."""
         running = self._running.value

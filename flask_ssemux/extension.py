@@ -129,7 +129,7 @@ class SSEMux:
             @mux.authorize("jobs:<job_id>")
             def may_read(user_id, job_id): return Job.owner(job_id) == user_id
 
-        :param pattern: a channel; ``<name>`` in it matches anything but a colon.
+        :param pattern: a channel; ``<name>`` in it matches anything but a colon, and ``<path:name>`` anything.
         :raises InvalidChannel: clients cannot name such channels.
         :raises ApplicationError: the pattern has a rule already.
         """

@@ -35,6 +35,9 @@ def patterns(draw, most=8):
     variables = draw(st.integers(0, most))
     separators = [draw(SEPARATORS) for _ in range(max(0, variables - 1))]
     names = ["<v%d>" % number for number in range(variables)]
+    if variables and draw(st.booleans()):
+        path = draw(st.integers(0, variables - 1))
+        names[path] = "<path:v%d>" % path
     inner = "".join(name + separator for name, separator in zip(names, separators + [""]))
     head, tail = draw(st.text(LETTERS, max_size=3)), draw(st.text(LETTERS, max_size=3))
     return head + inner + tail or "a"
@@ -54,6 +57,8 @@ def cost(call, *args):
 @example("room:<year>-<month>-<day>-<hour>-<room>", "room:" + "-" * 200 + ":")
 @example("<a>-<b>-<c>-<d>-<e>-<f>-<g>-<h>", "-" * 254 + ":")
 @example("<a>a<b>a<c>a<d>b", "a" * 255)
+@example("<a>-<b>-<path:c>-<d>-<e>", "-" * 255)
+@example("<a>a<path:b>a<c>a<d>", "a" * 255)
 @given(patterns(), st.text(LETTERS, max_size=255))
 def test_matching_takes_little_cpu_time(pattern, channel):
     assert cost(Pattern(pattern).match, channel) < BOUND / 100
@@ -66,7 +71,7 @@ def test_a_channel_has_one_reading_and_fill_gives_it_back(pattern, channel):
     values = made.match(channel)
     if values is not None:
         assert made.fill(values) == channel
-        assert all(value and ":" not in value for value in values.values())
+        assert all(value and (":" not in value or "<path:%s>" % name in pattern) for name, value in values.items())
 
 
 @settings(max_examples=300, deadline=None)
@@ -95,6 +100,28 @@ def test_a_pattern_without_one_reading_is_refused(text):
         Pattern(text)
 
 
+@pytest.mark.parametrize("text", ["<path:a><b>", "<a><path:b>"])
+def test_a_path_beside_another_variable_is_refused(text):
+    with pytest.raises(InvalidChannel, match="two variables stand side by side"):
+        Pattern(text)
+
+
+@pytest.mark.parametrize("text", ["<path:a>-<path:b>", "x:<path:a>:<b>:<path:c>"])
+def test_two_paths_are_refused(text):
+    with pytest.raises(InvalidChannel, match="two variables match any text, so it is unclear where the first one ends"):
+        Pattern(text)
+
+
+@pytest.mark.parametrize("text, converter", [("jobs:<int:id>", "int"), ("<a>:<uuid:b>", "uuid")])
+def test_a_converter_that_is_not_known_is_refused(text, converter):
+    with pytest.raises(InvalidChannel) as error:
+        Pattern(text)
+    assert str(error.value) == (
+        "%r: the converter %r is not known; write <name> for a text without a colon, or <path:name> for any text, and "
+        "convert it in your function" % (text, converter)
+    )
+
+
 @pytest.mark.parametrize(
     "pattern, channel, values",
     [
@@ -111,10 +138,40 @@ def test_a_variable_ends_at_the_first_separator_that_follows_it(pattern, channel
     assert Pattern(pattern).match(channel) == values
 
 
+@pytest.mark.parametrize(
+    "pattern, channel, values",
+    [
+        ("page:<path:url>", "page:https://shop.test:8000/a?b=c#d", {"url": "https://shop.test:8000/a?b=c#d"}),
+        ("<path:url>", "urn:isbn:0451450523", {"url": "urn:isbn:0451450523"}),
+        ("<path:url>", "user:7", None),
+        ("<path:url>", "*", None),
+        ("<path:url>", "ssemux.control", None),
+        ("page:<path:url>", "page:", None),
+        ("<path:url>:comments", "https://shop.test:comments", {"url": "https://shop.test"}),
+        ("<kind>:<path:url>", "page:urn:x", {"kind": "page", "url": "urn:x"}),
+        ("<path:url>:<id>", "https://shop.test:7", {"url": "https://shop.test", "id": "7"}),
+        ("<path:url>:<id>", "https://shop.test:", None),
+        ("<path:url>-<a>-<b>", "x-y-1-2", {"url": "x-y", "a": "1", "b": "2"}),
+        ("<kind>:<path:url>-<id>", "a:b:c-d-e", {"kind": "a", "url": "b:c-d", "id": "e"}),
+        ("<path:url>-<id>", "a-b:c", None),
+        ("<string:a>:<b>", "x:y", {"a": "x", "b": "y"}),
+    ],
+)
+def test_a_path_matches_any_text(pattern, channel, values):
+    assert Pattern(pattern).match(channel) == values
+
+
 @pytest.mark.parametrize("values", [{"a": "x-y", "b": "z"}, {"a": "", "b": "z"}, {"a": "x", "b": "y:z"}])
 def test_a_url_cannot_fill_in_what_would_be_read_as_another_channel(values):
     with pytest.raises(BadRequest):
         Pattern("f:<a>-<b>").fill(values)
+
+
+@pytest.mark.parametrize("values", [{"a": "x", "b": "y-z"}, {"a": "", "b": "z"}, {"a": "x", "b": "y:z"}])
+def test_a_url_cannot_fill_in_what_would_be_read_as_another_path(values):
+    with pytest.raises(BadRequest):
+        Pattern("<path:a>-<b>").fill(values)
+    assert Pattern("<path:a>-<b>").fill({"a": "https://x-y", "b": "z"}) == "https://x-y-z"
 
 
 # -- whole requests ------------------------------------------------------------

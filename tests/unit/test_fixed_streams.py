@@ -83,6 +83,23 @@ def test_a_channel_that_the_url_fills_in_is_public_only_if_no_rule_matches(make_
     assert (status(app, path), status(app, path, "ann")) == (401, 200)
 
 
+def test_channels_with_colons(make_app):
+    """URLs and URNs are channels like any other, by rule, snapshot and URL."""
+    mux = flask_ssemux.SSEMux()
+    mux.authorize("<path:page>:edits")(lambda user_id, page: page == "https://shop.test:8000/a?b=1")
+    mux.authorize("urn:<path:name>")(lambda user_id, name: name == "isbn:0451450523")
+    mux.snapshot("urn:<path:name>")(lambda name: [("name", name)])
+    mux.add_stream("/names/<path:name>/stream", ["urn:<path:name>"])
+    app = make_app(mux)
+    assert status(app, "/events?channel=https%3A%2F%2Fshop.test%3A8000%2Fa%3Fb%3D1%3Aedits") == 200
+    assert status(app, "/events?channel=https%3A%2F%2Fshop.test%3A8000%2Fa%3Fb%3D2%3Aedits") == 401
+    (hello, snapshot) = first(app, "/names/isbn:0451450523/stream").events
+    assert (hello.event, snapshot.event, snapshot.data) == ("ssemux.hello", "name", "isbn:0451450523")
+    assert status(app, "/names/isbn:1/stream") == 401
+    with app.app_context():
+        assert flask_ssemux.publish("https://shop.test:8000/a?b=1:edits", "x")
+
+
 # -- without a rule ------------------------------------------------------------
 
 

@@ -28,8 +28,8 @@ class Pattern:
 
     A name in angle brackets matches anything but a colon, and ``<path:name>`` anything. A variable ends at the first
     separator that follows it: the text between it and the next variable. The last variable takes the rest, up to the
-    text at the pattern's end. Variables that follow a ``<path:name>`` are read from the end of the channel instead: each
-    begins after the last separator that precedes it, and the path takes the rest between.
+    text at the pattern's end. Variables that follow a ``<path:name>`` are read from the channel's end instead: each of
+    them begins after the last separator that precedes it, and the path takes the rest.
 
     :raises InvalidChannel: the pattern matches no channel that clients may name, or can be read in several ways.
     """

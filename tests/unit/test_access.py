@@ -106,7 +106,8 @@ def test_reserved_channels_take_no_rule(text):
 
 @pytest.mark.parametrize("text", ["<a>:<a>", "<path:a>:<a>", "jobs:<>", "jobs:<:id>", "jobs:<1>", "jobs:<id", "<a b>"])
 def test_bad_variables(text):
-    assert message_of(InvalidChannel, Pattern, text) == "%r: variables are written <name> or <path:name>, each once" % text
+    message = "%r: variables are written <name> or <path:name>, each once" % text
+    assert message_of(InvalidChannel, Pattern, text) == message
 
 
 @pytest.mark.parametrize("text", ["", None, 7, "a\nb", "x" * 256])

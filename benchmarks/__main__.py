@@ -21,10 +21,12 @@ from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
 from . import limits as limits_
+from . import opening as opening_
 from . import parts as parts_
 from . import plain as plain_
 from . import publish as publish_
 from . import replay as replay_
+from . import route as route_
 
 
 @click.group(invoke_without_command=True)
@@ -149,6 +151,17 @@ def limits(streams: int, limit: int, seconds: float, broker: str, write: str | N
 
 
 @main.command()
+@click.option("--streams", default=1000, show_default=True, help="Streams that each server opens in each round.")
+@click.option("--rounds", default=7, show_default=True, help="The table shows the median and the range.")
+@click.option("--broker", default=",".join(opening_.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
+@_WRITE
+def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
+    """Measure the CPU time of opening a stream, beside a bare Flask view with a generator; about 2 minutes."""
+    found = opening_.measure_opening(streams, rounds, broker.split(","))
+    _print_and_write(found, write, "performance.md", "opening")
+
+
+@main.command()
 @click.option("--events", default=100, show_default=True, help="Events whose latency is measured.")
 @click.option("--rate", default="20/s", show_default=True, help="Events a second.")
 @click.option("--appends", default=2000, show_default=True, help="Events of each round for the cost of a publish.")
@@ -218,6 +231,13 @@ def plain(clients: int, events: int, rate: str, broker: str, transport: str, wri
 def parts(clients: int, events: int, rate: str, write: str | None) -> None:
     """Measure the parts of a delivery's CPU time, for both transports; about 40 s."""
     _print_and_write(parts_.measure_parts(clients, events, _parse_rate(rate)), write, "performance.md", "parts")
+
+
+@main.command()
+@click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER: memory: or sqlite:.")
+def route(broker: str) -> None:
+    """Count the changes of file on the way from a request to its stream, and list them. No time is measured."""
+    print(route_.measure_route(broker))
 
 
 def _print_and_write(found: str, write: str | None, page: str, place: str, is_pinned: bool = True) -> None:

@@ -78,13 +78,21 @@ class Load:
     :param core: the core on which the client runs.
     :param sampled: the latency is measured on one of this many streams.
     :param first: the bytes that an open stream has received; empty: see ``connect``.
+    :param users: whether each stream has a user of its own, named in its header ``X-User``.
     :param nap: seconds to sleep between two reads. On the loopback interface the sender pays for waking its receiver,
         and the more often the receiver is asleep, the more it pays. With naps, as over a network, a send wakes no
         process, so it costs the same for every server. The naps are part of the measured latency.
     """
 
     def __init__(
-        self, port: int, path: str, core: int, sampled: int = 10, nap: float = NAP, first: bytes = b"\r\n\r\n"
+        self,
+        port: int,
+        path: str,
+        core: int,
+        sampled: int = 10,
+        nap: float = NAP,
+        first: bytes = b"\r\n\r\n",
+        users: bool = False,
     ) -> None:
         self._opened = 0
         self._pipes: list[Connection] = []
@@ -92,7 +100,8 @@ class Load:
         for _ in range(PROCESSES):
             ours, theirs = spawn.Pipe()
             # daemon: multiprocessing ends them with this process. They also end when their pipe is closed.
-            spawn.Process(target=_run_client, args=(theirs, port, path, core, sampled, nap, first), daemon=True).start()
+            values = (theirs, port, path, core, sampled, nap, first, users)
+            spawn.Process(target=_run_client, args=values, daemon=True).start()
             theirs.close()
             self._pipes.append(ours)
         self._ask("ping")
@@ -201,10 +210,13 @@ class _Stream:
 class _Client:
     """One process of the client. The methods without an underscore answer the parent's calls."""
 
-    def __init__(self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes) -> None:
+    def __init__(
+        self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes, users: bool
+    ) -> None:
         self._pipe = pipe
         self._address = ("127.0.0.1", port)
-        self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n" % path.encode()
+        self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n" % path.encode()
+        self._users = users
         self._every = sampled
         self._nap = nap
         self._first = first
@@ -288,7 +300,8 @@ class _Client:
     def _connect(self) -> _Stream:
         self._made += 1
         made = socket.create_connection(self._address, timeout=20)
-        made.sendall(self._request)
+        user = b"X-User: %d-%d\r\n" % (os.getpid(), self._made) if self._users else b""
+        made.sendall(self._request + user + b"\r\n")
         made.setblocking(False)
         stream = self._streams[made.fileno()] = _Stream(made, self._made % self._every == 0)
         self._poll.register(made, select.EPOLLIN)
@@ -361,9 +374,11 @@ class _Client:
             self._opening -= 1
 
 
-def _run_client(pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes) -> None:
+def _run_client(
+    pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes, users: bool
+) -> None:
     os.sched_setaffinity(0, {core})
     try:
-        _Client(pipe, port, path, sampled, nap, first).run()
+        _Client(pipe, port, path, sampled, nap, first, users).run()
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # the parent has ended, or has closed the pipe

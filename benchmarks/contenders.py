@@ -78,6 +78,15 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
     return Contender(name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, description=description)
 
 
+def bare_view() -> Contender:
+    """Return a Flask view without flask_ssemux, under gunicorn's gevent worker."""
+    command = (
+        sys.executable, "-m", "gunicorn", "-k", "gevent", "-w", "{workers}", "--worker-connections", "100000",
+        "-b", "127.0.0.1:{port}", "--log-level", "warning", "benchmarks.bare:create_app()",
+    )  # fmt: skip
+    return Contender("a bare Flask view", command, first=_HELLO)
+
+
 def _flask_sse() -> Contender:
     python = install.make_environment("flask_sse")
     command = (

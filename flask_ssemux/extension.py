@@ -215,7 +215,7 @@ class SSEMux:
         """
         endpoint = endpoint or self._choose_endpoint(url)
         options = StreamOptions(url, channels, endpoint, personal, public, decorators, blueprint)
-        stream = FixedStream(options, self._rules)
+        stream = FixedStream(options, self._rules, self._streams)
         stream.register_on_blueprint()
         self._streams.append(stream)
         for app in list(self._apps):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from flask import Blueprint, Flask, Response, current_app
@@ -41,11 +42,12 @@ class StreamOptions(NamedTuple):
 class FixedStream:
     """A stream whose channels the application names. One object serves all applications of one ``SSEMux``.
 
+    :param known: the streams that were added before. Their views have other names.
     :raises InvalidChannel: clients may not name one of the channels.
     :raises ApplicationError: a channel has a variable that the URL does not have, or the endpoint is not valid.
     """
 
-    def __init__(self, options: StreamOptions, rules: Rules) -> None:
+    def __init__(self, options: StreamOptions, rules: Rules, known: Sequence[FixedStream] = ()) -> None:
         if isinstance(options.channels, str):
             raise ApplicationError("channels is a list of names; write [%r]" % options.channels)
         self._options = options
@@ -56,6 +58,7 @@ class FixedStream:
         elif "." in options.endpoint:
             raise ApplicationError("%r: a stream of a blueprint has an endpoint without a dot" % options.endpoint)
         self.endpoint = options.endpoint
+        self.view_name: str = self._choose_view_name({stream.view_name for stream in known})
         self.view = self._make_view()
 
     def _check_variables(self, known: set[str]) -> None:
@@ -65,6 +68,14 @@ class FixedStream:
                     "%r has a variable that the URL %r does not have" % (pattern.text, self._options.url)
                 )
 
+    def _choose_view_name(self, taken: set[str]) -> str:
+        """Return a name that no other stream's view has, whichever blueprint it belongs to."""
+        blueprint = self._options.blueprint
+        name = self.endpoint if blueprint is None else "%s_%s" % (blueprint.name, self.endpoint)
+        name = name.replace(".", "_")
+        names = (name if number == 1 else "%s_%d" % (name, number) for number in count(1))
+        return next(name for name in names if name not in taken)
+
     def _make_view(self) -> Callable[..., Response]:
         options = self._options
 
@@ -72,7 +83,7 @@ class FixedStream:
             self._check_served()
             return serve_stream(get_current_state().worker, FixedSource(self._rules, self._patterns, values, options))
 
-        name_view(view, options.endpoint)
+        name_view(view, self.view_name)
         decorated: Callable[..., Response] = view
         for decorator in options.decorators:
             decorated = decorator(decorated)

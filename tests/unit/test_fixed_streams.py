@@ -207,6 +207,16 @@ def test_each_view_has_a_name_of_its_own_for_decorators():
     assert [view.__name__ for view in views] == ["ssemux_one", "ssemux_two"]
 
 
+def test_streams_of_two_blueprints_have_views_with_different_names(make_app):
+    """Their endpoints are `one.news` and `other.news`; extensions that exempt a view know it by its own name."""
+    mux, views = flask_ssemux.SSEMux(), []
+    for blueprint in (flask.Blueprint("one", __name__), flask.Blueprint("other", __name__)):
+        mux.add_stream("/news", ["news"], endpoint="news", blueprint=blueprint, decorators=[views.append])
+    for endpoint in ("one.news", "one_news"):
+        mux.add_stream("/news", ["news"], endpoint=endpoint, decorators=[views.append])
+    assert [view.__name__ for view in views] == ["one_news", "other_news", "one_news_2", "one_news_3"]
+
+
 def guarded():
     made = flask.Blueprint("api", __name__, url_prefix="/api/<tenant>")
 

@@ -45,6 +45,15 @@ def add_stream_headers(response: Response) -> Response:
     return response
 
 
+def add_passing_headers(response: Response) -> Response:
+    """Set the headers that keep hops from holding back a body that is no event stream; its own ones stay."""
+    response.headers["X-Accel-Buffering"] = HEADERS["X-Accel-Buffering"]
+    response.headers.setdefault("Cache-Control", "no-cache")
+    response.cache_control.no_transform = True
+    response.headers.setdefault("Content-Encoding", "identity")
+    return response
+
+
 def make_stream(source: Iterable[bytes]) -> Response:
     """Return a response that streams these bytes."""
     # Passed through directly: Werkzeug does not wrap each item, and compressors find nothing to compress.
@@ -64,6 +73,14 @@ def make_retry_later(reason: str, milliseconds: int | None = None) -> Response:
     """
     pause = int(random.uniform(*RETRY_SECONDS) * 1000) if milliseconds is None else milliseconds
     return add_stream_headers(current_app.response_class(encode.make_retry(pause, reason), content_type=CONTENT_TYPE))
+
+
+def make_busy(reason: str) -> Response:
+    """Return a 503 for a client that is no ``EventSource``, and says in it when to come back."""
+    response = jsonify(error="busy", message=reason)
+    response.status_code = 503
+    response.headers["Retry-After"] = str(int(random.uniform(*RETRY_SECONDS)))
+    return add_stream_headers(response)
 
 
 def make_stay_away() -> Response:

@@ -1,7 +1,7 @@
 """``@flask_ssemux.streaming``: the decorator that wraps the response of an old generator view.
 
-The generator itself runs in ``wrapped_generator.py``. Channels and history are not for wrapped streams; the next step,
-``SSEMux.add_stream``, has both.
+The generator itself runs in ``wrapped_generator.py``, and ``wrapped_body.py`` says what its body may contain beside the
+generator's items. Channels and history are not for wrapped streams; the next step, ``SSEMux.add_stream``, has both.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from collections.abc import Iterator
 from typing import Any, Callable, TypeVar
 
 from flask import Response, current_app, request
+from werkzeug.wsgi import FileWrapper
 
+from ..errors import ApplicationError
 from ..state import get_current_state
 from ..transports.asgi import find_client_socket
 from ..transports.last_response import announce_close
@@ -23,7 +26,8 @@ from ..worker.running import RunningWorker
 from ..worker.server import why_not
 from ..worker.worker import Worker
 from .open_stream import answer_no_room
-from .responses import CONTENT_TYPE, add_stream_headers, make_retry_later
+from .responses import CONTENT_TYPE, add_passing_headers, add_stream_headers, make_busy, make_retry_later
+from .wrapped_body import Additions, choose_additions
 from .wrapped_generator import WrappedGenerator
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,19 +36,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 def streaming(view: F) -> F:
     """Decorate an old view that returns a generator (or a response made of one).
 
-    It gets the headers and the flushing that keep hops from holding it back, ``: heartbeat``
-    after ``SSEMUX_HEARTBEAT`` seconds of silence, an end when its client leaves (under
+    An event stream (``text/event-stream``) gets the headers and the flushing that keep hops from holding it back,
+    ``: heartbeat`` after ``SSEMUX_HEARTBEAT`` seconds of silence, an end when its client leaves (under
     gevent at once, by ``GeneratorExit`` where the generator sleeps; in threads at its next ``yield``), and a clean end
     when it returns or raises. Status, cookies and headers of the view's response stay.
-    A response that is no stream, such as a redirect or an error, is left as it is::
+
+    A body of another type (NDJSON, CSV, plain text) gets the headers, the end when its client leaves, and the limits,
+    but no byte of ours. A generator that the view returns without a type is an event stream.
+    A response that is no stream, such as a redirect, an error or a file, is left as it is::
 
         @app.route("/api/jobs/stream")
         @flask_ssemux.streaming
         def jobs_stream():
             return Response(poll_the_database(), mimetype="text/event-stream")
 
-    :raises ApplicationError: at the first request, if flask_ssemux is not set up for the application.
+    The application must be set up with ``init_app``; with ``SSEMUX_URL=off`` this adds no URL.
+
+    :param view: a view function, also an ``async def`` one. For a class of views, write ``decorators = [streaming]``
+        into the class.
+    :raises ApplicationError: at the first request, if flask_ssemux is not set up for the application; or if the view
+        returns an asynchronous generator, over which Flask cannot iterate.
+    :raises TypeError: ``view`` is no function.
     """
+    if inspect.isclass(view) or not callable(view):
+        raise TypeError(
+            "@flask_ssemux.streaming decorates a view function, not %r; for a class of views, write "
+            "decorators = [flask_ssemux.streaming] into the class" % (view,)
+        )
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -54,36 +72,79 @@ def streaming(view: F) -> F:
             return add_stream_headers(response)
         if isinstance(response.response, WrappedGenerator):  # decorated twice: the inner decorator did the work
             return response
-        return _serve_wrapped(response, worker)
+        if _is_file(response):
+            return response
+        additions = choose_additions(response, request.environ)
+        if additions in (Additions.OPENING_AT_ONCE, Additions.OPENING_WITH_EVENT):
+            return _serve_events(response, worker, additions)
+        return _serve_once(response, worker, additions)
 
     return wrapped  # type: ignore[return-value]
 
 
 def _make_response(returned: Any) -> Response:
-    """Make a response of what the view returned, as Flask does; Flask 1.1 accepts no generator."""
+    """Make a response of what the view returned, as Flask does.
+
+    Flask 1.1 accepts no generator, and later versions call it ``text/html``, which no view that returns a bare
+    generator has chosen: its type is that of an event stream, unless the view names another.
+    """
     first, *rest = returned if isinstance(returned, tuple) else (returned,)
-    if inspect.isgenerator(first):
-        generator: Any = first
-        first = current_app.response_class(generator)
-    return current_app.make_response((first, *rest) if rest else first)
+    if inspect.isasyncgen(first) or inspect.isasyncgen(getattr(first, "response", None)):
+        raise ApplicationError(
+            "the view %r returns an asynchronous generator, over which Flask cannot iterate: write the generator with "
+            "def instead of async def; the view itself may be async" % request.endpoint
+        )
+    if isinstance(first, Iterator):
+        first = current_app.response_class(first, content_type=CONTENT_TYPE)
+    response = current_app.make_response((first, *rest) if rest else first)
+    types = response.headers.getlist("Content-Type")
+    if len(types) > 1:  # Flask 1.1 adds a header of the view's tuple to those that are there
+        response.headers["Content-Type"] = types[-1]
+    return response
 
 
-def _serve_wrapped(response: Response, worker: Worker) -> Response:
+def _is_file(response: Response) -> bool:
+    """Return whether the body is a file (``send_file``), which the server sends in its own way."""
+    return isinstance(response.response, (FileWrapper, request.environ.get("wsgi.file_wrapper", FileWrapper)))
+
+
+def _serve_events(response: Response, worker: Worker, additions: Additions) -> Response:
     """Return the wrapped response, or an answer that tells the client to come back; then the view's own is closed."""
+    trouble = why_not(request.environ)
+    if trouble:
+        worker.refusals.record(trouble, "was refused", logging.ERROR)
+        response.close()
+        return make_retry_later(trouble)
+    try:
+        return _wrap_response(response, worker, additions)
+    except NoRoom as error:
+        return answer_no_room(worker, error)
+
+
+def _serve_once(response: Response, worker: Worker, additions: Additions) -> Response:
+    """Return the wrapped response to a client that does not come back by itself, or a 503.
+
+    A server that cannot serve streams serves this one as it serves every other response.
+    """
+    if why_not(request.environ):
+        return add_passing_headers(response)
+    try:
+        return _wrap_response(response, worker, additions)
+    except NoRoom as error:
+        worker.refusals.record(error.reason)
+        return make_busy(error.reason)
+
+
+def _wrap_response(response: Response, worker: Worker, additions: Additions) -> Response:
+    """
+    :raises NoRoom: there is no room for the stream; the view's response is closed.
+    """
     source: WrappedGenerator | None = None
     try:
-        trouble = why_not(request.environ)
-        if trouble:
-            worker.refusals.record(trouble, "was refused", logging.ERROR)
-            response.close()
-            return make_retry_later(trouble)
         running = worker.running()
-        source = _make_source(response, running)
+        source = _make_source(response, running, additions)
         running.admission.admit_wrapped(source)
-        return _wrap_response(response, source)
-    except NoRoom as error:
-        response.close()
-        return answer_no_room(worker, error)
+        return _replace_body(response, source, additions)
     except BaseException:
         if source is not None:
             source.close()
@@ -91,22 +152,25 @@ def _serve_wrapped(response: Response, worker: Worker) -> Response:
         raise
 
 
-def _make_source(response: Response, running: RunningWorker) -> WrappedGenerator:
+def _make_source(response: Response, running: RunningWorker, additions: Additions) -> WrappedGenerator:
     client = find_client_socket(request.environ)
-    source = WrappedGenerator(response.response, running, client, str(request.endpoint))
-    if not is_departure_noticed(request.environ, client):
+    content_type = response.headers.get("Content-Type", "")
+    source = WrappedGenerator(response.response, running, client, str(request.endpoint), additions, content_type)
+    if source.is_event_stream and not is_departure_noticed(request.environ, client):
         source.ends_at = running.timer.clock() + draw_unnoticed_life()
     return source
 
 
-def _wrap_response(response: Response, source: WrappedGenerator) -> Response:
+def _replace_body(response: Response, source: WrappedGenerator, additions: Additions) -> Response:
     """Return the view's response with another body, and with the server's ``write`` for it."""
     kind: Any = type(response)
     response.__class__ = _make_class(kind)
     response._ssemux_source = source  # type: ignore[attr-defined]
+    response.response = source
+    if additions is Additions.NOTHING:
+        return add_passing_headers(response)
     response.headers["Content-Type"] = CONTENT_TYPE
     response.headers.pop("Content-Length", None)
-    response.response = source
     announce_close(request.environ, response.headers)
     return add_stream_headers(response)
 

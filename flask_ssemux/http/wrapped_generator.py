@@ -8,11 +8,10 @@ Heartbeats are written beside it while it sleeps or waits. ``streaming.py`` puts
 
 from __future__ import annotations
 
-import functools
 import threading
 from typing import Any, Callable, Iterator
 
-from ..hub.limits import CHECK_AGAIN, WRITE_TIMEOUT
+from ..hub.limits import CHECK_AGAIN, WRITE_BYTES, WRITE_TIMEOUT
 from ..options import log
 from ..sse import encode
 from ..transports.client_socket import ClientSocket
@@ -23,6 +22,9 @@ from ..util.threads import greenlets_are_threads
 from ..worker.capacity import UNNOTICED
 from ..worker.drain import DRAIN_SECONDS
 from ..worker.running import RunningWorker
+from .responses import CONTENT_TYPE
+from .wrapped_body import Additions, BodyBeginning
+from .wrapped_warnings import warn_of_html, warn_of_no_events, warn_of_replacement, warn_of_silence
 
 #: The ends of an event and of a line, in the forms of WHATWG HTML 9.2.5.
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -38,10 +40,27 @@ class WrappedGenerator:
     :param source: the body of the view's response.
     :param client: the other end of the connection.
     :param name: of the view, for the log.
+    :param additions: what the body may contain beside the generator's items.
+    :param content_type: of the response.
     """
 
-    def __init__(self, source: Any, running: RunningWorker, client: ClientSocket, name: str = "") -> None:
+    def __init__(
+        self,
+        source: Any,
+        running: RunningWorker,
+        client: ClientSocket,
+        name: str = "",
+        additions: Additions = Additions.OPENING_AT_ONCE,
+        content_type: str = CONTENT_TYPE,
+    ) -> None:
         self._name = name
+        self._additions = additions
+        self._content_type = content_type
+        #: Whether the body is an event stream; None until its beginning shows this.
+        self._is_events: bool | None = None if additions is not Additions.NOTHING else False
+        #: None when nothing more is to be found out from the beginning of the body.
+        self._beginning: BodyBeginning | None = BodyBeginning()
+        self._has_yielded = False
         self.timer_slot: int | None = None
         self.write: Callable[[bytes], Any] | None = None
         self._source = source
@@ -61,6 +80,8 @@ class WrappedGenerator:
         self._is_disowned = False
         #: The last frame, if the worker ends the stream.
         self._last = b""
+        #: What is left of the item that is being sent: a large one is sent in pieces, each in the time for a write.
+        self._pieces: Iterator[bytes] = iter(())
         #: The last bytes that were sent.
         self._tail = b""
         self._sent_at = running.timer.clock()
@@ -73,8 +94,8 @@ class WrappedGenerator:
     def use_write(self, write: Callable[[bytes], Any] | None) -> None:
         """Take the server's ``write``; some servers have none."""
         self.write, self._has_server = write, True
-        if write is None:
-            _warn_of_silence("it has no write()")
+        if write is None and self.is_event_stream:
+            warn_of_silence("it has no write()")
 
     def __iter__(self) -> WrappedGenerator:
         return self
@@ -94,13 +115,47 @@ class WrappedGenerator:
         """Return what is sent next; b"" at the end."""
         if self._items is None:
             self._begin_items()
-            return self._note_sent(encode.make_retry(self._options.retry, "ssemux") + encode.HEARTBEAT)
-        while not self._is_over:
-            item = self._draw_item()
-            if item:
-                return self._note_sent(item)
+            if self._additions is Additions.OPENING_AT_ONCE:
+                return self._note_sent(self._make_opening())
+            if self._additions is Additions.OPENING_WITH_EVENT and self.write is not None:
+                self.write(b"")  # the headers, by PEP 3333
+        while True:
+            piece = next(self._pieces, b"")
+            if piece:
+                return self._note_sent(piece if self._beginning is None else self._check_beginning(piece))
+            if self._is_over:
+                return self._take_last()
+            self._pieces = _split_item(self._draw_item())
+
+    def _make_opening(self) -> bytes:
+        return encode.make_retry(self._options.retry, "ssemux") + encode.HEARTBEAT
+
+    def _check_beginning(self, item: bytes) -> bytes:
+        """Find out whether the body is an event stream, and return what is sent with this item."""
+        assert self._beginning is not None
+        is_first, self._has_yielded = not self._has_yielded, True
+        found = self._beginning.add_item(item)
+        if found is None:
+            return item
+        self._beginning = None
+        if self._additions is Additions.NOTHING:
+            if found and self._content_type.startswith(("text/html", "text/plain")):
+                warn_of_html(self._name, self._content_type)
+            return item
+        self._is_events = found
+        if not found:
+            self.ends_at = float("inf")
+            warn_of_no_events(self._name)
+        with_opening = found and is_first and self._additions is Additions.OPENING_WITH_EVENT
+        return self._make_opening() + item if with_opening else item
+
+    def _take_last(self) -> bytes:
+        """Return the last frame once, as far as it can follow what was sent."""
         last, self._last = self._last, b""
-        return last
+        if self._is_between_events():
+            return last
+        # A blank line would turn half an event into a whole one.
+        return last[:-1] if self._tail.endswith(LINE_ENDS) else b""
 
     def close(self) -> None:
         """The server is done with the response (PEP 3333): close the generator, so that its ``finally`` runs."""
@@ -135,8 +190,8 @@ class WrappedGenerator:
             self._interrupt = lambda: gevent_hub.loop.run_callback(self._throw_exit, greenlet)
         self._client.watch_departure(self)
         self._running.streams.add_wrapped(self, min(self._sent_at + self._options.heartbeat / 4, self.ends_at))
-        if not self._has_server:
-            _warn_of_replacement(self._name)
+        if not self._has_server and self.is_event_stream:
+            warn_of_replacement(self._name)
 
     def _draw_item(self) -> bytes:
         """Return the generator's next item; b"" if it has ended."""
@@ -149,6 +204,8 @@ class WrappedGenerator:
             self._is_over = True
         except Exception:
             self._is_over = True
+            if not self._may_add():  # the server answers 500, or cuts the body, so that its end is not taken for whole
+                raise
             log.exception("the generator of a wrapped stream raised; the stream ends")
         finally:
             self._is_inside = False
@@ -164,6 +221,17 @@ class WrappedGenerator:
         finally:
             forks.halt_copy(born)
 
+    def _may_add(self) -> bool:
+        """Return whether the body may contain something of ours now."""
+        return bool(self._is_events) or self._may_begin()
+
+    def _may_begin(self) -> bool:
+        """Return whether something of ours may be the first in the body."""
+        return not self._has_yielded and self._additions in (Additions.OPENING_AT_ONCE, Additions.OPENING_WITH_EVENT)
+
+    def _is_between_events(self) -> bool:
+        return self._may_begin() or self._tail.endswith(EVENT_ENDS)
+
     def _note_sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]
         self._sent_at = self._running.timer.clock()
@@ -175,6 +243,10 @@ class WrappedGenerator:
     def sent_at(self) -> float:
         return self._sent_at
 
+    @property
+    def is_event_stream(self) -> bool:
+        return self._is_events is not False
+
     def run_due_work(self, now: float) -> float | None:
         """Send a heartbeat if one is due, end a write that hangs, and return when to call this again."""
         if self._is_over or self._client.has_client_left():
@@ -184,6 +256,8 @@ class WrappedGenerator:
         due = self._sent_at + self._options.heartbeat
         if now < due:
             return min(due, self.ends_at)
+        if self._is_inside and not self._may_add():
+            return now + self._options.heartbeat
         if self._is_inside and self._turn.acquire(False):
             try:
                 run_in_background("ssemux-beat", self._write_heartbeat)
@@ -216,11 +290,14 @@ class WrappedGenerator:
             pass
 
     def end_cleanly(self, last: bytes) -> None:
-        """End the stream with this last frame, if it can be sent here without harm to the generator's own events."""
-        if self._tail.endswith(EVENT_ENDS):
-            self._last = last
-        elif self._tail.endswith(LINE_ENDS):  # a blank line would turn half an event into a whole one
-            self._last = last[:-1]
+        """End the stream with this last frame, if it can be sent there without harm to the generator's own events.
+
+        A body that is no event stream goes on to its own end, as the response of any other view: its client would take
+        what it has for the whole.
+        """
+        if not self.is_event_stream:
+            return
+        self._last = last
         self._end_items()
 
     def abort(self, reason: str = "") -> None:
@@ -255,7 +332,7 @@ class WrappedGenerator:
             self._end_items()
         except SystemError as error:  # uWSGI's, whose write() works in the request's own thread only
             self.write = None
-            _warn_of_silence(str(error))
+            warn_of_silence(str(error))
         except Exception as error:  # waitress's, which is not an OSError
             log.debug("the client of a wrapped stream left: %s", error)
             self._end_items()
@@ -264,30 +341,11 @@ class WrappedGenerator:
 
     def _make_heartbeat(self) -> bytes:
         """Within an event, only a comment line without a blank line is harmless; within a line, nothing is."""
-        if self._tail.endswith(EVENT_ENDS):
+        if self._is_between_events():
             return encode.make_heartbeat(self._options.heartbeat_event)
         if self._tail.endswith(b"\r"):
             return b": heartbeat\r"  # if the second half of a CRLF follows, it ends this line
         return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
-
-
-@functools.lru_cache(maxsize=100)
-def _warn_of_replacement(name: str) -> None:
-    """Log a warning, once for each view."""
-    log.warning(
-        "the wrapped stream %r gets no heartbeats while its generator sleeps: something (for example an after_request "
-        "function) put its body into another response, and flask_ssemux cannot write beside that one; change the "
-        "response that @streaming made instead of replacing it", name
-    )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=100)
-def _warn_of_silence(error: str) -> None:
-    """Log a warning, once for each error."""
-    log.warning(
-        "wrapped streams get no heartbeats here while their generator sleeps, because this server cannot write beside "
-        "it (%s): use gunicorn or uWSGI with gevent, or SSEMux.add_stream", error
-    )  # fmt: skip
 
 
 def _encode_item(item: Any) -> bytes:
@@ -296,6 +354,12 @@ def _encode_item(item: Any) -> bytes:
     if not isinstance(item, bytes):
         raise TypeError("the generator of a wrapped stream yields text or bytes, not %r" % (item,))
     return item
+
+
+def _split_item(item: bytes) -> Iterator[bytes]:
+    if len(item) <= WRITE_BYTES:
+        return iter((item,))
+    return (item[start : start + WRITE_BYTES] for start in range(0, len(item), WRITE_BYTES))
 
 
 def _act_for(greenlet: Any) -> None:

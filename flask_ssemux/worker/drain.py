@@ -46,4 +46,4 @@ class Drain:
         self._timer.add(OneTimeTask(self._abort_rest), self._timer.clock() + DRAIN_SECONDS)
 
     def _abort_rest(self) -> None:
-        self._streams.abort("its client did not take its end")
+        self._streams.abort_drained("its client did not take its end")

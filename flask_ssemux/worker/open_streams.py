@@ -27,6 +27,10 @@ class WrappedStream(Member, Protocol):
     def sent_at(self) -> float:
         """When something last went out."""
 
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether heartbeats are sent and a drain ends it; False: a body of another type, which nothing can resume."""
+
     def end_cleanly(self, last: bytes) -> None:
         """Send this last frame, and end."""
 
@@ -123,10 +127,17 @@ class OpenStreams:
         for stream in self.list_wrapped():
             attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))
 
+    def abort_drained(self, reason: str) -> None:
+        """End at once the streams that a drain has not ended. The server waits for bodies of other types itself."""
+        self._abort(reason, [stream for stream in self.list_wrapped() if stream.is_event_stream])
+
     def abort(self, reason: str) -> None:
         """End at once the streams that are still open."""
+        self._abort(reason, self.list_wrapped())
+
+    def _abort(self, reason: str, wrapped: list[WrappedStream]) -> None:
         self._hub.abort_streams(reason)
-        for stream in self.list_wrapped():
+        for stream in wrapped:
             attempt("a wrapped stream could not be ended", stream.abort)
 
     def disown(self) -> None:

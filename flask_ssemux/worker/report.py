@@ -103,7 +103,7 @@ class Reporter:
     def _count_streams(self) -> dict[str, Any]:
         stats = StreamStats(self._timer.clock, self._yield_control)
         stats.count_streams(self._hub.list_streams())
-        stats.count_wrapped_streams(stream.sent_at for stream in self._streams.list_wrapped())
+        stats.count_wrapped_streams(stream.sent_at for stream in self._streams.list_wrapped() if stream.is_event_stream)
         return stats.get_figures(self._hub.list_channels())
 
 

@@ -1,16 +1,16 @@
 """The handoff transport: gunicorn begins the response, and the connection goes on without gunicorn.
 
 The opening frames go through Flask, middleware and gunicorn like any response. Once the client has all that it missed,
-gunicorn's socket object gets one end of a socket pair instead of the client's connection, and the response ends:
-gunicorn writes the end of the body into the pair, logs the request, closes its socket, and frees the greenlet with all
-that it held. From then on ``socket_writer.py`` writes to the connection.
+the client's connection is taken out of gunicorn's socket object, and the response ends: gunicorn writes the end of the
+body to an object that drops it, logs the request, closes its socket, and frees the greenlet with all that it held. From
+then on ``socket_writer.py`` writes to the connection.
 
 This module decides when and how a connection is taken. It writes nothing. It is imported only if gevent is in use.
 """
 
 from __future__ import annotations
 
-import _socket
+from functools import partial
 from time import monotonic
 from typing import Any, Callable
 
@@ -31,7 +31,7 @@ class HandoffTransport(GeneratorTransport):
     :param report_obstacle: called with the reason if the transport goes on as a generator.
     """
 
-    __slots__ = ("_socket", "_report_obstacle", "_is_opening", "_last", "_sent", "_sink")
+    __slots__ = ("_socket", "_report_obstacle", "_is_opening", "_last", "_sent", "_is_handed_over")
 
     def __init__(self, stream: Stream, client: ClientSocket, report_obstacle: Callable[[str], None]) -> None:
         self._socket = client.socket
@@ -39,9 +39,9 @@ class HandoffTransport(GeneratorTransport):
         self._is_opening = True
         self._last = b""
         self._sent = 0
-        #: The other end of the pair, if the connection is handed over; open until gunicorn has ended.
-        self._sink: Any = None
+        self._is_handed_over = False
         super().__init__(stream, client)
+        gevent_socket.join_head(client.socket)
 
     def __next__(self) -> bytes:
         if self._is_opening:
@@ -61,15 +61,13 @@ class HandoffTransport(GeneratorTransport):
         return super().__next__()
 
     def close(self) -> None:
-        if self._sink is not None:
-            self._sink.close()
-        else:
+        if not self._is_handed_over:
             super().close()
 
     def _hand_over(self) -> None:
         """Hand the connection over and end the response, or report why not."""
         obstacle = self._try_handoff()
-        if self._sink is not None:
+        if self._is_handed_over:
             raise StopIteration
         self._report_obstacle(obstacle or "it runs in another loop than those before")
 
@@ -78,7 +76,8 @@ class HandoffTransport(GeneratorTransport):
         try:
             response, obstacle = find_response(self._socket, self._last, self._sent)
             if not obstacle:
-                self._sink = take_connection(self._socket, self._stream, get_socket_writer(response.chunked))
+                writer = get_socket_writer(response.chunked)
+                self._is_handed_over = take_connection(self._socket, self._stream, writer)
         except OSError as error:
             return "the system has no room for it: %s" % error
         except (AttributeError, TypeError) as error:
@@ -87,30 +86,17 @@ class HandoffTransport(GeneratorTransport):
         return obstacle
 
 
-def take_connection(connection: Any, stream: Stream, writer: SocketWriter | None) -> Any:
-    """Let the writer write the stream to this connection, whose object gets the end of a socket pair instead.
+def take_connection(connection: Any, stream: Stream, writer: SocketWriter | None) -> bool:
+    """Let the writer write the stream to this connection, whose object has no file from then on.
 
-    The client's connection keeps its file descriptor, and gunicorn's socket object gets a new one. ``dup2`` would do
-    the reverse, which is harmful: libev leaves files in its ``epoll`` until they are closed, under their number and
-    their connection. If the number meant another connection while this one lives, libev would rebuild the set at each
-    event.
+    The client's connection keeps its file descriptor. libev leaves files in its ``epoll`` until they are closed, under
+    their number and their connection. If the number meant another connection while this one lives, libev would rebuild
+    the set at each event.
 
-    :return: the pair's other end; None if nothing was changed.
+    :return: whether it was done; if not, nothing was changed.
     :raises OSError: (or AttributeError, TypeError) nothing was changed.
     """
-    # Nothing else runs between these lines, and whatever may fail comes before the stream is the writer's.
-    inner, outer = _socket.socketpair()
-    is_taken = False
-    try:
-        inner = gevent_socket.make_replacement(connection, inner)
-        if writer is not None and not gevent_socket.is_awaited(connection):
-            is_taken = writer.adopt_stream(stream, connection.fileno())
-    finally:
-        if not is_taken:
-            inner.close()
-            outer.close()
-    if not is_taken:
-        return None
-    gevent_socket.replace_real_socket(connection, inner)
-    outer.shutdown(_socket.SHUT_WR)  # what reads at the other end finds the end
-    return outer
+    # Nothing else runs between these lines.
+    if writer is None or gevent_socket.is_awaited(connection):
+        return False
+    return gevent_socket.take_file(connection, partial(writer.adopt_stream, stream))

@@ -51,7 +51,7 @@ class PrivatePart(NamedTuple):
 
 #: Of a gevent socket: the real socket; whether a greenlet waits for it; and by which system call its loop waits.
 _SOCKET_PARTS = {
-    "_sock": (Use.HANDOFF, Use.DIRECT_SEND),
+    "_sock": (Use.DIRECT_SEND,),
     "_read_event.active": (Use.HANDOFF,),
     "_write_event.active": (Use.HANDOFF,),
     "hub.loop.backend": (Use.HANDOFF,),

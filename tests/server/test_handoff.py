@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 
 import pytest
@@ -70,6 +71,21 @@ def test_the_connection_of_a_unix_socket_is_handed_over(serve, tmp_path):
         while b"there" not in seen:
             seen += client.recv(4096)
     site.wait_figure("streams", 0, 2)
+
+
+#: The place of ``tcpi_data_segs_in`` in the kernel's ``struct tcp_info``.
+DATA_SEGMENTS = slice(152, 156)
+
+
+def test_the_head_and_the_opening_frames_come_in_one_packet(serve):
+    site = serve()
+    with socket.create_connection(("127.0.0.1", site.port)) as client:
+        client.sendall(REQUEST)
+        wait_handed(site, 1)
+        seen = client.recv(65536)
+        assert seen.startswith(b"HTTP/1.1 200") and b"ssemux.hello" in seen
+        information = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        assert int.from_bytes(information[DATA_SEGMENTS], sys.byteorder) == 1
 
 
 @pytest.mark.parametrize(
@@ -305,8 +321,7 @@ def limit_files(pid, spare):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def test_without_free_files_a_stream_goes_by_the_generator(serve):
-    """The connection is the last file that the worker can open: a socket pair for the handoff is too many."""
+def test_a_connection_is_handed_over_even_if_it_is_the_last_file_that_the_worker_can_open(serve):
     site = serve(env={"SSEMUX_MAX_STREAMS": "100"})
     (worker,) = site.server.worker_pids()
     with site.stream("/events?channel=room:1") as first:
@@ -316,7 +331,7 @@ def test_without_free_files_a_stream_goes_by_the_generator(serve):
         with site.stream("/events?channel=room:1") as second:
             second.wait_for(b": heartbeat\n\n", 3)
             limit_files(worker, 20)
-            wait_handed(site, 1)
+            wait_handed(site, 2)
             site.publish("room:1", "live")
             second.wait_for(b"data: live\n\n", 2)
     assert site.wait_figure("streams", 0, 2) < 1

@@ -14,7 +14,7 @@ from tests.harness.without import MACOS, WINDOWS, Lack
 
 SENTENCE = "lack %s, so %s; everything else works (flask_ssemux was tested with versions up to "
 BY_GENERATOR = "streams go by the generator transport"
-SLOWER = BY_GENERATOR + " and each write of the generator transport takes more CPU time"
+SLOWER = "each write of the generator transport takes more CPU time"
 NOT_CLOSED = "a stream's response does not say that its connection closes"
 
 #: gunicorn's modules that use the attributes of a response.

@@ -166,7 +166,7 @@ def status(as_json: bool) -> None:
         document = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
         click.echo(json.dumps({**document, "options": options}))
         return
-    defaults = {key: default for key, default, _ in list_options()}
+    defaults = {**{key: default for key, default, _ in list_options()}, key_of("url"): "off"}
     rows = [*figures.items(), ("publisher", publisher), *summarize_reports(reports).items()]
     rows += [("worker", format_worker(report)) for report in reports]
     for name, value in rows + list(options.items()):

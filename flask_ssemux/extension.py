@@ -23,6 +23,7 @@ from .brokers import open_broker
 from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
 from .http import hosts
+from .http.decorated_views import find_undecorated
 from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.responses import add_stream_headers
 from .http.views import make_blueprint
@@ -98,7 +99,10 @@ class SSEMux:
             self._rules,
             worker,
             find_errors=lambda: [error for stream in streams for error in stream.find_errors(app)],
-            find_warnings=lambda: [warning for stream in streams for warning in stream.find_warnings()],
+            find_warnings=lambda: [
+                *(warning for stream in streams for warning in stream.find_warnings()),
+                *find_undecorated(app),
+            ],  # fmt: skip
         )
 
     # -- the application's rules -------------------------------------------

@@ -46,7 +46,9 @@ def _parse_whole_number(value: Any) -> int:
     return int(value)
 
 
-def _parse_url(value: Any) -> str:
+def _parse_url(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip().lower() in _OFF):
+        return None
     if not isinstance(value, str) or not re.fullmatch(r"(/[^/<>?#\s]+)+", value):
         raise ValueError
     return value
@@ -98,11 +100,12 @@ def _option(
 class Options:
     """The options of one application, converted and checked. Times are in seconds."""
 
-    url: str = _option(
+    url: str | None = _option(
         "/events",
         _parse_url,
-        "a path such as '/events', without a slash at its end",
-        "where the blueprint is mounted",
+        "a path such as '/events', without a slash at its end, or off",
+        "where the blueprint is mounted; `off` for an application that serves no multiplexed stream yet: its streams "
+        "are wrapped views, and those of `add_stream`",
     )
     broker: str = _option(
         "sqlite:",

@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..sse import encode
 from ..util.request_override import RequestOverride
+from .async_functions import make_synchronous
 from .patterns import Pattern
 from .tickets import Ticket
 
@@ -93,7 +94,7 @@ class Rules:
             raise ApplicationError("%r: user_id is the user who asks; give the variable another name" % text)
 
         def register(function: F) -> F:
-            rules.append(Rule(pattern, function))
+            rules.append(Rule(pattern, make_synchronous(function) if rules is self.snapshot else function))
             return function
 
         return register

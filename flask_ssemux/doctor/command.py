@@ -87,8 +87,15 @@ def _complete_url(url: str) -> str:
         parts.port  # noqa: B018
     except ValueError as error:
         raise click.UsageError("%r: %s" % (url, error)) from None
-    has_path = parts.path not in ("", "/") or parts.query
-    return url if has_path else urlunsplit(parts._replace(path=get_current_state().options.url, fragment=""))
+    if parts.path not in ("", "/") or parts.query:
+        return url
+    path = get_current_state().options.url
+    if path is None:
+        raise click.UsageError(
+            "%r has no path, and SSEMUX_URL is off: write the whole URL of a stream, such as "
+            "https://shop.example/api/jobs/stream" % url
+        )
+    return urlunsplit(parts._replace(path=path, fragment=""))
 
 
 def _parse_address(text: str) -> Address:

@@ -15,6 +15,7 @@ from typing import Any, Callable, TypeVar
 from flask import Response, current_app, request
 from werkzeug.wsgi import FileWrapper
 
+from ..access.async_functions import make_synchronous
 from ..errors import ApplicationError
 from ..state import get_current_state
 from ..transports.asgi import find_client_socket
@@ -25,6 +26,7 @@ from ..worker.capacity import draw_unnoticed_life
 from ..worker.running import RunningWorker
 from ..worker.server import why_not
 from ..worker.worker import Worker
+from .decorated_views import get_decoration
 from .open_stream import answer_no_room
 from .responses import CONTENT_TYPE, add_passing_headers, add_stream_headers, make_busy, make_retry_later
 from .wrapped_body import Additions, choose_additions
@@ -64,10 +66,13 @@ def streaming(view: F) -> F:
             "decorators = [flask_ssemux.streaming] into the class" % (view,)
         )
 
+    call_view, decoration = make_synchronous(view), get_decoration(view)
+
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        decoration.is_used = True
         worker = get_current_state().worker
-        response = _make_response(view(*args, **kwargs))
+        response = _make_response(call_view(*args, **kwargs))
         if not response.is_streamed:
             return add_stream_headers(response)
         if isinstance(response.response, WrappedGenerator):  # decorated twice: the inner decorator did the work
@@ -79,6 +84,7 @@ def streaming(view: F) -> F:
             return _serve_events(response, worker, additions)
         return _serve_once(response, worker, additions)
 
+    decoration.add_wrapper(wrapped)
     return wrapped  # type: ignore[return-value]
 
 

@@ -21,10 +21,14 @@ CLIENT_MODULES = {"client": "ssemux.js", "client_poll": "ssemux-poll.js"}
 
 def make_blueprint(worker: Worker, rules: Rules, options: Sequence[Mapping[str, Any]] = ({},)) -> Blueprint:
     """
+    The blueprint has no URL if ``SSEMUX_URL`` is off.
+
     :param options: of each rule that a URL needs; see ``hosts.make_rule_options``.
     """
     blueprint = Blueprint("ssemux", __name__)
     url, source = worker.options.url, EventsSource(rules)
+    if url is None:
+        return blueprint
 
     def add_view(path: str, endpoint: str, view: Callable[..., Response]) -> None:
         name_view(view, "ssemux_" + endpoint)

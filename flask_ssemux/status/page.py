@@ -11,6 +11,7 @@ from typing import Callable
 
 from flask import Flask, Response, current_app, jsonify, request
 
+from ..errors import ConfigurationError
 from ..http.hosts import make_rule_options
 from ..http.open_stream import serve_stream
 from ..http.views import make_asset, name_view
@@ -31,8 +32,16 @@ CONTENT_SECURITY_POLICY = (
 
 
 def add_routes(app: Flask, state: ApplicationState) -> None:
-    """Register the routes. An application without an ``allow_status`` function has none of them."""
+    """Register the routes. An application without an ``allow_status`` function has none of them.
+
+    :raises ConfigurationError: there is no URL below which they could be.
+    """
     worker, rules = state.worker, state.rules
+    if worker.options.url is None:
+        raise ConfigurationError(
+            "allow_status has a function, but there is no status page, since SSEMUX_URL is off: the page is at "
+            "SSEMUX_URL/status; set SSEMUX_URL to a path such as '/events', or remove the function"
+        )
     feed, url = StatusFeed(worker), worker.options.url
     source = FeedSource(rules, feed)
 

@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import EnvironBuilder
 from werkzeug.datastructures import Headers
 
+from ..errors import ApplicationError
 from ..http.responses import CONTENT_TYPE
 from ..hub.stream import Stream
 from ..sse import encode
@@ -56,13 +57,17 @@ def stream(
     :param client: a test client whose cookies are sent, such as one that has logged in.
     :param headers: further headers of the request.
     :param last_event_id: the id of the last event that the client saw.
-    :raises ApplicationError: the application does not use flask_ssemux.
+    :raises ApplicationError: the application does not use flask_ssemux; or there is no ``url``, and ``SSEMUX_URL`` is
+        off.
     """
     worker = find_state(app).worker
+    url = url or worker.options.url
+    if url is None:
+        raise ApplicationError("SSEMUX_URL is off, so name the stream's URL: stream(app, '/api/jobs/stream')")
     sent = Headers(list((headers or {}).items()))
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
-    environ = _make_environ(app, client, url or worker.options.url, channels, sent)
+    environ = _make_environ(app, client, url, channels, sent)
     environ[ENVIRON_KEY] = RequestOverride(lambda: worker.running().timer.clock(), () if user is ASK else (user,))
     return OpenStream(app, environ)
 

@@ -226,12 +226,17 @@ def test_whole_numbers_only(key, bad):
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "/", "events", "/events/", "//events", "/a//b", "/<a>", "/a?b", "/a#b", "/a b", "/a\n", None, 7]
+    "bad", ["/", "events", "/events/", "//events", "/a//b", "/<a>", "/a?b", "/a#b", "/a b", "/a\n", 7, 0, True]
 )
 def test_refused_urls(bad):
     assert refused("SSEMUX_URL", bad) == (
-        "SSEMUX_URL=%r: must be a path such as '/events', without a slash at its end" % (bad,)
+        "SSEMUX_URL=%r: must be a path such as '/events', without a slash at its end, or off" % (bad,)
     )
+
+
+@pytest.mark.parametrize("word", [None, "", "off", "OFF", "none", "false", "no"])
+def test_no_url(word):
+    assert one("SSEMUX_URL", word) is None
 
 
 @pytest.mark.parametrize("bad", ["", "sqlite", "postgres://x", "redis:", "mysql:", "SQLITE:", " sqlite:", None, 7])

@@ -23,6 +23,7 @@ from .brokers import open_broker
 from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
 from .http import hosts
+from .http.collisions import Collision, find_collisions
 from .http.decorated_views import find_undecorated
 from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.responses import add_stream_headers
@@ -59,7 +60,8 @@ class SSEMux:
 
         Opens no file, no connection and no thread.
 
-        :raises ConfigurationError: an option has an invalid value, or the server's configuration cannot work.
+        :raises ConfigurationError: an option has an invalid value, the server's configuration cannot work, or the
+            application has an endpoint for the same URL.
         :raises ApplicationError: the application is set up already.
         """
         if KEY in app.extensions:
@@ -79,6 +81,7 @@ class SSEMux:
             _register_stream(app, stream)
         if self._rules.status is not None:
             status_page.add_routes(app, state)
+        _refuse_collisions(app)
 
     def _make_worker(self, app: Flask, options: Options) -> Worker:
         server.check_start(options.broker)
@@ -98,11 +101,15 @@ class SSEMux:
             worker.options,
             self._rules,
             worker,
-            find_errors=lambda: [error for stream in streams for error in stream.find_errors(app)],
+            find_errors=lambda: [
+                *(error for stream in streams for error in stream.find_errors(app)),
+                *(str(found) for found in _find_collisions(app) if found.is_whole),
+            ],
             find_warnings=lambda: [
                 *(warning for stream in streams for warning in stream.find_warnings()),
+                *(str(found) for found in _find_collisions(app) if not found.is_whole),
                 *find_undecorated(app),
-            ],  # fmt: skip
+            ],
         )
 
     # -- the application's rules -------------------------------------------
@@ -183,6 +190,7 @@ class SSEMux:
         is_first, self._rules.status = self._rules.status is None, function
         for app in list(self._apps) if is_first else ():
             status_page.add_routes(app, app.extensions[KEY])
+            _refuse_collisions(app)
         return function
 
     def add_stream(
@@ -214,6 +222,7 @@ class SSEMux:
         :param blueprint: register the stream with this blueprint, below its URL prefix; the blueprint's
             ``before_request``, ``after_request`` and error handlers apply.
         :raises InvalidChannel: clients may not name such a channel.
+        :raises ConfigurationError: another endpoint has this URL.
         :raises ApplicationError: a channel has a variable that the URL does not have, or the blueprint is registered
             with an application already.
         """
@@ -224,6 +233,7 @@ class SSEMux:
         self._streams.append(stream)
         for app in list(self._apps):
             _register_stream(app, stream)
+            _refuse_collisions(app)
 
     def _choose_endpoint(self, url: str) -> str:
         """Return a name derived from the URL; a number is added for URLs that differ only in other characters."""
@@ -249,6 +259,20 @@ class SSEMux:
 def _register_stream(app: Flask, stream: FixedStream) -> None:
     stream.register_on_app(app)
     app.extensions[KEY].views.add(stream.view)
+
+
+def _find_collisions(app: Flask) -> list[Collision]:
+    hosts.claim_domains(app)
+    return find_collisions(app, app.extensions[KEY])
+
+
+def _refuse_collisions(app: Flask) -> None:
+    """
+    :raises ConfigurationError: two of the endpoints that the application has by now are for the same URL.
+    """
+    for found in _find_collisions(app):
+        if found.is_whole:
+            raise ConfigurationError(str(found))
 
 
 # -- what runs with each request ---------------------------------------------
@@ -308,10 +332,11 @@ def _check_streams(state: ApplicationState) -> None:
 
     :raises ConfigurationError: the application is being debugged or tested, and a stream must not be served.
     """
-    if current_app.debug or current_app.testing:
-        _refuse_start(state)
+    errors = state.find_errors()
+    if errors and (current_app.debug or current_app.testing):
+        raise ConfigurationError(errors[0])
     state.is_checked = True
-    for error in state.find_errors():
+    for error in errors:
         log.error("%s", error)
     for warning in state.find_warnings():
         log.warning("%s", warning)

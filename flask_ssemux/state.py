@@ -46,6 +46,8 @@ class ApplicationState(PublisherBase):
         self.endpoints = {"ssemux.events"}
         #: The views of streams that ``add_stream`` added. Each blueprint gives such a view another endpoint.
         self.views: set[Callable[..., Any]] = set()
+        #: The endpoints of the status page.
+        self.page_endpoints: set[str] = set()
         #: Whether the errors and warnings were logged.
         self.is_checked = False
         worker.published = lambda: self._published_count

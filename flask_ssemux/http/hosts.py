@@ -2,7 +2,10 @@
 
 An application that was made with ``host_matching=True`` finds no URL rule without a host, and one with
 ``subdomain_matching=True`` finds no URL rule without a subdomain on the subdomains of its tenants. So the URL rules of
-the extension get a variable for the host or the subdomain there, and views do not see it. No views and no URLs here.
+the extension get a variable for the host or the subdomain there, and views do not see it. Werkzeug prefers a rule for
+one host, whatever its path, to a rule with such a variable. So where the application has a rule for one host with
+variables in its path, such as ``/<path:page>``, the rules of the extension are added for this host, too. No views and
+no URLs here.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, current_app, has_request_context, request
+from werkzeug.routing import Rule
 
 #: The names of the variables. No application uses these names.
 HOST, SUBDOMAIN = "ssemux_host", "ssemux_subdomain"
@@ -22,6 +26,30 @@ def make_rule_options(app: Flask) -> list[dict[str, Any]]:
     if getattr(app, "subdomain_matching", False):
         return [{}, {"subdomain": "<%s>" % SUBDOMAIN}]
     return [{}]
+
+
+def claim_domains(app: Flask) -> None:
+    """Add the URL rules of the extension for each host or subdomain for which the application has a rule of its own.
+
+    Call this again when the application has more rules.
+    """
+    key = "host" if app.url_map.host_matching else "subdomain"
+    rules = list(app.url_map.iter_rules())
+    domains = {getattr(rule, key) for rule in rules if "<" in rule.rule and "<" not in (getattr(rule, key) or "<")}
+    taken = {(getattr(rule, key), rule.rule) for rule in rules}
+    for rule in rules:
+        if rule.arguments & {HOST, SUBDOMAIN}:
+            for domain in domains:
+                if (domain, rule.rule) not in taken:
+                    app.url_map.add(_copy_rule(rule, key, domain))
+
+
+def _copy_rule(rule: Rule, key: str, domain: str) -> Rule:
+    copy = rule.empty()
+    setattr(copy, key, domain)
+    # Flask sets this attribute when it registers a rule.
+    copy.provide_automatic_options = getattr(rule, "provide_automatic_options", None)  # type: ignore[attr-defined]
+    return copy
 
 
 def hide_variables(app: Flask) -> None:

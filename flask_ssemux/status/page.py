@@ -50,6 +50,7 @@ def add_routes(app: Flask, state: ApplicationState) -> None:
         name_view(view, endpoint)
         for more in make_rule_options(app):
             app.add_url_rule(url + path, endpoint, view, **more)
+        state.page_endpoints.add(endpoint)
         return endpoint
 
     def add_checked_route(path: str, view: Callable[[], Response]) -> None:

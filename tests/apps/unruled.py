@@ -1,4 +1,5 @@
-"""An application with a fixed stream that no rule matches. With RULE=1 a rule is registered after the stream."""
+"""An application with a fixed stream that no rule matches. With RULE=1 a rule is registered after the stream, and with
+PAGE set a page at this URL."""
 
 from __future__ import annotations
 
@@ -16,4 +17,6 @@ def create_app() -> Flask:
     app.add_url_rule("/page", "page", lambda: "page")
     if os.environ.get("RULE"):
         mux.authorize("payroll")(lambda user_id: True)
+    if os.environ.get("PAGE"):
+        app.add_url_rule(os.environ["PAGE"], "calendar", lambda **values: "page")
     return app

@@ -48,13 +48,13 @@ from .contract.lock import hold_lock
 from .contract.reports import is_same_name
 from .merge import Merge
 from .names import make_random_name
-from .records import ChannelPage, Floors, HistoryLimits, Page, Range, Record, SubscriptionStart
+from .records import ChannelPage, Floors, HistoryLimits, NewEvent, Page, Range, Record, SubscriptionStart
 from .urls import absolute_url, open_broker
 
 __all__ = [
     "LEASE_SECONDS", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
-    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Merge", "Page",
-    "Presence", "Range", "Record",
+    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Merge",
+    "NewEvent", "Page", "Presence", "Range", "Record",
     "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
     "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

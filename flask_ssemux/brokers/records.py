@@ -8,6 +8,19 @@ from ..sse.cursor import Cursor
 from ..sse.encode import OWN_PREFIX
 
 
+class NewEvent(NamedTuple):
+    """An event that is about to be appended.
+
+    :param channel: where it is published.
+    :param body: its frame without the ``id``, as ``sse.encode.make_body`` made it.
+    :param latest_key: the key of a latest event; None for an ordinary event.
+    """
+
+    channel: str
+    body: bytes
+    latest_key: str | None = None
+
+
 class Record(NamedTuple):
     """An event as a broker keeps it.
 

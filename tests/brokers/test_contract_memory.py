@@ -13,6 +13,7 @@ from tests.brokers.suites.leases import LeasesSuite
 from tests.brokers.suites.one_time_keys import OneTimeKeysSuite
 from tests.brokers.suites.presence import PresenceSuite
 from tests.brokers.suites.reports import ReportsSuite
+from tests.brokers.suites.several import SeveralEventsSuite
 
 
 @pytest.fixture
@@ -53,4 +54,8 @@ class TestPresence(PresenceSuite):
 
 
 class TestReports(ReportsSuite):
+    pass
+
+
+class TestSeveralEvents(SeveralEventsSuite):
     pass

@@ -12,6 +12,7 @@ from tests.brokers.suites.leases import LeasesSuite, SharedLeasesSuite
 from tests.brokers.suites.one_time_keys import OneTimeKeysSuite, SharedOneTimeKeysSuite
 from tests.brokers.suites.presence import PresenceSuite, SharedPresenceSuite
 from tests.brokers.suites.reports import ReportsSuite, SharedReportsSuite
+from tests.brokers.suites.several import SeveralEventsSuite, SharedSeveralEventsSuite
 
 
 @pytest.fixture
@@ -58,4 +59,8 @@ class TestPresence(PresenceSuite, SharedPresenceSuite):
 
 
 class TestReports(ReportsSuite, SharedReportsSuite):
+    pass
+
+
+class TestSeveralEvents(SeveralEventsSuite, SharedSeveralEventsSuite):
     pass

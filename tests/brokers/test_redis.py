@@ -486,7 +486,7 @@ def test_a_stream_that_the_server_evicted_is_missing_not_empty(redis, shared_red
 
 
 def test_floors_of_channels_that_are_no_more_are_bounded(redis, shared_redis, redis_url, travel, monkeypatch):
-    for name in ("APPEND_EVENT", "READ_CHANNELS"):
+    for name in ("APPEND_EVENTS", "READ_CHANNELS"):
         text = getattr(scripts, name).text.replace("FLOORS = 100000", "FLOORS = 100")
         monkeypatch.setattr(scripts, name, scripts.Script(text))
     broker = redis(seconds=100.0)

@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 from ...sse.cursor import Cursor
 from ...util.supervise import attempt
 from ..merge import Merge
-from ..records import ChannelPage, Floors, Page, Range, Record, SubscriptionStart
+from ..records import ChannelPage, Floors, NewEvent, Page, Range, Record, SubscriptionStart
 from .any_thread import AnyThread
 from .constants import PAGE_BYTES
 
@@ -66,6 +66,15 @@ class EventHistory(AnyThread):
         :return: the cursor of the event. The event survives the crash of any process.
         :raises BrokerUnavailable: the store did not accept the event; or, where the store is reached over a network
             that failed in between, it is not known whether it did.
+        """
+
+    @abstractmethod
+    def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        """Append several events in one atomic step: all of them or none, with consecutive sequences, in this order.
+
+        :param events: one at least.
+        :return: the cursor of each event. The rest is as for ``append_event``.
+        :raises BrokerUnavailable: the store accepted none of them; or it is not known whether it accepted all.
         """
 
     @abstractmethod

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener, call_listener
 from ..names import make_random_name
-from ..records import ChannelPage, Floors, HistoryLimits, Range, Record, SubscriptionStart
+from ..records import ChannelPage, Floors, HistoryLimits, NewEvent, Range, Record, SubscriptionStart
 from .kept_events import KeptEvents
 from .store import MemoryStore
 
@@ -32,6 +32,16 @@ class MemoryHistory(EventHistory):
             self.events.append_event(channel, body, latest_key, self._limits, time.monotonic())
             self._store.changed.notify_all()
             return self.get_cursor()
+
+    def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        with self._store.changed:
+            self._store.check_open()
+            now, cursors = time.monotonic(), []
+            for channel, body, latest_key in events:
+                self.events.append_event(channel, body, latest_key, self._limits, now)
+                cursors.append(self.get_cursor())
+            self._store.changed.notify_all()
+            return cursors
 
     def get_newest_cursor(self) -> Cursor:
         with self._store.changed:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
-from ..records import ChannelPage, Floors, Range, SubscriptionStart
+from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
 from . import scripts
 from .delivery import RedisDelivery
 from .reading import parse_records, read_channels
@@ -16,7 +16,7 @@ from .store import RedisStore
 
 
 class RedisHistory(EventHistory):
-    """Appends an event by one script; one thread receives what is announced."""
+    """Appends events by one script; one thread receives what is announced."""
 
     def __init__(self, store: RedisStore, process_name: str) -> None:
         self._store = store
@@ -26,13 +26,24 @@ class RedisHistory(EventHistory):
         self._delivery: RedisDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
+        return self._append(channel, body, latest_key or "")
+
+    def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        values = [value for channel, body, key in events for value in (channel, body, key or "")]
+        epoch, last = self._append(*values)
+        return [Cursor(epoch, last - left) for left in reversed(range(len(events)))]
+
+    def _append(self, *values: str | bytes) -> Cursor:
+        """Append events: of each, its channel, its body, and the key of a latest event or ''. Return the last cursor.
+
+        :raises BrokerUnavailable: there was no answer, or the server refused them.
+        """
         store, slot = self._store, self._take_answer_slot()
         try:
             must_try = int(not self._has_rights)
             answer = store.call(
-                scripts.APPEND_EVENT, channel, body, store.announced, self._process_name, slot, store.make_token(),
-                must_try, latest_key or "",
-            )  # fmt: skip
+                scripts.APPEND_EVENTS, store.announced, self._process_name, slot, store.make_token(), must_try, *values
+            )
             cursor = store.note_answer(answer)
             self._has_rights = True
             return cursor

@@ -20,7 +20,7 @@ def _load_script(*parts: str) -> Script:
     return Script("\n".join((_FOLDER / (part + ".lua")).read_text() for part in ("prelude", *parts)))
 
 
-APPEND_EVENT, LIST_NEWS, GET_FIGURES = map(_load_script, ("append_event", "list_news", "get_figures"))
+APPEND_EVENTS, LIST_NEWS, GET_FIGURES = map(_load_script, ("append_events", "list_news", "get_figures"))
 TAKE_SLOT, SET_SLOTS, ANNOUNCE_OLDEST, LIST_HOLDERS = map(
     _load_script, ("take_slot", "set_slots", "announce_oldest", "list_holders")
 )

@@ -6,10 +6,10 @@ Reading the history again is ``reading.py``'s, and its limits are ``floors.py``'
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Sequence
 
 from ...sse.cursor import Cursor
-from ..records import Record, SubscriptionStart
+from ..records import NewEvent, Record, SubscriptionStart
 from .database import Database
 from .floors import HistoryFloors
 from .leap import Voids, take_leap
@@ -35,9 +35,17 @@ class Events:
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None) -> Cursor:
         """Add an event, in a transaction of ``writing``."""
+        leap = take_leap(self._database) if self._database.leap is not None else None
+        return self._add_event(channel, body, latest_key, leap)
+
+    def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        """Add events, in one transaction of ``writing``. Only the first one can leap."""
+        leap = take_leap(self._database) if self._database.leap is not None else None
+        return [self._add_event(*event, None if number else leap) for number, event in enumerate(events)]
+
+    def _add_event(self, channel: str, body: bytes, latest_key: str | None, leap: int | None) -> Cursor:
         database = self._database
         total, older = self._floors.make_room(channel, latest_key, len(body))
-        leap = take_leap(database) if database.leap is not None else None
         sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest_key, total)).lastrowid
         for replaced in older:  # only after the insert: otherwise the newest event's sequence could be used twice
             database.write("DELETE FROM events WHERE sequence = ?", (replaced,))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
-from ..records import ChannelPage, Floors, Range, SubscriptionStart
+from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
 from .delivery import SQLiteDelivery
 from .store import SQLiteStore
 
+#: About how many bytes an event takes in the file besides its body's.
+ROW_BYTES = 200
+
 
 class SQLiteHistory(EventHistory):
-    """Appends an event in one short transaction; one thread asks whether other processes did."""
+    """Appends events in one short transaction; one thread asks whether other processes did."""
 
     def __init__(self, store: SQLiteStore) -> None:
         self._store = store
@@ -26,6 +29,15 @@ class SQLiteHistory(EventHistory):
             file.trimming.trim_if_due(len(body))
         self._appended.set()
         return cursor
+
+    def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        size = sum(len(event.body) + ROW_BYTES for event in events)
+        with self._store.opened() as file:
+            cursors = file.change(lambda: file.events.append_events(events), size)
+            file.events.notice_event(cursors[-1].sequence)
+            file.trimming.trim_if_due(size, len(events))
+        self._appended.set()
+        return cursors
 
     def get_newest_cursor(self) -> Cursor:
         with self._store.opened() as file:

@@ -65,11 +65,14 @@ class Trimming:
         #: Up to this sequence, only the extension's own events are left.
         self._swept = 0
 
-    def trim_if_due(self, size: int) -> None:
-        """Trim one round, if one is due. It does not raise: the event just appended, of this size, is stored
-        already."""
+    def trim_if_due(self, size: int, events: int = 1) -> None:
+        """Trim one round, if one is due. It does not raise: the events just appended are stored already.
+
+        :param size: their bytes.
+        :param events: their number, ``BATCH`` at most.
+        """
         now = time.monotonic()
-        self._appended += 1
+        self._appended += events
         self._size += size
         wall, before = time.time(), self._wall
         self._wall = wall

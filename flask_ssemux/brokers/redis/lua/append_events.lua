@@ -1,14 +1,14 @@
--- Numbers an event, stores it, and announces it: one atomic step. It trims first, so that a full server has room.
+-- Numbers events, stores them, and announces them: one atomic step. It trims first, so that a full server has room.
 --
--- ARGV     channel, body, the beginning of the name under which it is announced, the calling process, the slot in which
---          the answer is kept, a token of this append, whether to try the user's rights first ('1'), the key of a
---          latest event ('' for an ordinary event)
--- returns  epoch, sequence of the event
+-- ARGV     the beginning of the names under which they are announced, the calling process, the slot in which the answer
+--          is kept, a token of this append, whether to try the user's rights first ('1'); then of each event: channel,
+--          body, the key of a latest event ('' for an ordinary event)
+-- returns  epoch, sequence of the last event; the others have the sequences before it
 --
 -- A caller that never got its answer repeats the call with the same slot and token, and gets the same answer.
 --
--- Nothing may fail after the event was announced. Missing rights are found before, and if the announcement itself is
--- forbidden, the event is removed again.
+-- Nothing may fail after an event was announced. Missing rights are found before, and if the announcement itself is
+-- forbidden, the events are removed again.
 
 local LIVE_SECONDS, LIVE_EVENTS = 5, 500  -- kept for delivery, whatever the limits are
 local LASTS = 120000 -- milliseconds for which answers are kept: at least half of it after the last answer
@@ -17,16 +17,33 @@ local STEP = 20      -- events that are trimmed at a time
 local OTHERS = 100   -- channels that are searched for such events, on a full server
 local MOST = 1000    -- about the maximum number of events that one append deletes because of the byte limit
 
-local channel, body, announced, caller, slot, token, tries, key = unpack(ARGV, own + 1, own + 8)
+local announced, caller, slot, token, tries = unpack(ARGV, own + 1, own + 5)
 local answers = base .. 'answers:' .. caller
 
+-- The new events; their channels, each once; and how many bytes their bodies have, but for the extension's own channels.
+local events, channels, size = {}, {}, 0
+do
+  local known = {}
+  for index = own + 6, #ARGV, 3 do
+    local name, body = ARGV[index], ARGV[index + 1]
+    local channel = known[name]
+    if not channel then
+      channel = {name = name, kind = get_kind(name), stream = stream_key(name), added = 0}
+      known[name], channels[#channels + 1] = channel, channel
+    end
+    channel.added = channel.added + 1
+    size = size + (channel.kind.is_own and 0 or #body)
+    events[#events + 1] = {channel = channel, body = body, key = ARGV[index + 2]}
+  end
+end
+
 -- Runs each command of this script in a way that changes nothing; returns the first error.
-local function try_rights()
-  local stream, none = stream_key(channel), base .. 'nothing'
+local function try_rights(channel)
+  local stream, latest, none = channel.stream, latest_key(channel.name), base .. 'nothing'
   for _, command in ipairs({
     {'DEL', none}, {'XLEN', stream}, {'XRANGE', stream, '-', '+', 'COUNT', 1}, {'XREVRANGE', stream, '+', '-', 'COUNT', 1},
-    {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest_key(channel), ''},
-    {'HGET', latest_key(channel), ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
+    {'XDEL', stream, '0-1'}, {'XADD', none, '*', 'b', ''}, {'DEL', none}, {'HDEL', latest, ''},
+    {'HGET', latest, ''}, {'HSET', none, 'a', ''}, {'HMSET', none, 'a', ''}, {'DEL', none}, {'HGET', answers, ''}, {'HDEL', answers, ''}, {'PEXPIRE', answers, 60000}, {'ZREM', base .. 'firsts', ''},
     {'ZADD', none, 1, 'a'}, {'ZSCORE', none, 'a'}, {'ZCARD', none}, {'ZPOPMIN', none}, {'ZRANGE', none, 0, 0},
     {'ZRANGEBYSCORE', none, 1, 2}, {'ZREM', base .. 'floors', ''}, {'ZREM', base .. 'lasts', ''}, {'DEL', none},
     {'RPUSH', none, 'a'}, {'LINDEX', none, 0}, {'LPOP', none}, {'RPOP', none}, {'DEL', none},
@@ -152,15 +169,16 @@ end
 
 -- Removes events over the limit of the channel, but for those that delivery needs. If the limit was lowered, it removes
 -- a part at a time.
-local function trim_by_count(kind, length)
-  local excess, older = length + 1 - kind.events, find_live_start()
-  if excess > 0 and tonumber(redis.call('ZSCORE', kind.firsts, channel) or 0) <= tonumber(older) then
-    local dropped = trim_channel(channel, kind, math.min(excess, 5 * STEP), older)
-    length = length - dropped
+local function trim_by_count(channel)
+  local name, kind, length = channel.name, channel.kind, channel.length + channel.added
+  local most = 5 * STEP + channel.added - 1
+  local excess, older = length - kind.events, find_live_start()
+  if excess > 0 and tonumber(redis.call('ZSCORE', kind.firsts, name) or 0) <= tonumber(older) then
+    length = length - trim_channel(name, kind, math.min(excess, most), older)
   end
-  excess = length + 1 - math.max(kind.events, LIVE_EVENTS)
+  excess = length - math.max(kind.events, LIVE_EVENTS)
   if excess > 0 then
-    trim_channel(channel, kind, math.min(excess, 5 * STEP), '+')
+    trim_channel(name, kind, math.min(excess, most), '+')
   end
 end
 
@@ -175,9 +193,10 @@ local function trim_other_channels(kind)
   end
 end
 
--- Returns the error of a server at its maxmemory; or nil, if it takes the event or enough events over a limit could be
--- removed, also of those that are kept for delivery.
-local function find_denial(kind)
+-- Returns the error of a server at its maxmemory; or nil, if it takes the new events or enough events over a limit could
+-- be removed, also of those that are kept for delivery.
+local function find_denial(channel)
+  local name, kind = channel.name, channel.kind
   local denied = redis.pcall('HSETNX', KEYS[1], 'epoch', epoch)  -- changes nothing; if this is denied, all writes are
   if not is_error(denied) then
     return nil
@@ -187,18 +206,18 @@ local function find_denial(kind)
   end
   mark_time(kind)
   local before = -1
-  while freed < #body and freed > before do
+  while freed < size and freed > before do
     before = freed
     trim_by_age(kind, kind.seconds)
-    local excess = redis.call('XLEN', stream_key(channel)) + 1 - kind.events
+    local excess = redis.call('XLEN', channel.stream) + channel.added - kind.events
     if excess > 0 then
-      trim_channel(channel, kind, math.min(excess, STEP), '+')
+      trim_channel(name, kind, math.min(excess, STEP), '+')
     end
     if freed == math.max(before, 0) then
       trim_other_channels(kind)
     end
   end
-  return freed < #body and denied or nil
+  return freed < size and denied or nil
 end
 
 -- The oldest events of a channel: as many as have so many bytes together, up to a sequence at most.
@@ -215,14 +234,14 @@ end
 
 -- Removes the oldest events of all channels while there are more bytes than may be kept.
 local function trim_by_bytes(kind)
-  local size, left = tonumber(state.size or math.huge), MOST
-  while not kind.is_own and left > 0 and tonumber(state.bytes or 0) + #body > size do
+  local most, left = tonumber(state.size or math.huge), MOST
+  while not kind.is_own and left > 0 and tonumber(state.bytes or 0) + size > most do
     local oldest = redis.call('ZRANGE', kind.firsts, 0, 1, 'WITHSCORES')
     if not oldest[1] then
-      state.bytes, left = 0, 0  -- only the event itself is left, or events that an earlier version did not count
+      state.bytes, left = 0, 0  -- only the new events are left, or events that an earlier version did not count
     elseif not was_listed_elsewhere(oldest[1], kind) then
       local upto = oldest[4] and text(tonumber(oldest[4]) - 1) or '+'
-      local gone = find_oldest(oldest[1], upto, tonumber(state.bytes) + #body - size)
+      local gone = find_oldest(oldest[1], upto, tonumber(state.bytes) + size - most)
       allow_writes()
       if #gone > 0 then
         remove_events(oldest[1], kind, gone)
@@ -233,31 +252,50 @@ local function trim_by_bytes(kind)
   end
 end
 
--- Adds the event to its stream; returns the error, or nil.
-local function add_event(stream, number)
-  local fields = {'b', body}
-  if key ~= '' then
-    fields = {'b', body, 'l', key}
+-- Adds an event to its stream; returns the error, or nil.
+local function add_event(event)
+  local stream, number, fields = event.channel.stream, event.number, {'b', event.body}
+  if event.key ~= '' then
+    fields = {'b', event.body, 'l', event.key}
   end
   local added = redis.pcall('XADD', stream, number, unpack(fields))
   if is_error(added) and string.find(added.err, 'equal or smaller', 1, true) then
-    redis.call('DEL', stream, latest_key(channel))  -- of another epoch, whose events are never read again
-    redis.call('ZADD', get_kind(channel).firsts, number, channel)
+    redis.call('DEL', stream, latest_key(event.channel.name))  -- of another epoch, whose events are never read again
+    redis.call('ZADD', event.channel.kind.firsts, number, event.channel.name)
     added = redis.pcall('XADD', stream, number, unpack(fields))
   end
   return is_error(added) and added or nil
 end
 
+-- Announces the events; returns the error, or nil. If it is forbidden for one channel only, this shows before the first
+-- event is announced: receivers ignore an announcement of the sequence 0.
+local function announce_events()
+  for index = 2, #channels do
+    local sent = redis.pcall('PUBLISH', announced .. channels[index].name, epoch .. ' 0 \n')
+    if is_error(sent) then
+      return {err = sent.err .. ': PUBLISH'}
+    end
+  end
+  for _, event in ipairs(events) do
+    local message = epoch .. ' ' .. event.number .. ' ' .. event.key .. '\n' .. event.body
+    local sent = redis.pcall('PUBLISH', announced .. event.channel.name, message)
+    if is_error(sent) then
+      return {err = sent.err .. ': PUBLISH'}
+    end
+  end
+end
+
 -- Removes the event of this channel and key that the new event replaces. It is no gap: the floor stays. `firsts` may
 -- still name it: then trimming by age searches once in vain, and writes the oldest event that is there.
-local function replace_latest(kind, number)
-  local before = redis.call('HGET', latest_key(channel), key)
-  redis.call('HSET', latest_key(channel), key, number)
-  local entry = before and redis.call('XRANGE', stream_key(channel), before .. '-0', before .. '-0')[1]
+local function replace_latest(event)
+  local channel, latest = event.channel, latest_key(event.channel.name)
+  local before = redis.call('HGET', latest, event.key)
+  redis.call('HSET', latest, event.key, event.number)
+  local entry = before and redis.call('XRANGE', channel.stream, before .. '-0', before .. '-0')[1]
   if entry then
-    redis.call('XDEL', stream_key(channel), entry[1])
+    redis.call('XDEL', channel.stream, entry[1])
     state.kept = state.kept - 1
-    if not kind.is_own and tonumber(before) > tonumber(state.weighed) then
+    if not channel.kind.is_own and tonumber(before) > tonumber(state.weighed) then
       count_bytes(-#entry[2][2])
     end
   end
@@ -268,10 +306,22 @@ local function save_state(...)
   redis.call('HMSET', KEYS[1], 'bytes', text(tonumber(state.bytes or 0)), 'kept', text(tonumber(state.kept or 0)), ...)
 end
 
+-- Removes the first events again, as many as were added. Their numbers cannot be given again in their streams.
+local function remove_added(count)
+  for index = 1, count do
+    local event = events[index]
+    redis.call('XDEL', event.channel.stream, event.number .. '-0')
+    list_first(event.channel.name, event.channel.kind)
+  end
+  if count > 0 then
+    save_state('sequence', events[count].number, 'listed', events[count].number)
+  end
+end
+
 if refused then
   return refused
 end
-local missing = tries == '1' and try_rights()
+local missing = tries == '1' and try_rights(channels[1])
 if missing then
   return missing
 end
@@ -280,66 +330,84 @@ local known_token, known_epoch, known_sequence, answered_at = string.match(answe
 if known_token == token and known_epoch == epoch then
   return {epoch, known_sequence}
 end
-local kind = get_kind(channel)
-local stream, counted = stream_key(channel), state.kept
+
+-- Make room. Channels of the application and of the extension itself are not appended to together.
+local counted = state.kept
 state.weighed = state.weighed or text(sequence)  -- an earlier version counted no bytes
 local denied
-if kind.is_own then
+if channels[1].kind.is_own then
   allow_writes()  -- revocation messages are few, and must not wait
 else
-  denied = find_denial(kind)
+  denied = find_denial(channels[1])
 end
-local length = redis.call('XLEN', stream)
-mark_time(kind)
-trim_by_age(kind, math.max(LIVE_SECONDS, kind.seconds))
-trim_by_bytes(kind)
-trim_by_count(kind, length)
-
-if denied and freed < #body then
+for index, channel in ipairs(channels) do
+  channel.length = redis.call('XLEN', channel.stream)
+  if index == 1 then
+    mark_time(channel.kind)
+    trim_by_age(channel.kind, math.max(LIVE_SECONDS, channel.kind.seconds))
+    trim_by_bytes(channel.kind)
+  end
+  trim_by_count(channel)
+end
+if denied and freed < size then
   if state.kept ~= counted then
     save_state('weighed', state.weighed)
   end
   return denied
 end
 
+-- Add the events to their streams.
 local before = text(sequence)
 if state.listed ~= before then  -- an earlier version does not list the newest event of each channel
   set_state('unlisted', before, 'weighed', state.weighed)
 end
-if state.kept ~= counted then
-  length = redis.call('XLEN', stream)
-end
-local first = length > 0 or redis.call('ZSCORE', kind.firsts, channel)  -- a channel with events is listed
-local was_evicted = first and length == 0
-sequence = sequence + 1
-local number = text(sequence)
-local trouble = add_event(stream, number)
-if trouble then
+for _, channel in ipairs(channels) do
   if state.kept ~= counted then
-    save_state('weighed', state.weighed)
+    channel.length = redis.call('XLEN', channel.stream)
   end
-  return trouble
+  -- A channel with events is listed.
+  channel.is_listed = channel.length > 0 or redis.call('ZSCORE', channel.kind.firsts, channel.name)
+  channel.was_evicted = channel.is_listed and channel.length == 0
 end
-local sent = redis.pcall('PUBLISH', announced .. channel, epoch .. ' ' .. number .. ' ' .. key .. '\n' .. body)
-if is_error(sent) then
-  redis.call('XDEL', stream, number .. '-0')
-  list_first(channel, kind)
-  save_state('sequence', number, 'listed', number)
-  return {err = sent.err .. ': PUBLISH'}
+for index, event in ipairs(events) do
+  event.number = text(sequence + index)
+  local trouble = add_event(event)
+  if trouble then
+    if state.kept ~= counted then
+      save_state('weighed', state.weighed)
+    end
+    remove_added(index - 1)
+    return trouble
+  end
 end
-if not kind.is_own then
-  count_bytes(#body)
+sequence = sequence + #events
+local number = text(sequence)
+
+-- Announce them. From here on nothing can fail.
+local forbidden = announce_events()
+if forbidden then
+  remove_added(#events)
+  return forbidden
 end
-if not first or was_evicted then
-  redis.call('ZADD', kind.firsts, number, channel)
-end
-if was_evicted then
-  raise_floor(channel, tonumber(before))
-end
-redis.call('ZADD', base .. 'lasts', number, channel)
-state.kept = (state.kept or 0) + 1
-if key ~= '' then
-  replace_latest(kind, number)
+
+-- List them.
+for _, event in ipairs(events) do
+  local channel = event.channel
+  if not channel.kind.is_own then
+    count_bytes(#event.body)
+  end
+  if not channel.is_listed or channel.was_evicted then
+    redis.call('ZADD', channel.kind.firsts, event.number, channel.name)
+    if channel.was_evicted then
+      raise_floor(channel.name, tonumber(before))
+    end
+    channel.is_listed, channel.was_evicted = true, false
+  end
+  redis.call('ZADD', base .. 'lasts', event.number, channel.name)
+  state.kept = (state.kept or 0) + 1
+  if event.key ~= '' then
+    replace_latest(event)
+  end
 end
 save_state('sequence', number, 'listed', number, 'at', text(now), 'live', state.live or '0 0 0')
 if not known_token or tonumber(known_token) < tonumber(token) then

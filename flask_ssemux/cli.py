@@ -93,9 +93,10 @@ def publish(
     text = sys.stdin.read() if data is None else data
     value = _parse_json(text) if as_json else text
     if user is not None:
-        click.echo(state.send_to_user(user, value, event, latest=latest))
+        click.echo(state.send_to_user(user, value, event, latest=latest, on_error="raise"))
     else:
-        click.echo(state.publish(EVERYONE if channel is None else channel, value, event, latest=latest))
+        receivers = EVERYONE if channel is None else channel
+        click.echo(state.publish(receivers, value, event, latest=latest, on_error="raise"))
 
 
 @_add_command

@@ -14,7 +14,6 @@ from typing import Any, Callable, Sequence
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from . import functions
 from .access import tickets
 from .access.patterns import Pattern
 from .access.reauthorize import Reauthorizer
@@ -22,6 +21,7 @@ from .access.rules import F, Rules
 from .brokers import open_broker
 from .cli import make_commands
 from .errors import ApplicationError, ConfigurationError
+from .functions import ApplicationFunctions
 from .http import hosts
 from .http.collisions import Collision, find_collisions
 from .http.decorated_views import find_undecorated
@@ -29,7 +29,7 @@ from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.responses import add_stream_headers
 from .http.views import make_blueprint
 from .options import Options, log
-from .state import KEY, ApplicationState
+from .state import KEY, ApplicationState, find_only_state, find_state
 from .status import page as status_page
 from .worker import gunicorn_worker, server
 from .worker.worker import Worker
@@ -40,8 +40,11 @@ def init_app(app: Flask) -> SSEMux:
     return SSEMux(app)
 
 
-class SSEMux:
+class SSEMux(ApplicationFunctions):
     """Server-Sent Events for Flask applications, with any number of channels on one connection.
+
+    ``publish`` and the other functions of ``flask_ssemux`` are its methods, too. They act on the current application.
+    Without one, as in a thread that reads a device, they act on the application of this object, if it has only one.
 
     :param app: the application. Without it, call ``init_app`` later, for one or more applications.
     :raises ConfigurationError: as for ``init_app``.
@@ -98,6 +101,7 @@ class SSEMux:
     def _make_state(self, app: Flask, worker: Worker) -> ApplicationState:
         streams = self._streams
         return ApplicationState(
+            app,
             worker.options,
             self._rules,
             worker,
@@ -241,19 +245,9 @@ class SSEMux:
         taken = sum(stream.endpoint.split("-")[0] == name for stream in self._streams)
         return "%s-%d" % (name, taken + 1) if taken else name
 
-    # -- the current application -------------------------------------------
-
-    publish = staticmethod(functions.publish)
-    send_to_user = staticmethod(functions.send_to_user)
-    broadcast = staticmethod(functions.broadcast)
-    publish_on_commit = staticmethod(functions.publish_on_commit)
-    send_to_user_on_commit = staticmethod(functions.send_to_user_on_commit)
-    broadcast_on_commit = staticmethod(functions.broadcast_on_commit)
-    cursor = staticmethod(functions.cursor)
-    disconnect = staticmethod(functions.disconnect)
-    revoke = staticmethod(functions.revoke)
-    presence = staticmethod(functions.presence)
-    ticket = staticmethod(functions.ticket)
+    def _get_state(self) -> ApplicationState:
+        """Return the extension in the current application; without one, in the only application of this object."""
+        return find_state(current_app) if current_app else find_only_state(self._apps)
 
 
 def _register_stream(app: Flask, stream: FixedStream) -> None:

@@ -1,88 +1,133 @@
 """The functions of ``flask_ssemux``: each acts on the extension of the current application.
 
-``SSEMux`` has the same functions as methods. Only calls and their documentation; ``state.py`` finds the extension.
+``SSEMux`` has the same functions as methods, which need no current application if there is only one. Only calls and
+their documentation; ``state.py`` finds the extension.
 """
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
-from .state import get_current_state
-
-
-def publish(channel: str, data: Any, event: str | None = None, *, latest: bool = False) -> str:
-    """Send an event to everyone who reads a channel; see ``Publisher.publish``."""
-    return get_current_state().publish(channel, data, event, latest=latest)
+from .publishing.arguments import explain_arguments
+from .state import ApplicationState, get_current_state
 
 
-def send_to_user(user_id: Any, data: Any, event: str | None = None, *, latest: bool = False) -> str:
-    """Send an event to all streams of one user; see ``Publisher.send_to_user``."""
-    return get_current_state().send_to_user(user_id, data, event, latest=latest)
+class ApplicationFunctions:
+    """The functions as methods, which differ only in how they find the extension in an application."""
+
+    def _get_state(self) -> ApplicationState:
+        """Return the extension in the application on which the functions act.
+
+        :raises ApplicationError: it is not known which application that is, or it does not use the extension.
+        """
+        return get_current_state()
+
+    @explain_arguments
+    def publish(
+        self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
+        """Send an event to everyone who reads a channel; see ``Publisher.publish``."""
+        return self._get_state().publish(channel, data, event, latest=latest, on_error=on_error)
+
+    @explain_arguments
+    def send_to_user(
+        self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
+        """Send an event to all streams of one user; see ``Publisher.send_to_user``."""
+        return self._get_state().send_to_user(user_id, data, event, latest=latest, on_error=on_error)
+
+    @explain_arguments
+    def broadcast(
+        self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
+        """Send an event to everyone; see ``Publisher.broadcast``."""
+        return self._get_state().broadcast(data, event, latest=latest, on_error=on_error)
+
+    @explain_arguments
+    def publish_many(self, events: Iterable[Any], *, on_error: str | None = None) -> list[str] | Any:
+        """Send several events in one atomic step, all of them or none; see ``Publisher.publish_many``."""
+        return self._get_state().publish_many(events, on_error=on_error)
+
+    @explain_arguments
+    def publish_on_commit(
+        self, session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False
+    ) -> None:
+        """Publish when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        self._get_state().publish_on_commit(session, channel, data, event, latest=latest)
+
+    @explain_arguments
+    def send_to_user_on_commit(
+        self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
+    ) -> None:
+        """Send to a user when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        self._get_state().send_to_user_on_commit(session, user_id, data, event, latest=latest)
+
+    @explain_arguments
+    def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
+        """Send to everyone when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        self._get_state().broadcast_on_commit(session, data, event, latest=latest)
+
+    @explain_arguments
+    def publish_many_on_commit(self, session: Any, events: Iterable[Any]) -> None:
+        """Send several events when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        self._get_state().publish_many_on_commit(session, events)
+
+    def cursor(self) -> str:
+        """Return the cursor of the newest event; see ``Publisher.cursor``."""
+        return self._get_state().cursor()
+
+    def disconnect(
+        self, user_id: Any = None, *, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
+    ) -> str:
+        """End all streams of a user, or of a channel; see ``Publisher.disconnect``."""
+        return self._get_state().disconnect(user_id, channel=channel, stop=stop, reason=reason)
+
+    def revoke(self, user_id: Any, channel: str, *, reason: str = "revoked") -> str:
+        """End the streams of one user that read one channel; see ``Publisher.revoke``."""
+        return self._get_state().revoke(user_id, channel, reason=reason)
+
+    def presence(self, channel: str) -> dict[str | None, int]:
+        """Return who reads a channel now, over all workers: the number of streams by user id.
+
+        User ids are texts; None stands for anonymous visitors. Streams of a worker that was killed are missing at once
+        if the worker ran on this machine, and after at most one heartbeat otherwise.
+
+        :param channel: one that ``SSEMux.track_presence`` was called for, or ``*`` for everyone who is connected.
+        :raises ApplicationError: presence on this channel is not tracked.
+        :raises BrokerUnavailable: the store did not answer.
+        """
+        return self._get_state().presence(channel)
+
+    def ticket(self, user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
+        """Return a ticket for one stream of a client without cookies.
+
+        The client sends it as ``GET /events?ticket=...`` or as ``Authorization: Ticket ...``. The bearer is identified
+        as this user without a call of ``identify``; channels are authorized as usual. So give a ticket only to its
+        user.
+
+        :param user_id: a str, int or UUID, as ``identify`` returns it; None for an anonymous visitor.
+        :param channels: the channels that the stream may name; None: all that the rules allow.
+        :param expires: seconds within which the stream must be opened, at most 3600. An open stream stays open.
+        :return: a text of about 100 characters, signed with the application's SECRET_KEY, which need no quoting in a
+            URL.
+        :raises ApplicationError: there is no application or no SECRET_KEY, or ``expires`` is out of range.
+        :raises InvalidEvent: (or a subclass) an invalid user id or channel.
+        """
+        return self._get_state().ticket(user_id, channels=channels, expires=expires)
 
 
-def broadcast(data: Any, event: str | None = None, *, latest: bool = False) -> str:
-    """Send an event to everyone; see ``Publisher.broadcast``."""
-    return get_current_state().broadcast(data, event, latest=latest)
+_current = ApplicationFunctions()
 
-
-def publish_on_commit(session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False) -> None:
-    """Publish when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    get_current_state().publish_on_commit(session, channel, data, event, latest=latest)
-
-
-def send_to_user_on_commit(
-    session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
-) -> None:
-    """Send to a user when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    get_current_state().send_to_user_on_commit(session, user_id, data, event, latest=latest)
-
-
-def broadcast_on_commit(session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
-    """Send to everyone when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
-    get_current_state().broadcast_on_commit(session, data, event, latest=latest)
-
-
-def cursor() -> str:
-    """Return the cursor of the newest event; see ``Publisher.cursor``."""
-    return get_current_state().cursor()
-
-
-def disconnect(
-    user_id: Any = None, *, channel: str | None = None, stop: bool = False, reason: str = "disconnected"
-) -> str:
-    """End all streams of a user, or of a channel; see ``Publisher.disconnect``."""
-    return get_current_state().disconnect(user_id, channel=channel, stop=stop, reason=reason)
-
-
-def revoke(user_id: Any, channel: str, *, reason: str = "revoked") -> str:
-    """End the streams of one user that read one channel; see ``Publisher.revoke``."""
-    return get_current_state().revoke(user_id, channel, reason=reason)
-
-
-def presence(channel: str) -> dict[str | None, int]:
-    """Return who reads a channel now, over all workers: the number of streams by user id.
-
-    User ids are texts; None stands for anonymous visitors. Streams of a worker that was killed are missing at once if
-    the worker ran on this machine, and after at most one heartbeat otherwise.
-
-    :param channel: one that ``SSEMux.track_presence`` was called for, or ``*`` for everyone who is connected.
-    :raises ApplicationError: presence on this channel is not tracked.
-    :raises BrokerUnavailable: the store did not answer.
-    """
-    return get_current_state().presence(channel)
-
-
-def ticket(user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
-    """Return a ticket for one stream of a client without cookies.
-
-    The client sends it as ``GET /events?ticket=...`` or as ``Authorization: Ticket ...``. The bearer is identified as
-    this user without a call of ``identify``; channels are authorized as usual. So give a ticket only to its user.
-
-    :param user_id: a str, int or UUID, as ``identify`` returns it; None for an anonymous visitor.
-    :param channels: the channels that the stream may name; None: all that the rules allow.
-    :param expires: seconds within which the stream must be opened, at most 3600. An open stream stays open.
-    :return: a text of about 100 characters, signed with the application's SECRET_KEY, which need no quoting in a URL.
-    :raises ApplicationError: there is no application or no SECRET_KEY, or ``expires`` is out of range.
-    :raises InvalidEvent: (or a subclass) an invalid user id or channel.
-    """
-    return get_current_state().ticket(user_id, channels=channels, expires=expires)
+publish = _current.publish
+send_to_user = _current.send_to_user
+broadcast = _current.broadcast
+publish_many = _current.publish_many
+publish_on_commit = _current.publish_on_commit
+send_to_user_on_commit = _current.send_to_user_on_commit
+broadcast_on_commit = _current.broadcast_on_commit
+publish_many_on_commit = _current.publish_many_on_commit
+cursor = _current.cursor
+disconnect = _current.disconnect
+revoke = _current.revoke
+presence = _current.presence
+ticket = _current.ticket

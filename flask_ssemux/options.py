@@ -28,6 +28,8 @@ OVER_USER_LIMIT = ("refuse", "oldest")
 
 TRANSPORTS = ("auto", "generator", "handoff")
 
+ON_ERROR = ("raise", "log")
+
 #: Words for "not set", as they are written in environments and old configuration files.
 _OFF = ("", "off", "none", "false", "no")
 
@@ -281,6 +283,13 @@ class Options:
         "one of " + ", ".join(TRANSPORTS),
         "how frames get onto the socket: `handoff` (gunicorn's gevent worker with plain HTTP/1.x; a stream needs no "
         "greenlet) or `generator` (every server); `auto` uses `handoff` where it is safe",
+    )
+    on_error: str = _option(
+        "raise",
+        _make_choice_parser(ON_ERROR),
+        "one of " + ", ".join(ON_ERROR),
+        "what `publish` does if an event is not accepted: `raise` raises the error, `log` logs it and returns None; "
+        "the argument `on_error` overrides it",
     )
 
     @classmethod

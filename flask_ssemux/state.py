@@ -5,17 +5,20 @@ No routes and no decorators; they use this file.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+import gc
+from typing import Any, Callable, Iterable, Sequence
 
-from flask import current_app
+from flask import Flask, current_app
 
 from .access import tickets
 from .access.rules import Rules
 from .brokers import Broker, call_from_any_thread
 from .errors import ApplicationError
 from .options import Options
+from .publishing.app_json import make_json_writer
 from .publishing.base import PublisherBase
-from .worker.worker import Worker
+from .sse.data import JSONWriter
+from .worker.worker import Worker, WorkerState
 
 #: The extension's key in ``app.extensions``.
 KEY = "ssemux"
@@ -24,24 +27,28 @@ KEY = "ssemux"
 class ApplicationState(PublisherBase):
     """The extension in one application: its options, its rules, and its worker in this process.
 
+    :param app: how it writes JSON is looked up for each event, because an application may set its provider late.
     :param find_errors: returns which streams of the application must not be served, and why.
     :param find_warnings: returns what about the application's streams is probably a mistake.
     """
 
     def __init__(
         self,
+        app: Any,
         options: Options,
         rules: Rules,
         worker: Worker,
         find_errors: Callable[[], list[str]] = list,
         find_warnings: Callable[[], list[str]] = list,
     ) -> None:
+        self._app = app
         self.options = options
         self.rules = rules
         self.worker = worker
         self.find_errors = find_errors
         self.find_warnings = find_warnings
         self.max_event_bytes = options.max_event_bytes
+        self._on_error = options.on_error
         #: The endpoints of streams.
         self.endpoints = {"ssemux.events"}
         #: The views of streams that ``add_stream`` added. Each blueprint gives such a view another endpoint.
@@ -64,12 +71,15 @@ class ApplicationState(PublisherBase):
         call_from_any_thread(self.worker.store_guard.check_publishing)
         return self.worker.broker
 
+    def _get_json_writer(self) -> JSONWriter:
+        return make_json_writer(self._app)
+
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
 
     def ticket(self, user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """See ``flask_ssemux.ticket``."""
-        return tickets.issue_ticket(user_id, channels, expires)
+        return tickets.issue_ticket(user_id, channels, expires, self._app)
 
     def presence(self, channel: str) -> dict[str | None, int]:
         """See ``flask_ssemux.presence``."""
@@ -88,8 +98,9 @@ def get_current_state() -> ApplicationState:
     """
     if not current_app:
         raise ApplicationError(
-            "flask_ssemux acts on the current application, and there is none here: use "
-            "`with app.app_context():`, or flask_ssemux.Publisher(url) in a process without Flask"
+            "flask_ssemux acts on the current application, and there is none here: write `with app.app_context():` "
+            "around this call, or call the method of the application's SSEMux, such as mux.publish; in a process "
+            "without Flask use flask_ssemux.Publisher(url)"
         )
     return find_state(current_app)
 
@@ -103,3 +114,26 @@ def find_state(app: Any) -> ApplicationState:
         raise ApplicationError("flask_ssemux is not set up for %r: call flask_ssemux.init_app(app)" % app.name)
     found: ApplicationState = app.extensions[KEY]
     return found
+
+
+def find_only_state(apps: Iterable[Flask]) -> ApplicationState:
+    """Return the extension in the only one of these applications.
+
+    :param apps: those of an ``SSEMux``, weakly referenced.
+    :raises ApplicationError: there is none, or there are several.
+    """
+    found = list(apps)
+    if len(found) > 1:
+        gc.collect()  # applications that are no longer used are often kept by a cycle, as in tests
+        found = [app for app in apps if find_state(app).worker.state is not WorkerState.CLOSED]
+    if len(found) == 1:
+        return find_state(found[0])
+    if not found:
+        raise ApplicationError(
+            "this SSEMux has no application: call its init_app(app) first; in a process without Flask use "
+            "flask_ssemux.Publisher(url)"
+        )
+    raise ApplicationError(
+        "this SSEMux has %d applications, %s, and there is no current one here: write `with app.app_context():` around "
+        "this call, where app is the one whose clients are meant" % (len(found), ", ".join(sorted(map(repr, found))))
+    )

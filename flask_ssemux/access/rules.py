@@ -20,6 +20,7 @@ from ..errors import (
     InvalidIdentity,
     Unauthorized,
 )
+from ..publishing.app_json import make_json_writer
 from ..sse import encode
 from ..util.request_override import RequestOverride
 from .async_functions import make_synchronous
@@ -191,8 +192,9 @@ class Rules:
         for channel in channels:
             rule, values = _find_rule(self.snapshot, channel)
             if rule is not None:
+                writer = make_json_writer(current_app)
                 for event, data in rule.function(**values) or ():
-                    yield encode.make_body(channel, data, event)
+                    yield encode.make_body(channel, data, event, writer=writer)
 
 
 def is_permission(answer: Any, who: str) -> bool:

@@ -14,7 +14,7 @@ import uuid
 from typing import Any, Mapping, MutableMapping, NamedTuple, Sequence
 from urllib.parse import unquote_plus
 
-from flask import Request, current_app
+from flask import Flask, Request, current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from ..brokers import Broker
@@ -73,8 +73,8 @@ class Ticket(NamedTuple):
             raise BadTicket("this ticket was used already: each opens one stream; ask the application for another")
 
 
-def issue_ticket(user_id: Any, channels: Sequence[str] | None = None, expires: float = 60) -> str:
-    """Return a ticket of the current application; see ``flask_ssemux.ticket``."""
+def issue_ticket(user_id: Any, channels: Sequence[str] | None, expires: float, app: Flask) -> str:
+    """Return a ticket of this application; see ``flask_ssemux.ticket``."""
     if user_id is not None:
         encode.check_user_id(user_id)
     is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
@@ -82,7 +82,7 @@ def issue_ticket(user_id: Any, channels: Sequence[str] | None = None, expires: f
         raise ApplicationError("a ticket expires after 1 to %d s, not %r: it is used at once" % (MAX_SECONDS, expires))
     user = ["uuid", str(user_id)] if isinstance(user_id, uuid.UUID) else user_id
     names = None if channels is None else _check_channels(channels)
-    signers = _make_signers()
+    signers = _make_signers(app)
     if not signers:
         raise ApplicationError("tickets are signed with the application's SECRET_KEY, and it has none: set it")
     return str(signers[0].dumps([secrets.token_urlsafe(9), round(time.time() + expires, 3), user, names]))
@@ -162,7 +162,7 @@ def _find_in_header(value: str) -> list[str]:
 
 
 def _decode_ticket(text: str) -> Ticket:
-    for signer in _make_signers():
+    for signer in _make_signers(current_app):
         try:
             name, until, user, channels = signer.loads(text)
         except BadSignature:
@@ -171,17 +171,17 @@ def _decode_ticket(text: str) -> Ticket:
     raise BadTicket("this ticket was not made by this application, or with another SECRET_KEY: ask for another")
 
 
-def _make_signers() -> list[URLSafeSerializer]:
+def _make_signers(app: Flask) -> list[URLSafeSerializer]:
     """The first one signs. The others are for former keys (``SECRET_KEY_FALLBACKS``, Flask 3.1) and only verify."""
-    if not current_app.secret_key:
+    if not app.secret_key:
         return []
-    keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [URLSafeSerializer(key, salt=_make_salt()) for key in keys]
+    keys = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    return [URLSafeSerializer(key, salt=_make_salt(app)) for key in keys]
 
 
-def _make_salt() -> str:
+def _make_salt(app: Flask) -> str:
     """Tenants may share a SECRET_KEY: the user 1 of one namespace is not the user 1 of another."""
-    namespace = current_app.extensions["ssemux"].options.namespace
+    namespace = app.extensions["ssemux"].options.namespace
     return "flask_ssemux.ticket" + (":" + namespace if namespace else "")
 
 

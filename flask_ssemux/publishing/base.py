@@ -5,11 +5,15 @@ An event is checked, encoded and appended to the broker. No streams, no Flask an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Iterable, Sequence
 
+from ..brokers import NewEvent
 from ..sse import encode
+from ..sse.data import PLAIN, JSONWriter
 from ..util import forks
-from .on_commit import WaitingEvent, wait_for_commit
+from . import best_effort, several
+from .arguments import explain_arguments
+from .on_commit import WaitingEvents, wait_for_commit
 from .revocation import RevocationSender
 
 #: After this many events the publishing greenlet yields. Under gevent a loop that publishes would otherwise keep the
@@ -23,39 +27,90 @@ class PublisherBase(RevocationSender):
     #: The maximum size of an encoded event, in bytes.
     max_event_bytes: int
 
+    #: What happens if an event is not accepted and the call does not say it: ``raise`` or ``log``.
+    _on_error = best_effort.RAISE
+
     _published_count = 0
+
+    def _get_json_writer(self) -> JSONWriter:
+        """Return how data that is not text becomes JSON."""
+        return PLAIN
 
     def _keeps_latest(self, channel: str) -> bool:
         """Return whether all events of this channel are published with ``latest``."""
         return False
 
-    def publish(self, channel: str, data: Any, event: str | None = None, *, latest: bool = False) -> str:
+    @explain_arguments
+    def publish(
+        self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
         """Send an event to everyone who reads a channel, now or after reconnecting.
 
         :param channel: its name, 1 to 255 characters.
-        :param data: a str is sent unchanged, anything else as JSON.
+        :param data: a str is sent unchanged, anything else as JSON: as the application's own provider writes it, or a
+            ``Publisher``'s ``dumps``.
         :param event: the event's name; None is the standard's default, ``message``.
         :param latest: only the newest event of this channel and name counts: it replaces the one before it, in the
             history and in the queue of a slow client, and new subscribers get it at once.
+        :param on_error: ``raise``; or ``log``, if the event may be lost: what is wrong with it or with the store is
+            logged, at most once a minute for each kind, and the call returns None. None is ``SSEMUX_ON_ERROR``.
         :return: the event's cursor, which clients see as its ``id``.
         :raises InvalidEvent: (or a subclass) names the value and the rule; nothing is stored.
         :raises BrokerUnavailable: the event was not accepted. If the connection to the store broke before the store
             answered, the event may have been accepted; it is then sent once.
         """
-        body = encode.make_body(channel, data, event, self.max_event_bytes)
-        return self._append(channel, body, self._choose_key(channel, event, latest))
+        return self._try_to_send(
+            on_error,
+            lambda: self._append(self._make_event(channel, data, event, latest)),
+            lambda: [(event, channel)],
+        )
 
-    def send_to_user(self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False) -> str:
+    @explain_arguments
+    def send_to_user(
+        self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
         """Send an event to all streams of one user. The other parameters and errors are those of ``publish``.
 
         :param user_id: a str, int or UUID, as ``identify`` returns it.
         """
-        return self.publish(encode.user_channel(user_id), data, event, latest=latest)
+        return self._try_to_send(
+            on_error,
+            lambda: self._append(self._make_event(encode.user_channel(user_id), data, event, latest)),
+            lambda: [(event, "user:%s" % (user_id,))],
+        )
 
-    def broadcast(self, data: Any, event: str | None = None, *, latest: bool = False) -> str:
+    @explain_arguments
+    def broadcast(
+        self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+    ) -> str | Any:
         """Send an event to everyone. Parameters and errors are those of ``publish``."""
-        return self.publish(encode.EVERYONE, data, event, latest=latest)
+        return self.publish(encode.EVERYONE, data, event, latest=latest, on_error=on_error)
 
+    @explain_arguments
+    def publish_many(self, events: Iterable[Any], *, on_error: str | None = None) -> list[str] | Any:
+        """Send several events in one atomic step: all of them or none, one directly after the other::
+
+            publish_many([("jobs:42", {"done": 9}, "progress"), {"user_id": 7, "data": "ready", "event": "notice"}])
+
+        All of them are checked before the first is stored.
+
+        :param events: at most 500, of 4 MiB together. Each is ``(channel, data)``, ``(channel, data, event)``, or a
+            dict with arguments of ``publish``: ``channel`` (or ``user_id``, for the user's own channel), ``data``,
+            ``event``, ``latest``.
+        :param on_error: as for ``publish``.
+        :return: the cursors, in order. None if ``on_error`` is ``log`` and they were not accepted.
+        :raises InvalidEvent: (or a subclass) says which event is wrong; nothing is stored.
+        :raises BrokerUnavailable: none was accepted; or, as for ``publish``, it is not known whether all were.
+        """
+        written: list[several.WrittenEvent] = []
+
+        def send() -> list[str]:
+            written.extend(several.read_events(events))
+            return self._append_all(self._make_events(written))
+
+        return self._try_to_send(on_error, send, lambda: [(one.event, one.channel) for one in written])
+
+    @explain_arguments
     def publish_on_commit(
         self, session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
@@ -69,19 +124,29 @@ class PublisherBase(RevocationSender):
         :raises InvalidEvent: as for ``publish``, raised by this call; the event is not sent.
         :raises ApplicationError: ``session`` is not such a session.
         """
-        body = encode.make_body(channel, data, event, self.max_event_bytes)
-        key = self._choose_key(channel, event, latest)
-        wait_for_commit(session, WaitingEvent(lambda: self._append(channel, body, key), channel, event))
+        made = self._make_event(channel, data, event, latest)
+        wait_for_commit(session, WaitingEvents(lambda: self._append(made), [(event, channel)]))
 
+    @explain_arguments
     def send_to_user_on_commit(
         self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
         """Call ``send_to_user`` when the session's transaction is committed; see ``publish_on_commit``."""
         self.publish_on_commit(session, encode.user_channel(user_id), data, event, latest=latest)
 
+    @explain_arguments
     def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
         """Call ``broadcast`` when the session's transaction is committed; see ``publish_on_commit``."""
         self.publish_on_commit(session, encode.EVERYONE, data, event, latest=latest)
+
+    @explain_arguments
+    def publish_many_on_commit(self, session: Any, events: Iterable[Any]) -> None:
+        """Call ``publish_many`` when the session's transaction is committed; see ``publish_on_commit``."""
+        written = several.read_events(events)
+        made = self._make_events(written)
+        if made:
+            names = [(one.event, one.channel) for one in written]
+            wait_for_commit(session, WaitingEvents(lambda: self._append_all(made), names))
 
     def cursor(self) -> str:
         """Return the cursor of the newest event. A page that is rendered with it opens its stream from there.
@@ -90,13 +155,49 @@ class PublisherBase(RevocationSender):
         """
         return str(self._get_broker().history.get_newest_cursor())
 
-    def _choose_key(self, channel: str, event: str | None, latest: bool) -> str | None:
-        """Return the key under which only the newest event is kept; None keeps all events."""
-        return (event or "message") if latest or self._keeps_latest(channel) else None
+    # -- encoding and sending ----------------------------------------------
 
-    def _append(self, channel: str, body: bytes, key: str | None) -> str:
-        cursor = self._get_publishing_broker().history.append_event(channel, body, key)
-        self._published_count += 1
-        if self._published_count % YIELD_EVERY == 0:
-            forks.sleep(0)
+    def _try_to_send(
+        self, on_error: str | None, send: Callable[[], Any], list_names: Callable[[], best_effort.Names]
+    ) -> Any:
+        """Return what ``send`` returns. If it raises and the caller publishes best-effort, log that and return None.
+
+        :param list_names: returns the name and channel of each event.
+        """
+        is_best_effort = best_effort.is_best_effort(on_error, self._on_error)
+        try:
+            return send()
+        except Exception as error:
+            if not is_best_effort:
+                raise
+            best_effort.log_failure(list_names(), error)
+            return None
+
+    def _make_event(self, channel: str, data: Any, event: str | None, latest: bool) -> NewEvent:
+        body = encode.make_body(channel, data, event, self.max_event_bytes, self._get_json_writer())
+        channel = encode.make_plain(channel)
+        is_latest = latest or self._keeps_latest(channel)
+        return NewEvent(channel, body, encode.make_plain(event or "message") if is_latest else None)
+
+    def _make_events(self, written: Sequence[several.WrittenEvent]) -> list[NewEvent]:
+        made = [several.name_place(number, self._make_event, *one) for number, one in enumerate(written)]
+        several.check_size(made, self.max_event_bytes)
+        return made
+
+    def _append(self, event: NewEvent) -> str:
+        cursor = self._get_publishing_broker().history.append_event(*event)
+        self._count_published(1)
         return str(cursor)
+
+    def _append_all(self, events: Sequence[NewEvent]) -> list[str]:
+        if not events:
+            return []
+        cursors = self._get_publishing_broker().history.append_events(events)
+        self._count_published(len(events))
+        return [str(cursor) for cursor in cursors]
+
+    def _count_published(self, events: int) -> None:
+        before = self._published_count
+        self._published_count = before + events
+        if before // YIELD_EVERY != self._published_count // YIELD_EVERY:
+            forks.sleep(0)

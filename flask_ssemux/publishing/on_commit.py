@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, Dict, List, NamedTuple
 
 from ..errors import ApplicationError
+from .best_effort import Names, describe_events
 
 log = logging.getLogger("flask_ssemux")
 
@@ -19,21 +20,19 @@ log = logging.getLogger("flask_ssemux")
 KEY = "ssemux.on_commit"
 
 
-class WaitingEvent(NamedTuple):
-    """An event that waits for a commit.
+class WaitingEvents(NamedTuple):
+    """The events of one call that wait for a commit.
 
-    :param publish: publishes it.
-    :param channel: for the log.
-    :param event: its name, for the log.
+    :param publish: publishes them.
+    :param names: the name and the channel of each, for the log.
     """
 
     publish: Callable[[], object]
-    channel: str
-    event: str | None
+    names: Names
 
 
-def wait_for_commit(session: Any, waiting: WaitingEvent) -> None:
-    """Publish the event when the session's present transaction, or savepoint, is committed.
+def wait_for_commit(session: Any, waiting: WaitingEvents) -> None:
+    """Publish the events when the session's present transaction, or savepoint, is committed.
 
     :param session: SQLAlchemy's ``Session``, or a proxy of this thread's session, such as Flask-SQLAlchemy's
         ``db.session``.
@@ -43,7 +42,7 @@ def wait_for_commit(session: Any, waiting: WaitingEvent) -> None:
     if KEY not in session.info:
         session.info[KEY] = _Queues()
         _listen_to(session)
-    # The event is part of the transaction. If none has begun yet, it begins here, so that a rollback is noticed.
+    # The events are part of the transaction. If none has begun yet, it begins here, so that a rollback is noticed.
     transaction = _find_innermost(session)
     if transaction is None:
         transaction = session.begin()
@@ -54,7 +53,7 @@ def wait_for_commit(session: Any, waiting: WaitingEvent) -> None:
         queues.setdefault(transaction, []).append(waiting)
 
 
-class _Queues(Dict[Any, List[WaitingEvent]]):
+class _Queues(Dict[Any, List[WaitingEvents]]):
     """The waiting events of each transaction. Keys are SQLAlchemy's transaction objects; a savepoint has its own."""
 
     #: The transaction whose ``after_commit`` listeners are being called.
@@ -97,7 +96,7 @@ def _on_commit(session: Any) -> None:
     _pass_on(queues, transaction, queues.pop(transaction, []))
 
 
-def _pass_on(queues: _Queues, transaction: Any, waiting: list[WaitingEvent]) -> None:
+def _pass_on(queues: _Queues, transaction: Any, waiting: list[WaitingEvents]) -> None:
     """Publish events of a committed transaction; those of a savepoint then wait for its parent's commit."""
     if not transaction.nested:
         _publish_all(waiting)
@@ -116,7 +115,7 @@ def _on_transaction_end(session: Any, transaction: Any) -> None:
         queues.committed = None
 
 
-def _publish_all(waiting: list[WaitingEvent]) -> None:
+def _publish_all(waiting: list[WaitingEvents]) -> None:
     """Publish the events in order. Events that the broker does not accept are lost; the commit stands.
 
     After a failure the remaining events are not tried, because each would wait for the broker and delay the commit.
@@ -125,6 +124,6 @@ def _publish_all(waiting: list[WaitingEvent]) -> None:
         try:
             one.publish()
         except Exception as error:  # nothing may be raised after a successful commit
-            lost = ", ".join("%s on %r" % (one.event or "message", one.channel) for one in waiting[number:])
+            lost = describe_events([name for left in waiting[number:] for name in left.names])
             log.error("the transaction is committed, but events were not published: %s (%s)", lost, error)
             return

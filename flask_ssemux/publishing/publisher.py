@@ -6,12 +6,17 @@ It finds its broker without an application. Nothing that it imports needs Flask,
 from __future__ import annotations
 
 import os
+from typing import Any, Callable
 
 from ..brokers import Broker, open_broker
 from ..errors import ConfigurationError
 from ..options import read_option
+from ..sse.data import JSONWriter, write_compact
 from ..util import forks
+from . import best_effort
 from .base import PublisherBase
+
+_ADVICE = "convert it before you publish, or pass a function that takes it as Publisher(dumps=...)"
 
 
 class Publisher(PublisherBase):
@@ -26,12 +31,22 @@ class Publisher(PublisherBase):
     :param max_event_bytes: the maximum size of an encoded event in bytes; None uses ``SSEMUX_MAX_EVENT_BYTES`` from
         the environment, or its default.
     :param namespace: the application's namespace; None uses ``SSEMUX_NAMESPACE`` from the environment.
+    :param dumps: writes data that is not text as JSON: a function that takes the data and returns text, or UTF-8 as
+        orjson does. None uses Python's ``json``.
+    :param on_error: what ``publish`` does if an event is not accepted and the call does not say it, ``raise`` or
+        ``log``; None uses ``SSEMUX_ON_ERROR`` from the environment.
     :raises ConfigurationError: the URL names no broker that other processes can read, or a variable of the environment
         has an invalid value.
     """
 
     def __init__(
-        self, url: str | None = None, *, max_event_bytes: int | None = None, namespace: str | None = None
+        self,
+        url: str | None = None,
+        *,
+        max_event_bytes: int | None = None,
+        namespace: str | None = None,
+        dumps: Callable[[Any], str | bytes] | None = None,
+        on_error: str | None = None,
     ) -> None:
         url = url or os.environ.get("SSEMUX_BROKER")
         if not url:
@@ -40,7 +55,13 @@ class Publisher(PublisherBase):
             )
         limit = read_option("max_event_bytes", os.environ) if max_event_bytes is None else max_event_bytes
         self.max_event_bytes: int = limit
+        self._on_error = read_option("on_error", os.environ) if on_error is None else on_error
+        best_effort.is_best_effort(on_error, self._on_error)
+        self._writer = JSONWriter(dumps or write_compact, _ADVICE)
         self._connection = _Connection(url, namespace or read_option("namespace", os.environ))
+
+    def _get_json_writer(self) -> JSONWriter:
+        return self._writer
 
     def _get_broker(self) -> Broker:
         return self._connection.get_broker()

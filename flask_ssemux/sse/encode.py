@@ -9,12 +9,13 @@ The rules are those of WHATWG HTML, section 9.2 "Server-sent events"
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
+from ..util.printable import show_value
 from .cursor import Cursor
+from .data import PLAIN, JSONWriter, convert_to_text
 
 #: What is sent after ``SSEMUX_HEARTBEAT`` seconds of silence.
 HEARTBEAT = b": heartbeat\n\n"
@@ -43,45 +44,52 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORGING = re.compile(r"[\r\n\0]")
 
 
+def make_plain(text: str) -> str:
+    """Return the text that a subclass of str contains. Its own ``str()`` may be another, as that of an enumeration."""
+    return str.__str__(text)
+
+
 def check_channel(channel: object) -> str:
-    """Return the channel's name unchanged, if applications and clients may use it.
+    """Return the channel's name as plain text, if applications and clients may use it.
 
     :raises InvalidChannel: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(channel, str) or not channel:
-        raise InvalidChannel("a channel is a text of 1 to %d characters, not %s" % (CHANNEL_LENGTH, _show(channel)))
+        raise InvalidChannel(
+            "a channel is a text of 1 to %d characters, not %s" % (CHANNEL_LENGTH, show_value(channel))
+        )
     if len(channel) > CHANNEL_LENGTH:
         raise InvalidChannel(
-            "a channel has at most %d characters; %s has %d" % (CHANNEL_LENGTH, _show(channel), len(channel))
+            "a channel has at most %d characters; %s has %d" % (CHANNEL_LENGTH, show_value(channel), len(channel))
         )
     if channel.startswith(OWN_PREFIX):
         raise InvalidChannel(
-            "channels that begin with %r are flask_ssemux's own; rename %s" % (OWN_PREFIX, _show(channel))
+            "channels that begin with %r are flask_ssemux's own; rename %s" % (OWN_PREFIX, show_value(channel))
         )
     _refuse_forging("channel", channel, InvalidChannel)
-    return channel
+    return make_plain(channel)
 
 
 def check_event_name(event: object) -> str:
-    """Return the event's name unchanged, if applications may use it.
+    """Return the event's name as plain text, if applications may use it.
 
     :raises InvalidEvent: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(event, str) or not event:
         raise InvalidEvent(
             "an event's name is a text of 1 to %d characters, not %s; leave it out for the "
-            "default, 'message'" % (EVENT_LENGTH, _show(event))
+            "default, 'message'" % (EVENT_LENGTH, show_value(event))
         )
     if len(event) > EVENT_LENGTH:
         raise InvalidEvent(
-            "an event's name has at most %d characters; %s has %d" % (EVENT_LENGTH, _show(event), len(event))
+            "an event's name has at most %d characters; %s has %d" % (EVENT_LENGTH, show_value(event), len(event))
         )
     if event.startswith(OWN_PREFIX):
         raise InvalidEvent(
-            "event names that begin with %r are flask_ssemux's own; rename %s" % (OWN_PREFIX, _show(event))
+            "event names that begin with %r are flask_ssemux's own; rename %s" % (OWN_PREFIX, show_value(event))
         )
     _refuse_forging("event", event, InvalidEvent)
-    return event
+    return make_plain(event)
 
 
 def check_user_id(user_id: object) -> str:
@@ -91,7 +99,7 @@ def check_user_id(user_id: object) -> str:
     """
     if isinstance(user_id, bool) or not (isinstance(user_id, (str, int)) or type(user_id).__name__ == "UUID"):
         raise InvalidEvent(
-            "a user's id is a text, an int or a UUID, not %s of type %s" % (_show(user_id), type(user_id).__name__)
+            "a user's id is a text, an int or a UUID, not %s of type %s" % (show_value(user_id), type(user_id).__name__)
         )
     check_channel(USER_PREFIX + str(user_id))
     if str(user_id) == "":
@@ -109,39 +117,26 @@ def is_named(channel: str) -> bool:
     return channel != EVERYONE and not channel.startswith((USER_PREFIX, OWN_PREFIX))
 
 
-def convert_to_text(data: Any) -> str:
-    """Return data as the text that is sent: a str as it is, anything else as JSON.
-
-    :raises InvalidEvent: JSON cannot express it.
-    """
-    if isinstance(data, str):
-        return data
-    try:
-        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent(
-            "data must be text or what json.dumps takes; %s of type %s is not (%s); convert it "
-            "before you publish" % (_show(data), type(data).__name__, error)
-        ) from None
-
-
-def make_body(channel: str, data: Any, event: str | None = None, limit: int | None = None) -> bytes:
+def make_body(
+    channel: str, data: Any, event: str | None = None, limit: int | None = None, writer: JSONWriter = PLAIN
+) -> bytes:
     """Return an event's frame without its ``id``, as brokers store it.
 
     :param channel: where it is published. The frame contains the channel if clients name it.
     :param data: text, or anything that JSON can express.
     :param event: the event's name; None is the standard's default, ``message``.
     :param limit: the maximum number of bytes.
+    :param writer: how data becomes JSON.
     :raises InvalidEvent: (or a subclass) names the value, the rule that it breaks, and the fix.
     """
-    check_channel(channel)
+    channel = check_channel(channel)
     event = None if event is None else check_event_name(event)
     named = channel if is_named(channel) else None
-    made = _encode_fields(data, event=event, channel=named)
+    made = _encode_fields(convert_to_text(data, writer), event=event, channel=named)
     if limit is not None and len(made) > limit:
         raise EventTooLarge(
             "an event has at most %d bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel %s has "
-            "%d; send a link to the data instead" % (limit, _show(channel), len(made))
+            "%d; send a link to the data instead" % (limit, show_value(channel), len(made))
         )
     return made
 
@@ -166,13 +161,13 @@ class LatestFrame(bytes):
 
 def make_own_frame(event: str, data: Any, cursor: Cursor | None = None) -> bytes:
     """Return a frame of one of the extension's own events, such as ``ssemux.hello``."""
-    made = _encode_fields(data, event=OWN_PREFIX + event)
+    made = _encode_fields(convert_to_text(data), event=OWN_PREFIX + event)
     return made if cursor is None else make_frame(made, str(cursor))
 
 
 def make_stay_away_frame(event: str, reason: str) -> bytes:
     """Return the last event for a client that must stay away. Clients send its ``id`` if they come back."""
-    return make_frame(_encode_fields({"reason": reason}, event=OWN_PREFIX + event), STOP_ID)
+    return make_frame(make_own_frame(event, {"reason": reason}), STOP_ID)
 
 
 def make_comment(text: str) -> bytes:
@@ -197,19 +192,19 @@ def count_frames(data: bytes) -> int:
     return data.count(b"\n\n")
 
 
-def _encode_fields(data: Any, event: str | None = None, channel: str | None = None) -> bytes:
+def _encode_fields(text: str, event: str | None = None, channel: str | None = None) -> bytes:
     lines = []
     if event is not None:
         lines.append("event: " + event)
     if channel is not None:
         lines.append("channel: " + channel)
-    lines.extend("data: " + line for line in _LINE_END.split(convert_to_text(data)))
+    lines.extend("data: " + line for line in _LINE_END.split(text))
     return _encode_text("\n".join(lines) + "\n\n")
 
 
 def _refuse_forging(what: str, text: str, error: type[InvalidEvent]) -> None:
     if _FORGING.search(text):
-        raise error("%s %s has a line break or NUL in it, which would forge a field" % (what, _show(text)))
+        raise error("%s %s has a line break or NUL in it, which would forge a field" % (what, show_value(text)))
     _encode_text(text, error)
 
 
@@ -217,13 +212,4 @@ def _encode_text(text: str, error: type[InvalidEvent] = InvalidEvent) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise error("%s has a lone surrogate, which UTF-8 cannot encode" % _show(text)) from None
-
-
-def _show(value: object) -> str:
-    """Return a value for an error message, shortened, because such messages are logged."""
-    try:
-        shown = repr(value)
-    except Exception as error:  # it is nested too deeply, or its own __repr__ fails
-        shown = "<%s: %s>" % (type(value).__name__, type(error).__name__)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+        raise error("%s has a lone surrogate, which UTF-8 cannot encode" % show_value(text)) from None

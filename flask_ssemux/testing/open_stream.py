@@ -18,7 +18,9 @@ from werkzeug.datastructures import Headers
 from ..errors import ApplicationError
 from ..http.responses import CONTENT_TYPE
 from ..hub.stream import Stream
+from ..publishing.app_json import make_json_writer
 from ..sse import encode
+from ..sse.data import convert_to_text
 from ..state import find_state
 from ..util.request_override import ENVIRON_KEY, RequestOverride
 from ..worker.worker import Worker
@@ -82,6 +84,7 @@ class OpenStream:
     def __init__(self, app: Flask, environ: dict[str, Any]) -> None:
         self.status = 0
         self.headers = Headers()
+        self._app = app
         self._worker = find_state(app).worker
         self._url = environ["PATH_INFO"] + ("?" + environ["QUERY_STRING"] if environ["QUERY_STRING"] else "")
         self._changed = threading.Condition()
@@ -153,7 +156,7 @@ class OpenStream:
         :raises AssertionError: it has not, or as for ``next``.
         """
         found = self.next(timeout=timeout)
-        wanted = found.data if data is ASK else encode.convert_to_text(data)
+        wanted = found.data if data is ASK else convert_to_text(data, make_json_writer(self._app))
         if (found.event, found.data) != (event, wanted):
             wanted = "" if data is ASK else " with %s" % wanted
             raise AssertionError(

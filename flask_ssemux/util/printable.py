@@ -1,4 +1,5 @@
-"""Text from others (publishers' data, a foreign server's headers) in a form that is safe in a terminal. No I/O."""
+"""Text from others (publishers' data, a foreign server's headers) in a form that is safe in a terminal, and values in a
+form that is short enough for an error message. No I/O."""
 
 from __future__ import annotations
 
@@ -12,3 +13,12 @@ _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-
 def make_printable(text: str) -> str:
     """Return the text with ``\\x1b`` and the like instead of the characters that a terminal would obey."""
     return _OBEYED.sub(lambda found: repr(found.group())[1:-1], text)
+
+
+def show_value(value: object) -> str:
+    """Return a value for an error message, shortened, because such messages are logged."""
+    try:
+        shown = repr(value)
+    except Exception as error:  # it is nested too deeply, or its own __repr__ fails
+        shown = "<%s: %s>" % (type(value).__name__, type(error).__name__)
+    return shown if len(shown) <= 80 else shown[:77] + "..."

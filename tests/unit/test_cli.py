@@ -156,7 +156,7 @@ def test_json_is_checked(app, ssemux, text):
 
 def test_json_that_browsers_cannot_parse_is_refused(app, ssemux):
     assert refused(ssemux("publish", "jobs", "[NaN]", "--json")).startswith(
-        "Error: data must be text or what json.dumps"
+        "Error: data must be text or what JSON can express; data[0] is nan"
     )
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flask_ssemux.errors import EventTooLarge, InvalidChannel, InvalidEvent
 from flask_ssemux.sse import encode
 from flask_ssemux.sse.cursor import Cursor
+from flask_ssemux.sse.data import convert_to_text
 from tests.harness.parser import Parser, parse
 from tests.unit.cases import CASES, NO_LINE_ENDS
 
@@ -195,22 +196,28 @@ def test_the_channel_of_a_uuid():
 
 def test_refuses_data_that_is_neither_text_nor_json():
     assert get_message(InvalidEvent, body, b"x") == (
-        "data must be text or what json.dumps takes; b'x' of type bytes is not (Object of type bytes is not JSON "
+        "data must be text or what JSON can express; data is b'x' of type bytes (Object of type bytes is not JSON "
         "serializable); convert it before you publish"
     )
 
 
 def test_refuses_numbers_that_json_does_not_have():
-    message = get_message(InvalidEvent, body, float("nan"))
-    assert message.startswith("data must be text or what json.dumps takes; nan of type float is not (")
-    assert message.endswith("); convert it before you publish")
+    assert get_message(InvalidEvent, body, {"a": [1, float("nan")]}) == (
+        "data must be text or what JSON can express; data['a'][1] is nan of type float (JSON has no NaN, and "
+        "JSON.parse refuses it); send None or a text in its place"
+    )
+    assert "(JSON has no -Infinity, and" in get_message(InvalidEvent, body, -float("inf"))
+
+
+def test_takes_texts_that_look_like_such_numbers():
+    assert body(["NaN", {"Infinity": 1}]) == b'data: ["NaN",{"Infinity":1}]\n\n'
 
 
 def test_refuses_data_that_contains_itself():
     data = []
     data.append(data)
     assert get_message(InvalidEvent, body, data) == (
-        "data must be text or what json.dumps takes; [[...]] of type list is not (Circular reference detected); "
+        "data must be text or what JSON can express; data is [[...]] of type list (Circular reference detected); "
         "convert it before you publish"
     )
 
@@ -219,7 +226,7 @@ def test_refuses_data_that_is_nested_too_deeply():
     data = []
     for _ in range(100_000):
         data = [data]
-    assert "of type list is not (" in get_message(InvalidEvent, body, data)
+    assert "of type list (" in get_message(InvalidEvent, body, data)
 
 
 def test_refuses_lone_surrogates_in_data():
@@ -286,7 +293,7 @@ def test_all_that_is_accepted_is_one_event(channel, event, data):
 @given(json_values)
 def test_any_json_arrives(data):
     (seen,) = parse(body(data)).events
-    assert seen.data == (normal(data) if isinstance(data, str) else encode.convert_to_text(data))
+    assert seen.data == (normal(data) if isinstance(data, str) else convert_to_text(data))
     assert isinstance(data, str) or "\n" not in seen.data
 
 

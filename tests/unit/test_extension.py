@@ -153,15 +153,16 @@ CALLS = [
     lambda: flask_ssemux.send_to_user(7, "x"),
     lambda: flask_ssemux.broadcast("x"),
     lambda: flask_ssemux.cursor(),
-    lambda: flask_ssemux.SSEMux().publish("jobs:1", "x"),
+    lambda: flask_ssemux.publish_many([("jobs:1", "x")])[-1],
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_outside_of_an_application_context_is_refused(call):
     assert refusal(ApplicationError, call) == (
-        "flask_ssemux acts on the current application, and there is none here: use `with app.app_context():`, or "
-        "flask_ssemux.Publisher(url) in a process without Flask"
+        "flask_ssemux acts on the current application, and there is none here: write `with app.app_context():` around "
+        "this call, or call the method of the application's SSEMux, such as mux.publish; in a process without Flask "
+        "use flask_ssemux.Publisher(url)"
     )
 
 

@@ -31,6 +31,7 @@ DEFAULTS = {
     "SSEMUX_RECHECK": None,
     "SSEMUX_HEARTBEAT_EVENT": None,
     "SSEMUX_TRANSPORT": "auto",
+    "SSEMUX_ON_ERROR": "raise",
 }
 
 #: Other options that each option needs, so that its own limits are the ones that are tested.
@@ -157,6 +158,7 @@ def test_options_are_immutable():
         ("SSEMUX_HEARTBEAT_EVENT", "beat", "beat"),
         ("SSEMUX_TRANSPORT", "generator", "generator"),
         ("SSEMUX_TRANSPORT", "handoff", "handoff"),
+        ("SSEMUX_ON_ERROR", "log", "log"),
         ("SSEMUX_NAMESPACE", "shop.v2_b-c", "shop.v2_b-c"),
     ],
 )
@@ -254,6 +256,10 @@ def test_a_password_in_a_refused_broker_is_not_shown():
 @pytest.mark.parametrize("bad", ["", "Auto", "websocket", None, ["auto"]])
 def test_refused_transports(bad):
     assert refused("SSEMUX_TRANSPORT", bad) == "SSEMUX_TRANSPORT=%r: must be one of auto, generator, handoff" % (bad,)
+
+
+def test_refused_ways_to_handle_errors():
+    assert refused("SSEMUX_ON_ERROR", "ignore") == "SSEMUX_ON_ERROR='ignore': must be one of raise, log"
 
 
 @pytest.mark.parametrize("bad", ["ssemux.beat", "a\nb", "x" * 256, 7, b"beat"])
@@ -376,4 +382,5 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_RECHECK": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",
         "SSEMUX_TRANSPORT": "auto",
+        "SSEMUX_ON_ERROR": "raise",
     }

@@ -62,7 +62,8 @@ def test_a_publisher_shows_only_its_purpose(tmp_path):
     with Publisher("sqlite:///%s" % (tmp_path / "events.sqlite3")) as publisher:
         shown = {name for name in dir(publisher) if not name.startswith("_")}
     assert shown == {
-        "publish", "send_to_user", "broadcast", "publish_on_commit", "send_to_user_on_commit", "broadcast_on_commit",
+        "publish", "send_to_user", "broadcast", "publish_many", "publish_many_on_commit", "publish_on_commit",
+        "send_to_user_on_commit", "broadcast_on_commit",
         "cursor", "disconnect", "revoke", "max_event_bytes", "close",
     }  # fmt: skip
 
@@ -70,12 +71,14 @@ def test_a_publisher_shows_only_its_purpose(tmp_path):
 # -- signatures --------------------------------------------------------------
 
 PUBLISHING = {
-    "publish": "(channel, data, event=None, *, latest=False)",
-    "send_to_user": "(user_id, data, event=None, *, latest=False)",
-    "broadcast": "(data, event=None, *, latest=False)",
+    "publish": "(channel, data, event=None, *, latest=False, on_error=None)",
+    "send_to_user": "(user_id, data, event=None, *, latest=False, on_error=None)",
+    "broadcast": "(data, event=None, *, latest=False, on_error=None)",
+    "publish_many": "(events, *, on_error=None)",
     "publish_on_commit": "(session, channel, data, event=None, *, latest=False)",
     "send_to_user_on_commit": "(session, user_id, data, event=None, *, latest=False)",
     "broadcast_on_commit": "(session, data, event=None, *, latest=False)",
+    "publish_many_on_commit": "(session, events)",
     "cursor": "()",
     "disconnect": "(user_id=None, *, channel=None, stop=False, reason='disconnected')",
     "revoke": "(user_id, channel, *, reason='revoked')",
@@ -100,7 +103,7 @@ def test_options_are_keyword_only_and_the_same_everywhere(owner):
 @pytest.mark.parametrize(
     "function, wanted",
     [
-        (Publisher, "(url=None, *, max_event_bytes=None, namespace=None)"),
+        (Publisher, "(url=None, *, max_event_bytes=None, namespace=None, dumps=None, on_error=None)"),
         (SSEMux, "(app=None)"),
         (
             lambda: SSEMux().add_stream,

@@ -1,0 +1,90 @@
+"""The events of one ``publish_many``: how the caller writes them, and how many there may be. Nothing is sent here."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+from ..brokers import NewEvent
+from ..errors import EventTooLarge, InvalidEvent
+from ..sse import encode
+from ..util.printable import show_value
+from .arguments import explain_unknown
+
+#: The maximum number of events of one call: as many as SQLite's store deletes in one round of trimming. A Redis server
+#: stores them in about 20 ms, in which it serves nobody else.
+MAX_EVENTS = 500
+
+#: The maximum number of bytes of one call: a quarter of what brokers keep for delivery to connected clients.
+MAX_BYTES = 4 * 1024 * 1024
+
+_FORMS = (
+    "an event of publish_many is (channel, data), (channel, data, event), or a dict with arguments of publish: "
+    "{'channel': ..., 'data': ..., 'event': ..., 'latest': ...}, with 'user_id' in place of 'channel' for one user"
+)
+
+_NAMES = ("channel", "user_id", "data", "event", "latest")
+
+
+class WrittenEvent(NamedTuple):
+    """An event as the caller wrote it; nothing is checked but its form."""
+
+    channel: Any
+    data: Any
+    event: Any = None
+    latest: bool = False
+
+
+def read_events(events: Iterable[Any]) -> list[WrittenEvent]:
+    """Return the events in their order.
+
+    :raises InvalidEvent: there are too many, or one has none of the forms; says which.
+    """
+    if isinstance(events, (str, bytes, Mapping)):
+        raise InvalidEvent("publish_many takes a list of events, not %s; %s" % (show_value(events), _FORMS))
+    items = list(events)
+    if len(items) > MAX_EVENTS:
+        raise InvalidEvent(
+            "one publish_many takes at most %d events, not %d; publish them in several calls" % (MAX_EVENTS, len(items))
+        )
+    return [name_place(number, _read_event, item) for number, item in enumerate(items)]
+
+
+def name_place(number: int, call: Any, *values: Any) -> Any:
+    """Return what the call returns for one of the events; its error says which event it is.
+
+    :raises InvalidEvent: (or a subclass) as the call.
+    """
+    try:
+        return call(*values)
+    except InvalidEvent as error:
+        raise type(error)("events[%d]: %s" % (number, error)) from None
+
+
+def _read_event(item: Any) -> WrittenEvent:
+    if isinstance(item, Mapping):
+        return _read_mapping(item)
+    if isinstance(item, (tuple, list)) and 2 <= len(item) <= 3:
+        return WrittenEvent(*item)
+    raise InvalidEvent("%s; not %s" % (_FORMS, show_value(item)))
+
+
+def _read_mapping(item: Mapping[str, Any]) -> WrittenEvent:
+    for name in item:
+        if name not in _NAMES:
+            raise InvalidEvent("there is no %s in an event: %s" % (show_value(name), explain_unknown(name, _NAMES)))
+    if "data" not in item or ("channel" in item) == ("user_id" in item):
+        raise InvalidEvent("%s; not %s" % (_FORMS, show_value(dict(item))))
+    channel = item["channel"] if "channel" in item else encode.user_channel(item["user_id"])
+    return WrittenEvent(channel, item["data"], item.get("event"), item.get("latest", False))
+
+
+def check_size(events: Sequence[NewEvent], max_event_bytes: int) -> None:
+    """
+    :raises EventTooLarge: the events have too many bytes together. A single one of the maximum size never has.
+    """
+    size, limit = sum(len(event.body) for event in events), max(MAX_BYTES, max_event_bytes)
+    if size > limit:
+        raise EventTooLarge(
+            "the events of one publish_many have at most %d bytes together; these %d have %d; publish them in several "
+            "calls" % (limit, len(events), size)
+        )

@@ -122,10 +122,11 @@ def find_only_state(apps: Iterable[Flask]) -> ApplicationState:
     :param apps: those of an ``SSEMux``, weakly referenced.
     :raises ApplicationError: there is none, or there are several.
     """
+    if len(list(apps)) > 1:
+        gc.collect()  # applications that are no longer used are often kept by a cycle, as in tests
     found = list(apps)
     if len(found) > 1:
-        gc.collect()  # applications that are no longer used are often kept by a cycle, as in tests
-        found = [app for app in apps if find_state(app).worker.state is not WorkerState.CLOSED]
+        found = [app for app in found if find_state(app).worker.state is not WorkerState.CLOSED]
     if len(found) == 1:
         return find_state(found[0])
     if not found:

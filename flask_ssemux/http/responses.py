@@ -5,10 +5,11 @@ Which of them a request gets is decided elsewhere.
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Iterable
 
-from flask import Response, current_app, jsonify
+from flask import Response, current_app
 
 from ..errors import ClientError
 from ..sse import encode
@@ -89,10 +90,9 @@ def make_stay_away() -> Response:
 
 
 def make_refusal(error: ClientError) -> Response:
-    """Return the error as JSON, with its status."""
+    """Return the error as JSON, with its status. The browser's client reads it, whatever the application's provider."""
     answer = {"error": error.code, "message": str(error)}
     if error.channel is not None:
         answer["channel"] = error.channel
-    response = jsonify(answer)
-    response.status_code = error.status
-    return add_stream_headers(response)
+    body = json.dumps(answer) + "\n"
+    return add_stream_headers(current_app.response_class(body, error.status, content_type="application/json"))

@@ -6,7 +6,7 @@ No events are made or sent here.
 from __future__ import annotations
 
 import logging
-import time
+from time import monotonic as get_time
 from typing import Any, Sequence, Tuple
 
 from ..errors import ApplicationError, SSEMuxError
@@ -49,7 +49,7 @@ def describe_events(names: Names) -> str:
 def log_failure(names: Names, error: Exception) -> None:
     """Log that events were not published: each kind of error once a minute for the name of the first event."""
     kind = "%s: %s" % (type(error).__name__, names[0][0] if names else "")
-    more = _throttle.count(kind, time.monotonic())
+    more = _throttle.count(kind, get_time())
     if more is not None:
         what = describe_events(names) or "several events"
         is_ours = isinstance(error, SSEMuxError)

@@ -235,11 +235,17 @@ def test_a_rule_that_raises_admits_nobody():
 # -- snapshots ---------------------------------------------------------------
 
 
+def list_snapshots(rules, *channels):
+    """The application writes their JSON, so it is asked in its context."""
+    with flask.Flask("shop").app_context():
+        return list(rules.make_snapshots(channels))
+
+
 def test_snapshots_are_bodies_in_the_order_of_the_channels():
     made = Rules()
     made.add_rule(made.snapshot, "jobs:<id>")(lambda id: [("progress", id), (None, {"n": 1})])
     made.add_rule(made.snapshot, "chat")(lambda: iter([("said", "hi")]))
-    assert list(made.make_snapshots(["chat", "other", "jobs:7"])) == [
+    assert list_snapshots(made, "chat", "other", "jobs:7") == [
         b"event: said\nchannel: chat\ndata: hi\n\n",
         b"event: progress\nchannel: jobs:7\ndata: 7\n\n",
         b'channel: jobs:7\ndata: {"n":1}\n\n',
@@ -250,7 +256,7 @@ def test_snapshots_are_bodies_in_the_order_of_the_channels():
 def test_a_snapshot_may_be_empty(nothing):
     made = Rules()
     made.add_rule(made.snapshot, "jobs")(lambda: nothing)
-    assert list(made.make_snapshots(["jobs"])) == []
+    assert list_snapshots(made, "jobs") == []
 
 
 # -- the user of a request ---------------------------------------------------

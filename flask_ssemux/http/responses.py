@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Iterable
+from typing import Iterable, Mapping
 
 from flask import Response, current_app
 
@@ -78,8 +78,7 @@ def make_retry_later(reason: str, milliseconds: int | None = None) -> Response:
 
 def make_busy(reason: str) -> Response:
     """Return a 503 for a client that is no ``EventSource``, and says in it when to come back."""
-    response = jsonify(error="busy", message=reason)
-    response.status_code = 503
+    response = _answer_json({"error": "busy", "message": reason}, 503)
     response.headers["Retry-After"] = str(int(random.uniform(*RETRY_SECONDS)))
     return add_stream_headers(response)
 
@@ -90,9 +89,13 @@ def make_stay_away() -> Response:
 
 
 def make_refusal(error: ClientError) -> Response:
-    """Return the error as JSON, with its status. The browser's client reads it, whatever the application's provider."""
+    """Return the error as JSON, with its status."""
     answer = {"error": error.code, "message": str(error)}
     if error.channel is not None:
         answer["channel"] = error.channel
-    body = json.dumps(answer) + "\n"
-    return add_stream_headers(current_app.response_class(body, error.status, content_type="application/json"))
+    return add_stream_headers(_answer_json(answer, error.status))
+
+
+def _answer_json(answer: Mapping[str, str], status: int) -> Response:
+    """Return an answer that the browser's client reads: an application's own provider may write other names."""
+    return current_app.response_class(json.dumps(answer) + "\n", status, content_type="application/json")

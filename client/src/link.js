@@ -46,19 +46,38 @@ export class Link {
 
   /** Read these channels. Those in `fresh` begin now; all others resume after the cursor, or after `since`. */
   want({ channels, fresh, since }) {
-    const stream = this.#next ?? this.#current;
-    const hasChannels = stream && haveSameNames(stream.channels, channels) && haveSameNames(stream.fresh, fresh);
     this.#channels = channels;
     this.#fresh = fresh;
     if (isBehind(since, this.#since)) this.#since = since;
     const isWaiting = this.#openTimer && !this.#current;
-    if (!isWaiting && (!hasChannels || since)) this.#openStream();
+    if (!isWaiting && !this.#mayAwaitNext() && this.#lacksWanted(this.#next ?? this.#current)) this.#openStream();
   }
 
   /** The network or the page is back: open the stream that is due, or replace one that is silent or `mayBeDead`. */
   wake(mayBeDead) {
-    const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
-    if (this.#openTimer || (this.#current && !this.#next && (mayBeDead || isSilent))) this.#openStream();
+    const current = this.#current;
+    if (this.#openTimer || (current && !this.#next && (mayBeDead || this.#isSilent(current)))) this.#openStream();
+  }
+
+  /**
+   * Return whether what is wanted can wait until the next stream has sent its first cursor. The server may have opened this
+   * stream already: its new channels begin there, and not later because other channels changed meanwhile.
+   */
+  #mayAwaitNext() {
+    const next = this.#next;
+    // channels that are read already, and that the next stream does not have, would miss events in between
+    const hasChannel = (name) => this.#fresh.includes(name) || next.channels.includes(name);
+    return next && !this.#isSilent(next) && this.#channels.every(hasChannel);
+  }
+
+  #lacksWanted(stream) {
+    const hasNames =
+      stream && haveSameNames(stream.channels, this.#channels) && haveSameNames(stream.fresh, this.#fresh);
+    return !hasNames || isBehind(this.#since, stream.after);
+  }
+
+  #isSilent(stream) {
+    return stream.silence > this.#heartbeat * 1.25;
   }
 
   close() {
@@ -135,12 +154,14 @@ export class Link {
     this.#current?.end();
     this.#current = stream;
     this.cursor = id;
-    this.#next = this.#since = undefined;
+    this.#next = undefined;
     this.#failures = 0;
-    this.#fresh = stream.fresh = [];
-    stream.opened = Date.now();
+    this.#fresh = this.#fresh.filter((name) => !fresh.includes(name));
+    if (!isBehind(this.#since, after)) this.#since = undefined;
+    Object.assign(stream, { after: undefined, fresh: [], opened: Date.now() });
     this.#changeState("open");
     if (!this.#isClosed) this.callbacks.opening({ since: after, channels, fresh, frames: opening, id });
+    if (!this.#next && this.#lacksWanted(stream)) this.#openStream(); // what was wanted meanwhile
   }
 
   #applyHello({ heartbeat, timeout }) {
@@ -154,7 +175,7 @@ export class Link {
     const isSentAway = stream.isSentAway && !problem;
     if (isNext) this.#next = undefined;
     else this.#current = undefined;
-    if (this.#isChannelRefused(problem)) return this.#dropRefusedChannel(problem);
+    if (this.#isChannelRefused(stream, problem)) return this.#dropRefusedChannel(problem);
     if (problem) this.callbacks.error(problem);
     const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
     if (hasNoRoom) {
@@ -171,10 +192,11 @@ export class Link {
     if (!this.#isClosed) this.#openTimer = setTimeout(() => this.#openStream(), milliseconds);
   }
 
-  /** Return whether the server refused one channel while others may be read. */
-  #isChannelRefused(problem) {
-    const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
-    return isOurs && (this.#current || this.#channels.length > 2 || this.callbacks.isSpared?.());
+  /** Return whether the server refused one channel while others may be read, or one that is no longer wanted. */
+  #isChannelRefused({ channels }, problem) {
+    const isOurs = [401, 403].includes(problem?.status) && channels.includes(problem.channel);
+    const isWanted = this.#channels.includes(problem?.channel);
+    return isOurs && (!isWanted || this.#current || this.#channels.length > 2 || this.callbacks.isSpared?.());
   }
 
   #dropRefusedChannel(problem) {

@@ -184,17 +184,27 @@ var Link = class {
     this.#checkSilence();
   }
   want({ channels, fresh, since }) {
-    const stream = this.#next ?? this.#current;
-    const hasChannels = stream && haveSameNames(stream.channels, channels) && haveSameNames(stream.fresh, fresh);
     this.#channels = channels;
     this.#fresh = fresh;
     if (isBehind(since, this.#since)) this.#since = since;
     const isWaiting = this.#openTimer && !this.#current;
-    if (!isWaiting && (!hasChannels || since)) this.#openStream();
+    if (!isWaiting && !this.#mayAwaitNext() && this.#lacksWanted(this.#next ?? this.#current)) this.#openStream();
   }
   wake(mayBeDead) {
-    const isSilent = this.#current && this.#current.silence > this.#heartbeat * 1.25;
-    if (this.#openTimer || this.#current && !this.#next && (mayBeDead || isSilent)) this.#openStream();
+    const current = this.#current;
+    if (this.#openTimer || current && !this.#next && (mayBeDead || this.#isSilent(current))) this.#openStream();
+  }
+  #mayAwaitNext() {
+    const next = this.#next;
+    const hasChannel = (name) => this.#fresh.includes(name) || next.channels.includes(name);
+    return next && !this.#isSilent(next) && this.#channels.every(hasChannel);
+  }
+  #lacksWanted(stream) {
+    const hasNames = stream && haveSameNames(stream.channels, this.#channels) && haveSameNames(stream.fresh, this.#fresh);
+    return !hasNames || isBehind(this.#since, stream.after);
+  }
+  #isSilent(stream) {
+    return stream.silence > this.#heartbeat * 1.25;
   }
   close() {
     this.#state = "closed";
@@ -262,12 +272,14 @@ var Link = class {
     this.#current?.end();
     this.#current = stream;
     this.cursor = id;
-    this.#next = this.#since = void 0;
+    this.#next = void 0;
     this.#failures = 0;
-    this.#fresh = stream.fresh = [];
-    stream.opened = Date.now();
+    this.#fresh = this.#fresh.filter((name) => !fresh.includes(name));
+    if (!isBehind(this.#since, after)) this.#since = void 0;
+    Object.assign(stream, { after: void 0, fresh: [], opened: Date.now() });
     this.#changeState("open");
     if (!this.#isClosed) this.callbacks.opening({ since: after, channels, fresh, frames: opening, id });
+    if (!this.#next && this.#lacksWanted(stream)) this.#openStream();
   }
   #applyHello({ heartbeat, timeout }) {
     this.#heartbeat = heartbeat * 1e3;
@@ -279,7 +291,7 @@ var Link = class {
     const isSentAway = stream.isSentAway && !problem;
     if (isNext) this.#next = void 0;
     else this.#current = void 0;
-    if (this.#isChannelRefused(problem)) return this.#dropRefusedChannel(problem);
+    if (this.#isChannelRefused(stream, problem)) return this.#dropRefusedChannel(problem);
     if (problem) this.callbacks.error(problem);
     const hasNoRoom = isNext && this.#current && isSentAway && !stream.opening.length;
     if (hasNoRoom) {
@@ -294,9 +306,10 @@ var Link = class {
     clearTimeout(this.#openTimer);
     if (!this.#isClosed) this.#openTimer = setTimeout(() => this.#openStream(), milliseconds);
   }
-  #isChannelRefused(problem) {
-    const isOurs = [401, 403].includes(problem?.status) && this.#channels.includes(problem.channel);
-    return isOurs && (this.#current || this.#channels.length > 2 || this.callbacks.isSpared?.());
+  #isChannelRefused({ channels }, problem) {
+    const isOurs = [401, 403].includes(problem?.status) && channels.includes(problem.channel);
+    const isWanted = this.#channels.includes(problem?.channel);
+    return isOurs && (!isWanted || this.#current || this.#channels.length > 2 || this.callbacks.isSpared?.());
   }
   #dropRefusedChannel(problem) {
     const without = (names) => names.filter((name) => name !== problem.channel);

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 
-import { client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
+import { client, isOpen, look, numbers, post, range, room, say, streamGate, until } from "./site.mjs";
 
 const pass = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const answers = (...kinds) => `/answers/${randomUUID()}?answers=${["real", ...kinds]}`;
@@ -183,6 +183,55 @@ test("a tab begins with the snapshot, whatever arrives while it is being request
     first.channel(name).close();
     second.channel(name).close();
   }
+});
+
+test("a channel begins with the first stream that the server opens for it, also if another tab leaves one meanwhile", async (t) => {
+  const [user, left, added] = [randomUUID(), room(), room()];
+  const gate = streamGate(4, (number) => number === 3 && second.channel(left).close());
+  const first = client(t, "/events", { user, fetch: gate.ask });
+  await isOpen(first);
+  const second = client(t, "/events", { user, fetch });
+  second.channel(left);
+  await oneStream(left);
+  const heard = numbers(first, added);
+  await until(async () => (await look()).streams.some((names) => names.includes(added)), "a stream");
+  await say(1, added);
+  await until(() => heard.length === 1, "an event that was published after the server had opened a stream for it");
+  gate.release();
+  await until(async () => !(await look()).streams.some((names) => names.includes(left)), "the stream without it");
+  await say(1, added);
+  await until(() => heard.length === 2);
+  assert.deepEqual(heard, [1, 2]);
+});
+
+test("a channel that one tab leaves while another tab joins it is read without a gap", async (t) => {
+  const [user, name] = [randomUUID(), room()];
+  let late;
+  const gate = streamGate(2, (number) => number === 2 && (late = numbers(second, name)));
+  const first = client(t, "/events", { user, fetch: gate.ask });
+  first.channel(name);
+  await isOpen(first);
+  let joined = 0;
+  const second = client(t, "/events", {
+    user,
+    fetch: async (url, init) => {
+      const answer = await fetch(url, init);
+      joined += String(url).includes(encodeURIComponent(name));
+      return answer;
+    },
+  });
+  await isOpen(second);
+  first.channel(name).close();
+  await until(() => joined === 1, "the answer to its short request");
+  await post("/cut");
+  await until(() => first.states.at(-1) === "connecting");
+  await say(1, name);
+  gate.release();
+  await until(
+    () => late.length === 1,
+    () => JSON.stringify([first.states, first.errors]),
+  );
+  assert.deepEqual(late, [1]);
 });
 
 test("a channel that is closed and opened again while its snapshot is being requested gets one snapshot", async (t) => {

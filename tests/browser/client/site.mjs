@@ -55,6 +55,27 @@ export async function until(check, what = check, patience = 8000) {
   }
 }
 
+/**
+ * A `fetch` that calls `asked(number)` when the client requests its stream of this number (from 1), and passes on the
+ * answer after the client has noticed what `asked` changed. Requests from number `held` on wait for `release()`. Short
+ * requests pass.
+ */
+export function streamGate(held, asked) {
+  let number = 0;
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const ask = async (url, init) => {
+    if (String(url).includes("poll=")) return fetch(url, init);
+    number += 1;
+    const answer = number < held ? fetch(url, init) : released.then(() => fetch(url, init));
+    answer.catch(() => {}); // it may be given up before it is awaited
+    asked(number);
+    await new Promise((resolve) => setTimeout(resolve));
+    return answer;
+  };
+  return { ask, release };
+}
+
 export const isOpen = (mux) =>
   until(
     () => mux.state === "open",

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 
-import { client, isOpen, look, numbers, post, range, room, say, until } from "./site.mjs";
+import { client, isOpen, look, numbers, post, range, room, say, streamGate, until } from "./site.mjs";
 
 test("a channel's events, the user's own, and everyone's, each where it belongs", async (t) => {
   const [name, user] = [room(), randomUUID()];
@@ -130,6 +130,39 @@ test("a channel that is added later begins with its snapshot; the earlier channe
   await until(() => heard.length);
   assert.deepEqual([first, second, heard], [[0], [7], [8]]);
   assert.equal(counts[early], 7);
+});
+
+test("a stream that is being opened is used although more channels are wanted meanwhile, also the first one", async (t) => {
+  const names = [room(), room(), room()];
+  const lists = [];
+  const gate = streamGate(3, (number) => number < 3 && lists.push(numbers(mux, names[number])));
+  const mux = client(t, "/events", { fetch: gate.ask });
+  lists.push(numbers(mux, names[0]));
+  await until(async () => (await look()).streams.some((open) => open.includes(names[1])), "a stream");
+  await say(1, names[0], names[1]);
+  const all = () => JSON.stringify([lists, mux.states, mux.errors]);
+  await until(() => lists[0].length === 1 && lists[1].length === 1, all);
+  gate.release();
+  await until(async () => (await look()).streams.some((open) => open.includes(names[2])), "a stream");
+  await say(1, ...names);
+  await until(() => lists[2].length === 1, all);
+  assert.deepEqual([lists, mux.states, mux.errors], [[[1, 2], [1, 2], [1]], ["connecting", "open"], []]);
+});
+
+test("a channel that is closed before the server refuses it is no error", async (t) => {
+  for (const isFirst of [true, false]) {
+    const gate = streamGate(9, (number) => number === (isFirst ? 1 : 2) && mux.channel("secret:1").close());
+    const mux = client(t, "/events", { headers: { "X-User": "bob" }, fetch: gate.ask });
+    if (!isFirst) await isOpen(mux);
+    mux.channel("secret:1");
+    await isOpen(mux);
+    const name = room();
+    const heard = numbers(mux, name);
+    await until(async () => (await look()).streams.some((names) => names.includes(name)), "a stream");
+    await say(1, name);
+    await until(() => heard.length === 1);
+    assert.deepEqual([mux.states, mux.errors], [["connecting", "open"], []]);
+  }
 });
 
 test("a page that was rendered at a cursor misses nothing", async (t) => {

@@ -27,6 +27,7 @@ from . import plain as plain_
 from . import publish as publish_
 from . import replay as replay_
 from . import route as route_
+from . import storm as storm_
 
 
 @click.group(invoke_without_command=True)
@@ -168,6 +169,16 @@ def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
 def publish(events: int, rate: str, appends: int) -> None:
     """Measure the latency from publish to receipt, in the same worker and in another, and the cost of a publish."""
     print(publish_.measure_publishing(events, _parse_rate(rate), appends))
+
+
+@main.command()
+@click.option("--streams", default=9000, show_default=True, help="Streams that are open.")
+@click.option("--seconds", default=90.0, show_default=True, help="The maximum for which their return is awaited.")
+@click.option("--what", type=click.Choice(list(storm_.DISASTERS)), default="deploy", show_default=True)
+@_WRITE
+def storm(streams: int, seconds: float, what: str, write: str | None) -> None:
+    """Measure a deploy or a crash with many streams: when they are back, and how long pages take; 2 minutes."""
+    _print_and_write(storm_.measure_storm(streams, seconds, what), write, "performance.md", what)
 
 
 @main.command()

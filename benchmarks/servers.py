@@ -56,6 +56,11 @@ class Server:
         """The server's temporary folder."""
         return self._child.folder
 
+    @property
+    def master(self) -> int:
+        """The id of the process that was started: gunicorn's master."""
+        return self._child.pid
+
     def streams(self) -> int:
         """Return the number of open streams, for a server whose clients cannot know."""
         return self._redis.count_subscribers(event.CHANNEL)

@@ -26,6 +26,7 @@ from .http import hosts
 from .http.collisions import Collision, find_collisions
 from .http.decorated_views import find_undecorated
 from .http.fixed_streams import Decorator, FixedStream, StreamOptions
+from .http.opening_border import OpeningBorder
 from .http.responses import add_stream_headers
 from .http.views import make_blueprint
 from .options import Options, log
@@ -75,6 +76,7 @@ class SSEMux(ApplicationFunctions):
         state = app.extensions[KEY] = self._make_state(app, worker)
         app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
         hosts.hide_variables(app)
+        app.wsgi_app = OpeningBorder(app.wsgi_app, worker)  # type: ignore[method-assign]
         app.after_request(_make_after_request(state))
         app.teardown_request(_make_teardown(state))
         app.cli.add_command(make_commands())

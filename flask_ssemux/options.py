@@ -157,6 +157,16 @@ class Options:
         high=3600000,
         shown="3000 ms",
     )
+    return_within: float = _option(
+        60.0,
+        _parse_seconds,
+        "seconds from 1 to 3600",
+        "the maximum time within which the clients of a worker that stops come back; the worker chooses a shorter time "
+        "if it has few streams",
+        low=1,
+        high=3600,
+        shown="60 s",
+    )
     history_seconds: float = _option(
         3600.0,
         _parse_seconds,

@@ -25,6 +25,7 @@ from ..worker.capacity import draw_unnoticed_life
 from ..worker.running import RunningWorker
 from ..worker.store_guard import SHORT
 from ..worker.worker import Worker
+from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
 from .probe_source import ProbeSource
 from .responses import make_poll_answer, make_refusal, make_retry_later, make_stay_away, make_stream
 from .stream_request import PollMode, StreamRequest
@@ -34,6 +35,9 @@ from .stream_source import StreamSource
 def serve_stream(worker: Worker, source: StreamSource) -> Response:
     """Answer the current request for a stream; a refusal is an answer that clients understand."""
     http_request: Request = request._get_current_object()  # type: ignore[attr-defined]  # without its proxy's cost
+    http_request.environ[IS_STREAM] = True
+    if IS_TURNED_AWAY in http_request.environ:
+        return make_retry_later(BUSY, draw_busy_return(worker))
     trouble = server.why_not(http_request.environ)
     if trouble:
         return _refuse(worker, trouble)

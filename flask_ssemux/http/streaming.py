@@ -28,6 +28,7 @@ from ..worker.server import why_not
 from ..worker.worker import Worker
 from .decorated_views import get_decoration
 from .open_stream import answer_no_room
+from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
 from .responses import CONTENT_TYPE, add_passing_headers, add_stream_headers, make_busy, make_retry_later
 from .wrapped_body import Additions, choose_additions
 from .wrapped_generator import WrappedGenerator
@@ -72,6 +73,8 @@ def streaming(view: F) -> F:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         decoration.is_used = True
         worker = get_current_state().worker
+        if IS_TURNED_AWAY in request.environ:
+            return make_retry_later(BUSY, draw_busy_return(worker))
         response = _make_response(call_view(*args, **kwargs))
         if not response.is_streamed:
             return add_stream_headers(response)
@@ -147,6 +150,7 @@ def _wrap_response(response: Response, worker: Worker, additions: Additions) -> 
     """
     source: WrappedGenerator | None = None
     try:
+        request.environ[IS_STREAM] = True
         running = worker.running()
         source = _make_source(response, running, additions)
         running.admission.admit_wrapped(source)

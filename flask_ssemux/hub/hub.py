@@ -184,11 +184,14 @@ class Hub:
         """End one stream cleanly. Its client comes back within ±50 % of ``SSEMUX_RETRY``."""
         stream.close(reason, self.make_last_frame(reason))
 
-    def drain_streams(self, reason: str) -> None:
-        """End every stream cleanly. Their clients come back at different times."""
+    def drain_streams(self, reason: str, draw_retry: Callable[[], int]) -> None:
+        """End every stream cleanly.
+
+        :param draw_retry: returns after how many milliseconds a client comes back.
+        """
         self.drain_reason = reason
         for number, stream in enumerate(self.list_streams(), 1):
-            attempt("a stream could not be ended", self.end_stream, stream, reason)
+            attempt("a stream could not be ended", stream.close, reason, encode.make_retry(draw_retry(), reason))
             if number % SLICE == 0:
                 self._yield_control()
 

@@ -36,6 +36,8 @@ _OF_WORKERS = (
     _Metric("queued_bytes", "queue_bytes", "Bytes that wait for slow clients"),
     _Metric("deepest", "queue_deepest_frames", "Frames that wait for the slowest client"),
     _Metric("waiting", "broker_calls_waiting", "Calls that wait for the broker's store"),
+    _Metric("waiting_openings", "openings_waiting", "Requests for streams that wait for their turn to be opened"),
+    _Metric("opening_cost", "opening_cpu_seconds", "CPU time of opening one stream: the median of the latest"),
     _Metric("longest_silence", "longest_silence_seconds", "Longest time since the last byte of a stream"),
     _Metric("late", "late", "How often the worker's loop was blocked for a second or more", True),
     _Metric("longest_late", "longest_late_seconds", "Longest time that the worker's loop was blocked"),

@@ -13,6 +13,7 @@ from typing import Callable, Protocol
 
 from ..hub.hub import Hub
 from ..hub.limits import BEGIN_TIMEOUT
+from ..sse import encode
 from ..util import forks
 from ..util.supervise import attempt
 from .periodic import OneTimeTask
@@ -121,11 +122,14 @@ class OpenStreams:
 
     # -- all of them -------------------------------------------------------
 
-    def drain(self, reason: str) -> None:
-        """End every stream cleanly, also those that are just being opened."""
-        self._hub.drain_streams(reason)
+    def drain(self, reason: str, draw_retry: Callable[[], int]) -> None:
+        """End every stream cleanly, also those that are just being opened.
+
+        :param draw_retry: returns after how many milliseconds a client comes back.
+        """
+        self._hub.drain_streams(reason, draw_retry)
         for stream in self.list_wrapped():
-            attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))
+            attempt("a wrapped stream could not be ended", stream.end_cleanly, encode.make_retry(draw_retry(), reason))
 
     def abort_drained(self, reason: str) -> None:
         """End at once the streams that a drain has not ended. The server waits for bodies of other types itself."""

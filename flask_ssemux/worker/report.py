@@ -19,6 +19,7 @@ from ..util import forks
 from ..util.background import run_in_background
 from ..version import __version__
 from .open_streams import OpenStreams
+from .opening_queue import opening_queue
 from .refusals import Refusals
 from .stream_stats import StreamStats, read_memory
 from .timer import Timer
@@ -94,6 +95,8 @@ class Reporter:
             "recheck_failed": self._reauthorizer.failed if self._reauthorizer is not None else 0,
             "published": self._count_published(),
             "waiting": self._broker.waiting_calls,
+            "waiting_openings": len(opening_queue),
+            "opening_cost": round(opening_queue.cost, 6),
             "late": loop_lag.late_turns,
             "longest_late": round(loop_lag.longest, 3),
             "memory": read_memory(),

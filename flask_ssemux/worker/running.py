@@ -30,6 +30,7 @@ from .drain import CHECK_INTERVAL, Drain
 from .evict_oldest import OldestEviction
 from .loop_lag import LoopLag, Watcher
 from .open_streams import OpenStreams
+from .opening_queue import opening_queue
 from .periodic import PeriodicTask
 from .refusals import Refusals
 from .report import FIRST_REPORT, Reporter
@@ -73,7 +74,7 @@ class RunningWorker:
         self.timer = Timer(options.heartbeat, time.monotonic, yield_in_timer, self._make_loop_lag())
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
-        self.drain = Drain(self.streams, self.timer)
+        self.drain = Drain(self.streams, self.timer, options)
         self.user_limit = UserLimit(broker.leases, options.max_streams_per_user)
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
@@ -93,6 +94,7 @@ class RunningWorker:
     def _make_admission(self, files_per_stream: int) -> Admission:
         max_streams = self.options.max_streams or limit_by_files(files_per_stream)
         capacity = server.get_capacity()
+        opening_queue.limit_waiting(None if capacity is None else capacity.requests)
         return Admission(self.streams, self.user_limit, self.eviction, capacity, max_streams, self.options)
 
     def _end_forbidden_stream(self, stream: Stream, reason: str) -> None:

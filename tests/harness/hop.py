@@ -28,10 +28,14 @@ class Hop:
         self.carried = 0
         """Connections."""
         self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
-        """Cut all connections."""
+        """Cut all connections. None is accepted any more, also if a client is just reconnecting."""
+        with contextlib.suppress(OSError):  # a second call
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._accepting.join()
         self._listener.close()
         for end in self._sockets:
             with contextlib.suppress(OSError):
@@ -45,8 +49,9 @@ class Hop:
             except OSError:
                 return
             self.carried += 1
+            self._sockets.append(client)
             server = socket.create_connection(("127.0.0.1", self._upstream))
-            self._sockets += [client, server]
+            self._sockets.append(server)
             _Connection(client, server, self._delay, self._forgets)
 
 

@@ -1,0 +1,120 @@
+"""The queue of requests for streams: a few streams are opened at each turn of gevent's loop, so that pages come first.
+
+After a deploy thousands of clients come back at once. Without the queue, each page would wait behind all of them. It
+also keeps what an opening costs here, from which a drain derives when the clients of a worker come back. Which requests
+are openings is decided in ``http/opening_border.py``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Any
+
+from ..util import forks
+from ..util.threads import runs_greenlets
+
+#: Openings that begin in one turn of the loop. Between two turns, the loop serves every other request that is ready.
+PER_TURN = 4
+
+#: Openings that wait at most. A waiting request keeps its greenlet and its connection: about 20 KB.
+MAX_WAITING = 2000
+
+#: What an opening costs until one was measured, in seconds of CPU time.
+FIRST_COST = 0.001
+
+#: What the server spends on a request outside of the application (accepting, parsing, closing), in parts of the cost
+#: inside of it. Measured with gunicorn's gevent worker; see docs/performance.md.
+SERVER_SHARE = 0.4
+
+#: How many of the latest openings the cost is the median of.
+SAMPLES = 31
+
+
+class QueueFull(Exception):
+    """So many openings wait that one more would wait for too long."""
+
+
+class OpeningQueue:
+    """All openings of this process, whatever their application. Under a server without greenlets nothing waits."""
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self.max_waiting = MAX_WAITING
+        self._forget()
+
+    def _forget(self) -> None:
+        self._waiting: deque[Any] = deque()
+        self._watcher: Any = None
+
+    def __len__(self) -> int:
+        """Return how many openings wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def cost(self) -> float:
+        """The seconds of CPU time that this process spends on an opening, with what its server spends on it."""
+        return (median(self._samples) if self._samples else FIRST_COST) * (1 + SERVER_SHARE)
+
+    def await_turn(self) -> None:
+        """Return when this greenlet may open its stream: at once, unless several others do.
+
+        :raises QueueFull: ``max_waiting`` others wait.
+        """
+        if not runs_greenlets():
+            return
+        if self._watcher is None:  # no other stream was opened in this turn
+            self._start_turns()
+            return
+        if len(self._waiting) >= self.max_waiting:
+            raise QueueFull
+        self._wait()
+
+    def limit_waiting(self, capacity: int | None) -> None:
+        """Leave half of the server's capacity for pages, since a waiting request uses it.
+
+        :param capacity: how many requests the server serves at a time; None if there is no limit.
+        """
+        self.max_waiting = MAX_WAITING if capacity is None else min(MAX_WAITING, capacity // 2)
+
+    def note_cost(self, seconds: float) -> None:
+        """Note the CPU time of one opening. What other greenlets did meanwhile is in it; the median leaves it out."""
+        self._samples.append(seconds)
+
+    def _wait(self) -> None:
+        from gevent import getcurrent
+
+        greenlet = getcurrent()
+        self._waiting.append(greenlet)
+        born = forks.generation
+        try:
+            self._gevent_hub.switch()
+        except BaseException:  # the request was given up, for example by gevent.Timeout
+            if greenlet in self._waiting:
+                self._waiting.remove(greenlet)
+            raise
+        forks.halt_copy(born)
+
+    def _start_turns(self) -> None:
+        from gevent import get_hub
+
+        # The loop looks at its sockets before it calls an idle watcher. A busy loop calls it only of this priority.
+        self._gevent_hub = get_hub()
+        self._watcher = self._gevent_hub.loop.idle()
+        self._watcher.priority = self._gevent_hub.loop.MAXPRI
+        self._watcher.start(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        """In gevent's hub: let the next requests open their streams. If none waits, the loop may sleep again."""
+        if not self._waiting:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        for _ in range(min(PER_TURN, len(self._waiting))):
+            self._waiting.popleft().switch()
+
+
+#: The queue of this process.
+opening_queue = OpeningQueue()
+
+forks.call_in_child(opening_queue._forget, forks.LOCKS)

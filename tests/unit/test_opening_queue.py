@@ -1,0 +1,219 @@
+"""The queue of openings in a loop of gevent, the WSGI border, and within which time a drain lets clients come back."""
+
+from __future__ import annotations
+
+import gevent
+import gevent.event
+import pytest
+from gevent import get_hub
+
+from flask_ssemux.http import opening_border
+from flask_ssemux.options import Options
+from flask_ssemux.worker import drain, opening_queue
+from flask_ssemux.worker.opening_queue import FIRST_COST, PER_TURN, SAMPLES, SERVER_SHARE, OpeningQueue, QueueFull
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    monkeypatch.setattr(opening_queue, "runs_greenlets", lambda: True)
+    return OpeningQueue()
+
+
+@pytest.fixture
+def turns():
+    """turns(): how often the loop has looked at its sockets."""
+    count = [0]
+
+    def note():
+        count[0] += 1
+
+    watcher = get_hub().loop.check()
+    watcher.start(note)
+    yield lambda: count[0]
+    watcher.stop()
+    watcher.close()
+
+
+def open_in_greenlets(queue, number, begun):
+    def open_stream(name):
+        queue.await_turn()
+        begun(name)
+
+    return [gevent.spawn(open_stream, name) for name in range(number)]
+
+
+# -- the queue -----------------------------------------------------------------
+
+
+def test_a_single_opening_does_not_wait(queue):
+    for _ in range(3):
+        queue.await_turn()
+        gevent.sleep(0.01)
+    assert len(queue) == 0
+
+
+def test_few_begin_in_each_turn_in_the_order_in_which_they_came(queue, turns):
+    begun = []
+    gevent.joinall(open_in_greenlets(queue, 50, lambda name: begun.append((name, turns()))), timeout=5)
+    assert [name for name, _ in begun] == list(range(50))
+    per_turn = [sum(1 for _, turn in begun if turn == number) for number in {turn for _, turn in begun}]
+    assert max(per_turn) <= PER_TURN + 1 and len(per_turn) >= 50 / PER_TURN
+
+
+def test_what_is_ready_meanwhile_runs_between_the_openings(queue, turns):
+    """A page that arrives after 100 requests for streams is answered when a few of them have been opened."""
+    begun, page = [], []
+    streams = open_in_greenlets(queue, 100, begun.append)
+    gevent.spawn(lambda: page.append(len(begun)))
+    gevent.joinall(streams, timeout=5)
+    assert len(begun) == 100 and page[0] <= PER_TURN + 1
+
+
+def test_an_opening_that_waits_for_something_else_holds_up_nobody(queue):
+    begun, go_on = [], gevent.event.Event()
+
+    def begin(name):
+        begun.append(name)
+        go_on.wait()
+
+    streams = open_in_greenlets(queue, 30, begin)
+    with gevent.Timeout(5):
+        while len(begun) < 30:
+            gevent.sleep(0.001)
+    go_on.set()
+    gevent.joinall(streams, timeout=5)
+
+
+def test_a_queue_that_is_full_refuses(queue):
+    queue.limit_waiting(40)
+    begun, refused = [], []
+
+    def open_stream(name):
+        try:
+            queue.await_turn()
+            begun.append(name)
+        except QueueFull:
+            refused.append(name)
+
+    gevent.joinall([gevent.spawn(open_stream, name) for name in range(30)], timeout=5)
+    assert refused == list(range(21, 30)) and begun == list(range(21))
+
+
+def test_a_request_that_is_given_up_while_it_waits_leaves_the_queue(queue):
+    begun = []
+    streams = open_in_greenlets(queue, 10, begun.append)
+    gevent.sleep(0)
+    streams[9].kill()
+    gevent.joinall(streams, timeout=5)
+    assert begun == list(range(9)) and len(queue) == 0
+
+
+def test_the_loop_sleeps_when_nothing_waits(queue, turns):
+    gevent.joinall(open_in_greenlets(queue, 10, lambda name: None), timeout=5)
+    gevent.sleep(0.01)
+    before = turns()
+    gevent.sleep(0.05)
+    assert turns() - before < 10
+
+
+def test_nothing_waits_without_greenlets():
+    queue = OpeningQueue()
+    for _ in range(100):
+        queue.await_turn()
+
+
+def test_the_cost_is_the_median_of_the_latest_openings(queue):
+    assert queue.cost == FIRST_COST * (1 + SERVER_SHARE)
+    for number in range(SAMPLES):
+        queue.note_cost(5.0 if number % 3 == 0 else 0.002)  # every third was interrupted by long work of others
+    assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
+
+
+# -- the border ------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(make_app, monkeypatch):
+    """An application whose queue is full."""
+
+    def refuse():
+        raise QueueFull
+
+    made = make_app()
+    made.add_url_rule("/page", "page", lambda: "a page")
+    monkeypatch.setattr(opening_border.opening_queue, "await_turn", refuse)
+    return made
+
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+def test_a_client_that_finds_the_queue_full_is_told_when_to_come_back(full):
+    answer = full.test_client().get("/events", headers=STREAM)
+    assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    retry, note = answer.get_data(as_text=True).split("\n", 1)
+    assert 1500 <= int(retry[len("retry: ") :]) <= 7500 and note == ": many streams are being opened\n\n"
+
+
+def test_a_client_of_another_origin_is_told_so_by_the_application(full):
+    """Its ``after_request`` functions add the headers without which a browser would not read the answer."""
+
+    @full.after_request
+    def allow_origin(response):
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    answer = full.test_client().get("/events", headers={**STREAM, "Origin": "https://shop.test"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.get_data(as_text=True).startswith("retry: ") and "many streams" in answer.get_data(as_text=True)
+
+
+def test_a_page_passes(full):
+    assert full.test_client().get("/page").data == b"a page"
+
+
+def test_a_path_at_which_streams_were_served_is_known(full, make_app):
+    with full.test_client() as client:
+        assert b"ssemux.hello" in next(client.get("/events").response)  # no EventSource, so the first request passes
+        assert client.get("/events").get_data(as_text=True).startswith("retry: ")
+
+
+# -- when the clients of a worker that stops come back ----------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """machine(cost=…, workers=…, cores=…): what an opening costs here, and who shares how many cores."""
+
+    def make(cost, workers=1, cores=1):
+        monkeypatch.setattr(OpeningQueue, "cost", property(lambda queue: cost))
+        monkeypatch.setattr(drain, "_count_workers", lambda: workers)
+        monkeypatch.setattr(drain, "_count_cores", lambda: cores)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "count, workers, cores, seconds",
+    [
+        (200, 1, 1, 3.0),  # never less than SSEMUX_RETRY
+        (9000, 1, 1, 18.0),  # half of the core: twice what all openings take
+        (4500, 2, 1, 18.0),
+        (4500, 2, 2, 9.0),
+        (4500, 1, 4, 9.0),  # a worker uses one core, however many there are
+        (100_000, 1, 1, 58.5),  # never later than SSEMUX_RETURN_WITHIN
+    ],
+)
+def test_over_how_many_seconds_clients_come_back(machine, count, workers, cores, seconds):
+    machine(0.001, workers, cores)
+    options = Options.resolve({}, {})
+    assert drain.choose_return_seconds(options, count) == pytest.approx(seconds)
+    drawn = [drain.draw_return(options, seconds) for _ in range(1000)]
+    assert min(drawn) >= 1500 and max(drawn) <= 1500 + seconds * 1000 <= 60000
+    assert max(drawn) - min(drawn) > seconds * 900
+
+
+def test_a_maximum_of_the_application(machine):
+    machine(0.001)
+    assert drain.choose_return_seconds(Options.resolve({"SSEMUX_RETURN_WITHIN": 10}, {}), 9000) == 8.5

@@ -105,7 +105,7 @@ class Options:
     url: str | None = _option(
         "/events",
         _parse_url,
-        "a path such as '/events', without a slash at its end, or off",
+        "a path such as '/events', without variables and without a slash at its end, or off",
         "where the blueprint is mounted; `off` for an application that serves no multiplexed stream yet: its streams "
         "are wrapped views, and those of `add_stream`",
     )

@@ -73,7 +73,10 @@ def refusal(error, call, *args, **options):
 
 
 def test_init_app_twice_is_refused(app, mux):
-    message = "flask_ssemux is already set up for 'shop': call init_app once for an application"
+    message = (
+        "flask_ssemux is already set up for 'shop': call init_app once for an application; tenants and blueprints "
+        "share its SSEMux (docs/applications.md)"
+    )
     assert refusal(ApplicationError, mux.init_app, app) == message
     assert refusal(ApplicationError, flask_ssemux.init_app, app) == message
 

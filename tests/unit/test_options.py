@@ -234,7 +234,8 @@ def test_whole_numbers_only(key, bad):
 )
 def test_refused_urls(bad):
     assert refused("SSEMUX_URL", bad) == (
-        "SSEMUX_URL=%r: must be a path such as '/events', without a slash at its end, or off" % (bad,)
+        "SSEMUX_URL=%r: must be a path such as '/events', without variables and without a slash at its end, or off"
+        % (bad,)
     )
 
 

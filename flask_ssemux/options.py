@@ -18,6 +18,7 @@ from .brokers.namespace import ALLOWED, check_namespace
 from .brokers.urls import SCHEMES
 from .errors import ConfigurationError, InvalidEvent
 from .sse import encode
+from .util.parse_value import OFF, make_choice_parser, parse_seconds, parse_whole_number
 from .util.redact import without_password
 
 log = logging.getLogger("flask_ssemux")
@@ -30,26 +31,9 @@ TRANSPORTS = ("auto", "generator", "handoff")
 
 ON_ERROR = ("raise", "log")
 
-#: Words for "not set", as they are written in environments and old configuration files.
-_OFF = ("", "off", "none", "false", "no")
-
-
-def _parse_seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError
-    return float(value)
-
-
-def _parse_whole_number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError
-    return int(value)
-
 
 def _parse_url(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and value.strip().lower() in _OFF):
+    if value is None or (isinstance(value, str) and value.strip().lower() in OFF):
         return None
     if not isinstance(value, str) or not re.fullmatch(r"(/[^/<>?#\s]+)+", value):
         raise ValueError
@@ -64,15 +48,6 @@ def _parse_broker(value: Any) -> str:
 
 def _parse_namespace(value: Any) -> str:
     return check_namespace(value)
-
-
-def _make_choice_parser(words: tuple[str, ...]) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in words:
-            raise ValueError
-        return str(value)
-
-    return parse
 
 
 def _parse_event_name(value: Any) -> str:
@@ -129,7 +104,7 @@ class Options:
     # (nginx's proxy_read_timeout, AWS ALB).
     heartbeat: float = _option(
         20.0,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 0.05 to 3600",
         "the longest silence on a stream, in seconds",
         low=0.05,
@@ -139,7 +114,7 @@ class Options:
     # The ``heartbeatTimeout`` that clients of old systems, with event-source-polyfill, are set to.
     client_timeout: float = _option(
         120.0,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 0.1 to 86400",
         "how long a client waits for data before it reconnects; a `SSEMUX_HEARTBEAT` of more than half of it is "
         "refused at start, one of more than a third is warned about",
@@ -150,7 +125,7 @@ class Options:
     # Without the field Chromium waits 3 s and Firefox 5 s.
     retry: int = _option(
         3000,
-        _parse_whole_number,
+        parse_whole_number,
         "milliseconds from 1 to 3600000",
         "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % when a worker stops",
         low=1,
@@ -159,7 +134,7 @@ class Options:
     )
     return_within: float = _option(
         60.0,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 1 to 3600",
         "the maximum time within which the clients of a worker that stops come back; the worker chooses a shorter time "
         "if it has few streams",
@@ -169,7 +144,7 @@ class Options:
     )
     history_seconds: float = _option(
         3600.0,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 0 to 31536000",
         "how long events are kept for replay",
         low=0,
@@ -178,7 +153,7 @@ class Options:
     )
     history_events: int = _option(
         10000,
-        _parse_whole_number,
+        parse_whole_number,
         "a number from 1 to 10000000",
         "how many events of each channel are kept for replay",
         low=1,
@@ -187,7 +162,7 @@ class Options:
     # A disk or a Redis of 1 GB holds it with the keys and indexes around it; 256 bytes an event are a million events.
     history_bytes: int = _option(
         256 * 1024**2,
-        _parse_whole_number,
+        parse_whole_number,
         "bytes from 65536 to 549755813888",
         "how many bytes of events the store keeps for replay, over all channels; the oldest are deleted first",
         low=65536,
@@ -196,7 +171,7 @@ class Options:
     )
     queue_events: int = _option(
         1000,
-        _parse_whole_number,
+        parse_whole_number,
         "a number from 10 to 1000000",
         "how many events may wait for one client; beyond that its stream is closed, and it reconnects and is sent "
         "what it missed",
@@ -205,7 +180,7 @@ class Options:
     )
     queue_bytes: int = _option(
         1024 * 1024,
-        _parse_whole_number,
+        parse_whole_number,
         "bytes from 1024 to 1073741824",
         "how many bytes may wait for one client; beyond that the same happens",
         low=1024,
@@ -214,7 +189,7 @@ class Options:
     )
     replay_bytes: int = _option(
         64 * 1024 * 1024,
-        _parse_whole_number,
+        parse_whole_number,
         "bytes from 1048576 to 549755813888",
         "the memory for all replays of a worker: half of it for history that clients share, half for data that "
         "clients have not read yet. A client whose next data does not fit waits for its turn and is sent heartbeats",
@@ -224,7 +199,7 @@ class Options:
     )
     max_event_bytes: int = _option(
         256 * 1024,
-        _parse_whole_number,
+        parse_whole_number,
         "bytes from 64 to 536870912, and at most half of SSEMUX_QUEUE_BYTES",
         "`publish` refuses a larger event",
         low=64,
@@ -234,7 +209,7 @@ class Options:
     # 80 %: the rest is kept for ordinary pages, which otherwise hang once streams hold every slot.
     max_streams: int | None = _option(
         None,
-        _parse_whole_number,
+        parse_whole_number,
         "a number from 1 to 10000000",
         "the maximum number of streams of one worker. Streams never use up the server capacity: room for one ordinary "
         "request is always left (a stream that uses `handoff` takes no capacity). A client that finds no room is told "
@@ -245,7 +220,7 @@ class Options:
     )
     max_streams_per_user: int = _option(
         32,
-        _parse_whole_number,
+        parse_whole_number,
         "a number from 1 to 1000000",
         "the maximum number of streams of one user, over all workers",
         low=1,
@@ -253,14 +228,14 @@ class Options:
     )
     over_user_limit: str = _option(
         "refuse",
-        _make_choice_parser(OVER_USER_LIMIT),
+        make_choice_parser(OVER_USER_LIMIT),
         "one of " + ", ".join(OVER_USER_LIMIT),
         "what happens when a user at that limit opens one more stream: `refuse` tells the new client to come back "
         "later, `oldest` ends the user's oldest stream",
     )
     lifetime: float | None = _option(
         None,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 1 to 31536000, or off",
         "a stream ends cleanly after this time (varied between 80 and 100 %), and its client reconnects and resumes: "
         "this rebalances workers and calls `identify` again; it does not apply to views under `streaming`, which "
@@ -271,7 +246,7 @@ class Options:
     )
     recheck: float | None = _option(
         None,
-        _parse_seconds,
+        parse_seconds,
         "seconds from 1 to 31536000, or off",
         "`identify` and `authorize` are called again for every open stream, about this often; the stream ends if its "
         "user has changed or may no longer read one of its channels",
@@ -289,14 +264,14 @@ class Options:
     )
     transport: str = _option(
         "auto",
-        _make_choice_parser(TRANSPORTS),
+        make_choice_parser(TRANSPORTS),
         "one of " + ", ".join(TRANSPORTS),
         "how frames get onto the socket: `handoff` (gunicorn's gevent worker with plain HTTP/1.x; a stream needs no "
         "greenlet) or `generator` (every server); `auto` uses `handoff` where it is safe",
     )
     on_error: str = _option(
         "raise",
-        _make_choice_parser(ON_ERROR),
+        make_choice_parser(ON_ERROR),
         "one of " + ", ".join(ON_ERROR),
         "what `publish` does if an event is not accepted: `raise` raises the error, `log` logs it and returns None; "
         "the argument `on_error` overrides it",
@@ -363,7 +338,7 @@ def _refuse_unknown(config: Mapping[str, Any], environ: Mapping[str, str]) -> No
 def _convert(key: str, value: Any, option: Any) -> Any:
     rule = option.metadata
     word = "" if value is None else str(value).strip().lower()
-    if option.default is None and (word in _OFF or (word == "0" and rule["shown"] == "off")):
+    if option.default is None and (word in OFF or (word == "0" and rule["shown"] == "off")):
         return None
     try:
         converted = rule["convert"](value)

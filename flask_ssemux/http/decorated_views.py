@@ -6,7 +6,9 @@ nothing fails. This file only finds such views.
 
 from __future__ import annotations
 
+import gc
 import sys
+import types
 import weakref
 from typing import Any, Callable, Iterator
 
@@ -21,18 +23,26 @@ class Decoration:
     def __init__(self) -> None:
         #: Whether a request has reached one of them.
         self.is_used = False
-        self._wrappers: weakref.WeakSet[View] = weakref.WeakSet()
+        self._wrappers: list[weakref.ref[View]] = []
 
     def add_wrapper(self, wrapper: View) -> None:
-        self._wrappers.add(wrapper)
+        self._wrappers = [*(reference for reference in self._wrappers if reference() is not None), weakref.ref(wrapper)]
 
     def is_lost(self, view: View, served: set[int]) -> bool:
-        """Return whether nothing can call a wrapper: each is gone, or only has the name of the view in its module.
+        """Return whether nothing can call a wrapper: each is gone, or only has the name that the view had.
 
         :param served: the ids of the functions that the application's views lead to.
         """
+        if self.is_used:
+            return False
         named = {id(function) for function in _follow(_find_by_name(view))}
-        return not self.is_used and all(id(one) in named and id(one) not in served for one in self._wrappers)
+        for reference in self._wrappers:
+            wrapper = reference()
+            if wrapper is None:
+                continue
+            if id(wrapper) in served or not (id(wrapper) in named or _is_local(wrapper)):
+                return False
+        return True
 
 
 _decorations: weakref.WeakKeyDictionary[View, Decoration] = weakref.WeakKeyDictionary()
@@ -71,6 +81,11 @@ def _find_by_name(view: View) -> View | None:
     """Return what has the view's name in the view's module now."""
     module = sys.modules.get(getattr(view, "__module__", None) or "")
     return vars(module).get(getattr(view, "__qualname__", "")) if module is not None else None
+
+
+def _is_local(wrapper: View) -> bool:
+    """Return whether only local variables of functions that run have this wrapper."""
+    return all(isinstance(owner, types.FrameType) for owner in gc.get_referrers(wrapper))
 
 
 def _follow(function: Any) -> Iterator[View]:

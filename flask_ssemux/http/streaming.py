@@ -67,7 +67,7 @@ def streaming(view: F) -> F:
             "decorators = [flask_ssemux.streaming] into the class" % (view,)
         )
 
-    call_view, decoration = make_synchronous(view), get_decoration(view)
+    call_view, decoration = view if inspect.isasyncgenfunction(view) else make_synchronous(view), get_decoration(view)
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

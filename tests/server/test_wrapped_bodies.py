@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import flask
 import pytest
 
 from tests.harness.client import RawStream
@@ -22,6 +25,21 @@ def test_a_response_that_is_replaced_streams_and_the_log_says_why_it_has_no_hear
     with RawStream(server.port, "/old") as stream:
         stream.wait_for(b"data: 1\n\n", 4)
         server.wait_log("the wrapped stream 'old' gets no heartbeats while its generator sleeps: something", 3)
+
+
+def test_async_views_and_snapshots_take_turns_under_gevent(gunicorn):
+    """Of two async views that wait at the same time in one gevent worker, Flask itself lets one fail."""
+    pytest.importorskip("asgiref")
+    if not hasattr(flask.Flask, "ensure_sync"):
+        pytest.skip("Flask 1 has no async views")
+    server = gunicorn("tests.apps.awaiting:app")
+    with ExitStack() as stack:
+        paths = ["/old", "/events?channel=jobs"] * 5
+        streams = [stack.enter_context(RawStream(server.port, path)) for path in [*paths, "/page"]]
+        for path, stream in zip(paths, streams):
+            stream.wait_for(b"data: 1\n\n" if path == "/old" else b'data: {"state":1}\n', 10)
+        assert streams[-1].wait_end(10) == "clean"
+        assert {stream.status for stream in streams} == {200}
 
 
 #: What macOS lacks: gunicorn runs on what is left.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Mapping
 
 from .brokers.namespace import ALLOWED, check_namespace
-from .brokers.urls import SCHEMES
+from .brokers.urls import OTHER_FORMS, SCHEMES, describe_schemes
 from .errors import ConfigurationError, InvalidEvent
 from .sse import encode
 from .util.parse_value import OFF, make_choice_parser, parse_seconds, parse_whole_number
@@ -31,6 +31,9 @@ TRANSPORTS = ("auto", "generator", "handoff")
 
 ON_ERROR = ("raise", "log")
 
+#: Types of values that cannot have a password in them.
+_PLAIN = (type(None), bool, int, float)
+
 
 def _parse_url(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and value.strip().lower() in OFF):
@@ -41,9 +44,15 @@ def _parse_url(value: Any) -> str | None:
 
 
 def _parse_broker(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith(SCHEMES):
+    """Return the URL without the spaces and the line feed that files of secrets end with."""
+    if not isinstance(value, str):
         raise ValueError
-    return value
+    url = value.strip()
+    if url.startswith(tuple(OTHER_FORMS)):
+        raise ConfigurationError(describe_schemes(url))
+    if not url.startswith(SCHEMES):
+        raise ValueError
+    return url
 
 
 def _parse_namespace(value: Any) -> str:
@@ -65,12 +74,13 @@ def _option(
     low: float | None = None,
     high: float | None = None,
     shown: str | None = None,
+    is_secret: bool = False,
 ) -> Any:
     rule = {
         "convert": convert, "allowed": allowed, "about": about,
-        "low": low, "high": high, "shown": shown,
+        "low": low, "high": high, "shown": shown, "is_secret": is_secret,
     }  # fmt: skip
-    return field(default=default, metadata=rule)
+    return field(default=default, metadata=rule, repr=not is_secret)
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class Options:
         "one of " + ", ".join(SCHEMES),
         "the store that keeps the history and carries events between processes; `sqlite:` is a file in "
         "the application's instance folder, `redis://host:6379/0` serves several machines",
+        is_secret=True,
     )
     namespace: str | None = _option(
         None,
@@ -344,10 +355,18 @@ def _convert(key: str, value: Any, option: Any) -> Any:
         converted = rule["convert"](value)
         if isinstance(converted, (int, float)) and not rule["low"] <= converted <= rule["high"]:
             raise ValueError
+    except ConfigurationError as error:
+        raise ConfigurationError("%s=%r: %s" % (key, _redact_value(value, rule), error)) from None
     except (ValueError, OverflowError):
-        shown = without_password(value) if isinstance(value, str) else value
-        raise ConfigurationError("%s=%r: must be %s" % (key, shown, rule["allowed"])) from None
+        raise ConfigurationError("%s=%r: must be %s" % (key, _redact_value(value, rule), rule["allowed"])) from None
     return converted
+
+
+def _redact_value(value: Any, rule: Mapping[str, Any]) -> Any:
+    """Return a value in a form that may be shown: a broker's URL may have a password."""
+    if isinstance(value, str):
+        return without_password(value) if rule["is_secret"] else value
+    return "(%s)" % type(value).__name__ if rule["is_secret"] and not isinstance(value, _PLAIN) else value
 
 
 def _check_heartbeat(options: Options) -> None:

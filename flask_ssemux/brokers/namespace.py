@@ -1,10 +1,9 @@
-"""Adds ``SSEMUX_NAMESPACE`` to a broker's URL, so that each namespace is a store of its own. Only text."""
+"""Adds ``SSEMUX_NAMESPACE`` to a file's name or a prefix of keys: each namespace is a store of its own. Only text."""
 
 from __future__ import annotations
 
 import os
 import re
-from urllib.parse import parse_qs, quote, urlsplit
 
 #: The form of a namespace: it becomes part of a file's name, and of keys in Redis.
 ALLOWED = "1 to 64 letters, digits, dots, hyphens and underscores, the first of them a letter or a digit"
@@ -36,10 +35,6 @@ def add_to_path(path: str, namespace: str | None) -> str:
     return "%s-%s%s" % (root, namespace, extension)
 
 
-def add_to_url(url: str, namespace: str | None) -> str:
-    """Return a Redis URL whose prefix has the namespace: ``ssemux`` becomes ``ssemux:shop``."""
-    if not namespace:
-        return url
-    query = urlsplit(url).query
-    prefix = parse_qs(query).get("prefix", [PREFIX])[-1]
-    return "%s%sprefix=%s" % (url, "&" if query else "?", quote("%s:%s" % (prefix, namespace), safe=""))
+def add_to_prefix(prefix: str, namespace: str | None) -> str:
+    """Return the prefix of a namespace's keys in Redis: ``ssemux`` becomes ``ssemux:shop``."""
+    return "%s:%s" % (prefix, namespace) if namespace else prefix

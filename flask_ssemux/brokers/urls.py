@@ -9,7 +9,7 @@ from ..util import forks, threads
 from ..util.redact import without_password
 from .contract import Broker
 from .memory import MemoryBroker
-from .namespace import add_to_path, add_to_url, check_namespace
+from .namespace import add_to_path, check_namespace
 from .records import HistoryLimits
 from .sqlite import SQLiteBroker
 
@@ -18,6 +18,16 @@ REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentin
 
 #: The beginnings that ``SSEMUX_BROKER`` may have.
 SCHEMES = ("memory:", "sqlite:", *REDIS)
+
+#: How other packages begin URLs, and how the same is written here.
+OTHER_FORMS = {
+    "valkey://": "redis://",
+    "valkeys://": "rediss://",
+    "redis+socket://": "unix:///run/redis.sock?db=0",
+    "redis-socket://": "unix:///run/redis.sock?db=0",
+    "redis-sentinel://": "redis+sentinel://host:26379/service/0",
+    "sentinel://": "redis+sentinel://host:26379/service/0",
+}
 
 #: The file that ``sqlite:`` alone means, inside the application's instance folder.
 DEFAULT_FILE = "ssemux.sqlite3"
@@ -39,7 +49,7 @@ def open_broker(
         namespace = check_namespace(namespace) if namespace else None
     except ValueError as error:
         raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
-    broker = _make_broker(url, limits, folder, namespace)
+    broker = _make_broker(url.strip(), limits, folder, namespace)
     threads.find_loop()
     forks.register_owner(broker)
     return broker
@@ -54,10 +64,18 @@ def _make_broker(url: str, limits: HistoryLimits | None, folder: str | None, nam
         # Imported when it is needed: redis-py imports ssl, which gevent must patch first.
         from .redis import RedisBroker
 
-        return RedisBroker(add_to_url(url, namespace), limits)
-    raise ConfigurationError(
-        "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
-        "sqlite:////absolute/path, or one of %s" % (without_password(url), ", ".join(REDIS))
+        return RedisBroker(url, limits, namespace)
+    raise ConfigurationError("SSEMUX_BROKER=%r: %s" % (without_password(url), describe_schemes(url)))
+
+
+def describe_schemes(url: str) -> str:
+    """Return what a broker's URL begins with, for a URL that does not begin so."""
+    for beginning, form in OTHER_FORMS.items():
+        if url.startswith(beginning):
+            return "is written %s here" % form
+    return (
+        "must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, sqlite:////absolute/path, or one of %s"
+        % ", ".join(REDIS)
     )
 
 

@@ -42,7 +42,12 @@ def survive(failure: str, error: BaseException) -> None:
         raise error
     more = _throttle.count("%s: %s" % (failure, type(error).__name__), time.monotonic())
     if more is not None:
-        log.error("%s: %r%s", failure, error, more, exc_info=error)
+        log.error("%s: %s%s", failure, describe_error(error), more, exc_info=error)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error's kind and text. ``repr`` of a ``UnicodeError`` quotes all of the data, which may be an event."""
+    return "%s(%s)" % (type(error).__name__, error) if isinstance(error, UnicodeError) else repr(error)
 
 
 def is_end(error: BaseException) -> bool:

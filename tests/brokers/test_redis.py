@@ -635,14 +635,13 @@ def test_a_replica_that_takes_over(sentinel, opened, recorder):
 @pytest.mark.parametrize(
     "url, message",
     [
-        ("redis://:pw@h:1/0?nonsense=1", r"SSEMUX_BROKER='redis://:\*\*\*@h:1/0': .*nonsense"),
+        ("redis://:pw@h:1/0?nonsense=1", r"SSEMUX_BROKER='redis://:\*\*\*@h:1/0\?\*\*\*': .*nonsense"),
         (
             "redis+sentinel://h:26379",
             "a sentinel's URL is redis\\+sentinel://user:password@host:26379,host:26379/service",
         ),
         ("redis+sentinel:///main", "a sentinel's URL is"),
-        ("redis+sentinel://h:1/main?socket_timeout=1", "a sentinel's URL knows no option 'socket_timeout'"),
-        ("redis+sentinel://h:1/main/x", "invalid literal"),
+        ("redis+sentinel://h:1/main/x", "the path is the number of the database"),
     ],
 )
 def test_a_url_that_cannot_be_understood(url, message):

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 import flask
 import pytest
-import redis
 from werkzeug.test import EnvironBuilder
 
 import flask_ssemux
@@ -101,7 +100,7 @@ def test_each_application_has_its_own_worker_and_options(make_app, mux):
         ({"SSEMUX_HEARBEAT": 20}, "there is no option SSEMUX_HEARBEAT; did you mean SSEMUX_HEARTBEAT?"),
         (
             {"SSEMUX_BROKER": "redis://:s3cret@localhost?colour=red"},
-            "SSEMUX_BROKER='redis://:***@localhost': redis-py %s knows no option 'colour'" % redis.__version__,
+            "SSEMUX_BROKER='redis://:***@localhost?***': there is no option colour; docs/redis.md lists the options",
         ),
         (
             {"SSEMUX_BROKER": "sqlite:shop.db"},

@@ -244,7 +244,29 @@ def test_no_url(word):
     assert one("SSEMUX_URL", word) is None
 
 
-@pytest.mark.parametrize("bad", ["", "sqlite", "postgres://x", "redis:", "mysql:", "SQLITE:", " sqlite:", None, 7])
+def test_spaces_around_a_url_are_ignored():
+    """As a secret that is a file ends with a line feed."""
+    assert resolve(SSEMUX_BROKER=" redis://h/0\n").broker == "redis://h/0"
+
+
+@pytest.mark.parametrize(
+    "url, form", [("valkeys://:pw@h", "rediss://"), ("redis+socket:///run/r", "unix:///run/redis.sock?db=0")]
+)
+def test_a_url_as_other_packages_write_it(url, form):
+    said = refused("SSEMUX_BROKER", url)
+    assert said.endswith(": is written %s here" % form)
+    assert "pw" not in said
+
+
+def test_a_value_that_is_no_text_is_not_shown():
+    assert "hunter2" not in refused("SSEMUX_BROKER", b"redis://:hunter2@h")
+
+
+def test_the_password_is_not_in_the_options_repr():
+    assert "hunter2" not in repr(resolve(SSEMUX_BROKER="redis://:hunter2@h"))
+
+
+@pytest.mark.parametrize("bad", ["", "sqlite", "postgres://x", "redis:", "mysql:", "SQLITE:", None, 7])
 def test_refused_brokers(bad):
     assert refused("SSEMUX_BROKER", bad) == (
         "SSEMUX_BROKER=%r: must be one of memory:, sqlite:, redis://, rediss://, unix://, "

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 
 import flask_ssemux
 from flask_ssemux.brokers import absolute_url
-from flask_ssemux.brokers.namespace import add_to_path, add_to_url
+from flask_ssemux.brokers.namespace import add_to_path, add_to_prefix
 from flask_ssemux.errors import ConfigurationError
 from flask_ssemux.worker.store_guard import SHORT, WAYS_OUT
 
@@ -246,16 +246,9 @@ def test_the_file_of_a_namespace(path, namespace, made):
     assert add_to_path(path, namespace) == made
 
 
-@pytest.mark.parametrize(
-    "url, made",
-    [
-        ("redis://h/0", "redis://h/0?prefix=ssemux%3Ashop"),
-        ("redis://h/0?prefix=a", "redis://h/0?prefix=a&prefix=a%3Ashop"),
-        ("unix:///run/r?db=1", "unix:///run/r?db=1&prefix=ssemux%3Ashop"),
-    ],
-)
-def test_the_prefix_of_a_namespace(url, made):
-    assert add_to_url(url, "shop") == made
+@pytest.mark.parametrize("prefix, namespace, made", [("a", "shop", "a:shop"), ("a", None, "a")])
+def test_the_prefix_of_a_namespace(prefix, namespace, made):
+    assert add_to_prefix(prefix, namespace) == made
 
 
 def test_a_url_for_processes_without_the_application(tmp_path):

@@ -10,14 +10,14 @@ import inspect
 import socket
 import time
 import weakref
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from typing import Any, Iterable, Mapping
 
-from ...errors import ConfigurationError
+from ...errors import BrokerUnavailable, ConfigurationError
 from ...util import forks
 from ...util.redact import without_password
 from ..contract.constants import WAIT_SECONDS
-from ..namespace import PREFIX
+from .refusal import describe_error, make_refusal
+from .url import RedisURL
 
 driver: Any = None
 try:
@@ -30,6 +30,9 @@ except ImportError:  # an extra: ``Address`` raises an error that names it
 #: Seconds that a new connection may take, even if less time is left.
 LEAST = 0.5
 
+#: The limit of a pool that has none. The broker's connections are counted by itself.
+MANY = 2**31 - 1
+
 #: Seconds for each of several sentinels: one that is down must not use up the time for the others.
 SENTINEL_WAIT = WAIT_SECONDS / 4
 
@@ -37,24 +40,30 @@ SENTINEL_WAIT = WAIT_SECONDS / 4
 class Address:
     """Where a server is, and how to connect to it.
 
-    :param url: as ``SSEMUX_BROKER``; with redis-py's options and ``prefix`` in its query.
+    :param url: as ``SSEMUX_BROKER``.
+    :param namespace: is added to the prefix of the keys.
     :raises ConfigurationError: redis-py is missing, or the URL cannot be understood.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, namespace: str | None = None) -> None:
         if driver is None:
             raise ConfigurationError(
                 "SSEMUX_BROKER=%r needs the package redis: pip install 'flask_ssemux[redis]'" % without_password(url)
             )
-        url, query = _split_options(url)
-        self.prefix = query.get("prefix", PREFIX)
-        self.shown = without_password(url.partition("?")[0])
+        read = RedisURL(url, namespace)
+        self.prefix, self.shown, self.secrets = read.prefix, read.shown, read.secrets
+        self.store_name = "%s (prefix %s)" % (read.place, read.prefix)
+        self.database: int = read.options.get("db", 0)
         try:
-            self._pool: Any = _make_sentinel_pool(url, query) if "+sentinel://" in url else _make_pool(url)
-            self.database = int(self._pool.connection_kwargs.get("db") or 0)
+            self._pool: Any = _make_sentinel_pool(read) if read.service else _make_pool(read)
             self._pool.make_connection()  # its options are checked here; nothing is connected yet
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError("SSEMUX_BROKER=%r: %s" % (self.shown, error)) from None
+        except (TypeError, ValueError, driver.RedisError) as error:
+            reason = describe_error(error, self.secrets)
+            raise ConfigurationError("SSEMUX_BROKER=%r: %s" % (self.shown, reason)) from None
+
+    def make_refusal(self, answer: object, values: Iterable[object] = ()) -> BrokerUnavailable:
+        """Return the error for a call that failed: see ``refusal.py``."""
+        return make_refusal(self.shown, answer, self.secrets, values)
 
     def connect(self, deadline: float) -> Any:
         """Return an open connection of redis-py.
@@ -82,15 +91,6 @@ def _close_inherited() -> None:
 
 
 forks.call_in_child(_close_inherited, forks.FILES)
-
-
-def _split_options(url: str) -> tuple[str, dict[str, str]]:
-    """Return the URL without the options that redis-py does not know, and all options."""
-    parts = urlsplit(url)
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    theirs = {name: value for name, value in query.items() if name != "prefix" and not name.startswith("sentinel_")}
-    options = "?" + urlencode(theirs) if theirs else ""
-    return "%s://%s%s%s" % (parts.scheme, parts.netloc, parts.path, options), query
 
 
 def _make_settings(timeout: float, kind: Any = None) -> dict[str, Any]:
@@ -130,59 +130,43 @@ def _list_parameters(kind: Any) -> set[str]:
     return found
 
 
-def _make_pool(url: str) -> Any:
-    options = _make_settings(WAIT_SECONDS, driver.UnixDomainSocketConnection if url.startswith("unix:") else None)
-    if "decode_components" in inspect.signature(driver.ConnectionPool.from_url).parameters:
-        options["decode_components"] = True  # optional before redis-py 4
-    pool = driver.ConnectionPool.from_url(url, max_connections=2**31 - 1, **options)
-    known = _list_parameters(pool.connection_class)
-    for name in parse_qs(urlsplit(url).query):
-        if name not in known:
-            raise ValueError("redis-py %s knows no option %r" % (driver.__version__, name))
-    # Answers are bytes, and no connection is made again unnoticed.
-    for name in [name for name in pool.connection_kwargs if name.startswith("socket_keepalive")]:
-        options[name] = pool.connection_kwargs[name]  # the URL's own
-    pool.connection_kwargs.update(options, decode_responses=False, health_check_interval=0)
-    pool.connection_kwargs.pop("decode_components", None)
-    return pool
+def _make_pool(url: RedisURL) -> Any:
+    kind = driver.SSLConnection if url.is_tls else driver.Connection
+    options: dict[str, Any] = {"path": url.path}
+    if url.hosts:
+        ((options["host"], options["port"]),) = url.hosts
+    else:
+        kind = driver.UnixDomainSocketConnection
+    options.update(_make_settings(WAIT_SECONDS, kind))
+    options.update(_select_options(url.options, kind))
+    if url.hosts:
+        del options["path"]
+    return driver.ConnectionPool(connection_class=kind, max_connections=MANY, **options)
 
 
-def _make_sentinel_pool(url: str, query: dict[str, str]) -> Any:
-    """``redis+sentinel://user:password@host:26379,host:26379/service/database``."""
-    parts = urlsplit(url)
-    user, _, hosts = parts.netloc.rpartition("@")
-    name, _, password = user.partition(":")
-    path = [unquote(part) for part in parts.path.split("/")[1:]]
-    if not hosts or not path or not path[0] or len(path) > 2:
-        raise ValueError("a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database")
-    for option in parse_qs(parts.query):
-        if not option.startswith("ssl_"):
-            raise ValueError("a sentinel's URL knows no option %r" % option)
-    options = _make_settings(WAIT_SECONDS)
-    options["db"] = int(path[1]) if len(path) == 2 and path[1] else 0
-    if password:
-        options["password"] = unquote(password)
-    if name:
-        options["username"] = unquote(name)
-    if parts.scheme == "rediss+sentinel":
-        options.update(_tls_options(parts.query))
-    sentinel_options = _make_settings(SENTINEL_WAIT)
-    for option in ("username", "password"):
-        if "sentinel_" + option in query:
-            sentinel_options[option] = query["sentinel_" + option]
+def _make_sentinel_pool(url: RedisURL) -> Any:
+    kind, options = None, _make_settings(WAIT_SECONDS)
+    if url.is_tls:
+        kind = getattr(driver.sentinel, "SentinelManagedSSLConnection", None)
+        if kind is None:
+            raise ValueError("TLS with Sentinel needs redis-py 4 or newer; this is %s" % driver.__version__)
+        options["connection_class"] = kind
+    options.update(_select_options(url.options, driver.SSLConnection if url.is_tls else driver.Connection))
     sentinel = driver.sentinel.Sentinel(
-        [_parse_host(host) for host in hosts.split(",")], sentinel_kwargs=sentinel_options
+        list(url.hosts), sentinel_kwargs={**_make_settings(SENTINEL_WAIT), **url.sentinel_options}
     )
-    return driver.sentinel.SentinelConnectionPool(path[0], sentinel, max_connections=2**31 - 1, **options)
+    return driver.sentinel.SentinelConnectionPool(url.service, sentinel, max_connections=MANY, **options)
 
 
-def _tls_options(query: str) -> dict[str, Any]:
-    if not hasattr(driver.sentinel, "SentinelManagedSSLConnection"):
-        raise ValueError("TLS with Sentinel needs redis-py 4 or newer; this is %s" % driver.__version__)
-    options = {name: values[-1] for name, values in parse_qs(query).items()}
-    return {"connection_class": driver.sentinel.SentinelManagedSSLConnection, **options}
+def _select_options(options: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Return the URL's options for a kind of connection.
 
-
-def _parse_host(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":") if ":" in text.rpartition("]")[2] else (text, "", "")
-    return host.strip("[]"), int(port or 26379)
+    :raises ValueError: this redis-py does not have one of them.
+    """
+    known, selected = _list_parameters(kind), dict(options)
+    for name in options:
+        if name not in known:
+            raise ValueError("redis-py %s does not have the option %s" % (driver.__version__, name))
+    if selected.get("ssl_cert_reqs") == "none" and "ssl_check_hostname" in known:
+        selected["ssl_check_hostname"] = False  # ssl refuses to check the name in a certificate that it does not check
+    return selected

@@ -19,6 +19,7 @@ class RedisBroker(Broker):
 
     :param url: see ``Address``.
     :param limits: how much is kept; None keeps what the store says.
+    :param namespace: is added to the prefix of the keys.
     :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.
     """
 
@@ -27,9 +28,9 @@ class RedisBroker(Broker):
     presence: RedisPresence
     reports: RedisReports
 
-    def __init__(self, url: str, limits: HistoryLimits | None = None) -> None:
-        self._store = store = RedisStore(url, limits)
-        self.store_name = "%s (prefix %s)" % (store.address.shown, store.address.prefix)
+    def __init__(self, url: str, limits: HistoryLimits | None = None, namespace: str | None = None) -> None:
+        self._store = store = RedisStore(url, limits, namespace)
+        self.store_name = store.address.store_name
         self.process_name = make_process_name()
         self.history = RedisHistory(store, self.process_name)
         self.leases = RedisLeases(store, self.process_name)

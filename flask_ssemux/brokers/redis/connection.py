@@ -19,7 +19,6 @@ from typing import Any
 from ...util import forks
 from ..contract import constants
 from .address import LEAST, Address, driver
-from .refusal import make_refusal
 from .scripts import Script
 
 #: Seconds between two tries to reach a server that is not there.
@@ -113,7 +112,7 @@ class ScriptConnection:
         call = Call(script, values, time.monotonic() + constants.WAIT_SECONDS)
         with self._lock:
             if self.waiting_calls >= MAX_WAITING:
-                raise make_refusal(self._address.shown, "%d calls wait for it already" % MAX_WAITING)
+                raise self._address.make_refusal("%d calls wait for it already" % MAX_WAITING)
             self._unsent.append(call)
         return call
 
@@ -264,18 +263,22 @@ class ScriptConnection:
             until = min(until, self._doubted_until)
         if not self._connection.can_read(max(0.0, until - time.monotonic())):
             raise driver.TimeoutError("no answer for %g s" % constants.WAIT_SECONDS)
-        answer = self._read()
+        answer = self._read(self._sent[0].values)
         self._used_at, self._doubted_until, self._pause = time.monotonic(), None, PAUSE
         with self._lock:
             self._sent.popleft().finish(answer)
 
-    def _read(self) -> Any:
+    def _read(self, values: tuple[Any, ...]) -> Any:
+        """Return the next answer.
+
+        :param values: what its call sent.
+        """
         try:
             return self._connection.read_response()
         except driver.ResponseError as error:
             if _needs_new_connection(error):
                 raise
-            return make_refusal(self._address.shown, error)
+            return self._address.make_refusal(error, values)
 
     def _recover(self, error: Exception) -> None:
         """The connection failed: send calls that have time left again on a new one, after a pause if that may help."""
@@ -297,7 +300,7 @@ class ScriptConnection:
         with self._lock:
             for call in self._unsent:
                 if call.deadline < moment:
-                    call.finish(make_refusal(self._address.shown, error))
+                    call.finish(self._address.make_refusal(error, call.values))
             self._unsent = deque(call for call in self._unsent if not call.is_done)
 
     def _requeue(self) -> None:

@@ -96,11 +96,13 @@ class RedisDelivery:
                 self._run_session(born)
             except BrokerClosed:
                 return
-            except (BrokerUnavailable, driver.RedisError, OSError) as error:
+            except BrokerUnavailable as error:
                 self._report_lost(str(error))
+            except (driver.RedisError, OSError) as error:
+                self._report_lost(str(self._store.address.make_refusal(error)))
             except BaseException as error:
                 survive("the Redis broker reads on after an error", error)
-                self._report_lost(repr(error))
+                self._report_lost("an unexpected %s: see the log" % type(error).__name__)
             if time.monotonic() - began > CHECK:
                 pause = BACK_OFF / 16
             with self._changed:

@@ -72,11 +72,12 @@ class RedisStore:
 
     :param url: see ``Address``.
     :param limits: how much is kept; None keeps what the store says.
+    :param namespace: is added to the prefix of the keys.
     :raises ConfigurationError: the URL cannot be understood, or redis-py is missing.
     """
 
-    def __init__(self, url: str, limits: HistoryLimits | None) -> None:
-        self.address = Address(url)
+    def __init__(self, url: str, limits: HistoryLimits | None, namespace: str | None = None) -> None:
+        self.address = Address(url, namespace)
         self.announced = "{%s}@%d:" % (self.address.prefix, self.address.database)
         self.known = Cursor("", 0)
         self.is_closed = False

@@ -164,7 +164,7 @@ class Subscription:
                 self._connection.send_command(command, *names[start : start + CHANNELS])
         except (driver.RedisError, OSError) as error:
             self._is_broken = True
-            raise BrokerUnavailable("the Redis store %s: %s" % (self._address.shown, error)) from error
+            raise self._address.make_refusal(error) from None
 
     def _handle_answer(self, answer: Any, news: News) -> None:
         if not isinstance(answer, list) or answer[0] == b"pong":
@@ -192,6 +192,7 @@ def _parse_announcement(channel: str, message: bytes) -> tuple[str, Record]:
     try:
         epoch, sequence, key = head.decode("utf-8").split(" ", 2)
         return epoch, Record(int(sequence), channel, body, key or None)
-    except ValueError as error:
-        survive("an announcement on Redis was not understood, and the streams are read", error)
-        return "", Record(0, channel, b"")
+    except ValueError:  # its text quotes the message, which may be an event of another program
+        error = ValueError("a message of %d bytes that another program sent" % len(message))
+    survive("an announcement on Redis was not understood, and the streams are read", error)
+    return "", Record(0, channel, b"")

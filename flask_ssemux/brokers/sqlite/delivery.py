@@ -53,7 +53,7 @@ class SQLiteDelivery:
                 pause = min(1.0, pause * 2)
             except BaseException as error:
                 survive("the SQLite broker reads on after an error", error)
-                self._report_lost(repr(error))
+                self._report_lost("an unexpected %s: see the log" % type(error).__name__)
                 pause = min(1.0, pause * 2)
 
     def _look(self) -> None:

@@ -16,6 +16,7 @@ from .one_time_keys import SQLiteOneTimeKeys
 from .presence import SQLitePresence, remove_presence
 from .reports import SQLiteReports, remove_reports
 from .store import SQLiteStore
+from .wakeups import Wakeups
 
 
 class SQLiteBroker(Broker):
@@ -32,7 +33,8 @@ class SQLiteBroker(Broker):
         self.store_name = "sqlite:///" + os.path.realpath(path)
         self.process_name = make_process_name()
         self._store = store = SQLiteStore(path, limits)
-        self.history = SQLiteHistory(store)
+        self._wakeups = Wakeups(path)
+        self.history = SQLiteHistory(store, self._wakeups)
         self.leases = SQLiteLeases(store, self.process_name)
         self.presence = SQLitePresence(store, self.process_name)
         self.reports = SQLiteReports(store, self.process_name)
@@ -51,6 +53,7 @@ class SQLiteBroker(Broker):
 
     def disown(self) -> None:
         self._store.disown()
+        self._wakeups.disown()
 
     def close(self) -> None:
         if self._store.is_closed:
@@ -59,6 +62,7 @@ class SQLiteBroker(Broker):
             self._store.change_quietly(self._remove_own_rows)
         self._store.close()
         self.history.wake_delivery()
+        self._wakeups.close()
 
     def _remove_own_rows(self, database: Database) -> None:
         release_all(database, self.process_name)

@@ -12,10 +12,14 @@ from ...util.supervise import survive
 from ..contract.history import Listener, call_listener
 from .events import BATCH
 from .store import SQLiteStore
+from .wakeups import Wakeups
 
-#: Seconds between two looks for what other processes appended: while there are new events, and after none came for
-#: ``CALM`` seconds. The look, one ``PRAGMA data_version``, takes some 5 µs; waking up for it takes twenty times as
-#: long, which is the CPU time of an idle worker.
+#: Seconds between two looks for what other processes appended, if they wake this one. The look is for a process of an
+#: earlier version, which does not.
+SAFETY_POLL = 1.0
+
+#: The same, if they cannot: while there are new events, and after none came for ``CALM`` seconds. The look, one
+#: ``PRAGMA data_version``, takes some 5 µs; waking up for it takes twenty times as long.
 POLL = 0.005
 IDLE_POLL = 0.015
 CALM = 1.0
@@ -24,13 +28,16 @@ CALM = 1.0
 class SQLiteDelivery:
     """Runs in one thread; it survives every error.
 
-    :param appended: set when this process appended an event, or closed the store.
+    :param appended: set when this process or another one appended an event, or this one closed the store.
     :param start: the cursor after which events are delivered.
     """
 
-    def __init__(self, store: SQLiteStore, appended: threading.Event, listener: Listener, start: Cursor) -> None:
+    def __init__(
+        self, store: SQLiteStore, appended: threading.Event, wakeups: Wakeups, listener: Listener, start: Cursor
+    ) -> None:
         self._store = store
         self._appended = appended
+        self._wakeups = wakeups
         self._listener = listener
         self._cursor = start
         self._is_behind = True
@@ -45,7 +52,7 @@ class SQLiteDelivery:
             self._appended.clear()
             try:
                 self._look()
-                pause = POLL if time.monotonic() < self._delivered_at + CALM else IDLE_POLL
+                pause = self._choose_pause()
             except BrokerClosed:
                 return
             except BrokerUnavailable as error:
@@ -55,6 +62,11 @@ class SQLiteDelivery:
                 survive("the SQLite broker reads on after an error", error)
                 self._report_lost("an unexpected %s: see the log" % type(error).__name__)
                 pause = min(1.0, pause * 2)
+
+    def _choose_pause(self) -> float:
+        if self._wakeups.is_listening:
+            return SAFETY_POLL
+        return POLL if time.monotonic() < self._delivered_at + CALM else IDLE_POLL
 
     def _look(self) -> None:
         with self._store.opened() as file:

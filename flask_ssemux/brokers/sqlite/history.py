@@ -10,16 +10,18 @@ from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
 from .delivery import SQLiteDelivery
 from .store import SQLiteStore
+from .wakeups import Wakeups
 
 #: About how many bytes an event takes in the file besides its body's.
 ROW_BYTES = 200
 
 
 class SQLiteHistory(EventHistory):
-    """Appends events in one short transaction; one thread asks whether other processes did."""
+    """Appends events in one short transaction; one thread looks for those of other processes."""
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLiteStore, wakeups: Wakeups) -> None:
         self._store = store
+        self._wakeups = wakeups
         self._appended = threading.Event()
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
@@ -28,6 +30,7 @@ class SQLiteHistory(EventHistory):
             file.events.notice_event(cursor.sequence)
             file.trimming.trim_if_due(len(body))
         self._appended.set()
+        self._wakeups.wake_others()
         return cursor
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
@@ -37,6 +40,7 @@ class SQLiteHistory(EventHistory):
             file.events.notice_event(cursors[-1].sequence)
             file.trimming.trim_if_due(size, len(events))
         self._appended.set()
+        self._wakeups.wake_others()
         return cursors
 
     def get_newest_cursor(self) -> Cursor:
@@ -57,8 +61,10 @@ class SQLiteHistory(EventHistory):
     # -- delivery ----------------------------------------------------------
 
     def start_delivery(self, listener: Listener) -> Cursor:
+        self.get_newest_cursor()  # which makes the file
+        self._wakeups.listen(self._appended.set)
         start = self.get_newest_cursor()
-        delivery = SQLiteDelivery(self._store, self._appended, listener, start)
+        delivery = SQLiteDelivery(self._store, self._appended, self._wakeups, listener, start)
         threading.Thread(target=delivery.run, name="ssemux-sqlite", daemon=True).start()
         return start
 

@@ -23,6 +23,8 @@ from .worker.worker import Worker, WorkerState
 #: The extension's key in ``app.extensions``.
 KEY = "ssemux"
 
+_INIT = "call its init_app(app) first"
+
 
 class ApplicationState(PublisherBase):
     """The extension in one application: its options, its rules, and its worker in this process.
@@ -57,6 +59,8 @@ class ApplicationState(PublisherBase):
         self.page_endpoints: set[str] = set()
         #: Whether the errors and warnings were logged.
         self.is_checked = False
+        #: What called ``init_app``, if it was not the application, and what to do about that; for an error message.
+        self.set_up_by = ""
         worker.published = lambda: self._published_count
 
     @property
@@ -76,6 +80,15 @@ class ApplicationState(PublisherBase):
 
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
+
+    def publish_with_retry(self, channel: str, data: Any, event: str | None, retry: int | None) -> str | Any:
+        """Send an event that also tells clients how long they wait before they reconnect, as Flask-SSE's events may.
+
+        :param retry: milliseconds; None leaves that as it is. The rest is as for ``publish``.
+        """
+        return self._try_to_send(
+            None, lambda: self._append(self._make_event(channel, data, event, False, retry)), lambda: [(event, channel)]
+        )
 
     def ticket(self, user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """See ``flask_ssemux.ticket``."""
@@ -116,10 +129,11 @@ def find_state(app: Any) -> ApplicationState:
     return found
 
 
-def find_only_state(apps: Iterable[Flask]) -> ApplicationState:
+def find_only_state(apps: Iterable[Flask], owner: str = "SSEMux", advice: str = _INIT) -> ApplicationState:
     """Return the extension in the only one of these applications.
 
     :param apps: those of an ``SSEMux``, weakly referenced.
+    :param owner: what the applications belong to, and what to do if there are none; for an error message.
     :raises ApplicationError: there is none, or there are several.
     """
     if len(list(apps)) > 1:
@@ -131,10 +145,11 @@ def find_only_state(apps: Iterable[Flask]) -> ApplicationState:
         return find_state(found[0])
     if not found:
         raise ApplicationError(
-            "this SSEMux has no application: call its init_app(app) first; in a process without Flask use "
-            "flask_ssemux.Publisher(url)"
+            "this %s has no application: %s; in a process without Flask use flask_ssemux.Publisher(url)"
+            % (owner, advice)
         )
     raise ApplicationError(
-        "this SSEMux has %d applications, %s, and there is no current one here: write `with app.app_context():` around "
-        "this call, where app is the one whose clients are meant" % (len(found), ", ".join(sorted(map(repr, found))))
+        "this %s has %d applications, %s, and there is no current one here: write `with app.app_context():` around "
+        "this call, where app is the one whose clients are meant"
+        % (owner, len(found), ", ".join(sorted(map(repr, found))))
     )

@@ -173,8 +173,10 @@ class PublisherBase(RevocationSender):
             best_effort.log_failure(list_names(), error)
             return None
 
-    def _make_event(self, channel: str, data: Any, event: str | None, latest: bool) -> NewEvent:
-        body = encode.make_body(channel, data, event, self.max_event_bytes, self._get_json_writer())
+    def _make_event(
+        self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None
+    ) -> NewEvent:
+        body = encode.make_body(channel, data, event, self.max_event_bytes, self._get_json_writer(), retry)
         channel = encode.make_plain(channel)
         is_latest = latest or self._keeps_latest(channel)
         return NewEvent(channel, body, encode.make_plain(event or "message") if is_latest else None)

@@ -118,7 +118,12 @@ def is_named(channel: str) -> bool:
 
 
 def make_body(
-    channel: str, data: Any, event: str | None = None, limit: int | None = None, writer: JSONWriter = PLAIN
+    channel: str,
+    data: Any,
+    event: str | None = None,
+    limit: int | None = None,
+    writer: JSONWriter = PLAIN,
+    retry: int | None = None,
 ) -> bytes:
     """Return an event's frame without its ``id``, as brokers store it.
 
@@ -127,18 +132,27 @@ def make_body(
     :param event: the event's name; None is the standard's default, ``message``.
     :param limit: the maximum number of bytes.
     :param writer: how data becomes JSON.
+    :param retry: milliseconds that clients wait from now on before they reconnect; None leaves that as it is.
     :raises InvalidEvent: (or a subclass) names the value, the rule that it breaks, and the fix.
     """
     channel = check_channel(channel)
     event = None if event is None else check_event_name(event)
     named = channel if is_named(channel) else None
     made = _encode_fields(convert_to_text(data, writer), event=event, channel=named)
+    if retry is not None:
+        made = b"retry: %d\n%s" % (_check_retry(retry), made)
     if limit is not None and len(made) > limit:
         raise EventTooLarge(
             "an event has at most %d bytes (SSEMUX_MAX_EVENT_BYTES); this one for channel %s has "
             "%d; send a link to the data instead" % (limit, show_value(channel), len(made))
         )
     return made
+
+
+def _check_retry(retry: object) -> int:
+    if isinstance(retry, bool) or not isinstance(retry, int) or retry < 0:
+        raise InvalidEvent("retry is a number of milliseconds, an int, not %s" % show_value(retry))
+    return retry
 
 
 def make_frame(body: bytes, cursor: str) -> bytes:

@@ -70,8 +70,8 @@ class SSEMux(ApplicationFunctions):
         """
         if KEY in app.extensions:
             raise ApplicationError(
-                "flask_ssemux is already set up for %r%s: call init_app once for an application; tenants and blueprints "
-                "share its SSEMux (docs/applications.md)" % (app.name, app.extensions[KEY].set_up_by)
+                "flask_ssemux is already set up for %r%s: call init_app once for an application; tenants and "
+                "blueprints share its SSEMux (docs/applications.md)" % (app.name, app.extensions[KEY].set_up_by)
             )
         worker = self._make_worker(app, Options.resolve(app.config))
         state = app.extensions[KEY] = self._make_state(app, worker)

@@ -176,8 +176,9 @@ class ServerSentEventsBlueprint(Blueprint):
     def _warn_of_open_channels(self, state: ApplicationState) -> None:
         """Log once that the channels are open to everyone, unless something guards them."""
         app = current_app._get_current_object()  # type: ignore[attr-defined]
+        blueprints = getattr(request, "blueprints", [request.blueprint])  # Flask before 2.0.2 nests none
         is_guarded = (
-            app.before_request_funcs.get(self.name)
+            any(app.before_request_funcs.get(name) for name in blueprints)
             or app.view_functions.get(request.endpoint) != self.stream
             or any(rule.pattern.may_overlap(_CHANNEL) for rule in state.rules.authorize)
         )

@@ -19,8 +19,9 @@ from ..transports.select import TransportChoice, choose_transport
 from ..util.request_override import RequestOverride, find_override
 from .probe import PARAMETER as PROBE_PARAMETER
 
-#: The parameters in which clients repeat their ``Last-Event-ID``: WHATWG's name, then those of polyfills and peers.
-LAST_ID_PARAMETERS = ("lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id")
+#: The parameters in which clients repeat their ``Last-Event-ID``, in lower case, because clients differ in the case of
+#: letters: WHATWG's name of the attribute, the header's, then those of polyfills and peers.
+LAST_ID_PARAMETERS = frozenset(("lasteventid", "last-event-id", "last_event_id", "evs_last_event_id"))
 
 #: The parameter for channels that are new to a client that comes back: it gets their snapshots, and no replay.
 NEW_PARAMETER = "new"
@@ -116,8 +117,9 @@ def _parse_query(request: Request) -> MultiDict[str, str]:
 
 def _find_last_ids(request: Request) -> list[str]:
     found = [request.headers.get("Last-Event-ID", "")]
-    for name in LAST_ID_PARAMETERS:
-        found += request.args.getlist(name)
+    for name, texts in request.args.lists():
+        if name.lower() in LAST_ID_PARAMETERS:
+            found += texts
     return [text for text in found if text]
 
 

@@ -126,7 +126,7 @@ def test_a_client_cut_off_before_its_first_event_resumes_from_the_hello(site):
         assert stream.wait_events(2, 3)[1].data == "missed"
 
 
-@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"])
+@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-ID", "last_event_id", "evs_last_event_id"])
 def test_the_cursor_may_come_as_a_parameter_and_the_newest_wins(site, name):
     old, new = site.publish("room:1", 1), site.publish("room:1", 2)
     site.publish("room:1", 3)

@@ -436,7 +436,7 @@ def test_while_the_broker_is_unavailable_browsers_are_told_to_come_back(make_app
 
 # -- where a client resumes ----------------------------------------------------
 
-PARAMETERS = ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"]
+PARAMETERS = ["lastEventId", "Last-Event-ID", "last_event_id", "evs_last_event_id"]
 
 HOSTILE = [
     "7",

@@ -41,7 +41,16 @@ def test_a_request_with_every_part():
     assert (asked.poll, asked.transport) == (PollMode.NOW, None)
 
 
-@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-Id", "last_event_id", "evs_last_event_id"])
+LAST_ID_NAMES = ["lastEventId", "lastEventID", "Last-Event-ID", "Last-Event-Id", "last-event-id", "LAST_EVENT_ID"]
+
+
+@pytest.mark.parametrize("name", [*LAST_ID_NAMES, "last_event_id", "evs_last_event_id"])
+def test_the_names_of_a_cursor_in_any_case(name):
+    assert parse(name + "=abcd-1&channel=a&" + name + "=abcd-2").last_ids == ["abcd-1", "abcd-2"]
+    assert parse(name + "s=abcd-1").last_ids == []
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-ID", "last_event_id", "evs_last_event_id"])
 def test_a_client_that_must_stay_away(name):
     assert parse(name + "=stop").is_stopped
     assert parse(name + "=abcd-1", Last_Event_ID="stop").is_stopped

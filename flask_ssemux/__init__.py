@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from .http.streaming import streaming
     from .publishing.publisher import Publisher
+    from .worker.signals import stream_closed, stream_opened
 
 __all__ = [
     "ApplicationError",
@@ -75,6 +76,8 @@ __all__ = [
     "revoke",
     "send_to_user",
     "send_to_user_on_commit",
+    "stream_closed",
+    "stream_opened",
     "streaming",
     "ticket",
 ]
@@ -84,6 +87,8 @@ _MODULES = {
     "Publisher": ".publishing.publisher",
     "SSEMux": ".extension",
     "init_app": ".extension",
+    "stream_closed": ".worker.signals",
+    "stream_opened": ".worker.signals",
     "streaming": ".http.streaming",
 }
 

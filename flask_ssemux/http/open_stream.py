@@ -99,6 +99,8 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
                 running.limit_lifetime(stream, draw_unnoticed_life())
         if reader.ticket is not None:  # only now: a client that is refused comes back with the same ticket
             reader.ticket.use_up(running.broker)
+        if asked.probe is None and worker.signals.follows_streams:
+            running.announce_stream(stream)
         stream.sent_at = running.timer.clock()  # the server has a few seconds from now on to begin sending
         return _make_response(running, asked, stream, client)
     except BaseException:

@@ -232,11 +232,15 @@ class OpenStream:
         self._wait_until(lambda: self._has_ended, timeout, "no end", or_ended=False)
 
     def close(self) -> None:
-        """Let the client leave. A wrapped generator that sleeps in a thread is closed when it wakes."""
+        """Let the client leave, and wait until receivers of ``stream_closed`` were called.
+
+        A wrapped generator that sleeps in a thread is closed when it wakes.
+        """
         if self in _open:
             _open.remove(self)
         self._ours.close()
         self._thread.join(THREAD_TIMEOUT if self._stream is not None else TIMEOUT)
+        self._worker.signals.wait_until_sent(TIMEOUT)
 
     def __enter__(self) -> OpenStream:
         return self

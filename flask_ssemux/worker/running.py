@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ..access.reauthorize import MakeReauthorizer
 from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, Broker, make_random_name
 from ..hub.hub import Hub
+from ..hub.limits import BEGIN_TIMEOUT
 from ..hub.presence import PresenceTracker
 from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
@@ -34,6 +35,7 @@ from .opening_queue import opening_queue
 from .periodic import PeriodicTask
 from .refusals import Refusals
 from .report import FIRST_REPORT, Reporter
+from .signals import SignalSender
 from .store_guard import SHORT, StoreGuard
 from .system_parts import log_missing_parts
 from .timer import Timer
@@ -48,6 +50,7 @@ class RunningWorker:
     :param make_reauthorizer: None if open streams are not reauthorized.
     :param find_tracked: returns those of some channels whose presence is tracked.
     :param count_published: returns how many events the application published in this process.
+    :param signals: tells the application about streams that end.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class RunningWorker:
         make_reauthorizer: MakeReauthorizer | None,
         find_tracked: Callable[[Sequence[str]], Sequence[str]],
         count_published: Callable[[], int],
+        signals: SignalSender,
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
@@ -68,6 +72,7 @@ class RunningWorker:
         self.options = options
         self.broker = broker
         self._store_guard = store_guard
+        self._signals = signals
         #: No other process has this name, or will have it.
         self.name = "%d-%s" % (os.getpid(), make_random_name())
         yield_in_timer = turn_loop if has_greenlets else yield_to_threads
@@ -141,11 +146,18 @@ class RunningWorker:
         if self.reauthorizer is not None:
             self.reauthorizer.add_stream(stream, environ, asked)
 
+    def announce_stream(self, stream: Stream) -> None:
+        """Call the receivers of ``stream_opened``. However long they take, the stream's time to begin starts then."""
+        self.timer.remove(stream)
+        self._signals.announce_opened(stream)
+        self.timer.add(stream, self.timer.clock() + BEGIN_TIMEOUT)
+
     def _forget_stream(self, stream: Stream) -> None:
         attempt("the user slot of a stream could not be released", self.user_limit.release_user_slot, stream.user_id)
         for keeper in (self.presence, self.eviction, self.reauthorizer):
             if keeper is not None:
                 attempt("a stream that has ended could not be forgotten", keeper.remove_stream, stream)
+        attempt("the end of a stream could not be signaled", self._signals.announce_closed, stream)
 
     def limit_lifetime(self, stream: Stream, seconds: float) -> None:
         """End a stream after at most so many seconds. For servers that do not say when a client has left."""

@@ -28,6 +28,7 @@ from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
 from .refusals import Refusals
 from .running import RunningWorker
+from .signals import SignalSender
 from .store_guard import StoreGuard
 
 
@@ -65,6 +66,7 @@ class Worker:
         self._make_reauthorizer = make_reauthorizer
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
+        self.signals = SignalSender(app)
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
@@ -109,13 +111,17 @@ class Worker:
         self._parent_has_streams = False
         return RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._find_tracked,
-            lambda: self.published(),
+            lambda: self.published(), self.signals,
         )  # fmt: skip
 
     def count_streams(self) -> int:
         """Return how many streams are open or being opened."""
         running = self._running.value
         return 0 if running is None else len(running.streams)
+
+    def is_busy(self) -> bool:
+        """Return whether streams are open, or receivers of signals have yet to be called."""
+        return bool(self.count_streams() or len(self.signals))
 
     @property
     def held(self) -> int:
@@ -152,6 +158,7 @@ class Worker:
             running.disown()
         self._broker.forget()
         self._running.forget()
+        self.signals.disown()
         self._is_closed = False
 
 
@@ -172,7 +179,7 @@ def end_all_workers() -> None:
         attempt("the streams of an application could not be ended", worker.drain)
     # Without gunicorn, a stream may have a client that neither reads nor closes it, as in a test. It is not waited for.
     deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if gunicorn_worker.find_worker() is not None else 0.5)
-    while (any(worker.count_streams() for worker in workers) or count_handed_over()) and time.monotonic() < deadline:
+    while (any(worker.is_busy() for worker in workers) or count_handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
     for worker in workers:
         attempt("the broker of an application could not be closed", worker.close)

@@ -1,12 +1,15 @@
 """A page on an origin of its own that reads streams of another origin, in the ways of docs/identity.md.
 
-Its query: `events` (the other origin), `name` (the user who logs in there), `ways` (separated by commas): `native` and
-`mux` send the cookie, `native-ticket` and `mux-ticket` a ticket. What they receive goes to `window.report`.
+Its query: `events` (the other origin), `name` (the user who logs in there), `ways` (separated by commas): `native`,
+`polyfill`, `fetch` (fetch-event-source) and `mux` send the cookie, `native-ticket` and `mux-ticket` a ticket. What they
+receive goes to `window.report`.
 """
 
 from __future__ import annotations
 
 from flask import Flask, Response
+
+from tests.apps.npm import npm
 
 HTML = """<!doctype html>
 <meta charset="utf-8">
@@ -31,6 +34,21 @@ function native(who, url, again) {
   };
 }
 
+async function polyfill(who, url) {
+  await import("/npm/event-source-polyfill/src/eventsource.js");
+  const source = new EventSourcePolyfill(url, { withCredentials: true });
+  source.onopen = () => tell(who, "open");
+  source.onmessage = (event) => tell(who, "event", { data: event.data, id: event.lastEventId });
+}
+
+async function fetched(who, url) {
+  const { fetchEventSource } = await import("/npm/@microsoft/fetch-event-source/lib/esm/fetch.js");
+  const onopen = async () => tell(who, "open");
+  const onmessage = ({ event, data, id }) => data && !event && tell(who, "event", { data, id });
+  const onclose = () => { throw new Error("the stream ended"); };
+  await fetchEventSource(url, { credentials: "include", onopen, onmessage, onclose });
+}
+
 async function mux(who, options) {
   const { SSEMux } = await import(base + "/events/ssemux.js");
   const made = new SSEMux(base + "/events", options);
@@ -41,6 +59,8 @@ async function mux(who, options) {
 
 const known = {
   native: () => native("native", base + "/events"),
+  polyfill: () => polyfill("polyfill", base + "/events"),
+  fetch: () => fetched("fetch", base + "/events"),
   mux: () => mux("mux", { credentials: "include" }),
   "native-ticket": async (last = "") =>
     native("native-ticket", `${base}/events?ticket=${await newTicket()}&last_event_id=${last}`, known["native-ticket"]),
@@ -53,6 +73,7 @@ for (const way of ways.split(",")) Promise.resolve(known[way]()).catch(() => tel
 
 def create_app() -> Flask:
     app = Flask(__name__)
+    app.register_blueprint(npm)
 
     @app.route("/")
     def page() -> Response:

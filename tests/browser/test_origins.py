@@ -67,7 +67,7 @@ def check_it_comes_back(browser, server, publisher, ways):
 
 def test_cookies_are_sent_to_another_origin_of_the_site(running, page, serve, publisher):
     server = serve("sessions", page.url)
-    ways = ("native", "mux")
+    ways = ("native", "polyfill", "fetch", "mux")
     browser = running(Browser(page.url, SECONDS, events=server.url, name="ann", ways=",".join(ways)))
     check_it_comes_back(browser, server, publisher, ways)
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 NODE_MODULES = TESTS / "node_modules"
+WHEELS = TESTS.parent / "build" / "wheels"
 
 
 def need(package: str, program: str) -> str:
@@ -27,6 +31,20 @@ def need_npm(package: str) -> Path:
     if (folder / "package.json").exists():
         return folder
     return missing(f"the npm package {package} is missing: npm ci --prefix {TESTS}")
+
+
+def need_from_wheel(wheel: str, file: str) -> Path:
+    """Return a file of a wheel on PyPI, such as `starhtml==0.7.0`, which need not fit this Python."""
+    found = WHEELS / wheel / file
+    if not found.exists():
+        WHEELS.mkdir(parents=True, exist_ok=True)
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.12", f"--dest={WHEELS}"]
+        done = subprocess.run([sys.executable, "-m", "pip", "download", *options, wheel], timeout=120)
+        if done.returncode != 0:
+            return missing(f"{wheel} is missing: pip downloads nothing from PyPI here")
+        with zipfile.ZipFile(str(next(WHEELS.glob("%s-%s-*.whl" % tuple(wheel.split("==")))))) as archive:
+            archive.extract(file, str(WHEELS / wheel))
+    return found
 
 
 def missing(message: str):

@@ -1,0 +1,169 @@
+"""A page for each library of docs/client.md, exactly as printed there; it reports what it shows by `window.report`.
+
+The page's host is `<user>.localhost`, and its user is the library, which may read the channel of that name: each
+library wants events of its own kind. The user `x-<library>` sees the library's page, and may not read its channel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import NamedTuple
+
+from flask import Flask, Response, jsonify, render_template_string, request, send_file
+
+import flask_ssemux
+from flask_ssemux.http import responses
+from tests.apps.npm import npm
+from tests.harness.document import block
+from tests.harness.packages import NODE_MODULES, need_from_wheel
+
+
+class Library(NamedTuple):
+    """How a library is used.
+
+    :param block: how its block in the document begins.
+    :param files: what the block loads: the name in the block, and the file.
+    :param event: the name of the events that it reads.
+    :param before: what precedes the HTML in the data.
+    :param after: what follows it.
+    """
+
+    block: str
+    files: dict
+    event: str | None = None
+    before: str = ""
+    after: str = ""
+
+
+def make_htmx(htmx, extension, event):
+    begins = '<script src="/static/htmx%s.js">' % ("4" if event is None else "")
+    files = {"htmx.js": htmx, "htmx4.js": htmx, "htmx-ext-sse.js": extension, "hx-sse.js": extension}
+    return Library(begins, files, event)
+
+
+LIBRARIES = {
+    "htmx1": make_htmx("htmx1/dist/htmx.js", "htmx1/dist/ext/sse.js", "headline"),
+    "htmx2": make_htmx("htmx.org/dist/htmx.js", "htmx-ext-sse/dist/sse.js", "headline"),
+    "htmx4": make_htmx("htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js", None),
+    "datastar": Library(
+        '<script type="module" src="/static/datastar.js">',
+        {},
+        "datastar-patch-elements",
+        "mode append\nselector #news\nelements ",
+    ),
+    "turbo": Library(
+        '<script type="module">\n  import { renderStreamMessage }',
+        {"turbo.js": "@hotwired/turbo/dist/turbo.es2017-esm.js"},
+        None,
+        '<turbo-stream action="append" target="news"><template>',
+        "</template></turbo-stream>",
+    ),
+    "fetch": Library("class Final", {}, "headline"),
+}
+
+#: npm's newest Datastar is a beta; the core in this wheel is 1.0.1.
+DATASTAR = ("starhtml==0.7.0", "starhtml/static/js/datastar-core.js")
+
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<link rel="icon" href="data:,">
+<body>
+<script>
+  const who = location.hostname.split(".")[0];
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes)
+      for (const { tagName, textContent } of addedNodes)
+        if (tagName === "LI") window.report({ who, what: "shown", text: textContent });
+  }).observe(document.body, { childList: true, subtree: true });
+  window.hide = (hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+</script>
+%s
+"""
+
+#: What a page defines that uses the document's lines for fetchEventSource.
+FETCH = """<script type="module">
+import { fetchEventSource } from "/npm/@microsoft/fetch-event-source/lib/esm/fetch.js";
+const cursor = "{{ cursor }}";
+const show = (html) => document.body.insertAdjacentHTML("beforeend", html);
+%s
+</script>
+"""
+
+#: Seconds after which a client that found no room comes back.
+responses.RETRY_SECONDS = (0.3, 0.5)
+
+asked: Counter = Counter()
+unlucky: set = set()
+mux = flask_ssemux.SSEMux()
+
+
+@mux.identify
+def who():
+    return request.host.partition(".")[0]
+
+
+@mux.authorize("<library>")
+def may_read(user_id, library):
+    return user_id == library
+
+
+def create_app() -> Flask:
+    app = Flask(__name__, static_folder=None, instance_path=os.environ["INSTANCE_PATH"])
+    app.register_blueprint(npm)
+    mux.init_app(app)
+
+    @app.before_request
+    def note():
+        """Count a request for a stream. The first one of htmx 4 gets what a proxy answers while the server is away."""
+        if request.path == "/events":
+            asked[who()] += 1
+            if "HX-Request" in request.headers and who() not in unlucky:
+                unlucky.add(who())
+                return "<li>502 Bad Gateway</li>", 502
+        return None
+
+    @app.route("/")
+    def page():
+        html = render_template_string(PAGE % make_page(find_library()), cursor=flask_ssemux.cursor())
+        return Response(html, content_type="text/html; charset=utf-8")
+
+    @app.route("/static/<name>")
+    def static(name):
+        if name == "datastar.js":
+            return send_file(str(need_from_wheel(*DATASTAR)))
+        return send_file(str(NODE_MODULES / LIBRARIES[find_library()].files[name]))
+
+    @app.route("/asked")
+    def list_asked():
+        """Return how often streams were requested, by user."""
+        return jsonify(asked)
+
+    @app.route("/stop", methods=["POST"])
+    def stop():
+        for library in LIBRARIES:
+            mux.disconnect(library, stop=True, reason="a test")
+        return ""
+
+    return app
+
+
+def find_library():
+    return who().partition("-")[2] or who()
+
+
+def make_page(library):
+    """Return the document's block with the library's channel and a shorter wait."""
+    begins = LIBRARIES[library].block
+    found = FETCH % block("client.md", "js", begins) if library == "fetch" else block("client.md", "html", begins)
+    found = found.replace("3000", "300")
+    return found.replace("channel=news", "channel=" + library).replace('channel("news")', 'channel("%s")' % library)
+
+
+def publish(publisher, library, word):
+    """Publish a list item with this word as the library wants it."""
+    how = LIBRARIES[library]
+    publisher.publish(library, how.before + "<li>%s</li>" % word + how.after, event=how.event)

@@ -9,7 +9,7 @@ import json
 import random
 from typing import Iterable, Mapping
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 
 from ..errors import ClientError
 from ..sse import encode
@@ -26,6 +26,10 @@ HEADERS = {
 
 #: The ``Cache-Control`` of the answer to a poll, which a cache could otherwise keep.
 POLL_CACHE_CONTROL = "no-store"
+
+#: The type of errors for Datastar, whose release candidates merge an answer of the type ``application/json`` into the
+#: page's signals, whatever its status is (measured: 1.0.0-RC.5).
+DATASTAR_JSON = "application/problem+json"
 
 #: Seconds, from and to, after which a client that found no room comes back.
 RETRY_SECONDS = (10.0, 30.0)
@@ -98,4 +102,5 @@ def make_refusal(error: ClientError) -> Response:
 
 def _answer_json(answer: Mapping[str, str], status: int) -> Response:
     """Return an answer that the browser's client reads: an application's own provider may write other names."""
-    return current_app.response_class(json.dumps(answer) + "\n", status, content_type="application/json")
+    kind = DATASTAR_JSON if "Datastar-Request" in request.headers else "application/json"
+    return current_app.response_class(json.dumps(answer) + "\n", status, content_type=kind)

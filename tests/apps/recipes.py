@@ -14,9 +14,9 @@ from flask import Flask, Response, jsonify, render_template_string, request, sen
 
 import flask_ssemux
 from flask_ssemux.http import responses
-from tests.apps.npm import npm
+from tests.apps.npm import npm, send_datastar
 from tests.harness.document import block
-from tests.harness.packages import NODE_MODULES, need_from_wheel
+from tests.harness.packages import NODE_MODULES
 
 
 class Library(NamedTuple):
@@ -61,9 +61,6 @@ LIBRARIES = {
     ),
     "fetch": Library("class Final", {}, "headline"),
 }
-
-#: npm's newest Datastar is a beta; the core in this wheel is 1.0.1.
-DATASTAR = ("starhtml==0.7.0", "starhtml/static/js/datastar-core.js")
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">
@@ -134,7 +131,7 @@ def create_app() -> Flask:
     @app.route("/static/<name>")
     def static(name):
         if name == "datastar.js":
-            return send_file(str(need_from_wheel(*DATASTAR)))
+            return send_datastar()
         return send_file(str(NODE_MODULES / LIBRARIES[find_library()].files[name]))
 
     @app.route("/asked")

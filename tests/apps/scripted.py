@@ -9,19 +9,18 @@ data, which is "one" in the first stream, and so on. `/asked` has the ids that t
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
 
-from flask import Flask, Response, current_app, jsonify, request, send_file, send_from_directory
+from flask import Flask, Response, current_app, jsonify, request, send_file
 
 import flask_ssemux
 from flask_ssemux.errors import Forbidden
 from flask_ssemux.http.responses import make_refusal, make_retry_later, make_stay_away, make_stream
 from flask_ssemux.sse import encode
 from tests.apps import plain
-from tests.harness.packages import NODE_MODULES
+from tests.apps.npm import npm
 
 #: Milliseconds that clients wait.
 PAUSE = 50
@@ -32,11 +31,13 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <link rel="icon" href="data:,">
 <script type="module">
-import * as clients from "/clients.js";
+import * as clients from "/script_clients.js";
 const query = new URLSearchParams(location.search);
 const who = query.get("name");
-for (const script of query.getAll("script"))
-  clients[query.get("client")](script, (what, more) => window.report({ who, what, script, ...more }));
+for (const script of query.get("scripts").split(";")) {
+  const tell = (what, more) => window.report({ who, what, script, ...more });
+  clients[query.get("client")](`/scripts/${who}-${script}?answers=${script}`, tell, `${who}-${script}`);
+}
 </script>
 """
 
@@ -45,6 +46,7 @@ asked: defaultdict = defaultdict(list)
 
 def create_app() -> Flask:
     app = plain.create_app()
+    app.register_blueprint(npm)
 
     @app.route("/scripts/<key>")
     def script(key):
@@ -59,21 +61,12 @@ def create_app() -> Flask:
 
     @app.route("/page")
     def page():
+        """Send a page that opens the query's `scripts`, separated by semicolons, with `client` of script_clients.js."""
         return Response(PAGE, content_type="text/html; charset=utf-8")
 
-    @app.route("/npm/<path:name>")
-    def npm(name):
-        """Send a file of an npm package. Some modules import others without their `.js`, as for bundlers."""
-        name = name if (NODE_MODULES / name).is_file() else name + ".js"
-        return send_from_directory(str(NODE_MODULES), name)
-
-    @app.route("/clients.js")
+    @app.route("/script_clients.js")
     def clients():
         return send_file(str(Path(__file__).parents[1] / "browser" / "script_clients.js"))
-
-    @app.route("/datastar.js")
-    def datastar():
-        return send_file(os.environ["DATASTAR"])
 
     return app
 

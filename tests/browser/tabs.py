@@ -42,7 +42,7 @@ class Tabs(Script):
         command = {"do": do, "name": name, **more}
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
-        self.wait_all("driver", "done", number=next(self._numbers), timeout=WAIT)
+        self.wait_all("driver", "done", number=next(self._numbers), timeout=LONG)  # the first one starts the browser
 
     def open(self, name, *channels, site="", query=None, **options):
         """Open a tab that reads these channels, and wait until it does. `site` replaces the URL that the other tabs

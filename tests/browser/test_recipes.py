@@ -14,6 +14,7 @@ import pytest
 
 from flask_ssemux import Publisher
 from tests.apps import recipes
+from tests.apps.npm import DATASTAR
 from tests.browser.tabs import Tabs
 from tests.harness.client import RawStream
 from tests.harness.packages import need_from_wheel, need_npm
@@ -69,7 +70,7 @@ class Pages(Tabs):
 
 @pytest.fixture
 def server(gunicorn):
-    need_from_wheel(*recipes.DATASTAR)
+    need_from_wheel(*DATASTAR)
     for package in ("htmx.org", "htmx1", "htmx4", "htmx-ext-sse", "@hotwired/turbo", "@microsoft/fetch-event-source"):
         need_npm(package)
     return gunicorn("tests.apps.recipes:create_app()", env=ENV)

@@ -303,6 +303,14 @@ def test_refusals(app, method, url, status, expected):
     assert "Connection" not in response.headers
 
 
+def test_datastar_gets_errors_of_a_type_that_it_does_not_merge_into_the_signals_of_the_page(app):
+    plain, special = (
+        app.test_client().get("/events?channel=none", headers=headers) for headers in ({}, {"Datastar-Request": "true"})
+    )
+    assert (special.status_code, special.mimetype) == (403, "application/problem+json")
+    assert special.data == plain.data
+
+
 def test_a_user_whom_a_rule_denies_gets_403(app):
     response = app.test_client().get("/events?channel=secret", headers={"X-User": "ann"})
     assert response.get_json() == {

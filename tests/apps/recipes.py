@@ -1,7 +1,8 @@
 """A page for each library of docs/client.md, exactly as printed there; it reports what it shows by `window.report`.
 
 The page's host is `<user>.localhost`, and its user is the library, which may read the channel of that name: each
-library wants events of its own kind. The user `x-<library>` sees the library's page, and may not read its channel.
+library wants events of its own kind. The user `refused-<library>` sees the library's page, and may not read its
+channel. The first page of `old-<library>` is rendered with a cursor that is no longer known.
 """
 
 from __future__ import annotations
@@ -90,10 +91,14 @@ const show = (html) => document.body.insertAdjacentHTML("beforeend", html);
 </script>
 """
 
+#: What a page shows that reads its state again.
+STATE = "<li>state</li>"
+
 #: Seconds after which a client that found no room comes back.
 responses.RETRY_SECONDS = (0.3, 0.5)
 
 asked: Counter = Counter()
+shown: Counter = Counter()
 unlucky: set = set()
 mux = flask_ssemux.SSEMux()
 
@@ -105,7 +110,12 @@ def who():
 
 @mux.authorize("<library>")
 def may_read(user_id, library):
-    return user_id == library
+    return user_id in (library, "old-" + library)
+
+
+@mux.snapshot("datastar")
+def snapshot():
+    yield "datastar-patch-elements", 'elements <ul id="news">%s</ul>' % STATE
 
 
 def create_app() -> Flask:
@@ -125,8 +135,15 @@ def create_app() -> Flask:
 
     @app.route("/")
     def page():
-        html = render_template_string(PAGE % make_page(find_library()), cursor=flask_ssemux.cursor())
+        shown[who()] += 1
+        is_old = who().startswith("old-") and shown[who()] == 1
+        cursor = "unknown-1" if is_old else flask_ssemux.cursor()
+        html = render_template_string(PAGE % make_page(find_library()), cursor=cursor)
         return Response(html, content_type="text/html; charset=utf-8")
+
+    @app.route("/news")
+    def news():
+        return STATE
 
     @app.route("/static/<name>")
     def static(name):
@@ -134,10 +151,10 @@ def create_app() -> Flask:
             return send_datastar()
         return send_file(str(NODE_MODULES / LIBRARIES[find_library()].files[name]))
 
-    @app.route("/asked")
-    def list_asked():
-        """Return how often streams were requested, by user."""
-        return jsonify(asked)
+    @app.route("/counts")
+    def counts():
+        """Return how often streams and pages were requested, by user."""
+        return jsonify(streams=asked, pages=shown)
 
     @app.route("/stop", methods=["POST"])
     def stop():

@@ -7,6 +7,7 @@ the client has asked for the last answer, or has given up.
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import re
 import threading
@@ -20,6 +21,7 @@ import sseclient
 from tests.apps.npm import DATASTAR
 from tests.browser.driver import Script
 from tests.browser.tabs import Tabs
+from tests.harness.document import modules
 from tests.harness.packages import need_from_wheel, need_npm
 from tests.harness.servers import ROOT, Gunicorn
 from tests.harness.waiting import until
@@ -168,6 +170,19 @@ def test_clients_in_python(server, table):
     for thread in threads:
         thread.join(WAIT)
     check(Measured(server, lambda: list(reports)), PYTHON, table)
+
+
+def test_the_loop_of_the_document_in_python(server, tmp_path, monkeypatch):
+    modules("client.md", tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    follow = importlib.import_module("follow").follow
+    url = server.url + "/scripts/%s?answers=%s"
+    events = [event for event in follow(url % ("loop", "end,502,later,end,204")) if event.event == "message"]
+    assert [event.data for event in events] == ["one", "four"]
+    first, last = (event.id for event in events)
+    assert Measured(server, list).ask()["loop"] == ["", first, first, first, last]
+    with pytest.raises(httpx.HTTPStatusError, match="403"):
+        next(follow(url % ("refused", "403")))
 
 
 def read(report, base, client, script):

@@ -1,7 +1,8 @@
 """htmx, Datastar, Turbo and fetch-event-source in Chromium, with the lines of docs/client.md, behind nginx.
 
 All of them go the same way at once: a server without room, a deploy, a hidden tab, a server that is away (nginx answers
-502), and an end for good. Each event must be shown once, and in order.
+502), and an end for good. Each event must be shown once, and in order. Two more pages of each library have a user who
+may not read the channel, and a cursor that is no longer known.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ LIBRARIES = list(recipes.LIBRARIES)
 #: Those that close their stream while the tab is hidden.
 CLOSE_WHEN_HIDDEN = ("htmx4", "datastar", "fetch")
 
-#: Users of the same pages who may not read the channel.
-REFUSED = ["x-" + name for name in LIBRARIES]
+#: The users of the other pages: those who may not read the channel, and those with an old cursor.
+REFUSED = ["refused-" + name for name in LIBRARIES]
+OLD = ["old-" + name for name in LIBRARIES]
+
+#: Those whose lines load the page again after `ssemux.reset`; the others load its list.
+RELOADED = ["old-turbo", "old-fetch"]
 
 #: Those whose page tries again for ever after a 403; the others ask once.
-ASK_AGAIN = ("x-htmx1", "x-htmx2")
+ASK_AGAIN = ("refused-htmx1", "refused-htmx2")
 
 #: Those that stop because of a 204; the others close their stream when `ssemux.stop` comes.
 STOPPED_BY_204 = ("datastar", "turbo", "fetch")
@@ -42,18 +47,18 @@ ENV = {"SSEMUX_RETRY": "200", "SSEMUX_MAX_STREAMS_PER_USER": str(STREAMS), "SSEM
 class Pages(Tabs):
     """The pages of all libraries in one Chromium."""
 
-    def count(self, users=LIBRARIES):
+    def count(self, users=LIBRARIES, what="streams"):
         """Return how often each user has asked for a stream since the worker began."""
-        asked = json.loads(self.ask("/asked"))
-        return {name: asked.get(name, 0) for name in users}
+        counts = json.loads(self.ask("/counts"))[what]
+        return {name: counts.get(name, 0) for name in users}
 
     def wait_asked(self, times, users=LIBRARIES):
         """Wait until each user has asked for a stream so many times since the worker began."""
         until(lambda: min(self.count(users).values()) >= times, WAIT, lambda: repr(self.count(users)))
 
-    def wait_shown(self, *words, libraries=LIBRARIES):
+    def wait_shown(self, *words, users=LIBRARIES):
         """Wait until each page has shown exactly these words."""
-        for name in libraries:
+        for name in users:
             self.wait_all(name, "shown", count=len(words), timeout=WAIT)
             assert [entry["text"] for entry in self.all(name, "shown")] == list(words), name
 
@@ -93,10 +98,15 @@ def test_pages_with_the_lines_of_the_document(server, nginx, running, tmp_path):
             recipes.publish(publisher, name, word)
 
     in_the_way = take_all_room(server)
-    for user in LIBRARIES + REFUSED:
+    for user in LIBRARIES + REFUSED + OLD:
         pages.command("open", user, path="http://%s.localhost:%d/" % (user, proxy.port))
     pages.wait_asked(STREAMS + 2)
     pages.wait_asked(1, REFUSED)
+    pages.wait_shown("state", users=[user for user in OLD if user not in RELOADED])
+    until(lambda: set(pages.count(RELOADED, "pages").values()) == {2}, WAIT, lambda: repr(pages.count(OLD, "pages")))
+    for user in OLD:
+        pages.command("close", user)
+
     for stream in in_the_way:
         stream.close()
     publish("one")
@@ -110,8 +120,8 @@ def test_pages_with_the_lines_of_the_document(server, nginx, running, tmp_path):
 
     pages.hide(True)
     publish("three")
-    pages.wait_shown("one", "two", "three", libraries=[name for name in LIBRARIES if name not in CLOSE_WHEN_HIDDEN])
-    pages.wait_shown("one", "two", libraries=CLOSE_WHEN_HIDDEN)
+    pages.wait_shown("one", "two", "three", users=[name for name in LIBRARIES if name not in CLOSE_WHEN_HIDDEN])
+    pages.wait_shown("one", "two", users=CLOSE_WHEN_HIDDEN)
     pages.hide(False)
     pages.wait_shown("one", "two", "three")
 

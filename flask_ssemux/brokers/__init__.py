@@ -34,9 +34,11 @@ These are the steps in this folder; docs/architecture.md also lists those outsid
 
 from .contract import (
     Broker,
+    Change,
     EventHistory,
     Leases,
     Listener,
+    Member,
     Presence,
     RegisteredApplication,
     StreamCounts,
@@ -45,6 +47,7 @@ from .contract import (
 )
 from .contract.constants import LEASE_SECONDS, PAGE_BYTES, REGISTRATION_SECONDS, REPORT_INTERVAL
 from .contract.lock import hold_lock
+from .contract.presence import JOIN, LEAVE, MAX_GRACE
 from .contract.reports import is_same_name
 from .merge import Merge
 from .names import make_random_name
@@ -52,9 +55,9 @@ from .records import ChannelPage, Floors, HistoryLimits, NewEvent, Page, Range, 
 from .urls import absolute_url, open_broker
 
 __all__ = [
-    "LEASE_SECONDS", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
-    "Broker", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Merge",
-    "NewEvent", "Page", "Presence", "Range", "Record",
+    "JOIN", "LEASE_SECONDS", "LEAVE", "MAX_GRACE", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
+    "Broker", "Change", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Member",
+    "Merge", "NewEvent", "Page", "Presence", "Range", "Record",
     "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
     "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

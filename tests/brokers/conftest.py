@@ -91,6 +91,8 @@ def make_older(server, url, seconds):
     for holder in server.ask("HKEYS", keys + "present"):
         till, _, run = server.ask("HGET", keys + "present", holder).partition(" ")
         server.ask("HSET", keys + "present", holder, "%d %s" % (int(till) - back, run))
+    for member in server.ask("ZRANGE", keys + "absent", 0, -1):
+        server.ask("ZINCRBY", keys + "absent", -back, member)
     for holder in server.ask("HKEYS", keys + "applications"):
         at, _, rest = server.ask("HGET", keys + "applications", holder).partition("\n")
         server.ask("HSET", keys + "applications", holder, "%d\n%s" % (int(at) - seconds, rest))

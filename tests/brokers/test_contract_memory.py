@@ -13,6 +13,7 @@ from tests.brokers.suites.leases import LeasesSuite
 from tests.brokers.suites.one_time_keys import OneTimeKeysSuite
 from tests.brokers.suites.presence import PresenceSuite
 from tests.brokers.suites.reports import ReportsSuite
+from tests.brokers.suites.roster import RosterSuite
 from tests.brokers.suites.several import SeveralEventsSuite
 
 
@@ -50,6 +51,10 @@ class TestOneTimeKeys(OneTimeKeysSuite):
 
 
 class TestPresence(PresenceSuite):
+    pass
+
+
+class TestRoster(RosterSuite):
     pass
 
 

@@ -12,6 +12,7 @@ from tests.brokers.suites.leases import LeasesSuite, SharedLeasesSuite
 from tests.brokers.suites.one_time_keys import OneTimeKeysSuite, SharedOneTimeKeysSuite
 from tests.brokers.suites.presence import PresenceSuite, SharedPresenceSuite
 from tests.brokers.suites.reports import ReportsSuite, SharedReportsSuite
+from tests.brokers.suites.roster import RosterSuite, SharedRosterSuite
 from tests.brokers.suites.several import SeveralEventsSuite, SharedSeveralEventsSuite
 
 
@@ -55,6 +56,10 @@ class TestOneTimeKeys(OneTimeKeysSuite, SharedOneTimeKeysSuite):
 
 
 class TestPresence(PresenceSuite, SharedPresenceSuite):
+    pass
+
+
+class TestRoster(RosterSuite, SharedRosterSuite):
     pass
 
 

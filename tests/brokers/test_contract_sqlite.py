@@ -13,6 +13,7 @@ from tests.brokers.suites.leases import LeasesSuite, SharedLeasesSuite
 from tests.brokers.suites.one_time_keys import OneTimeKeysSuite, SharedOneTimeKeysSuite
 from tests.brokers.suites.presence import PresenceSuite, SharedPresenceSuite
 from tests.brokers.suites.reports import ReportsSuite, SharedReportsSuite
+from tests.brokers.suites.roster import RosterSuite, SharedRosterSuite
 from tests.brokers.suites.several import SeveralEventsSuite, SharedSeveralEventsSuite
 
 
@@ -60,6 +61,10 @@ class TestOneTimeKeys(OneTimeKeysSuite, SharedOneTimeKeysSuite):
 
 
 class TestPresence(PresenceSuite, SharedPresenceSuite):
+    pass
+
+
+class TestRoster(RosterSuite, SharedRosterSuite):
     pass
 
 

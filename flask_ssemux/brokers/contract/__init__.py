@@ -9,10 +9,10 @@ from .broker import Broker
 from .history import EventHistory, Listener
 from .leases import Leases
 from .one_time_keys import OneTimeKeys
-from .presence import Presence, StreamCounts
+from .presence import Change, Member, Presence, RosterChanges, StreamCounts
 from .reports import RegisteredApplication, Reports, WorkerReport
 
 __all__ = [
-    "Broker", "EventHistory", "Leases", "Listener", "OneTimeKeys", "Presence", "RegisteredApplication", "Reports",
-    "StreamCounts", "WorkerReport", "call_from_any_thread",
+    "Broker", "Change", "EventHistory", "Leases", "Listener", "Member", "OneTimeKeys", "Presence",
+    "RegisteredApplication", "Reports", "RosterChanges", "StreamCounts", "WorkerReport", "call_from_any_thread",
 ]  # fmt: skip

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import logging
+from typing import Collection, Mapping
 
 from ...errors import BrokerClosed, BrokerUnavailable
-from ..contract.presence import Presence, StreamCounts, add_up_streams
+from ..contract.presence import (
+    CLAIM_SECONDS,
+    MAX_CHANGES,
+    Change,
+    Member,
+    Presence,
+    RosterChanges,
+    StreamCounts,
+    add_up_streams,
+)
 from . import scripts
 from .store import RedisStore
 
@@ -33,6 +43,20 @@ class RedisPresence(Presence):
             (process_name.decode("utf-8"), user.decode("utf-8"), int(count))
             for process_name, user, count in zip(rows, rows, rows)
         )
+
+    def update_roster(self, present: Mapping[Member, float], announced: Collection[Change] = ()) -> RosterChanges:
+        done = [value for change in announced for value in change]
+        members = [value for member, grace in present.items() for value in (*member, int(grace * 1000))]
+        answer = self._store.call(
+            scripts.UPDATE_ROSTER, self._process_name, int(CLAIM_SECONDS * 1000), MAX_CHANGES, len(announced), *done,
+            *members,
+        )  # fmt: skip
+        words = iter(word.decode("utf-8") for word in answer[3])
+        due = answer[2].decode("ascii")
+        return RosterChanges([Change(*row) for row in zip(words, words, words)], int(due) / 1000 if due else None)
+
+    def get_roster(self, channel: str) -> list[str]:
+        return [user.decode("utf-8") for user in self._store.read(scripts.GET_ROSTER, channel)[2]]
 
     def remove_all(self) -> None:
         """Remove what this process announced. Never raises: what cannot be removed now, expires."""

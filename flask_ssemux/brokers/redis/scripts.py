@@ -25,6 +25,7 @@ TAKE_SLOT, SET_SLOTS, ANNOUNCE_OLDEST, LIST_HOLDERS = map(
     _load_script, ("take_slot", "set_slots", "announce_oldest", "list_holders")
 )
 ANNOUNCE_PRESENCE, GET_PRESENCE = map(_load_script, ("announce_presence", "get_presence"))
+UPDATE_ROSTER, GET_ROSTER = map(_load_script, ("update_roster", "get_roster"))
 WRITE_REPORT, READ_REPORTS, REGISTER_APPLICATION, USE_KEY = map(
     _load_script, ("write_report", "read_reports", "register_application", "use_key")
 )

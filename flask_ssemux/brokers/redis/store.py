@@ -18,6 +18,9 @@
     {p}:present       hash: process -> "until run token answer": how long its presence counts, which server it
                       announced it to, and what that server answered
     {p}:p:<channel>   hash: "process user" -> streams; {p}:q:<process> set: "channel\\nuser", the same
+    {p}:r:<channel>   hash: user -> "change grace process", who is on the roster of a channel, see lua/update_roster.lua
+    {p}:absent        sorted set: "channel\\nuser" -> when (ms) somebody on a roster who is away leaves it
+    {p}:t:<process>   set: "channel\\nuser", whose changes the process has to announce
     {p}:applications  hash: process -> lines: time, key, script name, name of an application that uses the store without
                       a namespace
     {p}:claim:<key>   exists while the one-time key may not be used again; the token of its use

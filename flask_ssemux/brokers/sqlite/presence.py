@@ -1,12 +1,14 @@
-"""The presence of the SQLite broker: the tables ``present`` and ``presence``."""
+"""The presence of the SQLite broker: the tables ``present`` and ``presence``; ``roster.py`` has the rosters."""
 
 from __future__ import annotations
 
 import time
+from typing import Collection, Mapping
 
-from ..contract.presence import Presence, StreamCounts, add_up_streams
+from ..contract.presence import Change, Member, Presence, RosterChanges, StreamCounts, add_up_streams
 from ..names import is_dead_process
 from .database import Database
+from .roster import note_absence, update_roster
 from .store import SQLiteStore
 
 DAY = 86400.0
@@ -30,9 +32,18 @@ class SQLitePresence(Presence):
             ).fetchall()
         return add_up_streams(rows)
 
+    def update_roster(self, present: Mapping[Member, float], announced: Collection[Change] = ()) -> RosterChanges:
+        with self._store.opened() as file:
+            return file.change(lambda: update_roster(file, self._process_name, time.time(), present, announced))
+
+    def get_roster(self, channel: str) -> list[str]:
+        with self._store.opened() as file:
+            return [user for (user,) in file.read("SELECT user FROM roster WHERE channel = ?", (channel,))]
+
 
 def remove_presence(database: Database, process_name: str) -> None:
     """Delete what a process announced."""
+    note_absence(database, time.time(), "holder = ?", (process_name,))
     database.write("DELETE FROM presence WHERE holder = ?", (process_name,))
     database.write("DELETE FROM present WHERE holder = ?", (process_name,))
 
@@ -51,6 +62,7 @@ def _write_counts(
             write("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (channel, user, process_name, count))
         else:
             row = (channel, user, process_name)
+            note_absence(database, now, "channel = ? AND user = ? AND holder = ?", row)
             write("DELETE FROM presence WHERE channel = ? AND user = ? AND holder = ?", row)
     return was_there
 

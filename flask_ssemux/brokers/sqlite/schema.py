@@ -15,6 +15,8 @@
     presence  channel, user ("" is anonymous), holder,      the streams that a process announced
               streams
     present   holder, until                                 until when what a process announced counts
+    roster    channel, user, grace (seconds), due (Unix     who is on the roster of a channel; due: when somebody who
+              time), change, owner                          is away leaves it; owner: the process that announces change
     claims    key, until (Unix time)                        one-time keys that were used
     applications  holder, name, key, script_name, at        registered applications
 
@@ -77,6 +79,11 @@ CREATE TABLE IF NOT EXISTS presence (channel TEXT NOT NULL, user TEXT NOT NULL, 
                                      streams INTEGER NOT NULL, PRIMARY KEY (channel, user, holder)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS presence_of_holder ON presence (holder);
 CREATE TABLE IF NOT EXISTS present (holder TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS roster (channel TEXT NOT NULL, user TEXT NOT NULL, grace REAL NOT NULL, due REAL,
+                                   change TEXT NOT NULL, owner TEXT NOT NULL,
+                                   PRIMARY KEY (channel, user)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS roster_due ON roster (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS roster_changes ON roster (owner) WHERE change <> '';
 CREATE TABLE IF NOT EXISTS applications (holder TEXT PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL,
                                          script_name TEXT NOT NULL, at REAL NOT NULL);
 -- Channels without events, which are deleted if there are too many: without this index all channels are read.

@@ -1,4 +1,5 @@
--- Writes how many streams a process has, by channel and user; and removes, a few at a time, counts that expired.
+-- Writes how many streams a process has, by channel and user; and removes, a few at a time, counts that expired. Notes
+-- which users may be away then, for update_roster.lua.
 --
 -- ARGV     process, milliseconds that its counts last (0: remove them), whether to remove all its earlier counts first
 --          ('1'), a token of this call, then channel, user, streams ...
@@ -12,12 +13,22 @@ local holder, lasts, anew, token = ARGV[own + 1], tonumber(ARGV[own + 2]), ARGV[
 local present = base .. 'present'
 allow_writes()
 
+-- A user whose streams are removed may be away from now on; see update_roster.lua.
+local function note_absence(channel, user)
+  local entry = redis.call('HGET', base .. 'r:' .. channel, user)
+  local change, grace = string.match(entry or '', '^(%S+) (%d+)')
+  if change and change ~= 'leave' then
+    redis.call('ZADD', base .. 'absent', text(now + tonumber(grace)), channel .. '\n' .. user)
+  end
+end
+
 local function remove_counts(name, most)
   local stored = redis.call('SRANDMEMBER', base .. 'q:' .. name, most + 1)
   for index = 1, math.min(most, #stored) do
     local channel, user = string.match(stored[index], '^([^\n]*)\n(.*)$')
     redis.call('HDEL', base .. 'p:' .. channel, name .. ' ' .. user)
     redis.call('SREM', base .. 'q:' .. name, stored[index])
+    note_absence(channel, user)
   end
   if #stored <= most then
     redis.call('HDEL', present, name)
@@ -50,6 +61,7 @@ for index = own + 5, #ARGV, 3 do
   if streams == '0' then
     redis.call('HDEL', base .. 'p:' .. channel, holder .. ' ' .. user)
     redis.call('SREM', base .. 'q:' .. holder, member)
+    note_absence(channel, user)
   else
     redis.call('HSET', base .. 'p:' .. channel, holder .. ' ' .. user, streams)
     redis.call('SADD', base .. 'q:' .. holder, member)

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from flask import Flask, Response, jsonify, render_template_string, request, send_file
+from markupsafe import escape
 
 import flask_ssemux
 from flask_ssemux.http import responses
@@ -25,42 +26,31 @@ class Library(NamedTuple):
 
     :param block: how its block in the document begins.
     :param files: what the block loads: the name in the block, and the file.
-    :param event: the name of the events that it reads.
-    :param before: what precedes the HTML in the data.
-    :param after: what follows it.
+    :param publishing: which of the document's calls of `publish` is meant for it.
     """
 
     block: str
     files: dict
-    event: str | None = None
-    before: str = ""
-    after: str = ""
+    publishing: int
 
 
-def make_htmx(htmx, extension, event):
-    begins = '<script src="/static/htmx%s.js">' % ("4" if event is None else "")
+def make_htmx(block, htmx, extension, publishing):
     files = {"htmx.js": htmx, "htmx4.js": htmx, "htmx-ext-sse.js": extension, "hx-sse.js": extension}
-    return Library(begins, files, event)
+    return Library(block, files, publishing)
 
+
+HTMX = '<script src="/static/htmx.js">'
+HTMX4 = '<script src="/static/htmx4.js">'
+DATASTAR = '<script type="module" src="/static/datastar.js">'
+TURBO = '<script type="module">\n  import { renderStreamMessage }'
 
 LIBRARIES = {
-    "htmx1": make_htmx("htmx1/dist/htmx.js", "htmx1/dist/ext/sse.js", "headline"),
-    "htmx2": make_htmx("htmx.org/dist/htmx.js", "htmx-ext-sse/dist/sse.js", "headline"),
-    "htmx4": make_htmx("htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js", None),
-    "datastar": Library(
-        '<script type="module" src="/static/datastar.js">',
-        {},
-        "datastar-patch-elements",
-        "mode append\nselector #news\nelements ",
-    ),
-    "turbo": Library(
-        '<script type="module">\n  import { renderStreamMessage }',
-        {"turbo.js": "@hotwired/turbo/dist/turbo.es2017-esm.js"},
-        None,
-        '<turbo-stream action="append" target="news"><template>',
-        "</template></turbo-stream>",
-    ),
-    "fetch": Library("class Final", {}, "headline"),
+    "htmx1": make_htmx(HTMX, "htmx1/dist/htmx.js", "htmx1/dist/ext/sse.js", 0),
+    "htmx2": make_htmx(HTMX, "htmx.org/dist/htmx.js", "htmx-ext-sse/dist/sse.js", 0),
+    "htmx4": make_htmx(HTMX4, "htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js", 1),
+    "datastar": Library(DATASTAR, {}, 2),
+    "turbo": Library(TURBO, {"turbo.js": "@hotwired/turbo/dist/turbo.es2017-esm.js"}, 3),
+    "fetch": Library("class Final", {}, 0),
 }
 
 PAGE = """<!doctype html>
@@ -178,6 +168,19 @@ def make_page(library):
 
 
 def publish(publisher, library, word):
-    """Publish a list item with this word as the library wants it."""
-    how = LIBRARIES[library]
-    publisher.publish(library, how.before + "<li>%s</li>" % word + how.after, event=how.event)
+    """Publish a list item with this word, by the document's lines, in the library's channel."""
+    calls = Calls()
+    exec(block("client.md", "python", "html = "), {"flask_ssemux": calls, "escape": escape, "title": word})
+    data, event = calls.made[LIBRARIES[library].publishing]
+    publisher.publish(library, data, event=event)
+
+
+class Calls:
+    """Takes the place of the module in the document's lines."""
+
+    def __init__(self):
+        self.made = []
+
+    def publish(self, channel, data, event=None):
+        assert channel == "news"
+        self.made.append((data, event))

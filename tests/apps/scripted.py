@@ -18,6 +18,7 @@ from flask import Flask, Response, current_app, jsonify, request, send_file
 import flask_ssemux
 from flask_ssemux.errors import Forbidden
 from flask_ssemux.http.responses import make_refusal, make_retry_later, make_stay_away, make_stream
+from flask_ssemux.http.stream_request import StreamRequest
 from flask_ssemux.sse import encode
 from tests.apps import plain
 from tests.apps.npm import npm
@@ -52,7 +53,7 @@ def create_app() -> Flask:
     def script(key):
         answers = request.args["answers"].split(",")
         number = len(asked[key])
-        asked[key].append(request.headers.get("Last-Event-ID") or request.args.get("lastEventId") or "")
+        asked[key].append(max(StreamRequest.parse(request, "auto").last_ids, default=""))
         return give(answers[min(number, len(answers) - 1)], "room:" + key, WORDS[min(number, len(WORDS) - 1)])
 
     @app.route("/asked")

@@ -19,7 +19,8 @@ export class Parser {
     if (!text) return;
     const isSecondHalf = this.#endsInCR && text[0] === "\n";
     this.#endsInCR = text.endsWith("\r");
-    const lines = (this.#rest + (isSecondHalf ? text.slice(1) : text)).split(/\r\n|\r|\n/);
+    const lines = (isSecondHalf ? text.slice(1) : text).split(/\r\n|\r|\n/);
+    lines[0] = this.#rest + lines[0]; // a line of many pieces is not searched again for each piece
     this.#rest = lines.pop();
     for (const line of lines) this.#parseLine(line);
   }

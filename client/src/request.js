@@ -1,5 +1,6 @@
 // One request for a stream: sends it, reads its response, and says what is wrong with the response.
 
+import { isStream, readEssence } from "./mime.js";
 import { Parser } from "./parser.js";
 
 /**
@@ -72,11 +73,11 @@ export class Request {
 /** Return what is wrong with a response: undefined if it is a stream. `final`: a further try would fail too. */
 async function findProblem(response) {
   const { status, headers } = response;
-  const type = headers.get("Content-Type") ?? "";
-  if (status === 200 && type.startsWith("text/event-stream")) return;
+  if (isStream(response)) return;
   const final = status === 204 || (status >= 400 && status < 500 && ![408, 425, 429].includes(status));
-  const body = type.includes("json") ? await response.json().catch(() => null) : null;
+  const body = readEssence(headers).includes("json") ? await response.json().catch(() => null) : null;
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
-  const plain = status === 200 ? `the answer is ${type || "of no type"}, not a stream` : `HTTP ${status}`;
+  const type = headers.get("Content-Type") || "of no type";
+  const plain = status === 200 ? `the answer is ${type}, not a stream` : `HTTP ${status}`;
   return { message: body?.message ?? plain, status, final, channel: body?.channel };
 }

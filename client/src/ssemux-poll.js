@@ -3,6 +3,8 @@
 // The body of its response looks like that of a stream, and is made of polls: requests whose responses end, and therefore
 // pass every proxy. Meanwhile it tries a stream now and then. Of the format it knows ids, the ends of frames, and `retry:`.
 
+import { isStream } from "./mime.js";
+
 const AGAIN = 300_000; // ms from one trial of a stream to the next
 const TRIAL = 45_000; // ms that a trial may take: two of the server's heartbeats
 const LATER = 1_000; // ms after a stream's opening: some proxies let the opening pass, and hold back what follows
@@ -205,10 +207,6 @@ class Arrival {
 
 function wait(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
-}
-
-function isStream({ status, headers }) {
-  return status === 200 && (headers.get("Content-Type") ?? "").startsWith("text/event-stream");
 }
 
 function isWhole(text) {

@@ -115,7 +115,9 @@ class Call:
 
     @property
     def is_stream(self) -> bool:
-        return self.status == 200 and self.headers.get("content-type", "").startswith("text/event-stream")
+        """Whether a browser would read the response as a stream."""
+        essence = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return self.status == 200 and essence == "text/event-stream"
 
     def events(self, name: str) -> list[Frame]:
         return [frame for frame in self.frames if frame.event == name]

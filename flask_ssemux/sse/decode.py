@@ -35,8 +35,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self._is_start = True
-        #: The bytes of a line that has not ended yet.
-        self._rest = b""
+        #: The pieces of a line that has not ended yet.
+        self._rest: list[bytes] = []
         self._lines: list[str] = []
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -51,15 +51,22 @@ class Decoder:
         return frames
 
     def _split_lines(self, data: bytes) -> list[str]:
-        text = self._rest + data
+        self._rest.append(data)
+        if not _has_line_end(self._rest[-2:]):
+            return []  # a line of many pieces is not searched again for each piece
+        text = b"".join(self._rest)
         # A CR at the end may be the first half of a CRLF.
         held = b"\r" if text.endswith(b"\r") else b""
         lines = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop() + held
+        self._rest = [lines.pop() + held]
         if self._is_start and lines:
             self._is_start = False
             lines[0] = lines[0][len(BYTE_ORDER_MARK) :] if lines[0].startswith(BYTE_ORDER_MARK) else lines[0]
         return [line.decode("utf-8", "replace") for line in lines]
+
+
+def _has_line_end(pieces: list[bytes]) -> bool:
+    return any(b"\n" in piece or b"\r" in piece for piece in pieces)
 
 
 def decode_lines(lines: list[str]) -> Frame:

@@ -1,5 +1,15 @@
 // Built from client/src by `make client`. Documentation: docs/client.md
 
+// client/src/mime.js
+function readEssence(headers) {
+  const header = (headers.get("Content-Type") ?? "").replace(/"[^"]*"/g, "");
+  const types = header.split(",").map((type) => type.split(";")[0].trim().toLowerCase());
+  return types.filter((type) => type.includes("/")).pop() ?? "";
+}
+function isStream({ status, headers }) {
+  return status === 200 && readEssence(headers) === "text/event-stream";
+}
+
 // client/src/ssemux-poll.js
 var AGAIN = 3e5;
 var TRIAL = 45e3;
@@ -166,9 +176,6 @@ var Arrival = class {
 };
 function wait(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
-}
-function isStream({ status, headers }) {
-  return status === 200 && (headers.get("Content-Type") ?? "").startsWith("text/event-stream");
 }
 function isWhole(text) {
   return text.endsWith("\n\n");

@@ -48,6 +48,16 @@ var Channel = class extends Emitter {
   }
 };
 
+// client/src/mime.js
+function readEssence(headers) {
+  const header = (headers.get("Content-Type") ?? "").replace(/"[^"]*"/g, "");
+  const types = header.split(",").map((type) => type.split(";")[0].trim().toLowerCase());
+  return types.filter((type) => type.includes("/")).pop() ?? "";
+}
+function isStream({ status, headers }) {
+  return status === 200 && readEssence(headers) === "text/event-stream";
+}
+
 // client/src/parser.js
 var Parser = class {
   #callbacks;
@@ -61,7 +71,8 @@ var Parser = class {
     if (!text) return;
     const isSecondHalf = this.#endsInCR && text[0] === "\n";
     this.#endsInCR = text.endsWith("\r");
-    const lines = (this.#rest + (isSecondHalf ? text.slice(1) : text)).split(/\r\n|\r|\n/);
+    const lines = (isSecondHalf ? text.slice(1) : text).split(/\r\n|\r|\n/);
+    lines[0] = this.#rest + lines[0];
     this.#rest = lines.pop();
     for (const line of lines) this.#parseLine(line);
   }
@@ -141,12 +152,12 @@ var Request = class {
 };
 async function findProblem(response) {
   const { status, headers } = response;
-  const type = headers.get("Content-Type") ?? "";
-  if (status === 200 && type.startsWith("text/event-stream")) return;
+  if (isStream(response)) return;
   const final = status === 204 || status >= 400 && status < 500 && ![408, 425, 429].includes(status);
-  const body = type.includes("json") ? await response.json().catch(() => null) : null;
+  const body = readEssence(headers).includes("json") ? await response.json().catch(() => null) : null;
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
-  const plain = status === 200 ? `the answer is ${type || "of no type"}, not a stream` : `HTTP ${status}`;
+  const type = headers.get("Content-Type") || "of no type";
+  const plain = status === 200 ? `the answer is ${type}, not a stream` : `HTTP ${status}`;
   return { message: body?.message ?? plain, status, final, channel: body?.channel };
 }
 

@@ -54,6 +54,11 @@ def create_app() -> Flask:
         (search if request.args.get("how") == "search" else wait_unpatched)(float(request.args["seconds"]))
         return jsonify(pid=os.getpid())
 
+    @app.route("/typed")
+    def typed():
+        """Send a frame, with the `type` of the query."""
+        return Response("data: 1\n\n", content_type=request.args["type"])
+
     @app.route("/exit")
     def leave():
         """Raise SystemExit in the worker's main greenlet, as gunicorn's loop does when its master is gone."""

@@ -118,6 +118,13 @@ def create_app() -> Flask:
         worker.running().hub.send_frame(worker.running().hub.list_streams(), frame)
         return ""
 
+    @app.route("/typed")
+    def typed():
+        """Send a stream of one frame, and each `type` of the query as a `Content-Type` header of its own."""
+        response = Response(encode.make_own_frame("hello", {"heartbeat": 1, "timeout": 3}, flask_ssemux.cursor()))
+        response.headers.setlist("Content-Type", request.args.getlist("type"))
+        return response
+
     @app.route("/answers/<key>")
     def answers(key):
         """Give the query's answers one after the other; from `real` on, requests get the real stream."""

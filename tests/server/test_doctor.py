@@ -240,6 +240,11 @@ def test_a_hop_that_limits_connections(lab, nginx, doctor):
         ("/nowhere", "404", "SSEMUX_URL"),
         ("/?a=page", "200, but text/html; charset=utf-8, not text/event-stream", "--cookie"),
         ("/ping", "200, but application/json, not text/event-stream", "must be text/event-stream"),
+        (
+            "/typed?type=text/event-stream-x",
+            "200, but text/event-stream-x, not text/event-stream",
+            "must be text/event-",
+        ),
         ("/events?channel=secret:1", "401: the channel 'secret:1' needs a user; log in first", "--cookie"),
         ("/events?channel=other", "403: no rule allows the channel 'other'", "@mux.authorize"),
         ("/old/not_a_stream", "403", "--cookie"),
@@ -252,6 +257,11 @@ def test_an_answer_that_is_not_a_stream(lab, doctor, path, said, advice):
     assert (found.code, found.statuses) == (1, {"answer": "fail"})
     assert found.check("answer")["said"] == said.replace("URL", lab.server.url)
     assert advice in found.check("answer")["advice"][0]["text"]
+
+
+def test_a_type_is_read_as_browsers_read_it(lab, doctor):
+    found = doctor(lab.server.url + "/typed?type=Text/Event-Stream%20;charset=utf-8")
+    assert "not text/event-stream" not in str(found)
 
 
 def test_the_user_can_be_given(lab, doctor):

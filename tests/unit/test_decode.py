@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +72,10 @@ def test_pieces_of_any_size_as_the_standard_says(lines, end, cuts):
     assert [tuple(" " + text for text in frame.comments) for frame in found] == [
         tuple(frame.comments) for frame in seen
     ]
+
+
+def test_a_long_line_that_comes_in_many_pieces_takes_time_in_proportion_to_its_length():
+    begin = time.process_time()
+    (frame,) = decode(b"data: ", *[b"x" * 1024] * 5 * 1024, b"\r", b"\ndata: y\r\n\r\n")
+    assert frame.data == "x" * 5 * 1024 * 1024 + "\ny"
+    assert time.process_time() - begin < 1.0

@@ -48,6 +48,22 @@ for (const [title, wire, wanted] of TABLE) {
   test(`${title}: in pieces`, () => assert.deepEqual(parse(wire), wanted));
 }
 
+test("a long line that comes in many pieces takes time in proportion to its length", () => {
+  const seen = [];
+  const parser = new Parser({ frame: ({ data }) => seen.push(data) });
+  const piece = "x".repeat(1024);
+  const before = process.cpuUsage();
+  parser.feed("data: ");
+  for (let pieces = 0; pieces < 5 * 1024; pieces += 1) parser.feed(piece);
+  parser.feed("\n\n");
+  const { user, system } = process.cpuUsage(before);
+  assert.deepEqual(
+    seen.map((data) => data.length),
+    [5 * 1024 * 1024],
+  );
+  assert.ok(user + system < 1_000_000, `${(user + system) / 1000} ms of CPU time`);
+});
+
 test("a pause is never shorter than the server's, doubles with each failure, and is spread", () => {
   const shortest = [0, 1, 2, 3, 4, 5, 6, 99].map((failures) => pause(3000, failures, 0));
   assert.deepEqual(shortest, [3000, 3000, 6000, 12000, 24000, 48000, 60000, 60000]);

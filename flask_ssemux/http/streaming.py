@@ -114,7 +114,10 @@ def _make_response(returned: Any) -> Response:
 
 def _is_file(response: Response) -> bool:
     """Return whether the body is a file (``send_file``), which the server sends in its own way."""
-    return isinstance(response.response, (FileWrapper, request.environ.get("wsgi.file_wrapper", FileWrapper)))
+    body, kind = response.response, request.environ.get("wsgi.file_wrapper")
+    if isinstance(body, FileWrapper) or (isinstance(kind, type) and isinstance(body, kind)):
+        return True
+    return response.direct_passthrough and hasattr(body, "read")  # uWSGI's wrapper is a function that returns the file
 
 
 def _serve_events(response: Response, worker: Worker, additions: Additions) -> Response:

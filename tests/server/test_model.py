@@ -16,7 +16,7 @@ from tests.server.conftest import Site
 CHUNKS = [{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": t}}]} for t in TOKENS]
 
 
-@pytest.mark.parametrize("form", ["before", "wrapped", "moved"])
+@pytest.mark.parametrize("form", ["before", "wrapped"])
 def test_each_client_reads_the_answer_and_pays_once(gunicorn, form):
     env = {"FORM": form, "SSEMUX_HEARTBEAT": "0.3", "SSEMUX_CLIENT_TIMEOUT": "3"}
     site = Site(gunicorn("tests.apps.model:create_app()", env=env))
@@ -39,7 +39,7 @@ def start_page(site, key):
 
 def read_page(page):
     """Return the data of the messages that the page got."""
-    output, errors = page.communicate(timeout=20)
+    output, errors = page.communicate(timeout=60)
     assert page.returncode == 0, output + errors
     return [data if data == "[DONE]" else json.loads(data) for data in map(json.loads, output.splitlines())]
 

@@ -136,7 +136,7 @@ def _time_generator(clients: int) -> tuple[float, float]:
 def _make_live_stream(writer: Any, file: int) -> Stream:
     stream = Stream(("bench",), None, _LIMITS, 0.0)
     stream.last_sequence = 0
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(0.0)
     if writer is not None:
         stream.hand_over(writer, file)

@@ -11,7 +11,7 @@ import weakref
 from functools import partial
 from typing import Any, Callable, Sequence
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .access import tickets
@@ -97,7 +97,7 @@ class SSEMux(ApplicationFunctions):
         make_reauthorizer = (
             None if options.recheck is None else partial(Reauthorizer, app, self._rules, options.recheck)
         )
-        worker = Worker(app, options, store, self._rules.find_tracked, make_reauthorizer)
+        worker = Worker(app, options, self._rules, store, make_reauthorizer)
         worker.store_guard.add_to_process()
         return worker
 
@@ -284,8 +284,9 @@ def _make_after_request(state: ApplicationState) -> Callable[[Response], Respons
     def after_request(response: Response) -> Response:
         if not state.is_checked:
             _check_streams(state)
-        state.worker.store_guard.note_request(request.environ)
-        return add_stream_headers(response) if _is_stream(state) else response
+        current = _get_request()
+        state.worker.store_guard.note_request(current.environ)
+        return add_stream_headers(response) if _is_stream(state, current) else response
 
     return after_request
 
@@ -294,23 +295,31 @@ def _make_teardown(state: ApplicationState) -> Callable[[BaseException | None], 
     """Return the function that hides tickets from the server's access log, after failed requests too."""
 
     def teardown(error: BaseException | None) -> None:
-        tickets.hide_tickets(request.environ, request.routing_exception is not None or _is_stream(state))
+        current = _get_request()
+        if tickets.may_show_ticket(current.environ):
+            is_stream_url = current.routing_exception is not None or _is_stream(state, current)
+            tickets.hide_tickets(current.environ, is_stream_url)
 
     return teardown
 
 
-def _is_stream(state: ApplicationState) -> bool:
-    """Return whether the current request is for a stream's URL, with whatever method."""
-    endpoint = request.endpoint or _find_endpoint_of_get()
+def _get_request() -> Request:
+    """Return the current request itself: each access through its proxy looks for it again."""
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
+
+
+def _is_stream(state: ApplicationState, current: Request) -> bool:
+    """Return whether a request is for a stream's URL, with whatever method."""
+    endpoint = current.endpoint or _find_endpoint_of_get(current)
     return endpoint in state.endpoints or current_app.view_functions.get(str(endpoint)) in state.views
 
 
-def _find_endpoint_of_get() -> str | None:
+def _find_endpoint_of_get(current: Request) -> str | None:
     """Return the endpoint that serves GET at this URL, if the request's method is not allowed here."""
-    if not isinstance(request.routing_exception, MethodNotAllowed):
+    if not isinstance(current.routing_exception, MethodNotAllowed):
         return None
     try:
-        adapter = current_app.create_url_adapter(request)
+        adapter = current_app.create_url_adapter(current)
         return str(adapter.match(method="GET")[0]) if adapter else None
     except HTTPException:
         return None

@@ -82,6 +82,8 @@ class Rules:
         self.latest: list[Pattern] = []
         self.tracked: list[Pattern] = []
         self._is_everyone_tracked = False
+        #: Whether presence is tracked on any channel.
+        self.tracks_presence = False
         #: Returns whether the current request may see the status page; None: there is no such page.
         self.status: Callable[[], Any] | None = None
 
@@ -102,6 +104,7 @@ class Rules:
 
     def track_presence(self, text: str) -> None:
         """Track presence on the channels of this pattern; ``*`` tracks who is connected at all."""
+        self.tracks_presence = True
         if text == encode.EVERYONE:
             self._is_everyone_tracked = True
         else:

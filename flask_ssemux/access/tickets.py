@@ -122,6 +122,15 @@ def restore_ticket(environ: Mapping[str, Any]) -> Ticket | None:
     return None if text is None else _decode_ticket(text)
 
 
+def may_show_ticket(environ: Mapping[str, Any]) -> bool:
+    """Return whether a server's access log of this request may contain a ticket."""
+    for name in _LOGGED:
+        value = environ.get(name)
+        if value and (PARAMETER in value or "%" in value):
+            return True
+    return False
+
+
 def hide_tickets(environ: MutableMapping[str, Any], is_stream_url: bool = True) -> None:
     """Shorten the tickets in the variables from which a server makes its access log after the request.
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 from flask import Blueprint, Flask, Response, current_app
 
 from ..access.patterns import Pattern
-from ..access.rules import Reader, Rules
+from ..access.rules import Rules
 from ..errors import ApplicationError, ConfigurationError
 from ..state import get_current_state
 from . import hosts
@@ -177,11 +177,12 @@ class FixedSource(StreamSource):
         self._values = values
         self._options = options
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
-        rules, channels = self._rules, [pattern.fill(self._values) for pattern in self._patterns]
+    def authorize(self, asked: StreamRequest) -> Subscription:
+        rules, reader = self._rules, self._identify(asked)
+        channels = [pattern.fill(self._values) for pattern in self._patterns]
         checked = channels
         if self._options.public:
             checked = [channel for channel in channels if rules.find_pattern(channel) is not None]
         rules.check_channels(reader, checked)
         own = reader.own_channels if self._options.personal else ()
-        return Subscription([*channels, *own], checked, (), rules.make_snapshots)
+        return Subscription(reader, [*channels, *own], checked, (), rules.make_snapshots if rules.snapshot else None)

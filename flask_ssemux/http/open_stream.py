@@ -6,23 +6,20 @@ Each step stands in a file of its own and is taken once. Wrapped streams (old ge
 from __future__ import annotations
 
 import logging
-from typing import Iterable
+from typing import Any, MutableMapping
 
 from flask import Request, Response, current_app, request
 
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
 from ..hub.resume import BEHIND, NEW_CLIENT
-from ..hub.stream import Stream
-from ..transports.asgi import find_client_socket
-from ..transports.client_socket import ClientSocket
+from ..transports.generator import GeneratorTransport
 from ..transports.last_response import announce_close
 from ..transports.long_poll import LongPoll
-from ..transports.select import is_departure_noticed, make_transport
+from ..transports.select import choose_transport, find_client_socket, is_departure_noticed, make_transport
 from ..worker import server
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life
-from ..worker.running import RunningWorker
 from ..worker.store_guard import SHORT
 from ..worker.worker import Worker
 from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
@@ -57,13 +54,14 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
 def _open_stream(worker: Worker, source: StreamSource, http_request: Request) -> Response:
     """Return the stream's response; ``serve_stream`` handles the errors with which the steps refuse it."""
     # What does the client ask for?
-    asked = StreamRequest.parse(http_request, worker.options.transport)
+    asked = StreamRequest.parse(http_request)
+    environ = asked.environ
     if asked.is_stopped:
         return make_stay_away()
     if asked.probe is not None:
         source = ProbeSource(asked.probe, current_app.secret_key)
     else:
-        trouble = worker.store_guard.why_not(asked.environ)
+        trouble = worker.store_guard.why_not(environ)
         if trouble:
             return _refuse(worker, SHORT, ConfigurationError(trouble))
 
@@ -71,52 +69,52 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
     running = worker.running()
     hub = running.hub
     revocations = hub.count_revocations()
-    reader = source.identify(asked)
-    subscription = source.authorize(asked, reader)
-    resume = hub.parse_last_ids(asked.last_ids)
-    if subscription.channels and hub.must_stay_away(reader.user_id, subscription.channels, resume):
+    subscription = source.authorize(asked)
+    reader, channels = subscription.reader, subscription.channels
+    resume = hub.parse_last_ids(asked.last_ids) if channels and asked.last_ids else NEW_CLIENT
+    if channels and hub.must_stay_away(reader.user_id, channels, resume):
         return make_stay_away()
     if asked.is_head:
         return make_stream(iter(()))
 
     # Is there room? From here on, whatever fails gives it back, and ends the stream.
-    is_handed_over = asked.transport is not None and asked.transport.is_handed_over
-    permit = running.admission.admit(reader.user_id, is_handed_over)
+    choice = None
+    if asked.poll is PollMode.NONE:
+        choice = choose_transport(environ, worker.options.transport, asked.override)
+    permit = running.admission.admit(reader.user_id, choice is not None and choice.is_handed_over)
     try:
         if subscription.on_admitted is not None:
             subscription.on_admitted()
-        stream = permit.attach(hub.open_stream(
-            subscription.channels, reader.user_id, resume if subscription.channels else NEW_CLIENT,
-            subscription.make_snapshots, subscription.on_closed or running.on_stream_closed,
-            subscription.new_channels, revocations,
-        ))  # fmt: skip
+        stream = permit.stream = hub.open_stream(
+            channels, reader.user_id, resume, subscription.make_snapshots,
+            subscription.on_closed or running.on_stream_closed, subscription.new_channels, revocations,
+        )  # fmt: skip
         if subscription.on_open is not None:
             subscription.on_open(running, stream)
-        client = find_client_socket(asked.environ)
+        client = find_client_socket(environ)
         if asked.probe is None:
-            running.register_stream(stream, asked.environ, subscription.checked)
-            if not is_departure_noticed(asked.environ, client):
+            running.register_stream(stream, environ, subscription.checked)
+            if not is_departure_noticed(environ, client):
                 running.limit_lifetime(stream, draw_unnoticed_life())
         if reader.ticket is not None:  # only now: a client that is refused comes back with the same ticket
             reader.ticket.use_up(running.broker)
         if asked.probe is None and worker.signals.follows_streams:
             running.announce_stream(stream)
         stream.sent_at = running.timer.clock()  # the server has a few seconds from now on to begin sending
-        return _make_response(running, asked, stream, client)
+        if choice is None:
+            return make_poll_answer(LongPoll(stream, client, asked.poll is PollMode.WAIT, hub.opening_frame_count))
+        return _make_response(environ, make_transport(choice, stream, client))
     except BaseException:
         permit.release()
         raise
 
 
-def _make_response(running: RunningWorker, asked: StreamRequest, stream: Stream, client: ClientSocket) -> Response:
-    if asked.transport is not None:
-        # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
-        asked.environ.pop("wsgi.early_hints", None)
-        response = make_stream(make_transport(asked.transport, stream, client))
-        announce_close(asked.environ, response.headers)
-        return response
-    source: Iterable[bytes] = LongPoll(stream, client, asked.poll is PollMode.WAIT, running.hub.opening_frame_count)
-    return make_poll_answer(source)
+def _make_response(environ: MutableMapping[str, Any], transport: GeneratorTransport) -> Response:
+    # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
+    environ.pop("wsgi.early_hints", None)
+    response = make_stream(transport)
+    announce_close(environ, response.headers)
+    return response
 
 
 def answer_no_room(worker: Worker, error: NoRoom) -> Response:

@@ -9,7 +9,7 @@ import secrets
 from functools import partial
 from typing import Any, Callable
 
-from ..access.rules import ANONYMOUS, Reader
+from ..access.rules import ANONYMOUS
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
 from ..sse import encode
@@ -33,12 +33,9 @@ class ProbeSource(StreamSource):
         self._token = token
         self._secret_key = secret_key
 
-    def identify(self, asked: StreamRequest) -> Reader:
-        return ANONYMOUS
-
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
+    def authorize(self, asked: StreamRequest) -> Subscription:
         plan = Plan.verify(self._token, self._secret_key)
-        return Subscription((), (), on_open=partial(_start_probe, plan))
+        return Subscription(ANONYMOUS, (), (), on_open=partial(_start_probe, plan))
 
 
 def _start_probe(plan: Plan, running: RunningWorker, stream: Stream) -> None:

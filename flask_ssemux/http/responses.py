@@ -10,6 +10,7 @@ import random
 from typing import Iterable, Mapping
 
 from flask import Response, current_app, request
+from werkzeug.datastructures import Headers
 
 from ..errors import ClientError
 from ..sse import encode
@@ -24,8 +25,15 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-#: The ``Cache-Control`` of the answer to a poll, which a cache could otherwise keep.
-POLL_CACHE_CONTROL = "no-store"
+#: The header of a body that is streamed. Not every compressor respects "no-transform", and the one of Caddy 2.6 never
+#: flushes: a replay of more than 512 bytes did not arrive. Compressors leave an answer alone that names its encoding.
+_ENCODING = ("Content-Encoding", "identity")
+
+#: The header of the answer to a poll, which a cache could otherwise keep.
+_POLL_CACHE_CONTROL = ("Cache-Control", "no-store")
+
+#: The headers of a stream.
+_STREAM_HEADERS = Headers([("Content-Type", CONTENT_TYPE), *HEADERS.items(), _ENCODING])
 
 #: The type of errors for Datastar, whose release candidates merge an answer of the type ``application/json`` into the
 #: page's signals, whatever its status is (measured: 1.0.0-RC.5).
@@ -38,15 +46,12 @@ RETRY_SECONDS = (10.0, 30.0)
 def add_stream_headers(response: Response) -> Response:
     """Set the headers that keep every hop from holding an answer back."""
     headers = response.headers
-    is_poll = headers.get("Cache-Control") == POLL_CACHE_CONTROL
     for name, value in HEADERS.items():
-        headers[name] = value
-    if is_poll:
-        headers["Cache-Control"] = POLL_CACHE_CONTROL
+        found = headers.getlist(name)
+        if found != [value] and (name, *found) != _POLL_CACHE_CONTROL:
+            headers[name] = value
     if response.is_streamed:
-        # Not every compressor respects "no-transform", and the one of Caddy 2.6 never flushes: a replay of more than
-        # 512 bytes did not arrive. Compressors leave an answer alone that names its encoding.
-        headers.setdefault("Content-Encoding", "identity")
+        headers.setdefault(*_ENCODING)
     return response
 
 
@@ -55,19 +60,20 @@ def add_passing_headers(response: Response) -> Response:
     response.headers["X-Accel-Buffering"] = HEADERS["X-Accel-Buffering"]
     response.headers.setdefault("Cache-Control", "no-cache")
     response.cache_control.no_transform = True
-    response.headers.setdefault("Content-Encoding", "identity")
+    response.headers.setdefault(*_ENCODING)
     return response
 
 
 def make_stream(source: Iterable[bytes]) -> Response:
     """Return a response that streams these bytes."""
     # Passed through directly: Werkzeug does not wrap each item, and compressors find nothing to compress.
-    return add_stream_headers(current_app.response_class(source, content_type=CONTENT_TYPE, direct_passthrough=True))
+    return current_app.response_class(source, headers=Headers(_STREAM_HEADERS), direct_passthrough=True)
 
 
 def make_poll_answer(source: Iterable[bytes]) -> Response:
     response = make_stream(source)
-    response.headers["Cache-Control"] = POLL_CACHE_CONTROL
+    name, value = _POLL_CACHE_CONTROL
+    response.headers[name] = value
     return response
 
 

@@ -6,17 +6,17 @@ not verified.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
-from typing import Any, MutableMapping, NamedTuple, Sequence
+from typing import Any, Mapping, MutableMapping, NamedTuple, Sequence
+from urllib.parse import unquote_plus
 
 from flask import Request
-from werkzeug.datastructures import MultiDict
 
-from ..access.tickets import find_ticket
+from ..access import tickets
 from ..errors import BadRequest, QueryTooLong
 from ..sse import encode
-from ..transports.select import TransportChoice, choose_transport
-from ..util.request_override import RequestOverride, find_override
+from ..util.request_override import ENVIRON_KEY, RequestOverride
 from .probe import PARAMETER as PROBE_PARAMETER
 
 #: The parameters in which clients repeat their ``Last-Event-ID``, in lower case, because clients differ in the case of
@@ -49,6 +49,10 @@ class PollMode(Enum):
 _POLL_MODES = {"": PollMode.NONE, "1": PollMode.WAIT, "true": PollMode.WAIT, "now": PollMode.NOW}
 
 
+#: Matches a query in which only ASCII characters are escaped. Werkzeug's parser is asked about any other.
+_is_plain = re.compile(r"(?:[!-$&-:<-~]|%[0-7][0-9A-Fa-f])*").fullmatch
+
+
 class StreamRequest(NamedTuple):
     """One request for a stream.
 
@@ -59,7 +63,6 @@ class StreamRequest(NamedTuple):
     :param new_channels: the channels that are new to a client that has seen others.
     :param ticket: the ticket's text.
     :param probe: the token of a probe, whose stream replaces that of the URL.
-    :param transport: of a stream; None for a poll, which has a transport of its own.
     :param override: of a request that ``flask_ssemux.testing`` makes.
     :param is_head: whether only the headers are wanted.
     """
@@ -73,57 +76,63 @@ class StreamRequest(NamedTuple):
     probe: str | None
     poll: PollMode
     override: RequestOverride | None
-    transport: TransportChoice | None
     is_head: bool
 
     @classmethod
-    def parse(cls, request: Request, wanted_transport: str) -> StreamRequest:
+    def parse(cls, request: Request) -> StreamRequest:
         """
-        :param wanted_transport: ``SSEMUX_TRANSPORT``.
         :raises QueryTooLong: the query was not parsed.
         :raises BadRequest: the poll mode is unknown.
         :raises BadTicket: there are several tickets.
         """
-        environ, arguments = request.environ, _parse_query(request)
-        override = find_override(environ)
-        probe = arguments.get(PROBE_PARAMETER)
-        poll = _parse_poll_mode(arguments.get(POLL_PARAMETER, "")) if probe is None else PollMode.NONE
-        last_ids = _find_last_ids(request)
+        environ = request.environ
+        query = _parse_query(request)
+        last_ids = _find_last_ids(environ, query)
+        probe = query[PROBE_PARAMETER][0] if PROBE_PARAMETER in query else None
+        override = environ.get(ENVIRON_KEY)
         return cls(
             environ,
             encode.STOP_ID in last_ids,
             last_ids,
-            arguments.getlist("channel"),
-            arguments.getlist(NEW_PARAMETER),
-            find_ticket(request),
+            query.get("channel", ()),
+            query.get(NEW_PARAMETER, ()),
+            tickets.find_ticket(request) if tickets.PARAMETER in query or "HTTP_AUTHORIZATION" in environ else None,
             probe,
-            poll,
-            override,
-            choose_transport(environ, wanted_transport, override) if poll is PollMode.NONE else None,
+            PollMode.NONE
+            if probe is not None or POLL_PARAMETER not in query
+            else _parse_mode(query[POLL_PARAMETER][0]),
+            override if isinstance(override, RequestOverride) else None,
             request.method == "HEAD",
         )
 
 
-def _parse_query(request: Request) -> MultiDict[str, str]:
-    """Return the query's parameters; a query that is too long is not parsed.
+def _parse_query(request: Request) -> Mapping[str, Sequence[str]]:
+    """Return the values of each parameter; a query that is too long is not parsed.
 
     :raises QueryTooLong: the query exceeds the limit.
     """
-    size = len(request.environ.get("QUERY_STRING", ""))
-    if size > MAX_QUERY_BYTES:
-        raise QueryTooLong("a query has at most %d bytes; this one has %d" % (MAX_QUERY_BYTES, size))
-    return request.args
+    query = request.environ.get("QUERY_STRING", "")
+    if len(query) > MAX_QUERY_BYTES:
+        raise QueryTooLong("a query has at most %d bytes; this one has %d" % (MAX_QUERY_BYTES, len(query)))
+    if not _is_plain(query):
+        return request.args.to_dict(flat=False)
+    found: dict[str, list[str]] = {}
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    return found
 
 
-def _find_last_ids(request: Request) -> list[str]:
-    found = [request.headers.get("Last-Event-ID", "")]
-    for name, texts in request.args.lists():
+def _find_last_ids(environ: Mapping[str, Any], query: Mapping[str, Sequence[str]]) -> list[str]:
+    found = [environ.get("HTTP_LAST_EVENT_ID", "")]
+    for name, texts in query.items():
         if name.lower() in LAST_ID_PARAMETERS:
             found += texts
     return [text for text in found if text]
 
 
-def _parse_poll_mode(text: str) -> PollMode:
+def _parse_mode(text: str) -> PollMode:
     if text not in _POLL_MODES:
         raise BadRequest(
             "poll=%r is not known; use poll=1, which waits for an event, or poll=now, which does not wait" % text

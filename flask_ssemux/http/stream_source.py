@@ -19,19 +19,21 @@ from .stream_request import StreamRequest
 class Subscription(NamedTuple):
     """What a request may read.
 
+    :param reader: the user of the request.
     :param channels: the channels of its stream.
     :param checked: the channels for which ``authorize`` was asked; None: ``allow_status`` was asked.
     :param new_channels: those of the channels that the client has not read before.
-    :param make_snapshots: as for ``Hub.open_stream``.
+    :param make_snapshots: as for ``Hub.open_stream``; None if there are none.
     :param on_admitted: called when there is room for the stream and before it is opened. What it does may block.
     :param on_open: called with the stream when it is open, if the source itself sends something to it.
     :param on_closed: called when the stream has ended, in place of ``RunningWorker.on_stream_closed``.
     """
 
+    reader: Reader
     channels: Sequence[str]
     checked: Sequence[str] | None
     new_channels: Sequence[str] = ()
-    make_snapshots: Snapshots = lambda _: ()
+    make_snapshots: Snapshots | None = None
     on_admitted: Callable[[], None] | None = None
     on_open: Callable[[RunningWorker, Stream], None] | None = None
     on_closed: Callable[[Stream], None] | None = None
@@ -46,7 +48,14 @@ class StreamSource:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
 
-    def identify(self, asked: StreamRequest) -> Reader:
+    def authorize(self, asked: StreamRequest) -> Subscription:
+        """Return who the user of the request is, and what they read.
+
+        :raises ClientError: the user may not read what the request asks for, or its ticket is not valid.
+        """
+        raise NotImplementedError
+
+    def _identify(self, asked: StreamRequest) -> Reader:
         """Return the user of the request.
 
         :raises BadTicket: the request's ticket is not valid.
@@ -54,17 +63,12 @@ class StreamSource:
         ticket = None if asked.ticket is None else verify_ticket(asked.ticket, asked.environ)
         return self._rules.identify_reader(ticket, asked.override)
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
-        """Return what this user reads.
-
-        :raises ClientError: the user may not read what the request asks for.
-        """
-        raise NotImplementedError
-
 
 class EventsSource(StreamSource):
     """``GET /events``: the channels that the client names, the channel of its user, and the channel of everyone."""
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
-        named = self._rules.check_named(reader, asked.channels)
-        return Subscription([*named, *reader.own_channels], named, asked.new_channels, self._rules.make_snapshots)
+    def authorize(self, asked: StreamRequest) -> Subscription:
+        rules, reader = self._rules, self._identify(asked)
+        named = rules.check_named(reader, asked.channels)
+        snapshots = rules.make_snapshots if rules.snapshot else None
+        return Subscription(reader, [*named, *reader.own_channels], named, asked.new_channels, snapshots)

@@ -18,9 +18,8 @@ from werkzeug.wsgi import FileWrapper
 from ..access.async_functions import make_synchronous
 from ..errors import ApplicationError
 from ..state import get_current_state
-from ..transports.asgi import find_client_socket
 from ..transports.last_response import announce_close
-from ..transports.select import is_departure_noticed
+from ..transports.select import find_client_socket, is_departure_noticed
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life
 from ..worker.running import RunningWorker

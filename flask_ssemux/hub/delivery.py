@@ -50,7 +50,8 @@ class Delivery:
         self._starting = threading.Lock()
         #: Set when the position after which events are delivered is known.
         self._has_position = threading.Event()
-        self._has_revocations = False
+        #: Whether events and revocation messages are taken.
+        self.has_started = False
         #: How many frames were given to streams.
         self.delivered = 0
 
@@ -59,8 +60,6 @@ class Delivery:
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        if self._has_revocations:  # which is the last step
-            return
         with hold_lock(self._starting, "the broker is asked"):
             subscriptions = self._subscriptions
             if not subscriptions.epoch:
@@ -68,9 +67,9 @@ class Delivery:
                 subscriptions.begin_epoch(newest)
                 self._replay.begin_epoch(newest.epoch)
                 self._has_position.set()
-            if not self._has_revocations:
+            if not self.has_started:
                 self._revocations.start(self._history, subscriptions.position)
-                self._has_revocations = True
+                self.has_started = True
 
     def _make_listener(self) -> Listener:
         def survive(work: Callable[..., None]) -> Callable[..., None]:

@@ -22,7 +22,7 @@ from .delivery import Delivery
 from .fanout import SLICE, FanOut
 from .latest import LatestEvents
 from .limits import BEGIN_TIMEOUT, StreamLimits
-from .opening import Joined, OpeningFrames, Snapshots
+from .opening import Joined, Snapshots, open_pages
 from .outage import DEGRADED, OutageNotice
 from .replay import Replay
 from .resume import NEW_CLIENT, ResetReason, ResumePoint, check_resume_point, parse_last_ids
@@ -105,7 +105,8 @@ class Hub:
 
         :raises BrokerUnavailable: revocation messages do not arrive yet.
         """
-        self._delivery.start()
+        if not self._delivery.has_started:
+            self._delivery.start()
         return self.revocations.received
 
     def parse_last_ids(self, last_ids: Sequence[str]) -> ResumePoint:
@@ -117,10 +118,12 @@ class Hub:
 
     def must_stay_away(self, user_id: str | None, channels: Sequence[str], resume: ResumePoint) -> bool:
         """Return whether this client must stay away: its stream was stopped, or would have been if it had been open."""
-        sequence = resume.get_sequence(self.epoch)
+        revocations = self.revocations
+        sequence = None if resume.cursor is None else resume.get_sequence(self.epoch)
         if sequence is not None:
-            return self.revocations.is_stopped(user_id, channels, sequence)
-        return self.revocations.stay_away.is_held(user_id, channels, time.monotonic())
+            return revocations.is_stopped(user_id, channels, sequence)
+        stay_away = revocations.stay_away
+        return bool(stay_away.until) and stay_away.is_held(user_id, channels, time.monotonic())
 
     # -- streams -----------------------------------------------------------
 
@@ -129,7 +132,7 @@ class Hub:
         channels: Sequence[str],
         user_id: str | None,
         resume: ResumePoint = NEW_CLIENT,
-        snapshots: Snapshots = lambda _: (),
+        snapshots: Snapshots | None = None,
         on_closed: Callable[[Stream], None] = lambda _: None,
         new_channels: Sequence[str] = (),
         revocations_seen: int | None = None,
@@ -143,17 +146,19 @@ class Hub:
             messages that came since then are applied to this stream.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) it is not known where the client's replay begins.
         """
-        self._delivery.start()
-        subscriptions = self._subscriptions
-        stream = Stream(subscriptions.share_names(channels), user_id, self._limits, self._timer.clock())
+        if not self._delivery.has_started:
+            self._delivery.start()
+        subscriptions, now = self._subscriptions, self._timer.clock()
+        stream = Stream(tuple(channels), user_id, self._limits, now)
         try:
-            resume = check_resume_point(resume, self.broker.history, subscriptions.epoch, subscriptions.position)
+            if resume.cursor is not None:
+                resume = check_resume_point(resume, self.broker.history, subscriptions.epoch, subscriptions.position)
             has_new = resume.cursor is None or bool(new_channels)
             head, latest = subscriptions.add_stream(stream, resume.cursor, has_new)
             if resume.cursor is not None and resume.cursor.epoch != head.epoch:
                 resume = ResumePoint(reset=ResetReason.EPOCH)  # a new epoch began between the lines above
             joined = Joined(stream, head, resume, new_channels, latest)
-            stream.set_opening(OpeningFrames(self.replay, self._options, joined, snapshots).start_pages())
+            stream.opening = open_pages(self.replay, self._options, joined, snapshots)
             stream.on_closed, stream.notify_opener = self._on_closed, on_closed
             self._start_stream(stream, revocations_seen)
         except BaseException:
@@ -163,17 +168,20 @@ class Hub:
 
     def _start_stream(self, stream: Stream, revocations_seen: int | None) -> None:
         """Put a stream that has joined its channels on the timer, and apply what came while it was being opened."""
-        now = stream.sent_at = self._timer.clock()
-        if self._options.lifetime is not None:
-            stream.ends_at = now + self._options.lifetime * random.uniform(0.8, 1.0)
-            stream.last_frame = self.make_last_frame("its lifetime is over")
+        options, now = self._options, self._timer.clock()
+        stream.sent_at = now
+        # Spread, so that streams that were opened at the same time send their heartbeats at different times.
+        first = min(BEGIN_TIMEOUT, options.heartbeat * random.uniform(0.5, 1.0))
+        if options.lifetime is not None:
+            lifetime = options.lifetime * random.uniform(0.8, 1.0)
+            stream.ends_at, stream.last_frame = now + lifetime, self.make_last_frame("its lifetime is over")
+            first = min(first, lifetime)
         if self._outage.is_announced:
             stream.offer(DEGRADED)
-        first = min(BEGIN_TIMEOUT, self._options.heartbeat * random.uniform(0.5, 1.0))  # spread
-        self._timer.add(stream, now + (first if stream.ends_at is None else min(first, stream.ends_at - now)))
+        self._timer.add(stream, now + first)
         if self.drain_reason is not None:  # the drain began while the stream was being opened
             self.end_stream(stream, self.drain_reason)
-        if revocations_seen is not None:
+        if revocations_seen not in (None, self.revocations.received):
             self.revocations.apply_missed(stream, revocations_seen)
 
     def send_frame(self, streams: Sequence[Stream], frame: bytes) -> None:

@@ -29,13 +29,14 @@ class LatestEvents:
         self._events = events
         self._seconds = seconds
         self._clock = clock
-        self._kept: dict[str, OrderedDict[str, Entry]] = {}
+        #: The latest events of each channel that has some, by their key.
+        self.kept: dict[str, OrderedDict[str, Entry]] = {}
 
     def add_record(self, record: Record) -> None:
         """Keep an event that has a key, if it is newer than the kept one."""
         if record.latest_key is None:
             return
-        keys = self._kept.setdefault(record.channel, OrderedDict())
+        keys = self.kept.setdefault(record.channel, OrderedDict())
         known = keys.get(record.latest_key)
         if known is None or known[1].sequence < record.sequence:
             keys[record.latest_key] = self._clock(), record
@@ -46,17 +47,17 @@ class LatestEvents:
         """Return the events of these channels, in the order of their sequence."""
         found: list[Record] = []
         for channel in channels:
-            keys = self._kept.get(channel)
+            keys = self.kept.get(channel)
             if keys is not None:
                 self._trim(keys)
                 found += [record for _, record in keys.values()]
         return sorted(found)
 
     def forget_channel(self, channel: str) -> None:
-        self._kept.pop(channel, None)
+        self.kept.pop(channel, None)
 
     def forget_all(self) -> None:
-        self._kept.clear()
+        self.kept.clear()
 
     def _trim(self, keys: OrderedDict[str, Entry]) -> None:
         """Remove what the history no longer has."""

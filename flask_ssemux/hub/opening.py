@@ -42,14 +42,39 @@ class Joined(NamedTuple):
     latest: Sequence[Record]
 
 
-class OpeningFrames:
-    """What one stream sends before its first live event.
+def open_pages(replay: Replay, options: Options, joined: Joined, snapshots: Snapshots | None = None) -> Iterator[bytes]:
+    """Return what one stream sends before its first live event. Each page is made when the client takes it.
 
     :param snapshots: makes the first events of channels that are new, or lost, to the client.
     :raises BrokerUnavailable: what the client missed cannot be read.
     """
+    if joined.resume.cursor is None:
+        lost = joined.stream.channels if joined.resume.reset else ()
+        return iter((_make_frames(options, joined, joined.head, lost, snapshots),))
+    return _ReplayPages(replay, options, joined, snapshots).start_pages()
 
-    def __init__(self, replay: Replay, options: Options, joined: Joined, snapshots: Snapshots) -> None:
+
+def _make_frames(
+    options: Options, joined: Joined, start: Cursor, lost: Sequence[str], snapshots: Snapshots | None
+) -> bytes:
+    """Return the frames before the events that the client missed.
+
+    :param start: the cursor at which the client then is.
+    :param lost: the channels whose missed events are lost.
+    """
+    channels, resume = joined.stream.channels, joined.resume
+    if resume.cursor is not None:
+        channels = tuple(name for name in channels if name in lost or name in joined.new_channels)
+    first = list(snapshots(channels)) if snapshots is not None and channels else []
+    first += [record.body for record in joined.latest if record.channel in channels]
+    reset = make_reset(lost, resume.reset or ResetReason.HISTORY) if lost else b""
+    return _make_retry(options.retry) + reset + _make_hello(options, start, first)
+
+
+class _ReplayPages:
+    """The pages of a client that comes back with a cursor."""
+
+    def __init__(self, replay: Replay, options: Options, joined: Joined, snapshots: Snapshots | None) -> None:
         self._replay = replay
         self._options = options
         self._stream = joined.stream
@@ -57,7 +82,7 @@ class OpeningFrames:
         self._share: Share | None = None
         self._page = Page(b"", [], {})
         try:
-            self._frames = self._make_frames(snapshots)
+            self._frames = self._begin(snapshots)
         except BaseException:
             self._give_back_share()
             raise
@@ -68,23 +93,17 @@ class OpeningFrames:
         next(pages)
         return pages
 
-    def _make_frames(self, snapshots: Snapshots) -> bytes:
-        """Return the frames before the events that the client missed."""
-        stream, head, resume, new_channels, _ = self._joined
-        start, lost = head, list(stream.channels if resume.reset else ())
-        if resume.cursor is not None:
-            missed = Range(resume.cursor.sequence, head.sequence)
-            lost = self._begin_replay(
-                dict.fromkeys((name for name in stream.channels if name not in new_channels), missed)
-            )
-            # If there is nothing to replay, the client is up to date, and its cursor moves on to the head.
-            start = resume.cursor if self._page.data or self._page.left else head
-        is_new = resume.is_new
-        fresh = [channel for channel in stream.channels if is_new or channel in lost or channel in new_channels]
-        parts = [_make_retry(self._options.retry)]
-        parts += [make_reset(lost, resume.reset or ResetReason.HISTORY)] if lost else []
-        parts += _make_hello(self._options, start, list(snapshots(fresh)) + self._list_latest(fresh) if fresh else [])
-        return b"".join(parts)
+    def _begin(self, snapshots: Snapshots | None) -> bytes:
+        """Read the first page, if there is room for it now, and return the frames before it."""
+        _, head, resume, new_channels, _ = self._joined
+        assert resume.cursor is not None
+        missed = Range(resume.cursor.sequence, head.sequence)
+        lost = self._begin_replay(
+            dict.fromkeys((name for name in self._stream.channels if name not in new_channels), missed)
+        )
+        # If there is nothing to replay, the client is up to date, and its cursor moves on to the head.
+        start = resume.cursor if self._page.data or self._page.left else head
+        return _make_frames(self._options, self._joined, start, lost, snapshots)
 
     def _make_pages(self) -> Iterator[bytes]:
         """Yield pages of bytes, which are drawn one at a time when the client takes them."""
@@ -155,15 +174,13 @@ class OpeningFrames:
         return [record.body for record in self._joined.latest if record.channel in channels]
 
 
-def _make_hello(options: Options, start: Cursor, first: list[bytes]) -> Iterator[bytes]:
-    """Yield the hello, then the snapshots and the latest events.
+def _make_hello(options: Options, start: Cursor, first: list[bytes]) -> bytes:
+    """Return the hello, then the snapshots and the latest events.
 
     The cursor comes with the last of them, so that a client that is cut off in between gets them again.
     """
-    hello = _make_hello_body(options.heartbeat, options.client_timeout)
-    yield hello if first else encode.make_frame(hello, str(start))
-    yield from first[:-1]
-    yield from (encode.make_frame(body, str(start)) for body in first[-1:])
+    *frames, last = [_make_hello_body(options.heartbeat, options.client_timeout), *first]
+    return b"".join([*frames, encode.make_frame(last, "%s-%d" % start)])
 
 
 @functools.lru_cache(maxsize=8)

@@ -26,7 +26,8 @@ class StayAway:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until: dict[Target, float] = {}
+        #: Until when each target is refused. The oldest entries come first.
+        self.until: dict[Target, float] = {}
 
     def add(self, target: Target, now: float, age: float = 0.0) -> None:
         """
@@ -36,15 +37,13 @@ class StayAway:
         if until <= now:
             return
         with self._lock:
-            self._until[target] = max(until, self._until.pop(target, until))
-            if len(self._until) > TARGETS:
-                del self._until[next(iter(self._until))]
+            self.until[target] = max(until, self.until.pop(target, until))
+            if len(self.until) > TARGETS:
+                del self.until[next(iter(self.until))]
 
     def is_held(self, user_id: str | None, channels: Iterable[str], now: float) -> bool:
         """Return whether a client of this user, or one that reads one of these channels, is refused."""
-        if not self._until:
-            return False
-        return any(self._until.get(target, now) > now for target in list_targets(user_id, channels))
+        return any(self.until.get(target, now) > now for target in list_targets(user_id, channels))
 
 
 def list_targets(user_id: str | None, channels: Iterable[str]) -> list[Target]:

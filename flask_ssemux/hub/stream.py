@@ -60,12 +60,13 @@ class Stream(StreamQueue):
 
     __slots__ = (
         "channels", "user_id", "state", "last_sequence", "timer_slot", "reason", "ends_at", "last_frame", "connection",
-        "on_closed", "notify_opener", "sent_at", "file", "_writer", "_limits", "_is_ending", "_is_dropped", "_opening",
+        "on_closed", "notify_opener", "sent_at", "file", "_writer", "_limits", "_is_ending", "_is_dropped", "opening",
         "_busy_since", "_wake", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, channels: tuple[str, ...], user_id: str | None, limits: StreamLimits, now: float) -> None:
-        super().__init__()
+        self.queue = None  # what the base's constructor does: one call less for each stream
+        self._bytes_in = self._bytes_out = 0
         self.channels = channels
         self.user_id = user_id
         self.state: StreamState = OPENING
@@ -94,15 +95,13 @@ class Stream(StreamQueue):
         #: Whether no frame is accepted any more; and whether the queue was dropped, so that nothing is sent either.
         self._is_ending = False
         self._is_dropped = False
-        self._opening: Iterator[bytes] | None = None
+        #: Set by the hub: the pages that are sent before anything live, and were not drawn yet. They are drawn one at a
+        #: time, when the client takes them. None after the last one.
+        self.opening: Iterator[bytes] | None = None
         self._busy_since: float | None = None
         self._wake: Callable[[], None] | None = None
 
     # -- for the hub -------------------------------------------------------
-
-    def set_opening(self, pages: Iterator[bytes]) -> None:
-        """Set what is sent before anything live. Pages are drawn one at a time, when the client takes them."""
-        self._opening = pages
 
     def offer(self, frame: bytes, sequence: int | None = None) -> None:
         """Accept a frame. If too much waits then, the stream is aborted.
@@ -159,14 +158,9 @@ class Stream(StreamQueue):
 
     def has_replay_left(self) -> bool:
         """Return whether opening frames or missed events have yet to be sent."""
-        return self._opening is not None
+        return self.opening is not None
 
     # -- for a transport ---------------------------------------------------
-
-    @property
-    def opening(self) -> Iterator[bytes] | None:
-        """The pages before anything live that were not drawn yet; None after the last one."""
-        return self._opening
 
     @property
     def is_parked(self) -> bool:
@@ -176,13 +170,13 @@ class Stream(StreamQueue):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will be sent."""
-        return self._is_ending and (self._is_dropped or (not self.queue and self._opening is None))
+        return self._is_ending and (self._is_dropped or (not self.queue and self.opening is None))
 
     def take_bytes(self, now: float) -> bytes:
         """Return what goes out in the next write; b"" if nothing waits."""
         if self._is_dropped:
             return b""
-        opening = self._opening
+        opening = self.opening
         taken = self._take_page(opening) if opening is not None else b""
         if not taken:
             queue = self.queue
@@ -198,14 +192,14 @@ class Stream(StreamQueue):
     def park_transport(self, wake: Callable[[], None]) -> bool:
         """Register the function that wakes the transport. Return False if the transport must not wait now."""
         self._wake = wake
-        if self.queue or self._is_ending or self._opening is not None:
+        if self.queue or self._is_ending or self.opening is not None:
             self._wake = None
             return False
         return True
 
     def hand_over(self, writer: Writer, file: int) -> bool:
         """Give the stream and its connection to a writer. Return False if something must be taken first."""
-        if self.queue or self._is_ending or self._opening is not None:
+        if self.queue or self._is_ending or self.opening is not None:
             return False
         self.queue, self._wake, self.connection = None, None, None
         self._writer, self.file = writer, file
@@ -234,7 +228,7 @@ class Stream(StreamQueue):
             connection.disown()
         self._is_ending = self._is_dropped = True
         self.state = CLOSED
-        self.queue = self._opening = self._wake = self._writer = None
+        self.queue = self.opening = self._wake = self._writer = None
         self.file = -1
         self.on_closed = self.notify_opener = _do_nothing
 
@@ -302,7 +296,7 @@ class Stream(StreamQueue):
         for page in opening:
             if page:
                 return page
-        self._opening = None
+        self.opening = None
         self._advance(REPLAYING, LIVE)
         return b""
 
@@ -328,7 +322,7 @@ class Stream(StreamQueue):
         if not self._is_dropped:
             self._is_dropped, self._busy_since = True, None
         self._clear_queue()
-        self._opening = None
+        self.opening = None
 
     def _set_state(self, state: StreamState) -> None:
         self.state = check_move(self.state, state)

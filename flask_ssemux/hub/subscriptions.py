@@ -63,14 +63,10 @@ class Subscriptions:
         with self._lock:
             return self._get_subscribers(channel)
 
-    def share_names(self, channels: Sequence[str]) -> tuple[str, ...]:
-        """Return the channels, as the same objects that other streams have."""
-        return tuple(self._names.get(name, name) for name in channels)
-
     # -- streams that come and go ------------------------------------------
 
     def add_stream(self, stream: Stream, cursor: Cursor | None, has_new: bool) -> tuple[Cursor, list[Record]]:
-        """Join a stream to its channels.
+        """Join a stream to its channels, whose names then are the same objects that other streams have.
 
         :param cursor: the last event that the client has seen, if its replay begins there.
         :param has_new: whether the client begins to read some channels now. It must not get events of them that were
@@ -79,8 +75,9 @@ class Subscriptions:
         :raises BrokerUnavailable: the broker cannot be asked to deliver the channels.
         """
         with self._lock:
+            stream.channels = tuple(self._names.setdefault(channel, channel) for channel in stream.channels)
             for channel in stream.channels:
-                self._channels.setdefault(self._names.setdefault(channel, channel), {})[stream] = None
+                self._channels.setdefault(channel, {})[stream] = None
                 self._subscribers.pop(channel, None)
             # A client that was connected to another worker may have seen more than was delivered here.
             is_ahead = cursor is not None and cursor.epoch == self.epoch and cursor.sequence > self.position
@@ -103,7 +100,8 @@ class Subscriptions:
             if cursor is not None and cursor.epoch == self.epoch:
                 stream.last_sequence = max(stream.last_sequence, cursor.sequence)
             self._streams.add(stream)
-            return Cursor(self.epoch, stream.last_sequence), self._latest.list_records(stream.channels)
+            latest = self._latest.list_records(stream.channels) if self._latest.kept else []
+            return Cursor(self.epoch, stream.last_sequence), latest
 
     def remove_stream(self, stream: Stream) -> None:
         """Remove a stream from its channels. Further calls do nothing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import abort
 
-from ..access.rules import Reader, Rules
+from ..access.rules import Rules
 from ..errors import Forbidden
 from ..http.stream_request import PollMode, StreamRequest
 from ..http.stream_source import StreamSource, Subscription
@@ -23,13 +23,14 @@ class FeedSource(StreamSource):
         super().__init__(rules)
         self._feed = feed
 
-    def authorize(self, asked: StreamRequest, reader: Reader) -> Subscription:
+    def authorize(self, asked: StreamRequest) -> Subscription:
+        reader = self._identify(asked)
         abort_unless_allowed(self._rules)
         opening = _Opening(self._feed)
         # The poll before one that waits got the current status.
         on_admitted = None if asked.poll is PollMode.WAIT else opening.make_frame
         return Subscription(
-            (), None, on_admitted=on_admitted, on_open=opening.add_stream, on_closed=self._feed.remove_stream
+            reader, (), None, on_admitted=on_admitted, on_open=opening.add_stream, on_closed=self._feed.remove_stream
         )
 
 

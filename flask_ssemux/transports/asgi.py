@@ -17,11 +17,6 @@ BODILESS_METHODS = ("GET", "HEAD")
 MAX_MESSAGES = 1000
 
 
-def find_client_socket(environ: Mapping[str, Any]) -> ClientSocket:
-    """Return the other end of a request's connection, whatever the server is."""
-    return ASGIClientSocket(environ) if passes_messages(environ) else ClientSocket(environ)
-
-
 def passes_messages(environ: Mapping[str, Any]) -> bool:
     """Return whether the server's messages can be waited for, as with a2wsgi."""
     body = environ.get("wsgi.input")

@@ -56,7 +56,7 @@ class ClientSocket:
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         #: The server's own object with a ``fileno()``: a socket, or what reads from one. None if there is none.
-        self.socket: Any = next(_find_connections(environ), None)
+        self.socket: Any = environ.get("gunicorn.socket") or next(_find_connections(environ), None)
         if self.socket is not None:
             self._limit_unacknowledged_time()
 

@@ -19,7 +19,8 @@ def announce_close(environ: Mapping[str, Any], headers: Headers) -> None:
 
     :param headers: the response's.
     """
-    if str(environ.get("SERVER_SOFTWARE", "")).startswith("gevent/"):
-        headers["Connection"] = "close"  # gevent's pywsgi obeys it; most servers ignore or forbid it (PEP 3333)
-    else:
+    server = str(environ.get("SERVER_SOFTWARE", ""))
+    if server.startswith("gunicorn"):
         force_close()
+    elif server.startswith("gevent/"):
+        headers["Connection"] = "close"  # gevent's pywsgi obeys it; most servers ignore or forbid it (PEP 3333)

@@ -1,6 +1,7 @@
 """Select the transport of a stream: the one that ``SSEMUX_TRANSPORT`` wants, if it is safe for this request.
 
-What can be seen only when the first bytes have been sent, the handoff transport checks itself.
+The object for the client's connection is selected here, too. What can be seen only when the first bytes have been sent,
+the handoff transport checks itself.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from functools import lru_cache
 from typing import Any, Callable, Mapping, NamedTuple
 
 from ..hub.stream import Stream
 from ..util import forks
 from ..util.request_override import RequestOverride
 from ..util.threads import greenlets_are_threads
-from .asgi import find_client_socket
+from .asgi import ASGIClientSocket, passes_messages
 from .client_socket import ClientSocket
 from .client_watch import get_client_watch
 from .generator import GeneratorTransport, TimedTransport
@@ -60,6 +62,13 @@ def choose_transport(environ: Mapping[str, Any], wanted: str, override: RequestO
     return TransportChoice(not obstacle, report_obstacle)
 
 
+def find_client_socket(environ: Mapping[str, Any]) -> ClientSocket:
+    """Return the other end of a request's connection, whatever the server is."""
+    if "asgi.scope" in environ and passes_messages(environ):
+        return ASGIClientSocket(environ)
+    return ClientSocket(environ)
+
+
 def make_transport(choice: TransportChoice, stream: Stream, client: ClientSocket) -> GeneratorTransport:
     """Return the WSGI iterator of a stream."""
     if choice.override is not None:
@@ -77,11 +86,9 @@ def is_departure_noticed(environ: Mapping[str, Any], client: ClientSocket | None
 
     :param client: the request's client, if it is known already.
     """
-    if not FAILING_WRITES.isdisjoint(environ):
+    if not FAILING_WRITES.isdisjoint(environ) or is_called_directly(environ):
         return True
-    if (client or find_client_socket(environ)).can_notice_departure:
-        return True
-    return is_called_by_test_client() or is_called_directly(environ)
+    return (client or find_client_socket(environ)).can_notice_departure or is_called_by_test_client()
 
 
 def find_obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
@@ -92,14 +99,20 @@ def find_obstacle_to_handoff(environ: Mapping[str, Any]) -> str | None:
         return "the protocol is not HTTP/1.0 or HTTP/1.1"
     if not can_do(Use.HANDOFF):
         return "a private part of gevent or gunicorn is missing"
-    from .epoll import has_epoll
+    if not _has_epoll():
+        return "this system has no epoll"
     from .gevent_socket import can_be_taken
 
-    if not has_epoll():
-        return "this system has no epoll"
     if not can_be_taken(environ.get("gunicorn.socket")):
         return "the connection is not a plain one of gevent's on epoll (TLS ends in gunicorn, or another loop runs)"
     return None
+
+
+@lru_cache(maxsize=None)
+def _has_epoll() -> bool:
+    from .epoll import has_epoll
+
+    return has_epoll()
 
 
 def prepare_transports() -> None:

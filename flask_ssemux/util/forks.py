@@ -30,7 +30,8 @@ generation = 0
 
 _functions: list[tuple[int, Callable[[], None]]] = []
 _owners: weakref.WeakSet[Any] = weakref.WeakSet()
-_process_id = os.getpid()
+#: The id of this process.
+process_id = os.getpid()
 _noticing = threading.Lock()
 #: In a child, the greenlet that forked: the only one that is not a copy.
 _forking_greenlet: weakref.ref[Any] | None = None
@@ -54,15 +55,15 @@ def register_owner(owner: Any) -> None:
 
 def notice_fork() -> None:
     """Do what is due in this child, if it was forked without Python's knowledge, as uWSGI's workers are."""
-    if os.getpid() != _process_id:
+    if os.getpid() != process_id:
         with _noticing:
-            if os.getpid() != _process_id:
+            if os.getpid() != process_id:
                 _begin_child()
 
 
-def is_this_process(process_id: int) -> bool:
+def is_this_process(number: int) -> bool:
     """Return whether this process has this id; a forked child has another one than its parent."""
-    return process_id == _process_id
+    return number == process_id
 
 
 def halt_copy(born: int) -> None:
@@ -125,8 +126,8 @@ def _finish_fork() -> None:
 
 
 def _begin_child() -> None:
-    global generation, _process_id, _forking_greenlet, _noticing, _dead_end
-    _process_id = os.getpid()
+    global generation, process_id, _forking_greenlet, _noticing, _dead_end
+    process_id = os.getpid()
     generation += 1
     _dead_end = None  # one that was inherited is the parent's, too
     _noticing = threading.Lock()

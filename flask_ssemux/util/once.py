@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable, Generic, TypeVar
 
 from . import forks
@@ -20,23 +21,20 @@ class OncePerProcess(Generic[T]):
         self._make = make
         self._make_lock = make_lock
         self._lock = make_lock()
-        self._value: T | None = None
+        #: The value, if it has been made in this process.
+        self.value: T | None = None
 
     def get(self) -> T:
         """Return the value of this process. The first call makes it."""
-        forks.notice_fork()
-        if self._value is None:
+        if os.getpid() != forks.process_id:
+            forks.notice_fork()
+        if self.value is None:
             with self._lock:
-                if self._value is None:
-                    self._value = self._make()
-        return self._value
-
-    @property
-    def value(self) -> T | None:
-        """The value, if it has been made in this process."""
-        return self._value
+                if self.value is None:
+                    self.value = self._make()
+        return self.value
 
     def forget(self) -> None:
         """In a forked child: the value is the parent's. Another thread of the parent may have held the lock."""
-        self._value = None
+        self.value = None
         self._lock = self._make_lock()

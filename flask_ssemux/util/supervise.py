@@ -93,12 +93,12 @@ class Loop:
         self._begin = begin
         self._end = end
         #: The generation of the process in which the thread runs; None while it does not run.
-        self._born: int | None = None
+        self.born: int | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the thread runs in this process. In a forked child its copy is halted."""
-        return self._born == forks.generation
+        return self.born == forks.generation
 
     def start(self) -> None:
         """Start the thread, unless it runs. The caller holds the lock.
@@ -107,11 +107,11 @@ class Loop:
         """
         if self.is_running:
             return
-        self._born = forks.generation
+        self.born = forks.generation
         try:
-            threading.Thread(target=self._run, args=(self._born,), name=self._name, daemon=True).start()
+            threading.Thread(target=self._run, args=(self.born,), name=self._name, daemon=True).start()
         except BaseException:
-            self._born = None
+            self.born = None
             raise
 
     def _run(self, born: int) -> None:
@@ -121,7 +121,7 @@ class Loop:
             while self._run_turn(born):
                 pass
         except BaseException:
-            self._born = None  # the next call of start() starts it again
+            self.born = None  # the next call of start() starts it again
             raise
         finally:
             if born == forks.generation:
@@ -147,7 +147,7 @@ class Loop:
             is_needed = self._is_needed()
             forks.halt_copy(born)  # is_needed() may have waited
             if not is_needed:
-                self._born = None
+                self.born = None
             return is_needed
 
 

@@ -26,20 +26,25 @@ class CallNotEnded(Exception):
     """The loop has begun a call, and the result did not come in time."""
 
 
-_get_ident: Callable[[], int] = threading.get_ident
+#: Returns the ident of the current native thread.
+get_ident: Callable[[], int] = threading.get_ident
+
+#: Whether gevent has patched this process; it never stops being so.
+_is_patched = False
 
 #: The thread whose loop makes the calls of other threads, and the loop's hub; None in a process that is not patched.
-_loop_thread: int | None = None
+loop_thread: int | None = None
 _gevent_hub: Any = None
 
 
 def greenlets_are_threads() -> bool:
     """Return whether gevent has patched this process, so that a thread is a greenlet."""
-    try:
+    global _is_patched
+    if not _is_patched and "gevent.monkey" in sys.modules:
         from gevent.monkey import is_module_patched
-    except ImportError:
-        return False
-    return bool(is_module_patched("threading"))
+
+        _is_patched = bool(is_module_patched("threading"))
+    return _is_patched
 
 
 def find_loop() -> None:
@@ -47,17 +52,17 @@ def find_loop() -> None:
 
     It is the main thread's loop, or the caller's if the main thread has none.
     """
-    global _get_ident
-    if _loop_thread is not None or "gevent.monkey" not in sys.modules:
+    global get_ident
+    if loop_thread is not None or "gevent.monkey" not in sys.modules:
         return
     from gevent import get_hub, hub
     from gevent.monkey import get_original, is_module_patched
 
     if is_module_patched("threading"):
-        _get_ident = get_original("_thread", "get_ident")
+        get_ident = get_original("_thread", "get_ident")
         # gevent's private part, as ``thread_ident`` below: transports/private_parts.py logs that it is missing
-        main_thread = getattr(hub, "MAIN_THREAD_IDENT", _get_ident())
-        _set_loop(get_hub() if _get_ident() == main_thread else _find_hub(main_thread) or get_hub())
+        main_thread = getattr(hub, "MAIN_THREAD_IDENT", get_ident())
+        _set_loop(get_hub() if get_ident() == main_thread else _find_hub(main_thread) or get_hub())
 
 
 def _find_hub(ident: int) -> Any:
@@ -72,13 +77,13 @@ def _get_thread(hub: Any) -> int | None:
 
 
 def _set_loop(hub: Any) -> None:
-    global _loop_thread, _gevent_hub
-    _loop_thread, _gevent_hub = _get_thread(hub) or _get_ident(), hub
+    global loop_thread, _gevent_hub
+    loop_thread, _gevent_hub = _get_thread(hub) or get_ident(), hub
 
 
 def _find_loop_in_child() -> None:
     """In a forked child: the thread that forked is the only one."""
-    if _loop_thread is not None and _loop_thread != _get_ident():
+    if loop_thread is not None and loop_thread != get_ident():
         from gevent import get_hub
 
         _set_loop(get_hub())
@@ -86,12 +91,12 @@ def _find_loop_in_child() -> None:
 
 def may_use_loop() -> bool:
     """Return whether the caller may use locks and connections of the loop: it runs there, or nothing is patched."""
-    return _loop_thread is None or _loop_thread == _get_ident()
+    return loop_thread is None or loop_thread == get_ident()
 
 
 def runs_greenlets() -> bool:
     """Return whether the caller runs in the loop of a process that gevent has patched. Then all others wait."""
-    return _loop_thread is not None and _loop_thread == _get_ident()
+    return loop_thread is not None and loop_thread == get_ident()
 
 
 def acquire_soon(lock: Any, seconds: float) -> bool:
@@ -99,7 +104,7 @@ def acquire_soon(lock: Any, seconds: float) -> bool:
 
     :param seconds: how long a thread waits for another thread. Under gevent there is no wait.
     """
-    return bool(lock.acquire(False) if _loop_thread is not None else lock.acquire(timeout=seconds))
+    return bool(lock.acquire(False) if loop_thread is not None else lock.acquire(timeout=seconds))
 
 
 def make_native_lock() -> Any:

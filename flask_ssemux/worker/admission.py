@@ -12,11 +12,10 @@ from functools import partial
 
 from ..hub.stream import Stream
 from ..options import Options, log
-from ..transports.select import count_handed_over
 from ..util import forks
 from .capacity import UNKNOWN, ServerCapacity
 from .evict_oldest import OldestEviction
-from .open_streams import OpenStreams, WrappedStream, count_all_streams
+from .open_streams import Obstacle, OpenStreams, StreamNumbers, WrappedStream
 from .user_limit import UserLimit
 
 #: Seconds that a request waits for server capacity if its stream will be handed over: each stream that is being opened
@@ -37,14 +36,11 @@ class NoRoom(Exception):
         self.is_stopping = is_stopping
 
 
-class NoCapacity(NoRoom):
-    """The streams use all the server capacity that they may."""
-
-
 class Permit:
     """Room for one stream: it counts as open in this worker, and it has one of its user's slots.
 
-    The owner calls ``attach`` when the stream is open, or ``release`` if anything fails, before or after that.
+    The owner sets ``stream`` when the stream is open: the end of the stream gives the room back then. If anything
+    fails, before or after that, the owner calls ``release``.
     """
 
     def __init__(self, streams: OpenStreams, user_limit: UserLimit) -> None:
@@ -52,27 +48,17 @@ class Permit:
         self._user_limit = user_limit
         #: The user whose slot this permit holds.
         self.user_id: str | None = None
+        #: The open stream.
+        self.stream: Stream | None = None
         self._is_held = True
-        self._stream: Stream | None = None
-
-    def attach(self, stream: Stream) -> Stream:
-        """Pass the room to an open stream, and return the stream.
-
-        From now on the stream counts itself, and its end (``RunningWorker.on_stream_closed``) gives the user slot back.
-        """
-        if self._is_held:
-            self._is_held = False
-            self._streams.end_opening()
-        self._stream = stream
-        return stream
 
     def release(self, reason: str = "its request failed") -> None:
         """Give back the room, and end the stream if there is one. Every call after the first does nothing."""
-        if self._stream is not None:
-            self._stream.mark_closed(reason)
+        if self.stream is not None:
+            self.stream.mark_closed(reason)
         elif self._is_held:
             self._is_held = False
-            self._streams.end_opening()
+            self._streams.remove_stream()
             self._user_limit.release_user_slot(self.user_id)
 
 
@@ -98,9 +84,7 @@ class Admission:
         self._user_limit = user_limit
         self._eviction = eviction
         self._capacity = capacity
-        self.max_streams = max_streams
-        #: The maximum for all applications of this process.
-        self._max_in_capacity = _limit_capacity(capacity, options.max_streams)
+        self.limits = StreamNumbers(max_streams, _limit_capacity(capacity, options.max_streams))
 
     def admit(self, user_id: str | None, is_handed_over: bool = False) -> Permit:
         """Take room for one more stream, in this worker and among its user's.
@@ -109,12 +93,17 @@ class Admission:
         :raises NoRoom: there is none.
         :raises BrokerUnavailable: the streams of the user cannot be counted.
         """
-        self._begin_opening(is_handed_over)
+        obstacle = self._streams.add_stream(self.limits)
+        if obstacle is Obstacle.CAPACITY and is_handed_over:
+            obstacle = self._wait_for_capacity()
+        if obstacle is not None:
+            raise self._refuse(obstacle)
         permit = Permit(self._streams, self._user_limit)
         try:
             self._take_user_slot(user_id)
             permit.user_id = user_id
-            self._check_drain()  # taking the user slot may have waited
+            if self._streams.drain_reason is not None:  # taking the user slot may have waited
+                raise self._refuse(Obstacle.DRAIN)
         except BaseException:
             permit.release()
             raise
@@ -125,54 +114,38 @@ class Admission:
 
         :raises NoRoom: there is none.
         """
-        self._streams.expect_wrapped(stream, self._check_worker)
+        obstacle = self._streams.expect_wrapped(stream, self.limits)
+        if obstacle is not None:
+            raise self._refuse(obstacle)
 
-    def _begin_opening(self, is_handed_over: bool) -> None:
-        """Count the stream that is going to be opened; if it will be handed over, wait for server capacity.
-
-        :raises NoRoom: this worker takes no more streams.
-        """
-        deadline = time.monotonic() + (WAIT_FOR_CAPACITY if is_handed_over else 0.0)
-        while True:
-            try:
-                return self._streams.begin_opening(self._check_worker)
-            except NoCapacity:
-                if time.monotonic() >= deadline:
-                    raise
+    def _wait_for_capacity(self) -> Obstacle | None:
+        """Count the stream as soon as another one has been handed over; return what prevented that to the end."""
+        deadline = time.monotonic() + WAIT_FOR_CAPACITY
+        obstacle: Obstacle | None = Obstacle.CAPACITY
+        while obstacle is Obstacle.CAPACITY and time.monotonic() < deadline:
             forks.sleep(0.01)
+            obstacle = self._streams.add_stream(self.limits)
+        return obstacle
 
-    def _check_worker(self) -> None:
-        """Called while no other stream is counted.
-
-        :raises NoRoom: this worker takes no more streams.
-        """
-        self._check_drain()
-        if len(self._streams) >= self.max_streams:
-            raise NoRoom("this worker holds %d streams, the maximum (SSEMUX_MAX_STREAMS)" % self.max_streams)
-        if self._is_at_capacity():
-            assert self._capacity is not None
-            raise NoCapacity("this worker serves %d streams, the maximum of %s with %s" % (
-                self._max_in_capacity, self._capacity.server, self._capacity.setting
-            ))  # fmt: skip
-
-    def _check_drain(self) -> None:
-        if self._streams.drain_reason is not None:
-            raise NoRoom(self._streams.drain_reason, is_stopping=True)
-
-    def _is_at_capacity(self) -> bool:
-        """Return whether streams use all the server capacity that they may; those that were handed off use none."""
-        if self._capacity is None:
-            return False
-        count = count_all_streams()
-        return count >= self._max_in_capacity and count - count_handed_over() >= self._max_in_capacity
+    def _refuse(self, obstacle: Obstacle) -> NoRoom:
+        if obstacle is Obstacle.DRAIN:
+            return NoRoom(str(self._streams.drain_reason), is_stopping=True)
+        if obstacle is Obstacle.WORKER:
+            return NoRoom("this worker holds %d streams, the maximum (SSEMUX_MAX_STREAMS)" % self.limits.in_worker)
+        assert self._capacity is not None
+        return NoRoom("this worker serves %d streams, the maximum of %s with %s" % (
+            self.limits.in_capacity, self._capacity.server, self._capacity.setting
+        ))  # fmt: skip
 
     def _take_user_slot(self, user_id: str | None) -> None:
         """Take one of the user's slots; with an eviction, the slot of the user's oldest stream.
 
         :raises NoRoom: the user has none left.
         """
+        if self._user_limit.take_user_slot(user_id):
+            return
         take, eviction = partial(self._user_limit.take_user_slot, user_id), self._eviction
-        if not take() and (eviction is None or user_id is None or not eviction.evict_and_take(user_id, take)):
+        if eviction is None or user_id is None or not eviction.evict_and_take(user_id, take):
             raise NoRoom(
                 "this user holds %d streams, the maximum (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit
             )

@@ -21,38 +21,34 @@ log = logging.getLogger("flask_ssemux")
 #: gunicorn's modules of worker classes, and the names of those classes in its configuration.
 KINDS = {"gthread": "gthread", "ggevent": "gevent", "sync": "sync", "geventlet": "eventlet", "gtornado": "tornado"}
 
-_worker: Any = None
+#: gunicorn's worker, if it is known already; or None.
+known_worker: Any = None
 
 
 def adopt_worker(worker: Any) -> None:
     """Remember gunicorn's worker, as its ``post_worker_init`` hook passes it."""
-    global _worker
-    if worker is not _worker:
-        _worker = worker
+    global known_worker
+    if worker is not known_worker:
+        known_worker = worker
         for trouble in find_missing_parts(worker):
             log.warning("%s", trouble)
 
 
 def _leave_worker() -> None:
     """In a forked child: the process is not a worker, until a server says that it is."""
-    global _worker
-    left, _worker = find_worker(), None
+    global known_worker
+    left, known_worker = find_worker(), None
     if left is not None and not _find_missing(left, _CHILD_PARTS):
         leave_worker(left)
 
 
-def get_worker() -> Any:
-    """Return gunicorn's worker, if it is known already; or None."""
-    return _worker
-
-
 def find_worker() -> Any:
     """Return gunicorn's worker that runs us, also without the hook: it is among our callers in a request; or None."""
-    if _worker is None:
+    if known_worker is None:
         found = find_caller("gunicorn.workers.", "cfg")
         if found is not None:
             adopt_worker(found)
-    return _worker
+    return known_worker
 
 
 def find_settings() -> Any:
@@ -73,7 +69,7 @@ def find_kind(settings: Any) -> str:
 
 def is_stopping() -> bool:
     """Return whether the worker was asked to stop: by TERM, HUP, or because of ``max_requests``."""
-    return _worker is not None and not getattr(_worker, "alive", True)
+    return known_worker is not None and not getattr(known_worker, "alive", True)
 
 
 def call_when_loaded(work: Callable[[], None]) -> None:

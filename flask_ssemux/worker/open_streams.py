@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 import weakref
+from enum import Enum
 from functools import partial
-from typing import Callable, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 from ..hub.hub import Hub
 from ..hub.limits import BEGIN_TIMEOUT
 from ..sse import encode
+from ..transports.select import count_handed_over
 from ..util import forks
 from ..util.supervise import attempt
 from .periodic import OneTimeTask
@@ -45,6 +47,28 @@ class WrappedStream(Member, Protocol):
         """In a forked child: the stream is the parent's."""
 
 
+class Obstacle(Enum):
+    """Why one more stream is not counted."""
+
+    #: All streams end.
+    DRAIN = "drain"
+    #: The worker has as many as it may.
+    WORKER = "worker"
+    #: The streams use all the server capacity that they may.
+    CAPACITY = "capacity"
+
+
+class StreamNumbers(NamedTuple):
+    """How many streams there may be.
+
+    :param in_worker: in this process, of one application.
+    :param in_capacity: using server capacity, of all applications of this process.
+    """
+
+    in_worker: int
+    in_capacity: int
+
+
 class OpenStreams:
     """All streams of one application in this process.
 
@@ -57,18 +81,16 @@ class OpenStreams:
         self._wrapped: set[WrappedStream] = set()
         #: Wrapped streams that have not begun yet. Some never do, for example if the request fails after its view.
         self._expected: weakref.WeakSet[WrappedStream] = weakref.WeakSet()
-        self._opening = 0
+        #: How many streams of the hub are open or being opened.
+        self._admitted = 0
+        #: Why all streams end, once they do.
+        self.drain_reason: str | None = None
         self._counting = threading.Lock()
         _all.add(self)
 
     def __len__(self) -> int:
         """Return how many are open or being opened."""
-        return len(self._hub) + len(self._wrapped) + len(self._expected) + self._opening
-
-    @property
-    def drain_reason(self) -> str | None:
-        """Why all streams end, once they do; the hub keeps it."""
-        return self._hub.drain_reason
+        return self._admitted + len(self._wrapped) + len(self._expected)
 
     def list_wrapped(self) -> list[WrappedStream]:
         """Return the wrapped streams that are open."""
@@ -76,27 +98,44 @@ class OpenStreams:
 
     # -- streams that come and go ------------------------------------------
 
-    def begin_opening(self, check: Callable[[], None]) -> None:
-        """Count a stream that is going to be opened, unless ``check`` raises. No other is counted meanwhile."""
+    def add_stream(self, limits: StreamNumbers) -> Obstacle | None:
+        """Count a stream that is going to be opened, unless something prevents it, which is returned."""
         with self._counting:
-            check()
-            self._opening += 1
+            obstacle = self._find_obstacle(limits)
+            if obstacle is None:
+                self._admitted += 1
+            return obstacle
 
-    def end_opening(self) -> None:
-        """The stream is open and counts itself, or it was not opened."""
+    def remove_stream(self) -> None:
+        """A stream that was counted has ended, or was not opened."""
         with self._counting:
-            self._opening -= 1
+            self._admitted -= 1
 
-    def expect_wrapped(self, stream: WrappedStream, check: Callable[[], None]) -> None:
-        """Count a wrapped stream that is going to begin, unless ``check`` raises.
+    def _find_obstacle(self, limits: StreamNumbers) -> Obstacle | None:
+        """Return what prevents one more stream. Called while no other is counted."""
+        if self.drain_reason is not None:
+            return Obstacle.DRAIN
+        own = len(self)
+        if own >= limits.in_worker:
+            return Obstacle.WORKER
+        count = own if len(_all) == 1 else count_all_streams()
+        if count >= limits.in_capacity and count - count_handed_over() >= limits.in_capacity:
+            return Obstacle.CAPACITY  # those that were handed over use none
+        return None
+
+    def expect_wrapped(self, stream: WrappedStream, limits: StreamNumbers) -> Obstacle | None:
+        """Count a wrapped stream that is going to begin, unless something prevents it, which is returned.
 
         It has ``BEGIN_TIMEOUT`` seconds to begin.
         """
         with self._counting:
-            check()
+            obstacle = self._find_obstacle(limits)
+            if obstacle is not None:
+                return obstacle
             self._expected.add(stream)
         task = OneTimeTask(partial(self._stop_expecting, weakref.ref(stream)))
         self._timer.add(task, self._timer.clock() + BEGIN_TIMEOUT)
+        return None
 
     def _stop_expecting(self, reference: weakref.ref[WrappedStream]) -> None:
         stream = reference()
@@ -127,6 +166,7 @@ class OpenStreams:
 
         :param draw_retry: returns after how many milliseconds a client comes back.
         """
+        self.drain_reason = reason
         self._hub.drain_streams(reason, draw_retry)
         for stream in self.list_wrapped():
             attempt("a wrapped stream could not be ended", stream.end_cleanly, encode.make_retry(draw_retry(), reason))

@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Mapping, Sequence
 
 from ..access.reauthorize import MakeReauthorizer
+from ..access.rules import Rules
 from ..brokers import LEASE_SECONDS, REPORT_INTERVAL, Broker, make_random_name
 from ..hub.hub import Hub
 from ..hub.limits import BEGIN_TIMEOUT
@@ -48,7 +49,7 @@ class RunningWorker:
     :param store_guard: checks that the application may use its store.
     :param refusals: the streams that were not opened.
     :param make_reauthorizer: None if open streams are not reauthorized.
-    :param find_tracked: returns those of some channels whose presence is tracked.
+    :param rules: of the application.
     :param count_published: returns how many events the application published in this process.
     :param signals: tells the application about streams that end.
     """
@@ -60,7 +61,7 @@ class RunningWorker:
         store_guard: StoreGuard,
         refusals: Refusals,
         make_reauthorizer: MakeReauthorizer | None,
-        find_tracked: Callable[[Sequence[str]], Sequence[str]],
+        rules: Rules,
         count_published: Callable[[], int],
         signals: SignalSender,
     ) -> None:
@@ -83,7 +84,8 @@ class RunningWorker:
         self.user_limit = UserLimit(broker.leases, options.max_streams_per_user)
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
-        self.presence = PresenceTracker(broker.presence, options.heartbeat, find_tracked)
+        self._rules = rules
+        self.presence = PresenceTracker(broker.presence, options.heartbeat, rules.find_tracked)
         self.reauthorizer = None
         if make_reauthorizer is not None:
             self.reauthorizer = make_reauthorizer(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
@@ -140,7 +142,8 @@ class RunningWorker:
         :param environ: of the stream's request.
         :param asked: the channels that ``authorize`` was asked for; None if ``allow_status`` was asked.
         """
-        self.presence.add_stream(stream)
+        if self._rules.tracks_presence:
+            self.presence.add_stream(stream)
         if self.eviction is not None:
             self.eviction.add_stream(stream)
         if self.reauthorizer is not None:
@@ -153,6 +156,7 @@ class RunningWorker:
         self.timer.add(stream, self.timer.clock() + BEGIN_TIMEOUT)
 
     def _forget_stream(self, stream: Stream) -> None:
+        self.streams.remove_stream()
         attempt("the user slot of a stream could not be released", self.user_limit.release_user_slot, stream.user_id)
         for keeper in (self.presence, self.eviction, self.reauthorizer):
             if keeper is not None:

@@ -15,6 +15,7 @@ from ..transports.request_origin import is_called_by_test_client, is_called_dire
 from ..transports.select import is_departure_noticed
 from ..util import forks
 from ..util.call_stack import find_in_main_thread, find_outermost
+from ..util.threads import greenlets_are_threads
 from . import gunicorn_worker
 from .capacity import ServerCapacity, find_other_capacity, get_gunicorn_capacity, get_unknown_capacity, is_unlimited
 
@@ -34,6 +35,9 @@ class _Findings(NamedTuple):
 
 
 _found: _Findings | None = None
+
+#: What is known if no server made the request, but a test, or a program that calls the application as a function.
+_NO_SERVER = _Findings(None, None, None)
 
 #: uvicorn's server. It waits for streams to end before it stops, without a time limit.
 _uvicorn: Any = None
@@ -83,12 +87,12 @@ def why_not(environ: Mapping[str, Any]) -> str | None:
     is_gunicorn = str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
     if is_gunicorn and environ.get("HTTP_VERSION") == "2":
         return HTTP2
-    trouble = _examine(environ).trouble
-    if trouble:
-        return trouble
-    if not environ.get("wsgi.multithread") and not _is_greenlet() and not is_called_directly(environ):
-        return SYNC if is_gunicorn else ONE % "this server"
-    return None
+    findings = _examine(environ)
+    if findings.trouble:
+        return findings.trouble
+    if environ.get("wsgi.multithread") or findings is _NO_SERVER or _is_greenlet() or is_called_directly(environ):
+        return None
+    return SYNC if is_gunicorn else ONE % "this server"
 
 
 SYNC = (
@@ -123,7 +127,7 @@ FOREIGN = (
 
 def _get_known() -> _Findings | None:
     """Return what was found in an earlier request; None if another worker of gunicorn's was adopted meanwhile."""
-    return _found if _found is not None and _found.worker is gunicorn_worker.get_worker() else None
+    return _found if _found is not None and _found.worker is gunicorn_worker.known_worker else None
 
 
 def _examine(environ: Mapping[str, Any]) -> _Findings:
@@ -132,13 +136,15 @@ def _examine(environ: Mapping[str, Any]) -> _Findings:
     known = _get_known()
     if known is not None:
         return known
-    settings = gunicorn_worker.find_settings()
+    settings: Any = gunicorn_worker.find_settings() if "gunicorn.arbiter" in sys.modules else None
     kind = "" if settings is None else gunicorn_worker.find_kind(settings)
-    worker = gunicorn_worker.get_worker()
+    worker = gunicorn_worker.known_worker
     if kind in gunicorn_worker.KINDS.values():
         _found = _Findings(worker, _why_kind_cannot(kind, settings.threads), get_gunicorn_capacity(settings, kind))
-    elif is_called_by_test_client() or is_called_directly(environ):
-        return _Findings(worker, None, None)  # this says nothing about who makes the next request
+    elif is_called_directly(environ):
+        return _NO_SERVER  # this says nothing about who makes the next request
+    elif is_called_by_test_client():
+        return _Findings(worker, None, None)
     else:
         _found = _Findings(worker, *_examine_other(environ))
     return _found
@@ -184,11 +190,7 @@ def _is_greenlet() -> bool:
 
 def _blocks_gevent() -> bool:
     """Return whether we run in a greenlet of gevent's in a process where a thread's wait stops all greenlets."""
-    if not _is_greenlet():
-        return False
-    from gevent.monkey import is_module_patched
-
-    return not is_module_patched("threading")
+    return not greenlets_are_threads() and _is_greenlet()
 
 
 def _forget_server() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Callable
 
+from ..util import forks
 from ..util.supervise import Loop
 from .loop_lag import LoopLag
 from .timer_wheel import Member, TimerWheel
@@ -64,7 +65,8 @@ class Timer:
         """Call a member for the first time at ``due``, in seconds of ``clock``."""
         self._wheel.add(member, due)
         with self._starting:
-            self._loop.start()
+            if self._loop.born != forks.generation:
+                self._loop.start()
 
     def remove(self, member: Member) -> None:
         """Call a member no more."""

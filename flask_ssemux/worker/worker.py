@@ -12,11 +12,12 @@ import threading
 import time
 import weakref
 from enum import Enum
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 from flask import Flask
 
 from ..access.reauthorize import MakeReauthorizer
+from ..access.rules import Rules
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
 from ..options import Options
@@ -47,8 +48,8 @@ class Worker:
     """One application in this process.
 
     :param options: of the application.
+    :param rules: of the application.
     :param store: the name of the application's store; "" if no other application can use it by accident.
-    :param find_tracked: returns those of some channels whose presence is tracked.
     :param make_reauthorizer: None if open streams are not reauthorized.
     """
 
@@ -56,13 +57,13 @@ class Worker:
         self,
         app: Flask,
         options: Options,
+        rules: Rules,
         store: str = "",
-        find_tracked: Callable[[Sequence[str]], Sequence[str]] = lambda _: (),
         make_reauthorizer: MakeReauthorizer | None = None,
     ) -> None:
         self.options = options
         self.folder = app.instance_path
-        self._find_tracked = find_tracked
+        self._rules = rules
         self._make_reauthorizer = make_reauthorizer
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
@@ -71,6 +72,8 @@ class Worker:
         self.published: Callable[[], int] = lambda: 0
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
+        #: Returns the started parts of this process; the first call starts them.
+        self.running: Callable[[], RunningWorker] = self._running.get
         self._is_closed = False
         #: Whether this is a forked child whose parent has streams, and which has not been asked for one itself.
         self._parent_has_streams = False
@@ -91,10 +94,6 @@ class Worker:
         """The broker connection of this process; the first access opens it."""
         return self._broker.get()
 
-    def running(self) -> RunningWorker:
-        """Return the started parts of this process; the first call starts them."""
-        return self._running.get()
-
     def _open_broker(self) -> Broker:
         options = self.options
         history = HistoryLimits(options.history_seconds, options.history_events, options.history_bytes)
@@ -110,7 +109,7 @@ class Worker:
     def _start(self) -> RunningWorker:
         self._parent_has_streams = False
         return RunningWorker(
-            self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._find_tracked,
+            self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
             lambda: self.published(), self.signals,
         )  # fmt: skip
 

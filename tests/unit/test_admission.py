@@ -28,7 +28,8 @@ def held(worker):
 
 def opened(worker, permit, user="ann"):
     running = worker.running()
-    return permit.attach(running.hub.open_stream(["a"], user, on_closed=running.on_stream_closed))
+    permit.stream = running.hub.open_stream(["a"], user, on_closed=running.on_stream_closed)
+    return permit.stream
 
 
 # -- permits -------------------------------------------------------------------

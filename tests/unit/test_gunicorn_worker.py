@@ -22,7 +22,7 @@ NO_DRAIN = (
 
 @pytest.fixture(autouse=True)
 def no_worker(monkeypatch):
-    monkeypatch.setattr(gunicorn_worker, "_worker", None)
+    monkeypatch.setattr(gunicorn_worker, "known_worker", None)
 
 
 def made(kind, without=()):
@@ -68,7 +68,7 @@ def test_a_version_whose_servers_are_not_found_leaves_forked_children_alone(capl
     (line,) = caplog.messages
     assert "'s Renamed has no sockets and no run:servers, so a process that the application forks" in line
     gunicorn_worker._leave_worker()  # as in the child
-    assert gunicorn_worker.get_worker() is None and "notify" not in worker.__dict__
+    assert gunicorn_worker.known_worker is None and "notify" not in worker.__dict__
 
 
 def test_an_import_without_gunicorn_and_gevent():

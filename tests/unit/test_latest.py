@@ -118,7 +118,7 @@ def test_the_history_cache_drops_superseded_events():
 
 def slow(events=5, size=10**6):
     stream = Stream(("a",), None, StreamLimits(events, size, 20.0, b": heartbeat\n\n"), 0.0)
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(0.0)
     return stream
 

@@ -213,6 +213,12 @@ def hang(seconds=1.3):
 def threads():
     return len(os.listdir("/proc/self/task"))
 
+def open_stream():
+    running = worker.running()
+    permit = running.admission.admit(None)
+    permit.stream = running.hub.open_stream(["*"], None, on_closed=running.on_stream_closed)
+    return permit.stream
+
 def late():
     return [line for line in lines if "late by" in line]
 """
@@ -235,11 +241,11 @@ def test_the_code_that_blocks_is_seen_in_a_worker_and_in_its_forked_child(tmp_pa
         hang()
         time.sleep(0.4)
         assert not late() and worker.running().timer.loop_lag.late_turns == 0, lines  # nobody has a stream yet
-        stream = worker.running().hub.open_stream(["*"], None)
+        stream = open_stream()
         time.sleep(0.4)
         child = os.fork()
         if not child:
-            worker.running().hub.open_stream(["*"], None)
+            open_stream()
             time.sleep(0.4)
             assert threads() == 2, threads()
         hang()

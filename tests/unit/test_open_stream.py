@@ -120,7 +120,7 @@ STEPS = [
     ("transports.select", "choose_transport"),
     ("access.tickets", "find_ticket"),
     ("access.tickets", "_decode_ticket"),
-    ("worker.worker", "running"),
+    ("hub.hub", "count_revocations"),
     ("access.rules", "identify_reader"),
     ("access.rules", "check_channels"),
     ("hub.resume", "parse_last_ids"),

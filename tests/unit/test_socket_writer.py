@@ -24,7 +24,7 @@ from flask_ssemux.transports import socket_writer as module
 def stream_on(writer, events=1000, size=10**6):
     ours, theirs = socket.socketpair()
     stream = Stream(("*",), None, StreamLimits(events, size, 20.0, b": heartbeat\\n\\n"), time.monotonic())
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(0.0)
     file = os.dup(ours.fileno())
     ours.close()

@@ -46,7 +46,7 @@ def new(events=10, size=1000, heartbeat=20.0, now=0.0):
 
 def live(**limits):
     stream = new(**limits)
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(0.0)
     return stream
 
@@ -92,7 +92,7 @@ def test_the_table_has_every_state():
 
 def test_a_stream_passes_through_all_states():
     stream = new()
-    stream.set_opening(iter([b"a"]))
+    stream.opening = iter([b"a"])
     states = [stream.state]
     for move in (
         stream.take_bytes,
@@ -213,27 +213,27 @@ def test_events_that_the_client_has_or_will_replay_are_refused(sequence, taken):
 
 def test_the_opening_pages_go_before_live_frames():
     stream = new()
-    stream.set_opening(iter([b"1", b"2"]))
+    stream.opening = iter([b"1", b"2"])
     stream.offer(b"live")
     assert [stream.take_bytes(0.0) for _ in range(4)] == [b"1", b"2", b"live", b""]
 
 
 def test_pages_are_drawn_one_at_a_time():
     stream, drawn = new(), []
-    stream.set_opening(drawn.append(page) or b"%d" % page for page in range(3))
+    stream.opening = (drawn.append(page) or b"%d" % page for page in range(3))
     stream.take_bytes(0.0)
     assert drawn == [0]
 
 
 def test_an_empty_page_is_not_the_end():
     stream = new()
-    stream.set_opening(iter([b"", b"1", b"", b"2"]))
+    stream.opening = iter([b"", b"1", b"", b"2"])
     assert [stream.take_bytes(0.0) for _ in range(3)] == [b"1", b"2", b""]
 
 
 def test_a_stream_is_live_after_the_last_page():
     stream = new()
-    stream.set_opening(iter([b"1"]))
+    stream.opening = iter([b"1"])
     stream.take_bytes(0.0)
     assert (stream.state, stream.has_replay_left()) == (REPLAYING, True)
     stream.take_bytes(0.0)
@@ -247,14 +247,14 @@ def test_making_a_page_may_end_the_stream():
         yield b"1"
         stream.abort("the broker is away")
 
-    stream.set_opening(pages())
+    stream.opening = pages()
     assert drained(stream) == b"1"
     assert (stream.state, stream.is_over, stream.reason) == (CLOSING, True, "the broker is away")
 
 
 def test_a_clean_end_during_the_replay_still_replays():
     stream = new()
-    stream.set_opening(iter([b"1", b"2"]))
+    stream.opening = iter([b"1", b"2"])
     stream.offer(b"live")
     stream.close("drain", b"last")
     assert not stream.is_over
@@ -339,7 +339,7 @@ def test_an_abort_drops_what_waits():
 
 def test_an_abort_drops_the_replay():
     stream = new()
-    stream.set_opening(iter([b"1", b"2"]))
+    stream.opening = iter([b"1", b"2"])
     stream.abort("cut")
     assert (drained(stream), stream.is_over) == (b"", True)
 
@@ -373,7 +373,7 @@ def test_a_stream_that_ends_is_not_closed_yet(end):
 
 def test_a_stream_can_be_closed_before_it_begins():
     stream = new()
-    stream.set_opening(iter([b"1"]))
+    stream.opening = iter([b"1"])
     stream.mark_closed("left")
     assert (stream.state, stream.on_closed, stream.is_over) == (CLOSED, [(stream,)], True)
 
@@ -447,7 +447,7 @@ def test_silence_counts_from_what_was_sent_last():
 
 def test_pages_end_a_silence_too():
     stream = new()
-    stream.set_opening(iter([b"1"]))
+    stream.opening = iter([b"1"])
     stream.take_bytes(12.0)
     stream.take_bytes(13.0)
     stream.park_transport(Calls())
@@ -533,7 +533,7 @@ def test_a_clean_end_that_the_client_does_not_take_is_cut():
 def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
     """A late check is not the last one: the event loop was blocked, and the transport had no chance to run."""
     stream = new()
-    stream.set_opening(iter([b"1"]))
+    stream.opening = iter([b"1"])
     assert stream.run_due_work(2.0) == BEGIN_TIMEOUT == 3.0
     assert stream.run_due_work(9.0) == 9.0 + CHECK_AGAIN == 10.0
     assert stream.state is OPENING
@@ -543,7 +543,7 @@ def test_a_stream_whose_response_never_begins_is_closed_within_seconds():
 
 def test_a_stream_that_begins_late_continues():
     stream = new()
-    stream.set_opening(iter([b"1"]))
+    stream.opening = iter([b"1"])
     stream.run_due_work(9.0)
     assert stream.take_bytes(9.5) == b"1"
     stream.run_due_work(10.0)
@@ -553,7 +553,7 @@ def test_a_stream_that_begins_late_continues():
 @pytest.mark.parametrize("state", [OPENING, REPLAYING, LIVE])
 def test_a_stream_that_was_cut_off_and_not_closed_by_its_server_is_closed_within_seconds(state):
     stream = live() if state is LIVE else new()
-    stream.set_opening(iter([b"1", b"2"]))
+    stream.opening = iter([b"1", b"2"])
     if state is REPLAYING:
         stream.take_bytes(0.0)
     stream.abort("its client left")
@@ -612,7 +612,7 @@ def test_a_writer_gets_each_frame_at_once_and_nothing_waits():
 
 
 @pytest.mark.parametrize(
-    "prepare", [lambda s: s.offer(b"a"), lambda s: s.close("end"), lambda s: s.set_opening(iter([b"1"]))]
+    "prepare", [lambda s: s.offer(b"a"), lambda s: s.close("end"), lambda s: setattr(s, "opening", iter([b"1"]))]
 )
 def test_a_stream_with_something_to_take_is_not_handed_over(prepare):
     stream = live()
@@ -736,7 +736,7 @@ class Life(RuleBasedStateMachine):
         self.expected, self.out = b"", b""
         self.is_parked = self.ended = self.dropped = False
         self.stream.on_closed = lambda stream: setattr(self, "closed", self.closed + 1)
-        self.stream.set_opening(iter([self.expect(size) for size in pages]))
+        self.stream.opening = iter([self.expect(size) for size in pages])
 
     def unique(self, size=1):
         self.number += 1

@@ -150,7 +150,7 @@ def test_heartbeats_of_streams_that_had_the_same_event_are_spread_evenly_soon_af
 
 def parked(heartbeat, now):
     stream = Stream(("*",), None, StreamLimits(10, 1000, heartbeat, b": heartbeat\n\n"), now)
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(now)
     stream.park_transport(lambda: None)
     return stream
@@ -271,7 +271,7 @@ def test_a_member_that_raises_does_not_stop_the_others_and_is_called_again(caplo
 def test_a_stream_whose_call_raises_is_ended():
     wheel = TimerWheel(0.25)
     stream = Stream(("jobs",), None, StreamLimits(10, 1000, 20.0, b": heartbeat\n\n"), 0.0)
-    stream.set_opening(iter(()))
+    stream.opening = iter(())
     stream.take_bytes(0.0)
     stream.park_transport(fail)  # a transport that cannot be woken
     wheel.add(stream, 20.0)

@@ -41,7 +41,7 @@ def _is_promised(engine: type[AnyThread], name: str) -> bool:
 def _wrap(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not threads.may_use_loop():
+        if threads.loop_thread is not None and threads.loop_thread != threads.get_ident():
             return call_from_any_thread(functools.partial(method, self, *args, **kwargs))
         born = forks.generation
         try:

@@ -70,9 +70,9 @@ class MemoryHistory(EventHistory):
 
     def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
         with self._store.changed:
-            self._trim()
-            found = [record for name in set(channels) for record in self.events.list_latest(name, self._limits)]
-            return SubscriptionStart(self.events.sequence, sorted(found))
+            self._store.check_open()
+            latest = self.events.list_latest(channels, self._limits, time.monotonic())
+            return SubscriptionStart(self.events.sequence, latest)
 
     def _trim(self) -> None:
         self._store.check_open()

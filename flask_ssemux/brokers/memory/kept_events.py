@@ -12,7 +12,7 @@ import functools
 import heapq
 from bisect import bisect_left
 from collections import deque
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 
 from ..contract import constants
 from ..records import ChannelPage, HistoryLimits, Record, is_own_channel
@@ -89,9 +89,16 @@ class KeptEvents:
         start += len(records)
         return ChannelPage(records, kept[start][0] - 1 if start < end else max(upto, after), False)
 
-    def list_latest(self, channel: str, limits: HistoryLimits) -> list[Record]:
-        self._trim_channel(channel, limits)
-        return [_as_record(kept[:4]) for kept in self._latest.get(channel, {}).values()]
+    def list_latest(self, channels: Iterable[str], limits: HistoryLimits, now: float) -> list[Record]:
+        """Return the latest events of these channels, in their order."""
+        if not self._latest:
+            return []
+        self.trim_events(limits, now)
+        found: list[Record] = []
+        for channel in set(channels):
+            self._trim_channel(channel, limits)
+            found += [_as_record(kept[:4]) for kept in self._latest.get(channel, {}).values()]
+        return sorted(found)
 
     def count_kept(self) -> dict[str, object]:
         return {"events": sum(map(len, self._by_channel.values())), "channels": len(self._by_channel)}

@@ -18,6 +18,14 @@ CLIENTS = ("jobsApi.js", "jobsMux.js")
 
 
 def init_app(app):
+    """Register the page.
+
+    :raises ValueError: SSEMUX_URL is not /events, from which this application's pages load their client.
+    """
+    if "/events" not in [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == "ssemux.events"]:
+        raise ValueError(
+            "the pages of legacy_app, /demo among them, load /events/ssemux.js and read /events: remove SSEMUX_URL"
+        )
     app.register_blueprint(bp)
     if app.config["LEGACY_APP_PROXY_PORT"]:
         app.after_request(share_streams)

@@ -10,11 +10,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
 
 from tests.harness.client import RawStream
+from tests.harness.servers import ROOT
 from tests.harness.waiting import until
 from tests.server import jobs_site
 from tests.server.jobs_site import BEFORE, NOTICES, STREAM, WRAPPED, csv, jobs, names, steps, wait_ended
@@ -251,3 +254,11 @@ def test_a_job_that_a_deploy_interrupts_ends_as_failed(gunicorn, tmp_path):
         received = steps(stream) + wait_ended(again, job["id"])
     assert [step["revision"] for step in received] == list(range(1, len(received) + 1))
     assert received[-1]["state"] == "failed" and received[-1]["message"].startswith("interrupted: ")
+
+
+@pytest.mark.parametrize("url", ["off", "/elsewhere"])
+def test_another_url_of_the_stream_is_refused_at_start(tmp_path, url):
+    env = {**os.environ, "SSEMUX_URL": url, "LEGACY_APP_INSTANCE": str(tmp_path)}
+    command = [sys.executable, "-c", "import legacy_app; legacy_app.create_app()"]
+    done = subprocess.run(command, cwd=str(ROOT), env=env, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert "load /events/ssemux.js and read /events: remove SSEMUX_URL" in done.stderr

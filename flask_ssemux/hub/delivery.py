@@ -81,6 +81,7 @@ class Delivery:
             survive(self._begin_epoch),
             survive(self._outage.begin),
             survive(self._outage.end),
+            self._deliver_now,
         )
 
     def _survive(self, work: Callable[..., None], *args: Any) -> None:
@@ -104,10 +105,37 @@ class Delivery:
             self._revocations.handle_record(record)
         elif subscribers:
             self.delivered += len(subscribers)
-            frame = encode.make_frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
-            if record.latest_key is not None:
-                frame = encode.LatestFrame.of(frame, (record.channel, record.latest_key))
-            self._fan_out.send_event(subscribers, frame, record.channel, record.sequence)
+            self._fan_out.send_event(subscribers, self._make_frame(record), record.channel, record.sequence)
+
+    def _deliver_now(self, record: Record) -> bool:
+        """Deliver an event that this process has just published, if nothing must be waited for.
+
+        After an error the broker's thread delivers the event, to those streams that do not have it yet.
+        """
+        if record.channel.startswith(encode.OWN_PREFIX) or not self._has_position.is_set():
+            return False
+        count = len(self._subscriptions.list_subscribers(record.channel))
+        if not self._fan_out.try_begin(count, len(record.body)):
+            return False
+        try:
+            self._deliver_in_turn(record)
+        except Exception:
+            return False
+        finally:
+            self._fan_out.end_turn()
+        return True
+
+    def _deliver_in_turn(self, record: Record) -> None:
+        frame = self._make_frame(record)
+        subscribers = self._subscriptions.move_past(record)
+        self.delivered += len(subscribers)
+        self._fan_out.send_event_now(subscribers, frame, record.sequence)
+
+    def _make_frame(self, record: Record) -> bytes:
+        frame = encode.make_frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))
+        if record.latest_key is None:
+            return frame
+        return encode.LatestFrame.of(frame, (record.channel, record.latest_key))
 
     # -- events that are lost ----------------------------------------------
 

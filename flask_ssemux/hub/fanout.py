@@ -18,6 +18,9 @@ from .stream import Stream
 #: How many deliveries are made before others may run: 3 to 8 ms of work.
 SLICE = 400
 
+#: The maximum number of streams that get an event in the thread that published it: 0.3 ms of work.
+FEW = 40
+
 #: Seconds that the thread waits for the next large event before it ends.
 LINGER = 10.0
 
@@ -58,6 +61,31 @@ class FanOut:
             self._loop.start()
             self._large.setdefault(channel, []).append(_LargeEvent(targets, frame, channel, sequence))
             self._turn.notify_all()
+
+    def send_event_now(self, targets: Sequence[Stream], frame: bytes, sequence: int) -> None:
+        """Send an event to few streams in the thread that published it. The caller holds ``try_begin``'s turn."""
+        self._deliveries += len(targets)
+        self._bytes += len(frame)
+        try:
+            for stream in targets:
+                _offer(stream, frame, sequence)
+        except BaseException:  # what ends the publisher's greenlet: none of the streams may miss the event
+            for stream in targets:
+                _end_stream(stream)
+            raise
+
+    def try_begin(self, count: int, size: int) -> bool:
+        """Take the turn for so many deliveries of a frame of so many bytes, if nothing must be waited for.
+
+        After True, the caller calls ``end_turn``.
+        """
+        if count > FEW or self._large or self._must_yield(count, size):
+            return False
+        return self._turn.acquire(blocking=False)
+
+    def end_turn(self) -> None:
+        """Let others hand out events."""
+        self._turn.release()
 
     def send_frame(self, targets: Sequence[Stream], frame: bytes) -> None:
         """Send a frame that is no event to these streams."""
@@ -111,14 +139,10 @@ class FanOut:
         self._yield_in_time(len(part) * (1 + len(earlier)), len(frame) + sum(len(large.frame) for large in earlier))
         with self._turn:
             for stream in part:
-                try:
-                    for large in earlier:
-                        if large.channel in stream.channels:
-                            stream.offer(large.frame, large.sequence)  # the stream refuses it if it has it already
-                    stream.offer(frame, sequence)
-                except Exception as error:  # an error of one stream must not cost the others an event
-                    survive("a stream could not accept an event, and ends", error)
-                    _end_stream(stream)
+                for large in earlier:
+                    if large.channel in stream.channels:
+                        _offer(stream, large.frame, large.sequence)  # the stream refuses it if it has it already
+                _offer(stream, frame, sequence)
 
     def _list_large_before(self, sequence: int) -> list[_LargeEvent]:
         """Return the large events with lower sequences that are on their way, oldest first."""
@@ -130,11 +154,23 @@ class FanOut:
 
     def _yield_in_time(self, deliveries: int, size: int) -> None:
         """Let others run before the queue of a stream could fill only because its transport had no chance to run."""
-        if self._deliveries + deliveries > self._max_deliveries or self._bytes + size > self._max_bytes:
+        if self._must_yield(deliveries, size):
             self._deliveries = self._bytes = 0  # first, since others count while they run
             self._yield_control()
         self._deliveries += deliveries
         self._bytes += size
+
+    def _must_yield(self, deliveries: int, size: int) -> bool:
+        return self._deliveries + deliveries > self._max_deliveries or self._bytes + size > self._max_bytes
+
+
+def _offer(stream: Stream, frame: bytes, sequence: int | None) -> None:
+    """Offer a frame to a stream. An error of the stream ends it, and costs no other stream an event."""
+    try:
+        stream.offer(frame, sequence)
+    except Exception as error:
+        survive("a stream could not accept an event, and ends", error)
+        _end_stream(stream)
 
 
 def _end_stream(stream: Stream) -> None:

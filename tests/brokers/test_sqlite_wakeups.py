@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -65,6 +66,18 @@ def test_a_reader_removes_its_socket_when_it_closes(sqlite, recorder, folder):
     assert len(os.listdir(folder)) == 1
     broker.close()
     assert os.listdir(folder) == []
+
+
+def test_a_reader_whose_socket_was_removed_makes_another(sqlite, recorder, folder, monkeypatch):
+    monkeypatch.setattr(delivery, "SAFETY_POLL", 0.1)
+    reader, writer = sqlite(), sqlite()
+    reader.history.start_delivery(recorder.listener)
+    monkeypatch.setattr(delivery, "SAFETY_POLL", 600.0)
+    (removed,) = os.listdir(folder)
+    shutil.rmtree(folder)
+    until(lambda: os.path.exists(folder) and os.listdir(folder) not in ([], [removed]), 5, "no socket was made")
+    writer.history.append_event("a", b"1")
+    recorder.wait(1)
 
 
 def test_the_socket_of_a_process_that_was_killed_is_removed(sqlite, recorder, folder):

@@ -17,8 +17,13 @@ from .any_thread import AnyThread
 from .constants import PAGE_BYTES
 
 
+def _deliver_later(record: Record) -> bool:
+    return False
+
+
 class Listener(NamedTuple):
-    """The functions that a broker calls, from one thread (or greenlet) of its own, one call at a time.
+    """The functions that a broker calls, one call at a time: from one thread (or greenlet) of its own, except for
+    ``deliver_now``.
 
     A listener handles its own errors. If it still raises one, the broker logs the error and goes on with the
     next call; it does not repeat the call.
@@ -31,6 +36,9 @@ class Listener(NamedTuple):
     :param report_lost: the store cannot be reached; receives the reason.
     :param report_found: the store can be reached again. Everything that it accepted meanwhile is delivered after this
         call.
+    :param deliver_now: receives the next record from the thread that appended it, before the append returns, and
+        delivers it if that is possible without waiting. It returns whether it did; otherwise ``deliver`` receives the
+        record. Engines need not call it.
     """
 
     deliver: Callable[[Sequence[Record]], None]
@@ -38,6 +46,7 @@ class Listener(NamedTuple):
     begin_epoch: Callable[[Cursor], None]
     report_lost: Callable[[str], None]
     report_found: Callable[[], None]
+    deliver_now: Callable[[Record], bool] = _deliver_later
 
 
 def call_listener(function: Callable[..., None], *values: object) -> None:

@@ -1,4 +1,4 @@
-"""The history of the memory broker: the contract's methods, and the thread that delivers new events."""
+"""The history of the memory broker: the contract's methods. ``delivery.py`` calls the listener."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import time
 from typing import Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
-from ..contract.history import EventHistory, Listener, call_listener
+from ..contract.history import EventHistory, Listener
 from ..names import make_random_name
 from ..records import ChannelPage, Floors, HistoryLimits, NewEvent, Range, Record, SubscriptionStart
+from .delivery import MemoryDelivery
 from .kept_events import KeptEvents
 from .store import MemoryStore
 
 
 class MemoryHistory(EventHistory):
-    """Keeps events in this process, and delivers them from one thread.
+    """Keeps events in this process.
 
     :param limits: how much is kept.
     """
@@ -25,13 +26,10 @@ class MemoryHistory(EventHistory):
         self._limits = limits
         self._epoch = make_random_name()
         self.events = KeptEvents()
+        self._deliveries: list[MemoryDelivery] = []
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
-        with self._store.changed:
-            self._store.check_open()
-            self.events.append_event(channel, body, latest_key, self._limits, time.monotonic())
-            self._store.changed.notify_all()
-            return self.get_cursor()
+        return self.append_events([NewEvent(channel, body, latest_key)])[0]
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
         with self._store.changed:
@@ -40,8 +38,8 @@ class MemoryHistory(EventHistory):
             for channel, body, latest_key in events:
                 self.events.append_event(channel, body, latest_key, self._limits, now)
                 cursors.append(self.get_cursor())
-            self._store.changed.notify_all()
-            return cursors
+        self._announce([Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)])
+        return cursors
 
     def get_newest_cursor(self) -> Cursor:
         with self._store.changed:
@@ -82,31 +80,14 @@ class MemoryHistory(EventHistory):
 
     def start_delivery(self, listener: Listener) -> Cursor:
         start = self.get_newest_cursor()
-        values = (listener, start.sequence)
-        threading.Thread(target=self._deliver, args=values, name="ssemux-memory", daemon=True).start()
+        delivery = MemoryDelivery(self._store, self.events, listener, start)
+        self._deliveries.append(delivery)
+        threading.Thread(target=delivery.run, name="ssemux-memory", daemon=True).start()
         return start
 
-    def _deliver(self, listener: Listener, after: int) -> None:
-        store, events = self._store, self.events
-        while not store.is_closed:
-            with store.changed:
-                while events.sequence == after and not store.is_closed:
-                    store.changed.wait()
-                newest = self.get_cursor()
-                new, lost = events.read_new_events(after)
-            after = new[-1].sequence if new and lost is not None else newest.sequence
-            _notify_listener(listener, new, lost, Cursor(newest.epoch, after))
-
-
-def _notify_listener(listener: Listener, new: list[Record], lost: list[str] | None, upto: Cursor) -> None:
-    """Call the listener for new events.
-
-    :param lost: the channels of which some of the new events are no longer there; None: any channel may be one.
-    """
-    if lost is None:
-        call_listener(listener.begin_epoch, upto)
-        return
-    if lost:
-        call_listener(listener.report_gap, lost, upto)
-    if new:
-        call_listener(listener.deliver, new)
+    def _announce(self, records: Sequence[Record]) -> None:
+        """Deliver events that were just appended: in this thread, if that is possible at once."""
+        for delivery in self._deliveries:
+            if not all(map(delivery.deliver_now, records)):
+                with self._store.changed:
+                    self._store.changed.notify_all()

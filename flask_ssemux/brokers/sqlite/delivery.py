@@ -10,6 +10,7 @@ from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
 from ..contract.history import Listener, call_listener
+from ..records import Record
 from .events import BATCH
 from .store import SQLiteStore
 from .wakeups import Wakeups
@@ -39,6 +40,8 @@ class SQLiteDelivery:
         self._appended = appended
         self._wakeups = wakeups
         self._listener = listener
+        #: Held while the listener is called, by this thread or by one that has appended an event.
+        self._turn = threading.Lock()
         self._cursor = start
         self._is_behind = True
         self._delivered_at = 0.0
@@ -51,7 +54,9 @@ class SQLiteDelivery:
             forks.halt_copy(born)
             self._appended.clear()
             try:
-                self._look()
+                with self._turn:
+                    self._look()
+                self._wakeups.listen_again()
                 pause = self._choose_pause()
             except BrokerClosed:
                 return
@@ -62,6 +67,22 @@ class SQLiteDelivery:
                 survive("the SQLite broker reads on after an error", error)
                 self._report_lost("an unexpected %s: see the log" % type(error).__name__)
                 pause = min(1.0, pause * 2)
+
+    def deliver_now(self, cursor: Cursor, record: Record) -> bool:
+        """Deliver an event from the thread that appended it, if it is the next one; return whether it was delivered.
+
+        It is not read from the file, and no thread is woken for it.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            is_next = cursor == (self._cursor.epoch, self._cursor.sequence + 1)
+            if not is_next or self._is_behind or not self._listener.deliver_now(record):
+                return False
+            self._cursor = cursor
+            return True
+        finally:
+            self._turn.release()
 
     def _choose_pause(self) -> float:
         if self._wakeups.is_listening:

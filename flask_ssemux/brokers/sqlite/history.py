@@ -7,7 +7,7 @@ from typing import Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
-from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
+from ..records import ChannelPage, Floors, NewEvent, Range, Record, SubscriptionStart
 from .delivery import SQLiteDelivery
 from .store import SQLiteStore
 from .wakeups import Wakeups
@@ -23,14 +23,14 @@ class SQLiteHistory(EventHistory):
         self._store = store
         self._wakeups = wakeups
         self._appended = threading.Event()
+        self._delivery: SQLiteDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         with self._store.opened() as file:
             cursor = file.change(lambda: file.events.append_event(channel, body, latest_key), len(body) or 1)
             file.events.notice_event(cursor.sequence)
             file.trimming.trim_if_due(len(body))
-        self._appended.set()
-        self._wakeups.wake_others()
+        self._announce([Record(cursor.sequence, channel, body, latest_key)], cursor.epoch)
         return cursor
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
@@ -39,8 +39,7 @@ class SQLiteHistory(EventHistory):
             cursors = file.change(lambda: file.events.append_events(events), size)
             file.events.notice_event(cursors[-1].sequence)
             file.trimming.trim_if_due(size, len(events))
-        self._appended.set()
-        self._wakeups.wake_others()
+        self._announce([Record(it.sequence, *new) for it, new in zip(cursors, events)], cursors[0].epoch)
         return cursors
 
     def get_newest_cursor(self) -> Cursor:
@@ -64,9 +63,19 @@ class SQLiteHistory(EventHistory):
         self.get_newest_cursor()  # which makes the file
         self._wakeups.listen(self._appended.set)
         start = self.get_newest_cursor()
-        delivery = SQLiteDelivery(self._store, self._appended, self._wakeups, listener, start)
-        threading.Thread(target=delivery.run, name="ssemux-sqlite", daemon=True).start()
+        self._delivery = SQLiteDelivery(self._store, self._appended, self._wakeups, listener, start)
+        threading.Thread(target=self._delivery.run, name="ssemux-sqlite", daemon=True).start()
         return start
+
+    def _announce(self, records: Sequence[Record], epoch: str) -> None:
+        """Deliver events that were just appended: here at once, if that is possible, and elsewhere."""
+        delivery = self._delivery
+        if delivery is not None:
+            for record in records:
+                if not delivery.deliver_now(Cursor(epoch, record.sequence), record):
+                    self._appended.set()
+                    break
+        self._wakeups.wake_others()
 
     def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
         with self._store.opened() as file:

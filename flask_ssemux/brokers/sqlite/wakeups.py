@@ -42,6 +42,7 @@ class Wakeups:
         self._folder = os.path.realpath(path) + SUFFIX
         self._name = ""
         self._receiver: socket.socket | None = None
+        self._wake_this: Callable[[], None] = lambda: None
         self._sender: socket.socket | None = None
         #: The sockets in the folder, and the folder as it was then; None if it may have changed since.
         self._names: list[str] = []
@@ -91,8 +92,15 @@ class Wakeups:
         except (OSError, AttributeError) as error:  # Windows has no AF_UNIX in Python
             log.info("this process looks for new events in %s at short intervals: %s", self._path, error)
             return
+        self._wake_this = wake
         arguments = (self._receiver, wake, forks.generation)
         threading.Thread(target=self._receive, args=arguments, name="ssemux-wake", daemon=True).start()
+
+    def listen_again(self) -> None:
+        """Listen at a new socket if somebody has removed this process's, for example with the store's whole folder."""
+        if self._receiver is not None and not os.path.exists(os.path.join(self._folder, self._name)):
+            self._stop_listening()
+            self.listen(self._wake_this)
 
     def _bind(self) -> None:
         name = "%d-%s" % (os.getpid(), make_random_name())
@@ -118,8 +126,9 @@ class Wakeups:
             except OSError:
                 asked = b""
             forks.halt_copy(born)
-            if not asked:  # ``close`` ended it
-                self._receiver = None
+            if not asked:  # it was closed
+                if self._receiver is receiver:
+                    self._receiver = None
                 return
             attempt("the SQLite broker could not be woken", wake)
 
@@ -127,6 +136,12 @@ class Wakeups:
 
     def close(self) -> None:
         """Remove this process's socket."""
+        self._stop_listening()
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+
+    def _stop_listening(self) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             with contextlib.suppress(OSError):
@@ -134,9 +149,6 @@ class Wakeups:
             with contextlib.suppress(OSError):
                 receiver.shutdown(socket.SHUT_RDWR)  # wakes the thread
             receiver.close()
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.close()
 
     def disown(self) -> None:
         """In a forked child: the sockets are the parent's."""

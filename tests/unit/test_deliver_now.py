@@ -1,0 +1,95 @@
+"""An event that a process published reaches its own streams before ``publish`` returns, in the broker's order."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from flask_ssemux.brokers import HistoryLimits
+from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.brokers.sqlite import SQLiteBroker
+from flask_ssemux.hub.fanout import FEW
+from flask_ssemux.hub.hub import Hub
+from flask_ssemux.hub.stream import Stream
+from flask_ssemux.options import Options
+from flask_ssemux.sse.encode import make_body
+from flask_ssemux.worker.timer import Timer
+from tests.harness.waiting import until
+from tests.unit.test_hub import Client, publish, sequence
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def live(tmp_path, request):
+    """A hub with a stream, whose broker has found out up to where events were delivered."""
+    broker = SQLiteBroker(str(tmp_path / "store")) if request.param == "sqlite" else MemoryBroker(HistoryLimits())
+    hub = Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
+    client = Client(hub.open_stream(["a"], None))
+    publish(hub, "a", "first")
+    client.wait(1)
+    yield hub, client
+    broker.close()
+
+
+def test_it_is_delivered_before_publish_returns_without_a_thread(live):
+    hub, client = live
+    for number in range(5):
+        publish(hub, "a", str(number))
+        assert client.events("message")[-1].data == str(number)
+
+
+def test_it_is_delivered_after_those_that_came_before_it(live):
+    """While the broker's thread delivers something else, it delivers the event, too."""
+    hub, client = live
+    history = hub.broker.history
+    with (history._delivery if isinstance(hub.broker, SQLiteBroker) else history._deliveries[0])._turn:
+        publish(hub, "a", "1")
+        publish(hub, "a", "2")
+        assert len(client.events("message")) == 1
+    assert [event.data for event in client.wait(3)] == ["first", "1", "2"]
+    publish(hub, "a", "3")
+    assert [event.data for event in client.wait(4)][3:] == ["3"]
+
+
+def test_many_streams_get_it_from_the_thread(live):
+    hub, client = live
+    others = [Client(hub.open_stream(["a"], None)) for _ in range(FEW)]
+    publish(hub, "a", "1")
+    for one in [client, *others]:
+        assert one.wait(1)[-1].data == "1" or one.wait(2)[-1].data == "1"
+
+
+def test_order_holds_if_several_threads_and_processes_publish(live, tmp_path):
+    hub, client = live
+    brokers = [hub.broker] * 3
+    if isinstance(hub.broker, SQLiteBroker):
+        brokers[1] = SQLiteBroker(str(tmp_path / "store"))
+
+    def publish_all(broker):
+        for _ in range(300):
+            broker.history.append_event("a", make_body("a", "x"))
+
+    threads = [threading.Thread(target=publish_all, args=(broker,)) for broker in brokers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: len(client.events("message")) >= 901, 20, lambda: "of 901: %d" % len(client.events("message")))
+    numbers = [sequence(event) for event in client.events("message")]
+    assert numbers == list(range(1, 902))
+    if brokers[1] is not hub.broker:
+        brokers[1].close()
+
+
+def test_a_publisher_that_is_ended_meanwhile_leaves_no_stream_without_the_event(live, monkeypatch):
+    """What ends the publisher's greenlet ends the event's streams, so that their clients come back for it."""
+    hub, client = live
+
+    def end(stream, frame, sequence=None):
+        raise GeneratorExit
+
+    monkeypatch.setattr(Stream, "offer", end)
+    with pytest.raises(GeneratorExit):
+        publish(hub, "a", "1")
+    assert client.stream.is_over or client.stream._is_ending

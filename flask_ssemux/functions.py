@@ -12,6 +12,7 @@ from .publishing.arguments import explain_arguments
 from .state import ApplicationState, get_current_state
 
 
+@explain_arguments
 class ApplicationFunctions:
     """The functions as methods, which differ only in how they find the extension in an application."""
 
@@ -22,52 +23,44 @@ class ApplicationFunctions:
         """
         return get_current_state()
 
-    @explain_arguments
     def publish(
         self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
         """Send an event to everyone who reads a channel; see ``Publisher.publish``."""
         return self._get_state().publish(channel, data, event, latest=latest, on_error=on_error)
 
-    @explain_arguments
     def send_to_user(
         self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
         """Send an event to all streams of one user; see ``Publisher.send_to_user``."""
         return self._get_state().send_to_user(user_id, data, event, latest=latest, on_error=on_error)
 
-    @explain_arguments
     def broadcast(
         self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
         """Send an event to everyone; see ``Publisher.broadcast``."""
         return self._get_state().broadcast(data, event, latest=latest, on_error=on_error)
 
-    @explain_arguments
     def publish_many(self, events: Iterable[Any], *, on_error: str | None = None) -> list[str] | Any:
         """Send several events in one atomic step, all of them or none; see ``Publisher.publish_many``."""
         return self._get_state().publish_many(events, on_error=on_error)
 
-    @explain_arguments
     def publish_on_commit(
         self, session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
         """Publish when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
         self._get_state().publish_on_commit(session, channel, data, event, latest=latest)
 
-    @explain_arguments
     def send_to_user_on_commit(
         self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
         """Send to a user when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
         self._get_state().send_to_user_on_commit(session, user_id, data, event, latest=latest)
 
-    @explain_arguments
     def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
         """Send to everyone when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
         self._get_state().broadcast_on_commit(session, data, event, latest=latest)
 
-    @explain_arguments
     def publish_many_on_commit(self, session: Any, events: Iterable[Any]) -> None:
         """Send several events when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
         self._get_state().publish_many_on_commit(session, events)

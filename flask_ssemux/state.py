@@ -15,7 +15,7 @@ from .access.rules import Rules
 from .brokers import Broker, call_from_any_thread
 from .errors import ApplicationError
 from .options import Options
-from .publishing.app_json import make_json_writer
+from .publishing.app_json import ApplicationJSON
 from .publishing.base import PublisherBase
 from .sse.data import JSONWriter
 from .worker.worker import Worker, WorkerState
@@ -29,7 +29,7 @@ _INIT = "call its init_app(app) first"
 class ApplicationState(PublisherBase):
     """The extension in one application: its options, its rules, and its worker in this process.
 
-    :param app: how it writes JSON is looked up for each event, because an application may set its provider late.
+    :param app: the application.
     :param find_errors: returns which streams of the application must not be served, and why.
     :param find_warnings: returns what about the application's streams is probably a mistake.
     """
@@ -44,6 +44,7 @@ class ApplicationState(PublisherBase):
         find_warnings: Callable[[], list[str]] = list,
     ) -> None:
         self._app = app
+        self._json = ApplicationJSON(app)
         self.options = options
         self.rules = rules
         self.worker = worker
@@ -76,7 +77,7 @@ class ApplicationState(PublisherBase):
         return self.worker.broker
 
     def _get_json_writer(self) -> JSONWriter:
-        return make_json_writer(self._app)
+        return self._json.get_writer()
 
     def _keeps_latest(self, channel: str) -> bool:
         return self.rules.keeps_latest(channel)
@@ -86,9 +87,7 @@ class ApplicationState(PublisherBase):
 
         :param retry: milliseconds; None leaves that as it is. The rest is as for ``publish``.
         """
-        return self._try_to_send(
-            None, lambda: self._append(self._make_event(channel, data, event, False, retry)), lambda: [(event, channel)]
-        )
+        return self._try_to_send(None, (event, channel), self._send, channel, data, event, False, retry)
 
     def ticket(self, user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """See ``flask_ssemux.ticket``."""

@@ -14,6 +14,23 @@ from ..sse.data import JSONWriter
 _ADVICE = "convert it before you publish, or let the application's JSON provider, %s, take it"
 
 
+class ApplicationJSON:
+    """How one application writes JSON. Its provider is looked up for each event, because it may be set late."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._provider: Any = None
+        self._writer: JSONWriter | None = None
+
+    def get_writer(self) -> JSONWriter:
+        """Return how the application writes JSON now."""
+        provider = getattr(self._app, "json", None)
+        if provider is self._provider and self._writer is not None:
+            return self._writer
+        self._provider, self._writer = provider, make_json_writer(self._app)
+        return self._writer
+
+
 def make_json_writer(app: Any) -> JSONWriter:
     """Return how this application writes JSON now: compact, and otherwise as ``jsonify`` does.
 

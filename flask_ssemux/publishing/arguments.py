@@ -10,7 +10,13 @@ import functools
 import inspect
 from typing import Any, Callable, Iterable, TypeVar
 
-F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
+
+#: The methods whose arguments are explained.
+METHODS = (
+    "publish", "send_to_user", "broadcast", "publish_many",
+    "publish_on_commit", "send_to_user_on_commit", "broadcast_on_commit", "publish_many_on_commit",
+)  # fmt: skip
 
 _OTHER_NAMES = {
     "type": "the event's name is event=: publish(channel, data, event=...) is Flask-SSE's publish(data, type=..., "
@@ -26,29 +32,40 @@ _OTHER_NAMES = {
 }
 
 
-def explain_arguments(function: F) -> F:
-    """Raise a TypeError that says what to write if the function is called with an argument that it does not have."""
-    names = [name for name in inspect.signature(function).parameters if name != "self"]
-    known, is_method = frozenset(names), "self" in inspect.signature(function).parameters
-
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            given = names[: len(args) - is_method]
-            if not known.issuperset(kwargs) or not kwargs.keys().isdisjoint(given):
-                raise TypeError(_explain_call(function, names, given, kwargs))
-        return function(*args, **kwargs)
-
-    return checked  # type: ignore[return-value]
+def explain_arguments(owner: C) -> C:
+    """Let the publishing methods of a class raise a TypeError that says what to write, if they are called with an
+    argument that they do not have."""
+    for name in METHODS:
+        setattr(owner, name, _explain_method(getattr(owner, name)))
+    return owner
 
 
-def _explain_call(function: Callable[..., Any], names: list[str], given: list[str], kwargs: dict[str, Any]) -> str:
-    """Return what is wrong with this call: all of it, as a call in the style of another library has several faults."""
-    call = function.__name__
+def _explain_method(method: Callable[..., Any]) -> Callable[..., Any]:
+    names = list(inspect.signature(method).parameters)
+
+    @functools.wraps(method)
+    def explained(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except TypeError:
+            faults = _list_faults(method.__name__, names, names[: len(args)], kwargs)
+            if not faults:
+                raise
+        raise TypeError("; ".join(faults))
+
+    return explained
+
+
+def _list_faults(call: str, names: list[str], given: list[str], kwargs: dict[str, Any]) -> list[str]:
+    """Return what is wrong with this call: all of it, as a call in the style of another library has several faults.
+
+    :param given: the names of the arguments that were given by their position.
+    """
     unknown, twice = [name for name in kwargs if name not in names], [name for name in given if name in kwargs]
-    order = "its arguments are, in this order, " + ", ".join(names)
-    faults = ["%s has no argument %s=: %s" % (call, name, explain_unknown(name, names)) for name in unknown]
-    return "; ".join(faults + ["%s got %s= twice: %s" % (call, name, order) for name in twice])
+    own = [name for name in names if name != "self"]
+    faults = ["%s has no argument %s=: %s" % (call, name, explain_unknown(name, own)) for name in unknown]
+    order = "its arguments are, in this order, " + ", ".join(own)
+    return faults + ["%s got %s= twice: %s" % (call, name, order) for name in twice]
 
 
 def explain_unknown(name: object, known: Iterable[str]) -> str:

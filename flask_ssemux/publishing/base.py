@@ -12,7 +12,6 @@ from ..sse import encode
 from ..sse.data import PLAIN, JSONWriter
 from ..util import forks
 from . import best_effort, several
-from .arguments import explain_arguments
 from .on_commit import WaitingEvents, wait_for_commit
 from .revocation import RevocationSender
 
@@ -40,7 +39,6 @@ class PublisherBase(RevocationSender):
         """Return whether all events of this channel are published with ``latest``."""
         return False
 
-    @explain_arguments
     def publish(
         self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
@@ -59,13 +57,8 @@ class PublisherBase(RevocationSender):
         :raises BrokerUnavailable: the event was not accepted. If the connection to the store broke before the store
             answered, the event may have been accepted; it is then sent once.
         """
-        return self._try_to_send(
-            on_error,
-            lambda: self._append(self._make_event(channel, data, event, latest)),
-            lambda: [(event, channel)],
-        )
+        return self._try_to_send(on_error, (event, channel), self._send, channel, data, event, latest)
 
-    @explain_arguments
     def send_to_user(
         self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
@@ -73,20 +66,16 @@ class PublisherBase(RevocationSender):
 
         :param user_id: a str, int or UUID, as ``identify`` returns it.
         """
-        return self._try_to_send(
-            on_error,
-            lambda: self._append(self._make_event(encode.user_channel(user_id), data, event, latest)),
-            lambda: [(event, "user:%s" % (user_id,))],
-        )
+        names = event, "user:%s" % (user_id,)
+        return self._try_to_send(on_error, names, self._send_to_user, user_id, data, event, latest)
 
-    @explain_arguments
     def broadcast(
         self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
     ) -> str | Any:
         """Send an event to everyone. Parameters and errors are those of ``publish``."""
-        return self.publish(encode.EVERYONE, data, event, latest=latest, on_error=on_error)
+        names = event, encode.EVERYONE
+        return self._try_to_send(on_error, names, self._send, encode.EVERYONE, data, event, latest)
 
-    @explain_arguments
     def publish_many(self, events: Iterable[Any], *, on_error: str | None = None) -> list[str] | Any:
         """Send several events in one atomic step: all of them or none, one directly after the other::
 
@@ -102,15 +91,17 @@ class PublisherBase(RevocationSender):
         :raises InvalidEvent: (or a subclass) says which event is wrong; nothing is stored.
         :raises BrokerUnavailable: none was accepted; or, as for ``publish``, it is not known whether all were.
         """
-        written: list[several.WrittenEvent] = []
-
-        def send() -> list[str]:
-            written.extend(several.read_events(events))
+        best_effort.check_choice(on_error)
+        written = several.WrittenEvents()
+        try:
+            written.read(events)
             return self._append_all(self._make_events(written))
+        except Exception as error:
+            if (on_error or self._on_error) == best_effort.RAISE:
+                raise
+            best_effort.log_failure(written.list_names(), error)
+            return None
 
-        return self._try_to_send(on_error, send, lambda: [(one.event, one.channel) for one in written])
-
-    @explain_arguments
     def publish_on_commit(
         self, session: Any, channel: str, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
@@ -127,26 +118,23 @@ class PublisherBase(RevocationSender):
         made = self._make_event(channel, data, event, latest)
         wait_for_commit(session, WaitingEvents(lambda: self._append(made), [(event, channel)]))
 
-    @explain_arguments
     def send_to_user_on_commit(
         self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
         """Call ``send_to_user`` when the session's transaction is committed; see ``publish_on_commit``."""
         self.publish_on_commit(session, encode.user_channel(user_id), data, event, latest=latest)
 
-    @explain_arguments
     def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
         """Call ``broadcast`` when the session's transaction is committed; see ``publish_on_commit``."""
         self.publish_on_commit(session, encode.EVERYONE, data, event, latest=latest)
 
-    @explain_arguments
     def publish_many_on_commit(self, session: Any, events: Iterable[Any]) -> None:
         """Call ``publish_many`` when the session's transaction is committed; see ``publish_on_commit``."""
-        written = several.read_events(events)
+        written = several.WrittenEvents()
+        written.read(events)
         made = self._make_events(written)
         if made:
-            names = [(one.event, one.channel) for one in written]
-            wait_for_commit(session, WaitingEvents(lambda: self._append_all(made), names))
+            wait_for_commit(session, WaitingEvents(lambda: self._append_all(made), written.list_names()))
 
     def cursor(self) -> str:
         """Return the cursor of the newest event. A page that is rendered with it opens its stream from there.
@@ -157,21 +145,25 @@ class PublisherBase(RevocationSender):
 
     # -- encoding and sending ----------------------------------------------
 
-    def _try_to_send(
-        self, on_error: str | None, send: Callable[[], Any], list_names: Callable[[], best_effort.Names]
-    ) -> Any:
+    def _try_to_send(self, on_error: str | None, names: tuple[Any, Any], send: Callable[..., Any], *values: Any) -> Any:
         """Return what ``send`` returns. If it raises and the caller publishes best-effort, log that and return None.
 
-        :param list_names: returns the name and channel of each event.
+        :param names: the name and the channel of the event.
         """
-        is_best_effort = best_effort.is_best_effort(on_error, self._on_error)
+        best_effort.check_choice(on_error)
         try:
-            return send()
+            return send(*values)
         except Exception as error:
-            if not is_best_effort:
+            if (on_error or self._on_error) == best_effort.RAISE:
                 raise
-            best_effort.log_failure(list_names(), error)
+            best_effort.log_failure([names], error)
             return None
+
+    def _send(self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None) -> str:
+        return self._append(self._make_event(channel, data, event, latest, retry))
+
+    def _send_to_user(self, user_id: Any, data: Any, event: str | None, latest: bool) -> str:
+        return self._append(self._make_event(encode.user_channel(user_id), data, event, latest))
 
     def _make_event(
         self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None
@@ -181,7 +173,7 @@ class PublisherBase(RevocationSender):
         is_latest = latest or self._keeps_latest(channel)
         return NewEvent(channel, body, encode.make_plain(event or "message") if is_latest else None)
 
-    def _make_events(self, written: Sequence[several.WrittenEvent]) -> list[NewEvent]:
+    def _make_events(self, written: several.WrittenEvents) -> list[NewEvent]:
         made = [several.name_place(number, self._make_event, *one) for number, one in enumerate(written)]
         several.check_size(made, self.max_event_bytes)
         return made

@@ -28,16 +28,13 @@ Names = Sequence[Tuple[Any, Any]]
 SHOWN = 50
 
 
-def is_best_effort(on_error: str | None, default: str) -> bool:
-    """Return whether errors are logged.
-
+def check_choice(on_error: str | None) -> None:
+    """
     :param on_error: as the caller gave it; None is the default.
     :raises ApplicationError: the value is not known.
     """
-    chosen = default if on_error is None else on_error
-    if chosen not in CHOICES:
+    if on_error is not None and on_error not in CHOICES:
         raise ApplicationError("on_error=%s is not known: write 'raise', or 'log'" % show_value(on_error))
-    return chosen == LOG
 
 
 def describe_events(names: Names) -> str:

@@ -14,11 +14,13 @@ from ..options import read_option
 from ..sse.data import JSONWriter, write_compact
 from ..util import forks
 from . import best_effort
+from .arguments import explain_arguments
 from .base import PublisherBase
 
 _ADVICE = "convert it before you publish, or pass a function that takes it as Publisher(dumps=...)"
 
 
+@explain_arguments
 class Publisher(PublisherBase):
     """Publishes from a process without Flask or gevent: a job worker, a cron job, a script::
 
@@ -56,7 +58,7 @@ class Publisher(PublisherBase):
         limit = read_option("max_event_bytes", os.environ) if max_event_bytes is None else max_event_bytes
         self.max_event_bytes: int = limit
         self._on_error = read_option("on_error", os.environ) if on_error is None else on_error
-        best_effort.is_best_effort(on_error, self._on_error)
+        best_effort.check_choice(on_error)
         self._writer = JSONWriter(dumps or write_compact, _ADVICE)
         self._connection = _Connection(url, namespace or read_option("namespace", os.environ))
 

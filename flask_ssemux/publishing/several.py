@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, List, Mapping, NamedTuple, Sequence
 
 from ..brokers import NewEvent
 from ..errors import EventTooLarge, InvalidEvent
 from ..sse import encode
 from ..util.printable import show_value
 from .arguments import explain_unknown
+from .best_effort import Names
 
 #: The maximum number of events of one call: as many as SQLite's store deletes in one round of trimming. A Redis server
 #: stores them in about 20 ms, in which it serves nobody else.
@@ -34,19 +35,27 @@ class WrittenEvent(NamedTuple):
     latest: bool = False
 
 
-def read_events(events: Iterable[Any]) -> list[WrittenEvent]:
-    """Return the events in their order.
+class WrittenEvents(List[WrittenEvent]):
+    """The events of one call, in their order."""
 
-    :raises InvalidEvent: there are too many, or one has none of the forms; says which.
-    """
-    if isinstance(events, (str, bytes, Mapping)):
-        raise InvalidEvent("publish_many takes a list of events, not %s; %s" % (show_value(events), _FORMS))
-    items = list(events)
-    if len(items) > MAX_EVENTS:
-        raise InvalidEvent(
-            "one publish_many takes at most %d events, not %d; publish them in several calls" % (MAX_EVENTS, len(items))
-        )
-    return [name_place(number, _read_event, item) for number, item in enumerate(items)]
+    def read(self, events: Iterable[Any]) -> None:
+        """Add the events that the caller wrote.
+
+        :raises InvalidEvent: there are too many, or one has none of the forms; says which.
+        """
+        if isinstance(events, (str, bytes, Mapping)):
+            raise InvalidEvent("publish_many takes a list of events, not %s; %s" % (show_value(events), _FORMS))
+        for number, item in enumerate(events):
+            self.append(name_place(number, _read_event, item))
+        if len(self) > MAX_EVENTS:
+            raise InvalidEvent(
+                "one publish_many takes at most %d events, not %d; publish them in several calls"
+                % (MAX_EVENTS, len(self))
+            )
+
+    def list_names(self) -> Names:
+        """Return the name and the channel of each event, for a log line."""
+        return [(one.event, one.channel) for one in self]
 
 
 def name_place(number: int, call: Any, *values: Any) -> Any:

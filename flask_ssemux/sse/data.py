@@ -70,10 +70,11 @@ class _NotJSON(ValueError):
 
 
 def _write(data: Any, dumps: Callable[[Any], str | bytes]) -> str:
-    made = dumps(data)
-    text = made.decode("utf-8") if isinstance(made, (bytes, bytearray)) else made
+    text = dumps(data)
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
     if not isinstance(text, str):
-        raise TypeError("the function that writes JSON returned a %s" % type(made).__name__)
+        raise TypeError("the function that writes JSON returned a %s" % type(text).__name__)
     if "NaN" in text or "Infinity" in text:
         _refuse_constants(text)
     return text

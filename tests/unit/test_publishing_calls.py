@@ -121,7 +121,7 @@ FLASK_SSE = (
 ORDER = "its arguments are, in this order, channel, data, event, latest, on_error"
 
 
-@pytest.fixture(params=["module", "SSEMux", "Publisher", "state"])
+@pytest.fixture(params=["module", "SSEMux", "Publisher"])
 def owner(request, make_app, mux, tmp_path):
     app = make_app(mux)
     if request.param == "Publisher":
@@ -129,7 +129,7 @@ def owner(request, make_app, mux, tmp_path):
             yield publisher
         return
     with app.app_context():
-        yield {"module": flask_ssemux, "SSEMux": mux, "state": app.extensions["ssemux"]}[request.param]
+        yield {"module": flask_ssemux, "SSEMux": mux}[request.param]
 
 
 def test_flask_sse_calls(owner):

@@ -41,7 +41,7 @@ def is_name(value):
 
 
 def may_be_published(channel, data, event):
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    text = data if isinstance(data, str) else json.dumps(data)  # Flask's provider escapes what UTF-8 cannot encode
     return is_name(channel) and (event is None or is_name(event)) and is_text(text) and len(text) < LIMIT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
+import types
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -72,25 +72,16 @@ def test_best_effort(make_app, mux, tmp_path, caplog):
 
 
 def test_a_device_thread(bare_app):
-    class Sensor:
-        def read(self):
-            if threading.current_thread() is threading.main_thread() or self.is_read:
-                raise SystemExit  # ends the thread
-            self.is_read = True
-            return 21.5
-
-        is_read = False
-
-    app = bare_app(SSEMUX_BROKER="memory:")
-    names = {"threading": threading, "time": time, "sensor": Sensor()}
-    code = DEVICE.replace("flask_ssemux.SSEMux(app)\n", "flask_ssemux.SSEMux(app)\nbegin(mux)\n")
-    opened = []
+    """As printed, but for the end of the loop, and for a stream that is opened before the thread begins."""
+    app, sensor, opened = bare_app(SSEMUX_BROKER="memory:"), types.SimpleNamespace(read=lambda: 21.5), []
+    code = DEVICE.replace("while True:", "for _ in range(1):").replace("time.sleep(1)", "pass")
+    code = code.replace("flask_ssemux.SSEMux(app)\n", "flask_ssemux.SSEMux(app)\nbegin(mux)\n")
 
     def begin(mux):
         mux.authorize("temperature")(lambda user_id: True)
         opened.append(stream(app, channels=["temperature"]))
 
-    run(code, app, begin=begin, **names)
+    run(code, app, begin=begin, threading=threading, sensor=sensor)
     with opened[0] as events:
         events.expect("reading", {"celsius": 21.5}, timeout=5)
     flask_ssemux.testing.close(app)

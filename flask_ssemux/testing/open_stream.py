@@ -67,6 +67,7 @@ def stream(
     if url is None:
         raise ApplicationError("SSEMUX_URL is off, so name the stream's URL: stream(app, '/api/jobs/stream')")
     sent = Headers(list((headers or {}).items()))
+    sent.setdefault("Accept", CONTENT_TYPE)
     if last_event_id is not None:
         sent["Last-Event-ID"] = last_event_id
     environ = _make_environ(app, client, url, channels, sent)
@@ -110,8 +111,13 @@ class OpenStream:
         self._thread.start()
         _open.append(self)
         if not self.is_stream:
-            self._thread.join()
+            self._thread.join(THREAD_TIMEOUT)
             self.close()
+            if self._thread.is_alive():
+                raise AssertionError(
+                    "%s is no event stream but %s, and has not ended within %g s: read it with app.test_client()"
+                    % (self._url, self.headers.get("Content-Type"), THREAD_TIMEOUT)
+                )
 
     # -- the response ------------------------------------------------------
 

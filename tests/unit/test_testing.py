@@ -11,7 +11,7 @@ import pytest
 import flask_ssemux
 from flask_ssemux import testing
 from flask_ssemux.errors import ApplicationError
-from flask_ssemux.testing import Event, frozen, stream
+from flask_ssemux.testing import Event, frozen, open_stream, stream
 from flask_ssemux.util import request_override
 from tests.harness.waiting import until
 
@@ -352,6 +352,51 @@ def test_heartbeats_of_a_wrapped_stream(app, old):
         clock.advance(60)
         assert 2 <= s.heartbeats - before <= 3
         old[0].set()
+
+
+def test_a_wrapped_stream_opens_as_for_a_browser(app):
+    go = threading.Event()
+
+    @app.route("/silent")
+    @flask_ssemux.streaming
+    def silent():
+        def generate():
+            go.wait(10)
+            yield "data: late\n\n"
+
+        return generate()
+
+    with stream(app, "/silent") as s:
+        s._wait_until(lambda: s.retry == 3000, 2, "no opening")
+        assert s.events == []
+        go.set()
+        s.expect("message", "late")
+
+
+def test_a_body_of_another_type_that_does_not_end_is_an_error(app, monkeypatch):
+    monkeypatch.setattr(open_stream, "THREAD_TIMEOUT", 0.1)
+    go, ended = threading.Event(), threading.Event()
+
+    @app.route("/rows")
+    @flask_ssemux.streaming
+    def rows():
+        def generate():
+            try:
+                while not go.wait(0.01):
+                    yield '{"n": 1}\n'
+            finally:
+                ended.set()
+
+        return flask.Response(generate(), mimetype="application/x-ndjson")
+
+    with pytest.raises(AssertionError) as error:
+        stream(app, "/rows")
+    assert str(error.value) == (
+        "/rows is no event stream but application/x-ndjson, and has not ended within 0.1 s: read it with "
+        "app.test_client()"
+    )
+    go.set()
+    assert ended.wait(5)
 
 
 def test_a_plain_generator(app):

@@ -66,7 +66,9 @@ import("/events/ssemux.js").then(async ({SSEMux}) => {
     });
     source.close();
     const mux = new SSEMux(url, {shared: false});
-    const ours = await new Promise((done) => mux.on("ssemux.open", () => done(true)).on("ssemux.error", () => done(false)));
+    const ours = await new Promise((done) => {
+      mux.on("ssemux.open", () => done(true)).on("ssemux.error", () => done(false));
+    });
     mux.close();
     report({who: "types", what: "compared", types, browser, ours});
   }

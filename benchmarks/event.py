@@ -22,7 +22,7 @@ MARK = b"~"
 #: The bytes that flask_ssemux sends for one event, including chunk framing.
 SIZE = 130
 
-# The framing: `82\r\n`, `id: abcdefgh-123\n`, `event: tick\n`, `channel: bench\n`, `data: `, `\n\n\r\n`.
+# The framing: `82\r\n`, `event: tick\n`, `channel: bench\n`, `data: `, `\nid: abcdefgh-123`, `\n\n\r\n`.
 _AROUND = 4 + 17 + 12 + 15 + 6 + 4
 
 # Some servers write no space after the colon, some encode the data as JSON.

@@ -87,7 +87,7 @@ class Floor:
         self._sockets[file].sendall(_ANSWER % (len(body), body))
 
     def _send(self) -> None:
-        frame = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % event.make_data(self._size).encode()
+        frame = b"event: tick\nchannel: bench\ndata: %s\nid: abcdefgh-123\n\n" % event.make_data(self._size).encode()
         chunk = b"%X\r\n%s\r\n" % (len(frame), frame)
         for stream in self._streams.values():
             stream.sendall(chunk)

@@ -29,7 +29,7 @@ from .trial import Trial
 ROUNDS = 50
 
 _LIMITS = StreamLimits(1000, 1 << 20, 20.0, b": heartbeat\n\n")
-_FRAME = b"id: abcdefgh-123\nevent: tick\nchannel: bench\ndata: %s\n\n" % (b"x" * 70)
+_FRAME = b"event: tick\nchannel: bench\ndata: %s\nid: abcdefgh-123\n\n" % (b"x" * 70)
 
 
 class Whole(NamedTuple):

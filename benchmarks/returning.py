@@ -198,6 +198,7 @@ class _Clients:
         """The connection has ended, or was not made: come back when ``retry`` is over."""
         assert stream.socket is not None
         self._refused += not stream.is_open and not stream.tail
+        self._note_retry(stream, stream.tail)  # a stream's last lines are no frame
         self._by_file.pop(stream.socket.fileno(), None)
         stream.socket.close()
         stream.socket, stream.is_open = None, False
@@ -208,10 +209,15 @@ class _Clients:
         for frame in frames:
             self._take_frame(stream, frame)
 
-    def _take_frame(self, stream: _Stream, frame: bytes) -> None:
-        retry, found = _RETRY.search(frame), _ID.search(frame)
+    @staticmethod
+    def _note_retry(stream: _Stream, lines: bytes) -> None:
+        retry = _RETRY.search(lines)
         if retry:
             stream.retry = int(retry[1])
+
+    def _take_frame(self, stream: _Stream, frame: bytes) -> None:
+        found = _ID.search(frame)
+        self._note_retry(stream, frame)
         if found:
             stream.cursor = found[1]
         if event.MARK in frame and found:

@@ -54,7 +54,6 @@ sub vcl_backend_error {
         set beresp.http.Content-Type = "text/event-stream";
         set beresp.http.Cache-Control = "no-store";
         synthetic("retry: " + std.integer(real=std.random(2000, 5000)) + {"
-
 "});
         return (deliver);
     }

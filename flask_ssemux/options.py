@@ -19,20 +19,15 @@ from .brokers.urls import OTHER_FORMS, SCHEMES, describe_schemes
 from .errors import ConfigurationError, InvalidEvent
 from .sse import encode
 from .util.parse_value import OFF, make_choice_parser, parse_seconds, parse_whole_number
-from .util.redact import without_password
+from .util.redact import redact_value
 
 log = logging.getLogger("flask_ssemux")
 
 PREFIX = "SSEMUX_"
 
 OVER_USER_LIMIT = ("refuse", "oldest")
-
 TRANSPORTS = ("auto", "generator", "handoff")
-
 ON_ERROR = ("raise", "log")
-
-#: Types of values that cannot have a password in them.
-_PLAIN = (type(None), bool, int, float)
 
 
 def _parse_url(value: Any) -> str | None:
@@ -53,10 +48,6 @@ def _parse_broker(value: Any) -> str:
     if not url.startswith(SCHEMES):
         raise ValueError
     return url
-
-
-def _parse_namespace(value: Any) -> str:
-    return check_namespace(value)
 
 
 def _parse_event_name(value: Any) -> str:
@@ -104,7 +95,7 @@ class Options:
     )
     namespace: str | None = _option(
         None,
-        _parse_namespace,
+        check_namespace,
         ALLOWED,
         "the name of the application's part of the store: applications with different namespaces are separate, those "
         "with the same namespace share their events; without a namespace, a second application on the same store is "
@@ -273,6 +264,23 @@ class Options:
         "heartbeats with the native `EventSource`",
         shown="off",
     )
+    # Clients of old systems know the heartbeat as a frame; some of them split the stream at empty lines.
+    heartbeat_form: str = _option(
+        "frame",
+        make_choice_parser(encode.HEARTBEAT_FORMS),
+        "one of " + ", ".join(encode.HEARTBEAT_FORMS),
+        "how a heartbeat ends: `frame` with an empty line, `line` without one, for clients that report an empty "
+        "message at each empty line (`docs/client.md` names them); views under `streaming` always use `line`",
+    )
+    # Copies of ssemux.js that pages have bundled, or that tabs loaded long ago, read the field only.
+    channel_form: str = _option(
+        "field",
+        make_choice_parser(encode.CHANNEL_FORMS),
+        "one of " + ", ".join(encode.CHANNEL_FORMS),
+        "how a frame names its channel: `field` is the line `channel: name`, `comment` the line `: channel: name`, for "
+        "parsers that report an unknown field as an error; a client can choose for itself, by `channel_form` in its "
+        "query (`docs/client.md`)",
+    )
     transport: str = _option(
         "auto",
         make_choice_parser(TRANSPORTS),
@@ -356,17 +364,14 @@ def _convert(key: str, value: Any, option: Any) -> Any:
         if isinstance(converted, (int, float)) and not rule["low"] <= converted <= rule["high"]:
             raise ValueError
     except ConfigurationError as error:
-        raise ConfigurationError("%s=%r: %s" % (key, _redact_value(value, rule), error)) from None
+        raise ConfigurationError("%s=%r: %s" % (key, _show_value(value, rule), error)) from None
     except (ValueError, OverflowError):
-        raise ConfigurationError("%s=%r: must be %s" % (key, _redact_value(value, rule), rule["allowed"])) from None
+        raise ConfigurationError("%s=%r: must be %s" % (key, _show_value(value, rule), rule["allowed"])) from None
     return converted
 
 
-def _redact_value(value: Any, rule: Mapping[str, Any]) -> Any:
-    """Return a value in a form that may be shown: a broker's URL may have a password."""
-    if isinstance(value, str):
-        return without_password(value) if rule["is_secret"] else value
-    return "(%s)" % type(value).__name__ if rule["is_secret"] and not isinstance(value, _PLAIN) else value
+def _show_value(value: Any, rule: Mapping[str, Any]) -> Any:
+    return redact_value(value) if rule["is_secret"] else value
 
 
 def _check_heartbeat(options: Options) -> None:

@@ -1,7 +1,9 @@
 // The decoder of the text/event-stream format. There is no I/O and no clock here.
 
+const CHANNEL = "channel: ";
+
 /**
- * Parses text by WHATWG HTML 9.2.6, with one more field: `channel`.
+ * Parses text by WHATWG HTML 9.2.6, with one more field, `channel`, which may also stand in a comment (`: channel: name`).
  *
  * It calls `callbacks.frame({ event, data, id, channel })` for each event and `callbacks.retry(milliseconds)`.
  */
@@ -33,6 +35,7 @@ export class Parser {
     const fields = this.#fields;
     if (name === "data") fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`;
     else if (name === "event" || name === "channel") fields[name] = value;
+    else if (!name && value.startsWith(CHANNEL)) fields.channel = value.slice(CHANNEL.length);
     else if (name === "id" && !value.includes("\0")) fields.id = value;
     else if (name === "retry" && /^[0-9]+$/.test(value)) this.#callbacks.retry(Number(value));
   }

@@ -1,7 +1,8 @@
 // A `fetch` that polls, for ssemux.js behind a proxy that holds streams back. Link decides when, and loads this module.
 //
 // The body of its response looks like that of a stream, and is made of polls: requests whose responses end, and therefore
-// pass every proxy. Meanwhile it tries a stream now and then. Of the format it knows ids, the ends of frames, and `retry:`.
+// pass every proxy. Meanwhile it tries a stream now and then. Of the format it knows ids, `retry:`, comments, and the ends
+// of frames.
 
 import { isStream } from "./mime.js";
 
@@ -209,21 +210,21 @@ function wait(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
 }
 
+/** Return whether the text ends with a frame, or with comments after one. */
 function isWhole(text) {
-  return text.endsWith("\n\n");
+  return /(^|\n\n)(:[^\n]*\n)*$/.test(text);
 }
 
-/** Return whether the last frame is a `retry:`, by which the server says when to come back. */
+/** Return whether the text ends with a `retry:` that begins no event, by which the server says when to come back. */
 function isLast(text) {
-  return splitFrames(text).pop().startsWith("retry:");
+  return /(^|\n\n)(:[^\n]*\n)*retry:[^\n]*\n(:[^\n]*\n)*\n?$/.test(text);
 }
 
 /** Return whether the server had no room for this stream, or gave its user slot to another one. */
 function isCrowdedOut(text) {
-  const last = splitFrames(text).pop();
-  return /^event: ssemux\.replaced$/m.test(last) || (isLast(text) && last === text.trimEnd());
+  return /^event: ssemux\.replaced$/m.test(getLastFrame(text)) || (isLast(text) && !text.includes("\ndata:"));
 }
 
-function splitFrames(text) {
-  return text.trimEnd().split("\n\n");
+function getLastFrame(text) {
+  return text.trimEnd().split("\n\n").pop();
 }

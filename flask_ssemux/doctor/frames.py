@@ -44,7 +44,7 @@ class Frames:
         self._decoder = decode.Decoder()
 
     def feed(self, data: bytes, at: float) -> None:
-        for frame in self._decoder.feed(data):
+        for frame in self._decoder.feed(data) + self._decoder.take_comments():
             if len(self.all) < MOST:
                 self.all.append(_note_arrival(frame, at))
 

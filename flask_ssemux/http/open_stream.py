@@ -88,6 +88,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
         stream = permit.stream = hub.open_stream(
             channels, reader.user_id, resume, subscription.make_snapshots,
             subscription.on_closed or running.on_stream_closed, subscription.new_channels, revocations,
+            asked.channel_form or worker.options.channel_form,
         )  # fmt: skip
         if subscription.on_open is not None:
             subscription.on_open(running, stream)

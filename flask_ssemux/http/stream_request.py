@@ -29,6 +29,9 @@ NEW_PARAMETER = "new"
 #: The parameter that asks for a complete answer instead of a stream.
 POLL_PARAMETER = "poll"
 
+#: The parameter by which a client chooses how frames name their channels; without it ``SSEMUX_CHANNEL_FORM`` applies.
+CHANNEL_FORM_PARAMETER = "channel_form"
+
 #: The maximum length of a query in bytes: nginx accepts so much in a request's first line
 #: (large_client_header_buffers), and gunicorn can be set to accept it (limit_request_line, 4094 by default). Other
 #: servers accept more.
@@ -61,6 +64,7 @@ class StreamRequest(NamedTuple):
     :param last_ids: every ``Last-Event-ID`` that the client sent, in its header and its query.
     :param channels: the channels that the client names.
     :param new_channels: the channels that are new to a client that has seen others.
+    :param channel_form: how its frames name their channels; None if the client does not say.
     :param ticket: the ticket's text.
     :param probe: the token of a probe, whose stream replaces that of the URL.
     :param override: of a request that ``flask_ssemux.testing`` makes.
@@ -72,6 +76,7 @@ class StreamRequest(NamedTuple):
     last_ids: Sequence[str]
     channels: Sequence[str]
     new_channels: Sequence[str]
+    channel_form: str | None
     ticket: str | None
     probe: str | None
     poll: PollMode
@@ -82,7 +87,7 @@ class StreamRequest(NamedTuple):
     def parse(cls, request: Request) -> StreamRequest:
         """
         :raises QueryTooLong: the query was not parsed.
-        :raises BadRequest: the poll mode is unknown.
+        :raises BadRequest: the poll mode, or the form of channels, is unknown.
         :raises BadTicket: there are several tickets.
         """
         environ = request.environ
@@ -96,6 +101,7 @@ class StreamRequest(NamedTuple):
             last_ids,
             query.get("channel", ()),
             query.get(NEW_PARAMETER, ()),
+            _check_channel_form(query[CHANNEL_FORM_PARAMETER][0]) if CHANNEL_FORM_PARAMETER in query else None,
             tickets.find_ticket(request) if tickets.PARAMETER in query or "HTTP_AUTHORIZATION" in environ else None,
             probe,
             PollMode.NONE
@@ -138,3 +144,12 @@ def _parse_mode(text: str) -> PollMode:
             "poll=%r is not known; use poll=1, which waits for an event, or poll=now, which does not wait" % text
         )
     return _POLL_MODES[text]
+
+
+def _check_channel_form(text: str) -> str:
+    if text not in encode.CHANNEL_FORMS:
+        raise BadRequest(
+            "channel_form=%r is not known; use channel_form=comment for a parser that reports an unknown field as an "
+            "error, or channel_form=field" % text
+        )
+    return text

@@ -39,9 +39,9 @@ def streaming(view: F) -> F:
     """Decorate an old view that returns a generator (or a response made of one).
 
     An event stream (``text/event-stream``) gets the headers and the flushing that keep hops from holding it back,
-    ``: heartbeat`` after ``SSEMUX_HEARTBEAT`` seconds of silence, an end when its client leaves (under
-    gevent at once, by ``GeneratorExit`` where the generator sleeps; in threads at its next ``yield``), and a clean end
-    when it returns or raises. Status, cookies and headers of the view's response stay.
+    ``: heartbeat`` after ``SSEMUX_HEARTBEAT`` seconds of silence between its events, an end when its client leaves
+    (under gevent at once, by ``GeneratorExit`` where the generator sleeps; in threads at its next ``yield``), and a
+    clean end when it returns or raises. Status, cookies and headers of the view's response stay.
 
     A body of another type (NDJSON, CSV, plain text) gets the headers, the end when its client leaves, and the limits,
     but no byte of ours. A generator that the view returns without a type is an event stream.

@@ -2,6 +2,10 @@
 
 It sends heartbeats, and makes sure that the client receives the end of the stream.
 
+What is sent beside the generator's own bytes is lines that end in a single line feed, and only where a frame of the
+generator has ended: no client reports anything then, not even an empty message. ``wrapped_body.py`` says which clients
+get such lines at all.
+
 The generator runs where it always ran, in its request's own greenlet or thread, with whatever context it has.
 Heartbeats are written beside it while it sleeps or waits. ``streaming.py`` puts it into the response of a view.
 """
@@ -26,9 +30,8 @@ from .responses import CONTENT_TYPE
 from .wrapped_body import Additions, BodyBeginning
 from .wrapped_warnings import warn_of_html, warn_of_no_events, warn_of_replacement, warn_of_silence
 
-#: The ends of an event and of a line, in the forms of WHATWG HTML 9.2.5.
-EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-LINE_ENDS = (b"\n", b"\r")
+#: The ends of a frame, in the forms of WHATWG HTML 9.2.5.
+FRAME_ENDS = (b"\n\n", b"\n\r\n", b"\r\r\n", b"\r\r")
 
 
 class WrappedGenerator:
@@ -78,7 +81,7 @@ class WrappedGenerator:
         self._ended_at: float | None = None
         self._is_thrown = False
         self._is_disowned = False
-        #: The last frame, if the worker ends the stream.
+        #: The last lines, if the worker ends the stream.
         self._last = b""
         #: What is left of the item that is being sent: a large one is sent in pieces, each in the time for a write.
         self._pieces: Iterator[bytes] = iter(())
@@ -128,7 +131,7 @@ class WrappedGenerator:
             self._pieces = _split_item(self._draw_item())
 
     def _make_opening(self) -> bytes:
-        return encode.make_retry(self._options.retry, "ssemux") + encode.HEARTBEAT
+        return encode.make_retry(self._options.retry, "ssemux")
 
     def _check_beginning(self, item: bytes) -> bytes:
         """Find out whether the body is an event stream, and return what is sent with this item."""
@@ -150,12 +153,9 @@ class WrappedGenerator:
         return self._make_opening() + item if with_opening else item
 
     def _take_last(self) -> bytes:
-        """Return the last frame once, as far as it can follow what was sent."""
+        """Return the last lines once, if they can follow what was sent, and the client may come back."""
         last, self._last = self._last, b""
-        if self._is_between_events():
-            return last
-        # A blank line would turn half an event into a whole one.
-        return last[:-1] if self._tail.endswith(LINE_ENDS) else b""
+        return last if self._is_between_frames() and self._additions is not Additions.HEARTBEATS else b""
 
     def close(self) -> None:
         """The server is done with the response (PEP 3333): close the generator, so that its ``finally`` runs."""
@@ -229,8 +229,8 @@ class WrappedGenerator:
         """Return whether something of ours may be the first in the body."""
         return not self._has_yielded and self._additions in (Additions.OPENING_AT_ONCE, Additions.OPENING_WITH_EVENT)
 
-    def _is_between_events(self) -> bool:
-        return self._may_begin() or self._tail.endswith(EVENT_ENDS)
+    def _is_between_frames(self) -> bool:
+        return self._may_begin() or self._tail.endswith(FRAME_ENDS)
 
     def _note_sent(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-4:]
@@ -290,7 +290,7 @@ class WrappedGenerator:
             pass
 
     def end_cleanly(self, last: bytes) -> None:
-        """End the stream with this last frame, if it can be sent there without harm to the generator's own events.
+        """End the stream with these last lines, if they can be sent there.
 
         A body that is no event stream goes on to its own end, as the response of any other view: its client would take
         what it has for the whole.
@@ -324,9 +324,10 @@ class WrappedGenerator:
     def _write_heartbeat(self) -> None:
         """Called with the turn taken by ``run_due_work``, and gives the turn back."""
         try:
-            if self._is_inside and self.write is not None:
+            heartbeat = self._make_heartbeat()
+            if heartbeat and self._is_inside and self.write is not None:
                 _act_for(self._greenlet)
-                self.write(self._make_heartbeat())
+                self.write(heartbeat)
                 self._sent_at = self._running.timer.clock()
         except OSError:
             self._end_items()
@@ -340,12 +341,11 @@ class WrappedGenerator:
             self._turn.release()
 
     def _make_heartbeat(self) -> bytes:
-        """Within an event, only a comment line without a blank line is harmless; within a line, nothing is."""
-        if self._is_between_events():
-            return encode.make_heartbeat(self._options.heartbeat_event)
-        if self._tail.endswith(b"\r"):
-            return b": heartbeat\r"  # if the second half of a CRLF follows, it ends this line
-        return b": heartbeat\n" if self._tail.endswith(b"\n") else b""
+        """Return the heartbeat; b"" if there can be none at this place in the generator's bytes."""
+        if not self._is_between_frames():
+            return b""
+        event = None if self._additions is Additions.HEARTBEATS else self._options.heartbeat_event
+        return encode.make_heartbeat(event, has_empty_line=False)
 
 
 def _encode_item(item: Any) -> bytes:

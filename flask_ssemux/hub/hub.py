@@ -18,11 +18,12 @@ from ..sse import encode
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
+from .comment_stream import CommentStream, convert_pages
 from .delivery import Delivery
 from .fanout import SLICE, FanOut
 from .latest import LatestEvents
 from .limits import BEGIN_TIMEOUT, StreamLimits
-from .opening import Joined, Snapshots, open_pages
+from .opening import Joined, Snapshots, make_heartbeat, open_pages
 from .outage import DEGRADED, OutageNotice
 from .replay import Replay
 from .resume import NEW_CLIENT, ResetReason, ResumePoint, check_resume_point, parse_last_ids
@@ -50,9 +51,8 @@ class Hub:
         #: Why all streams end, once they do.
         self.drain_reason: str | None = None
         self._on_closed = self._forget_stream  # one object for all streams: one for each would take memory
-        heartbeat = encode.make_heartbeat(options.heartbeat_event)
         self._limits = StreamLimits(
-            options.queue_events, options.queue_bytes, options.heartbeat, heartbeat, self._abandon_stream
+            options.queue_events, options.queue_bytes, options.heartbeat, make_heartbeat(options), self._abandon_stream
         )
         self._throttle = LogThrottle()
         self._fan_out = FanOut(self._limits, yield_control)
@@ -87,8 +87,8 @@ class Hub:
 
     @property
     def opening_frame_count(self) -> int:
-        """The number of frames with which every stream begins: retry, hello, and degraded during an outage."""
-        return 3 if self._outage.is_announced else 2
+        """The number of frames with which every stream begins: hello, and degraded during an outage."""
+        return 2 if self._outage.is_announced else 1
 
     def list_streams(self) -> list[Stream]:
         """Return the open streams."""
@@ -136,6 +136,7 @@ class Hub:
         on_closed: Callable[[Stream], None] = lambda _: None,
         new_channels: Sequence[str] = (),
         revocations_seen: int | None = None,
+        channel_form: str = "field",
     ) -> Stream:
         """Open a stream of these channels. Its client gets each event after the resume point once.
 
@@ -144,12 +145,14 @@ class Hub:
         :param new_channels: channels that a client with a cursor has not read before. They begin now.
         :param revocations_seen: what ``count_revocations`` returned before the client's rules were asked. Revocation
             messages that came since then are applied to this stream.
+        :param channel_form: how its frames name their channels, one of ``encode.CHANNEL_FORMS``.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) it is not known where the client's replay begins.
         """
         if not self._delivery.has_started:
             self._delivery.start()
         subscriptions, now = self._subscriptions, self._timer.clock()
-        stream = Stream(tuple(channels), user_id, self._limits, now)
+        has_comments = channel_form == "comment"
+        stream = (CommentStream if has_comments else Stream)(tuple(channels), user_id, self._limits, now)
         try:
             if resume.cursor is not None:
                 resume = check_resume_point(resume, self.broker.history, subscriptions.epoch, subscriptions.position)
@@ -158,7 +161,8 @@ class Hub:
             if resume.cursor is not None and resume.cursor.epoch != head.epoch:
                 resume = ResumePoint(reset=ResetReason.EPOCH)  # a new epoch began between the lines above
             joined = Joined(stream, head, resume, new_channels, latest)
-            stream.opening = open_pages(self.replay, self._options, joined, snapshots)
+            pages = open_pages(self.replay, self._options, joined, snapshots)
+            stream.opening = convert_pages(pages) if has_comments else pages
             stream.on_closed, stream.notify_opener = self._on_closed, on_closed
             self._start_stream(stream, revocations_seen)
         except BaseException:
@@ -209,7 +213,7 @@ class Hub:
             attempt("a stream could not be ended", stream.abort, reason)
 
     def make_last_frame(self, reason: str) -> bytes:
-        """Return the last frame of a stream: when its client comes back, and why the stream ends."""
+        """Return the last lines of a stream: when its client comes back, and why the stream ends."""
         return encode.make_retry(spread_retry(self._options.retry), reason)
 
     def disown(self) -> None:

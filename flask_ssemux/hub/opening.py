@@ -50,7 +50,7 @@ def open_pages(replay: Replay, options: Options, joined: Joined, snapshots: Snap
     """
     if joined.resume.cursor is None:
         lost = joined.stream.channels if joined.resume.reset else ()
-        return iter((_make_frames(options, joined, joined.head, lost, snapshots),))
+        return iter((_add_second_frame(_make_frames(options, joined, joined.head, lost, snapshots)),))
     return _ReplayPages(replay, options, joined, snapshots).start_pages()
 
 
@@ -68,7 +68,13 @@ def _make_frames(
     first = list(snapshots(channels)) if snapshots is not None and channels else []
     first += [record.body for record in joined.latest if record.channel in channels]
     reset = make_reset(lost, resume.reset or ResetReason.HISTORY) if lost else b""
+    # No empty line before the first frame's end: some clients report an empty message for it.
     return _make_retry(options.retry) + reset + _make_hello(options, start, first)
+
+
+def _add_second_frame(frames: bytes) -> bytes:
+    """Return the opening frames with the beginning of another one, if there is only one."""
+    return frames + encode.OPENED if encode.count_frames(frames) == 1 else frames
 
 
 class _ReplayPages:
@@ -109,7 +115,8 @@ class _ReplayPages:
         """Yield pages of bytes, which are drawn one at a time when the client takes them."""
         try:
             yield b""
-            yield self._take_frames() + self._take_page()
+            frames, page = self._take_frames(), self._take_page()
+            yield frames + page if page else _add_second_frame(frames)
             while self._page.left:
                 yield from self._wait_for_room()
                 if self._stream.is_over:  # it was cut off meanwhile
@@ -142,7 +149,7 @@ class _ReplayPages:
         self._stream.wait_for_room()  # no page is made for a client that reads nothing
         self._share = share = self._replay.allowance.request(self._replay.page_bytes, self._cut_client)
         while not share.wait(min(WAIT_HEARTBEAT, self._options.heartbeat / 2)):
-            yield encode.make_heartbeat(self._options.heartbeat_event)
+            yield make_heartbeat(self._options)
 
     def _read_page(self, ranges: dict[str, Range]) -> Page:
         page = self._replay.read_page(ranges, self._joined.head.epoch)
@@ -191,6 +198,11 @@ def _make_hello_body(heartbeat: float, client_timeout: float) -> bytes:
 @functools.lru_cache(maxsize=8)
 def _make_retry(milliseconds: int) -> bytes:
     return encode.make_retry(milliseconds, "ssemux")
+
+
+def make_heartbeat(options: Options) -> bytes:
+    """Return what ends a silence, in the form that the application has chosen."""
+    return encode.make_heartbeat(options.heartbeat_event, options.heartbeat_form == "frame")
 
 
 def make_reset(channels: Sequence[str], reason: ResetReason, cursor: Cursor | None = None) -> bytes:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .encode import CHANNEL_COMMENT, CHANNEL_FIELD
+
 #: A stream may begin with it; it is not part of the first line.
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+#: How a comment begins that names the event's channel, and its line.
+_CHANNEL, _CHANNEL_LINE = CHANNEL_FIELD.decode("ascii"), CHANNEL_COMMENT.decode("ascii")
 
 
 class Frame(NamedTuple):
@@ -18,8 +23,9 @@ class Frame(NamedTuple):
     :param event: the event's name, "" without one.
     :param data: the lines of data, joined; None without such a line. A browser sees no event then.
     :param id: the frame's own ``id``; None without one.
-    :param channel: the field that flask_ssemux adds for channels that clients name.
+    :param channel: the line that flask_ssemux adds for channels that clients name, a field or a comment.
     :param retry: milliseconds.
+    :param comments: the comments, but for the channel.
     """
 
     event: str = ""
@@ -50,6 +56,17 @@ class Decoder:
                 self._lines = []
         return frames
 
+    def take_comments(self) -> list[Frame]:
+        """Return the comments and the ``retry`` that no empty line has ended yet, unless an event has begun.
+
+        They count when their line has ended. At the end of a stream too: the rest is an event that was cut off.
+        """
+        lines = self._lines
+        if not lines or not all(map(_counts_alone, lines)):
+            return []
+        self._lines = []
+        return [decode_lines(lines)]
+
     def _split_lines(self, data: bytes) -> list[str]:
         self._rest.append(data)
         if not _has_line_end(self._rest[-2:]):
@@ -75,14 +92,21 @@ def decode_lines(lines: list[str]) -> Frame:
     for line in lines:
         name, _, value = line.partition(":")
         values.setdefault(name, []).append(value[1:] if value.startswith(" ") else value)
+    comments = values.get("", [])
+    named = values.get("channel", []) + [text[len(_CHANNEL) :] for text in comments if text.startswith(_CHANNEL)]
     return Frame(
         event=values.get("event", [""])[-1],
         data="\n".join(values["data"]) if "data" in values else None,
         id=next((value for value in reversed(values.get("id", [])) if "\0" not in value), None),
-        channel=values.get("channel", [None])[-1],  # type: ignore[list-item]
+        channel=named[-1] if named else None,
         retry=next((int(value) for value in reversed(values.get("retry", [])) if _is_number(value)), None),
-        comments=tuple(values.get("", ())),
+        comments=tuple(text for text in comments if not text.startswith(_CHANNEL)),
     )
+
+
+def _counts_alone(line: str) -> bool:
+    """Return whether a line has a meaning without the lines after it. A channel belongs to the event after it."""
+    return line.startswith("retry:") or (line.startswith(":") and not line.startswith(_CHANNEL_LINE))
 
 
 def _is_number(value: str) -> bool:

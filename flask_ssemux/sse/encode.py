@@ -3,6 +3,10 @@
 It makes frames, comments and ``retry``. It has no I/O, no clock, no Flask and no gevent. All that it makes is legal on
 the wire: every value that could forge a field is refused.
 
+Only a frame with data ends in an empty line. By the standard an empty line without data before it means nothing, but
+some clients report an empty message for it. A frame's ``id`` is its last line, because some clients note the ``id``
+when they read the line: if their connection ends within the frame, they resume after an event that they did not get.
+
 The rules are those of WHATWG HTML, section 9.2 "Server-sent events"
 (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 """
@@ -17,8 +21,24 @@ from ..util.printable import show_value
 from .cursor import Cursor
 from .data import PLAIN, JSONWriter, convert_to_text
 
-#: What is sent after ``SSEMUX_HEARTBEAT`` seconds of silence.
-HEARTBEAT = b": heartbeat\n\n"
+#: What is sent after ``SSEMUX_HEARTBEAT`` seconds of silence: a comment, which clients do not show.
+HEARTBEAT_LINE = b": heartbeat\n"
+
+#: The same with an empty line, as ``SSEMUX_HEARTBEAT_FORM=frame`` sends it. It is the only frame without data.
+HEARTBEAT = HEARTBEAT_LINE + b"\n"
+
+#: The values of ``SSEMUX_HEARTBEAT_FORM``.
+HEARTBEAT_FORMS = ("frame", "line")
+
+#: What follows the hello if no other frame does. Virus scanners are known to hold back the first frame until the second
+#: one comes (featurehub-io/featurehub#296), so the beginning of a second one is sent at once.
+OPENED = b": ssemux\n"
+
+#: The forms of the line that names an event's channel: a field ``channel``, or a comment that contains this field.
+CHANNEL_FIELD, CHANNEL_COMMENT = b"channel: ", b": channel: "
+
+#: The values of ``SSEMUX_CHANNEL_FORM``.
+CHANNEL_FORMS = ("field", "comment")
 
 #: The channel that every client reads.
 EVERYONE = "*"
@@ -156,8 +176,14 @@ def _check_retry(retry: object) -> int:
 
 
 def make_frame(body: bytes, cursor: str) -> bytes:
-    """Return a stored body as it is sent to clients, with its cursor as the ``id``."""
-    return b"id: %s\n%s" % (cursor.encode("ascii"), body)
+    """Return a stored body as it is sent to clients, with its cursor as the ``id``, which is the last line."""
+    return b"%sid: %s\n\n" % (memoryview(body)[:-1], cursor.encode("ascii"))
+
+
+def move_channels_to_comments(frames: bytes) -> bytes:
+    """Return frames whose channels are in comments, for parsers that report an unknown field as an error."""
+    made = frames.replace(b"\n" + CHANNEL_FIELD, b"\n" + CHANNEL_COMMENT)  # each line of data begins with "data:"
+    return b": " + made if made.startswith(CHANNEL_FIELD) else made
 
 
 class LatestFrame(bytes):
@@ -185,20 +211,25 @@ def make_stay_away_frame(event: str, reason: str) -> bytes:
 
 
 def make_comment(text: str) -> bytes:
-    """Return a comment, which clients do not show: it only keeps the connection alive."""
-    return b"".join(b": %s\n" % _encode_text(line) for line in _LINE_END.split(text)) + b"\n"
+    """Return the lines of a comment, which clients do not show. They may stand alone or begin a frame."""
+    return b"".join(b": %s\n" % _encode_text(line) for line in _LINE_END.split(text))
 
 
 def make_retry(milliseconds: int, note: str) -> bytes:
-    """Return the ``retry`` field (how long a client waits before it reconnects) and a comment."""
+    """Return the lines of ``retry`` (how long a client waits before it reconnects) and a comment.
+
+    They may stand alone or begin a frame. Clients apply ``retry`` when they have read its line.
+    """
     return b"retry: %d\n%s" % (milliseconds, make_comment(note))
 
 
-def make_heartbeat(event: str | None = None) -> bytes:
-    """Return the heartbeat; with a name also an event, for pages that want to see it."""
-    if event is None:
-        return HEARTBEAT
-    return HEARTBEAT + _encode_fields("{}", event=check_event_name(event))
+def make_heartbeat(event: str | None = None, has_empty_line: bool = True) -> bytes:
+    """Return the heartbeat; with a name also an event, for pages that want to see it.
+
+    :param has_empty_line: whether the comment is a frame of its own.
+    """
+    comment = HEARTBEAT if has_empty_line else HEARTBEAT_LINE
+    return comment if event is None else comment + _encode_fields("{}", event=check_event_name(event))
 
 
 def count_frames(data: bytes) -> int:

@@ -178,17 +178,16 @@ function wait(milliseconds) {
   return new Promise((done) => setTimeout(done, milliseconds));
 }
 function isWhole(text) {
-  return text.endsWith("\n\n");
+  return /(^|\n\n)(:[^\n]*\n)*$/.test(text);
 }
 function isLast(text) {
-  return splitFrames(text).pop().startsWith("retry:");
+  return /(^|\n\n)(:[^\n]*\n)*retry:[^\n]*\n(:[^\n]*\n)*\n?$/.test(text);
 }
 function isCrowdedOut(text) {
-  const last = splitFrames(text).pop();
-  return /^event: ssemux\.replaced$/m.test(last) || isLast(text) && last === text.trimEnd();
+  return /^event: ssemux\.replaced$/m.test(getLastFrame(text)) || isLast(text) && !text.includes("\ndata:");
 }
-function splitFrames(text) {
-  return text.trimEnd().split("\n\n");
+function getLastFrame(text) {
+  return text.trimEnd().split("\n\n").pop();
 }
 export {
   polling

@@ -59,6 +59,7 @@ function isStream({ status, headers }) {
 }
 
 // client/src/parser.js
+var CHANNEL = "channel: ";
 var Parser = class {
   #callbacks;
   #rest = "";
@@ -85,6 +86,7 @@ var Parser = class {
     if (name === "data") fields.data = fields.data === void 0 ? value : `${fields.data}
 ${value}`;
     else if (name === "event" || name === "channel") fields[name] = value;
+    else if (!name && value.startsWith(CHANNEL)) fields.channel = value.slice(CHANNEL.length);
     else if (name === "id" && !value.includes("\0")) fields.id = value;
     else if (name === "retry" && /^[0-9]+$/.test(value)) this.#callbacks.retry(Number(value));
   }

@@ -43,7 +43,7 @@ class Received:
         self._decoder = decode.Decoder()
 
     def feed(self, data: bytes) -> None:
-        for frame in self._decoder.feed(data):
+        for frame in self._decoder.feed(data) + self._decoder.take_comments():
             self.comments += frame.comments
             self.retry = self.retry if frame.retry is None else frame.retry
             if frame.event == encode.OWN_PREFIX + MARK:

@@ -29,6 +29,9 @@ _OPTION = re.compile(r"[?&]([^=&?]*)=([^&]*)")
 _HOST = r"(?:\[[0-9A-Fa-f:.%\w]+\]|[\w.-]*)(?::\d{1,5})?"
 _HOSTS = re.compile(r"%s(?:,%s)*" % (_HOST, _HOST))
 
+#: Types of values that cannot have a password in them.
+_PLAIN = (type(None), bool, int, float)
+
 _PLAIN_USER = re.compile(r"[\w.-]+")
 _WORD = re.compile(r"[A-Za-z0-9+]*:?")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
@@ -47,6 +50,13 @@ def without_password(url: str) -> str:
     before, mark, query = _split_query(rest) if not url.startswith(_SOCKETS) else rest.partition("?")
     shown = before if url.startswith(_SOCKETS) else _redact_address(before)
     return "%s//%s%s" % (scheme.group(), shown, mark + "&".join(map(_redact_option, query.split("&"))))
+
+
+def redact_value(value: object) -> object:
+    """Return a value that should be a URL in a form that may be shown."""
+    if isinstance(value, str):
+        return without_password(value)
+    return value if isinstance(value, _PLAIN) else "(%s)" % type(value).__name__
 
 
 def _is_doubtful(rest: str) -> bool:

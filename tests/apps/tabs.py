@@ -152,7 +152,7 @@ def answer(kind):
         return Response(encode.make_retry(50, "no room"), content_type="text/event-stream")
     if kind == "stop":
         hello = encode.make_own_frame("hello", {"heartbeat": 1, "timeout": 3})
-        stop = b"id: stop\n" + encode.make_own_frame("stop", {"reason": "a test"})
+        stop = encode.make_stay_away_frame("stop", "a test")
         return Response(hello + stop, content_type="text/event-stream")
     if kind == "hello":
         hello = encode.make_own_frame("hello", {"heartbeat": 1, "timeout": 3})

@@ -118,9 +118,8 @@ class Client:
     def _keep(self, stream: RawStream, reset: bool = False) -> None:
         stream.close(reset)
         self._past += stream.body
+        self._retry = self._retry if stream.retry is None else stream.retry / 1000
         for frame in stream.frames():
-            if frame.retry is not None:
-                self._retry = frame.retry / 1000
             if frame.dispatched:
                 self._seen.append(Seen(frame.event, frame.own_id, frame.data, frame.at - self.diary.started))
         # A connection without an id leaves the client's cursor as it was.

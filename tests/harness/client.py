@@ -18,7 +18,7 @@ from collections import deque
 from typing import Any, Callable, Dict, Iterator, Sequence, Tuple, Union
 
 from tests.harness.answer import Answer, Malformed
-from tests.harness.parser import Frame, Parser
+from tests.harness.parser import Ending, Frame, Parser
 
 READ_BYTES = 64 * 1024
 Headers = Union[Dict[str, str], Sequence[Tuple[str, str]]]
@@ -168,6 +168,15 @@ class RawStream:
     def frames(self) -> list[Frame]:
         """All frames, including those that a browser would not show (comments, `retry`)."""
         return list(self._parse().frames)
+
+    def ending(self) -> Ending:
+        """The `retry` and the comments after the last frame."""
+        return self._parse().ending
+
+    @property
+    def retry(self) -> int | None:
+        """The newest `retry`, as a browser knows it."""
+        return self._parse().retry
 
     def events(self, name: str | None = None) -> list[Frame]:
         """The events that a client would receive; with `name`, those of that name."""

@@ -32,6 +32,14 @@ class Frame(NamedTuple):
     """The time that was given to `feed` with the frame's last byte."""
 
 
+class Ending(NamedTuple):
+    """What a `retry` line said that no blank line followed, as at the end of a stream."""
+
+    retry: int | None
+    comments: tuple[str, ...]
+    """The comments after it."""
+
+
 class Parser:
     """Feed it bytes in pieces of any size; `frames` grows."""
 
@@ -49,6 +57,11 @@ class Parser:
     @property
     def events(self) -> list[Frame]:
         return [frame for frame in self.frames if frame.dispatched]
+
+    @property
+    def ending(self) -> Ending:
+        """What the lines after the last frame say."""
+        return Ending(self._retry, tuple(self._comments[self._before_retry :]))
 
     def feed(self, data: bytes, at: float = 0.0) -> None:
         for byte in data:
@@ -97,6 +110,7 @@ class Parser:
         elif name == "retry":
             if value and all(digit in "0123456789" for digit in value):
                 self._retry = self.retry = int(value)
+                self._before_retry = len(self._comments)
         else:
             self._fields[name] = value
 
@@ -126,6 +140,7 @@ class Parser:
         self._own_id: str | None = None
         self._retry: int | None = None
         self._comments: list[str] = []
+        self._before_retry = 0
         self._fields: dict[str, str] = {}
         self._untouched = True
 

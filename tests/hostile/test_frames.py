@@ -65,7 +65,7 @@ def follow(site, channels, events, judged_by):
             elif channel in channels or channel == "*":
                 expected.append((event or "message", data, answer["cursor"]))
         (last,) = site.publish(["*", "the last", "last"])
-        stream.wait_for(b"id: %s\nevent: last\ndata: the last\n\n" % last["cursor"].encode(), 10)
+        stream.wait_for(b"event: last\ndata: the last\nid: %s\n\n" % last["cursor"].encode(), 10)
         body = stream.body
     for judge in judged_by:
         hello, *got, end = judge(body)
@@ -172,5 +172,5 @@ def test_a_bomb_is_refused_and_nothing_of_it_arrives(site, name):
                 publish("room:1", BOMBS[name]())
             assert len(str(refused.value)) < 1000
         cursor = publisher.publish("room:1", "after it")
-        stream.wait_for(b"data: after it\n\n", 5)
+        stream.wait_for(b"data: after it\n", 5)
         assert [event.id for event in stream.events()[1:]] == [str(cursor)]

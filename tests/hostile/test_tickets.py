@@ -92,7 +92,7 @@ def test_it_is_its_users_alone(site):
     with stream:
         stream.wait_for(b"ssemux.hello", 5)
         site.publish(["user:root", "for root", None], ["user:ann", "for ann", None], ["*", "the end", None])
-        stream.wait_for(b"data: the end\n\n", 5)
+        stream.wait_for(b"data: the end\n", 5)
         assert b"for ann" in stream.body and b"for root" not in stream.body
     for channel in ("room:2", "closed:1", "user:root"):
         ticket = site.post("/ticket", ["ann", ["room:1", "closed:1"], 60])

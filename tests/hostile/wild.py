@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from typing import Callable, NamedTuple, Optional, Tuple
@@ -12,7 +13,7 @@ from tests.harness.answer import Answer, Malformed
 PATIENCE = 10.0
 
 #: What no answer may contain.
-NEVER = b"\0never\0"
+NEVER = rb"\0never\0"
 
 Begun = Optional[Tuple[bytes, Callable[[], None]]]
 
@@ -34,6 +35,7 @@ class Reply(NamedTuple):
 def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATIENCE, begun: Begun = None) -> Reply:
     """Send a request, and read until the answer is complete, the connection is closed, or ``until`` is in the body.
 
+    :param until: a regular expression.
     :param begun: bytes of the body, and the function that is called when they have arrived.
     """
     answer, body, surplus = Answer(), b"", b""
@@ -43,7 +45,7 @@ def send(port: int, request: bytes, until: bytes = NEVER, patience: float = PATI
             connection.sendall(request)
         except OSError:
             pass  # it was cut off before its end; there may be an answer
-        while not answer.complete and until not in body:
+        while not answer.complete and not re.search(until, body):
             connection.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 data = connection.recv(65536)

@@ -19,7 +19,9 @@ GIVE_UP = 30.0
 def numbers(stream):
     """Return the numbers of the complete events, without a parser, because there are megabytes of them."""
     whole = stream.body.rpartition(b"\n\n")[0]
-    return [int(number) for number in re.findall(rb"^id: \w+-(\d+)\nevent: n\n", whole, re.M)]
+    return [
+        int(number) for number in re.findall(rb"^event: n\n(?:channel: .*\n)?data: .*\nid: \w+-(\d+)$", whole, re.M)
+    ]
 
 
 def memory(pid, name):

@@ -80,7 +80,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
         second.post("/disconnect", user_id="ann", reason="the key was changed")
         wait_ended(ann, began)
         for stream in ann:
-            last = stream.frames()[-1]
+            last = stream.ending()
             assert last.retry in RETRIES and last.comments == (" the key was changed",)
             assert stream.last_event_id == before
         assert answer(first, "a", Last_Event_ID=before) == 200
@@ -151,7 +151,7 @@ def test_a_user_with_a_hundred_streams_holds_32_and_pages_are_served(serve):
             ask_page()
         assert sum(not stream.ended for stream in herd) == 32
         away = [stream for stream in herd if stream.ended]
-        assert all(stream.frames()[0].retry in range(10000, 30001) for stream in away)
+        assert all(stream.ending().retry in range(10000, 30001) for stream in away)
         assert max(longest) < 1
         assert 1 <= site.server.log.count("a stream was sent away: this user holds 32 streams") <= 3  # one per worker
         print("longest page: %.0f ms of %d" % (max(longest) * 1000, len(longest)))
@@ -232,7 +232,7 @@ def test_open_streams_are_reauthorized_with_a_pool_of_one_connection(serve):
         site.post("/change", take=["broken", "bob in room:2"])
         until(lambda: all(stream.ended for stream in of(herd, "b")), 5, "bob goes on")
         assert not any(stream.ended for stream in of(herd, "a"))
-        assert of(herd, "b")[0].frames()[-1].comments == (" its user may not read it any more",)
+        assert of(herd, "b")[0].ending().comments == (" its user may not read it any more",)
         site.post("/change", keys={"a": None})
         until(lambda: all(stream.ended for stream in of(herd, "a")), 5, "ann goes on")
         assert site.get("/ping")["checked_out"] == 0
@@ -254,7 +254,7 @@ def test_a_rule_that_hangs_does_not_stop_the_reauthorization_of_other_streams(se
         until(lambda: all(stream.ended for stream in streams), 5, "bob goes on")
         assert max(stream.ended_at for stream in streams) - began < 2 * 1 + 0.5
         hangs.wait_end(5)
-        assert hangs.frames()[-1].comments == (" the application did not say whether its user may still read it",)
+        assert hangs.ending().comments == (" the application did not say whether its user may still read it",)
         assert not any(stream.ended for stream in herd)
         assert "ends, since it could not be reauthorized 3 times in a row" in site.server.log
         assert site.get("/ping")["checked_out"] == 0

@@ -44,7 +44,7 @@ def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_the_reconnects
             assert time.monotonic() - began < 8
         assert wait_gone(old, 8 - (time.monotonic() - began)) < 8
         assert {stream.ended for stream in herd} == {"clean"}
-        retries = sorted(stream.frames()[-1].retry for stream in herd)
+        retries = sorted(stream.ending().retry for stream in herd)
         assert retries[0] >= 1500 and retries[-1] <= 4500
         quarters = [sum(1500 + 750 * n <= retry < 2250 + 750 * n for retry in retries) for n in range(4)]
         assert min(quarters) > 25  # of 50 clients each: no quarter of the window is left empty
@@ -66,7 +66,7 @@ def test_streams_survive_a_killed_master(serve):
         wait_gone(workers, 8)
         until(lambda: all(stream.ended for stream in herd), 5, "streams go on")
         assert {stream.ended for stream in herd} == {"clean"}
-        assert all(1500 <= stream.frames()[-1].retry <= 4500 for stream in herd)
+        assert all(1500 <= stream.ending().retry <= 4500 for stream in herd)
 
 
 @pytest.mark.parametrize("options", [{}, OURS], ids=["plain gunicorn", "our configuration"])
@@ -78,7 +78,7 @@ def test_a_worker_that_leaves_at_once_still_ends_its_streams(serve, options, tmp
         site.get("/exit")
         until(lambda: all(stream.ended for stream in herd), 8, "streams go on")
         assert {stream.ended for stream in herd} == {"clean"}
-        assert herd[0].frames()[-1].comments == (" this worker stops",)
+        assert herd[0].ending().comments == (" this worker stops",)
 
 
 def test_max_requests_sends_streams_to_the_next_worker(serve):

@@ -54,7 +54,7 @@ def test_a_client_of_http_1_0_gets_everything_and_a_clean_end(serve):
         stream.wait_for(b"live", 2)
         site.server.signal(signal.SIGTERM)
         assert stream.wait_end(4) == "clean"
-        assert b"\r\n" not in stream.body and stream.frames()[-1].comments == (" this worker stops",)
+        assert b"\r\n" not in stream.body and stream.ending().comments == (" this worker stops",)
 
 
 def test_the_connection_of_a_unix_socket_is_handed_over(serve, tmp_path):
@@ -217,7 +217,7 @@ def test_a_slow_client_gets_its_clean_end_and_holds_a_deploy_up_for_seconds_only
         site.server.signal(signal.SIGTERM)
         slow.resume()
         assert slow.wait_end(6) == "clean"
-        assert len(slow.events("n")) == 12 and slow.frames()[-1].comments == (" this worker stops",)
+        assert len(slow.events("n")) == 12 and slow.ending().comments == (" this worker stops",)
         began = time.monotonic()
         site.server.wait(6)
         assert time.monotonic() - began < 5
@@ -235,7 +235,7 @@ def test_a_worker_that_ends_before_the_timer_checks_ends_streams_cleanly(serve):
         site.server.signal(signal.SIGTERM)
         until(lambda: all(stream.ended for stream in herd), 5, "streams go on")
         assert {stream.ended for stream in herd} == {"clean"}
-        assert {stream.frames()[-1].comments for stream in herd} == {(" this worker stops",)}
+        assert {stream.ending().comments for stream in herd} == {(" this worker stops",)}
         site.server.wait(4)
 
 
@@ -308,7 +308,7 @@ def test_a_stream_that_follows_a_waiting_poll_on_its_connection_is_handed_over(s
             client.sendall(b"GET /events?channel=room:1&poll=1 HTTP/1.1\r\nHost: x\r\n\r\n")
             site.wait_figure("streams", 1, 2)
             site.publish("room:1", "news")
-            assert b"data: news\n\n" in read_answer(client)
+            assert b"data: news\n" in read_answer(client)
         client.sendall(REQUEST)
         wait_handed(site, 1)
 
@@ -333,6 +333,6 @@ def test_a_connection_is_handed_over_even_if_it_is_the_last_file_that_the_worker
             limit_files(worker, 20)
             wait_handed(site, 2)
             site.publish("room:1", "live")
-            second.wait_for(b"data: live\n\n", 2)
+            second.wait_for(b"data: live\n", 2)
     assert site.wait_figure("streams", 0, 2) < 1
     assert "/flask_ssemux/" not in site.server.log  # gevent itself logs that it cannot accept another connection

@@ -67,7 +67,7 @@ def assert_streams(site):
             stream.wait_for(b": heartbeat\n\n", 5)
         site.publish("room:1", "live")
         for stream in (first, second):
-            stream.wait_for(b"data: live\n\n", 2)
+            stream.wait_for(b"data: live\n", 2)
         yield
     site.wait_figure("streams", 0, 5)
 
@@ -110,7 +110,7 @@ def test_streams_of_gunicorn_go_by_the_generator_on_macos(serve):
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b": heartbeat\n\n", 5)
         site.publish("room:1", "live")
-        stream.wait_for(b"data: live\n\n", 2)
+        stream.wait_for(b"data: live\n", 2)
     site.server.wait_log("is not possible here, .*: this system has no epoll", 1)
     assert "Traceback" not in site.server.log
 
@@ -121,7 +121,7 @@ def test_streams_in_threads(serve_threads, lack):
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b": heartbeat\n\n", 3)
         site.publish("room:1", "live")
-        stream.wait_for(b"data: live\n\n", 2)
+        stream.wait_for(b"data: live\n", 2)
         assert site.get("/presence?channel=room:1")["here"] == 1
     # A heartbeat is due each second. The first one after the client has left may still be written.
     until(lambda: site.get("/presence?channel=room:1")["here"] == 0, 5, "the client's departure is not noticed")

@@ -109,7 +109,7 @@ def test_first_bytes_events_and_heartbeats_come_at_once_and_missed_events_are_re
         stream.wait_for(b"ssemux.hello", 2)
         assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
         site.publish("room:1", "live")
-        stream.wait_for(b"data: live\n\n", 1)
+        stream.wait_for(b"data: live\n", 1)
         stream.wait_for(b": heartbeat\n\n: heartbeat\n\n", 4)
         assert stream.longest_silence() < 1.5
         last = stream.last_event_id
@@ -149,9 +149,9 @@ def test_pages_answer_however_many_streams_there_are_and_leaving_clients_are_not
         away = [stream for stream in herd if stream.ended]
         assert len(away) == 12 - most
         for stream in away:
-            assert stream.ended == "clean" and 10000 <= stream.frames()[0].retry <= 30000
+            assert stream.ended == "clean" and 10000 <= stream.ending().retry <= 30000
             comment = " this worker serves %d streams, the maximum of %s with %s" % (most, server, setting)
-            assert stream.frames()[0].comments == (comment,)
+            assert stream.ending().comments == (comment,)
         site.wait_figure("streams", most, 2)
     assert site.wait_figure("streams", 0, 5) < 2
     if server:
@@ -194,7 +194,7 @@ def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and
     threads = min(32, os.cpu_count() + 4)
     for path in ("/events", "/old/sleeper?seconds=2", "/old/poller?polls=2&every=0.1"):
         with site.herd(threads + 2, path) as herd:
-            herd.wait_all(lambda stream: stream.ended or b"ssemux\n\n" in stream.body, 5)
+            herd.wait_all(lambda stream: stream.ended or b": ssemux\n" in stream.body, 5)
             assert sum(stream.ended is None for stream in herd) == threads // 2
             assert site.get("/ping")["pid"]
         until(
@@ -205,7 +205,7 @@ def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and
     with site.stream("/events") as stream:
         assert stream.wait_end(5) == "clean" and stream.ended_at - stream.opened_at > 0.7
         comment = " this server does not say when a client leaves, so its streams are short"
-        assert stream.frames()[-1].comments == (comment,)
+        assert stream.ending().comments == (comment,)
     line = r"hypercorn serves %d requests at a time \(a default executor of %d threads\).* it does not say when"
     site.server.wait_log(line % (threads, threads), 1)
 
@@ -230,7 +230,7 @@ def test_uwsgis_own_protocol_behind_nginx(start, running):
     with site.stream("/events?channel=room:1") as stream:
         stream.wait_for(b"ssemux.hello", 2)
         site.publish("room:1", "live")
-        stream.wait_for(b"data: live\n\n", 1)
+        stream.wait_for(b"data: live\n", 1)
     assert site.wait_figure("streams", 0, 5) < 2
 
 
@@ -250,7 +250,7 @@ def test_streams_end_with_a_retry_if_the_server_ends_gracefully(start, kind, num
         site.server.signal(number)
         herd.wait_all(lambda stream: stream.ended, 5)
         assert {stream.ended for stream in herd} == {"clean"}
-        assert {stream.frames()[-1].comments for stream in herd} == {(" this worker stops",)}
+        assert {stream.ending().comments for stream in herd} == {(" this worker stops",)}
     assert site.server.wait(5) in (0, -number)  # uvicorn ends by the signal that it was sent
 
 
@@ -298,7 +298,7 @@ def test_a_server_that_cannot_stream_says_so_and_keeps_no_client_waiting(start, 
     for path in ("/events", "/old/sleeper"):
         with site.stream(path) as stream:
             assert stream.wait_end(3) == "clean"
-            assert stream.status == 200 and 10000 <= stream.frames()[0].retry <= 30000
+            assert stream.status == 200 and 10000 <= stream.ending().retry <= 30000
             assert why in stream.body.decode()
     with urllib.request.urlopen("http://127.0.0.1:%d/ping" % site.port, timeout=3) as answer:
         assert answer.status == 200

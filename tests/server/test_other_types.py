@@ -15,7 +15,7 @@ from tests.harness.servers import FlaskRun, Gunicorn
 from tests.server.conftest import Site
 
 APP = "tests.apps.typed:create_app()"
-OPENING = b"retry: 3000\n: ssemux\n\n: heartbeat\n\n"
+OPENING = b"retry: 3000\n: ssemux\n"
 ASKS, ANY = {"Accept": "text/event-stream"}, {"Accept": "*/*"}
 
 

@@ -50,7 +50,7 @@ def test_a_stream_is_handed_over_with_everything_that_the_packages_add(dressed):
         (cookie,) = stream.headers["set-cookie"]
         assert cookie.startswith("session=") and "HttpOnly" in cookie and "Secure" in cookie
         assert ask(dressed, "/say?text=there")[0] == 200
-        stream.wait_for(b"data: there\n\n", 3)
+        stream.wait_for(b"data: there\n", 3)
         stream.wait_for(b": heartbeat\n\n", 3)
         line = dressed.server.wait_log(r"ACCESS GET /events\S* HTTP/1.1 (\d+) (\d+)", 2)
         assert line.group(1) == "200" and int(line.group(2)) > 50

@@ -6,7 +6,7 @@ import pytest
 
 from tests.server.conftest import assert_next_request_is_answered
 
-HELLO = b'event: ssemux.hello\ndata: {"heartbeat":1.0,"timeout":6.0}\n\n'
+HELLO = b'event: ssemux.hello\ndata: {"heartbeat":1.0,"timeout":6.0}\nid: '
 
 
 def test_the_first_bytes_come_at_once_with_the_headers(site):
@@ -37,11 +37,12 @@ def test_a_stream_says_that_its_connection_closes(serve, worker):
         assert_next_request_is_answered(site, path)
 
 
-def test_the_first_bytes_are_two_frames(site):
+def test_the_first_bytes_are_one_frame_and_the_beginning_of_the_next(site):
     with site.stream() as stream:
         stream.wait_for(HELLO, 2)
-        first, hello = stream.frames()
-        assert (first.retry, first.comments, first.dispatched) == (3000, (" ssemux",), False)
+        (hello,) = stream.frames()
+        assert stream.body.startswith(b"retry: 3000\n: ssemux\nevent: ssemux.hello\ndata: ")
+        assert stream.body.endswith(b"\nid: %s\n\n: ssemux\n" % hello.own_id.encode())
         assert (hello.event, hello.own_id) == ("ssemux.hello", site.publish("room:9", 1).split("-")[0] + "-0")
 
 
@@ -53,7 +54,7 @@ def test_the_heartbeat_is_exact_and_comes_only_in_silence(site):
         for number in range(8):
             site.publish("room:1", number)
             stream.wait_events(number + 2, 2)
-        assert stream.body.endswith(b"data: 7\n\n")
+        assert stream.body.rpartition(b"\nid: ")[0].endswith(b"\ndata: 7")
 
 
 def test_events_arrive_in_order_with_their_fields(site):

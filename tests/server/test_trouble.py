@@ -25,7 +25,7 @@ def test_a_sync_worker_answers_with_a_retry_and_says_what_to_change(serve):
     site = serve(args=("-k", "sync"))
     with site.stream() as stream:
         assert stream.wait_end(3) == "clean"
-        assert stream.status == 200 and 10000 <= stream.frames()[0].retry <= 30000
+        assert stream.status == 200 and 10000 <= stream.ending().retry <= 30000
         assert b"start gunicorn with '-k gevent'" in stream.body
     site.server.wait_log("gunicorn's sync worker serves one request at a time", 3)
     assert site.get("/ping")["pid"]
@@ -58,8 +58,8 @@ def test_a_full_worker_sends_clients_away_for_a_while_and_serves_pages(serve):
         with site.stream() as sixth:
             assert sixth.wait_end(2) == "clean"
             assert sixth.status == 200
-            assert 10000 <= sixth.frames()[0].retry <= 30000
-            assert sixth.frames()[0].comments == (" this worker holds 5 streams, the maximum (SSEMUX_MAX_STREAMS)",)
+            assert 10000 <= sixth.ending().retry <= 30000
+            assert sixth.ending().comments == (" this worker holds 5 streams, the maximum (SSEMUX_MAX_STREAMS)",)
         assert site.get("/ping")["pid"]
     site.wait_figure("streams", 0, 3)
     with site.stream() as stream:
@@ -109,7 +109,7 @@ def test_a_deploy_ends_streams_cleanly_and_soon(serve, number):
         site.server.signal(number)
         until(lambda: all(stream.ended for stream in herd), 5, "streams go on")
         assert {stream.ended for stream in herd} == {"clean"}
-        retries = [stream.frames()[-1].retry for stream in herd]
+        retries = [stream.ending().retry for stream in herd]
         assert all(1500 <= retry <= 4500 for retry in retries) and max(retries) - min(retries) > 1000
         until(lambda: not any(os.path.exists("/proc/%d" % pid) and alive(pid) for pid in old), 6, "old workers live on")
 
@@ -129,7 +129,7 @@ def test_a_lifetime_that_is_shorter_than_a_heartbeat_is_kept(serve):
         for stream in everyone:
             stream.wait_end(4)
         assert all(1.3 < stream.ended_at - stream.opened_at < 2.5 for stream in everyone)
-        assert {stream.frames()[-1].comments for stream in everyone} == {(" its lifetime is over",)}
+        assert {stream.ending().comments for stream in everyone} == {(" its lifetime is over",)}
 
 
 def test_a_stream_that_has_lived_long_enough_ends_cleanly_and_resumes(serve):
@@ -139,7 +139,7 @@ def test_a_stream_that_has_lived_long_enough_ends_cleanly_and_resumes(serve):
         site.publish("room:1", "seen")
         assert stream.wait_end(4) == "clean"
         assert 1.4 < stream.ended_at - stream.opened_at < 2.6
-        assert stream.frames()[-1].comments == (" its lifetime is over",)
+        assert stream.ending().comments == (" its lifetime is over",)
         last = stream.last_event_id
     site.publish("room:1", "missed")
     with site.stream("/events?channel=room:1", last=last) as stream:
@@ -170,7 +170,7 @@ def test_while_the_store_is_away_streams_send_heartbeats_and_publishing_fails(se
         with site.stream() as late, site.stream(user="7") as known:
             assert [event.event for event in late.wait_events(2, 4)] == ["ssemux.hello", "ssemux.degraded"]
             assert known.wait_end(4) == "clean"  # its user's streams cannot be counted now
-            assert b"the broker cannot be reached" in known.body and known.frames()[0].retry >= 10000
+            assert b"the broker cannot be reached" in known.body and known.ending().retry >= 10000
         os.unlink(folder)
         os.rename(folder + ".away", folder)
         stream.wait_for(b"ssemux.restored", 5)
@@ -202,7 +202,7 @@ def test_a_preloaded_application_notices_a_deploy_too(serve):
         stream.wait_for(b"ssemux.hello", 2)
         site.server.signal(signal.SIGTERM)
         assert stream.wait_end(4) == "clean"
-        assert stream.frames()[-1].comments == (" this worker stops",)
+        assert stream.ending().comments == (" this worker stops",)
 
 
 UNPATCHED = """

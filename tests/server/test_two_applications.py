@@ -40,14 +40,14 @@ def test_the_second_service_is_refused_until_the_first_has_gone(start):
         stream.wait_for(b"ssemux.hello", 3)
         with office.stream("/events?user=1") as refused:
             assert refused.wait_end(3) == "clean"
-            assert REFUSED in refused.body.decode() and 10000 <= refused.frames()[0].retry <= 30000
+            assert REFUSED in refused.body.decode() and 10000 <= refused.ending().retry <= 30000
             assert b"shop" not in refused.body
         said = send(office, "secret")
         assert said.startswith("ConfigurationError: the application 'office' uses the store ")
         assert "the application 'shop' on " in said and "set SSEMUX_NAMESPACE to a different name in each" in said
         assert "a stream was refused: " + said.partition(": ")[2] in office.server.log
         send(shop, "mine")
-        stream.wait_for(b"data: mine\n\n", 3)
+        stream.wait_for(b"data: mine\n", 3)
         assert b"secret" not in stream.body
     assert shop.server.stop()
     until(lambda: "-" in send(office, "free")[:30], 5, lambda: send(office, "free"))
@@ -60,8 +60,8 @@ def test_services_with_namespaces_are_separate_and_share_if_configured(start):
             one.wait_for(b"ssemux.hello", 3)
         send(office, "secret")
         send(again, "shared")
-        stream.wait_for(b"data: shared\n\n", 3)
-        other.wait_for(b"data: secret\n\n", 3)
+        stream.wait_for(b"data: shared\n", 3)
+        other.wait_for(b"data: secret\n", 3)
         assert b"secret" not in stream.body and b"shared" not in other.body
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.any_transport
 def test_a_body_that_is_wrapped_gets_heartbeats(gunicorn, how):
     server = gunicorn("tests.apps.wrapping:app", env={"HOW": how})
     with RawStream(server.port, "/old") as stream:
-        stream.wait_for(b"data: 1\n\n: heartbeat\n\n: heartbeat\n\n", 4)
+        stream.wait_for(b"data: 1\n\n: heartbeat\n: heartbeat\n", 4)
         assert stream.status == 200
 
 

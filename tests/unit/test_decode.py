@@ -31,6 +31,8 @@ def test_the_table(case):
         (b": heartbeat\n\n", Frame(comments=("heartbeat",))),
         (b"retry: 3000\n: ssemux\n: again\n\n", Frame(retry=3000, comments=("ssemux", "again"))),
         (b"channel: jobs:1\ndata: x\n\n", Frame(data="x", channel="jobs:1")),
+        (b": channel: jobs:1\n: y\ndata: x\n\n", Frame(data="x", channel="jobs:1", comments=("y",))),
+        (b":channel: jobs:1\n:  channel: z\ndata: x\n\n", Frame(data="x", channel="jobs:1", comments=(" channel: z",))),
         (b"data\n\n", Frame(data="")),
         (b"data:a\ndata: b\n\n", Frame(data="a\nb")),
         (b"event: a\nevent: b\ndata\n\n", Frame("b", "")),
@@ -43,6 +45,32 @@ def test_the_table(case):
 )
 def test_fields(data, frame):
     assert decode(data) == [frame]
+
+
+@pytest.mark.parametrize(
+    "data, frames",
+    [
+        (b": heartbeat\n", [Frame(comments=("heartbeat",))]),
+        (b"retry: 5\n: bye\n", [Frame(retry=5, comments=("bye",))]),
+        (b": channel: a\n", []),
+        (b": heartbeat\n: channel: a\n", []),
+        (b"data: half\nretry: 5\n: bye\n", []),
+        (b"id: 7\n", []),
+        (b": half a comm", []),
+        (b"", []),
+    ],
+)
+def test_comments_and_retry_need_no_empty_line(data, frames):
+    decoder = Decoder()
+    assert decoder.feed(data) == []
+    assert decoder.take_comments() == frames
+    assert decoder.take_comments() == []
+
+
+def test_what_was_taken_is_not_in_the_next_frame():
+    decoder = Decoder()
+    assert decoder.feed(b": heartbeat\n") == [] and decoder.take_comments() == [Frame(comments=("heartbeat",))]
+    assert decoder.feed(b"data: x\nid: 7\n\n") == [Frame(data="x", id="7")]
 
 
 def test_only_a_stream_begins_with_a_byte_order_mark():

@@ -80,30 +80,46 @@ def test_named_channels(channel, named):
     assert encode.is_named(channel) is named
 
 
-def test_an_id_comes_first():
-    assert encode.make_frame(b"data: x\n\n", "abcd-7") == b"id: abcd-7\ndata: x\n\n"
+def test_an_id_is_the_last_line():
+    assert encode.make_frame(b"data: x\n\n", "abcd-7") == b"data: x\nid: abcd-7\n\n"
+    assert encode.make_stay_away_frame("stop", "bye").endswith(b'\ndata: {"reason":"bye"}\nid: stop\n\n')
+
+
+@pytest.mark.parametrize(
+    "field, comment",
+    [
+        (b"channel: a\ndata: x\n\n", b": channel: a\ndata: x\n\n"),
+        (b"event: e\nchannel: a\ndata: x\nid: 1\n\n", b"event: e\n: channel: a\ndata: x\nid: 1\n\n"),
+        (b"data: x\n\nchannel: a\ndata: y\n\n", b"data: x\n\n: channel: a\ndata: y\n\n"),
+        (b"event: channel: a\ndata: channel: b\n\n", b"event: channel: a\ndata: channel: b\n\n"),
+    ],
+)
+def test_channels_in_comments(field, comment):
+    assert encode.move_channels_to_comments(field) == comment
 
 
 def test_own_frames():
     assert encode.make_own_frame("hello", {"a": 1}) == b'event: ssemux.hello\ndata: {"a":1}\n\n'
-    assert encode.make_own_frame("reset", "", Cursor("abcd", 3)) == b"id: abcd-3\nevent: ssemux.reset\ndata: \n\n"
+    assert encode.make_own_frame("reset", "", Cursor("abcd", 3)) == b"event: ssemux.reset\ndata: \nid: abcd-3\n\n"
 
 
-@pytest.mark.parametrize("text, made", [("", b": \n\n"), ("a", b": a\n\n"), ("a\r\nb\n", b": a\n: b\n: \n\n")])
+@pytest.mark.parametrize("text, made", [("", b": \n"), ("a", b": a\n"), ("a\r\nb\n", b": a\n: b\n: \n")])
 def test_comments(text, made):
     assert encode.make_comment(text) == made
 
 
 def test_retry():
-    assert encode.make_retry(3000, "ssemux") == b"retry: 3000\n: ssemux\n\n"
+    assert encode.make_retry(3000, "ssemux") == b"retry: 3000\n: ssemux\n"
 
 
 def test_the_heartbeats_exact_bytes():
     assert encode.make_heartbeat() == encode.HEARTBEAT == b": heartbeat\n\n"
+    assert encode.make_heartbeat(has_empty_line=False) == encode.HEARTBEAT_LINE == b": heartbeat\n"
 
 
 def test_the_heartbeat_as_an_event_has_no_id():
     assert encode.make_heartbeat("beat") == b": heartbeat\n\nevent: beat\ndata: {}\n\n"
+    assert encode.make_heartbeat("beat", has_empty_line=False) == b": heartbeat\nevent: beat\ndata: {}\n\n"
     assert parse(encode.make_heartbeat("beat")).events[0].own_id is None
 
 
@@ -276,8 +292,11 @@ def test_any_text_arrives(data, event, cursor):
 
 @given(hostile, st.none() | names, names)
 def test_any_channel_arrives(data, event, channel):
-    (seen,) = parse(encode.make_body(channel, data, event)).frames
+    made = encode.make_body(channel, data, event)
+    (seen,) = parse(made).frames
     assert seen.fields == ({"channel": channel} if encode.is_named(channel) else {})
+    (other,) = parse(encode.move_channels_to_comments(made)).frames
+    assert other == seen._replace(fields={}, comments=tuple(" channel: " + name for name in seen.fields.values()))
     assert (seen.data, seen.event, seen.own_id) == (normal(data), event or "message", None)
 
 
@@ -299,14 +318,17 @@ def test_any_json_arrives(data):
 
 @given(hostile)
 def test_clients_show_nothing_of_a_comment(text):
-    (seen,) = parse(encode.make_comment(text)).frames
+    comment = encode.make_comment(text)
+    assert parse(comment).frames == []
+    (seen,) = parse(comment + b"\n").frames
     assert (seen.dispatched, seen.own_id, seen.retry, seen.fields) == (False, None, None, {})
     assert seen.comments == tuple(" " + line for line in normal(text).split("\n"))
 
 
 @given(st.integers(0, 10**9), hostile)
 def test_retry_contains_its_number_and_nothing_else(milliseconds, note):
-    (seen,) = parse(encode.make_retry(milliseconds, note)).frames
+    assert parse(encode.make_retry(milliseconds, note)).frames == []
+    (seen,) = parse(encode.make_retry(milliseconds, note) + b"\n").frames
     assert (seen.retry, seen.dispatched, seen.own_id, seen.fields) == (milliseconds, False, None, {})
 
 
@@ -321,9 +343,11 @@ frames = st.one_of(
     st.builds(
         lambda data, event, at: encode.make_frame(body(data, event), str(at)), hostile, st.none() | names, cursors
     ),
-    st.builds(encode.make_comment, hostile),
+    st.builds(lambda text, frame: encode.make_comment(text) + frame, hostile, st.just(encode.HEARTBEAT)),
     st.just(encode.HEARTBEAT),
-    st.builds(encode.make_retry, st.integers(1, 99999), hostile),
+    st.builds(
+        lambda *made: encode.make_retry(*made) + encode.make_own_frame("hello", {}), st.integers(1, 99999), hostile
+    ),
 )
 
 
@@ -379,8 +403,9 @@ def test_sseclient_reads_them_in_pieces(size):
 
 
 @pytest.mark.parametrize("read", [by_httpx, by_sseclient])
-def test_other_parsers_ignore_the_channel(read):
-    (seen,) = read(encode.make_body("jobs:42", "x", "progress"))
+@pytest.mark.parametrize("form", [bytes, encode.move_channels_to_comments])
+def test_other_parsers_ignore_the_channel(read, form):
+    (seen,) = read(form(encode.make_body("jobs:42", "x", "progress")))
     assert (seen.event, seen.data) == ("progress", "x")
 
 
@@ -402,7 +427,8 @@ def test_quirk_httpx_sse_reports_a_heartbeat_after_an_id_as_an_empty_message():
 
 
 def test_quirk_httpx_sse_reports_a_retry_alone_as_an_empty_message():
-    (seen,) = by_httpx(encode.make_retry(3000, "ssemux"))
+    assert by_httpx(encode.make_retry(3000, "ssemux")) == []
+    (seen,) = by_httpx(encode.make_retry(3000, "ssemux") + b"\n")
     assert (seen.event, seen.data, seen.id, seen.retry) == ("message", "", "", 3000)
 
 

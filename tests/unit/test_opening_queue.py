@@ -153,7 +153,7 @@ def test_a_client_that_finds_the_queue_full_is_told_when_to_come_back(full):
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
     assert answer.headers["X-Accel-Buffering"] == "no"
     retry, note = answer.get_data(as_text=True).split("\n", 1)
-    assert 1500 <= int(retry[len("retry: ") :]) <= 7500 and note == ": many streams are being opened\n\n"
+    assert 1500 <= int(retry[len("retry: ") :]) <= 7500 and note == ": many streams are being opened\n"
 
 
 def test_a_client_of_another_origin_is_told_so_by_the_application(full):

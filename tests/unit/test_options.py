@@ -31,6 +31,8 @@ DEFAULTS = {
     "SSEMUX_LIFETIME": None,
     "SSEMUX_RECHECK": None,
     "SSEMUX_HEARTBEAT_EVENT": None,
+    "SSEMUX_HEARTBEAT_FORM": "frame",
+    "SSEMUX_CHANNEL_FORM": "field",
     "SSEMUX_TRANSPORT": "auto",
     "SSEMUX_ON_ERROR": "raise",
 }
@@ -158,6 +160,8 @@ def test_options_are_immutable():
         ("SSEMUX_LIFETIME", "60.5", 60.5),
         ("SSEMUX_RECHECK", "60", 60.0),
         ("SSEMUX_HEARTBEAT_EVENT", "beat", "beat"),
+        ("SSEMUX_HEARTBEAT_FORM", "line", "line"),
+        ("SSEMUX_CHANNEL_FORM", "comment", "comment"),
         ("SSEMUX_TRANSPORT", "generator", "generator"),
         ("SSEMUX_TRANSPORT", "handoff", "handoff"),
         ("SSEMUX_ON_ERROR", "log", "log"),
@@ -287,6 +291,12 @@ def test_refused_ways_to_handle_errors():
     assert refused("SSEMUX_ON_ERROR", "ignore") == "SSEMUX_ON_ERROR='ignore': must be one of raise, log"
 
 
+@pytest.mark.parametrize("bad", ["", "Line", "lines", None, ["line"], True])
+def test_refused_forms(bad):
+    assert refused("SSEMUX_HEARTBEAT_FORM", bad) == "SSEMUX_HEARTBEAT_FORM=%r: must be one of frame, line" % (bad,)
+    assert refused("SSEMUX_CHANNEL_FORM", bad) == "SSEMUX_CHANNEL_FORM=%r: must be one of field, comment" % (bad,)
+
+
 @pytest.mark.parametrize("bad", ["ssemux.beat", "a\nb", "x" * 256, 7, b"beat"])
 def test_refused_heartbeat_events(bad):
     assert refused("SSEMUX_HEARTBEAT_EVENT", bad) == "SSEMUX_HEARTBEAT_EVENT=%r: must be an event's name, or off" % (
@@ -407,6 +417,8 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_LIFETIME": "off",
         "SSEMUX_RECHECK": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",
+        "SSEMUX_HEARTBEAT_FORM": "frame",
+        "SSEMUX_CHANNEL_FORM": "field",
         "SSEMUX_TRANSPORT": "auto",
         "SSEMUX_ON_ERROR": "raise",
     }

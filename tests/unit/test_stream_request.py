@@ -76,6 +76,12 @@ def test_the_token_of_a_probe_asks_for_a_stream():
     assert (asked.probe, asked.poll) == ("x", PollMode.NONE)
 
 
+def test_the_forms_of_channels():
+    assert parse().channel_form is None
+    for form in ("field", "comment"):
+        assert parse("channel_form=" + form).channel_form == form
+
+
 def test_a_head_request():
     assert parse(method="HEAD").is_head
 
@@ -83,6 +89,13 @@ def test_a_head_request():
 @pytest.mark.parametrize(
     "error, message, query, headers",
     [
+        (
+            BadRequest,
+            "channel_form='x' is not known; use channel_form=comment for a parser that reports an unknown field as an "
+            "error, or channel_form=field",
+            "channel_form=x",
+            {},
+        ),
         (
             BadRequest,
             "poll='2' is not known; use poll=1, which waits for an event, or poll=now, which does not wait",

@@ -30,7 +30,9 @@ for (const { title, wire, name, text } of cases) {
 }
 
 const TABLE = [
-  ["id and channel", "id: ab-1\nchannel: a:1\ndata: x\n\n", [frame("x", { id: "ab-1", channel: "a:1" })]],
+  ["id and channel", "channel: a:1\ndata: x\nid: ab-1\n\n", [frame("x", { id: "ab-1", channel: "a:1" })]],
+  ["a channel in a comment", ": channel: a:1\ndata: x\n\n", [frame("x", { channel: "a:1" })]],
+  ["comments that name no channel", ":  channel: a\n: channels: b\n: xchannel: c\ndata: x\n\n", [frame("x")]],
   ["an id is its frame's alone", "id: ab-1\ndata: x\n\ndata: y\n\n", [frame("x", { id: "ab-1" }), frame("y")]],
   ["an id with NUL", "id: a\0\ndata: x\n\n", [frame("x")]],
   ["no data", "event: x\nid: 1\n\ndata: y\n\n", [frame("y")]],

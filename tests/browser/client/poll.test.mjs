@@ -225,7 +225,7 @@ test("an answer that is not a stream is returned unchanged, and polls end when t
   const refused = await ask("/events?channel=secret:1");
   assert.deepEqual([refused.status, (await refused.json()).channel], [401, "secret:1"]);
   const away = await ask(`/answers/${room()}?answers=retry,retry,500`); // the first may be for a stream's sake that was given up
-  assert.equal(await away.text(), "retry: 50\n: no room\n\n");
+  assert.equal(await away.text(), "retry: 50\n: no room\n");
 });
 
 test("a stream that was given up because the polls ended was not buffered: another is tried soon", async (t) => {

@@ -1,0 +1,69 @@
+// Runs Go's donovanhide/eventsource, from Debian: main <tasks>, a JSON list of {task, url}. Each line of the output is a
+// JSON object with its task: a message that the client reported, {event, data, id}. A client is left at the message
+// "end".
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"sync"
+
+	"github.com/donovanhide/eventsource"
+)
+
+type task struct {
+	Task int
+	Url  string
+}
+
+type line struct {
+	Task  int    `json:"task"`
+	Event string `json:"event"`
+	Data  string `json:"data"`
+	Id    string `json:"id"`
+}
+
+func (task task) read(lines chan<- line) {
+	stream, err := eventsource.Subscribe(task.Url, "")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for range stream.Errors { // lost connections: it reconnects by itself
+		}
+	}()
+	for message := range stream.Events {
+		name := message.Event()
+		if name == "" {
+			name = "message"
+		}
+		lines <- line{task.Task, name, message.Data(), message.Id()}
+		if name == "end" || message.Data() == "[DONE]" {
+			return
+		}
+	}
+}
+
+func main() {
+	var tasks []task
+	if err := json.Unmarshal([]byte(os.Args[1]), &tasks); err != nil {
+		panic(err)
+	}
+	lines := make(chan line)
+	var left sync.WaitGroup
+	for _, one := range tasks {
+		left.Add(1)
+		go func(one task) {
+			defer left.Done()
+			one.read(lines)
+		}(one)
+	}
+	go func() {
+		left.Wait()
+		close(lines)
+	}()
+	output := json.NewEncoder(os.Stdout)
+	for one := range lines {
+		output.Encode(one)
+	}
+}

@@ -58,16 +58,18 @@ PAGE = """<!doctype html>
 <link rel="icon" href="data:,">
 <body>
 <script>
-  const who = location.hostname.split(".")[0];
-  new MutationObserver((changes) => {
-    for (const { addedNodes } of changes)
-      for (const { tagName, textContent } of addedNodes)
-        if (tagName === "LI") window.report({ who, what: "shown", text: textContent });
-  }).observe(document.body, { childList: true, subtree: true });
-  window.hide = (hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  };
+  if (!window.hide) { // Turbo runs this again at each visit
+    const who = (window.who = location.hostname.split(".")[0]);
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes)
+        for (const { tagName, textContent } of addedNodes)
+          if (tagName === "LI") window.report({ who, what: "shown", text: textContent });
+    }).observe(document, { childList: true, subtree: true });
+    window.hide = (hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+  }
 </script>
 %s
 """

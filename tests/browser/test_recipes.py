@@ -112,6 +112,10 @@ def test_pages_with_the_lines_of_the_document(server, nginx, running, tmp_path):
     publish("one")
     pages.wait_shown("one")
 
+    before = pages.count()["turbo"]
+    pages.command("run", "turbo", code='Turbo.visit("/")')
+    pages.wait_asked(before + 1, ["turbo"])
+
     workers = server.worker_pids()
     server.signal(signal.SIGHUP)
     server.wait_workers(1, WAIT, gone=workers)

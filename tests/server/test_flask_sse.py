@@ -105,6 +105,14 @@ def test_the_quickstart(examples):
             assert list_seen(stream, 2) == [("greeting", {"message": "Hello!"})] * 2
 
 
+def test_a_view_of_the_applications_own_on_messages(examples):
+    """It sends nothing before the first message, so the test publishes until one arrives."""
+    site = examples["quickstart"]
+    with site.stream("/own") as stream:
+        until(lambda: get(site, "/hello") and list_own(stream), 10, stream.describe)
+        assert set(map(str, list_own(stream))) == {str(("greeting", {"message": "Hello!"}))}
+
+
 def test_channels_and_access_control(examples):
     site = examples["channels"]
     assert get(site, "/") == "/sse?channel=users.social"

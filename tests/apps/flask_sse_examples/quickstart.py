@@ -1,8 +1,11 @@
-"""The quickstart of Flask-SSE's documentation (flask-sse.readthedocs.io, MIT License), with its configuration page."""
+"""The quickstart of Flask-SSE's documentation (flask-sse.readthedocs.io, MIT License), with its configuration page.
+
+The last view is not from there: applications write such views with ``sse.messages``, which the documentation lists.
+"""
 
 import os
 
-from flask import Flask, render_template
+from flask import Flask, Response, render_template, stream_with_context
 from flask_sse import sse
 
 app = Flask(__name__)
@@ -19,3 +22,12 @@ def index():
 def publish_hello():
     sse.publish({"message": "Hello!"}, type="greeting")
     return "Message sent!"
+
+
+@app.route("/own")
+def own_stream():
+    def generate():
+        for message in sse.messages():
+            yield str(message)
+
+    return Response(stream_with_context(generate()), mimetype="text/event-stream")

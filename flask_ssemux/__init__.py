@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
     from .http.streaming import streaming
     from .publishing.publisher import Publisher
-    from .worker.signals import stream_closed, stream_opened
+    from .worker.signals import stream_closed, stream_opened, user_joined, user_left
 
 __all__ = [
     "ApplicationError",
@@ -80,6 +80,8 @@ __all__ = [
     "stream_opened",
     "streaming",
     "ticket",
+    "user_joined",
+    "user_left",
 ]
 
 #: The modules of the names that are not imported above; all other names are in ``functions``.
@@ -89,6 +91,8 @@ _MODULES = {
     "init_app": ".extension",
     "stream_closed": ".worker.signals",
     "stream_opened": ".worker.signals",
+    "user_joined": ".worker.signals",
+    "user_left": ".worker.signals",
     "streaming": ".http.streaming",
 }
 

@@ -175,14 +175,22 @@ class SSEMux(ApplicationFunctions):
         """
         self._rules.latest.extend(map(Pattern, patterns))
 
-    def track_presence(self, *patterns: str) -> None:
+    def track_presence(self, *patterns: str, events: bool | str = False, grace: float = 10.0) -> None:
         """Track who reads these channels, over all workers; ``presence`` returns it.
 
+        With ``events``, an event ``join`` is published when a user's first stream on a channel opens, and an event
+        ``leave`` when the last one has ended and the user has not come back within ``grace`` seconds. Their data is
+        ``{"user": "7", "channel": "jobs:42"}``. The signals ``user_joined`` and ``user_left`` are sent, too.
+
         :param patterns: as for ``authorize``; or ``*`` for everyone who is connected.
+        :param events: where the events are published: True for the channel itself, or a pattern with the variables of
+            ``patterns``.
+        :param grace: seconds from 0 to 3600. A page that is loaded again, and a deploy, are shorter than the default.
         :raises InvalidChannel: clients cannot name such channels.
+        :raises ApplicationError: the events cannot be published there.
         """
         for pattern in patterns:
-            self._rules.track_presence(pattern)
+            self._rules.presence.add_rule(pattern, events, grace)
 
     def allow_status(self, function: F) -> F:
         """Register the function that decides whether the current request may see the status page.

@@ -18,6 +18,7 @@ from .options import Options
 from .publishing.app_json import ApplicationJSON
 from .publishing.base import PublisherBase
 from .sse.data import JSONWriter
+from .worker.presence_events import PresenceEvents
 from .worker.worker import Worker, WorkerState
 
 #: The extension's key in ``app.extensions``.
@@ -63,6 +64,7 @@ class ApplicationState(PublisherBase):
         #: What called ``init_app``, if it was not the application, and what to do about that; for an error message.
         self.set_up_by = ""
         worker.published = lambda: self._published_count
+        worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)
 
     @property
     def process(self) -> Worker:
@@ -95,12 +97,17 @@ class ApplicationState(PublisherBase):
 
     def presence(self, channel: str) -> dict[str | None, int]:
         """See ``flask_ssemux.presence``."""
-        if not self.rules.is_tracked(channel):
+        rules = self.rules.presence
+        if not rules.is_tracked(channel):
             raise ApplicationError(
                 "presence on the channel %r is not tracked: call mux.track_presence(%r), or with a pattern that "
                 "matches it, where the application is set up" % (channel, channel)
             )
-        return {user or None: streams for user, streams in self.worker.broker.presence.get_presence(channel).items()}
+        presence = self.worker.broker.presence
+        found = {user or None: streams for user, streams in presence.get_presence(channel).items()}
+        if rules.get_grace(channel) is not None:  # those who are away, and whose leave was not announced yet
+            found.update((user, 0) for user in presence.get_roster(channel) if user not in found)
+        return found
 
 
 def get_current_state() -> ApplicationState:

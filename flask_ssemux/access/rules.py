@@ -25,6 +25,7 @@ from ..sse import encode
 from ..util.request_override import RequestOverride
 from .async_functions import make_synchronous
 from .patterns import Pattern
+from .presence_rules import PresenceRules
 from .tickets import Ticket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,10 +81,7 @@ class Rules:
         self.authorize: list[Rule] = []
         self.snapshot: list[Rule] = []
         self.latest: list[Pattern] = []
-        self.tracked: list[Pattern] = []
-        self._is_everyone_tracked = False
-        #: Whether presence is tracked on any channel.
-        self.tracks_presence = False
+        self.presence = PresenceRules()
         #: Returns whether the current request may see the status page; None: there is no such page.
         self.status: Callable[[], Any] | None = None
 
@@ -101,28 +99,6 @@ class Rules:
             return function
 
         return register
-
-    def track_presence(self, text: str) -> None:
-        """Track presence on the channels of this pattern; ``*`` tracks who is connected at all."""
-        self.tracks_presence = True
-        if text == encode.EVERYONE:
-            self._is_everyone_tracked = True
-        else:
-            self.tracked.append(Pattern(text))
-
-    def is_tracked(self, channel: str) -> bool:
-        return bool(self.find_tracked((channel,)))
-
-    def find_tracked(self, channels: Sequence[str]) -> Sequence[str]:
-        """Return those of these channels whose presence is tracked."""
-        if not self.tracked and not self._is_everyone_tracked:
-            return ()
-        is_everyone_tracked = self._is_everyone_tracked
-        return [
-            channel
-            for channel in channels
-            if (is_everyone_tracked if channel == encode.EVERYONE else _matches_any(self.tracked, channel))
-        ]
 
     def keeps_latest(self, channel: str) -> bool:
         """Return whether only the newest event of each name counts on this channel."""

@@ -1,8 +1,8 @@
 """Announces which users are on a channel: counts this process's streams, and tells the broker what changed.
 
 Only for channels that are tracked. A thread (or greenlet) that runs while there are streams writes to the
-broker, many changes at a time: a storm of clients is a few writes. What other processes announce is not read here.
-No Flask.
+broker, many changes at a time: a storm of clients is a few writes. Who arrived and who left, over all processes, is
+found out in ``roster.py``. No Flask.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..errors import BrokerClosed, BrokerUnavailable
 from ..options import log
 from ..util import forks
 from ..util.supervise import Loop
+from .roster import ChangeListener, RosterKeeper
 from .stream import Stream
 
 #: Seconds in which changes are gathered.
@@ -37,12 +38,18 @@ class PresenceTracker:
     :param presence: the broker's.
     :param heartbeat: seconds after which a process that announces nothing counts as dead.
     :param find_tracked: returns those of some channels whose presence is tracked.
+    :param listener: is told who arrives and who leaves.
     """
 
     def __init__(
-        self, presence: Presence, heartbeat: float, find_tracked: Callable[[Sequence[str]], Sequence[str]]
+        self,
+        presence: Presence,
+        heartbeat: float,
+        find_tracked: Callable[[Sequence[str]], Sequence[str]],
+        listener: ChangeListener,
     ) -> None:
         self._presence = presence
+        self._roster = RosterKeeper(presence, listener)
         self._lifetime = max(heartbeat, MIN_LIFETIME)
         self._find_tracked = find_tracked
         self._changed = threading.Condition()
@@ -77,6 +84,7 @@ class PresenceTracker:
     def _run_turn(self) -> None:
         try:
             self._is_known = self._announce()
+            self._roster.update()
         except BrokerClosed:
             self._is_over = True
         except BrokerUnavailable as error:
@@ -88,11 +96,16 @@ class PresenceTracker:
             raise
 
     def _is_needed(self) -> bool:
-        """Wait until there is something to announce or to renew. Return False if there are no streams any more."""
+        """Wait until there is something to announce or to renew.
+
+        Return False if there are no streams any more, and everybody who is away has left.
+        """
         if self._is_known and not self._unannounced:
-            if not self._streams:
+            due = self._roster.next_due
+            if not self._streams and due is None:
                 return False
-            self._changed.wait(self._lifetime / RENEWALS)
+            interval = self._lifetime / RENEWALS
+            self._changed.wait(interval if due is None else min(interval, due))
         return not self._is_over
 
     def _announce(self) -> bool:
@@ -107,4 +120,5 @@ class PresenceTracker:
         for part in parts[1:]:
             forks.sleep(0)  # let others run
             is_known = self._presence.announce_presence(part, self._lifetime) and is_known
+        self._roster.note_streams(dict(counts))
         return is_known

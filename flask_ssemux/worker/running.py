@@ -17,6 +17,7 @@ from ..hub.limits import BEGIN_TIMEOUT
 from ..hub.presence import PresenceTracker
 from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
+from ..hub.roster import ChangeListener
 from ..hub.stream import Stream
 from ..options import Options, log
 from ..transports.select import prepare_transports
@@ -52,6 +53,7 @@ class RunningWorker:
     :param rules: of the application.
     :param count_published: returns how many events the application published in this process.
     :param signals: tells the application about streams that end.
+    :param presence_events: tells the application who arrives and who leaves.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class RunningWorker:
         rules: Rules,
         count_published: Callable[[], int],
         signals: SignalSender,
+        presence_events: ChangeListener,
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
@@ -85,7 +88,9 @@ class RunningWorker:
         self.eviction = self._make_eviction()
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
         self._rules = rules
-        self.presence = PresenceTracker(broker.presence, options.heartbeat, rules.find_tracked)
+        self.presence = PresenceTracker(
+            broker.presence, options.heartbeat, rules.presence.find_tracked, presence_events
+        )
         self.reauthorizer = None
         if make_reauthorizer is not None:
             self.reauthorizer = make_reauthorizer(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
@@ -142,7 +147,7 @@ class RunningWorker:
         :param environ: of the stream's request.
         :param asked: the channels that ``authorize`` was asked for; None if ``allow_status`` was asked.
         """
-        if self._rules.tracks_presence:
+        if self._rules.presence.is_used:
             self.presence.add_stream(stream)
         if self.eviction is not None:
             self.eviction.add_stream(stream)

@@ -29,6 +29,12 @@ stream_closed = _signals.signal(
     "stream-closed",
     "A stream has ended. Sent in an application context, with user and channels as for stream_opened, and reason.",
 )
+user_joined = _signals.signal(
+    "user-joined",
+    "A user has arrived on a channel of track_presence(..., events=...). Sent in one of all processes, in an "
+    "application context, with user (a str) and channel.",
+)
+user_left = _signals.signal("user-left", "A user has left such a channel. Sent as user_joined.")
 
 
 def has_receivers(signal: Any) -> bool:

@@ -27,6 +27,7 @@ from ..util.once import OncePerProcess
 from ..util.supervise import attempt
 from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
+from .presence_events import PresenceEvents
 from .refusals import Refusals
 from .running import RunningWorker
 from .signals import SignalSender
@@ -68,6 +69,8 @@ class Worker:
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
         self.signals = SignalSender(app)
+        #: Publishes who arrives and who leaves; set by the application's state.
+        self.presence_events = PresenceEvents(rules.presence, lambda *_, **__: None, self.signals)
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
@@ -110,7 +113,7 @@ class Worker:
         self._parent_has_streams = False
         return RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
-            lambda: self.published(), self.signals,
+            lambda: self.published(), self.signals, self.presence_events,
         )  # fmt: skip
 
     def count_streams(self) -> int:

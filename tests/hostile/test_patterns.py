@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import flask_ssemux
 from flask_ssemux import testing
 from flask_ssemux.access.patterns import Pattern
+from flask_ssemux.access.presence_rules import PresenceRules
 from flask_ssemux.errors import BadRequest, InvalidChannel
 
 #: Seconds of CPU that a request may cost.
@@ -207,7 +208,10 @@ def set_rules(app, texts):
         kind.clear()
         for text in dict.fromkeys(texts):
             rules.add_rule(kind, text)(lambda *_, answer=answer, **__: answer)
-    rules.tracked = rules.latest = list(map(Pattern, dict.fromkeys(texts)))
+    rules.latest = list(map(Pattern, dict.fromkeys(texts)))
+    rules.presence = PresenceRules()
+    for text in dict.fromkeys(texts):
+        rules.presence.add_rule(text, False, 10.0)
 
 
 ATTACKS = [

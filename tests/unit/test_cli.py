@@ -64,7 +64,7 @@ def test_publish_latest_replaces_the_earlier_event(app, ssemux):
 
 
 def test_presence(app, ssemux):
-    app.extensions["ssemux"].rules.track_presence("jobs")
+    app.extensions["ssemux"].rules.presence.add_rule("jobs", False, 10.0)
     assert printed(ssemux("presence", "jobs")) == ""
     app.extensions["ssemux"].worker.broker.presence.announce_presence(
         {("jobs", "bob"): 1, ("jobs", ""): 12, ("jobs", "ann"): 2}, 60.0

@@ -12,6 +12,7 @@ from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.brokers.memory.presence import MemoryPresence
 from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidChannel
 from flask_ssemux.hub import presence as module
+from flask_ssemux.hub import roster
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.presence import PresenceTracker
 from flask_ssemux.hub.stream import Stream
@@ -33,6 +34,32 @@ class Noting(MemoryPresence):
         return super().announce_presence(counts, seconds, replace_all)
 
 
+class Listener:
+    """Records who arrives on the channel `a` and who leaves it, and can fail."""
+
+    def __init__(self, grace=None):
+        self.grace = grace
+        self.changes = []
+        self.is_away = False
+
+    @property
+    def follows_changes(self):
+        return self.grace is not None
+
+    def get_grace(self, channel):
+        return self.grace if channel == "a" else None
+
+    def announce_changes(self, changes):
+        if self.is_away:
+            raise BrokerUnavailable("the store is away")
+        self.changes += [(change.kind, change.user) for change in changes]
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
 @pytest.fixture
 def broker():
     made = MemoryBroker(HistoryLimits())
@@ -42,11 +69,11 @@ def broker():
 
 
 @pytest.fixture
-def tracker(broker, monkeypatch):
+def tracker(broker, listener, monkeypatch):
     monkeypatch.setattr(module, "RETRY_PAUSE", 0.01)
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
     return PresenceTracker(
-        broker.presence, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")]
+        broker.presence, 60.0, lambda channels: [channel for channel in channels if channel in ("a", "b")], listener
     )
 
 
@@ -119,9 +146,9 @@ def test_after_an_outage_everything_is_announced_again(broker, tracker):
     assert broker.presence.announced[-1] == ({("a", "ann"): 1, ("a", "bob"): 1}, True)
 
 
-def test_a_store_that_lost_the_announcements_gets_all_of_them_again(broker, monkeypatch):
+def test_a_store_that_lost_the_announcements_gets_all_of_them_again(broker, listener, monkeypatch):
     monkeypatch.setattr(module, "MIN_LIFETIME", 0.0)
-    tracker = PresenceTracker(broker.presence, 0.6, lambda channels: channels)  # renewed every 0.2 s
+    tracker = PresenceTracker(broker.presence, 0.6, lambda channels: channels, listener)  # renewed every 0.2 s
     tracker.add_stream(stream("ann", "a"))
     wait(broker, {"ann": 1})
     with broker._store.changed:
@@ -139,6 +166,75 @@ def test_another_kind_of_error_does_not_end_the_tracker(broker, tracker, caplog)
     until(lambda: "ZeroDivisionError" in caplog.text, 5, "nothing is logged")
     broker.presence.announce_presence = inner
     wait(broker, {"ann": 1})
+
+
+# -- arrivals and departures ---------------------------------------------------
+
+
+def wait_changes(listener, expected):
+    until(lambda: sorted(listener.changes) == sorted(expected), 5, lambda: str(listener.changes))
+
+
+def test_arrivals_and_departures_are_announced_once_for_each_user(tracker, listener):
+    listener.grace = 0.0
+    streams = [stream("ann", "a", "b"), stream("ann", "a"), stream("bob", "a"), stream("cid", "b"), stream(None, "a")]
+    for one in streams:
+        tracker.add_stream(one)
+    wait_changes(listener, [("join", "ann"), ("join", "bob")])
+    tracker.remove_stream(streams[0])
+    tracker.remove_stream(streams[2])
+    wait_changes(listener, [("join", "ann"), ("join", "bob"), ("leave", "bob")])
+    for one in (streams[1], *streams[3:]):
+        tracker.remove_stream(one)
+    wait_changes(listener, [("join", "ann"), ("join", "bob"), ("leave", "ann"), ("leave", "bob")])
+    until(lambda: not tracker._loop.is_running, 5, "the thread goes on without streams")
+
+
+def test_the_thread_waits_for_the_departure_of_the_last_user(tracker, listener, broker):
+    listener.grace = 3600.0
+    one = stream("ann", "a")
+    tracker.add_stream(one)
+    wait_changes(listener, [("join", "ann")])
+    tracker.remove_stream(one)
+    until(lambda: tracker._roster.next_due is not None, 5, "the absence is not noted")
+    with tracker._changed:
+        assert listener.changes == [("join", "ann")] and tracker._loop.is_running
+        broker.presence._roster["a", "ann"].due = 0.0
+        tracker._changed.notify_all()
+    wait_changes(listener, [("join", "ann"), ("leave", "ann")])
+    until(lambda: not tracker._loop.is_running, 5, "the thread goes on without streams")
+
+
+def test_what_could_not_be_announced_is_announced_later_and_once(tracker, listener):
+    listener.grace, listener.is_away = 0.0, True
+    one, other = stream("ann", "a"), stream("bob", "a")
+    tracker.add_stream(one)
+    until(lambda: tracker._presence.get_roster("a") == ["ann"], 5, "nothing happens")
+    tracker.add_stream(other)
+    listener.is_away = False
+    wait_changes(listener, [("join", "ann"), ("join", "bob")])
+    listener.is_away = True
+    tracker.remove_stream(one)
+    until(lambda: tracker._presence.get_roster("a") == ["bob"], 5, "nothing happens")
+    tracker.add_stream(one)
+    listener.is_away = False
+    until(lambda: len(listener.changes) == 4, 5, lambda: str(listener.changes))
+    assert listener.changes[2:] == [("leave", "ann"), ("join", "ann")]
+
+
+def test_many_users_arrive_in_batches(tracker, listener, monkeypatch):
+    monkeypatch.setattr(roster, "BATCH", 10)
+    listener.grace = 10.0
+    for number in range(35):
+        tracker.add_stream(stream(str(number), "a"))
+    wait_changes(listener, [("join", str(number)) for number in range(35)])
+
+
+def test_nothing_is_asked_about_the_roster_while_no_channel_is_followed(tracker, broker):
+    broker.presence.update_roster = lambda *_: 1 / 0
+    tracker.add_stream(stream("ann", "a"))
+    wait(broker, {"ann": 1})
+    assert tracker._is_known
 
 
 # -- what an application asks --------------------------------------------------

@@ -100,7 +100,7 @@ class Presence(AnyThread):
 
     @abstractmethod
     def get_roster(self, channel: str) -> list[str]:
-        """Return the users who are on the roster of this channel, in any order.
+        """Return the users who are on the roster of this channel, in any order, without those whose leave is due.
 
         :raises BrokerUnavailable: the store did not answer.
         """

@@ -75,7 +75,8 @@ class MemoryPresence(Presence):
     def get_roster(self, channel: str) -> list[str]:
         with self._store.changed:
             self._store.check_open()
-            return [user for name, user in self._roster if name == channel]
+            entries = self._roster.items()
+            return [user for (name, user), entry in entries if name == channel and entry.change != LEAVE]
 
     # -- with the store's lock held ----------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Collection, Mapping
 
-from ..contract.presence import Change, Member, Presence, RosterChanges, StreamCounts, add_up_streams
+from ..contract.presence import LEAVE, Change, Member, Presence, RosterChanges, StreamCounts, add_up_streams
 from ..names import is_dead_process
 from .database import Database
 from .roster import note_absence, update_roster
@@ -38,7 +38,8 @@ class SQLitePresence(Presence):
 
     def get_roster(self, channel: str) -> list[str]:
         with self._store.opened() as file:
-            return [user for (user,) in file.read("SELECT user FROM roster WHERE channel = ?", (channel,))]
+            rows = file.read("SELECT user FROM roster WHERE channel = ? AND change <> ?", (channel, LEAVE)).fetchall()
+        return [user for (user,) in rows]
 
 
 def remove_presence(database: Database, process_name: str) -> None:

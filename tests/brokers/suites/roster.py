@@ -50,6 +50,7 @@ class RosterSuite:
         assert update(broker) == [] and broker.presence.get_roster("a") == ["ann"]
         travel(broker, 3)
         assert update(broker) == LEAVES
+        assert broker.presence.get_roster("a") == [], "a page that asks now may not hear of this leave"
         assert update(broker, LEAVES) == []
         assert broker.presence.get_roster("a") == []
         assert broker.presence.update_roster({}) == ([], None)

@@ -1,5 +1,7 @@
 """The plain application with presence in its rooms; it keeps only the newest of the `bar` events.
 
+In `hall:<name>`, readers are told who comes and goes, after GRACE seconds.
+
 With FOREIGN set, its processes look like processes of another host, so that no process here can ask the system whether
 they are alive.
 """
@@ -18,8 +20,14 @@ if os.environ.get("FOREIGN"):
     names._describe_host = lambda: "elsewhere"
 
 
+@plain.mux.authorize("hall:<name>")
+def may_enter_hall(user_id, name):
+    return True
+
+
 def create_app() -> Flask:
     plain.mux.track_presence("room:<name>", "*")
+    plain.mux.track_presence("hall:<name>", events=True, grace=float(os.environ.get("GRACE", 10)))
     app = plain.create_app()
 
     def here():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
@@ -103,3 +104,80 @@ def test_presence_is_announced_anew_after_the_store_was_wiped(serve, redis_serve
         wait(site, {"ann": 6})
         redis_server.ask("FLUSHALL")
         wait(site, {"ann": 6})
+
+
+# -- arrivals and departures as events ---------------------------------------------------
+
+HALL = "/events?channel=hall:1"
+
+
+def count_changes(stream):
+    """Return how often each user came and went, as this stream was told."""
+    found = [frame for frame in stream.events() if frame.event in ("join", "leave")]
+    return Counter((frame.event, json.loads(frame.data)["user"]) for frame in found)
+
+
+def wait_changes(stream, expected):
+    until(
+        lambda: count_changes(stream) == expected,
+        20,
+        lambda: "too many %s, missing %s" % (count_changes(stream) - expected, expected - count_changes(stream)),
+    )
+
+
+def test_each_user_comes_and_goes_once_over_all_workers(serve, store):
+    site = serve(ATTENDED, workers=3, env={**CALM, **store, "GRACE": "0.5"})
+    with site.stream(HALL, user="guard") as guard:
+        guard.wait_for(b"event: join", 5)
+        users = [str(number % 12) for number in range(36)]
+        with site.herd(36, HALL, headers_of=lambda i: {"X-User": users[i]}) as herd:
+            herd.wait_all(b"ssemux.hello", 5)
+            expected = Counter({("join", user): 1 for user in ["guard", *users]})
+            wait_changes(guard, expected)
+            with site.stream(HALL, user="0") as another:
+                another.wait_for(b"ssemux.hello", 5)
+                for one in list(herd)[:30]:  # the users 6 to 11 keep one stream each
+                    one.close()
+                expected.update(("leave", str(user)) for user in range(1, 6))
+                wait_changes(guard, expected)
+        expected.update(("leave", str(user)) for user in (0, *range(6, 12)))
+        wait_changes(guard, expected)
+        site.publish("hall:1", "the end")
+        guard.wait_for(b"data: the end", 5)
+        assert count_changes(guard) == expected
+
+
+def test_the_users_of_a_killed_worker_leave_once_and_others_do_not(serve, store):
+    """Ten users have two streams each, ten have one."""
+    site = serve(ATTENDED, workers=3, env={**store, "GRACE": "0.5"})
+    users = [str(number % 20) for number in range(30)]
+    with site.herd(30, HALL, headers_of=lambda i: {"X-User": users[i]}) as herd:
+        herd.wait_all(b"ssemux.hello", 5)
+        here = {}
+
+        def all_workers_answered():
+            answer = site.get("/presence?channel=hall:1")
+            here[answer["pid"]] = answer["here"]
+            return len(here) == 3 and answer["users"] == Counter(users)
+
+        until(all_workers_answered, 20, "not all workers answered")
+        victim = max(here, key=here.get)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: sum(stream.ended is not None for stream in herd) == here[victim], 10, "its streams go on")
+        left = [stream for stream in herd if stream.ended is None]
+        gone = set(users) - {user for user, stream in zip(users, herd) if stream.ended is None}
+        expected = Counter({("leave", user): 1 for user in gone})
+
+        def count_leaves(stream):
+            changes = count_changes(stream)
+            assert max(changes.values(), default=0) <= 1, changes
+            return Counter({change: number for change, number in changes.items() if change[0] == "leave"})
+
+        for stream in left:
+            until(
+                lambda stream=stream: count_leaves(stream) == expected, 20, lambda stream=stream: count_leaves(stream)
+            )
+        site.publish("hall:1", "the end")
+        for stream in left:
+            stream.wait_for(b"data: the end", 5)
+            assert count_leaves(stream) == expected

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import flask
 import pytest
 
@@ -119,6 +122,45 @@ def test_an_event_that_is_too_large_does_not_keep_others_back(serve, caplog):
     with stream(app, channels=["room:1"], user="ann") as ann, stream(app, channels=["room:1"], user="x" * 100):
         expect(ann, "join", "ann")
     assert "SSEMUX_MAX_EVENT_BYTES" in caplog.text
+
+
+def apply_events(reader):
+    """Return who is there, as a page knows it that does what docs/presence.md says."""
+    people = None
+    for event in reader.events:
+        if event.event == "people":
+            people = set(event.json)
+        elif event.event == "join":
+            people.add(event.json["user"])
+        elif event.event == "leave":
+            people.discard(event.json["user"])
+    return people
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_page_that_opens_at_any_moment_knows_who_is_there(make_app, seed):
+    chance, mux = random.Random(seed), flask_ssemux.SSEMux()
+    mux.authorize("room:<name>")(lambda user_id, name: True)
+    mux.track_presence("room:<name>", events=True, grace=0)
+
+    @mux.snapshot("room:<name>")
+    def people(name):
+        yield "people", [user for user in flask_ssemux.presence("room:" + name) if user is not None]
+
+    app, readers = make_app(mux), []
+    streams = {str(number): [] for number in range(4)}
+    for step in range(80):
+        user = chance.choice(list(streams))
+        if streams[user] and chance.random() < 0.6:
+            streams[user].pop().close()
+        else:
+            streams[user].append(stream(app, channels=["room:1"], user=user))
+        if step % 8 == 0:
+            readers.append(stream(app, channels=["room:1"], user=None))
+        time.sleep(chance.random() * 0.02)
+    there = {user for user, opened in streams.items() if opened}
+    for reader in readers:
+        until(lambda reader=reader: apply_events(reader) == there, 5, lambda reader=reader: (there, reader.events))
 
 
 # -- what cannot be asked for --------------------------------------------------------

@@ -29,7 +29,7 @@ class Model:
     def answer(self):
         self.paid += 1
         for number, token in enumerate(TOKENS):
-            time.sleep(0.2 if number else 1.0)
+            time.sleep(0.5 if number else 1.0)
             yield {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": token}}]}
 
 
@@ -65,7 +65,8 @@ def add_wrapped(app: Flask, model: Model) -> None:
 
 
 def add_moved(app: Flask, model: Model) -> None:
-    app.config["SSEMUX_URL"] = None
+    # Both clients report an empty message for the usual form of a heartbeat.
+    app.config.update(SSEMUX_URL=None, SSEMUX_HEARTBEAT_FORM="line")
     mux = flask_ssemux.init_app(app)
     answers: dict[str, dict[str, Any]] = {}
     mux.identify(lambda: request.headers.get("X-User"))

@@ -16,7 +16,7 @@ from tests.server.conftest import Site
 CHUNKS = [{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": t}}]} for t in TOKENS]
 
 
-@pytest.mark.parametrize("form", ["before", "wrapped"])
+@pytest.mark.parametrize("form", ["before", "wrapped", "moved"])
 def test_each_client_reads_the_answer_and_pays_once(gunicorn, form):
     env = {"FORM": form, "SSEMUX_HEARTBEAT": "0.3", "SSEMUX_CLIENT_TIMEOUT": "3"}
     site = Site(gunicorn("tests.apps.model:create_app()", env=env))

@@ -80,7 +80,7 @@ def measure_storm(streams: int, seconds: float, what: str) -> str:
         published = feed.stop()
         time.sleep(1.0)
         found = load.report()
-    return _make_table(disaster, streams, began, before, pages.took, published, found)
+    return _make_table(disaster, streams, began, before, pages, published, found)
 
 
 def _await(load: ReturningLoad, streams: int, seconds: float) -> None:
@@ -135,6 +135,7 @@ class _Pages:
         self._port = port
         self._threads: list[threading.Thread] = []
         self.took: list[float] = []
+        self.failed: list[str] = []
 
     def run(self, seconds: float) -> None:
         for _ in range(int(seconds * PAGES)):
@@ -154,14 +155,14 @@ class _Pages:
             connection.request("GET", "/ready")
             connection.getresponse().read()
             connection.close()
-        except (OSError, http.client.HTTPException):
-            self.took.append(PATIENCE)
+        except (OSError, http.client.HTTPException) as error:
+            self.failed.append("%s after %.1f s" % (type(error).__name__, time.monotonic() - began))
         else:
             self.took.append(time.monotonic() - began)
 
 
 def _make_table(
-    disaster: Disaster, streams: int, began: float, before: list[float], during: list[float], published: int,
+    disaster: Disaster, streams: int, began: float, before: list[float], pages: _Pages, published: int,
     found: ReturningReport,
 ) -> str:  # fmt: skip
     back = sorted(moment - began for moment in found.returned) or [0.0]
@@ -174,7 +175,8 @@ def _make_table(
         ("requests for each return", "%.2f" % (found.returns / max(1, len(found.returned)))),
         ("connections refused", "%d" % found.refused),
         ("pages before: p50, p99, slowest", _show_times(before)),
-        ("pages from then on: p50, p99, slowest", "%s of %d" % (_show_times(during), len(during))),
+        ("pages from then on: p50, p99, slowest", "%s of %d" % (_show_times(pages.took), len(pages.took))),
+        ("pages that failed", ", ".join(pages.failed) or "0"),
         ("events published, lost, streams with an event twice", "%d, %d, %d" % (published, missing, found.disordered)),
         ("resets", "%d" % found.resets),
     ]  # fmt: skip

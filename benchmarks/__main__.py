@@ -28,6 +28,7 @@ from . import publish as publish_
 from . import replay as replay_
 from . import route as route_
 from . import storm as storm_
+from . import users as users_
 
 
 @click.group(invoke_without_command=True)
@@ -179,6 +180,19 @@ def publish(events: int, rate: str, appends: int) -> None:
 def storm(streams: int, seconds: float, what: str, write: str | None) -> None:
     """Measure a deploy or a crash with many streams: when they are back, and how long pages take; 2 minutes."""
     _print_and_write(storm_.measure_storm(streams, seconds, what), write, "performance.md", what)
+
+
+@main.command()
+@click.option("--users", "count", default=2000, show_default=True, help="Streams, each of a user of its own.")
+@click.option("--events", default=20_000, show_default=True, help="Events of the burst.")
+@click.option("--pace", default=2.0, show_default=True, help="Milliseconds between two events that are paced.")
+@click.option("--rounds", default=3, show_default=True, help="The table shows the median and the range.")
+@click.option("--peers", default="nchan,better-sse", show_default=True, help="The other servers.")
+@_WRITE
+def users(count: int, events: int, pace: float, rounds: int, peers: str, write: str | None) -> None:
+    """Measure events that go to one user each, in a burst and paced, beside nchan and better-sse; about 5 minutes."""
+    found = users_.measure_user_events(count, events, pace / 1e3, rounds, [name for name in peers.split(",") if name])
+    _print_and_write(found, write, "benchmarks.md", "users")
 
 
 @main.command()

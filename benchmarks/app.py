@@ -30,7 +30,7 @@ def create_app() -> Flask:
 
     @app.route("/publish")
     def publish() -> Response:
-        asked = int(request.args["events"]), float(request.args["rate"]), int(request.args["size"])
+        asked = *(int(request.args[name]) for name in ("events", "size", "users")), float(request.args["rate"])
         threading.Thread(target=_publish_events, args=(app, mux, *asked), daemon=True).start()
         return jsonify(pid=os.getpid())
 
@@ -54,7 +54,10 @@ def create_app() -> Flask:
     return app
 
 
-def _publish_events(app: Flask, mux: flask_ssemux.SSEMux, events: int, rate: float, size: int) -> None:
+def _publish_events(app: Flask, mux: flask_ssemux.SSEMux, events: int, size: int, users: int, rate: float) -> None:
     with app.app_context():
-        for data in event.yield_paced(events, rate, size):
-            mux.publish(event.CHANNEL, data, event.NAME)
+        for number, data in enumerate(event.yield_paced(events, rate, size)):
+            if users:
+                mux.send_to_user(event.name_user(number % users), data, event.NAME)
+            else:
+                mux.publish(event.CHANNEL, data, event.NAME)

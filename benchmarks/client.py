@@ -78,7 +78,8 @@ class Load:
     :param core: the core on which the client runs.
     :param sampled: the latency is measured on one of this many streams.
     :param first: the bytes that an open stream has received; empty: see ``connect``.
-    :param users: whether each stream has a user of its own, named in its header ``X-User``.
+    :param users: whether each stream has a user of its own, ``event.name_user``, named in its header ``X-User``, and in
+        its path where that has ``{user}``.
     :param nap: seconds to sleep between two reads. On the loopback interface the sender pays for waking its receiver,
         and the more often the receiver is asleep, the more it pays. With naps, as over a network, a send wakes no
         process, so it costs the same for every server. The naps are part of the measured latency.
@@ -97,10 +98,10 @@ class Load:
         self._opened = 0
         self._pipes: list[Connection] = []
         spawn = multiprocessing.get_context("spawn")
-        for _ in range(PROCESSES):
+        for number in range(PROCESSES):
             ours, theirs = spawn.Pipe()
             # daemon: multiprocessing ends them with this process. They also end when their pipe is closed.
-            values = (theirs, port, path, core, sampled, nap, first, users)
+            values = (theirs, port, path, core, sampled, nap, first, number if users else None)
             spawn.Process(target=_run_client, args=values, daemon=True).start()
             theirs.close()
             self._pipes.append(ours)
@@ -211,12 +212,12 @@ class _Client:
     """One process of the client. The methods without an underscore answer the parent's calls."""
 
     def __init__(
-        self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes, users: bool
+        self, pipe: Connection, port: int, path: str, sampled: int, nap: float, first: bytes, first_user: int | None
     ) -> None:
         self._pipe = pipe
         self._address = ("127.0.0.1", port)
-        self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n" % path.encode()
-        self._users = users
+        self._request = "GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n" % path
+        self._next_user = first_user
         self._every = sampled
         self._nap = nap
         self._first = first
@@ -300,12 +301,18 @@ class _Client:
     def _connect(self) -> _Stream:
         self._made += 1
         made = socket.create_connection(self._address, timeout=20)
-        user = b"X-User: %d-%d\r\n" % (os.getpid(), self._made) if self._users else b""
-        made.sendall(self._request + user + b"\r\n")
+        made.sendall(self._make_request())
         made.setblocking(False)
         stream = self._streams[made.fileno()] = _Stream(made, self._made % self._every == 0)
         self._poll.register(made, select.EPOLLIN)
         return stream
+
+    def _make_request(self) -> bytes:
+        if self._next_user is None:
+            return (self._request + "\r\n").encode()
+        user = event.name_user(self._next_user)
+        self._next_user += PROCESSES
+        return ("%sX-User: %s\r\n\r\n" % (self._request.replace("{user}", user), user)).encode()
 
     def _read(self, file: int, stream: _Stream) -> None:
         buffer = self._buffer
@@ -375,10 +382,10 @@ class _Client:
 
 
 def _run_client(
-    pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes, users: bool
+    pipe: Connection, port: int, path: str, core: int, sampled: int, nap: float, first: bytes, first_user: int | None
 ) -> None:
     os.sched_setaffinity(0, {core})
     try:
-        _Client(pipe, port, path, sampled, nap, first, users).run()
+        _Client(pipe, port, path, sampled, nap, first, first_user).run()
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # the parent has ended, or has closed the pipe

@@ -15,6 +15,9 @@ from . import event, install
 #: The URL of all servers' streams.
 STREAM = "/events?channel=" + event.CHANNEL
 
+#: The URL of a stream of one user's own events; ours finds the user in the header ``X-User``.
+USER_STREAM = "/user?user={user}"
+
 #: The end of a response's headers: most servers' streams are open then.
 HEADERS = b"\r\n\r\n"
 
@@ -34,6 +37,7 @@ class Contender(NamedTuple):
     :param publisher: the command of a separate process that publishes; ``{port}`` is its port, ``{server}`` the
         server's.
     :param description: how it runs, and the versions, for the document.
+    :param user_stream: the URL of a stream of one user's own events.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Contender(NamedTuple):
     redis: bool = False
     publisher: tuple[str, ...] = ()
     description: str = ""
+    user_stream: str = USER_STREAM
 
 
 #: The first event of flask_ssemux, which it sends together with the headers.
@@ -75,7 +80,10 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
     description = "gunicorn's gevent worker, SSEMUX_BROKER=%s; %s" % (
         broker, install.list_versions(sys.executable, "flask", "gunicorn", "gevent"),
     )  # fmt: skip
-    return Contender(name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, description=description)
+    return Contender(
+        name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, description=description,
+        user_stream="/events",
+    )  # fmt: skip
 
 
 def bare_view() -> Contender:

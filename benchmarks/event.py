@@ -36,11 +36,17 @@ def make_data(size: int = SIZE) -> str:
 
 
 def yield_paced(events: int, rate: float, size: int = SIZE) -> Iterator[str]:
-    """Yield the data of this many events, each at its time."""
+    """Yield the data of this many events, each at its time; all at once if the rate is 0."""
     start = monotonic()
     for number in range(events):
-        time.sleep(max(0.0, start + number / rate - monotonic()))
+        if rate:
+            time.sleep(max(0.0, start + number / rate - monotonic()))
         yield make_data(size)
+
+
+def name_user(number: int) -> str:
+    """Return the name of a stream's user. The streams are numbered from 0."""
+    return "u%d" % number
 
 
 def read_origin(frame: bytes) -> tuple[float, int] | None:

@@ -42,9 +42,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, events: int, rate: float, size: int = event.SIZE) -> int:
-        """Start to publish, and return the id of the process that publishes."""
-        return int(self._ask("/publish?events=%d&rate=%g&size=%d" % (events, rate, size))["pid"])
+    def publish(self, events: int, rate: float, size: int = event.SIZE, users: int = 0) -> int:
+        """Start to publish, and return the id of the process that publishes.
+
+        :param rate: events a second; 0 means all at once.
+        :param users: publish each event to one of so many users, in turn; 0 means to all streams.
+        """
+        query = "events=%d&rate=%g&size=%d&users=%d" % (events, rate, size, users)
+        return int(self._ask("/publish?" + query)["pid"])
 
     def fill(self, channels: int, events: int, size: int) -> str:
         """Publish events to many channels before clients connect, and return the cursor before the first event."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from .. import event
 
-POST = "/post?channel=" + event.CHANNEL
+POST = "/post?channel="
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
             socket.create_connection(("127.0.0.1", self.nchan), timeout=2).close()
         if url.path == "/publish":
             asked = {name: values[0] for name, values in parse_qs(url.query).items()}
-            values = self.nchan, int(asked["events"]), float(asked["rate"]), int(asked["size"])
+            values = self.nchan, *(int(asked[name]) for name in ("events", "size", "users")), float(asked["rate"])
             threading.Thread(target=_publish, args=values, daemon=True).start()
         told = json.dumps({"pid": os.getpid()}).encode()
         self.send_response(200)
@@ -41,10 +41,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _publish(nchan: int, events: int, rate: float, size: int) -> None:
+def _publish(nchan: int, events: int, size: int, users: int, rate: float) -> None:
     to = http.client.HTTPConnection("127.0.0.1", nchan)
-    for data in event.yield_paced(events, rate, size):
-        to.request("POST", POST, data, {"X-EventSource-Event": event.NAME, "Content-Type": "text/plain"})
+    for number, data in enumerate(event.yield_paced(events, rate, size)):
+        channel = event.name_user(number % users) if users else event.CHANNEL
+        to.request("POST", POST + channel, data, {"X-EventSource-Event": event.NAME, "Content-Type": "text/plain"})
         answer = to.getresponse()
         answer.read()
         if answer.status >= 400:

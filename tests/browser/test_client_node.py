@@ -1,19 +1,19 @@
-"""ssemux.js in Node against a real gunicorn: what it does, its types, its size, its package, how it is served."""
+"""ssemux.js in Node against a real gunicorn: what it does, its size, how it is served.
+
+Its npm package is tested in ``test_client_package.py``.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import tarfile
 import urllib.error
 import urllib.request
 
 import pytest
 
-import flask_ssemux
-from tests.harness.packages import NODE_MODULES, need, need_npm
+from tests.browser.command import run
+from tests.harness.packages import need, need_npm
 from tests.harness.servers import ROOT
 from tests.unit.cases import CASES
 
@@ -21,20 +21,6 @@ STATIC = ROOT / "flask_ssemux" / "static"
 MODULES = ["ssemux.js", "ssemux-poll.js"]
 TESTS = ROOT / "tests" / "browser" / "client"
 ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
-
-
-def run(*command, cwd=ROOT, timeout=120, **env):
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=str(cwd),
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stdout[-20000:]
-    return done.stdout
 
 
 def test_parser(tmp_path):
@@ -69,12 +55,6 @@ def test_client_that_polls(gunicorn):
     run(need("nodejs", "node"), "--test", TESTS / "poll.test.mjs", URL=server.url, OLDEST=other.url)
 
 
-def test_types():
-    need_npm("typescript")
-    compiler = NODE_MODULES / "typescript" / "bin" / "tsc"
-    run(need("nodejs", "node"), compiler, "--project", TESTS / "tsconfig.json")
-
-
 def test_the_modules_that_are_served_are_built_from_their_sources(tmp_path):
     need_npm("esbuild")
     run(ROOT / "client" / "build.sh", tmp_path)
@@ -87,19 +67,6 @@ def test_size():
     needed.
     """
     assert len(gzip.compress((STATIC / "ssemux.js").read_bytes(), 6)) < 8 * 1024
-
-
-def test_npm_package(tmp_path):
-    """The folder contains no copy of the modules: packing takes those that the server serves."""
-    run(need("npm", "npm"), "pack", "--pack-destination", tmp_path, cwd=ROOT / "client")
-    (packed,) = tmp_path.glob("*.tgz")
-    with tarfile.open(str(packed)) as archive:
-        names = set(archive.getnames())
-        packed_modules = [archive.extractfile("package/" + name).read() for name in MODULES]
-        described = json.loads(archive.extractfile("package/package.json").read())
-    assert names == {"package/" + name for name in ("package.json", "README.md", "LICENSE", "ssemux.d.ts", *MODULES)}
-    assert packed_modules == [(STATIC / name).read_bytes() for name in MODULES]
-    assert described["version"] == flask_ssemux.__version__
 
 
 def ask(url, **headers):

@@ -18,7 +18,7 @@ from flask import Flask, Response, current_app, jsonify, request, send_file
 import flask_ssemux
 from flask_ssemux.errors import Forbidden
 from flask_ssemux.http.responses import make_refusal, make_retry_later, make_stay_away, make_stream
-from flask_ssemux.http.stream_request import StreamRequest
+from flask_ssemux.http.stream_request import LAST_ID_PARAMETERS
 from flask_ssemux.sse import encode
 from tests.apps import plain
 from tests.apps.npm import npm
@@ -53,7 +53,7 @@ def create_app() -> Flask:
     def script(key):
         answers = request.args["answers"].split(",")
         number = len(asked[key])
-        asked[key].append(max(StreamRequest.parse(request, "auto").last_ids, default=""))
+        asked[key].append(request.headers.get("Last-Event-ID") or find_last_id(request.args))
         return give(answers[min(number, len(answers) - 1)], "room:" + key, WORDS[min(number, len(WORDS) - 1)])
 
     @app.route("/asked")
@@ -70,6 +70,10 @@ def create_app() -> Flask:
         return send_file(str(Path(__file__).parents[1] / "browser" / "script_clients.js"))
 
     return app
+
+
+def find_last_id(query):
+    return next((text for name, text in query.items() if name.lower() in LAST_ID_PARAMETERS), "")
 
 
 def give(kind, channel, word):

@@ -45,7 +45,7 @@ def test_an_application_below_a_prefix(mounted):
             "/shop/rooms/1/stream",
         ]
         for stream in (one, other):
-            stream.wait_for(b"data: x\n\n", 5)
+            stream.wait_for(b"data: x\n", 5)
         for path in ("/events/ssemux.js", "/events/ssemux-poll.js", "/events/status", "/events/status.js"):
             get(path)
         (worker,) = json.loads(get("/events/status.json"))["workers"]

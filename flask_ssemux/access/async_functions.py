@@ -62,11 +62,19 @@ def _wrap(function: F, coroutine_function: Callable[..., Any]) -> F:
 
 def _wait_for_other_loop() -> None:
     """Wait while an async view of the application runs in another greenlet of this thread."""
-    from asyncio import _get_running_loop
-
     deadline = time.monotonic() + MAX_WAIT
-    while _get_running_loop() is not None and time.monotonic() < deadline:
+    while _has_running_loop() and time.monotonic() < deadline:
         forks.sleep(0.005)
+
+
+def _has_running_loop() -> bool:
+    from asyncio import get_running_loop  # only applications with async functions need it
+
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _forget_turn() -> None:

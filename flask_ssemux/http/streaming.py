@@ -66,7 +66,8 @@ def streaming(view: F) -> F:
             "decorators = [flask_ssemux.streaming] into the class" % (view,)
         )
 
-    call_view, decoration = view if inspect.isasyncgenfunction(view) else make_synchronous(view), get_decoration(view)
+    call_view = view if inspect.isasyncgenfunction(view) else make_synchronous(view)
+    decoration = get_decoration(view)
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -121,6 +122,7 @@ def _is_file(response: Response) -> bool:
 
 def _serve_events(response: Response, worker: Worker, additions: Additions) -> Response:
     """Return the wrapped response, or an answer that tells the client to come back; then the view's own is closed."""
+    request.environ[IS_STREAM] = True
     trouble = why_not(request.environ)
     if trouble:
         worker.refusals.record(trouble, "was refused", logging.ERROR)
@@ -152,7 +154,6 @@ def _wrap_response(response: Response, worker: Worker, additions: Additions) -> 
     """
     source: WrappedGenerator | None = None
     try:
-        request.environ[IS_STREAM] = True
         running = worker.running()
         source = _make_source(response, running, additions)
         running.admission.admit_wrapped(source)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import flask
 import gevent
 import gevent.event
 import pytest
 from gevent import get_hub
 
+import flask_ssemux
 from flask_ssemux.http import opening_border
 from flask_ssemux.options import Options
 from flask_ssemux.worker import drain, opening_queue
@@ -177,6 +179,15 @@ def test_a_path_at_which_streams_were_served_is_known(full, make_app):
     with full.test_client() as client:
         assert b"ssemux.hello" in next(client.get("/events").response)  # no EventSource, so the first request passes
         assert client.get("/events").get_data(as_text=True).startswith("retry: ")
+
+
+def test_a_wrapped_body_of_another_type_passes(full):
+    def table():
+        return flask.Response(iter(["id,name\n"]), mimetype="text/csv")
+
+    full.add_url_rule("/table", "table", flask_ssemux.streaming(table))
+    client = full.test_client()
+    assert [client.get("/table").data for _ in range(2)] == [b"id,name\n"] * 2
 
 
 # -- when the clients of a worker that stops come back ----------------------------------

@@ -5,12 +5,14 @@ A missing part skips the test on a developer's machine and fails it under CI=tru
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -47,8 +49,16 @@ def need_from_wheel(wheel: str, file: str) -> Path:
     return found
 
 
+def need_python(package: str, module: str) -> ModuleType:
+    """Return a module of a Python package that the extra ``test`` in setup.cfg lists."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return missing(f"the Python package {package} is missing: pip install -e .[test]")
+
+
 def missing(message: str):
-    """Skip this test, or fail it in CI; for what the two functions above do not cover."""
+    """Skip this test, or fail it in CI; for what the functions above do not cover."""
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.harness.packages import need_python
 from tests.harness.servers import ROOT, Gunicorn
 from tests.harness.waiting import until
 from tests.server.conftest import Site
@@ -38,7 +39,7 @@ NUMBERS = {"quickstart": 7, "channels": 8}
 @pytest.fixture(scope="module", params=["before", "wrapped", "moved"])
 def examples(request, tmp_path_factory, shared_redis):
     """The servers of both examples by name, and what counts the subscribers of a channel of Flask-SSE."""
-    pytest.importorskip("flask_sse")
+    need_python("flask-sse", "flask_sse")
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(str(EXAMPLES / "templates"), str(folder / "templates"))
     with ExitStack() as stack:

@@ -19,6 +19,7 @@ from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidCha
 from flask_ssemux.flask_sse import Message, ServerSentEventsBlueprint
 from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.testing import stream
+from tests.harness.packages import need_python
 from tests.harness.parser import parse
 from tests.harness.waiting import until
 
@@ -467,7 +468,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize("fields", MESSAGES, ids=str)
 def test_a_message_is_what_flask_sse_makes_of_it(fields):
-    real = pytest.importorskip("flask_sse").Message(*fields)
+    real = need_python("flask-sse", "flask_sse").Message(*fields)
     ours = Message(*fields)
     with flask.Flask("shop").app_context():
         (theirs_seen,), (seen,) = parse(str(real).encode()).frames, parse(str(ours).encode()).frames

@@ -14,6 +14,7 @@ import pytest
 
 import flask_ssemux
 from flask_ssemux.testing import stream
+from tests.harness.packages import need_python
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
 PLAIN, PROVIDER, SEVERAL, BEST_EFFORT, DEVICE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -47,7 +48,7 @@ def test_publish(app):
 
 @pytest.mark.skipif(not hasattr(flask.Flask, "json_provider_class"), reason="Flask before 2.2 has no JSON providers")
 def test_a_provider(app):
-    numpy = pytest.importorskip("numpy")
+    numpy = need_python("numpy", "numpy")
     with stream(app, channels=["weather"]) as events:
         run(PROVIDER, app, numpy=numpy, datetime=datetime, timezone=timezone)
         assert re.fullmatch(r'\{"at":"\w+, .* GMT","celsius":21.5\}', events.next().data)

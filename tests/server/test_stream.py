@@ -70,7 +70,7 @@ def test_events_arrive_in_order_with_their_fields(site):
         assert [event.own_id for event in events] == cursors
         assert [(e.event, e.data, e.fields.get("channel")) for e in events] == [
             ("note", "one\ntwo", "room:1"),
-            ("message", '{"é":[1,null]}', "room:2"),
+            ("message", '{"\\u00e9":[1,null]}', "room:2"),
             ("message", "mine", None),
             ("deploy", "all", None),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import logging
 from collections.abc import Iterator
 from typing import Any, Callable, TypeVar
@@ -29,10 +30,14 @@ from .decorated_views import get_decoration
 from .open_stream import answer_no_room
 from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
 from .responses import CONTENT_TYPE, add_passing_headers, add_stream_headers, make_busy, make_retry_later
+from .views import name_view
 from .wrapped_body import Additions, choose_additions
 from .wrapped_generator import WrappedGenerator
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: The numbers of wrapped views that have no names.
+_numbers = itertools.count(1)
 
 
 def streaming(view: F) -> F:
@@ -87,6 +92,9 @@ def streaming(view: F) -> F:
             return _serve_events(response, worker, additions)
         return _serve_once(response, worker, additions)
 
+    if not hasattr(view, "__name__"):  # such as a functools.partial
+        wrapped.__module__ = __name__
+        name_view(wrapped, "streaming_%d" % next(_numbers))
     decoration.add_wrapper(wrapped)
     return wrapped  # type: ignore[return-value]
 

@@ -113,6 +113,18 @@ def test_a_page_of_a_blueprint_is_refused(set_up):
     assert refused(set_up, None, register) == describe("/events", "ssemux.events", "calendar.index")
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_stream_of_a_blueprint_is_refused(make_app, is_first):
+    mux, api = flask_ssemux.SSEMux(), flask.Blueprint("api", __name__, url_prefix="/api/<tenant>")
+    mux.add_stream("/news", ["news:<tenant>"], endpoint="news", public=True, blueprint=api)
+    app = make_app(mux)
+    steps = [lambda: app.register_blueprint(api), lambda: page("/api/<shop>/news")(app)]
+    for step in steps[:: 1 if is_first else -1]:
+        step()
+    served, hidden, url = ("api.news", "page", "<shop>") if is_first else ("page", "api.news", "<tenant>")
+    assert with_errors(app) == [describe("/api/%s/news" % url, served, hidden, CHANGE_STREAM)]
+
+
 def test_two_of_our_own_endpoints_are_refused(make_app):
     mux = flask_ssemux.SSEMux()
     app = make_app(mux)

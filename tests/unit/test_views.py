@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import flask
 import flask_limiter.util
 import flask_wtf
@@ -67,3 +69,18 @@ def test_a_stream_takes_limits_as_a_decorator(app, make_app):
     made = make_app(mux, RATELIMIT_STORAGE_URI="memory://")
     limiter.init_app(made)
     assert (statuses(made, "/a", 2), statuses(made, "/b", 2)) == ([200, 429], [200, 429])
+
+
+def test_wrapped_views_without_names_get_some(app):
+    """A ``functools.partial`` has no name, and two of them would be one view for these extensions, and for Flask."""
+
+    def stream(number):
+        return iter(["data: %d\n\n" % number])
+
+    for number in (1, 2):
+        app.add_url_rule("/partial/%d" % number, view_func=flask_ssemux.streaming(functools.partial(stream, number)))
+    endpoints = [rule.endpoint for rule in app.url_map.iter_rules() if rule.rule.startswith("/partial")]
+    limit(app, 1).exempt(app.view_functions[endpoints[0]])
+    with app.test_request_context():
+        urls = [flask.url_for(endpoint) for endpoint in endpoints]
+    assert [statuses(app, url, 2) for url in urls] == [[200, 200], [200, 429]]

@@ -29,7 +29,7 @@ class Model:
     def answer(self):
         self.paid += 1
         for number, token in enumerate(TOKENS):
-            time.sleep(0.5 if number else 1.0)
+            time.sleep(0.5 if number else 0.7)
             yield {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": token}}]}
 
 

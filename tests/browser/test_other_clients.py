@@ -6,6 +6,8 @@ the client has asked for the last answer, or has given up.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import importlib
 import json
@@ -16,11 +18,15 @@ import urllib.request
 import httpx
 import httpx_sse
 import pytest
+import requests
 import sseclient
+from aiohttp_sse_client.client import EventSource
 
 from tests.apps.npm import DATASTAR
+from tests.apps.scripted import WORDS
 from tests.browser.driver import Script
 from tests.browser.tabs import Tabs
+from tests.clients.read import load_sseclient
 from tests.harness.document import modules
 from tests.harness.packages import need_from_wheel, need_npm
 from tests.harness.servers import ROOT, Gunicorn
@@ -43,7 +49,12 @@ CHROMIUM = {
 }
 FIREFOX = {"firefox": "`EventSource`"}
 NODE = {"eventsource": "npm's `eventsource` 3", "eventsource2": "npm's `eventsource` 2"}
-PYTHON = {"httpx_sse": "`httpx-sse`", "sseclient_py": "`sseclient-py`"}
+PYTHON = {
+    "httpx_sse": "`httpx-sse`",
+    "sseclient_py": "`sseclient-py`",
+    "sseclient": "`sseclient` ",
+    "aiohttp_sse_client": "`aiohttp-sse-client`",
+}
 
 #: Those for which a clean end is the end.
 END_FOR_GOOD = ("fetched", "datastar", "httpx_sse", "sseclient_py")
@@ -131,7 +142,8 @@ def server(tmp_path_factory):
     """One server for all tests: each client has scripts of its own."""
     instance = str(tmp_path_factory.mktemp("instance"))
     env = {"SSEMUX_RETRY": "50", "SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "6", "INSTANCE_PATH": instance}
-    with Gunicorn("tests.apps.scripted:create_app()", env=env) as server:
+    # PyPI's sseclient notices the end of an answer only when the connection is closed.
+    with Gunicorn("tests.apps.scripted:create_app()", args=("--keep-alive", "0"), env=env) as server:
         yield server
 
 
@@ -186,22 +198,57 @@ def test_the_loop_of_the_document_in_python(server, tmp_path, monkeypatch):
 
 
 def read(report, base, client, script):
-    """Read a script with a client, as the client's documentation shows it, until it ends or raises an error."""
+    """Read a script with a client, as the client's documentation shows it, until it ends, fails or has all it wants."""
     url = "%s/scripts/%s-%s?answers=%s" % (base, client, script, script)
-    try:
-        for message in {"httpx_sse": read_with_httpx_sse, "sseclient_py": read_with_sseclient_py}[client](url):
-            if message.event == "message":
-                report({"who": client, "script": script, "what": "message", "data": message.data})
-    except httpx_sse.SSEError:
-        pass
+    last_word = WORDS[script.count(",")]
+    with contextlib.suppress(httpx_sse.SSEError, requests.HTTPError, OSError), contextlib.closing(
+        READ[client](url)
+    ) as it:
+        for event, data in it:
+            if event in (None, "message"):
+                report({"who": client, "script": script, "what": "message", "data": data})
+            if data == last_word:
+                return
     report({"who": client, "script": script, "what": "over"})
 
 
 def read_with_httpx_sse(url):
     with httpx.Client(timeout=WAIT) as client, httpx_sse.connect_sse(client, "GET", url) as source:
-        yield from source.iter_sse()
+        for message in source.iter_sse():
+            yield message.event, message.data
 
 
 def read_with_sseclient_py(url):
     with httpx.stream("GET", url, timeout=WAIT) as response:
-        yield from sseclient.SSEClient(response.iter_bytes()).events()
+        for message in sseclient.SSEClient(response.iter_bytes()).events():
+            yield message.event, message.data
+
+
+def read_with_sseclient(url):
+    client = load_sseclient().SSEClient(url)
+    with contextlib.closing(client.resp):
+        for message in client:
+            yield message.event, message.data
+
+
+def read_with_aiohttp_sse_client(url):
+    async def collect():
+        async with EventSource(url) as source:
+            async for message in source:
+                found.append((message.type, message.data))
+                if message.data == last_word:
+                    return
+
+    found, last_word = [], WORDS[url.rpartition("=")[2].count(",")]
+    try:
+        asyncio.run(collect())
+    finally:
+        yield from found
+
+
+READ = {
+    "httpx_sse": read_with_httpx_sse,
+    "sseclient_py": read_with_sseclient_py,
+    "sseclient": read_with_sseclient,
+    "aiohttp_sse_client": read_with_aiohttp_sse_client,
+}

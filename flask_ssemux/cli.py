@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from typing import Any, Iterator
 
 import click
 from flask.cli import AppGroup
 
-from .brokers import Broker, Record, absolute_url
+from .brokers import Broker, Record, WorkerReport, absolute_url
+from .doctor.arguments import HELP, add_arguments
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, list_options
 from .sse.cursor import Cursor
@@ -35,16 +37,25 @@ def make_commands() -> AppGroup:
     return group
 
 
-def _get_shared_broker(state: ApplicationState) -> Broker:
+def _check_broker(state: ApplicationState, broker: Broker) -> None:
     for trouble in state.find_errors() + state.find_warnings():
         click.echo("Warning: " + trouble, err=True)
-    broker = state.worker.broker
     if not broker.is_shared:
         raise ConfigurationError(
             "SSEMUX_BROKER=%r works within one process only, and this is another process; use 'sqlite:'"
             % state.options.broker
         )
-    return broker
+
+
+@contextmanager
+def _open_look(state: ApplicationState) -> Iterator[Broker]:
+    """The broker of a command that only reads: it makes no file, which would belong to the user of the command."""
+    broker = state.open_look()
+    try:
+        _check_broker(state, broker)
+        yield broker
+    finally:
+        broker.close()
 
 
 class _Command(click.Command):
@@ -85,7 +96,7 @@ def publish(
     If DATA is missing, it is read from standard input.
     """
     state = get_current_state()
-    _get_shared_broker(state)
+    _check_broker(state, state.worker.broker)
     if (user is not None) + everyone and channel is not None and data is None:
         channel, data = None, channel
     if (channel is not None) + (user is not None) + everyone != 1:
@@ -109,12 +120,13 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     """Print events of CHANNELS as they are published, one frame each."""
     if not channels:
         raise click.UsageError("name the channels to follow, such as: flask ssemux tail jobs '*'")
-    broker = _get_shared_broker(get_current_state())
     for channel in channels:
         check_channel(channel)
     as_shown = make_printable if sys.stdout.isatty() else str  # programs get the unchanged text
-    for cursor, record in _read_events(broker, channels, _parse_start(broker, after), follow):
-        click.echo(as_shown("id: %s (%s)\n%s" % (cursor, record.channel, record.body.decode("utf-8").rstrip("\n"))))
+    with _open_look(get_current_state()) as broker:
+        for cursor, record in _read_events(broker, channels, _parse_start(broker, after), follow):
+            data = record.body.decode("utf-8").rstrip("\n")
+            click.echo(as_shown("id: %s (%s)\n%s" % (cursor, record.channel, data)))
 
 
 @_add_command
@@ -125,7 +137,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
 def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | None) -> None:
     """End streams in every process on every machine. Their clients reconnect and are identified again."""
     state = get_current_state()
-    _get_shared_broker(state)
+    _check_broker(state, state.worker.broker)
     if user is not None and channel is not None:
         if stop:
             raise click.UsageError("--stop works with --user or with --channel, but not with both")
@@ -142,8 +154,8 @@ def disconnect(user: str | None, channel: str | None, stop: bool, reason: str | 
 def presence(channel: str, as_json: bool) -> None:
     """Show which users are on CHANNEL now, and with how many streams. The application must track this channel."""
     state = get_current_state()
-    _get_shared_broker(state)
-    found = state.presence(channel)
+    with _open_look(state) as broker:
+        found = state.read_presence(channel, broker if broker.find_missing_file() is None else None)
     if as_json:
         visitors = found.pop(None, 0)
         click.echo(json.dumps({"users": found, "visitors": visitors}))
@@ -157,8 +169,7 @@ def presence(channel: str, as_json: bool) -> None:
 def status(as_json: bool) -> None:
     """Show the broker's state, the workers that serve streams, and the options with their values."""
     state = get_current_state()
-    broker = _get_shared_broker(state)
-    figures, reports = broker.get_figures(), broker.reports.read_reports()
+    figures, reports = _read_figures(state)
     options = {key_of(name): value for name, value in vars(state.options).items()}
     options[key_of("broker")] = without_password(state.options.broker)
     publisher = _describe_publisher(state)
@@ -174,33 +185,25 @@ def status(as_json: bool) -> None:
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 
 
-@_add_command
-@click.argument("url", required=False)
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send it with every request.")
-@click.option(
-    "--cookie",
-    "cookies",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="For example the session cookie of a user who may read the stream.",
-)
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, help="The longest wait for a response (30 s).")
-@click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
-@click.option("--ca", metavar="FILE", help="Trust the certificates in this file.")
-@click.option("--connect-to", metavar="HOST:PORT", help="Connect to this hop instead of the URL's host.")
-@click.option(
-    "--config", metavar="FILE", help="Without URL: gunicorn's configuration file (default: ./gunicorn.conf.py)."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(**asked: Any) -> None:
-    """Find what is wrong with the stream at URL or, without URL, with the server side.
-
-    Use the URL that the browser uses, so that the request passes every hop. The command takes about one heartbeat, and
-    exits with 1 if a check failed.
-    """
+@click.command(cls=_Command, help=HELP)
+@click.pass_context
+@add_arguments
+def doctor(context: click.Context, **asked: Any) -> None:
     from .doctor.command import run_doctor  # not needed by a running application
+    from .doctor.loading import load_application
 
-    run_doctor(**asked)
+    found = load_application(context)
+    with nullcontext() if found.app is None else found.app.app_context():
+        run_doctor(found, **asked)
+
+
+def _read_figures(state: ApplicationState) -> tuple[dict[str, object], list[WorkerReport]]:
+    """Return the broker's figures and the reports of the workers; before the first stream or event there are none."""
+    with _open_look(state) as broker:
+        missing = broker.find_missing_file()
+        if missing is not None:
+            return {"broker": "sqlite", "file": missing, "exists": False}, []
+        return broker.get_figures(), broker.reports.read_reports()
 
 
 def _describe_publisher(state: ApplicationState) -> str:
@@ -245,3 +248,7 @@ def _read_events(
             if not follow:
                 return
             time.sleep(TAIL)
+
+
+#: What Flask finds by the package's entry point, without an application. The application's own commands are the same.
+commands = make_commands()

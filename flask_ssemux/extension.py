@@ -32,6 +32,7 @@ from .http.views import make_blueprint
 from .options import Options, log
 from .state import KEY, ApplicationState, find_only_state, find_state
 from .status import page as status_page
+from .util.own_logger import enable_logger
 from .worker import gunicorn_worker, server
 from .worker.worker import Worker
 
@@ -73,6 +74,7 @@ class SSEMux(ApplicationFunctions):
                 "flask_ssemux is already set up for %r%s: call init_app once for an application; tenants and "
                 "blueprints share its SSEMux (docs/applications.md)" % (app.name, app.extensions[KEY].set_up_by)
             )
+        enable_logger()
         worker = self._make_worker(app, Options.resolve(app.config))
         state = app.extensions[KEY] = self._make_state(app, worker)
         app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))

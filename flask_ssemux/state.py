@@ -12,7 +12,7 @@ from flask import Flask, current_app
 
 from .access import tickets
 from .access.rules import Rules
-from .brokers import Broker, call_from_any_thread
+from .brokers import Broker, call_from_any_thread, open_broker
 from .errors import ApplicationError
 from .options import Options
 from .publishing.app_json import ApplicationJSON
@@ -95,15 +95,26 @@ class ApplicationState(PublisherBase):
         """See ``flask_ssemux.ticket``."""
         return tickets.issue_ticket(user_id, channels, expires, self._app)
 
+    def open_look(self) -> Broker:
+        """Return a broker that only reads, for commands: it makes no file. The caller closes it."""
+        options = self.options
+        return open_broker(options.broker, None, self.worker.folder, options.namespace, is_look=True)
+
     def presence(self, channel: str) -> dict[str | None, int]:
         """See ``flask_ssemux.presence``."""
+        return self.read_presence(channel, self.worker.broker)
+
+    def read_presence(self, channel: str, broker: Broker | None) -> dict[str | None, int]:
+        """Return what a broker knows of a channel: see ``flask_ssemux.presence``. Without a store nobody is there."""
         rules = self.rules.presence
         if not rules.is_tracked(channel):
             raise ApplicationError(
                 "presence on the channel %r is not tracked: call mux.track_presence(%r), or with a pattern that "
                 "matches it, where the application is set up" % (channel, channel)
             )
-        presence = self.worker.broker.presence
+        if broker is None:
+            return {}
+        presence = broker.presence
         found = {user or None: streams for user, streams in presence.get_presence(channel).items()}
         if rules.get_grace(channel) is not None:  # those who are away, and whose leave was not announced yet
             found.update((user, 0) for user in presence.get_roster(channel) if user not in found)

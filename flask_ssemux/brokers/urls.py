@@ -34,7 +34,11 @@ DEFAULT_FILE = "ssemux.sqlite3"
 
 
 def open_broker(
-    url: str, limits: HistoryLimits | None = None, folder: str | None = None, namespace: str | None = None
+    url: str,
+    limits: HistoryLimits | None = None,
+    folder: str | None = None,
+    namespace: str | None = None,
+    is_look: bool = False,
 ) -> Broker:
     """Return the broker that a URL names. It opens no file and no connection yet.
 
@@ -43,23 +47,26 @@ def open_broker(
     :param limits: how much of the history is kept; None keeps what the store says.
     :param folder: where relative files are; None if there is no such folder.
     :param namespace: which one of several stores that the URL names.
+    :param is_look: for a command that only reads. It makes no file, and changes none.
     :raises ConfigurationError: the URL names no broker that this version has, or the namespace is not valid.
     """
     try:
         namespace = check_namespace(namespace) if namespace else None
     except ValueError as error:
         raise ConfigurationError("SSEMUX_NAMESPACE=%r: %s" % (namespace, error)) from None
-    broker = _make_broker(url.strip(), limits, folder, namespace)
+    broker = _make_broker(url.strip(), limits, folder, namespace, is_look)
     threads.find_loop()
     forks.register_owner(broker)
     return broker
 
 
-def _make_broker(url: str, limits: HistoryLimits | None, folder: str | None, namespace: str | None) -> Broker:
+def _make_broker(
+    url: str, limits: HistoryLimits | None, folder: str | None, namespace: str | None, is_look: bool
+) -> Broker:
     if url in ("memory:", "memory://"):
         return MemoryBroker(limits or HistoryLimits())
     if url.startswith("sqlite:"):
-        return SQLiteBroker(add_to_path(_find_sqlite_path(url, folder), namespace), limits)
+        return SQLiteBroker(add_to_path(_find_sqlite_path(url, folder), namespace), limits, is_look)
     if url.startswith(REDIS):
         # Imported when it is needed: redis-py imports ssl, which gevent must patch first.
         from .redis import RedisBroker

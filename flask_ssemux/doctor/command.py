@@ -1,26 +1,52 @@
-"""``flask ssemux doctor``: reads what the user asks for, and prints the report. The checks are made elsewhere."""
+"""``flask ssemux doctor``: reads what the user asks for, and prints the report. The checks are made elsewhere.
+
+It needs neither an application nor Flask: ``python -m flask_ssemux doctor`` calls it without both.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import click
-from flask import current_app
 
-from ..state import get_current_state
 from .advice import describe_hops, find_hop
 from .call import Address, Caller, get_address, make_context
 from .checks import run_checks
 from .examination import Inquiry, examine
-from .report import DoctorReport
+from .reach import DEFAULT_URL
+from .report import Check, DoctorReport
 from .server_side import run_server_checks
 
 
+class FoundApplication(NamedTuple):
+    """What is known of the application.
+
+    :param app: None if there is none here.
+    :param state: what its ``extensions`` hold; None if it does not use flask_ssemux.
+    :param trouble: the check that says why there is no application; None if that is no trouble.
+    :param why_no_key: why its SECRET_KEY is not known.
+    """
+
+    app: Any = None
+    state: Any = None
+    trouble: Check | None = None
+    why_no_key: str = "this application has no SECRET_KEY, which a probe needs"
+
+    @property
+    def stream_path(self) -> str | None:
+        """The path of the application's stream; None if it has none."""
+        if self.state is None:
+            return DEFAULT_URL
+        path: str | None = self.state.options.url
+        return path
+
+
 def run_doctor(
+    found: FoundApplication,
     url: str | None,
     headers: Iterable[str],
     cookies: Iterable[str],
@@ -35,9 +61,9 @@ def run_doctor(
     progress = _Progress()
     try:
         if url:
-            report = _examine_url(url, headers, cookies, timeout, insecure, ca, connect_to, progress)
+            report = _examine_url(found, url, headers, cookies, timeout, insecure, ca, connect_to, progress)
         else:
-            report = _examine_server(config)
+            report = _examine_server(found, config)
     finally:
         progress.clear()
     if as_json:
@@ -49,6 +75,7 @@ def run_doctor(
 
 
 def _examine_url(
+    found: FoundApplication,
     url: str,
     headers: Iterable[str],
     cookies: Iterable[str],
@@ -63,22 +90,26 @@ def _examine_url(
         context = make_context(insecure, ca)
     except OSError as error:
         raise click.UsageError("--ca %s: %s" % (ca, error)) from None
-    url = _complete_url(url)
+    url = _complete_url(url, found.stream_path)
     detours = {get_address(url): _parse_address(connect_to)} if connect_to else {}
     caller = Caller(_parse_headers(headers, cookies), timeout, context, detours)
-    seen = examine(Inquiry(url, caller, timeout, current_app.secret_key, progress))
+    key = None if found.app is None else found.app.secret_key
+    configured = found.stream_path if found.state is not None else None
+    seen = examine(Inquiry(url, caller, timeout, key, progress, found.why_no_key, configured))
     checks = run_checks(seen)
     seconds = time.monotonic() - began
     return DoctorReport(seen.url, find_hop(seen.headers), describe_hops(seen.headers), seconds, checks)
 
 
-def _examine_server(config: str | None) -> DoctorReport:
+def _examine_server(found: FoundApplication, config: str | None) -> DoctorReport:
     began = time.monotonic()
-    found = run_server_checks(current_app, get_current_state(), config)
-    return DoctorReport("the server side of %r" % current_app.name, "", "", time.monotonic() - began, found)
+    checks = [found.trouble] if found.trouble is not None else []
+    checks += run_server_checks(found.app, found.state, config)
+    subject = "the server side" + ("" if found.app is None else " of %r" % found.app.name)
+    return DoctorReport(subject, "", "", time.monotonic() - began, checks)
 
 
-def _complete_url(url: str) -> str:
+def _complete_url(url: str, path: str | None) -> str:
     """Return the URL, with the path of the application's stream if it has no path."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -89,7 +120,6 @@ def _complete_url(url: str) -> str:
         raise click.UsageError("%r: %s" % (url, error)) from None
     if parts.path not in ("", "/") or parts.query:
         return url
-    path = get_current_state().options.url
     if path is None:
         raise click.UsageError(
             "%r has no path, and SSEMUX_URL is off: write the whole URL of a stream, such as "

@@ -36,6 +36,8 @@ class Inquiry(NamedTuple):
         its heartbeat is is also watched for this time.
     :param secret_key: the application's; without one there are no probes.
     :param progress: called repeatedly with a text that says what is waited for.
+    :param why_no_key: why there is no key.
+    :param stream_path: where the application serves its stream; None if it does not, or if that is not known.
     """
 
     url: str
@@ -43,6 +45,8 @@ class Inquiry(NamedTuple):
     timeout: float
     secret_key: Any
     progress: Callable[[str], None]
+    why_no_key: str = ""
+    stream_path: str | None = None
 
 
 class Seen:
@@ -231,7 +235,7 @@ class _Run:
 
     def _start_probe(self, plan: Plan) -> Call | None:
         if not self.asked.secret_key:
-            self.seen.why_no_probe = "this application has no SECRET_KEY, which a probe needs"
+            self.seen.why_no_probe = self.asked.why_no_key
             return None
         if not self._is_home:
             self.seen.why_no_probe = "the stream is on another host than the URL"

@@ -14,7 +14,7 @@ from typing import Any, Mapping
 #: The settings that matter for streams.
 WANTED = (
     "workers", "threads", "worker_connections", "timeout", "graceful_timeout", "keepalive", "max_requests",
-    "max_requests_jitter", "preload_app", "certfile", "http_protocols",
+    "max_requests_jitter", "preload_app", "certfile", "http_protocols", "user",
 )  # fmt: skip
 
 #: The file that gunicorn reads by default from the folder where it is started.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .advice import SERVERS, find_hop
 from .call import Call
@@ -86,12 +86,14 @@ def _explain_no_headers(seen: Seen) -> Check | None:
     return Check("answer", FAIL, said, advise_on_buffering(seen), measured)
 
 
+#: The default of ``SSEMUX_URL``.
+DEFAULT_URL = "/events"
+
 #: What to do about a response that is not a stream, by its status.
 STATUS = {
     400: "The server cannot understand the request. Does the port need https://? Is the query correct?",
     401: "Log in as the page does, with --cookie 'session=…' or --header 'Authorization: …'.",
     403: "Use a session that may read this stream (--cookie 'session=…'), or add the missing rule: @mux.authorize.",
-    404: "Correct the URL's path: the stream is at SSEMUX_URL, after a prefix that a proxy may add.",
     405: "This URL does not accept GET: correct its path.",
     407: "A proxy in between requires a login.",
     429: "A hop limits the number of requests: exempt the stream there.",
@@ -123,8 +125,32 @@ def _explain_no_stream(seen: Seen) -> Check | None:
         return Check(
             "answer", FAIL, said, (Advice("The redirects go in a circle. Is a login missing (--cookie)?"),), measured
         )
+    if main.status == 404:
+        fix = describe_missing_url(urlsplit(seen.url), seen.asked.stream_path, main.body)
+        return Check("answer", FAIL, "404%s%s" % (way, read_message(main)), (Advice(fix),), measured)
     fix = STATUS.get(main.status, "Look into the server's log." if main.status >= 500 else "Correct the request.")
     return Check("answer", FAIL, "%d%s%s" % (main.status, way, read_message(main)), (Advice(fix),), measured)
+
+
+def describe_missing_url(url: SplitResult, path: str | None, body: bytes) -> str:
+    """Return what to do about a 404.
+
+    :param path: where the application serves its stream; None if it does not, or if that is not known.
+    :param body: of the answer: it shows whether the application gave it.
+    """
+    if b"<center>nginx" in body or b"<address>Apache" in body:
+        return (
+            "The proxy gave this answer itself: it does not forward this path to the application. In nginx, the stream "
+            "needs a location with a proxy_pass (docs/proxies.md)."
+        )
+    if path is None or not url.path.endswith(path):
+        own = "" if path in (None, DEFAULT_URL) else " This application serves it at %s." % path
+        return "Correct the URL's path: the stream is at SSEMUX_URL, after a prefix that a proxy may add." + own
+    return (
+        "This application serves its stream at %s (SSEMUX_URL). Is another application, or an older version, running "
+        "there? Is it mounted below a prefix, which belongs into the URL? `flask ssemux doctor` without a URL asks the "
+        "application within this process." % path
+    )
 
 
 def _explain_refusal(main: Call) -> Check | None:

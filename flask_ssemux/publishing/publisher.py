@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..options import read_option
 from ..sse.data import JSONWriter, write_compact
 from ..util import forks
+from ..util.own_logger import enable_logger
 from . import best_effort
 from .arguments import explain_arguments
 from .base import PublisherBase
@@ -50,6 +51,7 @@ class Publisher(PublisherBase):
         dumps: Callable[[Any], str | bytes] | None = None,
         on_error: str | None = None,
     ) -> None:
+        enable_logger()
         url = url or os.environ.get("SSEMUX_BROKER")
         if not url:
             raise ConfigurationError(

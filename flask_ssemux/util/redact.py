@@ -33,7 +33,7 @@ _HOSTS = re.compile(r"%s(?:,%s)*" % (_HOST, _HOST))
 _PLAIN = (type(None), bool, int, float)
 
 _PLAIN_USER = re.compile(r"[\w.-]+")
-_WORD = re.compile(r"[A-Za-z0-9+]*:?")
+_WORD = re.compile(r"[\w+./-]*:?")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 
 

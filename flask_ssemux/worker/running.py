@@ -23,6 +23,7 @@ from ..options import Options, log
 from ..transports.select import prepare_transports
 from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
+from ..util.own_logger import enable_logger
 from ..util.supervise import attempt
 from ..util.threads import greenlets_are_threads
 from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
@@ -136,6 +137,7 @@ class RunningWorker:
             (self._renew_leases, LEASE_SECONDS / 3, LEASE_SECONDS / 3),
             (self.reporter.report_in_background, REPORT_INTERVAL, FIRST_REPORT),
             (self.hub.replay.forget_unused, UNUSED_SECONDS, UNUSED_SECONDS),
+            (enable_logger, REPORT_INTERVAL, REPORT_INTERVAL),
         ):
             self.timer.add(PeriodicTask(work, interval), now + first)
 

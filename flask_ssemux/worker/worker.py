@@ -24,6 +24,7 @@ from ..options import Options
 from ..transports.select import count_handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
+from ..util.own_logger import enable_logger
 from ..util.supervise import attempt
 from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
@@ -110,6 +111,7 @@ class Worker:
         return made
 
     def _start(self) -> RunningWorker:
+        enable_logger()
         self._parent_has_streams = False
         return RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,

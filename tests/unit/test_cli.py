@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 import flask_ssemux
+from flask_ssemux.brokers import open_broker
 from flask_ssemux.sse.cursor import Cursor
 
 
@@ -241,6 +243,53 @@ def test_status_as_json(app, ssemux):
     shown = json.loads(printed(ssemux("status", "--json")))
     assert (shown["broker"]["cursor"], shown["broker"]["held"]) == (at, 0)
     assert (shown["options"]["SSEMUX_RETRY"], shown["options"]["SSEMUX_MAX_STREAMS"]) == (3000, None)
+
+
+# -- commands that only look --------------------------------------------------
+
+
+def list_files(app):
+    return sorted(os.listdir(app.instance_path)) if os.path.exists(app.instance_path) else None
+
+
+def test_looks_make_no_file(app, ssemux):
+    """A file would belong to the user of the command, often root, and the server could not use it."""
+    app.extensions["ssemux"].rules.track_presence("jobs")
+    rows = dict(line.split(None, 1) for line in printed(ssemux("status")).splitlines())
+    assert (rows["file"], rows["exists"]) == (app.instance_path + "/ssemux.sqlite3", "False")
+    assert json.loads(printed(ssemux("status", "--json")))["broker"]["exists"] is False
+    assert printed(ssemux("presence", "jobs")) == ""
+    assert refused(ssemux("tail", "jobs")) == (
+        "Error: the SQLite store %s/ssemux.sqlite3: there is no store yet: the first stream or event makes it"
+        % app.instance_path
+    )
+    assert ssemux("doctor").exit_code == 0
+    assert list_files(app) is None
+
+
+def test_looks_at_a_store_change_no_file(app, ssemux):
+    with flask_ssemux.Publisher("sqlite:///%s/ssemux.sqlite3" % app.instance_path) as publisher:
+        publisher.publish("jobs", "x")
+    before = list_files(app)
+    assert "-wal" not in str(before)
+    for command in (["status"], ["tail", "jobs", "--after", "0", "--no-follow"], ["doctor"]):
+        printed(ssemux(*command))
+        assert list_files(app) == before
+
+
+def test_tail_sees_the_events_of_a_server_that_starts_later(app):
+    url = "sqlite:///%s/ssemux.sqlite3" % app.instance_path
+    with flask_ssemux.Publisher(url) as publisher:
+        cursor = publisher.publish("jobs", "1")
+    look = open_broker(url, is_look=True)
+    assert str(look.history.get_newest_cursor()) == cursor
+    for data in ("2", "3"):
+        with flask_ssemux.Publisher(url) as publisher:
+            for _ in range(2):
+                cursor = publisher.publish("jobs", data)
+                assert str(look.history.get_newest_cursor()) == cursor
+        assert str(look.history.get_newest_cursor()) == cursor
+    look.close()
 
 
 # -- brokers that cannot be used here ----------------------------------------

@@ -47,6 +47,13 @@ class Broker(AnyThread):
         :raises BrokerUnavailable: the store did not answer in ``WAIT_SECONDS``.
         """
 
+    def find_missing_file(self) -> str | None:
+        """Return the store's file if it does not exist yet; None if it exists, or if the store is not a file.
+
+        :raises BrokerUnavailable: whether it exists cannot be seen, or it cannot exist.
+        """
+        return None
+
     @property
     def waiting_calls(self) -> int:
         """The number of this process's calls that wait for the store's answer now; 0 if the engine does not count

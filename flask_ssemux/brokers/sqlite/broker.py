@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...errors import BrokerUnavailable
 from ..contract import Broker
 from ..names import make_process_name
 from ..records import HistoryLimits
@@ -12,6 +13,7 @@ from .database import Database
 from .file import StoreFile
 from .history import SQLiteHistory
 from .leases import SQLiteLeases, count_all_slots, release_all
+from .obstacle import Place
 from .one_time_keys import SQLiteOneTimeKeys
 from .presence import SQLitePresence, remove_presence
 from .reports import SQLiteReports, remove_reports
@@ -24,15 +26,16 @@ class SQLiteBroker(Broker):
 
     :param path: the file; its folder is made when it is first opened.
     :param limits: how much is kept; None keeps what the file says.
+    :param is_look: only read, and make and change no file.
     """
 
     history: SQLiteHistory
 
-    def __init__(self, path: str, limits: HistoryLimits | None = None) -> None:
+    def __init__(self, path: str, limits: HistoryLimits | None = None, is_look: bool = False) -> None:
         self.path = path
         self.store_name = "sqlite:///" + os.path.realpath(path)
         self.process_name = make_process_name()
-        self._store = store = SQLiteStore(path, limits)
+        self._store = store = SQLiteStore(path, limits, is_look)
         self._wakeups = Wakeups(path)
         self.history = SQLiteHistory(store, self._wakeups)
         self.leases = SQLiteLeases(store, self.process_name)
@@ -44,6 +47,14 @@ class SQLiteBroker(Broker):
         with self._store.opened() as file:
             cursor = file.events.get_newest_cursor()
             return {"broker": "sqlite", "file": self.path, "cursor": str(cursor), **_count_kept(file)}
+
+    def find_missing_file(self) -> str | None:
+        if measure_size(self.path):
+            return None
+        obstacle = Place(self.path, reads_only=True).find_obstacle()
+        if obstacle is not None:
+            raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, obstacle))
+        return self.path
 
     def prepare_fork(self) -> None:
         self._store.prepare_fork()
@@ -58,7 +69,7 @@ class SQLiteBroker(Broker):
     def close(self) -> None:
         if self._store.is_closed:
             return
-        if self._store.file is not None:
+        if self._store.file is not None and not self._store.is_look:
             self._store.change_quietly(self._remove_own_rows)
         self._store.close()
         self.history.wake_delivery()

@@ -18,15 +18,55 @@ log = logging.getLogger("flask_ssemux")
 SUFFIXES = ("-wal", "-shm", "-reserve")
 
 
-def create_file(path: str) -> int:
-    """Make an empty file, if there is none, that only its owner can read, since it holds events; return the file's
-    mode."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+def create_file(path: str) -> os.stat_result:
+    """Make an empty file, if there is none, that only its owner can read, since it holds events; return its state.
+
+    What root makes belongs to the owner of the folder: most often a command of root comes before the server's first
+    stream, and the server runs as another user.
+    """
+    folder = os.path.dirname(path) or "."
+    _create_folder(os.path.abspath(folder))
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        return os.stat(path)
+    try:
+        if is_root():
+            give_to_owner(descriptor, os.stat(folder))
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create_folder(folder: str) -> None:
+    """Make a folder and those above it, if they do not exist."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _create_folder(above)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    else:
+        if is_root():
+            os.chown(folder, os.stat(above).st_uid, os.stat(above).st_gid)
+
+
+def is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def give_to_owner(descriptor: int, model: os.stat_result) -> None:
+    """Give a file that is open the owner of another one, if this process is root's; otherwise its group, if it may."""
+    own = os.fstat(descriptor)
+    if not hasattr(os, "fchown") or (own.st_uid, own.st_gid) == (model.st_uid, model.st_gid):
+        return
+    try:
+        os.fchown(descriptor, model.st_uid if is_root() else -1, model.st_gid)
+    except OSError:  # this process's user is not in the group
         pass
-    return stat.S_IMODE(os.stat(path).st_mode)
 
 
 def close_to_others(path: str) -> None:

@@ -12,7 +12,7 @@ import stat
 import time
 
 from ...util import forks
-from .connection import create_file
+from .connection import create_file, give_to_owner
 
 try:
     import fcntl
@@ -36,11 +36,11 @@ class Reserve:
     """
 
     def __init__(self, path: str) -> None:
-        mode = create_file(path)
+        database = create_file(path)
         self.path = path
         self._has_lock = False
-        self._descriptor = os.open(path + "-reserve", os.O_RDWR | os.O_CREAT, mode)
-        self._share_as(mode)
+        self._descriptor = os.open(path + "-reserve", os.O_RDWR | os.O_CREAT, stat.S_IMODE(database.st_mode))
+        self._share_as(database)
         self.size = min(SIZE, shutil.disk_usage(path).total // PART or SIZE)
         #: While the log is moved into the file, the file may grow by the log's pages: the room is for twice as many.
         self.checkpoint = max(16, min(CHECKPOINT, self.size // PAGE // 2))
@@ -48,8 +48,10 @@ class Reserve:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def _share_as(self, mode: int) -> None:
-        """Give the file the mode of the database, as SQLite does with its own files, whatever the umask is."""
+    def _share_as(self, database: os.stat_result) -> None:
+        """Give the file the owner and the mode of the database, as SQLite does with its own files."""
+        give_to_owner(self._descriptor, database)
+        mode = stat.S_IMODE(database.st_mode)
         try:
             if hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(self._descriptor).st_mode) != mode:
                 os.fchmod(self._descriptor, mode)

@@ -141,16 +141,37 @@ def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool
     return column in [name for _, name, *_ in connection.execute("PRAGMA table_info(%s)" % table)]
 
 
-def _make_or_check(connection: sqlite3.Connection, limits: HistoryLimits, boot: str) -> bool:
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Check that a database has all tables, for a connection that only reads.
+
+    :raises sqlite3.DatabaseError: it has not.
+    """
+    if not _is_store(connection) or not _has_column(connection, "life", "size"):
+        raise sqlite3.DatabaseError(
+            "is not complete, or of an older version of flask_ssemux; the next stream or event completes it"
+        )
+
+
+def _is_store(connection: sqlite3.Connection) -> bool:
+    """Return whether the database is a store; False if it is empty.
+
+    :raises sqlite3.DatabaseError: it belongs to another program.
+    """
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (owner, version) == (_APPLICATION_ID, _VERSION):
-        return False
+        return True
     if owner or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise sqlite3.DatabaseError(
             "is a database of something else, or of another version of flask_ssemux; "
             "give the broker a file of its own in SSEMUX_BROKER"
         )
+    return False
+
+
+def _make_or_check(connection: sqlite3.Connection, limits: HistoryLimits, boot: str) -> bool:
+    if _is_store(connection):
+        return False
     _run_all(connection, _SCHEMA)
     connection.execute("INSERT INTO life VALUES (?, ?, 0, ?, ?)", (names.make_random_name(), boot) + limits[:2])
     connection.execute("PRAGMA application_id = %d" % _APPLICATION_ID)

@@ -18,7 +18,9 @@ from ..records import HistoryLimits
 from .connection import is_busy, is_full, mark_inherited, may_be_full
 from .file import Known, StoreFile
 from .leap import Voids
+from .obstacle import Place
 from .reserve import Reserve
+from .view import StoreView
 
 log = logging.getLogger("flask_ssemux")
 
@@ -34,10 +36,12 @@ class SQLiteStore:
 
     :param path: the file; its folder is made when it is first opened.
     :param limits: how much is kept; None keeps what the file says.
+    :param is_look: only read, and make and change no file.
     """
 
-    def __init__(self, path: str, limits: HistoryLimits | None) -> None:
+    def __init__(self, path: str, limits: HistoryLimits | None, is_look: bool = False) -> None:
         self.path = path
+        self.is_look = is_look
         self.voids = Voids()
         self.is_closed = False
         self.file: StoreFile | None = None
@@ -64,7 +68,8 @@ class SQLiteStore:
             except (sqlite3.Error, OSError) as error:
                 if not is_busy(error) and not is_full(error):  # then the file is fine
                     self._forget_file()
-                raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, error)) from error
+                reason = str(error) if is_busy(error) else Place(self.path, self.is_look).explain_error(error)
+                raise BrokerUnavailable("the SQLite store %s: %s" % (self.path, reason)) from error
         finally:
             self._lock.release()
 
@@ -83,7 +88,8 @@ class SQLiteStore:
 
     def _open_file(self, deadline: float) -> StoreFile:
         if self.file is not None and not self.file.is_in_place():
-            log.warning("%s was replaced or removed: its history begins anew", self.path)
+            if not self.is_look:
+                log.warning("%s was replaced or removed: its history begins anew", self.path)
             self._forget_file()
         if self.file is None:
             try:
@@ -95,6 +101,8 @@ class SQLiteStore:
         return self.file
 
     def _open(self, deadline: float) -> StoreFile:
+        if self.is_look:
+            return StoreView(os.path.realpath(self.path), deadline, self.voids)
         if self._reserve is None:
             # SQLite puts its other files beside the file that a link names.
             self._reserve = Reserve(os.path.realpath(self.path))

@@ -18,6 +18,7 @@ from typing import Callable
 from ...util import forks
 from ...util.supervise import attempt
 from ..names import make_random_name
+from .connection import is_root
 
 log = logging.getLogger("flask_ssemux")
 
@@ -110,6 +111,9 @@ class Wakeups:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder)
             os.chmod(self._folder, _find_folder_mode(self._path))
+            if is_root():  # the server may run as another user
+                database = os.stat(self._path)
+                os.chown(self._folder, database.st_uid, database.st_gid)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             made.bind(path)

@@ -254,7 +254,7 @@ def list_files(app):
 
 def test_looks_make_no_file(app, ssemux):
     """A file would belong to the user of the command, often root, and the server could not use it."""
-    app.extensions["ssemux"].rules.track_presence("jobs")
+    app.extensions["ssemux"].rules.presence.add_rule("jobs", False, 10.0)
     rows = dict(line.split(None, 1) for line in printed(ssemux("status")).splitlines())
     assert (rows["file"], rows["exists"]) == (app.instance_path + "/ssemux.sqlite3", "False")
     assert json.loads(printed(ssemux("status", "--json")))["broker"]["exists"] is False

@@ -45,6 +45,7 @@ Only statements that make tables.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from ...sse.encode import OWN_PREFIX
@@ -146,7 +147,9 @@ def check_tables(connection: sqlite3.Connection) -> None:
 
     :raises sqlite3.DatabaseError: it has not.
     """
-    if not _is_store(connection) or not _has_column(connection, "life", "size"):
+    later = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _LATER)
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if not _is_store(connection) or not set(later) <= set(tables) or not _has_column(connection, "life", "size"):
         raise sqlite3.DatabaseError(
             "is not complete, or of an older version of flask_ssemux; the next stream or event completes it"
         )

@@ -94,7 +94,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
             subscription.on_open(running, stream)
         client = find_client_socket(environ)
         if asked.probe is None:
-            running.register_stream(stream, environ, subscription.checked)
+            running.register_stream(stream, environ, subscription.checked, permit.opening)
             if not is_departure_noticed(environ, client):
                 running.limit_lifetime(stream, draw_unnoticed_life())
         if reader.ticket is not None:  # only now: a client that is refused comes back with the same ticket

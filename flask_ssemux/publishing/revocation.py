@@ -35,6 +35,7 @@ class Revocation(NamedTuple):
     :param reason: the reason that their clients are sent.
     :param holder: the process that ends one stream, the user's oldest, to make room for a new one. If it is None, all
         streams that match end.
+    :param by: names the request that needs this room, so that its own stream is not ended.
     """
 
     user: str | None = None
@@ -42,6 +43,7 @@ class Revocation(NamedTuple):
     stop: bool = False
     reason: str = ""
     holder: str | None = None
+    by: str | None = None
 
     def to_json(self) -> bytes:
         """Return the message as JSON."""
@@ -67,7 +69,7 @@ class Revocation(NamedTuple):
         return revocation
 
     def _is_well_typed(self) -> bool:
-        names = (self.user, self.channel, self.holder)
+        names = (self.user, self.channel, self.holder, self.by)
         return all(name is None or isinstance(name, str) for name in names) and isinstance(self.reason, str)
 
 

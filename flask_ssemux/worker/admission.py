@@ -14,7 +14,7 @@ from ..hub.stream import Stream
 from ..options import Options, log
 from ..util import forks
 from .capacity import UNKNOWN, ServerCapacity
-from .evict_oldest import OldestEviction
+from .evict_oldest import OldestEviction, Opening
 from .open_streams import Obstacle, OpenStreams, StreamNumbers, WrappedStream
 from .user_limit import UserLimit
 
@@ -43,17 +43,22 @@ class Permit:
     fails, before or after that, the owner calls ``release``.
     """
 
-    def __init__(self, streams: OpenStreams, user_limit: UserLimit) -> None:
+    def __init__(self, streams: OpenStreams, user_limit: UserLimit, eviction: OldestEviction | None = None) -> None:
         self._streams = streams
         self._user_limit = user_limit
+        self._eviction = eviction
         #: The user whose slot this permit holds.
         self.user_id: str | None = None
         #: The open stream.
         self.stream: Stream | None = None
+        #: Until then, what the eviction of the oldest stream knows of it.
+        self.opening: Opening | None = None
         self._is_held = True
 
     def release(self, reason: str = "its request failed") -> None:
         """Give back the room, and end the stream if there is one. Every call after the first does nothing."""
+        if self._eviction is not None and self.opening is not None:
+            self._eviction.end_opening(str(self.user_id), self.opening)
         if self.stream is not None:
             self.stream.mark_closed(reason)
         elif self._is_held:
@@ -98,10 +103,12 @@ class Admission:
             obstacle = self._wait_for_capacity()
         if obstacle is not None:
             raise self._refuse(obstacle)
-        permit = Permit(self._streams, self._user_limit)
+        permit = Permit(self._streams, self._user_limit, self._eviction)
         try:
-            self._take_user_slot(user_id)
+            request = self._take_user_slot(user_id)
             permit.user_id = user_id
+            if self._eviction is not None and user_id is not None:
+                permit.opening = self._eviction.begin_opening(user_id, request)
             if self._streams.drain_reason is not None:  # taking the user slot may have waited
                 raise self._refuse(Obstacle.DRAIN)
         except BaseException:
@@ -137,18 +144,21 @@ class Admission:
             self.limits.in_capacity, self._capacity.server, self._capacity.setting
         ))  # fmt: skip
 
-    def _take_user_slot(self, user_id: str | None) -> None:
+    def _take_user_slot(self, user_id: str | None) -> str:
         """Take one of the user's slots; with an eviction, the slot of the user's oldest stream.
 
+        :return: the name of the eviction request; "" if a slot was free.
         :raises NoRoom: the user has none left.
         """
         if self._user_limit.take_user_slot(user_id):
-            return
+            return ""
         take, eviction = partial(self._user_limit.take_user_slot, user_id), self._eviction
-        if eviction is None or user_id is None or not eviction.evict_and_take(user_id, take):
+        request = "" if eviction is None or user_id is None else eviction.evict_and_take(user_id, take)
+        if not request:
             raise NoRoom(
                 "this user holds %d streams, the maximum (SSEMUX_MAX_STREAMS_PER_USER)" % self._user_limit.limit
             )
+        return request
 
 
 def _limit_capacity(capacity: ServerCapacity | None, max_streams: int | None) -> int:

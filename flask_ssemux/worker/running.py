@@ -31,7 +31,7 @@ from . import gunicorn_worker, server
 from .admission import Admission
 from .capacity import UNNOTICED, limit_by_files
 from .drain import CHECK_INTERVAL, Drain
-from .evict_oldest import OldestEviction
+from .evict_oldest import OldestEviction, Opening
 from .loop_lag import LoopLag, Watcher
 from .open_streams import OpenStreams
 from .opening_queue import opening_queue
@@ -143,16 +143,23 @@ class RunningWorker:
 
     # -- streams that come and go ------------------------------------------
 
-    def register_stream(self, stream: Stream, environ: Mapping[str, Any], asked: Sequence[str] | None) -> None:
+    def register_stream(
+        self,
+        stream: Stream,
+        environ: Mapping[str, Any],
+        asked: Sequence[str] | None,
+        opening: Opening | None = None,
+    ) -> None:
         """Make an open stream known to the presence tracker, to the eviction and to the reauthorizer.
 
         :param environ: of the stream's request.
         :param asked: the channels that ``authorize`` was asked for; None if ``allow_status`` was asked.
+        :param opening: what the eviction knew of the stream until now.
         """
         if self._rules.presence.is_used:
             self.presence.add_stream(stream)
         if self.eviction is not None:
-            self.eviction.add_stream(stream)
+            self.eviction.add_stream(stream, opening)
         if self.reauthorizer is not None:
             self.reauthorizer.add_stream(stream, environ, asked)
 

@@ -692,6 +692,38 @@ def test_the_oldest_stream_makes_room_and_its_client_must_not_come_back(make):
     assert not hub.must_stay_away("7", ["a"], hub.parse_last_ids([seen]))  # the user's other streams are not affected
 
 
+def test_a_stream_that_is_being_opened_makes_room_when_it_is_open(make):
+    """Its snapshots may take a while; the stream that needs its user slot waited in vain, and was refused."""
+    hub = make()
+    eviction = OldestEviction(hub.broker, hub.revocations.end_stream)
+    hub.revocations.evict_oldest = eviction.handle_eviction
+    hub.broker.leases.take_user_slot("user:7", 1)
+    hub.open_stream(["a"], "8")  # the first stream starts the delivery
+
+    def open_next(opening):
+        client = Client(hub.open_stream(["a"], "7", on_closed=eviction.remove_stream))
+        client.events()
+        eviction.add_stream(client.stream, opening)
+        return client
+
+    failed, slow = eviction.begin_opening("7"), eviction.begin_opening("7")
+    eviction.end_opening("7", failed)
+    eviction.request_eviction("7", "x 1")
+    wait_received(hub, 1)
+    assert ends(open_next(slow)) == (["ssemux.replaced"], "stop")
+    served = eviction.begin_opening("7", "x 2")
+    eviction.request_eviction("7", "x 2")
+    wait_received(hub, 2)
+    client = open_next(served)
+    eviction.request_eviction("7", "x 2")
+    wait_received(hub, 3)
+    assert not client.stream.reason, "a stream is not ended by its own request, which came late"
+    eviction.request_eviction("7", "x 3")
+    wait_received(hub, 4)
+    assert ends(client) == (["ssemux.replaced"], "stop")
+    assert (eviction._openings, eviction._streams, eviction._requests) == ({}, {}, {})
+
+
 def test_a_message_to_make_room_is_for_one_process(make):
     hub = make()
     eviction = OldestEviction(hub.broker, hub.revocations.end_stream)

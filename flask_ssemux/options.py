@@ -129,7 +129,8 @@ class Options:
         3000,
         parse_whole_number,
         "milliseconds from 1 to 3600000",
-        "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % when a worker stops",
+        "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % from stream to stream, so "
+        "that not all clients of a worker that is gone come back at the same moment",
         low=1,
         high=3600000,
         shown="3000 ms",

@@ -7,6 +7,7 @@ its channels in ``subscriptions.py``, and the history is read in ``replay.py``. 
 from __future__ import annotations
 
 import functools
+import random
 from typing import Callable, Iterable, Iterator, NamedTuple, Sequence
 
 from ..brokers import Range, Record
@@ -21,6 +22,9 @@ from .stream import Stream
 
 #: Makes the first events of new subscriptions: bodies, for these channels.
 Snapshots = Callable[[Sequence[str]], Iterable[bytes]]
+
+#: How many different values of ``retry`` the streams of a worker have.
+RETRY_STEPS = 101
 
 #: The maximum number of seconds between two heartbeats of a stream that waits for its next page.
 WAIT_HEARTBEAT = 1.0
@@ -69,7 +73,7 @@ def _make_frames(
     first += [record.body for record in joined.latest if record.channel in channels]
     reset = make_reset(lost, resume.reset or ResetReason.HISTORY) if lost else b""
     # No empty line before the first frame's end: some clients report an empty message for it.
-    return _make_retry(options.retry) + reset + _make_hello(options, start, first)
+    return _make_retry(options.retry, random.randrange(RETRY_STEPS)) + reset + _make_hello(options, start, first)
 
 
 def _add_second_frame(frames: bytes) -> bytes:
@@ -195,9 +199,14 @@ def _make_hello_body(heartbeat: float, client_timeout: float) -> bytes:
     return encode.make_own_frame("hello", {"heartbeat": heartbeat, "timeout": client_timeout})
 
 
-@functools.lru_cache(maxsize=8)
-def _make_retry(milliseconds: int) -> bytes:
-    return encode.make_retry(milliseconds, "ssemux")
+@functools.lru_cache(maxsize=4 * RETRY_STEPS)
+def _make_retry(milliseconds: int, step: int) -> bytes:
+    """Return the ``retry`` of one stream, one of ``RETRY_STEPS`` values within ±50 %.
+
+    The clients of a worker that is killed all lose their streams at the same moment, and nobody tells them when to
+    come back.
+    """
+    return encode.make_retry(max(1, milliseconds // 2 + milliseconds * step // (RETRY_STEPS - 1)), "ssemux")
 
 
 def make_heartbeat(options: Options) -> bytes:

@@ -24,7 +24,7 @@ def whole(site, path=POLL, timeout=5.0, **options):
 def test_a_poll_is_answered_with_the_first_event_or_after_a_heartbeat(site):
     now = whole(site, NOW)
     (hello,) = now.frames()
-    assert (hello.retry, hello.event) == (3000, "ssemux.hello")
+    assert 1500 <= hello.retry <= 4500 and hello.event == "ssemux.hello"
     assert now.headers["content-type"] == "text/event-stream" and now.headers["cache-control"] == "no-store"
 
     with site.stream(POLL, last=now.last_event_id) as waiting:

@@ -214,10 +214,20 @@ def test_the_first_bytes(app):
     with app.app_context():
         at = flask_ssemux.publish("elsewhere", "x")
     with opened(app) as (_, body):
-        assert next(body).decode() == (
-            'retry: 3000\n: ssemux\nevent: ssemux.hello\ndata: {"heartbeat":20.0,"timeout":120.0}\nid: %s\n\n'
-            ": ssemux\n" % at
+        retry, rest = next(body).decode().split("\n", 1)
+        assert rest == (
+            ': ssemux\nevent: ssemux.hello\ndata: {"heartbeat":20.0,"timeout":120.0}\nid: %s\n\n: ssemux\n' % at
         )
+        assert 1500 <= int(retry[len("retry: ") :]) <= 4500
+
+
+def test_streams_have_different_retries(app):
+    """The clients of a worker that is killed all lose their streams at the same moment."""
+    retries = set()
+    for _ in range(50):
+        with opened(app) as (_, body):
+            retries.add(next(body).split(b"\n", 1)[0])
+    assert len(retries) > 20
 
 
 def test_a_waiting_poll_holds_no_application_context(app):

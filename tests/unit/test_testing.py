@@ -67,7 +67,7 @@ def test_an_event(app, publish):
         assert event == Event("progress", '{"done":7}', cursor, "jobs:42")
         assert event.json == {"done": 7}
         assert s.hello.json == {"heartbeat": 20, "timeout": 120}
-        assert (s.status, s.retry, s.last_event_id) == (200, 3000, cursor)
+        assert (s.status, s.last_event_id) == (200, cursor) and 1500 <= s.retry <= 4500
         assert s.headers["X-Accel-Buffering"] == "no"
 
 
@@ -367,7 +367,7 @@ def test_a_wrapped_stream_opens_as_for_a_browser(app):
         return generate()
 
     with stream(app, "/silent") as s:
-        s._wait_until(lambda: s.retry == 3000, 2, "no opening")
+        s._wait_until(lambda: s.retry is not None, 2, "no opening")
         assert s.events == []
         go.set()
         s.expect("message", "late")

@@ -6,13 +6,14 @@ No view and no converter of the application is called: a converter may ask a dat
 from __future__ import annotations
 
 import itertools
-import re
 from typing import Any, Collection, Iterator, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, RequestRedirect, Rule
+
+from .hosts import VARIABLE, forget_names
 
 #: Values for the variables of a URL rule. Each of Werkzeug's converters takes at least one of them, except ``any``.
 VALUES = ("1", "a", "a/b", "00000000-0000-0000-0000-000000000000")
@@ -25,9 +26,6 @@ MAX_DOMAINS = 100
 
 #: The maximum number of redirects that are followed; Werkzeug adds or removes slashes by redirects.
 MAX_REDIRECTS = 2
-
-#: A variable in a URL rule: its converter, with the converter's arguments.
-_VARIABLE = re.compile(r"<(?:([A-Za-z_]\w*(?:\([^<>]*\))?):)?[A-Za-z_]\w*>")
 
 
 class Request(NamedTuple):
@@ -57,8 +55,9 @@ class UrlMap:
             rule for rule in near if rule.endpoint in wanted and any(_may_meet(rule, other) for other in near)
         ]
         self.rules = [rule for rule in near if any(rule is other or _may_meet(rule, other) for other in self.wanted)]
-        domains = dict.fromkeys(self._get_domain(rule) for rule in self.rules)
-        self._domains = [domain for domain in domains if "<" not in domain][:MAX_DOMAINS]
+        domains = list(dict.fromkeys(self._get_domain(rule) for rule in self.rules))[:MAX_DOMAINS]
+        #: Hosts or subdomains of requests, and those of the rules for which they stand.
+        self._domains = {_fill_in(domain): domain for domain in domains}
         self._converters = {name: _make_inert(kind) for name, kind in app.url_map.converters.items()}
         is_inert = self._converters == app.url_map.converters
         self._asked = app.url_map if is_inert else self._copy_rules(self.rules)
@@ -75,16 +74,17 @@ class UrlMap:
         return getattr(rule, self._key) or ""
 
     def _make_key(self, rule: Rule) -> str:
-        return _VARIABLE.sub(_forget_name, "%s|%s" % (self._get_domain(rule), rule.rule))
+        return forget_names("%s|%s" % (self._get_domain(rule), rule.rule))
 
     def find_twins(self, rule: Rule) -> list[Rule]:
         """Return the rules that are for the same URLs, this one included."""
         return self._twins[self._make_key(rule)]
 
     def name_domain(self, domain: str) -> str:
-        """Return the words that name a host or subdomain; "" if it is the default, or made up."""
-        is_named = domain in self._domains and domain != self._map.default_subdomain
-        return " on the %s %r" % (self._key, domain) if is_named else ""
+        """Return the words that name the host or subdomain of a request; "" if it is one of all or the default."""
+        named = forget_names(self._domains.get(domain, ""))
+        is_any = named in ("<default>", self._map.default_subdomain, "")
+        return "" if is_any else " on the %s %r" % (self._key, self._domains[domain])
 
     def make_requests(self, rule: Rule) -> list[Request]:
         """Return requests that the rule would answer if it were alone; none, if its variables cannot be tried."""
@@ -145,9 +145,9 @@ def _may_meet(rule: Rule, other: Rule) -> bool:
     )
 
 
-def _forget_name(variable: re.Match[str]) -> str:
-    converter = variable.group(1) or "default"
-    return "<%s>" % ("default" if converter == "string" else converter)
+def _fill_in(domain: str) -> str:
+    """Return a host or subdomain for which a rule may be."""
+    return VARIABLE.sub(lambda found: "1" if (found.group(1) or "").startswith(("int", "float")) else "a", domain)
 
 
 def _make_inert(kind: Any) -> Any:

@@ -263,8 +263,11 @@ SUBDOMAINS = {"subdomain_matching": True, "server_name": "shop.test"}
     [
         (HOSTS, "host", "www.shop.test", "www.shop.test"),
         (HOSTS, "host", "<name>", "www.shop.test"),
+        (HOSTS, "host", "<name>.shop.test", "www.shop.test"),
+        (HOSTS, "host", "<name>.<string(length=4):zone>.test", "www.shop.test"),
         (SUBDOMAINS, "subdomain", "www", "www.shop.test"),
         (SUBDOMAINS, "subdomain", "<name>", "www.shop.test"),
+        (SUBDOMAINS, "subdomain", "<string(length=3):name>", "www.shop.test"),
     ],
 )
 @pytest.mark.parametrize("url", ["/<path:page>", "/<page>"])
@@ -278,6 +281,14 @@ def test_a_page_for_all_urls_of_one_host_takes_nothing_from_us(set_up, url, opti
         assert answer.status_code == 200 and "X-Accel-Buffering" in answer.headers or own.endswith(".js")
     with app.test_request_context("/", headers={"Host": host}):
         assert flask.url_for("ssemux.events", _external=True) == "http://%s/events" % host
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_page_at_our_url_on_some_hosts_is_refused(set_up, is_first):
+    steps = [page("/events", host="<tenant>.shop.test"), None][:: 1 if is_first else -1]
+    assert refused(set_up, *steps, **HOSTS) == describe(
+        "/events on the host '<tenant>.shop.test'", "page", "ssemux.events"
+    )
 
 
 @pytest.mark.parametrize("is_first", [True, False])

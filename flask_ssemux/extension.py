@@ -269,8 +269,12 @@ def _register_stream(app: Flask, stream: FixedStream) -> None:
 
 
 def _find_collisions(app: Flask) -> list[Collision]:
-    hosts.claim_domains(app)
-    return find_collisions(app, app.extensions[KEY])
+    try:
+        hosts.claim_domains(app)
+        return find_collisions(app, app.extensions[KEY])
+    except Exception as error:  # an application may have converters and rules of its own, which cannot be copied
+        log.warning("flask_ssemux could not check whether two endpoints have the same URL: %r", error)
+        return []
 
 
 def _refuse_collisions(app: Flask) -> None:

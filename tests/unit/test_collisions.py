@@ -251,6 +251,21 @@ def test_no_converter_of_the_application_is_called(set_up):
     )]  # fmt: skip
 
 
+def test_a_converter_that_works_in_its_own_url_map_only_is_no_obstacle(set_up, caplog):
+    class ShopConverter(BaseConverter):
+        def __init__(self, url_map, *args):
+            super().__init__(url_map, *args)
+            self.shop = url_map.shop
+
+    def register(app):
+        app.url_map.converters["shop"] = ShopConverter
+        app.url_map.shop = "mine"
+
+    app = set_up(register, page("/<shop:name>"), None)
+    assert serves_stream(app)
+    assert "could not check whether two endpoints have the same URL: AttributeError" in caplog.text
+
+
 # -- hosts -----------------------------------------------------------------------
 
 HOSTS = {"host_matching": True, "static_host": "www.shop.test"}

@@ -24,7 +24,6 @@ from .util.redact import redact_value
 log = logging.getLogger("flask_ssemux")
 
 PREFIX = "SSEMUX_"
-
 OVER_USER_LIMIT = ("refuse", "oldest")
 TRANSPORTS = ("auto", "generator", "handoff")
 ON_ERROR = ("raise", "log")

@@ -43,6 +43,8 @@ def test_an_unknown_ticket_is_not_an_error_in_an_application_without_a_key(make_
 
 def test_a_ticket_outside_of_an_application():
     with pytest.raises(ApplicationError, match="acts on the current application"):
+        flask_ssemux.ticket("ann")
+    with pytest.raises(ApplicationError, match="this SSEMux has no application: call its init_app"):
         flask_ssemux.SSEMux().ticket("ann")
 
 

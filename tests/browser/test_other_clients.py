@@ -15,6 +15,7 @@ import re
 import threading
 import urllib.request
 
+import aiohttp
 import httpx
 import httpx_sse
 import pytest
@@ -225,15 +226,18 @@ def read_with_sseclient_py(url):
 
 
 def read_with_sseclient(url):
-    client = load_sseclient().SSEClient(url)
-    with contextlib.closing(client.resp):
-        for message in client:
-            yield message.event, message.data
+    with requests.Session() as session:
+        client = load_sseclient().SSEClient(url, session=session)
+        try:
+            for message in client:
+                yield message.event, message.data
+        finally:
+            client.resp.close()
 
 
 def read_with_aiohttp_sse_client(url):
     async def collect():
-        async with EventSource(url) as source:
+        async with aiohttp.ClientSession() as session, EventSource(url, session=session) as source:
             async for message in source:
                 found.append((message.type, message.data))
                 if message.data == last_word:

@@ -41,6 +41,7 @@ from .contract import (
     Member,
     Presence,
     RegisteredApplication,
+    SlotAnswer,
     StreamCounts,
     WorkerReport,
     call_from_any_thread,
@@ -58,6 +59,6 @@ __all__ = [
     "JOIN", "LEASE_SECONDS", "LEAVE", "MAX_GRACE", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
     "Broker", "Change", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Member",
     "Merge", "NewEvent", "Page", "Presence", "Range", "Record",
-    "RegisteredApplication", "StreamCounts", "SubscriptionStart", "WorkerReport",
+    "RegisteredApplication", "SlotAnswer", "StreamCounts", "SubscriptionStart", "WorkerReport",
     "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, Callable, Sequence
 
 from ..brokers import EventHistory, Listener, Record, hold_lock
 from ..options import log
-from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL
+from ..publishing.revocation import REVOCATION_CHANNEL
 from ..sse import encode
 from ..sse.cursor import Cursor
 from ..util.supervise import attempt
@@ -20,7 +20,7 @@ from .opening import make_reset
 from .outage import OutageNotice
 from .replay import Replay
 from .resume import ResetReason
-from .revocation_handler import RevocationHandler
+from .revocation_handler import MESSAGE_CHANNELS, RevocationHandler
 from .subscriptions import Subscriptions
 
 
@@ -100,7 +100,7 @@ class Delivery:
 
     def _deliver_one(self, record: Record) -> None:
         subscribers = self._subscriptions.move_past(record)
-        if record.channel in (REVOCATION_CHANNEL, EVICTION_CHANNEL):
+        if record.channel in MESSAGE_CHANNELS:
             self._fan_out.finish()  # events that were published before the revocation
             self._revocations.handle_record(record)
         elif subscribers:

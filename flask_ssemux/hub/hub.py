@@ -57,7 +57,7 @@ class Hub:
         self._throttle = LogThrottle()
         self._fan_out = FanOut(self._limits, yield_control)
         self._subscriptions = Subscriptions(
-            broker.history, LatestEvents(options.history_events, options.history_seconds)
+            broker.history, LatestEvents(options.history_events, options.history_seconds), broker.is_shared
         )
         self.revocations = RevocationHandler(self._subscriptions.list_subscribers, self.make_last_frame, yield_control)
         self._outage = OutageNotice(timer, options.heartbeat, lambda frame: self.send_frame(self.list_streams(), frame))

@@ -11,12 +11,15 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 from ..brokers import PAGE_BYTES, EventHistory, Merge, Range, Record
 from ..errors import BrokerUnavailable
-from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL, Revocation, get_age
+from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL, SLOTS_CHANNEL, Revocation, get_age
 from ..sse import encode
 from ..util.supervise import attempt
 from .fanout import SLICE
 from .stay_away import StayAway, Target, list_targets
 from .stream import Stream
+
+#: The channels whose messages are for the processes.
+MESSAGE_CHANNELS = (REVOCATION_CHANNEL, EVICTION_CHANNEL, SLOTS_CHANNEL)
 
 #: How many targets are remembered for streams that are being opened: their rules may have been asked before a
 #: revocation came.
@@ -58,13 +61,15 @@ class RevocationHandler:
         self.stay_away = StayAway()
         #: Ends the oldest stream of a user, if the message is for this process. Set where there can be such messages.
         self.evict_oldest: Callable[[Revocation], None] = lambda revocation: None
+        #: Writes how many of a user's slots were taken here; receives their key. Set by the worker.
+        self.write_user_slots: Callable[[str], None] = lambda key: None
 
     def start(self, history: EventHistory, position: int) -> None:
         """Have messages delivered from now on, and read in the history who must stay away.
 
         :raises BrokerUnavailable: the store did not answer.
         """
-        position = max(position, history.subscribe_channels([REVOCATION_CHANNEL, EVICTION_CHANNEL]).after)
+        position = max(position, history.subscribe_channels(MESSAGE_CHANNELS).after)
         for record in _read_messages(history, position):
             attempt("an old revocation message is malformed, and is ignored", self._remember_old, record)
 
@@ -88,6 +93,8 @@ class RevocationHandler:
         """A message has come. One that fails may have been for any client: all clients are asked again."""
         if record.channel == EVICTION_CHANNEL:
             attempt("a user's oldest stream could not be ended", self._make_room, record)
+        elif record.channel == SLOTS_CHANNEL:
+            attempt("a user's slots could not be written", self.write_user_slots, record.body.decode("utf-8"))
         elif not attempt("a revocation message failed, so all streams end", self._handle_message, record):
             self.end_all_streams()
 

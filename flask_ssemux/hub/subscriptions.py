@@ -14,6 +14,7 @@ from ..errors import BrokerUnavailable
 from ..sse.cursor import Cursor
 from .latest import LatestEvents
 from .stream import Stream
+from .subscription_rounds import SubscriptionRounds
 
 
 class Subscriptions:
@@ -21,10 +22,15 @@ class Subscriptions:
 
     :param history: is asked to deliver the channels that have streams.
     :param latest: is kept up to date.
+    :param is_shared: whether other processes see the history.
     """
 
-    def __init__(self, history: EventHistory, latest: LatestEvents) -> None:
+    def __init__(self, history: EventHistory, latest: LatestEvents, is_shared: bool = True) -> None:
         self._history = history
+        #: Asks the broker to deliver channels. A broker in this process answers faster than others come.
+        self._subscribe_channels = (
+            SubscriptionRounds(history).subscribe_channels if is_shared else history.subscribe_channels
+        )
         self._latest = latest
         self._lock = threading.RLock()
         self._streams: set[Stream] = set()
@@ -89,7 +95,6 @@ class Subscriptions:
                 self._delivered.update(channel for channel in missing if channel in self._channels)
                 for record in latest:
                     self._note_latest(record)
-        with self._lock:
             # The stream accepts no event before these lines. The position moves under this lock, so each event after it
             # will come to this stream, and every other event can be read. Channels that were subscribed above are
             # delivered only after `position`, also to streams that join them later, so ours moves there.
@@ -155,7 +160,7 @@ class Subscriptions:
         """Ask the broker to deliver channels. It must be asked for the missing ones; the others only make it newer."""
         try:
             asked = beginning or missing
-            return self._history.subscribe_channels(asked) if asked else SubscriptionStart(0, [])
+            return self._subscribe_channels(asked) if asked else SubscriptionStart(0, [])
         except BrokerUnavailable:
             if missing:
                 raise

@@ -22,6 +22,9 @@ REVOCATION_CHANNEL = encode.OWN_PREFIX + "control"
 #: so many of them that older ones are trimmed, and no other revocation may be trimmed with them.
 EVICTION_CHANNEL = encode.OWN_PREFIX + "room"
 
+#: The channel of messages that ask each worker to write how many slots of a user it took: see ``worker/user_limit.py``.
+SLOTS_CHANNEL = encode.OWN_PREFIX + "slots"
+
 #: The maximum length of a reason, in characters: every stream that ends is sent the reason.
 REASON_LENGTH = 500
 

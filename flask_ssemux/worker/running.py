@@ -85,8 +85,9 @@ class RunningWorker:
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
         self.drain = Drain(self.streams, self.timer, options)
-        self.user_limit = UserLimit(broker.leases, options.max_streams_per_user)
         self.eviction = self._make_eviction()
+        self.user_limit = UserLimit(broker, options.max_streams_per_user, has_share=self.eviction is None)
+        self.hub.revocations.write_user_slots = self.user_limit.write_user_slots
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
         self._rules = rules
         self.presence = PresenceTracker(

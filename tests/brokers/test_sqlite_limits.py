@@ -85,4 +85,4 @@ def test_a_day_of_new_channels_and_users_leaves_the_file_as_large_as_it_was(sqli
             broker._store.file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             sizes.append(os.path.getsize(path))
     assert sizes[-1] <= sizes[3] * 1.1, sizes
-    assert broker.leases._taken == {}
+    assert broker.leases.slots.taken == {}

@@ -380,7 +380,7 @@ def test_the_channels_that_a_user_reads_without_naming_them():
 
 
 def test_slots_are_counted_for_each_user():
-    user_limit = UserLimit(open_broker("memory:").leases, 2)
+    user_limit = UserLimit(open_broker("memory:"), 2)
     assert [
         user_limit.take_user_slot("ann"),
         user_limit.take_user_slot("ann"),
@@ -392,7 +392,7 @@ def test_slots_are_counted_for_each_user():
 
 
 def test_anonymous_visitors_are_not_counted():
-    user_limit = UserLimit(open_broker("memory:").leases, 1)
+    user_limit = UserLimit(open_broker("memory:"), 1)
     assert [user_limit.take_user_slot(None) for _ in range(3)] == [True] * 3
     user_limit.release_user_slot(None)
 

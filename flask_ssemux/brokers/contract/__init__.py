@@ -11,8 +11,10 @@ from .leases import Leases
 from .one_time_keys import OneTimeKeys
 from .presence import Change, Member, Presence, RosterChanges, StreamCounts
 from .reports import RegisteredApplication, Reports, WorkerReport
+from .user_slots import SlotAnswer
 
 __all__ = [
     "Broker", "Change", "EventHistory", "Leases", "Listener", "Member", "OneTimeKeys", "Presence",
-    "RegisteredApplication", "Reports", "RosterChanges", "StreamCounts", "WorkerReport", "call_from_any_thread",
+    "RegisteredApplication", "Reports", "RosterChanges", "SlotAnswer", "StreamCounts", "WorkerReport",
+    "call_from_any_thread",
 ]  # fmt: skip

@@ -39,7 +39,7 @@ class MemoryBroker(Broker):
                 "broker": "memory",
                 "cursor": str(self.history.get_cursor()),
                 **self.history.events.count_kept(),
-                "held": self.leases.count_slots(),
+                "held": self.leases.slots.total,
             }
 
     def disown(self) -> None:
@@ -49,3 +49,4 @@ class MemoryBroker(Broker):
         with self._store.changed:
             self._store.is_closed = True
             self._store.changed.notify_all()
+        self.leases.slots.share = 0

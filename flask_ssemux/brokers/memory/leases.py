@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from ..contract.leases import Leases
+from ..contract.user_slots import SlotAnswer, UserSlots
 from .store import MemoryStore
 
 
 class MemoryLeases(Leases):
+    """All slots are this process's share, once it has requested one."""
+
     def __init__(self, store: MemoryStore, process_name: str) -> None:
         self._store = store
         self._process_name = process_name
-        self._slots: dict[str, int] = {}
+        self.slots = UserSlots()
 
-    def take_user_slot(self, key: str, limit: int) -> bool:
-        with self._store.changed:
-            self._store.check_open()
-            taken = self._slots.get(key, 0)
-            if taken < limit:
-                self._slots[key] = taken + 1
-            return taken < limit
+    def ask_for_user_slot(self, key: str, limit: int) -> SlotAnswer:
+        self._store.check_open()
+        slots = self.slots
+        with slots.lock:
+            if slots.taken.get(key, 0) >= limit:
+                return SlotAnswer.FULL
+            slots.change(key, 1)
+            return SlotAnswer.TAKEN
 
     def release_user_slot(self, key: str) -> None:
-        with self._store.changed:
-            left = self._slots.pop(key, 0) - 1
-            if left > 0:
-                self._slots[key] = left
+        with self.slots.lock:
+            self.slots.change(key, -1)
+
+    def share_user_slots(self, limit: int) -> None:
+        with self.slots.lock:
+            self.slots.begin_share(limit, (), float("inf"))
+            self.slots.written.clear()
+
+    def write_user_slots(self, key: str) -> None:
+        pass  # there is no other process
 
     def renew_leases(self) -> None:
         pass
 
     def announce_oldest_slot(self, key: str, since: float | None) -> None:
-        pass  # there is no other process
+        pass
 
     def find_oldest_slot_holder(self, key: str) -> str | None:
-        with self._store.changed:
-            self._store.check_open()
-            return self._process_name if key in self._slots else None
-
-    def count_slots(self) -> int:
-        """Return how many slots are taken. The caller holds the lock."""
-        return sum(self._slots.values())
+        self._store.check_open()
+        with self.slots.lock:
+            return self._process_name if key in self.slots.taken else None

@@ -39,7 +39,7 @@ class RedisBroker(Broker):
         self.one_time_keys = RedisOneTimeKeys(store)
 
     def get_figures(self) -> dict[str, object]:
-        answer = self._store.read(scripts.GET_FIGURES)
+        answer = self._store.read(scripts.GET_FIGURES, self.process_name)
         events, channels, held, size = map(int, answer[2:])
         return {
             "broker": "redis",
@@ -48,7 +48,7 @@ class RedisBroker(Broker):
             "cursor": str(self._store.note_answer(answer)),
             "events": events,
             "channels": channels,
-            "held": held,
+            "held": held + self.leases.slots.total,
             "bytes": size,
         }
 

@@ -21,9 +21,10 @@ def _load_script(*parts: str) -> Script:
 
 
 APPEND_EVENTS, LIST_NEWS, GET_FIGURES = map(_load_script, ("append_events", "list_news", "get_figures"))
-TAKE_SLOT, SET_SLOTS, ANNOUNCE_OLDEST, LIST_HOLDERS = map(
-    _load_script, ("take_slot", "set_slots", "announce_oldest", "list_holders")
+TAKE_SLOT, SET_SLOTS, SHARE_SLOTS, REGAIN_SLOTS = (
+    _load_script("user_slots", name) for name in ("take_slot", "set_slots", "share_slots", "regain_slots")
 )
+ANNOUNCE_OLDEST, LIST_HOLDERS = map(_load_script, ("announce_oldest", "list_holders"))
 ANNOUNCE_PRESENCE, GET_PRESENCE = map(_load_script, ("announce_presence", "get_presence"))
 UPDATE_ROSTER, GET_ROSTER = map(_load_script, ("update_roster", "get_roster"))
 WRITE_REPORT, READ_REPORTS, REGISTER_APPLICATION, USE_KEY = map(

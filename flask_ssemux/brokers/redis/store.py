@@ -13,6 +13,8 @@
     {p}:clock         list of "time sequence": which event was the newest at that time; for trimming by age
     {p}:own:firsts, {p}:own:clock   the same for the extension's own channels
     {p}:h:<key>       hash: process -> "slots until"; {p}:holders the same for all keys together
+    {p}:shares        hash: process -> "slots until": slots of every key that it may take without a field in
+                      {p}:h:<key>; {p}:crowded: keys of which a process that begins a share may get none
     {p}:o:<key>       hash: process -> Unix time of its oldest slot, if it announced it
     {p}:reports       hash: process -> "time figures", its report, in JSON
     {p}:present       hash: process -> "until run token answer": how long its presence counts, which server it

@@ -46,7 +46,8 @@ class SQLiteBroker(Broker):
     def get_figures(self) -> dict[str, object]:
         with self._store.opened() as file:
             cursor = file.events.get_newest_cursor()
-            return {"broker": "sqlite", "file": self.path, "cursor": str(cursor), **_count_kept(file)}
+            kept = _count_kept(file, self.leases.slots.count_unwritten())
+            return {"broker": "sqlite", "file": self.path, "cursor": str(cursor), **kept}
 
     def find_missing_file(self) -> str | None:
         if measure_size(self.path):
@@ -71,6 +72,7 @@ class SQLiteBroker(Broker):
             return
         if self._store.file is not None and not self._store.is_look:
             self._store.change_quietly(self._remove_own_rows)
+        self.leases.slots.share = 0
         self._store.close()
         self.history.wake_delivery()
         self._wakeups.close()
@@ -81,10 +83,13 @@ class SQLiteBroker(Broker):
         remove_reports(database, self.process_name)
 
 
-def _count_kept(file: StoreFile) -> dict[str, object]:
+def _count_kept(file: StoreFile, unwritten: int) -> dict[str, object]:
+    """
+    :param unwritten: user slots that this process has taken of its share.
+    """
     return {
         "events": file.read("SELECT count(*) FROM events").fetchone()[0],
         "channels": file.read("SELECT count(*) FROM channels WHERE kept > 0").fetchone()[0],
-        "held": count_all_slots(file),
+        "held": count_all_slots(file) + unwritten,
         "bytes": measure_size(file.path) + measure_size(file.path + "-wal"),
     }

@@ -9,6 +9,8 @@
     voids     low, high                                     sequences that are not given: see ``leap.py``
     clocks    upto, at                                      events up to this sequence are not younger than this time
     holds     key, holder, places, until                    leases: the slots that a process took
+    shares    holder, size, until                       user slots of every key that a process may take without a row
+                                                            in ``holds``; the key's row replaces its share
     elders    key, holder, since (Unix time)                since when a process has had its oldest slot, if it
                                                             announced it
     reports   holder, at (Unix time), figures               reports of workers, in JSON
@@ -71,6 +73,7 @@ CREATE TABLE holds (key TEXT NOT NULL, holder TEXT NOT NULL, places INTEGER NOT 
 #: Tables that came later: an older file gets them when it is opened.
 _LATER = """
 CREATE TABLE IF NOT EXISTS reports (holder TEXT PRIMARY KEY, at REAL NOT NULL, figures TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS shares (holder TEXT PRIMARY KEY, size INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS elders (key TEXT NOT NULL, holder TEXT NOT NULL, since REAL NOT NULL,
                                    PRIMARY KEY (key, holder)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import Callable, Iterator
+from typing import Callable, Iterator, TypeVar
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...util import threads
@@ -23,6 +23,8 @@ from .reserve import Reserve
 from .view import StoreView
 
 log = logging.getLogger("flask_ssemux")
+
+T = TypeVar("T")
 
 #: Seconds that a fork waits for another thread that uses the file. Under gevent it does not wait.
 FORK_WAIT = 0.1
@@ -73,11 +75,14 @@ class SQLiteStore:
         finally:
             self._lock.release()
 
-    def change_quietly(self, change: Callable[[StoreFile], None]) -> None:
-        """Make a change that may be left out: what fails is logged for debugging."""
+    def change_quietly(self, change: Callable[[StoreFile], T], apply: Callable[[T], None] = lambda _: None) -> None:
+        """Make a change that may be left out: what fails is logged for debugging.
+
+        :param apply: called with what ``change`` returned, once that is written, and before anyone else uses the file.
+        """
         try:
             with self.opened() as file:
-                file.change(lambda: change(file))
+                apply(file.change(lambda: change(file)))
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("leases or reports were not written: %s", error)
 

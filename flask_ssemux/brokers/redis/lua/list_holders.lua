@@ -8,7 +8,8 @@ local key = ARGV[own + 1]
 local now = tonumber(redis.call('TIME')[1])
 local held, holders, since = redis.call('HGETALL', base .. 'h:' .. key), {}, {}
 for index = 1, #held, 2 do
-  if tonumber(string.match(held[index + 1], '%d+$')) >= now then
+  local count, expires = string.match(held[index + 1], '^(%d+) (%d+)$')
+  if tonumber(expires) >= now and count ~= '0' then
     holders[#holders + 1] = held[index]
     since[held[index]] = tonumber(redis.call('HGET', base .. 'o:' .. key, held[index]) or 0)
   end

@@ -3,18 +3,11 @@
 -- ARGV  process, slots in all, seconds that a lease lasts, then key, slots ...
 
 local holder, total, lasts = ARGV[own + 1], ARGV[own + 2], tonumber(ARGV[own + 3])
-local now = tonumber(redis.call('TIME')[1])
-local expires = text(now + lasts)
+local now, expires = seconds, text(seconds + lasts)
 allow_writes()
 
 for index = own + 4, #ARGV, 2 do
-  local hash = base .. 'h:' .. ARGV[index]
-  if ARGV[index + 1] == '0' then
-    redis.call('HDEL', hash, holder)
-  else
-    redis.call('HSET', hash, holder, ARGV[index + 1] .. ' ' .. expires)
-    redis.call('EXPIRE', hash, 2 * lasts)
-  end
+  write_slots(ARGV[index], holder, tonumber(ARGV[index + 1]), lasts)
 end
 
 local holders = redis.call('HGETALL', base .. 'holders')

@@ -78,26 +78,28 @@ def test_the_default_leaves_a_fifth_of_the_connections_for_pages(serve):
 
 
 @pytest.mark.any_transport
-def test_a_users_streams_are_limited_over_all_workers(serve):
-    site = serve(workers=3, env={"SSEMUX_MAX_STREAMS_PER_USER": "4"})
-    with site.herd(12, headers_of=lambda i: {"X-User": "greedy"}) as herd:
-        until(lambda: all(s.ended or b"hello" in s.body for s in herd), 5, "not all answered")
-        assert sum(b"ssemux.hello" in stream.body for stream in herd) == 4
-        assert sum(b"this user holds 4 streams" in stream.body for stream in herd) == 8
+@pytest.mark.parametrize("limit", [4, 48], ids=["without shares", "with shares"])
+def test_a_users_streams_are_limited_over_all_workers(serve, limit):
+    site = serve(workers=3, env={"SSEMUX_MAX_STREAMS_PER_USER": str(limit)})
+    with site.herd(limit + 8, headers_of=lambda i: {"X-User": "greedy"}) as herd:
+        until(lambda: all(s.ended or b"hello" in s.body for s in herd), 10, "not all answered")
+        assert sum(b"ssemux.hello" in stream.body for stream in herd) == limit
+        assert sum(b"this user holds %d streams" % limit in stream.body for stream in herd) == 8
         with site.stream(user="modest") as other:
             other.wait_for(b"ssemux.hello", 2)
 
 
-def test_user_slots_of_a_killed_worker_are_given_back(serve):
-    site = serve(workers=2, env={"SSEMUX_MAX_STREAMS_PER_USER": "3"})
-    with site.herd(3, headers_of=lambda i: {"X-User": "7"}) as herd:
-        herd.wait_all(b"ssemux.hello", 3)
+@pytest.mark.parametrize("limit", [3, 48], ids=["without shares", "with shares"])
+def test_user_slots_of_a_killed_worker_are_given_back(serve, limit):
+    site = serve(workers=2, env={"SSEMUX_MAX_STREAMS_PER_USER": str(limit)})
+    with site.herd(limit, headers_of=lambda i: {"X-User": "7"}) as herd:
+        herd.wait_all(b"ssemux.hello", 10)
         victims = site.server.worker_pids()
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         site.server.wait_workers(2, 10, gone=victims)
-    with site.herd(3, headers_of=lambda i: {"X-User": "7"}) as herd:
-        herd.wait_all(b"ssemux.hello", 3)
+    with site.herd(limit, headers_of=lambda i: {"X-User": "7"}) as herd:
+        herd.wait_all(b"ssemux.hello", 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])

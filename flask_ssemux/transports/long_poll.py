@@ -61,6 +61,7 @@ class LongPoll:
         if self._waits and encode.count_frames(data) <= self._opening:
             self._wait_for_news()
             data += self._take_bytes()
+        data = _drop_second_frame(data)
         if self._stream.is_over:
             force_close()  # the worker stops, and must not wait for another request
         return data
@@ -105,3 +106,14 @@ class LongPoll:
             waiter.close()
         if not self._stream.is_over:
             time.sleep(GATHER_SECONDS)
+
+
+def _drop_second_frame(data: bytes) -> bytes:
+    """Return an answer without the beginning of a second frame, unless it is the end of the answer.
+
+    Copies of ``ssemux-poll.js`` from before ``SSEMUX_HEARTBEAT_FORM`` take an answer whose last frame begins with
+    ``retry:`` for "come back later". The comment after the hello makes the hello not the last frame. Before the last
+    lines of a stream that ends, it would hide them.
+    """
+    opening, mark, rest = data.partition(b"\n\n" + encode.OPENED)
+    return opening + b"\n\n" + rest if mark and rest else data

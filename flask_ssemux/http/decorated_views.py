@@ -48,8 +48,17 @@ class Decoration:
 _decorations: weakref.WeakKeyDictionary[View, Decoration] = weakref.WeakKeyDictionary()
 
 
-def get_decoration(view: View) -> Decoration:
-    """Return what is known of a view's wrappers."""
+def note_wrapper(view: View, wrapper: View) -> list[Decoration]:
+    """Note that a wrapper was made of a view, and so of every function that the view was made of by decorators: one of
+    these may be what ``@app.route`` registered. Return what is known of them.
+    """
+    found = [_get_decoration(function) for function in _follow(view)]
+    for decoration in found:
+        decoration.add_wrapper(wrapper)
+    return found
+
+
+def _get_decoration(view: View) -> Decoration:
     try:
         return _decorations.setdefault(view, Decoration())
     except TypeError:  # it has no hash, or no weak reference

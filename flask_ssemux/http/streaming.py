@@ -26,12 +26,12 @@ from ..worker.capacity import draw_unnoticed_life
 from ..worker.running import RunningWorker
 from ..worker.server import why_not
 from ..worker.worker import Worker
-from .decorated_views import get_decoration
+from .decorated_views import note_wrapper
 from .open_stream import answer_no_room
 from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
 from .responses import CONTENT_TYPE, add_passing_headers, add_stream_headers, make_busy, make_retry_later
 from .views import name_view
-from .wrapped_body import Additions, choose_additions
+from .wrapped_body import Additions, choose_additions, is_encoded, is_events_type
 from .wrapped_generator import WrappedGenerator
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,11 +72,11 @@ def streaming(view: F) -> F:
         )
 
     call_view = view if inspect.isasyncgenfunction(view) else make_synchronous(view)
-    decoration = get_decoration(view)
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        decoration.is_used = True
+        for decoration in decorations:
+            decoration.is_used = True
         worker = get_current_state().worker
         if IS_TURNED_AWAY in request.environ:
             return make_retry_later(BUSY, draw_busy_return(worker))
@@ -95,7 +95,7 @@ def streaming(view: F) -> F:
     if not hasattr(view, "__name__"):  # such as a functools.partial
         wrapped.__module__ = __name__
         name_view(wrapped, "streaming_%d" % next(_numbers))
-    decoration.add_wrapper(wrapped)
+    decorations = note_wrapper(view, wrapped)
     return wrapped  # type: ignore[return-value]
 
 
@@ -196,6 +196,16 @@ def _replace_body(response: Response, source: WrappedGenerator, additions: Addit
     return add_stream_headers(response)
 
 
+def _respect_changes(response: Response, source: WrappedGenerator) -> None:
+    """Add nothing to what an ``after_request`` function has made another body of: of another type, or compressed."""
+    if not source.is_event_stream:
+        return
+    if not is_events_type(response):
+        source.add_nothing(response.headers.get("Content-Type", ""))
+    elif is_encoded(response):
+        source.write_nothing()
+
+
 @functools.lru_cache(maxsize=100)
 def _make_class(kind: Any) -> Any:
     """Return a subclass of the application's response class that passes the server's ``write`` to its source.
@@ -206,6 +216,8 @@ def _make_class(kind: Any) -> Any:
     """
 
     def call(self: Response, environ: Any, start_response: Any) -> Any:
+        _respect_changes(self, self._ssemux_source)  # type: ignore[attr-defined]
+
         def start(*args: Any) -> Any:
             write = start_response(*args)
             self._ssemux_source.use_write(write)  # type: ignore[attr-defined]

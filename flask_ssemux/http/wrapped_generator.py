@@ -28,7 +28,7 @@ from ..worker.drain import DRAIN_SECONDS
 from ..worker.running import RunningWorker
 from .responses import CONTENT_TYPE
 from .wrapped_body import Additions, BodyBeginning
-from .wrapped_warnings import warn_of_html, warn_of_no_events, warn_of_replacement, warn_of_silence
+from .wrapped_warnings import warn_of_encoding, warn_of_html, warn_of_no_events, warn_of_replacement, warn_of_silence
 
 #: The ends of a frame, in the forms of WHATWG HTML 9.2.5.
 FRAME_ENDS = (b"\n\n", b"\n\r\n", b"\r\r\n", b"\r\r")
@@ -89,6 +89,8 @@ class WrappedGenerator:
         self._tail = b""
         self._sent_at = running.timer.clock()
         self._has_server = False
+        #: Whether the application encodes what is drawn from here, so that nothing may be written beside it.
+        self._is_encoded = False
         #: When the stream ends at the latest, if the server does not say when a client has left.
         self.ends_at = float("inf")
 
@@ -96,9 +98,22 @@ class WrappedGenerator:
 
     def use_write(self, write: Callable[[bytes], Any] | None) -> None:
         """Take the server's ``write``; some servers have none."""
-        self.write, self._has_server = write, True
+        self._has_server = True
+        if self._is_encoded:
+            return
+        self.write = write
         if write is None and self.is_event_stream:
             warn_of_silence("it has no write()")
+
+    def add_nothing(self, content_type: str) -> None:
+        """Pass the body on as it is: its type is no longer that of an event stream."""
+        self._additions, self._is_events, self._content_type = Additions.NOTHING, False, content_type
+        self.ends_at = float("inf")
+
+    def write_nothing(self) -> None:
+        """Write nothing beside the items: the application compresses them after they are drawn from here."""
+        self._is_encoded = True
+        warn_of_encoding(self._name)
 
     def __iter__(self) -> WrappedGenerator:
         return self

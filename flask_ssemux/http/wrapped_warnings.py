@@ -21,6 +21,16 @@ def warn_of_replacement(name: str) -> None:
 
 
 @functools.lru_cache(maxsize=100)
+def warn_of_encoding(name: str) -> None:
+    """Log a warning, once for each view."""
+    log.warning(
+        "the wrapped stream %r gets no heartbeats while its generator sleeps: something (for example an after_request "
+        "function) compresses its body, and flask_ssemux cannot write beside that; leave responses alone whose "
+        "Content-Encoding is identity, as that of @streaming", name
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=100)
 def warn_of_silence(error: str) -> None:
     """Log a warning, once for each error."""
     log.warning(

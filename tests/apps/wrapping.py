@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 
 from flask import Flask, Response
 from werkzeug.wsgi import ClosingIterator
@@ -23,9 +24,18 @@ flask_ssemux.init_app(app)
 def old():
     def jobs():
         yield "data: 1\n\n"
-        time.sleep(30)
+        time.sleep(2 if os.environ["HOW"] in ("gzip", "type") else 30)
+        yield "data: 2\n\n"
 
     return Response(jobs(), mimetype="text/event-stream")
+
+
+def compress(body):
+    """Compress an event stream by hand, as some applications do."""
+    compressor = zlib.compressobj(wbits=31)
+    for item in body:
+        yield compressor.compress(item) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield compressor.flush()
 
 
 @app.after_request
@@ -35,6 +45,10 @@ def wrap(response):
         response.response = (item for item in body)
     if how == "iterator":
         response.response = ClosingIterator(body, [lambda: None])
+    if how == "gzip":
+        response.response, response.headers["Content-Encoding"] = compress(body), "gzip"
+    if how == "type":
+        response.headers["Content-Type"] = "text/plain"
     if how == "response":
         response = app.response_class(body, headers=response.headers)
     return response

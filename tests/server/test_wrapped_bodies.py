@@ -27,6 +27,20 @@ def test_a_response_that_is_replaced_streams_and_the_log_says_why_it_has_no_hear
         server.wait_log("the wrapped stream 'old' gets no heartbeats while its generator sleeps: something", 3)
 
 
+@pytest.mark.parametrize("how", ["gzip", "type"])
+def test_nothing_is_added_to_what_is_made_another_body_after_the_view(gunicorn, how):
+    """A heartbeat within compressed bytes destroys all that follows."""
+    server = gunicorn("tests.apps.wrapping:app", env={"HOW": how})
+    with RawStream(server.port, "/old") as stream:
+        assert stream.wait_end(10) == "clean"
+        body = bytes(stream.body)
+    if how == "type":
+        assert body == b"data: 1\n\ndata: 2\n\n"
+    else:
+        assert body.endswith(b"ssemux\ndata: 1\n\ndata: 2\n\n")  # the harness decompresses it
+        server.wait_log("the wrapped stream 'old' gets no heartbeats while its generator sleeps: something", 3)
+
+
 def test_async_views_and_snapshots_take_turns_under_gevent(gunicorn):
     """Of two async views that wait at the same time in one gevent worker, Flask itself lets one fail."""
     pytest.importorskip("asgiref")

@@ -76,6 +76,16 @@ def test_a_decorator_above_the_route_is_logged_at_the_first_request(app, caplog)
     assert len(caplog.records) == 1
 
 
+def test_another_decorator_between_the_two_changes_nothing(app):
+    @flask_ssemux.streaming
+    @good_decorator
+    @app.route("/old")
+    def late():
+        return old()
+
+    assert list(find_undecorated(app)) == [WARNING % ("late", "late")]
+
+
 def test_the_commands_say_it_too(app):
     flask_ssemux.streaming(app.route("/old")(make_old()))
     result = app.test_cli_runner().invoke(args=["ssemux", "presence", "a"])

@@ -259,8 +259,12 @@ class SSEMux(ApplicationFunctions):
         return "%s-%d" % (name, taken + 1) if taken else name
 
     def _get_state(self) -> ApplicationState:
-        """Return the extension in the current application; without one, in the only application of this object."""
-        return find_state(current_app) if current_app else find_only_state(self._apps)
+        """Return the extension in the current application; without one, in the only application of this object.
+
+        Code of this object's application is also called while another one, which has no streams, is current.
+        """
+        is_meant = current_app and (KEY in current_app.extensions or len(self._apps) != 1)
+        return find_state(current_app) if is_meant else find_only_state(self._apps)
 
 
 def _register_stream(app: Flask, stream: FixedStream) -> None:

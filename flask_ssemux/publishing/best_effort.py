@@ -39,13 +39,20 @@ def check_choice(on_error: str | None) -> None:
 
 def describe_events(names: Names) -> str:
     """Return the names and channels of events for a log line."""
-    shown = ["%s on %s" % (name or "message", show_value(channel)) for name, channel in names[:SHOWN]]
+    shown = ["%s on %s" % (_show_name(name), show_value(channel)) for name, channel in names[:SHOWN]]
     return ", ".join(shown) + (" and %d more" % (len(names) - SHOWN) if len(names) > SHOWN else "")
+
+
+def _show_name(name: Any) -> str:
+    """Return an event's name for a log line; one that is invalid, and might forge a line, as Python writes it."""
+    if not name:
+        return "message"
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 255 else show_value(name)
 
 
 def log_failure(names: Names, error: Exception) -> None:
     """Log that events were not published: each kind of error once a minute for the name of the first event."""
-    kind = "%s: %s" % (type(error).__name__, names[0][0] if names else "")
+    kind = "%s: %s" % (type(error).__name__, _show_name(names[0][0]) if names else "")
     more = _throttle.count(kind, get_time())
     if more is not None:
         what = describe_events(names) or "several events"

@@ -55,6 +55,11 @@ def convert_to_text(data: Any, writer: JSONWriter = PLAIN) -> str:
         return data
     try:
         return _write(data, writer.dumps)
+    except _NotText as error:
+        raise InvalidEvent(
+            "the function that writes JSON returned a %s: the application's provider, or Publisher(dumps=...), has to "
+            "return text, or UTF-8 as bytes" % error
+        ) from None
     except REFUSALS as error:
         if writer.dumps is write_compact:
             raise _make_refusal(data, writer, error) from None
@@ -63,6 +68,10 @@ def convert_to_text(data: Any, writer: JSONWriter = PLAIN) -> str:
         return _write(data, write_compact)
     except REFUSALS:
         raise _make_refusal(data, writer, refusal) from None
+
+
+class _NotText(TypeError):
+    """The function that writes JSON returned something else; its name is the type of that."""
 
 
 class _NotJSON(ValueError):
@@ -74,7 +83,7 @@ def _write(data: Any, dumps: Callable[[Any], str | bytes]) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     if not isinstance(text, str):
-        raise TypeError("the function that writes JSON returned a %s" % type(text).__name__)
+        raise _NotText(type(text).__name__)
     if "NaN" in text or "Infinity" in text:
         _refuse_constants(text)
     return text

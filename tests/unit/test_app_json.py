@@ -322,3 +322,8 @@ def test_a_function_that_does_not_write_text(url):
     with Publisher(url, dumps=lambda value: value) as publisher:
         assert "the function that writes JSON returned a set" in refusal(publisher.broadcast, {1})
         assert list_bodies(url) == []
+
+
+def test_a_function_that_returns_no_text_is_named_though_python_could_write_the_data(tmp_path):
+    with Publisher("sqlite:///%s" % (tmp_path / "events"), dumps=lambda data: None) as publisher:
+        assert "the function that writes JSON returned a NoneType: " in refusal(publisher.broadcast, {"done": 1})

@@ -115,6 +115,13 @@ def test_an_error_of_the_applications_own_code_is_logged_with_its_traceback(make
     assert "__html__" in caplog.text
 
 
+def test_an_invalid_name_forges_no_line(make_app, logged):
+    mux = flask_ssemux.SSEMux()
+    make_app(mux)
+    assert mux.publish("jobs", 1, "a\nERROR: forged", on_error="log") is None
+    assert "\n" not in logged()[0] and r"'a\nERROR: forged' on 'jobs'" in logged()[0]
+
+
 def test_one_line_a_minute_for_each_kind_and_event_name(mux, logged, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(best_effort, "get_time", lambda: clock[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 
+import flask
 import pytest
 
 import flask_ssemux
@@ -109,6 +110,14 @@ def test_a_current_application_counts_more_than_the_only_one(make_app, mux):
     other = make_app(flask_ssemux.SSEMux(), "garden")
     with other.app_context():
         assert mux.publish("temperature", 1) == flask_ssemux.cursor()
+
+
+def test_a_current_application_without_streams_does_not_hide_the_only_one(make_app, mux):
+    app = make_app(mux, "house")
+    with flask.Flask("admin").app_context():
+        cursor = mux.publish("temperature", 1)
+    with app.app_context():
+        assert flask_ssemux.cursor() == cursor
 
 
 # -- arguments that do not exist -------------------------------------------------

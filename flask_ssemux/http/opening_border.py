@@ -23,6 +23,9 @@ IS_TURNED_AWAY = "ssemux.is_turned_away"
 #: In a request's environment, set by the views of streams: the request was for a stream.
 IS_STREAM = "ssemux.is_stream"
 
+#: In a request's environment: it has had its turn, at the border of an application around this one.
+HAD_TURN = "ssemux.had_turn"
+
 #: How many paths of streams are remembered. Paths with variables may be many; browsers say what they accept, too.
 MAX_PATHS = 1000
 
@@ -46,6 +49,7 @@ class OpeningBorder:
             opening_queue.await_turn()
         except QueueFull:
             return self._turn_away(environ, start_response)
+        environ[HAD_TURN] = True
         began = time.thread_time()
         try:
             return self._application(environ, start_response)
@@ -54,16 +58,20 @@ class OpeningBorder:
                 opening_queue.note_cost(time.thread_time() - began)
 
     def _call_and_learn(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")  # now, since middleware in between may change it
         body = self._application(environ, start_response)
         if IS_STREAM in environ and len(self._paths) < MAX_PATHS:
-            self._paths.add(environ.get("PATH_INFO", ""))
+            self._paths.add(path)
         return body
 
     def _is_opening(self, environ: dict[str, Any]) -> bool:
         """Return whether this request asks for a stream: its path says so, or what it accepts, as with EventSource."""
         if environ.get("REQUEST_METHOD") != "GET":  # such as a POST that is answered by a stream: it is not repeated
             return False
-        return environ.get("PATH_INFO") in self._paths or environ.get("HTTP_ACCEPT") == CONTENT_TYPE
+        accepted = environ.get("HTTP_ACCEPT", "")
+        if accepted != CONTENT_TYPE and (environ.get("PATH_INFO") not in self._paths or "text/html" in accepted):
+            return False  # the same path may have a page, too
+        return HAD_TURN not in environ
 
     def _turn_away(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Tell the client to come back. For a client of another origin, the application adds the headers of CORS."""

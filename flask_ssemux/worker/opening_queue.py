@@ -100,18 +100,25 @@ class OpeningQueue:
 
         # The loop looks at its sockets before it calls an idle watcher. A busy loop calls it only of this priority.
         self._gevent_hub = get_hub()
-        self._watcher = self._gevent_hub.loop.idle()
-        self._watcher.priority = self._gevent_hub.loop.MAXPRI
-        self._watcher.start(self._begin_turn)
+        self._watcher = watcher = self._gevent_hub.loop.idle()
+        watcher.priority = self._gevent_hub.loop.MAXPRI
+        watcher.start(self._begin_turn, watcher)
 
-    def _begin_turn(self) -> None:
+    def _begin_turn(self, watcher: Any) -> None:
         """In gevent's hub: let the next requests open their streams. If none waits, the loop may sleep again."""
-        if not self._waiting:
-            self._watcher.stop()
-            self._watcher.close()
+        waiting = self._waiting
+        if not waiting or watcher is not self._watcher:  # in a forked child, it is a copy of the parent's
+            self._stop_turns(watcher)
+            return
+        for _ in range(min(PER_TURN, len(waiting))):
+            if waiting is self._waiting:  # a request that forks continues in the child, where the others are copies
+                waiting.popleft().switch()
+
+    def _stop_turns(self, watcher: Any) -> None:
+        watcher.stop()
+        watcher.close()
+        if watcher is self._watcher:
             self._watcher = None
-        for _ in range(min(PER_TURN, len(self._waiting))):
-            self._waiting.popleft().switch()
 
 
 #: The queue of this process.

@@ -7,6 +7,7 @@ import gevent
 import gevent.event
 import pytest
 from gevent import get_hub
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 import flask_ssemux
 from flask_ssemux.http import opening_border
@@ -113,6 +114,29 @@ def test_the_loop_sleeps_when_nothing_waits(queue, turns):
     assert turns() - before < 10
 
 
+def test_a_forked_child_has_turns_of_its_own(queue):
+    """The parent's watcher is active in the child's copy of the loop, too; it ends itself there."""
+    begun, errors = [], []
+
+    def fork(name):
+        begun.append(name)
+        if name == 2:
+            queue._forget()  # what a child does
+
+    hub = get_hub()
+    hub.handle_error, handle_error = lambda *error: errors.append(error), hub.handle_error
+    try:
+        open_in_greenlets(queue, 10, fork)
+        with gevent.Timeout(5):
+            while 2 not in begun or queue._watcher is not None:
+                gevent.sleep(0.001)
+        gevent.sleep(0.01)
+        gevent.joinall(open_in_greenlets(queue, 10, lambda name: begun.append(name + 100)), timeout=5)
+    finally:
+        hub.handle_error = handle_error
+    assert errors == [] and begun[-10:] == list(range(100, 110))
+
+
 def test_nothing_waits_without_greenlets():
     queue = OpeningQueue()
     for _ in range(100):
@@ -174,6 +198,36 @@ def test_a_path_at_which_streams_were_served_is_known(full, make_app):
     with full.test_client() as client:
         assert b"ssemux.hello" in next(client.get("/events").response)  # no EventSource, so the first request passes
         assert client.get("/events").get_data(as_text=True).startswith("retry: ")
+
+
+def test_a_page_at_the_path_of_a_stream_is_no_stream(full):
+    """A view may answer with a page or with a stream, whatever the client accepts."""
+
+    @flask_ssemux.streaming
+    def negotiate():
+        if flask.request.accept_mimetypes.best == "text/html":
+            return "a page"
+        return flask.Response(iter(["data: x\n\n"]), mimetype="text/event-stream")
+
+    full.add_url_rule("/both", "both", negotiate)
+    client = full.test_client()
+    assert b"data: x" in client.get("/both").data and b"many streams" in client.get("/both").data
+    assert client.get("/both", headers={"Accept": "text/html,*/*"}).data == b"a page"
+
+
+def test_an_application_within_another_has_one_turn_and_paths_of_its_own(make_app, monkeypatch):
+    """Middleware changes the path of the request in its place."""
+    turns = []
+    outer, inner = make_app(), make_app()
+    outer.wsgi_app._application = DispatcherMiddleware(outer.wsgi_app._application, {"/in": inner})
+    monkeypatch.setattr(opening_border.opening_queue, "await_turn", lambda: turns.append(1))
+    client = outer.test_client()
+    for headers, count in (({}, 0), ({}, 1), (STREAM, 2)):
+        response = client.get("/in/events", headers=headers)
+        assert b"ssemux.hello" in next(response.response)
+        response.close()
+        assert len(turns) == count
+    assert outer.wsgi_app._paths == {"/in/events"} and inner.wsgi_app._paths == {"/events"}
 
 
 def test_a_wrapped_body_of_another_type_passes(full):

@@ -105,10 +105,21 @@ def test_who_may_write_the_file_may_reach_the_sockets(sqlite, sqlite_url, folder
     path = sqlite_url[len("sqlite:///") :]
     for mode, expected in ((0o600, 0o700), (0o660, 0o770), (0o640, 0o700), (0o666, 0o777)):
         os.chmod(path, mode)
-        assert wakeups._find_folder_mode(path) == expected
+        assert wakeups._find_folder_mode(os.stat(path).st_mode) == expected
     os.chmod(path, 0o660)
     sqlite().history.start_delivery(recorder.listener)
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o770
+
+
+def test_the_folder_belongs_to_the_group_of_the_file(sqlite, sqlite_url, folder, recorder, monkeypatch):
+    """A member of that group may have another group of its own."""
+    monkeypatch.setattr(wakeups, "is_root", lambda: False)
+    group = 12345 if os.getuid() == 0 else os.getgroups()[-1]
+    path = sqlite_url[len("sqlite:///") :]
+    sqlite().history.append_event("a", b"1")
+    os.chown(path, -1, group)
+    sqlite().history.start_delivery(recorder.listener)
+    assert os.stat(folder).st_gid == group
 
 
 def test_a_process_that_cannot_listen_looks_at_short_intervals(sqlite, recorder, monkeypatch):

@@ -10,9 +10,11 @@ import pytest
 from flask_ssemux.brokers import HistoryLimits
 from flask_ssemux.brokers.memory import MemoryBroker
 from flask_ssemux.brokers.sqlite import SQLiteBroker
+from flask_ssemux.brokers.sqlite import delivery as sqlite_delivery
 from flask_ssemux.hub.fanout import FEW
 from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.stream import Stream
+from flask_ssemux.hub.subscriptions import Subscriptions
 from flask_ssemux.options import Options
 from flask_ssemux.sse.encode import make_body
 from flask_ssemux.worker.timer import Timer
@@ -21,8 +23,9 @@ from tests.unit.test_hub import Client, publish, sequence
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def live(tmp_path, request):
-    """A hub with a stream, whose broker has found out up to where events were delivered."""
+def live(tmp_path, request, monkeypatch):
+    """A hub with a stream, whose broker has found out up to where events were delivered, and looks when it is woken."""
+    monkeypatch.setattr(sqlite_delivery, "SAFETY_POLL", 60.0)
     broker = SQLiteBroker(str(tmp_path / "store")) if request.param == "sqlite" else MemoryBroker(HistoryLimits())
     hub = Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
     client = Client(hub.open_stream(["a"], None))
@@ -85,11 +88,59 @@ def test_order_holds_if_several_threads_and_processes_publish(live, tmp_path):
 def test_a_publisher_that_is_ended_meanwhile_leaves_no_stream_without_the_event(live, monkeypatch):
     """What ends the publisher's greenlet ends the event's streams, so that their clients come back for it."""
     hub, client = live
+    offer = Stream.offer
 
     def end(stream, frame, sequence=None):
+        monkeypatch.setattr(Stream, "offer", offer)
         raise GeneratorExit
 
     monkeypatch.setattr(Stream, "offer", end)
     with pytest.raises(GeneratorExit):
         publish(hub, "a", "1")
     assert client.stream.is_over or client.stream._is_ending
+
+
+def test_a_publisher_that_is_ended_before_it_delivers_leaves_the_event_to_the_threads(live, tmp_path, monkeypatch):
+    """Here and in other processes. The greenlet may be ended where it waits for a lock."""
+    hub, client = live
+    list_subscribers = Subscriptions.list_subscribers
+
+    def end(subscriptions, channel):
+        monkeypatch.setattr(Subscriptions, "list_subscribers", list_subscribers)
+        raise GeneratorExit
+
+    other = client
+    if isinstance(hub.broker, SQLiteBroker):
+        other_broker = SQLiteBroker(str(tmp_path / "store"))
+        other_hub = Hub(other_broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
+        other = Client(other_hub.open_stream(["a"], None))
+        publish(hub, "a", "second")
+        other.wait(1)
+    count = len(client.events("message"))
+    monkeypatch.setattr(Subscriptions, "list_subscribers", end)
+    with pytest.raises(GeneratorExit):
+        publish(hub, "a", "last")
+    assert client.wait(count + 1)[-1].data == "last"
+    until(lambda: other.events("message")[-1].data == "last", 10, lambda: other.events("message"))
+    if other is not client:
+        other_broker.close()
+
+
+def test_an_event_does_not_overtake_the_end_of_an_outage(tmp_path):
+    broker = SQLiteBroker(str(tmp_path / "store"))
+    hub = Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
+    client = Client(hub.open_stream(["a"], None))
+    publish(hub, "a", "first")
+    client.wait(1)
+    delivery, found = broker.history._delivery, []
+    with delivery._turn:
+        delivery._is_lost = True
+    report_found = delivery._listener.report_found
+    delivery._listener = delivery._listener._replace(
+        report_found=lambda: (found.append(len(client.events("message"))), report_found())
+    )
+    publish(hub, "a", "second")
+    assert client.wait(2)[-1].data == "second"
+    until(lambda: found, 10, lambda: "not found")
+    assert found == [1]
+    broker.close()

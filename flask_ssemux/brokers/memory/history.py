@@ -87,7 +87,10 @@ class MemoryHistory(EventHistory):
 
     def _announce(self, records: Sequence[Record]) -> None:
         """Deliver events that were just appended: in this thread, if that is possible at once."""
-        for delivery in self._deliveries:
-            if not all(map(delivery.deliver_now, records)):
+        is_delivered = False
+        try:
+            is_delivered = all([all(map(delivery.deliver_now, records)) for delivery in self._deliveries])
+        finally:  # also if the publisher's greenlet is ended here: the events are stored
+            if not is_delivered:
                 with self._store.changed:
                     self._store.changed.notify_all()

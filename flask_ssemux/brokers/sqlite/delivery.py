@@ -77,7 +77,8 @@ class SQLiteDelivery:
             return False
         try:
             is_next = cursor == (self._cursor.epoch, self._cursor.sequence + 1)
-            if not is_next or self._is_behind or not self._listener.deliver_now(record):
+            must_wait = self._is_behind or self._is_lost  # the outage's end is reported before later events
+            if not is_next or must_wait or not self._listener.deliver_now(record):
                 return False
             self._cursor = cursor
             return True

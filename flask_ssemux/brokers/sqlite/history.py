@@ -69,13 +69,15 @@ class SQLiteHistory(EventHistory):
 
     def _announce(self, records: Sequence[Record], epoch: str) -> None:
         """Deliver events that were just appended: here at once, if that is possible, and elsewhere."""
-        delivery = self._delivery
-        if delivery is not None:
-            for record in records:
-                if not delivery.deliver_now(Cursor(epoch, record.sequence), record):
-                    self._appended.set()
-                    break
-        self._wakeups.wake_others()
+        delivery, is_delivered = self._delivery, False
+        try:
+            is_delivered = delivery is None or all(
+                delivery.deliver_now(Cursor(epoch, record.sequence), record) for record in records
+            )
+        finally:  # also if the publisher's greenlet is ended here: the events are stored
+            if not is_delivered:
+                self._appended.set()
+            self._wakeups.wake_others()
 
     def subscribe_channels(self, channels: Iterable[str]) -> SubscriptionStart:
         with self._store.opened() as file:

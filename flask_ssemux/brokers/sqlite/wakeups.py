@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import socket
-import stat
 import threading
 import time
 from typing import Callable
@@ -45,9 +44,9 @@ class Wakeups:
         self._receiver: socket.socket | None = None
         self._wake_this: Callable[[], None] = lambda: None
         self._sender: socket.socket | None = None
-        #: The sockets in the folder, and the folder as it was then; None if it may have changed since.
-        self._names: list[str] = []
-        self._listed: tuple[int, int] | None = None
+        #: The folder as it was when it was listed, None if it may have changed since; and the sockets in it. One object,
+        #: since several threads publish.
+        self._listed: tuple[tuple[int, int] | None, list[str]] = (None, [])
 
     @property
     def is_listening(self) -> bool:
@@ -65,11 +64,12 @@ class Wakeups:
 
     def _list_sockets(self) -> list[str]:
         found = os.stat(self._folder)
-        if self._listed != (found.st_ino, found.st_mtime_ns):
-            self._names = os.listdir(self._folder)
+        folder, names = self._listed
+        if folder != (found.st_ino, found.st_mtime_ns):
+            names = os.listdir(self._folder)
             is_settled = time.time_ns() - found.st_mtime_ns > CLOCK_GRAIN
-            self._listed = (found.st_ino, found.st_mtime_ns) if is_settled else None
-        return self._names
+            self._listed = ((found.st_ino, found.st_mtime_ns) if is_settled else None, names)
+        return names
 
     def _wake(self, name: str) -> None:
         if self._sender is None:
@@ -110,10 +110,7 @@ class Wakeups:
             raise OSError("the path %s is too long for a socket (%d bytes at most)" % (path, MAX_PATH))
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder)
-            os.chmod(self._folder, _find_folder_mode(self._path))
-            if is_root():  # the server may run as another user
-                database = os.stat(self._path)
-                os.chown(self._folder, database.st_uid, database.st_gid)
+            self._share_folder()
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             made.bind(path)
@@ -122,6 +119,14 @@ class Wakeups:
             made.close()
             raise
         self._name, self._receiver = name, made
+
+    def _share_folder(self) -> None:
+        """Let those who may write the file use the folder, too."""
+        database = os.stat(self._path)
+        with contextlib.suppress(OSError):  # we are not a member of the file's group
+            # root gives it away, since the server may run as another user
+            os.chown(self._folder, database.st_uid if is_root() else -1, database.st_gid)
+        os.chmod(self._folder, _find_folder_mode(database.st_mode))
 
     def _receive(self, receiver: socket.socket, wake: Callable[[], None], born: int) -> None:
         while True:
@@ -162,7 +167,6 @@ class Wakeups:
         self._receiver = self._sender = None
 
 
-def _find_folder_mode(path: str) -> int:
+def _find_folder_mode(mode: int) -> int:
     """Return the mode of the folder: whoever may write the file may look for sockets beside it, and add one."""
-    mode = stat.S_IMODE(os.stat(path).st_mode)
     return sum(0o7 << shift for shift in (6, 3, 0) if mode >> shift & 0o2) | 0o700

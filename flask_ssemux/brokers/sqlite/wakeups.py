@@ -44,7 +44,7 @@ class Wakeups:
         self._receiver: socket.socket | None = None
         self._wake_this: Callable[[], None] = lambda: None
         self._sender: socket.socket | None = None
-        #: The folder as it was when it was listed, None if it may have changed since; and the sockets in it. One object,
+        #: The folder as it was when listed, None if it may have changed since; and the sockets in it. One object,
         #: since several threads publish.
         self._listed: tuple[tuple[int, int] | None, list[str]] = (None, [])
 

@@ -89,7 +89,8 @@ class MemoryHistory(EventHistory):
         """Deliver events that were just appended: in this thread, if that is possible at once."""
         is_delivered = False
         try:
-            is_delivered = all([all(map(delivery.deliver_now, records)) for delivery in self._deliveries])
+            results = [all(map(delivery.deliver_now, records)) for delivery in self._deliveries]
+            is_delivered = all(results)
         finally:  # also if the publisher's greenlet is ended here: the events are stored
             if not is_delivered:
                 with self._store.changed:

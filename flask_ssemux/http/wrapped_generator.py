@@ -22,6 +22,7 @@ from ..transports.client_socket import ClientSocket
 from ..transports.client_watch import get_client_watch, unwatch_client
 from ..util import forks
 from ..util.background import run_in_background
+from ..util.printable import show_value
 from ..util.threads import greenlets_are_threads
 from ..worker.capacity import UNNOTICED
 from ..worker.drain import DRAIN_SECONDS
@@ -367,7 +368,10 @@ def _encode_item(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode("utf-8")
     if not isinstance(item, bytes):
-        raise TypeError("the generator of a wrapped stream yields text or bytes, not %r" % (item,))
+        raise TypeError(
+            "the generator of a wrapped stream yields text or bytes, not %s of type %s: make text of it first, for an "
+            "event with 'data: %%s\\n\\n' %% json.dumps(...)" % (show_value(item), type(item).__name__)
+        )
     return item
 
 

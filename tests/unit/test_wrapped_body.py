@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Response
 
+from flask_ssemux.http import wrapped_generator
 from flask_ssemux.http.wrapped_body import Additions, BodyBeginning, choose_additions
 
 AT_ONCE, WITH_EVENT, HEARTBEATS, NOTHING = Additions
@@ -62,3 +63,11 @@ def test_what_may_be_added(content_type, encoding, method, accept, expected):
         response.headers["Content-Encoding"] = encoding
     environ = {"REQUEST_METHOD": method, **({} if accept is None else {"HTTP_ACCEPT": accept})}
     assert choose_additions(response, environ) is expected
+
+
+def test_an_item_that_is_no_text_is_shown_shortened_and_with_the_fix():
+    with pytest.raises(TypeError) as caught:
+        wrapped_generator._encode_item({"text": "x" * 100_000})
+    assert len(str(caught.value)) < 300 and str(caught.value).endswith(
+        "of type dict: make text of it first, for an event with 'data: %s\\n\\n' % json.dumps(...)"
+    )

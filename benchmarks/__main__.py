@@ -14,6 +14,7 @@ import flask
 import gevent
 import gunicorn
 
+from . import applications as applications_
 from . import churn as churn_
 from . import compare as compare_
 from . import compare_report, contenders, document, install, process, redis_server
@@ -124,6 +125,17 @@ def churn(connections: int, streams: int, transport: str, broker: str, write: st
     print("\n\n".join(found))
     if write:
         document.fill_figures(os.path.join(write, "benchmarks.md"), "churn", "\n\n".join([_describe_machine(), *found]))
+
+
+@main.command()
+@click.option("--counts", default="1,50", show_default=True, help="Numbers of applications in one process.")
+@click.option("--seconds", default=15.0, show_default=True, help="Seconds of each measurement.")
+@click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER.")
+@_WRITE
+def applications(counts: str, seconds: float, broker: str, write: str | None) -> None:
+    """Measure the CPU time of idle applications that share a process; 3 minutes."""
+    found = applications_.measure_applications(list(map(int, counts.split(","))), broker, seconds)
+    _print_and_write(found, write, "performance.md", "applications", is_pinned=False)
 
 
 @main.command()

@@ -75,7 +75,7 @@ class ApplicationState(PublisherBase):
         return self.worker.broker
 
     def _get_publishing_broker(self) -> Broker:
-        call_from_any_thread(self.worker.store_guard.check_publishing)
+        call_from_any_thread(self.worker.check_publishing)
         return self.worker.broker
 
     def _get_json_writer(self) -> JSONWriter:

@@ -22,6 +22,7 @@ from ..publishing.app_json import make_json_writer
 from ..sse import encode
 from ..sse.data import convert_to_text
 from ..state import find_state
+from ..transports.client_socket import has_poll
 from ..util.request_override import ENVIRON_KEY, RequestOverride
 from ..worker.worker import Worker
 from .received import MARK, Event, Received
@@ -244,7 +245,9 @@ class OpenStream:
         """
         if self in _open:
             _open.remove(self)
-        self._ours.close()
+        _hang_up(self._ours)
+        if self._stream is not None and not has_poll():  # as on Windows, where a server notices it by the next write
+            self._stream.abort("its client left")
         self._thread.join(THREAD_TIMEOUT if self._stream is not None else TIMEOUT)
         self._worker.signals.wait_until_sent(TIMEOUT)
 
@@ -311,6 +314,15 @@ class OpenStream:
         return "%s: %s; events so far: %s; the last comment: %s" % (
             self._url, ended, names, (self._received.comments or ["none"])[-1]
         )  # fmt: skip
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Close the connection, also if a process that was forked meanwhile has it open, such as a test's live server."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is closed
+        pass
+    connection.close()
 
 
 def close(app: Flask) -> None:

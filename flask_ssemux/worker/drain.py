@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+import time
+from typing import Callable
 
 from ..options import Options, log
 from . import gunicorn_worker, server
@@ -36,6 +38,8 @@ class Drain:
         self._options = options
         self._timer = timer
         self.has_begun = False
+        #: Called when the drain begins.
+        self.on_begin: Callable[[], None] = lambda: None
 
     def check_server(self) -> None:
         """Begin the drain if the server was asked to stop."""
@@ -47,8 +51,9 @@ class Drain:
         if self.has_begun:
             return
         self.has_begun = True
+        self.on_begin()
         # gunicorn also ends a worker that was blocked for too long. Its lag is noted now: the timer has no later turn.
-        self._timer.loop_lag.note_turn(self._timer.clock())
+        self._timer.loop_lag.note_turn(time.monotonic())
         count = len(self._streams)
         seconds = choose_return_seconds(self._options, count)
         log.info(

@@ -60,14 +60,14 @@ class LoopLag:
 
     :param count_streams: returns how many streams wait while the loop is late; without streams no lag is noted.
     :param watch: makes a watcher of the thread that calls it; None where no watcher can see what blocks.
-    :param margin: for the log: what heartbeats and clients expect.
+    :param margin: for the log: what heartbeats and clients expect; or what returns it.
     """
 
     def __init__(
         self,
         count_streams: Callable[[], int] = lambda: 0,
         watch: Callable[[LoopLag], Watcher] | None = None,
-        margin: str = "",
+        margin: str | Callable[[], str] = "",
     ) -> None:
         #: When the next turn is due; infinite while none is expected.
         self.due = float("inf")
@@ -115,9 +115,10 @@ class LoopLag:
     def _describe_lag(self, seconds: float, streams: int, due: float) -> str:
         watcher = self._watcher
         calls = watcher.get_calls(due) if watcher else ()
+        margin = self._margin if isinstance(self._margin, str) else self._margin()
         parts = [
             "the worker was blocked and is late by %d ms: its streams (%d) got neither heartbeats nor events%s; "
-            % (seconds * 1000, streams, self._margin),
+            % (seconds * 1000, streams, margin),
             describe_calls(calls) if watcher else THREADS,
         ]
         if self._unlogged:

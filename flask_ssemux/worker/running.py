@@ -27,12 +27,11 @@ from ..util.own_logger import enable_logger
 from ..util.supervise import attempt
 from ..util.threads import greenlets_are_threads
 from ..util.yield_control import turn_loop, yield_to_greenlets, yield_to_threads
-from . import gunicorn_worker, server
+from . import gunicorn_worker, server, shared_lag
 from .admission import Admission
 from .capacity import UNNOTICED, limit_by_files
 from .drain import CHECK_INTERVAL, Drain
 from .evict_oldest import OldestEviction, Opening
-from .loop_lag import LoopLag, Watcher
 from .open_streams import OpenStreams
 from .opening_queue import opening_queue
 from .periodic import PeriodicTask
@@ -81,7 +80,7 @@ class RunningWorker:
         #: No other process has this name, or will have it.
         self.name = "%d-%s" % (os.getpid(), make_random_name())
         yield_in_timer = turn_loop if has_greenlets else yield_to_threads
-        self.timer = Timer(options.heartbeat, time.monotonic, yield_in_timer, self._make_loop_lag())
+        self.timer = Timer(options.heartbeat, time.monotonic, yield_in_timer, shared_lag.get_loop_lag())
         self.hub = Hub(broker, self.timer, options, yield_control)
         self.streams = OpenStreams(self.hub, self.timer)
         self.drain = Drain(self.streams, self.timer, options)
@@ -103,6 +102,7 @@ class RunningWorker:
         )  # fmt: skip
         #: What a stream calls when it has ended; one object for all streams.
         self.on_stream_closed = self._forget_stream
+        shared_lag.count_streams_of(self)
         self._start_tasks()
 
     def _make_admission(self, files_per_stream: int) -> Admission:
@@ -114,12 +114,7 @@ class RunningWorker:
     def _end_forbidden_stream(self, stream: Stream, reason: str) -> None:
         end_forbidden_stream(stream, reason, self.hub.make_last_frame(reason))
 
-    def _make_loop_lag(self) -> LoopLag:
-        options = self.options
-        margin = " (heartbeats are due every %g s, clients wait %g s)" % (options.heartbeat, options.client_timeout)
-        return LoopLag(self._count_waiting, _make_watchdog if greenlets_are_threads() else None, margin)
-
-    def _count_waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Return how many streams miss something while the loop is blocked; none if they are being ended anyway."""
         return 0 if self.streams.drain_reason is not None else len(self.streams)
 
@@ -207,6 +202,7 @@ class RunningWorker:
         """End all streams at once and stop the timer. For an application that ends before its process, as in tests."""
         self.streams.abort("its application ends")
         self.timer.stop()
+        shared_lag.forget_streams_of(self)
 
     def disown(self) -> None:
         """In a forked child: what the parent opened is the parent's."""
@@ -214,9 +210,3 @@ class RunningWorker:
         self.timer.stop()
         if self.reauthorizer is not None:
             self.reauthorizer.disown()
-
-
-def _make_watchdog(loop_lag: LoopLag) -> Watcher:
-    from .watchdog import Watchdog
-
-    return Watchdog(loop_lag)

@@ -20,7 +20,7 @@ from ..access.reauthorize import MakeReauthorizer
 from ..access.rules import Rules
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
-from ..options import Options
+from ..options import Options, log
 from ..transports.select import count_handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
@@ -31,8 +31,16 @@ from .drain import DRAIN_SECONDS
 from .presence_events import PresenceEvents
 from .refusals import Refusals
 from .running import RunningWorker
+from .serving_process import ServingProcesses
 from .signals import SignalSender
 from .store_guard import StoreGuard
+
+#: Why events of the memory broker do not arrive.
+ELSEWHERE = (
+    "SSEMUX_BROKER=%r stays in one process, and %s the application's streams, such as a live server that was forked "
+    "for a test: its clients receive nothing of what this process publishes; publish there, for example by a request, "
+    "or use 'sqlite:' (the default)"
+)
 
 
 class WorkerState(Enum):
@@ -79,6 +87,9 @@ class Worker:
         #: Returns the started parts of this process; the first call starts them.
         self.running: Callable[[], RunningWorker] = self._running.get
         self._is_closed = False
+        #: Which processes serve streams, if the broker's events stay in one process.
+        self._serving = ServingProcesses() if options.broker.startswith("memory:") else None
+        self._has_warned = False
         #: Whether this is a forked child whose parent has streams, and which has not been asked for one itself.
         self._parent_has_streams = False
         _workers.add(self)
@@ -113,10 +124,30 @@ class Worker:
     def _start(self) -> RunningWorker:
         enable_logger()
         self._parent_has_streams = False
-        return RunningWorker(
+        made = RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
             lambda: self.published(), self.signals, self.presence_events,
         )  # fmt: skip
+        if self._serving is not None:
+            self._serving.note_own()
+            made.drain.on_begin = self._serving.forget_own
+        return made
+
+    def check_publishing(self) -> None:
+        """Make sure that somebody receives what is published now, and that it reaches only this application's streams.
+
+        :raises ConfigurationError: nobody would receive it, or another application uses the store.
+        :raises BrokerUnavailable: the store does not answer.
+        """
+        self.store_guard.check_publishing()
+        other = None if self._serving is None else self._serving.find_other()
+        if self._parent_has_streams:
+            return  # the broker is not opened, and says why
+        if other is not None and self._running.value is None:
+            raise ConfigurationError(ELSEWHERE % (self.options.broker, "the process %d serves" % other))
+        if other is not None and not self._has_warned:
+            self._has_warned = True
+            log.warning("%s", ELSEWHERE % (self.options.broker, "the process %d also serves" % other))
 
     def count_streams(self) -> int:
         """Return how many streams are open or being opened."""
@@ -141,6 +172,8 @@ class Worker:
     def close(self) -> None:
         """Leave the store, and close the broker."""
         self._is_closed = True
+        if self._serving is not None:
+            self._serving.forget_own()
         self.store_guard.remove_from_process()
         if self._running.value is not None:
             self._running.value.reporter.stop()
@@ -163,7 +196,7 @@ class Worker:
         self._broker.forget()
         self._running.forget()
         self.signals.disown()
-        self._is_closed = False
+        self._is_closed = self._has_warned = False
 
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()

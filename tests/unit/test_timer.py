@@ -8,6 +8,7 @@ from flask_ssemux.hub.heartbeat import EARLIEST, PERIOD
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.worker.timer import Timer
+from flask_ssemux.worker.timer_loop import get_timer_loop
 from flask_ssemux.worker.timer_wheel import TimerWheel
 from tests.harness.waiting import until
 
@@ -327,7 +328,7 @@ def test_the_tick_is_a_small_part_of_the_heartbeat(heartbeat, tick):
 
 def test_there_is_no_thread_before_the_first_member(monkeypatch):
     monkeypatch.setattr("threading.Thread", fail)
-    assert Timer(20)._loop.is_running is False
+    assert not get_timer_loop().has(Timer(20))
 
 
 def test_which_member_is_due_next():

@@ -65,8 +65,9 @@ export class Link {
    */
   #mayAwaitNext() {
     const next = this.#next;
-    // channels that are read already, and that the next stream does not have, would miss events in between
-    const hasChannel = (name) => this.#fresh.includes(name) || next.channels.includes(name);
+    // a channel that is read already, or whose reader has a cursor, would miss events if the next stream does not resume it
+    const isResumed = (name) => next.channels.includes(name) && !next.fresh.includes(name);
+    const hasChannel = (name) => this.#fresh.includes(name) || isResumed(name);
     return next && !this.#isSilent(next) && this.#channels.every(hasChannel);
   }
 

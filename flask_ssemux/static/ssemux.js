@@ -209,7 +209,8 @@ var Link = class {
   }
   #mayAwaitNext() {
     const next = this.#next;
-    const hasChannel = (name) => this.#fresh.includes(name) || next.channels.includes(name);
+    const isResumed = (name) => next.channels.includes(name) && !next.fresh.includes(name);
+    const hasChannel = (name) => this.#fresh.includes(name) || isResumed(name);
     return next && !this.#isSilent(next) && this.#channels.every(hasChannel);
   }
   #lacksWanted(stream) {

@@ -204,6 +204,31 @@ test("a channel begins with the first stream that the server opens for it, also 
   assert.deepEqual(heard, [1, 2]);
 });
 
+test("a channel that begins in one tab is read from the cursor of another tab that comes meanwhile", async (t) => {
+  const [user, name] = [randomUUID(), room()];
+  let late;
+  const gate = streamGate(9, async (number) => {
+    if (number !== 2) return;
+    const second = client(t, "/events", { user, fetch, lastEventId: cursors[0] });
+    late = numbers(second, name);
+    await isOpen(second); // the leader knows what it wants
+  });
+  const first = client(t, "/events", { user, fetch: gate.ask });
+  await isOpen(first);
+  const { cursors } = await say(3, name);
+  const heard = numbers(first, name);
+  await until(
+    () => late?.length === 2,
+    () => JSON.stringify([heard, late]),
+  );
+  await say(1, name);
+  await until(
+    () => heard.at(-1) === 4 && late.at(-1) === 4,
+    () => JSON.stringify([heard, late]),
+  );
+  assert.deepEqual([heard, late], [range(heard[0], 4), range(2, 4)]);
+});
+
 test("a channel that one tab leaves while another tab joins it is read without a gap", async (t) => {
   const [user, name] = [randomUUID(), room()];
   let late;

@@ -57,7 +57,7 @@ export async function until(check, what = check, patience = 8000) {
 
 /**
  * A `fetch` that calls `asked(number)` when the client requests its stream of this number (from 1), and passes on the
- * answer after the client has noticed what `asked` changed. Requests from number `held` on wait for `release()`. Short
+ * answer after that, when the client has noticed what `asked` changed. Requests from number `held` on wait for `release()`. Short
  * requests pass.
  */
 export function streamGate(held, asked) {
@@ -69,7 +69,7 @@ export function streamGate(held, asked) {
     number += 1;
     const answer = number < held ? fetch(url, init) : released.then(() => fetch(url, init));
     answer.catch(() => {}); // it may be given up before it is awaited
-    asked(number);
+    await asked(number);
     await new Promise((resolve) => setTimeout(resolve));
     return answer;
   };

@@ -121,7 +121,7 @@ def _make_response(environ: MutableMapping[str, Any], transport: GeneratorTransp
 def answer_no_room(worker: Worker, error: NoRoom) -> Response:
     """Tell the client to come back later, or soon if another worker may have room."""
     worker.refusals.record(error.reason)
-    return make_retry_later(error.reason, spread_retry(worker.options.retry) if error.is_stopping else None)
+    return make_retry_later(error.reason, worker.running().drain.draw_retry() if error.is_stopping else None)
 
 
 def _refuse(worker: Worker, reason: str, error: Exception | None = None) -> Response:

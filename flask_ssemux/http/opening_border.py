@@ -5,7 +5,6 @@ All other requests pass. Which requests have their turn is decided in ``worker/o
 
 from __future__ import annotations
 
-import time
 from typing import Any, Callable, Iterable
 
 from ..sse import encode
@@ -50,12 +49,11 @@ class OpeningBorder:
         except QueueFull:
             return self._turn_away(environ, start_response)
         environ[HAD_TURN] = True
-        began = time.thread_time()
+        opening_queue.begin_opening()
         try:
             return self._application(environ, start_response)
         finally:
-            if IS_STREAM in environ:
-                opening_queue.note_cost(time.thread_time() - began)
+            opening_queue.end_opening()
 
     def _call_and_learn(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")  # now, since middleware in between may change it

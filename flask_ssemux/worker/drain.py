@@ -38,6 +38,8 @@ class Drain:
         self._options = options
         self._timer = timer
         self.has_begun = False
+        #: Over how many seconds the clients come back.
+        self._seconds = options.retry / 1000
         #: Called when the drain begins.
         self.on_begin: Callable[[], None] = lambda: None
 
@@ -55,14 +57,18 @@ class Drain:
         # gunicorn also ends a worker that was blocked for too long. Its lag is noted now: the timer has no later turn.
         self._timer.loop_lag.note_turn(time.monotonic())
         count = len(self._streams)
-        seconds = choose_return_seconds(self._options, count)
+        seconds = self._seconds = choose_return_seconds(self._options, count + len(opening_queue))
         log.info(
             "the worker stops: %d streams are sent elsewhere, and their clients come back within %.1f s, since opening "
             "a stream takes %.1f ms of CPU time here", count, self._options.retry / 2000 + seconds,
             opening_queue.cost * 1000,
         )  # fmt: skip
-        self._streams.drain(STOPPING, lambda: draw_return(self._options, seconds))
+        self._streams.drain(STOPPING, self.draw_retry)
         self._timer.add(OneTimeTask(self._abort_rest), self._timer.clock() + DRAIN_SECONDS)
+
+    def draw_retry(self) -> int:
+        """Return after how many milliseconds a client comes back, also one that asks for a stream during the drain."""
+        return draw_return(self._options, self._seconds)
 
     def _abort_rest(self) -> None:
         self._streams.abort_drained("its client did not take its end")

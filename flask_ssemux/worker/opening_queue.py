@@ -7,8 +7,8 @@ are openings is decided in ``http/opening_border.py``.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from statistics import median
 from typing import Any
 
 from ..util import forks
@@ -27,8 +27,12 @@ FIRST_COST = 0.001
 #: inside of it. Measured with gunicorn's gevent worker; see docs/performance.md.
 SERVER_SHARE = 0.4
 
-#: How many of the latest openings the cost is the median of.
-SAMPLES = 31
+#: How many of the latest groups of openings the cost is a quartile of. A group has the openings that overlap, up to so
+#: many.
+SAMPLES, GROUP = 31, 50
+
+#: Openings that may always wait: a tenth of a second of work.
+FEW_WAITING = 100
 
 
 class QueueFull(Exception):
@@ -46,6 +50,9 @@ class OpeningQueue:
     def _forget(self) -> None:
         self._waiting: deque[Any] = deque()
         self._watcher: Any = None
+        #: The openings of the present group that have begun and have not ended, how many have ended, and the CPU time
+        #: at its beginning.
+        self._open, self._ended, self._began = 0, 0, 0.0
 
     def __len__(self) -> int:
         """Return how many openings wait for their turn."""
@@ -54,7 +61,8 @@ class OpeningQueue:
     @property
     def cost(self) -> float:
         """The seconds of CPU time that this process spends on an opening, with what its server spends on it."""
-        return (median(self._samples) if self._samples else FIRST_COST) * (1 + SERVER_SHARE)
+        samples = sorted(self._samples) or [FIRST_COST]
+        return samples[len(samples) // 4] * (1 + SERVER_SHARE)  # most groups also have some work of other requests
 
     def await_turn(self) -> None:
         """Return when this greenlet may open its stream: at once, unless several others do.
@@ -71,15 +79,26 @@ class OpeningQueue:
         self._wait()
 
     def limit_waiting(self, capacity: int | None) -> None:
-        """Leave half of the server's capacity for pages, since a waiting request uses it.
+        """Leave half of the server's capacity for pages, since a waiting request uses it, unless the wait is short.
 
         :param capacity: how many requests the server serves at a time; None if there is no limit.
         """
-        self.max_waiting = MAX_WAITING if capacity is None else min(MAX_WAITING, capacity // 2)
+        self.max_waiting = MAX_WAITING if capacity is None else min(MAX_WAITING, max(capacity // 2, FEW_WAITING))
 
-    def note_cost(self, seconds: float) -> None:
-        """Note the CPU time of one opening. What other greenlets did meanwhile is in it; the median leaves it out."""
-        self._samples.append(seconds)
+    def begin_opening(self) -> None:
+        """An opening begins to use CPU time."""
+        if not self._open:
+            self._began, self._ended = time.thread_time(), 0
+        self._open += 1
+
+    def end_opening(self) -> None:
+        """An opening has ended. Openings that overlap are measured together: each also works while another waits."""
+        self._open -= 1
+        self._ended += 1
+        if not self._open or self._ended >= GROUP:
+            now = time.thread_time()
+            self._samples.append((now - self._began) / self._ended)
+            self._began, self._ended = now, 0
 
     def _wait(self) -> None:
         from gevent import getcurrent
@@ -110,8 +129,8 @@ class OpeningQueue:
         if not waiting or watcher is not self._watcher:  # in a forked child, it is a copy of the parent's
             self._stop_turns(watcher)
             return
-        for _ in range(min(PER_TURN, len(waiting))):
-            if waiting is self._waiting:  # a request that forks continues in the child, where the others are copies
+        for _ in range(PER_TURN):
+            if waiting and waiting is self._waiting:  # a request that forks continues in the child, without the others
                 waiting.popleft().switch()
 
     def _stop_turns(self, watcher: Any) -> None:

@@ -86,9 +86,6 @@ const show = (html) => document.body.insertAdjacentHTML("beforeend", html);
 #: What a page shows that reads its state again.
 STATE = "<li>state</li>"
 
-#: Seconds after which a client that found no room comes back.
-responses.RETRY_SECONDS = (0.3, 0.5)
-
 asked: Counter = Counter()
 shown: Counter = Counter()
 unlucky: set = set()
@@ -111,6 +108,7 @@ def snapshot():
 
 
 def create_app() -> Flask:
+    responses.RETRY_SECONDS = (0.3, 0.5)  # after so long a client that found no room comes back
     app = Flask(__name__, static_folder=None, instance_path=os.environ["INSTANCE_PATH"])
     app.register_blueprint(npm)
     mux.init_app(app)

@@ -122,8 +122,17 @@ def test_the_folder_belongs_to_the_group_of_the_file(sqlite, sqlite_url, folder,
     assert os.stat(folder).st_gid == group
 
 
+def test_a_path_that_is_too_long_for_a_socket(sqlite, recorder, monkeypatch):
+    monkeypatch.setattr(wakeups, "MAX_PATH", 10)
+    reader, writer = sqlite(), sqlite()
+    reader.history.start_delivery(recorder.listener)
+    writer.history.append_event("a", b"1")
+    recorder.wait(1)
+
+
 def test_a_process_that_cannot_listen_looks_at_short_intervals(sqlite, recorder, monkeypatch):
     monkeypatch.setattr(wakeups, "MAX_PATH", 10)
+    monkeypatch.setattr(wakeups, "OPEN_FILES", "/nowhere")  # as on macOS
     reader, writer = sqlite(), sqlite()
     reader.history.start_delivery(recorder.listener)
     writer.history.append_event("a", b"1")

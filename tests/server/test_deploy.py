@@ -106,6 +106,7 @@ def test_a_client_that_does_not_read_does_not_delay_the_workers_end(serve):
     stalled.wait_for(b"ssemux.hello", 2)
     stalled.pause()
     with site.stream(STREAM) as other:
+        other.wait_for(b"ssemux.hello", 2)
         site.post("/burst?count=400&size=20000")
         other.wait_events(400, 10, name="n")
         old = site.server.worker_pids()

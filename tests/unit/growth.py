@@ -60,7 +60,7 @@ def opened(worker, user, channels, last_ids=()):
     closed = running.on_stream_closed
     resume = running.hub.parse_last_ids(last_ids)
     stream = permit.stream = running.hub.open_stream(channels, user, resume, on_closed=closed, revocations_seen=taken)
-    running.register_stream(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1])
+    running.register_stream(stream, {"PATH_INFO": "/events", "QUERY_STRING": channels[0]}, channels[:1], permit.opening)
     stream.take_bytes(0.0)
     return stream
 

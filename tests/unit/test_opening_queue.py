@@ -89,9 +89,9 @@ def test_an_opening_that_waits_for_something_else_holds_up_nobody(queue):
 
 def test_a_queue_that_is_full_refuses(queue):
     """A waiting request uses the server's capacity, of which half is left for pages."""
-    queue.limit_waiting(40)
+    queue.limit_waiting(400)
     queue.await_turn()  # another one is being opened in this turn
-    queue._waiting.extend([gevent.Greenlet() for _ in range(20)])
+    queue._waiting.extend([gevent.Greenlet() for _ in range(200)])
     with pytest.raises(QueueFull):
         queue.await_turn()
     queue._waiting.clear()
@@ -143,10 +143,34 @@ def test_nothing_waits_without_greenlets():
         queue.await_turn()
 
 
-def test_the_cost_is_the_median_of_the_latest_openings(queue):
+@pytest.fixture
+def cpu(monkeypatch):
+    """A clock of CPU time that the test moves on."""
+    now = [0.0]
+    monkeypatch.setattr(opening_queue.time, "thread_time", lambda: now[0])
+
+    def use(seconds):
+        now[0] += seconds
+
+    return use
+
+
+def test_what_an_opening_costs(queue, cpu):
     assert queue.cost == FIRST_COST * (1 + SERVER_SHARE)
     for number in range(SAMPLES):
-        queue.note_cost(5.0 if number % 3 == 0 else 0.002)  # every third was interrupted by long work of others
+        queue.begin_opening()
+        cpu(5.0 if number % 3 == 0 else 0.002)  # every third was interrupted by long work of others
+        queue.end_opening()
+    assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
+
+
+def test_openings_that_overlap_are_measured_together(queue, cpu):
+    """Each waits while the others work, so the CPU time from its beginning to its end has theirs in it."""
+    for _ in range(200):
+        queue.begin_opening()
+    for _ in range(200):
+        cpu(0.002)
+        queue.end_opening()
     assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
 
 

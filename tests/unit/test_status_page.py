@@ -196,7 +196,8 @@ def test_a_client_that_left_during_the_opening_is_sent_nothing(client):
     """The thread that sends the status stops for it, too."""
     worker = client.application.extensions["ssemux"].worker
     feed = StatusFeed(worker)
-    stream = worker.running().hub.open_stream((), None, on_closed=feed.remove_stream)
+    permit = worker.running().admission.admit(None)
+    stream = permit.stream = worker.running().hub.open_stream((), None, on_closed=feed.remove_stream)
     stream.mark_closed("its client left")
     feed.add_stream(stream, b": status\n\n")
     assert stream.state is CLOSED

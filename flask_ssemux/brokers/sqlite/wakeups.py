@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from typing import Callable
+from typing import Callable, Iterator
 
 from ...util import forks
 from ...util.supervise import attempt
@@ -26,6 +26,9 @@ SUFFIX = "-wake"
 
 #: The longest path of a socket, in bytes: ``sun_path`` of Linux has 108, that of macOS and BSD 104, with a final NUL.
 MAX_PATH = 103
+
+#: Where a folder that is open has a short path; only Linux has it.
+OPEN_FILES = "/proc/self/fd"
 
 #: Nanoseconds within which a folder may change twice without a new time of change: two ticks of a slow kernel.
 CLOCK_GRAIN = 20_000_000
@@ -75,12 +78,12 @@ class Wakeups:
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)
-        path = os.path.join(self._folder, name)
         try:
-            self._sender.sendto(b"!", path)
+            with self._address_of(name) as address:
+                self._sender.sendto(b"!", address)
         except ConnectionRefusedError:  # its process has ended without removing it
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                os.unlink(os.path.join(self._folder, name))
         except OSError:
             pass  # its queue is full, so it is awake; or it has just been removed
 
@@ -105,20 +108,31 @@ class Wakeups:
 
     def _bind(self) -> None:
         name = "%d-%s" % (os.getpid(), make_random_name())
-        path = os.path.join(self._folder, name)
-        if len(os.fsencode(path)) > MAX_PATH:
-            raise OSError("the path %s is too long for a socket (%d bytes at most)" % (path, MAX_PATH))
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder)
             self._share_folder()
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            made.bind(path)
-            os.chmod(path, 0o666)  # who may reach it is up to the folder
+            with self._address_of(name) as address:
+                made.bind(address)
+            os.chmod(os.path.join(self._folder, name), 0o666)  # who may reach it is up to the folder
         except BaseException:
             made.close()
             raise
         self._name, self._receiver = name, made
+
+    @contextlib.contextmanager
+    def _address_of(self, name: str) -> Iterator[str]:
+        """The address of a socket: its path, or a shorter one that is valid meanwhile."""
+        path = os.path.join(self._folder, name)
+        if len(os.fsencode(path)) <= MAX_PATH:
+            yield path
+            return
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            yield "%s/%d/%s" % (OPEN_FILES, folder, name)
+        finally:
+            os.close(folder)
 
     def _share_folder(self) -> None:
         """Let those who may write the file use the folder, too."""

@@ -54,15 +54,15 @@ def test_leases_that_are_not_renewed_expire(sqlite, sqlite_url, monkeypatch):
 
 def test_a_slot_that_could_not_be_released_is_when_leases_are_renewed(sqlite, path, monkeypatch):
     monkeypatch.setattr(constants, "WAIT_SECONDS", 0.1)
-    broker = sqlite()
+    broker, elsewhere = sqlite(), sqlite()
     assert broker.leases.take_user_slot("user:1", 1)
     with other_writer(path) as other:
         other.execute("BEGIN IMMEDIATE")
         broker.leases.release_user_slot("user:1")
         other.execute("ROLLBACK")
-    assert not broker.leases.take_user_slot("user:1", 1)
+    assert not elsewhere.leases.take_user_slot("user:1", 1)
     broker.leases.renew_leases()
-    assert broker.leases.take_user_slot("user:1", 1)
+    assert elsewhere.leases.take_user_slot("user:1", 1)
 
 
 # -- a store that fails ------------------------------------------------------

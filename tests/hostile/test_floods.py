@@ -86,7 +86,7 @@ def ordinary(site):
         yield herd
         assert [stream.ended for stream in herd] == [None] * 20
         assert herd.longest_silence() < min(AT_MOST + held_up(site) - before, TIMEOUT)
-        assert min(stream.body.count(b": heartbeat\n\n") for stream in herd) >= 2
+        herd.wait_all(lambda stream: stream.body.count(b": heartbeat\n\n") >= 2, TIMEOUT)
 
 
 @pytest.fixture

@@ -164,6 +164,11 @@ class Wakeups:
         if sender is not None:
             sender.close()
 
+    def __del__(self) -> None:
+        """A broker that only publishes is often not closed."""
+        if self._sender is not None:
+            self._sender.close()
+
     def _stop_listening(self) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:

@@ -14,6 +14,7 @@ from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
 from ..hub.resume import BEHIND, NEW_CLIENT
 from ..transports.generator import GeneratorTransport
+from ..transports.gunicorn_response import shrink_environ
 from ..transports.last_response import announce_close
 from ..transports.long_poll import LongPoll
 from ..transports.select import choose_transport, find_client_socket, is_departure_noticed, make_transport
@@ -111,8 +112,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
 
 
 def _make_response(environ: MutableMapping[str, Any], transport: GeneratorTransport) -> Response:
-    # gunicorn's 103 Early Hints do nothing from here on, and take 0.3 KB for as long as the stream is open.
-    environ.pop("wsgi.early_hints", None)
+    shrink_environ(environ)
     response = make_stream(transport)
     announce_close(environ, response.headers)
     return response

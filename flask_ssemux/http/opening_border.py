@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable
 
 from ..sse import encode
+from ..transports.gunicorn_response import START_RESPONSE
 from ..worker.drain import choose_return_seconds, draw_return
 from ..worker.opening_queue import QueueFull, opening_queue
 from ..worker.worker import Worker
@@ -42,6 +43,7 @@ class OpeningBorder:
         self._paths: set[str] = set()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[START_RESPONSE] = start_response
         if not self._is_opening(environ):
             return self._call_and_learn(environ, start_response)
         try:

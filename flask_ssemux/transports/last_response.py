@@ -7,20 +7,21 @@ request fails. No connection is closed here. Servers that cannot announce it kee
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, MutableMapping
 
 from werkzeug.datastructures import Headers
 
 from .gunicorn_response import force_close
 
 
-def announce_close(environ: Mapping[str, Any], headers: Headers) -> None:
+def announce_close(environ: MutableMapping[str, Any], headers: Headers) -> None:
     """Announce it for the response to this request.
 
+    :param environ: the request's.
     :param headers: the response's.
     """
     server = str(environ.get("SERVER_SOFTWARE", ""))
     if server.startswith("gunicorn"):
-        force_close()
+        force_close(environ)
     elif server.startswith("gevent/"):
         headers["Connection"] = "close"  # gevent's pywsgi obeys it; most servers ignore or forbid it (PEP 3333)

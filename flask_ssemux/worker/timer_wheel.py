@@ -71,11 +71,14 @@ class TimerWheel:
         for slot in self._list_due_slots(last):
             member = self._take_member(slot)
             while member is not None:
-                self._call_member(member, last)
+                due = self._call_member(member, last)
                 calls += 1
                 if calls % TOGETHER == 0:
+                    self._put_back(member, due, last)
                     yield_control()
-                member = self._take_member(slot)
+                    member = self._take_member(slot)
+                else:
+                    member = self._exchange_member(member, due, last, slot)
 
     def get_next_due(self) -> float | None:
         """Return the middle of the slot that is due next; None if there are no members."""
@@ -90,33 +93,50 @@ class TimerWheel:
     def _take_member(self, slot: int) -> Member | None:
         """Take a member out of its slot, to call it; None if the slot is empty, which deletes the slot."""
         with self._lock:
-            members = self._slots[slot]
-            if not members:
-                del self._slots[slot]
-                return None
-            member = members.pop()
-            self._mark_removed(member)
-            self._called.add(member)
-            return member
+            return self._pop(slot)
 
-    def _call_member(self, member: Member, last: int) -> None:
+    def _call_member(self, member: Member, last: int) -> float | None:
+        """Call a member that was taken; return when it is due again, None for never. The caller puts it back."""
         now = (last + 1) * self.tick
-        due: float | None = now + RETRY_AFTER
         try:
-            due = member.run_due_work(now)
+            return member.run_due_work(now)
         except BaseException as error:
-            survive("the timer's work for a %s failed" % type(member).__name__, error)
-            _abort_stream(member)
-        finally:
-            self._put_back(member, due, last)
+            try:
+                survive("the timer's work for a %s failed" % type(member).__name__, error)
+                _abort_stream(member)
+            except BaseException:  # it ends this greenlet or thread
+                self._put_back(member, now + RETRY_AFTER, last)
+                raise
+            return now + RETRY_AFTER
 
     def _put_back(self, member: Member, due: float | None, last: int) -> None:
         """Keep a member for its next call, unless it was removed, or added, during this one."""
         with self._lock:
-            was_removed = member not in self._called
-            self._called.discard(member)
-            if due is not None and not was_removed and member.timer_slot is None:
-                self._put(member, max(int(due / self.tick), last + 1))
+            self._keep(member, due, last)
+
+    def _exchange_member(self, member: Member, due: float | None, last: int, slot: int) -> Member | None:
+        """Put this member back and take the next one: each time the lock is taken costs a tenth of a heartbeat."""
+        with self._lock:
+            self._keep(member, due, last)
+            return self._pop(slot)
+
+    # -- the lock is held ----------------------------------------------------
+
+    def _pop(self, slot: int) -> Member | None:
+        members = self._slots[slot]
+        if not members:
+            del self._slots[slot]
+            return None
+        member = members.pop()
+        self._mark_removed(member)
+        self._called.add(member)
+        return member
+
+    def _keep(self, member: Member, due: float | None, last: int) -> None:
+        was_removed = member not in self._called
+        self._called.discard(member)
+        if due is not None and not was_removed and member.timer_slot is None:
+            self._put(member, max(int(due / self.tick), last + 1))
 
     def _put(self, member: Member, slot: int) -> None:
         member.timer_slot = slot

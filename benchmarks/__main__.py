@@ -65,7 +65,7 @@ _WRITE = click.option(
 )
 @_WRITE
 def compare(quick: bool, only: str | None, again: bool, write: str | None, **changes: Any) -> None:
-    """Compare flask_ssemux, five peers and the floor under the same load; about 20 minutes.
+    """Compare flask_ssemux, six peers and the floor under the same load; about 20 minutes.
 
     The peers are first installed in build/bench.
     """
@@ -199,10 +199,10 @@ def storm(streams: int, seconds: float, what: str, write: str | None) -> None:
 @click.option("--events", default=20_000, show_default=True, help="Events of the burst.")
 @click.option("--pace", default=2.0, show_default=True, help="Milliseconds between two events that are paced.")
 @click.option("--rounds", default=3, show_default=True, help="The table shows the median and the range.")
-@click.option("--peers", default="nchan,better-sse", show_default=True, help="The other servers.")
+@click.option("--peers", default="nchan,better-sse,pushpin", show_default=True, help="The other servers.")
 @_WRITE
 def users(count: int, events: int, pace: float, rounds: int, peers: str, write: str | None) -> None:
-    """Measure events that go to one user each, in a burst and paced, beside nchan and better-sse; about 5 minutes."""
+    """Measure events that go to one user each, in a burst and paced, beside three peers; about 6 minutes."""
     found = users_.measure_user_events(count, events, pace / 1e3, rounds, [name for name in peers.split(",") if name])
     _print_and_write(found, write, "benchmarks.md", "users")
 

@@ -1,4 +1,4 @@
-"""Compares flask_ssemux, five peers and the floor under the same load in one run.
+"""Compares flask_ssemux, six peers and the floor under the same load in one run.
 
 There are three questions: what a delivery and a connection cost, how that changes with the number of connections, and
 how with the size of events. The first question has several rounds with all servers in each, so that a noisy minute does

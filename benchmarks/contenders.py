@@ -140,18 +140,36 @@ def _better_sse() -> Contender:
 
 def _nchan() -> Contender:
     folder = install.unpack_debian("nchan", "nginx", "libnginx-mod-nchan")
-    packages = [name.rpartition("_")[0].replace("%3a", ":") for name in os.listdir(folder) if name.endswith(".deb")]
     return Contender(
         "nchan", (sys.executable, "-m", "benchmarks.peers.nchan", "{port}", folder),
         publisher=(sys.executable, "-m", "benchmarks.peers.nchan_publisher", "{port}", "{server}"),
         description="nginx with one worker; its publisher, a process beside it, is not counted; "
-        + ", ".join(sorted(packages)).replace("_", " "),
+        + ", ".join(install.list_debian(folder)),
+    )  # fmt: skip
+
+
+#: What Debian's pushpin consists of and needs, except what every Debian has. mongrel2 is not used.
+_PUSHPIN = (
+    "pushpin", "condure", "zurl", "libqt5core5a", "libqt5network5", "libqt5dbus5", "libzmq5", "libpgm-5.3-0",
+    "libnorm1", "libpcre2-16-0", "libdouble-conversion3", "libsodium23", "libicu72",
+)  # fmt: skip
+
+
+def _pushpin() -> Contender:
+    folder = install.unpack_debian("pushpin", *_PUSHPIN)
+    own = [name for name in install.list_debian(folder) if name.startswith(("pushpin ", "condure ", "zurl "))]
+    return Contender(
+        "pushpin", (sys.executable, "-m", "benchmarks.peers.pushpin", "{port}", folder),
+        publisher=(sys.executable, "-m", "benchmarks.peers.pushpin_publisher", "{port}", "{server}"),
+        description="its four processes; the application that it asks, which also publishes, is a process beside them "
+        "and is not counted; " + ", ".join(own),
     )  # fmt: skip
 
 
 #: The functions that install the peers, by their names in the table.
 PEERS: dict[str, Callable[[], Contender]] = {
     "nchan": _nchan,
+    "pushpin": _pushpin,
     "better-sse": _better_sse,
     "sse-starlette": _sse_starlette,
     "django-eventstream": _django_eventstream,

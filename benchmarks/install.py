@@ -64,6 +64,12 @@ def unpack_debian(name: str, *packages: str) -> str:
     return folder
 
 
+def list_debian(folder: str) -> list[str]:
+    """Return the packages in a folder of ``unpack_debian``, as ``name 1.0``."""
+    packages = [name.rpartition("_")[0] for name in os.listdir(folder) if name.endswith(".deb")]
+    return sorted(name.replace("%3a", ":").replace("_", " ") for name in packages)
+
+
 def list_versions(interpreter: str, *names: str) -> str:
     """Return the versions of these packages in an environment, as ``name 1.0, name 2.0``."""
     code = "import sys\nfrom importlib.metadata import version\nfor name in sys.argv[1:]: print(name, version(name))"

@@ -1,7 +1,8 @@
 """Measures events that go to one user each: what per-user queues are for. In a burst, and one every few milliseconds.
 
 All servers are measured in turn, several rounds. The CPU time of a server contains publishing: ours and better-sse
-publish in the server's process; for nchan, its HTTP request is in it, and the process that makes the request is not.
+publish in the server's process; for nchan and pushpin, the HTTP request is in it, and the process that makes the
+request is not.
 """
 
 from __future__ import annotations

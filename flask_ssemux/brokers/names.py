@@ -7,6 +7,8 @@ import os
 import platform
 import random
 
+from ..util.process_ids import exists_process
+
 
 def make_random_name() -> str:
     """Return 8 random characters, as an epoch has them."""
@@ -22,15 +24,9 @@ def make_process_name() -> str:
 def is_dead_process(process_name: str) -> bool:
     """Return whether the process ran on this host and has ended. Nothing is known of other hosts' processes: False."""
     host, pid, _ = process_name.rsplit("/", 2)
-    if host != _describe_host() or not hasattr(os, "fork"):  # on Windows, os.kill() ends any process, also with 0
+    if host != _describe_host() or not hasattr(os, "fork"):  # Windows cannot be asked
         return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    return not exists_process(int(pid))
 
 
 def read_boot_id() -> str:

@@ -11,6 +11,8 @@ import mmap
 import os
 import struct
 
+from ..util.process_ids import exists_process
+
 #: How many processes have room on the page. The memory broker is for one; more are a mistake.
 ROOM = 16
 
@@ -50,12 +52,4 @@ class ServingProcesses:
 
 
 def _is_alive(pid: int) -> bool:
-    if not hasattr(os, "fork"):  # on Windows, os.kill() ends any process; and there no process shares the page
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    return hasattr(os, "fork") and exists_process(pid)  # on Windows no process shares the page

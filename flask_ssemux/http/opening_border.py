@@ -51,11 +51,8 @@ class OpeningBorder:
         except QueueFull:
             return self._turn_away(environ, start_response)
         environ[HAD_TURN] = True
-        opening_queue.begin_opening()
-        try:
+        with opening_queue.measure_opening():
             return self._application(environ, start_response)
-        finally:
-            opening_queue.end_opening()
 
     def _call_and_learn(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")  # now, since middleware in between may change it

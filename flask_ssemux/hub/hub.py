@@ -50,6 +50,8 @@ class Hub:
         self._yield_control = yield_control
         #: Why all streams end, once they do.
         self.drain_reason: str | None = None
+        #: Returns after how many milliseconds the client of a stream that ends comes back.
+        self._draw_retry: Callable[[], int] = lambda: spread_retry(options.retry)
         self._on_closed = self._forget_stream  # one object for all streams: one for each would take memory
         self._limits = StreamLimits(
             options.queue_events, options.queue_bytes, options.heartbeat, make_heartbeat(options), self._abandon_stream
@@ -193,17 +195,17 @@ class Hub:
         self._fan_out.send_frame(streams, frame)
 
     def end_stream(self, stream: Stream, reason: str) -> None:
-        """End one stream cleanly. Its client comes back within ±50 % of ``SSEMUX_RETRY``."""
+        """End one stream cleanly. Its client comes back within ±50 % of ``SSEMUX_RETRY``, or when the drain says."""
         stream.close(reason, self.make_last_frame(reason))
 
     def drain_streams(self, reason: str, draw_retry: Callable[[], int]) -> None:
-        """End every stream cleanly.
+        """End every stream cleanly, and those that are just being opened as soon as they are open.
 
         :param draw_retry: returns after how many milliseconds a client comes back.
         """
-        self.drain_reason = reason
+        self.drain_reason, self._draw_retry = reason, draw_retry
         for number, stream in enumerate(self.list_streams(), 1):
-            attempt("a stream could not be ended", stream.close, reason, encode.make_retry(draw_retry(), reason))
+            attempt("a stream could not be ended", self.end_stream, stream, reason)
             if number % SLICE == 0:
                 self._yield_control()
 
@@ -214,7 +216,7 @@ class Hub:
 
     def make_last_frame(self, reason: str) -> bytes:
         """Return the last lines of a stream: when its client comes back, and why the stream ends."""
-        return encode.make_retry(spread_retry(self._options.retry), reason)
+        return encode.make_retry(self._draw_retry(), reason)
 
     def disown(self) -> None:
         """In a forked child: the streams are the parent's."""

@@ -14,7 +14,6 @@ from typing import Callable, NamedTuple, Protocol
 
 from ..hub.hub import Hub
 from ..hub.limits import BEGIN_TIMEOUT
-from ..sse import encode
 from ..transports.select import count_handed_over
 from ..util import forks
 from ..util.supervise import attempt
@@ -169,7 +168,7 @@ class OpenStreams:
         self.drain_reason = reason
         self._hub.drain_streams(reason, draw_retry)
         for stream in self.list_wrapped():
-            attempt("a wrapped stream could not be ended", stream.end_cleanly, encode.make_retry(draw_retry(), reason))
+            attempt("a wrapped stream could not be ended", stream.end_cleanly, self._hub.make_last_frame(reason))
 
     def abort_drained(self, reason: str) -> None:
         """End at once the streams that a drain has not ended. The server waits for bodies of other types itself."""

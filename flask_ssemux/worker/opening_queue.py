@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from ..util import forks
 from ..util.threads import runs_greenlets
@@ -23,9 +24,9 @@ MAX_WAITING = 2000
 #: What an opening costs until one was measured, in seconds of CPU time.
 FIRST_COST = 0.001
 
-#: What the server spends on a request outside of the application (accepting, parsing, closing), in parts of the cost
-#: inside of it. Measured with gunicorn's gevent worker; see docs/performance.md.
-SERVER_SHARE = 0.4
+#: What the server spends on a request outside of the application (accepting, parsing, sending, closing), in parts of
+#: the cost inside of it. Measured with gunicorn's gevent worker: see "Opening a stream" in docs/performance.md.
+SERVER_SHARE = 0.63
 
 #: How many of the latest groups of openings the cost is a quartile of. A group has the openings that overlap, up to so
 #: many.
@@ -85,14 +86,24 @@ class OpeningQueue:
         """
         self.max_waiting = MAX_WAITING if capacity is None else min(MAX_WAITING, max(capacity // 2, FEW_WAITING))
 
-    def begin_opening(self) -> None:
-        """An opening begins to use CPU time."""
+    @contextmanager
+    def measure_opening(self) -> Iterator[None]:
+        """Measure the CPU time of an opening. In threads nothing is measured: each has a clock of its own."""
+        if not runs_greenlets():
+            yield
+            return
         if not self._open:
             self._began, self._ended = time.thread_time(), 0
         self._open += 1
+        born = forks.generation
+        try:
+            yield
+        finally:
+            if born == forks.generation:  # otherwise the request has forked, and continues in the child
+                self._end_opening()
 
-    def end_opening(self) -> None:
-        """An opening has ended. Openings that overlap are measured together: each also works while another waits."""
+    def _end_opening(self) -> None:
+        """Openings that overlap are measured together: each also works while another waits."""
         self._open -= 1
         self._ended += 1
         if not self._open or self._ended >= GROUP:

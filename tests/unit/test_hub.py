@@ -280,6 +280,14 @@ def test_a_stream_that_is_opened_during_a_drain_ends_too(make):
     assert stream.is_over
 
 
+def test_a_stream_that_is_opened_during_a_drain_comes_back_with_the_others(make):
+    hub = make()
+    hub.drain_streams("bye", lambda: 34567)
+    client = Client(hub.open_stream(["a"], None))
+    client.events()
+    assert client.parser.retry == 34567
+
+
 def test_events_trimmed_before_delivery_reset_their_channel(make):
     hub = make()
     one, other = Client(hub.open_stream(["a"], None)), Client(hub.open_stream(["b"], None))

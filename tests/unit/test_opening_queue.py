@@ -158,19 +158,36 @@ def cpu(monkeypatch):
 def test_what_an_opening_costs(queue, cpu):
     assert queue.cost == FIRST_COST * (1 + SERVER_SHARE)
     for number in range(SAMPLES):
-        queue.begin_opening()
-        cpu(5.0 if number % 3 == 0 else 0.002)  # every third was interrupted by long work of others
-        queue.end_opening()
+        with queue.measure_opening():
+            cpu(5.0 if number % 3 == 0 else 0.002)  # every third was interrupted by long work of others
     assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
 
 
 def test_openings_that_overlap_are_measured_together(queue, cpu):
     """Each waits while the others work, so the CPU time from its beginning to its end has theirs in it."""
-    for _ in range(200):
-        queue.begin_opening()
-    for _ in range(200):
+    openings = [queue.measure_opening() for _ in range(200)]
+    for opening in openings:
+        opening.__enter__()
+    for opening in openings:
         cpu(0.002)
-        queue.end_opening()
+        opening.__exit__(None, None, None)
+    assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
+
+
+def test_nothing_is_measured_in_threads_whose_clocks_differ(cpu):
+    queue = OpeningQueue()
+    with queue.measure_opening():
+        cpu(5.0)
+    assert queue.cost == FIRST_COST * (1 + SERVER_SHARE)
+
+
+def test_a_request_that_forks_and_continues_in_the_child_ends_no_opening_there(queue, cpu, monkeypatch):
+    with queue.measure_opening():
+        queue._forget()  # what the fork does in the child
+        monkeypatch.setattr(opening_queue.forks, "generation", opening_queue.forks.generation + 1)
+        cpu(5.0)
+    with queue.measure_opening():
+        cpu(0.002)
     assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
 
 
@@ -301,3 +318,24 @@ def test_over_how_many_seconds_clients_come_back(machine, count, workers, cores,
 def test_a_maximum_of_the_application(machine):
     machine(0.001)
     assert drain.choose_return_seconds(Options.resolve({"SSEMUX_RETURN_WITHIN": 10}, {}), 9000) == 8.5
+
+
+def test_a_client_that_asks_during_the_drain_comes_back_when_the_others_do(make_app, monkeypatch):
+    monkeypatch.setattr(drain, "choose_return_seconds", lambda options, count: 40.0)
+    app = make_app()
+    app.extensions["ssemux"].worker.running()
+    app.extensions["ssemux"].worker.drain()
+    answers = [app.test_client().get("/events").get_data(as_text=True) for _ in range(50)]
+    retries = [int(answer.split("\n")[0][len("retry: ") :]) for answer in answers]
+    assert all(1500 <= retry <= 41500 for retry in retries) and max(retries) > 10000
+
+
+def test_openings_that_wait_are_counted_by_the_drain(make_app, monkeypatch):
+    """They are sent away, too, and come back with the clients of the open streams."""
+    counts = []
+    monkeypatch.setattr(drain, "choose_return_seconds", lambda options, count: counts.append(count) or 3.0)
+    monkeypatch.setattr(OpeningQueue, "__len__", lambda queue: 700)
+    app = make_app()
+    app.extensions["ssemux"].worker.running()
+    app.extensions["ssemux"].worker.drain()
+    assert counts == [700]

@@ -185,4 +185,4 @@ class FixedSource(StreamSource):
             checked = [channel for channel in channels if rules.find_pattern(channel) is not None]
         rules.check_channels(reader, checked)
         own = reader.own_channels if self._options.personal else ()
-        return Subscription(reader, [*channels, *own], checked, (), rules.make_snapshots if rules.snapshot else None)
+        return Subscription(reader, [*channels, *own], checked, (), self._find_snapshots())

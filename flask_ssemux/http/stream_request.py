@@ -94,6 +94,7 @@ class StreamRequest(NamedTuple):
         query = _parse_query(request)
         last_ids = _find_last_ids(environ, query)
         probe = query[PROBE_PARAMETER][0] if PROBE_PARAMETER in query else None
+        has_poll = probe is None and POLL_PARAMETER in query
         override = environ.get(ENVIRON_KEY)
         return cls(
             environ,
@@ -104,9 +105,7 @@ class StreamRequest(NamedTuple):
             _check_channel_form(query[CHANNEL_FORM_PARAMETER][0]) if CHANNEL_FORM_PARAMETER in query else None,
             tickets.find_ticket(request) if tickets.PARAMETER in query or "HTTP_AUTHORIZATION" in environ else None,
             probe,
-            PollMode.NONE
-            if probe is not None or POLL_PARAMETER not in query
-            else _parse_mode(query[POLL_PARAMETER][0]),
+            _parse_mode(query[POLL_PARAMETER][0]) if has_poll else PollMode.NONE,
             override if isinstance(override, RequestOverride) else None,
             request.method == "HEAD",
         )

@@ -63,6 +63,10 @@ class StreamSource:
         ticket = None if asked.ticket is None else verify_ticket(asked.ticket, asked.environ)
         return self._rules.identify_reader(ticket, asked.override)
 
+    def _find_snapshots(self) -> Snapshots | None:
+        """Return what makes the first events of channels; None if the application has no snapshots."""
+        return self._rules.make_snapshots if self._rules.snapshot else None
+
 
 class EventsSource(StreamSource):
     """``GET /events``: the channels that the client names, the channel of its user, and the channel of everyone."""
@@ -70,5 +74,5 @@ class EventsSource(StreamSource):
     def authorize(self, asked: StreamRequest) -> Subscription:
         rules, reader = self._rules, self._identify(asked)
         named = rules.check_named(reader, asked.channels)
-        snapshots = rules.make_snapshots if rules.snapshot else None
-        return Subscription(reader, [*named, *reader.own_channels], named, asked.new_channels, snapshots)
+        channels = [*named, *reader.own_channels]
+        return Subscription(reader, channels, named, asked.new_channels, self._find_snapshots())

@@ -126,10 +126,10 @@ class Delivery:
         return True
 
     def _deliver_in_turn(self, record: Record) -> None:
-        frame = self._make_frame(record)
         subscribers = self._subscriptions.move_past(record)
-        self.delivered += len(subscribers)
-        self._fan_out.send_event_now(subscribers, frame, record.sequence)
+        if subscribers:
+            self._fan_out.send_event_now(subscribers, self._make_frame(record), record.sequence)
+            self.delivered += len(subscribers)
 
     def _make_frame(self, record: Record) -> bytes:
         frame = encode.make_frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))

@@ -120,9 +120,10 @@ class SQLiteDelivery:
             call_listener(self._listener.deliver, records)
 
     def _report_lost(self, reason: str) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            call_listener(self._listener.report_lost, reason)
+        with self._turn:
+            if not self._is_lost:
+                self._is_lost = True
+                call_listener(self._listener.report_lost, reason)
 
     def _report_found(self) -> None:
         if self._is_lost:

@@ -167,7 +167,7 @@ def limits(streams: int, limit: int, seconds: float, broker: str, write: str | N
 @main.command()
 @click.option("--streams", default=1000, show_default=True, help="Streams that each server opens in each round.")
 @click.option("--rounds", default=7, show_default=True, help="The table shows the median and the range.")
-@click.option("--broker", default=",".join(opening_.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
+@click.option("--broker", default=",".join(contenders.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
 @_WRITE
 def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
     """Measure the CPU time of opening a stream, beside a bare Flask view with a generator; about 2 minutes."""

@@ -16,7 +16,7 @@ import struct
 import time
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 from . import event
 
@@ -70,7 +70,39 @@ class ClientReport(NamedTuple):
     share: float
 
 
-class Load:
+class ClientProcesses:
+    """Processes that are clients of one server. Leaving the ``with`` ends them, and their connections.
+
+    :param run: what each process runs, with a pipe and the values that ``list_values`` returns for its number. It
+        receives a tuple of a method's name and its arguments, and sends the result.
+    """
+
+    def __init__(self, run: Callable[..., None], list_values: Callable[[int], Sequence[Any]]) -> None:
+        self._pipes: list[Connection] = []
+        spawn = multiprocessing.get_context("spawn")
+        for number in range(PROCESSES):
+            ours, theirs = spawn.Pipe()
+            # daemon: multiprocessing ends them with this process. They also end when their pipe is closed.
+            spawn.Process(target=run, args=(theirs, *list_values(number)), daemon=True).start()
+            theirs.close()
+            self._pipes.append(ours)
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+
+    def _ask(self, what: str) -> list[Any]:
+        for pipe in self._pipes:
+            pipe.send((what,))
+        return [pipe.recv() for pipe in self._pipes]
+
+
+def share_out(number: int, process: int) -> int:
+    """Return how many of so many streams are this process's."""
+    return number // PROCESSES + (process < number % PROCESSES)
+
+
+class Load(ClientProcesses):
     """Streams to one server. Leaving the ``with`` ends them and their processes.
 
     :param port: the server's port on 127.0.0.1.
@@ -96,23 +128,12 @@ class Load:
         users: bool = False,
     ) -> None:
         self._opened = 0
-        self._pipes: list[Connection] = []
-        spawn = multiprocessing.get_context("spawn")
-        for number in range(PROCESSES):
-            ours, theirs = spawn.Pipe()
-            # daemon: multiprocessing ends them with this process. They also end when their pipe is closed.
-            values = (theirs, port, path, core, sampled, nap, first, number if users else None)
-            spawn.Process(target=_run_client, args=values, daemon=True).start()
-            theirs.close()
-            self._pipes.append(ours)
+        values = (port, path, core, sampled, nap, first)
+        super().__init__(_run_client, lambda number: (*values, number if users else None))
         self._ask("ping")
 
     def __enter__(self) -> Load:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in self._pipes:
-            pipe.close()
 
     def open(self, streams: int, seconds: float = 60.0) -> None:
         """Open this many more streams, and return when all are open.
@@ -173,7 +194,7 @@ class Load:
 
     def _share(self, what: str, *numbers: int) -> None:
         for place, pipe in enumerate(self._pipes):
-            pipe.send((what, *(number // PROCESSES + (place < number % PROCESSES) for number in numbers)))
+            pipe.send((what, *(share_out(number, place) for number in numbers)))
         for pipe in self._pipes:
             pipe.recv()
 
@@ -184,11 +205,6 @@ class Load:
             if now >= number or monotonic() > deadline:
                 return now
             time.sleep(0.1)
-
-    def _ask(self, what: str) -> list[Any]:
-        for pipe in self._pipes:
-            pipe.send((what,))
-        return [pipe.recv() for pipe in self._pipes]
 
 
 class _Stream:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Callable, NamedTuple, Sequence
+from contextlib import ExitStack
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
-from . import event, install
+from . import event, install, redis_server
+from .table import progress
 
 #: The URL of all servers' streams.
 STREAM = "/events?channel=" + event.CHANNEL
@@ -84,6 +86,26 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
         name, command, {"SSEMUX_BROKER": broker, **settings}, first=_HELLO, description=description,
         user_stream="/events",
     )  # fmt: skip
+
+
+#: Values of SSEMUX_BROKER; "redis:" stands for a Redis server of the benchmark's own.
+BROKERS = ("memory:", "sqlite:", "redis:")
+
+
+def list_brokers(stack: ExitStack, brokers: Sequence[str], core: int) -> Iterator[tuple[str, Contender]]:
+    """Yield flask_ssemux with each broker, and its name. Without redis-server, that broker is left out.
+
+    :param stack: ends the Redis server.
+    :param core: the core on which the Redis server runs, whose CPU time is not counted.
+    """
+    for broker in brokers:
+        url = broker
+        if broker == "redis:":
+            if not redis_server.is_installed():
+                progress("redis: is missing, because there is no redis-server on this machine")
+                continue
+            url = stack.enter_context(redis_server.RedisServer(core)).url
+        yield "flask_ssemux, " + broker, flask_ssemux(url, heartbeat=HEARTBEAT, client_timeout=HEARTBEAT * 6)
 
 
 def bare_view() -> Contender:

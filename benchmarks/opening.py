@@ -11,10 +11,9 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Iterator, NamedTuple, Sequence
 
-from . import process, redis_server
+from . import process
 from .client import Load
-from .contenders import HEARTBEAT, STREAM, Contender, bare_view, flask_ssemux
-from .redis_server import RedisServer
+from .contenders import STREAM, Contender, bare_view, list_brokers
 from .servers import Server
 from .table import progress, spread, table
 
@@ -23,9 +22,6 @@ WARM_UP = 300
 
 #: Seconds that opening may take; seconds in which the ends of the streams are noticed.
 OPENING, ENDING = 60.0, 1.0
-
-#: The brokers that are measured.
-BROKERS = ("memory:", "sqlite:", "redis:")
 
 
 class Opener(NamedTuple):
@@ -61,14 +57,7 @@ def measure_opening(streams: int, rounds: int, brokers: Sequence[str]) -> str:
 
 def _list_contenders(stack: ExitStack, brokers: Sequence[str], core: int) -> Iterator[tuple[str, Contender]]:
     yield "a bare Flask view with a generator", bare_view()
-    for broker in brokers:
-        url = broker
-        if broker == "redis:":
-            if not redis_server.is_installed():
-                progress("redis: is missing, because there is no redis-server on this machine")
-                continue
-            url = stack.enter_context(RedisServer(core)).url
-        yield "flask_ssemux, " + broker, flask_ssemux(url, heartbeat=HEARTBEAT, client_timeout=HEARTBEAT * 6)
+    yield from list_brokers(stack, brokers, core)
 
 
 def _measure_round(opener: Opener, streams: int) -> float:

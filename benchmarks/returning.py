@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import errno
 import heapq
-import multiprocessing
 import os
 import re
 import select
 import socket
 from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import event
-
-#: Processes that share the streams.
-PROCESSES = 2
+from .client import ClientProcesses, share_out
 
 #: Streams that each process opens at a time in the beginning. Later they come back whenever their ``retry`` is over.
 OPENING = 32
@@ -53,28 +50,17 @@ class ReturningReport(NamedTuple):
     resets: int
 
 
-class ReturningLoad:
+class ReturningLoad(ClientProcesses):
     """Streams to one server. Leaving the ``with`` ends them and their processes.
 
     :param users: whether each stream has a user of its own, named in its header ``X-User``.
     """
 
     def __init__(self, port: int, path: str, core: int, streams: int, users: bool = True) -> None:
-        self._pipes: list[Connection] = []
-        spawn = multiprocessing.get_context("spawn")
-        for number in range(PROCESSES):
-            ours, theirs = spawn.Pipe()
-            share = streams // PROCESSES + (number < streams % PROCESSES)
-            spawn.Process(target=_run_clients, args=(theirs, port, path, core, share, users), daemon=True).start()
-            theirs.close()
-            self._pipes.append(ours)
+        super().__init__(_run_clients, lambda number: (port, path, core, share_out(streams, number), users))
 
     def __enter__(self) -> ReturningLoad:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in self._pipes:
-            pipe.close()
 
     def start(self) -> None:
         """Forget what was noted."""
@@ -86,11 +72,6 @@ class ReturningLoad:
         returned = [moment for part in parts for moment in part.returned]
         events = [count for part in parts for count in part.events]
         return ReturningReport(sums[0], returned, sums[1], sums[2], events, sums[3], sums[4])
-
-    def _ask(self, what: str) -> list[Any]:
-        for pipe in self._pipes:
-            pipe.send(what)
-        return [pipe.recv() for pipe in self._pipes]
 
 
 class _Stream:
@@ -137,7 +118,8 @@ class _Clients:
             pause = max(0.0, self._due[0][0] - monotonic()) if self._due else 1.0
             for file, ready in self._poll.poll(min(pause, 1.0)):
                 if file == pipe:
-                    self._pipe.send(getattr(self, self._pipe.recv())())
+                    (what,) = self._pipe.recv()
+                    self._pipe.send(getattr(self, what)())
                 elif file in self._by_file:
                     self._handle(file, self._by_file[file], ready)
             while self._due and self._due[0][0] <= monotonic():

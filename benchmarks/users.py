@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from statistics import median
 from typing import NamedTuple, Sequence
 
-from . import contenders, install, process, redis_server
+from . import contenders, install, process
 from .client import Load
-from .contenders import HEARTBEAT, Contender
-from .redis_server import RedisServer
+from .contenders import BROKERS, Contender, list_brokers
 from .servers import Server
 from .table import percentile, progress, spread, table
 
@@ -27,8 +26,6 @@ IDLE = 1.0
 
 #: Seconds that the last event may be late.
 LATE = 60.0
-
-BROKERS = ("memory:", "sqlite:", "redis:")
 
 
 class Run(NamedTuple):
@@ -73,16 +70,7 @@ def _list_contenders(stack: ExitStack, core: int, peers: Sequence[str]) -> list[
             found.append((name, contenders.PEERS[name]()))
         except install.Missing as error:
             progress("%s is missing: %s" % (name, error))
-    for broker in BROKERS:
-        url = broker
-        if broker == "redis:":
-            if not redis_server.is_installed():
-                progress("redis: is missing, because there is no redis-server on this machine")
-                continue
-            url = stack.enter_context(RedisServer(core)).url
-        made = contenders.flask_ssemux(url, heartbeat=HEARTBEAT, client_timeout=HEARTBEAT * 6)
-        found.append(("flask_ssemux, " + broker, made))
-    return found
+    return [*found, *list_brokers(stack, BROKERS, core)]
 
 
 def _open(server: Server, users: int, core: int) -> Load:

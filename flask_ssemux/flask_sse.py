@@ -32,6 +32,7 @@ from .sse.decode import Decoder, Frame
 from .state import KEY, ApplicationState, find_only_state, find_state
 from .transports.client_socket import ClientSocket
 from .transports.generator import GeneratorTransport
+from .util.printable import show_value
 from .worker.worker import WorkerState
 
 #: What a channel of Flask-SSE is called in flask_ssemux: this, and its name.
@@ -233,7 +234,7 @@ def _name_channel(channel: str) -> str:
 
 def _check_id(id: object) -> str:
     if not isinstance(id, (str, int)) or set("\r\n\0") & set(str(id)) or not str(id).isascii():
-        raise InvalidEvent("an id is ASCII text without line breaks, not %.80r" % (id,))
+        raise InvalidEvent("an id is ASCII text without line breaks, not %s" % show_value(id))
     return str(id)
 
 

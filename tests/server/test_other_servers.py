@@ -189,7 +189,7 @@ def test_streams_in_threads_leave_files_to_pages(start):
 
 
 def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and_the_log_says_so(start):
-    """hypercorn's threads. In this test a stream lives for 0.75 to 1.5 s."""
+    """hypercorn's threads. In this test a stream lives for 0.75 to 1.5 s, less a tick of the timer (0.25 s at most)."""
     site = start(HYPERCORN, UNNOTICED_LIFE="1.5", **IDLE)
     threads = min(32, os.cpu_count() + 4)
     for path in ("/events", "/old/sleeper?seconds=2", "/old/poller?polls=2&every=0.1"):
@@ -203,7 +203,7 @@ def test_where_a_client_that_leaves_is_not_noticed_streams_are_few_and_short_and
             "streams are still counted",
         )
     with site.stream("/events") as stream:
-        assert stream.wait_end(5) == "clean" and stream.ended_at - stream.opened_at > 0.7
+        assert stream.wait_end(5) == "clean" and stream.ended_at - stream.opened_at > 0.45
         comment = " this server does not say when a client leaves, so its streams are short"
         assert stream.ending().comments == (comment,)
     line = r"hypercorn serves %d requests at a time \(a default executor of %d threads\).* it does not say when"

@@ -538,7 +538,7 @@ def test_releasing_a_slot_does_not_wait(own, redis_server):
     try:
         started = time.monotonic()
         broker.leases.release_user_slot("user:1")
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1
     finally:
         redis_server.resume()
     until(lambda: own().leases.take_user_slot("user:1", 1), 5, "it was not given back")

@@ -178,7 +178,7 @@ def test_a_program_is_started_at_once_while_redis_hangs(serve, redis_server):
             time.sleep(0.2)
             began = time.monotonic()
             site.get("/job/subprocess?port=0")
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1
         finally:
             redis_server.resume()
         waits.join()

@@ -17,8 +17,8 @@ def test_first_bytes_pass_a_default_nginx_at_once(serve, nginx):
     for port in (site.port, proxy.port):
         with Herd(port, 1) as (stream,):
             stream.wait_for(b"ssemux.hello", 2)
-            assert stream.headers_at - stream.opened_at < 0.5
-            assert stream.first_byte_at - stream.opened_at < 0.5
+            assert stream.headers_at - stream.opened_at < 0.9
+            assert stream.first_byte_at - stream.opened_at < 0.9
             assert stream.headers["content-type"] == "text/event-stream"
 
 
@@ -36,7 +36,7 @@ def test_the_wrapper_repairs_the_old_generator(serve, nginx):
     proxy = nginx(site.port)
     with Herd(proxy.port, 1, "/old/sleeper?seconds=3") as (stream,):
         stream.wait_for(b"data: first\n\n", 1)
-        assert stream.first_byte_at - stream.opened_at < 0.5
+        assert stream.first_byte_at - stream.opened_at < 0.9
         stream.wait_for(b"data: second\n\n", 5)
         assert stream.longest_silence() < 1.5
 
@@ -59,4 +59,4 @@ def test_an_event_passes_nginx_as_it_is_published(serve, nginx):
             started = time.monotonic()
             site.publish("room:1", number)
             stream.wait_events(number + 2, 2)
-            assert stream.blocks[-1][0] - started < 0.5
+            assert stream.blocks[-1][0] - started < 0.9

@@ -140,8 +140,8 @@ def test_behind_default_nginx_the_old_stream_hangs_and_ours_opens_at_once(site, 
     with RawStream(port, BEFORE) as before, RawStream(port, WRAPPED) as wrapped, RawStream(port, STREAM) as after:
         for stream in (wrapped, after):
             stream.wait_events(1, 2, "jobs")
-            assert stream.headers_at - stream.opened_at < 0.5
-            assert stream.first_byte_at - stream.opened_at < 0.5
+            assert stream.headers_at - stream.opened_at < 0.9
+            assert stream.first_byte_at - stream.opened_at < 0.9
         with pytest.raises(AssertionError, match="not within 2 s: the headers"):
             before.wait_headers(2)
         assert before.status is None and not before.ended

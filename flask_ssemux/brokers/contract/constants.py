@@ -45,3 +45,10 @@ REPORT_SECONDS = 30.0
 
 #: Seconds after which a registered application whose process did not register it again no longer counts.
 REGISTRATION_SECONDS = 60.0
+
+# -- work -------------------------------------------------------------------
+
+#: Seconds after which a lease of work expires that its process did not renew, and after which a process that announced
+#: nothing no longer wants work to be done. Processes renew every ``WORK_INTERVAL``.
+WORK_SECONDS = 4.0
+WORK_INTERVAL = 1.0

@@ -22,7 +22,14 @@ class ConfigurationError(ApplicationError, ValueError):
 
 
 class InvalidEvent(ApplicationError, ValueError):
-    """An event that cannot be sent; nothing was stored."""
+    """An event that cannot be sent; nothing was stored.
+
+    :ivar for_log: the message without any part of the event's data, str. What flask_ssemux itself logs is this one.
+    """
+
+    def __init__(self, message: str, for_log: str | None = None) -> None:
+        super().__init__(message)
+        self.for_log = message if for_log is None else for_log
 
 
 class InvalidChannel(InvalidEvent):

@@ -21,7 +21,7 @@ from ..hub.stream_state import CLOSED
 from ..options import log
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
-from ..util.supervise import attempt
+from ..util.supervise import attempt, describe_error
 from ..util.threads import greenlets_are_threads
 from .rebuilt_request import AccessChecker, SavedRequest, Verdict
 from .rules import Rules
@@ -333,7 +333,7 @@ class Reauthorizer:
     def _log_error(self, what: str, error: BaseException) -> None:
         more = self._log_throttle.count("%s: %s" % (what, type(error).__name__), time.monotonic())
         if more is not None:
-            log.error("%s: %r%s", what, error, more, exc_info=error)
+            log.error("%s: %s%s", what, describe_error(error), more, exc_info=error)
 
     def _report_teardown(self, error: BaseException) -> None:
         self._log_error("a teardown function failed when a stream was reauthorized", error)

@@ -66,7 +66,8 @@ class PublisherBase(RevocationSender):
 
         :param user_id: a str, int or UUID, as ``identify`` returns it.
         """
-        names = event, "user:%s" % (user_id,)
+        is_name = user_id is None or encode.is_user_id(user_id)
+        names = event, "user:%s" % user_id if is_name else user_id
         return self._try_to_send(on_error, names, self._send_to_user, user_id, data, event, latest)
 
     def broadcast(

@@ -63,12 +63,12 @@ class Revocation(NamedTuple):
         """
         message = json.loads(body)
         if not isinstance(message, dict):
-            raise ValueError("%.200r is not an object" % body)
+            raise ValueError("a message of %d bytes is not an object" % len(body))
         revocation = cls(**{name: value for name, value in message.items() if name in cls._fields})
         if not revocation._is_well_typed():
-            raise ValueError("%.200r has a value of the wrong type" % body)
+            raise ValueError("a message of %d bytes has a value of the wrong type" % len(body))
         if revocation.user is None and revocation.channel is None:
-            raise ValueError("%.200r names neither a user nor a channel" % body)
+            raise ValueError("a message of %d bytes names neither a user nor a channel" % len(body))
         return revocation
 
     def _is_well_typed(self) -> bool:

@@ -44,7 +44,8 @@ class WrittenEvents(List[WrittenEvent]):
         :raises InvalidEvent: there are too many, or one has none of the forms; says which.
         """
         if isinstance(events, (str, bytes, Mapping)):
-            raise InvalidEvent("publish_many takes a list of events, not %s; %s" % (show_value(events), _FORMS))
+            rule = "publish_many takes a list of events, not %s; " + _FORMS
+            raise InvalidEvent(rule % show_value(events), rule % "a value of type %s" % type(events).__name__)
         for number, item in enumerate(events):
             self.append(name_place(number, _read_event, item))
         if len(self) > MAX_EVENTS:
@@ -66,7 +67,7 @@ def name_place(number: int, call: Any, *values: Any) -> Any:
     try:
         return call(*values)
     except InvalidEvent as error:
-        raise type(error)("events[%d]: %s" % (number, error)) from None
+        raise type(error)(*("events[%d]: %s" % (number, text) for text in (error, error.for_log))) from None
 
 
 def _read_event(item: Any) -> WrittenEvent:
@@ -74,15 +75,22 @@ def _read_event(item: Any) -> WrittenEvent:
         return _read_mapping(item)
     if isinstance(item, (tuple, list)) and 2 <= len(item) <= 3:
         return WrittenEvent(*item)
-    raise InvalidEvent("%s; not %s" % (_FORMS, show_value(item)))
+    raise _make_form_refusal(item)
+
+
+def _make_form_refusal(item: Any) -> InvalidEvent:
+    return InvalidEvent("%s; not %s" % (_FORMS, show_value(item)), "%s; not another %s" % (_FORMS, type(item).__name__))
 
 
 def _read_mapping(item: Mapping[str, Any]) -> WrittenEvent:
     for name in item:
         if name not in _NAMES:
-            raise InvalidEvent("there is no %s in an event: %s" % (show_value(name), explain_unknown(name, _NAMES)))
+            raise InvalidEvent(
+                "there is no %s in an event: %s" % (show_value(name), explain_unknown(name, _NAMES)),
+                "an event has an unknown key: it takes " + ", ".join(_NAMES),
+            )
     if "data" not in item or ("channel" in item) == ("user_id" in item):
-        raise InvalidEvent("%s; not %s" % (_FORMS, show_value(dict(item))))
+        raise _make_form_refusal(dict(item))
     channel = item["channel"] if "channel" in item else encode.user_channel(item["user_id"])
     return WrittenEvent(channel, item["data"], item.get("event"), item.get("latest", False))
 

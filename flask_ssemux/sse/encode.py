@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
-from ..util.printable import show_value
+from ..util.printable import show_name, show_value
 from .cursor import Cursor
 from .data import PLAIN, JSONWriter, convert_to_text
 
@@ -63,6 +63,8 @@ EVENT_LENGTH = 255
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORGING = re.compile(r"[\r\n\0]")
 
+_SURROGATE = "a lone surrogate, which UTF-8 cannot encode"
+
 
 def make_plain(text: str) -> str:
     """Return the text that a subclass of str contains. Its own ``str()`` may be another, as that of an enumeration."""
@@ -75,9 +77,8 @@ def check_channel(channel: object) -> str:
     :raises InvalidChannel: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(channel, str) or not channel:
-        raise InvalidChannel(
-            "a channel is a text of 1 to %d characters, not %s" % (CHANNEL_LENGTH, show_value(channel))
-        )
+        rule = "a channel is a text of 1 to %d characters, not " % CHANNEL_LENGTH
+        raise InvalidChannel(rule + show_value(channel), rule + show_name(channel))
     if len(channel) > CHANNEL_LENGTH:
         raise InvalidChannel(
             "a channel has at most %d characters; %s has %d" % (CHANNEL_LENGTH, show_value(channel), len(channel))
@@ -96,10 +97,8 @@ def check_event_name(event: object) -> str:
     :raises InvalidEvent: it is not text, it is empty, too long or reserved, or it could forge a field.
     """
     if not isinstance(event, str) or not event:
-        raise InvalidEvent(
-            "an event's name is a text of 1 to %d characters, not %s; leave it out for the "
-            "default, 'message'" % (EVENT_LENGTH, show_value(event))
-        )
+        rule = "an event's name is a text of 1 to %d characters, not %%s; leave it out for the default, 'message'"
+        raise InvalidEvent(*(rule % EVENT_LENGTH % show(event) for show in (show_value, show_name)))
     if len(event) > EVENT_LENGTH:
         raise InvalidEvent(
             "an event's name has at most %d characters; %s has %d" % (EVENT_LENGTH, show_value(event), len(event))
@@ -112,14 +111,20 @@ def check_event_name(event: object) -> str:
     return make_plain(event)
 
 
+def is_user_id(user_id: object) -> bool:
+    """Return whether this has one of the types of a user's id: str, int or UUID."""
+    return not isinstance(user_id, bool) and (isinstance(user_id, (str, int)) or type(user_id).__name__ == "UUID")
+
+
 def check_user_id(user_id: object) -> str:
     """Return the user's id as text. It may be a str, an int or a UUID.
 
     :raises InvalidEvent: it is something else, or text that could forge a field.
     """
-    if isinstance(user_id, bool) or not (isinstance(user_id, (str, int)) or type(user_id).__name__ == "UUID"):
+    if not is_user_id(user_id):
+        rule = "a user's id is a text, an int or a UUID, not "
         raise InvalidEvent(
-            "a user's id is a text, an int or a UUID, not %s of type %s" % (show_value(user_id), type(user_id).__name__)
+            "%s%s of type %s" % (rule, show_value(user_id), type(user_id).__name__), rule + show_name(user_id)
         )
     check_channel(USER_PREFIX + str(user_id))
     if str(user_id) == "":
@@ -250,11 +255,14 @@ def _encode_fields(text: str, event: str | None = None, channel: str | None = No
 def _refuse_forging(what: str, text: str, error: type[InvalidEvent]) -> None:
     if _FORGING.search(text):
         raise error("%s %s has a line break or NUL in it, which would forge a field" % (what, show_value(text)))
-    _encode_text(text, error)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise error("%s has %s" % (show_value(text), _SURROGATE)) from None
 
 
-def _encode_text(text: str, error: type[InvalidEvent] = InvalidEvent) -> bytes:
+def _encode_text(text: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise error("%s has a lone surrogate, which UTF-8 cannot encode" % show_value(text)) from None
+        raise InvalidEvent("%s has %s" % (show_value(text), _SURROGATE), "the data has " + _SURROGATE) from None

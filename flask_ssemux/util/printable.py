@@ -15,6 +15,11 @@ def make_printable(text: str) -> str:
     return _OBEYED.sub(lambda found: repr(found.group())[1:-1], text)
 
 
+def show_name(value: object) -> str:
+    """Return a value that should be a name, for a log line: only its type, if it is no text and may be data."""
+    return show_value(value) if value is None or isinstance(value, str) else "a value of type %s" % type(value).__name__
+
+
 def show_value(value: object) -> str:
     """Return a value for an error message, shortened, because such messages are logged."""
     try:

@@ -13,7 +13,7 @@ How to add an engine
 These are the steps in this folder; docs/architecture.md also lists those outside.
 
 1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
-   ``reports``, ``one_time_keys``. In each, derive one class from the contract's, such as
+   ``reports``, ``one_time_keys``, ``work``. In each, derive one class from the contract's, such as
    ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what
    each must do, how long it may block, and what it raises. ``memory`` is the shortest example. Describe the schema of
    the store in a header.
@@ -33,20 +33,34 @@ These are the steps in this folder; docs/architecture.md also lists those outsid
 """
 
 from .contract import (
+    RUN_PREFIX,
+    RUNNING,
     Broker,
     Change,
     EventHistory,
+    KeptWork,
     Leases,
     Listener,
     Member,
     Presence,
     RegisteredApplication,
+    RunRecord,
     SlotAnswer,
     StreamCounts,
+    Work,
+    WorkBatch,
     WorkerReport,
+    WorkLease,
     call_from_any_thread,
 )
-from .contract.constants import LEASE_SECONDS, PAGE_BYTES, REGISTRATION_SECONDS, REPORT_INTERVAL
+from .contract.constants import (
+    LEASE_SECONDS,
+    PAGE_BYTES,
+    REGISTRATION_SECONDS,
+    REPORT_INTERVAL,
+    WORK_INTERVAL,
+    WORK_SECONDS,
+)
 from .contract.lock import hold_lock
 from .contract.presence import JOIN, LEAVE, MAX_GRACE
 from .contract.reports import is_same_name
@@ -57,8 +71,10 @@ from .urls import absolute_url, open_broker
 
 __all__ = [
     "JOIN", "LEASE_SECONDS", "LEAVE", "MAX_GRACE", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
-    "Broker", "Change", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "Leases", "Listener", "Member",
-    "Merge", "NewEvent", "Page", "Presence", "Range", "Record",
-    "RegisteredApplication", "SlotAnswer", "StreamCounts", "SubscriptionStart", "WorkerReport",
+    "RUNNING", "RUN_PREFIX", "WORK_INTERVAL", "WORK_SECONDS",
+    "Broker", "Change", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "KeptWork", "Leases", "Listener",
+    "Member", "Merge", "NewEvent", "Page", "Presence", "Range", "Record",
+    "RegisteredApplication", "RunRecord", "SlotAnswer", "StreamCounts", "SubscriptionStart",
+    "Work", "WorkBatch", "WorkLease", "WorkerReport",
     "absolute_url", "call_from_any_thread", "hold_lock", "is_same_name", "make_random_name", "open_broker",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ ENGINES = ("memory", "sqlite", "redis")
 def pretend_other_host(broker):
     """Give a broker the name of a process on another host: other brokers do not know whether it is alive."""
     broker.process_name = "another-host/1/abcdefgh"
-    for part in (broker.history, broker.leases, broker.presence, broker.reports):
+    for part in (broker.history, broker.leases, broker.presence, broker.reports, broker.work):
         part._process_name = broker.process_name
 
 

@@ -15,6 +15,7 @@ from tests.brokers.suites.presence import PresenceSuite
 from tests.brokers.suites.reports import ReportsSuite
 from tests.brokers.suites.roster import RosterSuite
 from tests.brokers.suites.several import SeveralEventsSuite
+from tests.brokers.suites.work import WorkSuite
 
 
 @pytest.fixture
@@ -63,4 +64,8 @@ class TestReports(ReportsSuite):
 
 
 class TestSeveralEvents(SeveralEventsSuite):
+    pass
+
+
+class TestWork(WorkSuite):
     pass

@@ -54,3 +54,15 @@ def test_a_file_without_applications_gets_their_table(sqlite, sqlite_url):
         file.execute("DROP TABLE applications")
     file.close()
     assert sqlite().reports.register_application("shop", "") == []
+
+
+def test_a_file_without_work_gets_its_tables(sqlite, sqlite_url):
+    sqlite().history.append_event("a", b"x")
+    with sqlite3.connect(sqlite_url[len("sqlite:///") :]) as file:
+        for table in ("work", "wants", "runs", "fences"):
+            file.execute("DROP TABLE " + table)
+    file.close()
+    broker = sqlite()
+    (lease,) = broker.work.take_work(["feed:a"])
+    assert broker.work.keep_work([lease], ["feed:a"]) == ([lease], {"feed:a"}, set())
+    assert broker.work.begin_run("x", "{}").fence > lease.fence and "x" in broker.work.read_runs(["x"])

@@ -1,4 +1,4 @@
-"""The contract as a whole: a broker is composed of five parts, and is opened, forked and closed as one object."""
+"""The contract as a whole: a broker is composed of six parts, and is opened, forked and closed as one object."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from .leases import Leases
 from .one_time_keys import OneTimeKeys
 from .presence import Presence
 from .reports import Reports
+from .work import Work
 
 
 class Broker(AnyThread):
     """Keeps the order and the history of events and carries them between processes.
 
-    An engine's constructor sets the five parts and ``process_name``. It opens no file and no connection: the first call
+    An engine's constructor sets the six parts and ``process_name``. It opens no file and no connection: the first call
     of a method does.
 
     Every method may be called from any thread or greenlet of the process that made the broker, and of no other process:
@@ -29,6 +30,7 @@ class Broker(AnyThread):
     presence: Presence
     reports: Reports
     one_time_keys: OneTimeKeys
+    work: Work
 
     #: The name of this broker among all that share the store: it holds leases, announces presence and writes reports.
     process_name: str

@@ -11,6 +11,7 @@ from .one_time_keys import MemoryOneTimeKeys
 from .presence import MemoryPresence
 from .reports import MemoryReports
 from .store import MemoryStore
+from .work import MemoryWork
 
 
 class MemoryBroker(Broker):
@@ -31,6 +32,7 @@ class MemoryBroker(Broker):
         self.presence = MemoryPresence(store)
         self.reports = MemoryReports(store, self.process_name)
         self.one_time_keys = MemoryOneTimeKeys(store)
+        self.work = MemoryWork(store, self.history, limits)
 
     def get_figures(self) -> dict[str, object]:
         with self._store.changed:

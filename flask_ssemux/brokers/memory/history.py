@@ -34,11 +34,16 @@ class MemoryHistory(EventHistory):
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
         with self._store.changed:
             self._store.check_open()
-            now, cursors = time.monotonic(), []
-            for channel, body, latest_key in events:
-                self.events.append_event(channel, body, latest_key, self._limits, now)
-                cursors.append(self.get_cursor())
-        self._announce([Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)])
+            cursors = self.store_events(events)
+        self.announce_events(events, cursors)
+        return cursors
+
+    def store_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
+        """Store events, of which ``announce_events`` must be called afterwards. The caller holds the lock."""
+        now, cursors = time.monotonic(), []
+        for channel, body, latest_key in events:
+            self.events.append_event(channel, body, latest_key, self._limits, now)
+            cursors.append(self.get_cursor())
         return cursors
 
     def get_newest_cursor(self) -> Cursor:
@@ -85,8 +90,9 @@ class MemoryHistory(EventHistory):
         threading.Thread(target=delivery.run, name="ssemux-memory", daemon=True).start()
         return start
 
-    def _announce(self, records: Sequence[Record]) -> None:
-        """Deliver events that were just appended: in this thread, if that is possible at once."""
+    def announce_events(self, events: Sequence[NewEvent], cursors: Sequence[Cursor]) -> None:
+        """Deliver events that were just stored: in this thread, if that is possible at once."""
+        records = [Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)]
         is_delivered = False
         try:
             results = [all(map(delivery.deliver_now, records)) for delivery in self._deliveries]

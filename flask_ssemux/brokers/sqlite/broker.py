@@ -19,6 +19,7 @@ from .presence import SQLitePresence, remove_presence
 from .reports import SQLiteReports, remove_reports
 from .store import SQLiteStore
 from .wakeups import Wakeups
+from .work import SQLiteWork, remove_work
 
 
 class SQLiteBroker(Broker):
@@ -42,6 +43,7 @@ class SQLiteBroker(Broker):
         self.presence = SQLitePresence(store, self.process_name)
         self.reports = SQLiteReports(store, self.process_name)
         self.one_time_keys = SQLiteOneTimeKeys(store)
+        self.work = SQLiteWork(store, self.history, self.process_name)
 
     def get_figures(self) -> dict[str, object]:
         with self._store.opened() as file:
@@ -81,6 +83,7 @@ class SQLiteBroker(Broker):
         release_all(database, self.process_name)
         remove_presence(database, self.process_name)
         remove_reports(database, self.process_name)
+        remove_work(database, self.process_name)
 
 
 def _count_kept(file: StoreFile, unwritten: int) -> dict[str, object]:

@@ -39,7 +39,7 @@ class SQLiteHistory(EventHistory):
             cursors = file.change(lambda: file.events.append_events(events), size)
             file.events.notice_event(cursors[-1].sequence)
             file.trimming.trim_if_due(size, len(events))
-        self._announce([Record(it.sequence, *new) for it, new in zip(cursors, events)], cursors[0].epoch)
+        self.announce_events(events, cursors)
         return cursors
 
     def get_newest_cursor(self) -> Cursor:
@@ -66,6 +66,10 @@ class SQLiteHistory(EventHistory):
         self._delivery = SQLiteDelivery(self._store, self._appended, self._wakeups, listener, start)
         threading.Thread(target=self._delivery.run, name="ssemux-sqlite", daemon=True).start()
         return start
+
+    def announce_events(self, events: Sequence[NewEvent], cursors: Sequence[Cursor]) -> None:
+        """Deliver events that were just appended, one at least."""
+        self._announce([Record(it.sequence, *new) for it, new in zip(cursors, events)], cursors[0].epoch)
 
     def _announce(self, records: Sequence[Record], epoch: str) -> None:
         """Deliver events that were just appended: here at once, if that is possible, and elsewhere."""

@@ -21,6 +21,10 @@
               time), change, owner                          is away leaves it; owner: the process that announces change
     claims    key, until (Unix time)                        one-time keys that were used
     applications  holder, name, key, script_name, at        registered applications
+    work      name, fence, holder ("": nobody), until       leases of work, by their newest fence
+    wants     name, holder, until                           which work a process wants to be done
+    runs      id, state, details, is_cancelled, until       records of runs; until: how long they are kept
+    fences    id (0), last                                  one row: the last fence that was given
 
 A holder is a process, by its broker's ``process_name``.
 
@@ -94,6 +98,15 @@ CREATE TABLE IF NOT EXISTS applications (holder TEXT PRIMARY KEY, name TEXT NOT 
 CREATE INDEX IF NOT EXISTS channels_without_events ON channels (floor) WHERE kept = 0;
 CREATE TABLE IF NOT EXISTS voids (low INTEGER PRIMARY KEY, high INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS clocks (upto INTEGER PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS work (name TEXT PRIMARY KEY, fence INTEGER NOT NULL, holder TEXT NOT NULL,
+                                 until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS work_until ON work (until);
+CREATE TABLE IF NOT EXISTS wants (name TEXT NOT NULL, holder TEXT NOT NULL, until REAL NOT NULL,
+                                  PRIMARY KEY (name, holder)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, state TEXT NOT NULL, details TEXT NOT NULL,
+                                 is_cancelled INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_until ON runs (until);
+CREATE TABLE IF NOT EXISTS fences (id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 """
 
 _LATEST = """

@@ -96,6 +96,14 @@ def make_older(server, url, seconds):
     for holder in server.ask("HKEYS", keys + "applications"):
         at, _, rest = server.ask("HGET", keys + "applications", holder).partition("\n")
         server.ask("HSET", keys + "applications", holder, "%d\n%s" % (int(at) - seconds, rest))
+    for name in server.ask("KEYS", keys + "work:*"):
+        fence, till, holder = server.ask("GET", name).split(" ")
+        server.ask("SET", name, "%s %d %s" % (fence, max(0, int(till) - back), holder))
+    for name in server.ask("KEYS", keys + "wants:*"):
+        for holder in server.ask("HKEYS", name):
+            server.ask("HINCRBY", name, holder, -back)
+    for run in server.ask("ZRANGE", keys + "runs", 0, -1):
+        server.ask("ZINCRBY", keys + "runs", -back, run)
     for claim in server.ask("KEYS", keys + "claim:*"):
         server.ask("PEXPIRE", claim, int(server.ask("PTTL", claim)) - back)
     for holder in server.ask("HKEYS", keys + "reports"):

@@ -14,6 +14,7 @@ from tests.brokers.suites.presence import PresenceSuite, SharedPresenceSuite
 from tests.brokers.suites.reports import ReportsSuite, SharedReportsSuite
 from tests.brokers.suites.roster import RosterSuite, SharedRosterSuite
 from tests.brokers.suites.several import SeveralEventsSuite, SharedSeveralEventsSuite
+from tests.brokers.suites.work import SharedWorkSuite, WorkSuite
 
 
 @pytest.fixture
@@ -68,4 +69,8 @@ class TestReports(ReportsSuite, SharedReportsSuite):
 
 
 class TestSeveralEvents(SeveralEventsSuite, SharedSeveralEventsSuite):
+    pass
+
+
+class TestWork(WorkSuite, SharedWorkSuite):
     pass

@@ -12,6 +12,7 @@ from .one_time_keys import RedisOneTimeKeys
 from .presence import RedisPresence
 from .reports import RedisReports
 from .store import RedisStore
+from .work import RedisWork
 
 
 class RedisBroker(Broker):
@@ -27,6 +28,7 @@ class RedisBroker(Broker):
     leases: RedisLeases
     presence: RedisPresence
     reports: RedisReports
+    work: RedisWork
 
     def __init__(self, url: str, limits: HistoryLimits | None = None, namespace: str | None = None) -> None:
         self._store = store = RedisStore(url, limits, namespace)
@@ -37,6 +39,7 @@ class RedisBroker(Broker):
         self.presence = RedisPresence(store, self.process_name)
         self.reports = RedisReports(store, self.process_name)
         self.one_time_keys = RedisOneTimeKeys(store)
+        self.work = RedisWork(store, self.history, self.process_name)
 
     def get_figures(self) -> dict[str, object]:
         answer = self._store.read(scripts.GET_FIGURES, self.process_name)
@@ -63,6 +66,7 @@ class RedisBroker(Broker):
         if self._store.is_closed:
             return
         self.leases.release_all()
+        self.work.remove_all()
         self.reports.remove_all()
         self.presence.remove_all()
         self.history.stop_delivery()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
@@ -12,6 +12,7 @@ from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
 from . import scripts
 from .delivery import RedisDelivery
 from .reading import parse_records, read_channels
+from .scripts import Script
 from .store import RedisStore
 
 
@@ -26,27 +27,29 @@ class RedisHistory(EventHistory):
         self._delivery: RedisDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
-        return self._append(channel, body, latest_key or "")
+        return self.call_append(scripts.APPEND_EVENTS, channel, body, latest_key or "")[0]
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
         values = [value for channel, body, key in events for value in (channel, body, key or "")]
-        epoch, last = self._append(*values)
+        epoch, last = self.call_append(scripts.APPEND_EVENTS, *values)[0]
         return [Cursor(epoch, last - left) for left in reversed(range(len(events)))]
 
-    def _append(self, *values: str | bytes) -> Cursor:
-        """Append events: of each, its channel, its body, and the key of a latest event or ''. Return the last cursor.
+    def call_append(self, script: Script, *values: Any) -> tuple[Cursor, Any]:
+        """Call a script that appends events; return the cursor of the last event, and the script's answer.
 
+        :param values: what the script needs besides what all appends have: of each event its channel, its body, and the
+            key of a latest event or "".
         :raises BrokerUnavailable: there was no answer, or the server refused them.
         """
         store, slot = self._store, self._take_answer_slot()
         try:
             must_try = int(not self._has_rights)
             answer = store.call(
-                scripts.APPEND_EVENTS, store.announced, self._process_name, slot, store.make_token(), must_try, *values
+                script, store.announced, self._process_name, slot, store.make_token(), must_try, *values
             )
             cursor = store.note_answer(answer)
             self._has_rights = True
-            return cursor
+            return cursor, answer
         finally:
             self._free_slots.append(slot)
 

@@ -26,8 +26,9 @@
     {p}:applications  hash: process -> lines: time, key, script name, name of an application that uses the store without
                       a namespace
     {p}:claim:<key>   exists while the one-time key may not be used again; the token of its use
-    {p}:answers:<process>  hash: slot -> "token epoch sequence time", the last answers to the broker's appends, for
-                      60 s; it has as many slots as the broker had appends at a time
+    {p}:work:<name>, {p}:wants:<name>, {p}:run:<id>, {p}:runs   leases of work and records of runs, see lua/work.lua
+    {p}:answers:<process>  hash: slot -> "token epoch sequence time verdict", the last answers to the broker's appends,
+                      for 60 s; it has as many slots as the broker had appends at a time
     {p}@<database>:<channel>   the channel on which an event is announced: "epoch sequence key\\n" and the body
 
 ``{p}`` is ``ssemux``, or the URL's ``?prefix=``, with ``:<namespace>`` if there is one, in braces: one slot of a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_ssemux.brokers import HistoryLimits, Range, open_broker
+from flask_ssemux.brokers import HistoryLimits, NewEvent, Range, WorkBatch, WorkLease, open_broker
 from flask_ssemux.brokers.contract.any_thread import AnyThread
 from flask_ssemux.errors import BrokerClosed
 from tests.brokers.suites.history import fill
@@ -21,7 +21,15 @@ class BrokerSuite:
         assert figures["cursor"] == str(broker.history.get_newest_cursor())
 
     def test_every_method_of_the_contract_can_be_called_from_any_thread(self, broker):
-        parts = [broker, broker.history, broker.leases, broker.presence, broker.reports, broker.one_time_keys]
+        parts = [
+            broker,
+            broker.history,
+            broker.leases,
+            broker.presence,
+            broker.reports,
+            broker.one_time_keys,
+            broker.work,
+        ]
         for part in parts:
             (contract,) = [base for base in type(part).__mro__ if AnyThread in base.__bases__]
             for name in contract.__abstractmethods__:
@@ -46,6 +54,12 @@ class BrokerSuite:
             broker.reports.read_reports,
             lambda: broker.reports.register_application("shop", ""),
             lambda: broker.one_time_keys.use_one_time_key("a", 1.0),
+            lambda: broker.work.take_work(["a"]),
+            lambda: broker.work.keep_work([]),
+            lambda: broker.work.append_work([WorkBatch(WorkLease("a", 1), [NewEvent("a", b"")])]),
+            lambda: broker.work.begin_run("a", ""),
+            lambda: broker.work.read_runs(["a"]),
+            lambda: broker.work.cancel_run("a"),
             broker.get_figures,
         ):
             with pytest.raises(BrokerClosed):
@@ -54,6 +68,7 @@ class BrokerSuite:
         broker.leases.announce_oldest_slot("a", 1.0)
         broker.leases.renew_leases()
         broker.reports.write_report({})
+        broker.work.release_work([WorkLease("a", 1)])
         broker.history.unsubscribe_channel("a")
 
 

@@ -3,7 +3,9 @@
 -- ARGV     the beginning of the names under which they are announced, the calling process, the slot in which the answer
 --          is kept, a token of this append, whether to try the user's rights first ('1'); then of each event: channel,
 --          body, the key of a latest event ('' for an ordinary event)
--- returns  epoch, sequence of the last event; the others have the sequences before it
+-- returns  epoch, sequence of the last event; the others have the sequences before it; and a verdict
+--
+-- `all_events.lua` or `held_events.lua` stands before it, and says where the events are, and what the verdict is.
 --
 -- A caller that never got its answer repeats the call with the same slot and token, and gets the same answer.
 --
@@ -24,8 +26,8 @@ local answers = base .. 'answers:' .. caller
 local events, channels, size = {}, {}, 0
 do
   local known = {}
-  for index = own + 6, #ARGV, 3 do
-    local name, body = ARGV[index], ARGV[index + 1]
+  for index = first, #input, 3 do
+    local name, body = input[index], input[index + 1]
     local channel = known[name]
     if not channel then
       channel = {name = name, kind = get_kind(name), stream = stream_key(name), added = 0}
@@ -33,7 +35,7 @@ do
     end
     channel.added = channel.added + 1
     size = size + (channel.kind.is_own and 0 or #body)
-    events[#events + 1] = {channel = channel, body = body, key = ARGV[index + 2]}
+    events[#events + 1] = {channel = channel, body = body, key = input[index + 2]}
   end
 end
 
@@ -321,14 +323,18 @@ end
 if refused then
   return refused
 end
-local missing = tries == '1' and try_rights(channels[1])
+local missing = tries == '1' and channels[1] and try_rights(channels[1])
 if missing then
   return missing
 end
 local answered = redis.call('HGET', answers, slot)
-local known_token, known_epoch, known_sequence, answered_at = string.match(answered or '', '^(%d+) (%S+) (%d+) (%d+)$')
+local known_token, known_epoch, known_sequence, answered_at, known_verdict =
+  string.match(answered or '', '^(%d+) (%S+) (%d+) (%d+) (%d*)$')
 if known_token == token and known_epoch == epoch then
-  return {epoch, known_sequence}
+  return {epoch, known_sequence, known_verdict}
+end
+if #events == 0 then
+  return {epoch, text(sequence), verdict}
 end
 
 -- Make room. Channels of the application and of the extension itself are not appended to together.
@@ -410,10 +416,11 @@ for _, event in ipairs(events) do
   end
 end
 save_state('sequence', number, 'listed', number, 'at', text(now), 'live', state.live or '0 0 0')
+finish()
 if not known_token or tonumber(known_token) < tonumber(token) then
-  redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number .. ' ' .. text(now))
+  redis.call('HSET', answers, slot, token .. ' ' .. epoch .. ' ' .. number .. ' ' .. text(now) .. ' ' .. verdict)
   if not answered_at or math.abs(now - tonumber(answered_at)) > LASTS / 4 then
     redis.call('PEXPIRE', answers, LASTS)
   end
 end
-return {epoch, number}
+return {epoch, number, verdict}

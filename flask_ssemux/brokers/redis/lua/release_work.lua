@@ -1,0 +1,16 @@
+-- Releases leases of work. A run that was released can still be ended by its fence.
+--
+-- ARGV  name and fence of each lease
+
+allow_writes()
+for index = own + 1, #ARGV, 2 do
+  local name, fence = ARGV[index], ARGV[index + 1]
+  if read_lease(name) == fence then
+    if get_run(name) then
+      write_lease(name, fence, 0, '')
+    else
+      redis.call('DEL', work_key(name))
+    end
+  end
+end
+return {epoch, text(sequence)}

@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple, Sequence
 from ..access.rules import Reader, Rules
 from ..access.tickets import verify_ticket
 from ..hub.opening import Snapshots
+from ..hub.run_stream import RunReading
 from ..hub.stream import Stream
 from ..worker.running import RunningWorker
 from .stream_request import StreamRequest
@@ -27,6 +28,7 @@ class Subscription(NamedTuple):
     :param on_admitted: called when there is room for the stream and before it is opened. What it does may block.
     :param on_open: called with the stream when it is open, if the source itself sends something to it.
     :param on_closed: called when the stream has ended, in place of ``RunningWorker.on_stream_closed``.
+    :param run: how the client reads a run, if this is the stream of one.
     """
 
     reader: Reader
@@ -37,6 +39,7 @@ class Subscription(NamedTuple):
     on_admitted: Callable[[], None] | None = None
     on_open: Callable[[RunningWorker, Stream], None] | None = None
     on_closed: Callable[[Stream], None] | None = None
+    run: RunReading | None = None
 
 
 class StreamSource:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Callable, Sequence
+from typing import Callable, Iterator, Sequence
 
 from ..brokers import Broker
 from ..options import Options, log
@@ -28,6 +28,8 @@ from .outage import DEGRADED, OutageNotice
 from .replay import Replay
 from .resume import NEW_CLIENT, ResetReason, ResumePoint, check_resume_point, parse_last_ids
 from .revocation_handler import RevocationHandler
+from .run_stream import RunReading, RunStream
+from .run_stream import convert_pages as convert_run_pages
 from .stream import Stream
 from .subscriptions import Subscriptions
 from .timing import Timer
@@ -139,6 +141,7 @@ class Hub:
         new_channels: Sequence[str] = (),
         revocations_seen: int | None = None,
         channel_form: str = "field",
+        run: RunReading | None = None,
     ) -> Stream:
         """Open a stream of these channels. Its client gets each event after the resume point once.
 
@@ -148,13 +151,15 @@ class Hub:
         :param revocations_seen: what ``count_revocations`` returned before the client's rules were asked. Revocation
             messages that came since then are applied to this stream.
         :param channel_form: how its frames name their channels, one of ``encode.CHANNEL_FORMS``.
+        :param run: how the client reads the run whose channel this is; None for all other channels.
         :raises BrokerUnavailable: (``BrokerBehind``: for a moment) it is not known where the client's replay begins.
         """
         if not self._delivery.has_started:
             self._delivery.start()
         subscriptions, now = self._subscriptions, self._timer.clock()
-        has_comments = channel_form == "comment"
-        stream = (CommentStream if has_comments else Stream)(tuple(channels), user_id, self._limits, now)
+        has_comments = channel_form == "comment" and run is None
+        kind = run.stream_class if run is not None else CommentStream if has_comments else Stream
+        stream = kind(tuple(channels), user_id, self._limits, now)
         try:
             if resume.cursor is not None:
                 resume = check_resume_point(resume, self.broker.history, subscriptions.epoch, subscriptions.position)
@@ -164,7 +169,7 @@ class Hub:
                 resume = ResumePoint(reset=ResetReason.EPOCH)  # a new epoch began between the lines above
             joined = Joined(stream, head, resume, new_channels, latest)
             pages = open_pages(self.replay, self._options, joined, snapshots)
-            stream.opening = convert_pages(pages) if has_comments else pages
+            stream.opening = _convert_pages(stream, pages, run)
             stream.on_closed, stream.notify_opener = self._on_closed, on_closed
             self._start_stream(stream, revocations_seen)
         except BaseException:
@@ -238,6 +243,13 @@ class Hub:
     def _remove_stream(self, stream: Stream) -> None:
         self._timer.remove(stream)
         self._subscriptions.remove_stream(stream)
+
+
+def _convert_pages(stream: Stream, pages: Iterator[bytes], run: RunReading | None) -> Iterator[bytes]:
+    """Return what a stream of this kind sends before its first live event."""
+    if run is not None and isinstance(stream, RunStream):
+        return convert_run_pages(stream, pages, run)
+    return convert_pages(pages) if isinstance(stream, CommentStream) else pages
 
 
 def spread_retry(milliseconds: int) -> int:

@@ -49,6 +49,14 @@ USER_PREFIX = "user:"
 #: The extension's own events and channels have names that begin with this.
 OWN_PREFIX = "ssemux."
 
+#: The channel of a run is this and the run's id, which has so many characters. Clients read a run at its own URL, so
+#: its frames do not name the channel. Other channels that begin like this are an application's own.
+RUN_PREFIX = "run:"
+RUN_ID_LENGTH = 23
+
+#: How the frame of a run's last event begins.
+RUN_END = b"event: ssemux.run\n"
+
 #: The ``id`` of an event after which its client must stay away. It is not a cursor. It is sent as ``Last-Event-ID``.
 STOP_ID = "stop"
 
@@ -62,6 +70,7 @@ EVENT_LENGTH = 255
 # also split at U+2028, U+0085, form feed and more, and change the data.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORGING = re.compile(r"[\r\n\0]")
+_is_run_id = re.compile("[A-Za-z0-9_-]{%d}" % RUN_ID_LENGTH).fullmatch
 
 _SURROGATE = "a lone surrogate, which UTF-8 cannot encode"
 
@@ -139,7 +148,17 @@ def user_channel(user_id: object) -> str:
 
 def is_named(channel: str) -> bool:
     """Return whether clients read this channel because they name it, and not because of who they are."""
-    return channel != EVERYONE and not channel.startswith((USER_PREFIX, OWN_PREFIX))
+    return channel != EVERYONE and not channel.startswith((USER_PREFIX, OWN_PREFIX)) and not is_run_channel(channel)
+
+
+def is_run_channel(channel: str) -> bool:
+    """Return whether this is the channel of a run."""
+    return channel.startswith(RUN_PREFIX) and _is_run_id(channel[len(RUN_PREFIX) :]) is not None
+
+
+def make_run_channel(run_id: object) -> str:
+    """Return the channel of the run with this id; "" if no run has such an id."""
+    return RUN_PREFIX + run_id if isinstance(run_id, str) and _is_run_id(run_id) else ""
 
 
 def make_body(

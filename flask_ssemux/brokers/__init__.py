@@ -35,6 +35,7 @@ These are the steps in this folder; docs/architecture.md also lists those outsid
 from .contract import (
     RUN_PREFIX,
     RUNNING,
+    WAITING,
     Broker,
     Change,
     EventHistory,
@@ -71,7 +72,7 @@ from .urls import absolute_url, open_broker
 
 __all__ = [
     "JOIN", "LEASE_SECONDS", "LEAVE", "MAX_GRACE", "PAGE_BYTES", "REGISTRATION_SECONDS", "REPORT_INTERVAL",
-    "RUNNING", "RUN_PREFIX", "WORK_INTERVAL", "WORK_SECONDS",
+    "RUNNING", "RUN_PREFIX", "WAITING", "WORK_INTERVAL", "WORK_SECONDS",
     "Broker", "Change", "ChannelPage", "EventHistory", "Floors", "HistoryLimits", "KeptWork", "Leases", "Listener",
     "Member", "Merge", "NewEvent", "Page", "Presence", "Range", "Record",
     "RegisteredApplication", "RunRecord", "SlotAnswer", "StreamCounts", "SubscriptionStart",

@@ -97,8 +97,8 @@ def make_older(server, url, seconds):
         at, _, rest = server.ask("HGET", keys + "applications", holder).partition("\n")
         server.ask("HSET", keys + "applications", holder, "%d\n%s" % (int(at) - seconds, rest))
     for name in server.ask("KEYS", keys + "work:*"):
-        fence, till, holder = server.ask("GET", name).split(" ")
-        server.ask("SET", name, "%s %d %s" % (fence, max(0, int(till) - back), holder))
+        fence, till, rest = server.ask("GET", name).split(" ", 2)
+        server.ask("SET", name, "%s %d %s" % (fence, max(0, int(till) - back), rest))
     for name in server.ask("KEYS", keys + "wants:*"):
         for holder in server.ask("HKEYS", name):
             server.ask("HINCRBY", name, holder, -back)

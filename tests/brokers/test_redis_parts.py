@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_ssemux.brokers import SubscriptionStart, open_broker
+from flask_ssemux.brokers import NewEvent, SubscriptionStart, WorkBatch, open_broker
 from flask_ssemux.brokers.contract.constants import LIVE_EVENTS
 from tests.brokers.suites.presence import LASTS
 from tests.brokers.suites.reports import names
@@ -96,3 +96,20 @@ def test_a_key_whose_answer_was_lost_belongs_to_the_caller(redis, shared_redis, 
     assert not broker.one_time_keys.use_one_time_key("a", 30)
     assert not redis().one_time_keys.use_one_time_key("a", 30)
     hop.close()
+
+
+def test_a_batch_whose_answer_was_lost_is_not_appended_twice(redis):
+    """The caller repeats the batch with its number, in a call with others, however much later."""
+    broker = redis()
+    run, (feed,) = broker.work.begin_run("x", "{}"), broker.work.take_work(["feed:a"])
+    first = WorkBatch(run, [NewEvent("run:x", b"data: 1\n\n"), NewEvent("run:x", b"data: 2\n\n")], None, 1)
+    last = WorkBatch(run, [NewEvent("run:x", b"data: end\n\n")], "done", 2)
+    other = WorkBatch(feed, [NewEvent("feed:a", b"data: x\n\n")], None, 1)
+    (cursors,) = broker.work.append_work([first])
+    broker.work.keep_work([run, feed])
+    again, others = broker.work.append_work([first, other])
+    assert again == cursors and others[0].sequence == cursors[-1].sequence + 1
+    (end,) = broker.work.append_work([last])
+    assert broker.work.append_work([other, last]) == [others, end]
+    assert broker.work.append_work([last._replace(number=3), first]) == [None, None]
+    assert broker.history.get_newest_cursor() == end[0]

@@ -64,5 +64,5 @@ def test_a_file_without_work_gets_its_tables(sqlite, sqlite_url):
     file.close()
     broker = sqlite()
     (lease,) = broker.work.take_work(["feed:a"])
-    assert broker.work.keep_work([lease], ["feed:a"]) == ([lease], {"feed:a"}, set())
+    assert broker.work.keep_work([lease], ["feed:a"])[:3] == ([lease], {"feed:a"}, set())
     assert broker.work.begin_run("x", "{}").fence > lease.fence and "x" in broker.work.read_runs(["x"])

@@ -12,10 +12,10 @@ from .one_time_keys import OneTimeKeys
 from .presence import Change, Member, Presence, RosterChanges, StreamCounts
 from .reports import RegisteredApplication, Reports, WorkerReport
 from .user_slots import SlotAnswer
-from .work import RUN_PREFIX, RUNNING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
+from .work import RUN_PREFIX, RUNNING, WAITING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
 
 __all__ = [
-    "RUNNING", "RUN_PREFIX",
+    "RUNNING", "RUN_PREFIX", "WAITING",
     "Broker", "Change", "EventHistory", "KeptWork", "Leases", "Listener", "Member", "OneTimeKeys", "Presence",
     "RegisteredApplication", "Reports", "RosterChanges", "RunRecord", "SlotAnswer", "StreamCounts", "Work", "WorkBatch",
     "WorkLease", "WorkerReport", "call_from_any_thread",

@@ -25,8 +25,8 @@ from .any_thread import AnyThread
 #: The name of a run's work is this and the run's id.
 RUN_PREFIX = "run:"
 
-#: The state of a run that has not ended.
-RUNNING = "running"
+#: The states of a run that has not ended: it was planned, and no process has begun it; a process runs it.
+WAITING, RUNNING = "waiting", "running"
 
 
 class WorkLease(NamedTuple):
@@ -46,11 +46,16 @@ class WorkBatch(NamedTuple):
     :param events: one at least.
     :param end_state: the state with which the lease's run ends: the batch is only appended if the record's state is
         still ``RUNNING``, and the lease is released with it. None if it does not end.
+    :param number: of the batch under its lease, 1 and more. If the last batch that was appended under the lease has the
+        same number, this is the same batch: nothing is appended, and the answer is that batch's. So a caller can repeat
+        a batch of which it is not known whether it was appended. 0 if it will not be repeated. An engine ignores it if
+        an append that raised has certainly appended nothing.
     """
 
     lease: WorkLease
     events: Sequence[NewEvent]
     end_state: str | None = None
+    number: int = 0
 
 
 class KeptWork(NamedTuple):
@@ -59,25 +64,30 @@ class KeptWork(NamedTuple):
     :param held: the leases that this process still holds.
     :param wanted: the names of those leases that any living process wants.
     :param free: the names, of those that the caller wants or watches, whose work no living process does.
+    :param cancelled: the names of those leases whose run was cancelled.
     """
 
     held: list[WorkLease]
     wanted: set[str]
     free: set[str]
+    cancelled: set[str] = frozenset()  # type: ignore[assignment]
 
 
 class RunRecord(NamedTuple):
     """What is stored of a run.
 
-    :param state: ``RUNNING``, or the state with which it ended.
-    :param details: what ``begin_run`` was called with.
-    :param is_cancelled: whether ``cancel_run`` was called while it ran.
+    :param state: ``WAITING``, ``RUNNING``, or the state with which it ended.
+    :param details: what ``begin_run`` or ``plan_run`` was called with.
+    :param begin: the newest cursor when it was begun or planned: all its events come after it.
+    :param is_cancelled: whether ``cancel_run`` was called before its end.
     :param is_held: whether a living process has its lease.
-    :param fence: of its newest lease. ``WorkLease(RUN_PREFIX + id, fence)`` can end a run whose process is dead.
+    :param fence: of its newest lease; 0 if it has none. ``WorkLease(RUN_PREFIX + id, fence)`` can end a run whose
+        process is dead.
     """
 
     state: str
     details: str
+    begin: Cursor
     is_cancelled: bool
     is_held: bool
     fence: int
@@ -131,11 +141,18 @@ class Work(AnyThread):
     # -- runs --------------------------------------------------------------
 
     @abstractmethod
+    def plan_run(self, run_id: str, details: str) -> None:
+        """Write the record of a run that another process will begin. The parameters are those of ``begin_run``.
+
+        :raises BrokerUnavailable: it is not known whether it was written.
+        """
+
+    @abstractmethod
     def begin_run(self, run_id: str, details: str) -> WorkLease:
         """Write the record of a new run, and take its lease. Records that are no longer kept are deleted.
 
-        :param run_id: of which there is no record.
-        :param details: any text.
+        :param run_id: of which there is no record, or one of a run that is ``WAITING``.
+        :param details: any text; the record of a run that was planned keeps its own.
         :return: the lease; its name is ``RUN_PREFIX`` and the id.
         :raises BrokerUnavailable: it is not known whether it was written.
         """
@@ -148,8 +165,17 @@ class Work(AnyThread):
         """
 
     @abstractmethod
+    def find_lost_runs(self) -> list[str]:
+        """Return the ids of the runs that are ``RUNNING`` and whose lease no living process has.
+
+        After an outage of the store, leases may have expired whose processes live and are about to renew them.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+
+    @abstractmethod
     def cancel_run(self, run_id: str) -> bool:
-        """Note in the record of a run that it has to end; return whether it was running.
+        """Note in the record of a run that it has to end; return whether it has not ended yet.
 
         :raises BrokerUnavailable: it is not known whether it was noted. A repeated call does no harm.
         """

@@ -6,7 +6,7 @@ import time
 from typing import Collection, Sequence
 
 from ...sse.cursor import Cursor
-from ..contract.work import RUN_PREFIX, RUNNING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
+from ..contract.work import RUN_PREFIX, RUNNING, WAITING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
 from ..records import HistoryLimits
 from .history import MemoryHistory
 from .store import MemoryStore
@@ -48,7 +48,11 @@ class MemoryWork(Work):
             held = [lease for lease in leases if self._is_newest(lease)]
             self._held.update(lease.name for lease in held)
             wanted = {lease.name for lease in held}.intersection(wants)
-            return KeptWork(held, wanted, {*wants, *watches} - self._held)
+            cancelled = {lease.name for lease in held if self._is_cancelled(lease.name[len(RUN_PREFIX) :])}
+            return KeptWork(held, wanted, {*wants, *watches} - self._held, cancelled)
+
+    def _is_cancelled(self, run_id: str) -> bool:
+        return run_id in self._runs and self._runs[run_id].is_cancelled
 
     def _is_newest(self, lease: WorkLease) -> bool:
         return self._fences.get(lease.name) == lease.fence
@@ -90,10 +94,20 @@ class MemoryWork(Work):
     def begin_run(self, run_id: str, details: str) -> WorkLease:
         with self._store.changed:
             self._store.check_open()
-            self._forget_runs(time.monotonic())
-            lease = self._take(RUN_PREFIX + run_id)
-            self._runs[run_id] = RunRecord(RUNNING, details, False, True, lease.fence)
-            return lease
+            run = self._add_run(run_id, details)
+            self._runs[run_id] = run._replace(state=RUNNING)
+            return self._take(RUN_PREFIX + run_id)
+
+    def plan_run(self, run_id: str, details: str) -> None:
+        with self._store.changed:
+            self._store.check_open()
+            self._add_run(run_id, details)
+
+    def _add_run(self, run_id: str, details: str) -> RunRecord:
+        """Return the record of a run, which is made if there is none."""
+        self._forget_runs(time.monotonic())
+        new = RunRecord(WAITING, details, self._history.get_cursor(), False, False, 0)
+        return self._runs.setdefault(run_id, new)
 
     def _forget_runs(self, now: float) -> None:
         for run_id in [run_id for run_id, moment in self._forget_at.items() if moment <= now]:
@@ -109,11 +123,17 @@ class MemoryWork(Work):
         name = RUN_PREFIX + run_id
         return self._runs[run_id]._replace(is_held=name in self._held, fence=self._fences.get(name, 0))
 
+    def find_lost_runs(self) -> list[str]:
+        with self._store.changed:
+            self._store.check_open()
+            running = [run_id for run_id, run in self._runs.items() if run.state == RUNNING]
+            return [run_id for run_id in running if RUN_PREFIX + run_id not in self._held]
+
     def cancel_run(self, run_id: str) -> bool:
         with self._store.changed:
             self._store.check_open()
             run = self._runs.get(run_id)
-            if run is None or run.state != RUNNING:
+            if run is None or run.state not in (WAITING, RUNNING):
                 return False
             self._runs[run_id] = run._replace(is_cancelled=True)
             return True

@@ -24,9 +24,9 @@ APPEND_EVENTS, APPEND_WORK = (
     _load_script(*parts, "append_events") for parts in (("all_events",), ("work", "held_events"))
 )
 LIST_NEWS, GET_FIGURES = map(_load_script, ("list_news", "get_figures"))
-TAKE_WORK, KEEP_WORK, RELEASE_WORK, BEGIN_RUN, READ_RUNS, CANCEL_RUN = (
-    _load_script("work", name)
-    for name in ("take_work", "keep_work", "release_work", "begin_run", "read_runs", "cancel_run")
+TAKE_WORK, KEEP_WORK, RELEASE_WORK = (_load_script("work", name) for name in ("take_work", "keep_work", "release_work"))
+PLAN_RUN, BEGIN_RUN, READ_RUNS, LIST_RUNNING, CANCEL_RUN = (
+    _load_script("work", name) for name in ("plan_run", "begin_run", "read_runs", "list_running", "cancel_run")
 )
 TAKE_SLOT, SET_SLOTS, SHARE_SLOTS, REGAIN_SLOTS = (
     _load_script("user_slots", name) for name in ("take_slot", "set_slots", "share_slots", "regain_slots")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import chain
-from typing import Any, Collection, Iterable, Sequence
+from typing import Collection, Iterable, Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
@@ -62,7 +62,9 @@ class RedisWork(Work):
         self._wants = wanted_here
         held = [lease for lease, is_held in zip(leases, answer[2]) if is_held]
         wanted = {lease.name for lease, processes in zip(leases, answer[3]) if _list_living(processes)}
-        return KeptWork(held, wanted, {name for name, holder in zip(names, answer[4]) if not _list_living([holder])})
+        free = {name for name, holder in zip(names, answer[4]) if not _list_living([holder])}
+        cancelled = {lease.name for lease, code in zip(leases, answer[2]) if code == 2}
+        return KeptWork(held, wanted, free, cancelled)
 
     def release_work(self, leases: Collection[WorkLease]) -> None:
         for name, fence in leases:
@@ -75,13 +77,18 @@ class RedisWork(Work):
             log.debug("leases of work were not released: %s", error)
 
     def append_work(self, batches: Sequence[WorkBatch]) -> list[list[Cursor] | None]:
-        heads = chain.from_iterable((*batch.lease, batch.end_state or "", len(batch.events)) for batch in batches)
+        heads = chain.from_iterable(
+            (*batch.lease, batch.end_state or "", batch.number, len(batch.events)) for batch in batches
+        )
         events = (event for batch in batches for event in batch.events)
         values = [value for channel, body, key in events for value in (channel, body, key or "")]
         last, answer = self._history.call_append(scripts.APPEND_WORK, len(batches), *heads, *values)
-        return _share_out(batches, last, answer[2])
+        return _share_out(batches, last, answer[2].decode("ascii").split())
 
     # -- runs --------------------------------------------------------------
+
+    def plan_run(self, run_id: str, details: str) -> None:
+        self._store.call(scripts.PLAN_RUN, run_id, details)
 
     def begin_run(self, run_id: str, details: str) -> WorkLease:
         fence = self._store.call(scripts.BEGIN_RUN, self._process_name, _LASTS, run_id, details)[2]
@@ -95,7 +102,11 @@ class RedisWork(Work):
             return {}
         values = [value.decode("utf-8") for value in self._store.read(scripts.READ_RUNS, *run_ids)[2]]
         rows = iter(values)
-        return {row[0]: _parse_run(*row[1:]) for row in zip(rows, rows, rows, rows, rows, rows)}
+        return {row[0]: _parse_run(*row[1:]) for row in zip(rows, rows, rows, rows, rows, rows, rows)}
+
+    def find_lost_runs(self) -> list[str]:
+        rows = self._store.read(scripts.LIST_RUNNING)[2]
+        return [run_id.decode("utf-8") for run_id, holder in zip(rows[::2], rows[1::2]) if not _list_living([holder])]
 
     def cancel_run(self, run_id: str) -> bool:
         return bool(self._store.call(scripts.CANCEL_RUN, run_id)[2])
@@ -118,23 +129,24 @@ def _list_living(processes: Iterable[bytes]) -> list[str]:
     return [name for name in names if not is_dead_process(name)]
 
 
-def _share_out(batches: Sequence[WorkBatch], last: Cursor, verdict: Any) -> list[list[Cursor] | None]:
+def _share_out(batches: Sequence[WorkBatch], last: Cursor, verdict: Sequence[str]) -> list[list[Cursor] | None]:
     """Return the cursors of each batch.
 
-    :param last: of the last event that was appended.
-    :param verdict: of each batch "1" if it was appended.
+    :param last: of the last event that was appended now.
+    :param verdict: of each batch "1" if it was appended now, "=<sequence>" of its last event if it was before.
     """
-    appended = [letter == ord("1") for letter in verdict]
-    sequence = last.sequence - sum(len(batch.events) for batch, is_in in zip(batches, appended) if is_in)
+    end = last.sequence - sum(len(batch.events) for batch, word in zip(batches, verdict) if word == "1")
     found: list[list[Cursor] | None] = []
-    for batch, is_in in zip(batches, appended):
-        found.append(
-            [Cursor(last.epoch, sequence + 1 + index) for index in range(len(batch.events))] if is_in else None
-        )
-        sequence += len(batch.events) if is_in else 0
+    for batch, word in zip(batches, verdict):
+        count = len(batch.events)
+        end += count if word == "1" else 0
+        upto = int(word[1:]) if word.startswith("=") else end
+        cursors = [Cursor(last.epoch, sequence) for sequence in range(upto - count + 1, upto + 1)]
+        found.append(cursors if word != "0" else None)
     return found
 
 
-def _parse_run(state: str, details: str, cancelled: str, fence: str, holder: str) -> RunRecord:
+def _parse_run(state: str, details: str, begin: str, cancelled: str, fence: str, holder: str) -> RunRecord:
     is_held = holder != "" and not is_dead_process(holder)
-    return RunRecord(state, details, cancelled == "1", is_held, int(fence or 0))
+    cursor = Cursor.parse(begin) or Cursor("", 0)
+    return RunRecord(state, details, cursor, cancelled == "1", is_held, int(fence or 0))

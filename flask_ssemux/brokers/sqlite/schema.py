@@ -23,7 +23,8 @@
     applications  holder, name, key, script_name, at        registered applications
     work      name, fence, holder ("": nobody), until       leases of work, by their newest fence
     wants     name, holder, until                           which work a process wants to be done
-    runs      id, state, details, is_cancelled, until       records of runs; until: how long they are kept
+    runs      id, state, details, begin (a cursor),         records of runs; until: how long they are kept
+              is_cancelled, until
     fences    id (0), last                                  one row: the last fence that was given
 
 A holder is a process, by its broker's ``process_name``.
@@ -104,8 +105,9 @@ CREATE INDEX IF NOT EXISTS work_until ON work (until);
 CREATE TABLE IF NOT EXISTS wants (name TEXT NOT NULL, holder TEXT NOT NULL, until REAL NOT NULL,
                                   PRIMARY KEY (name, holder)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, state TEXT NOT NULL, details TEXT NOT NULL,
-                                 is_cancelled INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+                                 begin TEXT NOT NULL, is_cancelled INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS runs_until ON runs (until);
+CREATE INDEX IF NOT EXISTS runs_running ON runs (id) WHERE state = 'running';
 CREATE TABLE IF NOT EXISTS fences (id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 """
 

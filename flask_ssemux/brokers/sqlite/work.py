@@ -8,19 +8,20 @@ from typing import Callable, Collection, Iterable, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract import constants
-from ..contract.work import RUN_PREFIX, RUNNING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
+from ..contract.work import RUN_PREFIX, RUNNING, WAITING, KeptWork, RunRecord, Work, WorkBatch, WorkLease
 from ..names import is_dead_process
 from ..records import NewEvent
 from .database import Database
 from .file import StoreFile
 from .history import ROW_BYTES, SQLiteHistory
+from .schema import NEWEST
 from .store import SQLiteStore
 
 #: Seconds after which a lease that has expired, and is not of a run, is deleted.
 FORGOTTEN = 3600.0
 
 _READ_RUN = (
-    "SELECT state, details, is_cancelled, holder, work.until, fence FROM runs "
+    "SELECT state, details, begin, is_cancelled, holder, work.until, fence FROM runs "
     "LEFT JOIN work ON name = ? || id WHERE id = ?"
 )
 
@@ -47,7 +48,8 @@ class SQLiteWork(Work):
             with file.reading():
                 wanted = {lease.name for lease in held if _is_wanted(file, lease.name)}
                 busy = set(_list_busy(file.read, {*wants, *watches}))
-        return KeptWork(held, wanted, {*wants, *watches} - busy)
+                cancelled = {lease.name for lease in held if _is_cancelled(file, lease.name)}
+        return KeptWork(held, wanted, {*wants, *watches} - busy, cancelled)
 
     def _renew(self, file: StoreFile, leases: Collection[WorkLease], wants: frozenset[str]) -> list[WorkLease]:
         if wants or self._wants:
@@ -71,6 +73,10 @@ class SQLiteWork(Work):
 
     # -- runs --------------------------------------------------------------
 
+    def plan_run(self, run_id: str, details: str) -> None:
+        with self._store.opened() as file:
+            file.change(lambda: _add_run(file, run_id, details))
+
     def begin_run(self, run_id: str, details: str) -> WorkLease:
         with self._store.opened() as file:
             return file.change(lambda: _begin_run(file, self._process_name, run_id, details))
@@ -80,10 +86,16 @@ class SQLiteWork(Work):
             found = {run_id: file.read(_READ_RUN, (RUN_PREFIX, run_id)).fetchone() for run_id in run_ids}
         return {run_id: _describe_run(*row) for run_id, row in found.items() if row is not None}
 
-    def cancel_run(self, run_id: str) -> bool:
-        query = "UPDATE runs SET is_cancelled = 1 WHERE id = ? AND state = ?"
+    def find_lost_runs(self) -> list[str]:
+        query = "SELECT id, holder, work.until FROM runs LEFT JOIN work ON name = ? || id WHERE state = '%s'" % RUNNING
         with self._store.opened() as file:
-            return file.change(lambda: file.write(query, (run_id, RUNNING)).rowcount == 1)
+            rows = file.read(query, (RUN_PREFIX,)).fetchall()
+        return [run_id for run_id, holder, until in rows if holder is None or not _is_alive(holder, until)]
+
+    def cancel_run(self, run_id: str) -> bool:
+        query = "UPDATE runs SET is_cancelled = 1 WHERE id = ? AND state IN (?, ?)"
+        with self._store.opened() as file:
+            return file.change(lambda: file.write(query, (run_id, WAITING, RUNNING)).rowcount == 1)
 
 
 def remove_work(database: Database, process_name: str) -> None:
@@ -202,17 +214,30 @@ def _list_events(batches: Sequence[WorkBatch], found: Sequence[list[Cursor] | No
 
 
 def _begin_run(file: StoreFile, process_name: str, run_id: str, details: str) -> WorkLease:
+    _add_run(file, run_id, details)
+    file.write("UPDATE runs SET state = ? WHERE id = ?", (RUNNING, run_id))
+    return _take(file, process_name, RUN_PREFIX + run_id)
+
+
+def _add_run(file: StoreFile, run_id: str, details: str) -> None:
+    """Write the record of a run, if there is none, and delete those that are no longer kept."""
     now = time.time()
     until = now + file.limits.seconds
     file.write("UPDATE runs SET until = ? WHERE until > ?", (until, until))  # written while the clock was ahead
     file.write("DELETE FROM work WHERE name IN (SELECT ? || id FROM runs WHERE until < ?)", (RUN_PREFIX, now))
     file.write("DELETE FROM runs WHERE until < ?", (now,))
-    file.write("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, 0, ?)", (run_id, RUNNING, details, until))
-    return _take(file, process_name, RUN_PREFIX + run_id)
+    begin = str(Cursor(file.epoch, file.write(NEWEST).fetchone()[0] or 0))
+    file.write("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, 0, ?)", (run_id, WAITING, details, begin, until))
+
+
+def _is_cancelled(database: Database, name: str) -> bool:
+    query = "SELECT 1 FROM runs WHERE id = ? AND is_cancelled"
+    is_run = name.startswith(RUN_PREFIX)
+    return is_run and database.read(query, (name[len(RUN_PREFIX) :],)).fetchone() is not None
 
 
 def _describe_run(
-    state: str, details: str, is_cancelled: int, holder: str | None, until: float | None, fence: int | None
+    state: str, details: str, begin: str, is_cancelled: int, holder: str | None, until: float | None, fence: int | None
 ) -> RunRecord:
     is_held = holder is not None and _is_alive(holder, until or 0.0)
-    return RunRecord(state, details, bool(is_cancelled), is_held, fence or 0)
+    return RunRecord(state, details, Cursor.parse(begin) or Cursor("", 0), bool(is_cancelled), is_held, fence or 0)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flask_ssemux.brokers import RUNNING, NewEvent, WorkBatch, WorkLease
+from flask_ssemux.brokers import RUNNING, WAITING, NewEvent, WorkBatch, WorkLease
 from tests.brokers.conftest import pretend_other_host
 from tests.brokers.recorder import Recorder
 
@@ -29,8 +29,8 @@ sys.stdin.read()
 """
 
 
-def batch(lease, *bodies, end=None):
-    return WorkBatch(lease, [NewEvent(lease.name, b"data: %s\n\n" % body) for body in bodies], end)
+def batch(lease, *bodies, end=None, number=0):
+    return WorkBatch(lease, [NewEvent(lease.name, b"data: %s\n\n" % body) for body in bodies], end, number)
 
 
 def read_bodies(broker, name):
@@ -91,10 +91,10 @@ class WorkSuite:
     def test_kept_work_is_held_and_released_work_is_free(self, broker):
         leases = broker.work.take_work(["feed:a", "feed:b"])
         kept = broker.work.keep_work(leases, ["feed:a", "feed:c"], ["feed:b", "feed:d"])
-        assert kept == (leases, {"feed:a"}, {"feed:c", "feed:d"})
+        assert kept == (leases, {"feed:a"}, {"feed:c", "feed:d"}, set())
         broker.work.release_work(leases[:1])
         broker.work.release_work(leases[:1])
-        assert broker.work.keep_work(leases, ["feed:a"]) == (leases[1:], set(), {"feed:a"})
+        assert broker.work.keep_work(leases, ["feed:a"])[:3] == (leases[1:], set(), {"feed:a"})
         assert broker.work.append_work([batch(leases[0], b"x")]) == [None]
 
     def test_wants_replace_those_of_the_last_call(self, broker):
@@ -111,16 +111,17 @@ class WorkSuite:
 
     def test_the_record_of_a_run_from_its_beginning_to_its_end(self, broker):
         details = json.dumps({"owner": "7", "text": "ä\n\x00 |"})
+        begin = broker.history.append_event("a", b"data: before\n\n")
         lease = broker.work.begin_run("x", details)
         assert lease.name == "run:x"
-        assert broker.work.read_runs(["x", "y"]) == {"x": (RUNNING, details, False, True, lease.fence)}
+        assert broker.work.read_runs(["x", "y"]) == {"x": (RUNNING, details, begin, False, True, lease.fence)}
         assert len(broker.work.append_work([batch(lease, b"1", b"2")])[0]) == 2
         assert len(broker.work.append_work([batch(lease, b"end", end="done")])[0]) == 1
         record = broker.work.read_runs(["x"])["x"]
         assert (record.state, record.details, record.is_held) == ("done", details, False)
         assert broker.work.append_work([batch(lease, b"3")]) == [None]
         assert broker.work.append_work([batch(lease, b"end", end="failed")]) == [None]
-        assert broker.work.keep_work([lease], (), ["run:x"]) == ([], set(), {"run:x"})
+        assert broker.work.keep_work([lease], (), ["run:x"])[:3] == ([], set(), {"run:x"})
         assert read_bodies(broker, "run:x") == [b"1", b"2", b"end"] and broker.work.read_runs(["x"])["x"] == record
 
     def test_the_ends_and_events_of_many_runs_are_one_call(self, broker):
@@ -149,7 +150,8 @@ class WorkSuite:
         ended, resumed = broker.work.begin_run("a", "{}"), broker.work.begin_run("b", "{}")
         broker.work.release_work([ended, resumed])
         runs = broker.work.read_runs("ab")
-        assert [runs[key][2:] for key in "ab"] == [(False, False, ended.fence), (False, False, resumed.fence)]
+        assert [runs[key][3:] for key in "ab"] == [(False, False, ended.fence), (False, False, resumed.fence)]
+        assert sorted(broker.work.find_lost_runs()) == ["a", "b"]
         assert broker.work.append_work([batch(WorkLease("run:a", runs["a"].fence), b"end", end="lost")])[0]
         (lease,) = broker.work.take_work(["run:b"])
         assert broker.work.append_work([batch(resumed, b"end", end="lost")]) == [None]
@@ -159,9 +161,21 @@ class WorkSuite:
     def test_only_a_run_that_runs_can_be_cancelled(self, broker):
         lease = broker.work.begin_run("x", "{}")
         assert broker.work.cancel_run("x") and broker.work.cancel_run("x") and not broker.work.cancel_run("y")
-        assert broker.work.read_runs(["x"])["x"][:3] == (RUNNING, "{}", True)
+        assert broker.work.read_runs(["x"])["x"].is_cancelled and broker.work.keep_work([lease]).cancelled == {"run:x"}
         broker.work.append_work([batch(lease, b"end", end="cancelled")])
         assert not broker.work.cancel_run("x") and broker.work.read_runs(["y"]) == {}
+
+    def test_a_run_that_was_planned_begins_later_and_keeps_its_record(self, broker):
+        broker.work.plan_run("x", "planned")
+        record = broker.work.read_runs(["x"])["x"]
+        assert record[:2] == (WAITING, "planned") and record[3:] == (False, False, 0)
+        broker.history.append_event("a", b"data: later\n\n")
+        assert broker.work.find_lost_runs() == [] and broker.work.cancel_run("x")
+        lease = broker.work.begin_run("x", "begun")
+        assert broker.work.read_runs(["x"])["x"] == (RUNNING, "planned", record.begin, True, True, lease.fence)
+        assert broker.work.find_lost_runs() == []
+        broker.work.append_work([batch(lease, b"end", end="done")])
+        assert broker.work.find_lost_runs() == [] and not broker.work.cancel_run("x")
 
     def test_the_record_of_a_run_is_kept_as_long_as_the_history_after_its_end(self, make, travel):
         broker = make(seconds=100.0)
@@ -180,7 +194,7 @@ class WorkSuite:
         names = ["feed:ä", "feed:a b", "feed:a\nb", "feed:{x}", "feed:%s"]
         leases = broker.work.take_work(names)
         assert [lease.name for lease in leases] == names
-        assert broker.work.keep_work(leases, names) == (leases, set(names), set())
+        assert broker.work.keep_work(leases, names)[:3] == (leases, set(names), set())
 
 
 class SharedWorkSuite:
@@ -191,8 +205,8 @@ class SharedWorkSuite:
         leases = first.work.take_work(["feed:a", "feed:b"])
         (third,) = second.work.take_work(["feed:a", "feed:b", "feed:c"])
         assert third.name == "feed:c" and third.fence > leases[1].fence
-        assert second.work.keep_work([third], ["feed:a"], ["feed:b", "feed:d"]) == ([third], set(), {"feed:d"})
-        assert first.work.keep_work(leases) == (leases, {"feed:a"}, set())
+        assert second.work.keep_work([third], ["feed:a"], ["feed:b", "feed:d"])[:3] == ([third], set(), {"feed:d"})
+        assert first.work.keep_work(leases)[:3] == (leases, {"feed:a"}, set())
         first.work.release_work(leases[:1])
         (taken,) = second.work.take_work(["feed:a", "feed:b"])
         assert taken.name == "feed:a" and first.work.append_work([batch(leases[0], b"x")]) == [None]
@@ -202,9 +216,9 @@ class SharedWorkSuite:
         first.work.take_work(["feed:a"])
         (lease,) = second.work.take_work(["feed:b"])
         first.work.keep_work([], ["feed:b"])
-        assert second.work.keep_work([lease], ["feed:a"]) == ([lease], {"feed:b"}, set())
+        assert second.work.keep_work([lease], ["feed:a"])[:3] == ([lease], {"feed:b"}, set())
         first.close()
-        assert second.work.keep_work([lease], ["feed:a"]) == ([lease], set(), {"feed:a"})
+        assert second.work.keep_work([lease], ["feed:a"])[:3] == ([lease], set(), {"feed:a"})
         assert len(second.work.take_work(["feed:a"])) == 1
 
     def test_work_of_a_dead_process_is_free_at_once_and_its_runs_are_lost(self, make_shared, shared_url):
@@ -214,14 +228,14 @@ class SharedWorkSuite:
         broker = make_shared()
         assert broker.work.take_work(["feed:a", "feed:b"]) == [] and broker.work.read_runs(["dead"])["dead"].is_held
         (wanted,) = broker.work.take_work(["feed:wanted"])
-        assert broker.work.keep_work([wanted], ["feed:a"]) == ([wanted], {"feed:wanted"}, set())
+        assert broker.work.keep_work([wanted], ["feed:a"])[:3] == ([wanted], {"feed:wanted"}, set())
         holder.kill()
         holder.communicate(timeout=10)
         watches = ["feed:b", "run:dead"]
-        assert broker.work.keep_work([wanted], ["feed:a"], watches) == ([wanted], set(), {"feed:a", *watches})
+        assert broker.work.keep_work([wanted], ["feed:a"], watches)[:3] == ([wanted], set(), {"feed:a", *watches})
         assert [lease.fence > fence for lease in broker.work.take_work(["feed:a", "feed:b"])] == [True, True]
         record = broker.work.read_runs(["dead"])["dead"]
-        assert record.state == RUNNING and not record.is_held
+        assert record.state == RUNNING and not record.is_held and broker.work.find_lost_runs() == ["dead"]
         assert broker.work.append_work([batch(WorkLease("run:dead", record.fence), b"end", end="lost")])[0]
         assert broker.work.read_runs(["dead"])["dead"].state == "lost"
 
@@ -234,11 +248,11 @@ class SharedWorkSuite:
             travel(here, 3)
             assert elsewhere.work.keep_work([lease], ["feed:wanted"]).held == [lease]
             assert here.work.take_work(["feed:a"]) == []
-            assert here.work.keep_work([wanted], ["feed:a"]) == ([wanted], {"feed:wanted"}, set())
+            assert here.work.keep_work([wanted], ["feed:a"])[:3] == ([wanted], {"feed:wanted"}, set())
         travel(here, 5)
-        assert here.work.keep_work([wanted], ["feed:a"]) == ([wanted], set(), {"feed:a"})
+        assert here.work.keep_work([wanted], ["feed:a"])[:3] == ([wanted], set(), {"feed:a"})
         (new,) = here.work.take_work(["feed:a"])
-        assert elsewhere.work.keep_work([lease], ["feed:a"]) == ([], set(), set())
+        assert elsewhere.work.keep_work([lease], ["feed:a"])[:3] == ([], set(), set())
         assert elsewhere.work.append_work([batch(lease, b"x")]) == [None] and new.fence > lease.fence
 
     def test_a_lease_that_expired_and_was_not_taken_is_renewed(self, make_shared, travel):

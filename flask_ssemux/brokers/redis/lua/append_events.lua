@@ -329,7 +329,7 @@ if missing then
 end
 local answered = redis.call('HGET', answers, slot)
 local known_token, known_epoch, known_sequence, answered_at, known_verdict =
-  string.match(answered or '', '^(%d+) (%S+) (%d+) (%d+) (%d*)$')
+  string.match(answered or '', '^(%d+) (%S+) (%d+) (%d+) (.*)$')
 if known_token == token and known_epoch == epoch then
   return {epoch, known_sequence, known_verdict}
 end

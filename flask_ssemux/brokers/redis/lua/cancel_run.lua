@@ -1,10 +1,11 @@
 -- Notes that a run has to end.
 --
 -- ARGV     id
--- returns  epoch, sequence, 1 if the run was running
+-- returns  epoch, sequence, 1 if the run has not ended
 
 local key = base .. 'run:' .. ARGV[own + 1]
-if redis.call('HGET', key, 'state') ~= RUNNING then
+local run_state = redis.call('HGET', key, 'state')
+if run_state ~= RUNNING and run_state ~= WAITING then
   return {epoch, text(sequence), 0}
 end
 allow_writes()

@@ -2,8 +2,8 @@
 --
 -- ARGV     process, milliseconds that a lease lasts; how many leases, and the name and fence of each; how many names it
 --          wants, and these; how many it no longer wants, and these; names of which it asks for the holder
--- returns  epoch, sequence; of each lease 1 if it is still held; the fields of the hash of who wants its work; of the
---          wanted names and of the last ones: the holder, '' if there is none
+-- returns  epoch, sequence; of each lease 0 if it is not held, 1 if it is, 2 if its run was cancelled, too; the
+--          processes that want its work; of the wanted names and of the last ones: the holder, '' if there is none
 
 local at = own + 3
 local function read_list(step)
@@ -29,11 +29,14 @@ end
 local held, wanting, holders = {}, {}, {}
 for index = 1, #leases, 2 do
   local name, fence = leases[index], leases[index + 1]
-  local is_held, processes = read_lease(name) == fence, {}
-  if is_held then
-    write_lease(name, fence, now + lasts, holder)
-    if get_run(name) then
-      keep_run(get_run(name))
+  local lease, processes, id = read_lease(name), {}, get_run(name)
+  local code = lease.fence == fence and 1 or 0
+  if code == 1 then
+    lease.expires, lease.holder = now + lasts, holder
+    write_lease(name, lease)
+    if id then
+      keep_run(id)
+      code = redis.call('HGET', base .. 'run:' .. id, 'cancelled') == '1' and 2 or 1
     else
       local found = redis.call('HGETALL', base .. 'wants:' .. name)
       for field = 1, #found, 2 do
@@ -44,7 +47,7 @@ for index = 1, #leases, 2 do
       end
     end
   end
-  held[#held + 1], wanting[#wanting + 1] = is_held and 1 or 0, processes
+  held[#held + 1], wanting[#wanting + 1] = code, processes
 end
 for _, name in ipairs(wants) do
   holders[#holders + 1] = find_holder(name, lasts)

@@ -1,18 +1,21 @@
 -- Returns the records of runs.
 --
 -- ARGV     ids
--- returns  epoch, sequence, and in one list of each run that there is: id, state, details, '1' if it was cancelled, fence,
---          holder ('' if there is none)
+-- returns  epoch, sequence, and in one list of each run that there is: id, state, details, begin, '1' if it was cancelled,
+--          fence, holder ('' if there is none)
 
 local rows = {}
 for index = own + 1, #ARGV do
   local id = ARGV[index]
-  local run_state, details, cancelled = unpack(redis.call('HMGET', base .. 'run:' .. id, 'state', 'details', 'cancelled'))
-  if run_state then
-    local fence, expires, holder = read_lease(RUN .. id)
-    for _, value in ipairs({id, run_state, details, cancelled, fence, expires >= now and holder or ''}) do
+  local record = redis.call('HMGET', base .. 'run:' .. id, 'state', 'details', 'begin', 'cancelled')
+  if record[1] then
+    local lease = read_lease(RUN .. id)
+    rows[#rows + 1] = id
+    for _, value in ipairs(record) do
       rows[#rows + 1] = value
     end
+    rows[#rows + 1] = lease.fence
+    rows[#rows + 1] = lease.expires >= now and lease.holder or ''
   end
 end
 return {epoch, text(sequence), rows}

@@ -5,9 +5,11 @@
 allow_writes()
 for index = own + 1, #ARGV, 2 do
   local name, fence = ARGV[index], ARGV[index + 1]
-  if read_lease(name) == fence then
+  local lease = read_lease(name)
+  if lease.fence == fence then
     if get_run(name) then
-      write_lease(name, fence, 0, '')
+      lease.expires, lease.holder = 0, ''
+      write_lease(name, lease)
     else
       redis.call('DEL', work_key(name))
     end

@@ -5,10 +5,15 @@ one is repeated. Streams have the product's bytes: the opening, an event that th
 a stream ends as in a deploy (`end`), is severed (`cut`), ends for good (`stop`) or stays open (`live`). `later` is the
 answer of a server without room; numbers are statuses. `event` is the name of the events, and `before` precedes their
 data, which is "one" in the first stream, and so on. `/asked` has the ids that the clients sent, by key.
+
+`/answers/<key>/<kind>/chat/completions` is a wrapped view that answers a POST as a language model does: it always gives
+the same answer, of which the first token is "one".
 """
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -56,6 +61,14 @@ def create_app() -> Flask:
         asked[key].append(request.headers.get("Last-Event-ID") or find_last_id(request.args))
         return give(answers[min(number, len(answers) - 1)], "room:" + key, WORDS[min(number, len(WORDS) - 1)])
 
+    @app.route("/answers/<key>/<kind>/chat/completions", methods=["POST"])
+    @flask_ssemux.streaming
+    def answer(key, kind):
+        asked["%s-%s" % (key, kind)].append("")
+        if kind != "end":
+            return give(kind, "room:" + key, "")
+        return Response(think(), mimetype="text/event-stream")
+
     @app.route("/asked")
     def list_asked():
         return jsonify(asked)
@@ -94,6 +107,14 @@ def missed(channel, word):
     flask_ssemux.publish(channel, request.args.get("before", "") + word, event=request.args.get("event"))
     query = {"channel": channel, "poll": "now", "last_event_id": str(before)}
     return current_app.test_client().get("/events", query_string=query).data
+
+
+def think():
+    """Yield the beginning of a model's answer, think until there was a heartbeat, and end as in a deploy."""
+    delta = {"index": 0, "delta": {"role": "assistant", "content": "one"}, "finish_reason": None}
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "tale", "choices": [delta]}
+    yield "data: %s\n\n" % json.dumps(chunk)
+    time.sleep(1.5 * float(os.environ["SSEMUX_HEARTBEAT"]))
 
 
 def stream(kind, first):

@@ -40,6 +40,36 @@ export async function polyfill(url, tell) {
   listen(new window.EventSourcePolyfill(url), tell);
 }
 
+async function openReconnecting(url) {
+  await load("reconnecting-eventsource/dist/ReconnectingEventSource.min.js");
+  return new window.ReconnectingEventSource(url);
+}
+
+export async function reconnecting(url, tell) {
+  (await openReconnecting(url)).addEventListener("message", ({ data }) => tell("message", { data }));
+}
+
+export async function reconnectingplain(url, tell) {
+  (await openReconnecting(url)).onmessage = ({ data }) => tell("message", { data });
+}
+
+export async function vueuse(url, tell) {
+  for (const file of ["vue/dist/vue.global.prod.js", "@vueuse/shared/dist/index.iife.min.js"]) await load(file);
+  await load("@vueuse/core/dist/index.iife.min.js");
+  const { data } = window.VueUse.useEventSource(url, [], { autoReconnect: true });
+  window.Vue.watch(data, (text) => tell("message", { data: text }), { flush: "sync" });
+}
+
+async function sse(options, url, tell) {
+  const { SSE } = await import("/npm/sse.js/lib/sse.js");
+  const source = new SSE(url, options);
+  source.onmessage = ({ data }) => tell("message", { data });
+  source.onreadystatechange = ({ readyState }) => readyState === 2 && !options.autoReconnect && tell("over");
+}
+
+export const ssejs = (...more) => sse({}, ...more);
+export const ssejsagain = (...more) => sse({ autoReconnect: true }, ...more);
+
 export async function fetched(url, tell) {
   const { fetchEventSource } = await import("/npm/@microsoft/fetch-event-source/lib/esm/fetch.js");
   await fetchEventSource(url, { onmessage: ({ event, data }) => event || tell("message", { data }) });

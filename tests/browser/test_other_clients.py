@@ -12,24 +12,27 @@ import functools
 import importlib
 import json
 import re
+import subprocess
 import threading
 import urllib.request
 
 import aiohttp
+import aiohttp_sse_client.client
+import aiohttp_sse_client2.client
 import httpx
 import httpx_sse
 import pytest
 import requests
 import sseclient
-from aiohttp_sse_client.client import EventSource
 
 from tests.apps.npm import DATASTAR
 from tests.apps.scripted import WORDS
 from tests.browser.driver import Script
 from tests.browser.tabs import Tabs
+from tests.clients.programs import CLIENTS, Programs, Reader
 from tests.clients.read import load_sseclient
 from tests.harness.document import modules
-from tests.harness.packages import need_from_wheel, need_npm
+from tests.harness.packages import need, need_from_wheel, need_npm, need_python
 from tests.harness.servers import ROOT, Gunicorn
 from tests.harness.waiting import until
 
@@ -42,6 +45,9 @@ CHROMIUM = {
     "native": "`EventSource`",
     "polyfill": "`event-source-polyfill`",
     "fetched": "`@microsoft/fetch-event-source`",
+    "reconnecting": "npm's `reconnecting-eventsource`",
+    "vueuse": "`useEventSource`",
+    "ssejs": "npm's `sse.js`",
     "htmx1": "htmx 1.9",
     "htmx2": "htmx 2",
     "htmx4": "htmx 4",
@@ -49,19 +55,36 @@ CHROMIUM = {
     "turbo": "Turbo",
 }
 FIREFOX = {"firefox": "`EventSource`"}
-NODE = {"eventsource": "npm's `eventsource` 3", "eventsource2": "npm's `eventsource` 2"}
+NODE = {
+    **dict.fromkeys(["eventsource", "eventsource4", "eventsource5"], "npm's `eventsource` 3"),
+    **dict.fromkeys(["eventsource2", "eventsource1"], "npm's `eventsource` 2"),
+    **dict.fromkeys(["eventsource-client", "launchdarkly-eventsource"], "npm's `eventsource-client`"),
+}
 PYTHON = {
     "httpx_sse": "`httpx-sse`",
     "sseclient_py": "`sseclient-py`",
     "sseclient": "`sseclient` ",
     "aiohttp_sse_client": "`aiohttp-sse-client`",
+    "aiohttp_sse_client2": "`aiohttp-sse-client`",
 }
+GO = {"go": "Go's"}
 
 #: Those for which a clean end is the end.
-END_FOR_GOOD = ("fetched", "datastar", "httpx_sse", "sseclient_py")
+END_FOR_GOOD = ("fetched", "datastar", "ssejs", "httpx_sse", "sseclient_py")
 
 #: By client: its function in script_clients.js, if it has another name.
 FUNCTIONS = {"firefox": "native"}
+
+#: What the document says beside their lines: sse.js with its option, and reconnecting-eventsource with `onmessage`.
+BESIDE = {
+    "ssejsagain": ["resumes", "asks again", "asks again"],
+    "reconnectingplain": ["resumes", "asks again, without the cursor", "asks again, without the cursor"],
+}
+
+#: By language: the key of the answers to this package.
+OPENAI = {"JavaScript": "openai", "Python": "openai-python"}
+
+QUESTION = [{"role": "user", "content": "Tell me a tale"}]
 
 #: The script in which a client meets a clean end.
 END = "end,live"
@@ -133,9 +156,26 @@ class Measured:
 
 def check(measured, clients, table):
     measured.wait(clients)
-    found = {start: measured.list_cells(client) for client, start in clients.items()}
-    written = {start: row[:4] for start in clients.values() for name, row in table.items() if name.startswith(start)}
-    assert found == written
+    found = {client: measured.list_cells(client) for client in clients}
+    assert found == {client: find_row(table, start)[:4] for client, start in clients.items()}
+
+
+def check_openai(measured, table, language, ends):
+    """One request is answered with the beginning of an answer and with a 204, and three with a 502."""
+    end, bad_gateway, gone, heartbeat = find_row(table, "`openai`")[:4]
+    asked = {key: len(ids) for key, ids in measured.ask().items()}
+    assert [asked["%s-%s" % (OPENAI[language], kind)] for kind in ends] == [1, 3, 1]
+    messages = [
+        report for report in measured.list_reports() if (report["who"], report["what"]) == ("openai", "message")
+    ]
+    assert [(report["script"], report["data"]) for report in messages] == [("end", "one")]
+    assert (end, bad_gateway, heartbeat) == ("ends: the answer is complete", "sends the POST again, twice", "nothing")
+    assert gone == "ends (Python), or raises" and (ends["204"] == "ended") == (language == "Python")
+
+
+def find_row(table, start):
+    (row,) = (row for name, row in table.items() if name.startswith(start))
+    return row
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +193,8 @@ def test_clients_in_browsers(running, server, table, browser, clients):
     need_from_wheel(*DATASTAR)
     need_npm("htmx4")
     tabs = running(Tabs(server, browser, seconds=SECONDS))
-    for client in clients:  # each has a host of its own: browsers open six connections to a host
+    beside = BESIDE if browser == "chromium" else {}
+    for client in [*clients, *beside]:  # each has a host of its own: browsers open six connections to a host
         path = "http://%s.localhost:%d/page" % (client, server.port)
         tabs.command(
             "open",
@@ -161,14 +202,62 @@ def test_clients_in_browsers(running, server, table, browser, clients):
             path=path,
             query={"client": FUNCTIONS.get(client, client), "scripts": ";".join(list_scripts(client))},
         )
-    check(Measured(server, tabs.all), clients, table)
+    measured = Measured(server, tabs.all)
+    check(measured, clients, table)
+    measured.wait(beside)
+    assert {client: measured.list_cells(client)[:3] for client in beside} == beside
 
 
 def test_clients_in_node(running, server, table):
-    need_npm("eventsource2")
+    need_npm("eventsource5")
     scripts = sorted({script for client in NODE for script in list_scripts(client)})
-    node = Script("node_clients.js", SECONDS, url=server.url, packages=list(NODE), scripts=scripts)
-    check(Measured(server, running(node).all), NODE, table)
+    wish = {"url": server.url, "packages": list(NODE), "scripts": scripts, "answers": ["end", "502", "204"]}
+    node = running(Script("node_clients.js", SECONDS, **wish))
+    measured = Measured(server, node.all)
+    check(measured, NODE, table)
+    until(lambda: len(node.all("openai", "over")) == 3, WAIT, measured.describe)
+    check_openai(measured, table, "JavaScript", {"end": "ended", "502": "raised", "204": "raised"})
+
+
+def test_openai_in_python(server, table):
+    reports = []
+    ends = {kind: ask_openai(reports.append, server.url, kind) for kind in ("end", "502", "204")}
+    measured = Measured(server, lambda: reports)
+    check_openai(measured, table, "Python", ends)
+    assert ends == {"end": "ended", "502": "raised", "204": "ended"}
+
+
+def test_clients_in_go(server, table, tmp_path):
+    scripts = [*list_scripts("go"), "502"]
+    (client,) = (client for client in CLIENTS if client.kind == "Go")
+    url = server.url + "/scripts/go-%s?answers=%s"
+    readers = {script: Reader(client, url % (script, script)) for script in scripts}
+
+    def list_reports():
+        return [
+            {"who": "go", "script": script, "what": "over" if "error" in line else "message", "data": line.get("data")}
+            for script, reader in readers.items()
+            for line in list(reader.lines)
+            if line.get("event", "message") == "message"
+        ]
+
+    with Programs(list(readers.values()), tmp_path) as programs:
+        measured = Measured(server, list_reports)
+        measured.wait(GO)
+        programs.wait_all(lambda reader: reader is not readers["502"] or reader.errors, "no error")
+        found = measured.list_cells("go")
+    assert len(measured.ask()["go-502"]) == 1
+    found[1] += "; the first request returns an error"
+    assert found == find_row(table, GO["go"])[:4]
+
+
+def test_curl(server, table):
+    ends = {kind: curl(server, kind) for kind in ("end", "502", "204")}
+    failed = curl(server, "502", "-f")
+    assert (ends["end"][0], ends["204"]) == (0, (0, "")) and "data: one\n" in ends["end"][1]
+    assert ends["502"][0] == 0 and "502 Bad Gateway" in ends["502"][1] and failed == (22, "")
+    assert ": heartbeat\n" in ends["end"][1]
+    assert find_row(table, "`curl -N`")[:4] == ["ends", "prints it; `-f`: exit status 22", "ends", "prints it"]
 
 
 def test_clients_in_python(server, table):
@@ -196,6 +285,27 @@ def test_the_loop_of_the_document_in_python(server, tmp_path, monkeypatch):
     assert Measured(server, list).ask()["loop"] == ["", first, first, first, last]
     with pytest.raises(httpx.HTTPStatusError, match="403"):
         next(follow(url % ("refused", "403")))
+
+
+def ask_openai(report, base, kind):
+    """Ask a model with the package `openai` by its defaults, and return how the answer ends."""
+    openai = need_python("openai", "openai")
+    with openai.OpenAI(api_key="none", base_url="%s/answers/openai-python/%s" % (base, kind)) as client:
+        try:
+            for chunk in client.chat.completions.create(model="tale", messages=QUESTION, stream=True):
+                report({"who": "openai", "script": kind, "what": "message", "data": chunk.choices[0].delta.content})
+        except openai.OpenAIError:
+            return "raised"
+    return "ended"
+
+
+def curl(server, kind, *options):
+    """Return the exit status of curl, and what it printed of a script of one answer."""
+    url = "%s/scripts/curl-%s%s?answers=%s" % (server.url, kind, "".join(options), kind)
+    done = subprocess.run(
+        [need("curl", "curl"), "-sN", *options, url], stdout=subprocess.PIPE, text=True, timeout=WAIT, check=False
+    )
+    return done.returncode, done.stdout
 
 
 def read(report, base, client, script):
@@ -235,9 +345,9 @@ def read_with_sseclient(url):
             client.resp.close()
 
 
-def read_with_aiohttp_sse_client(url):
+def read_with_aiohttp_sse_client(url, source_class=aiohttp_sse_client.client.EventSource):
     async def collect():
-        async with aiohttp.ClientSession() as session, EventSource(url, session=session) as source:
+        async with aiohttp.ClientSession() as session, source_class(url, session=session) as source:
             async for message in source:
                 found.append((message.type, message.data))
                 if message.data == last_word:
@@ -250,9 +360,14 @@ def read_with_aiohttp_sse_client(url):
         yield from found
 
 
+def read_with_aiohttp_sse_client2(url):
+    return read_with_aiohttp_sse_client(url, aiohttp_sse_client2.client.EventSource)
+
+
 READ = {
     "httpx_sse": read_with_httpx_sse,
     "sseclient_py": read_with_sseclient_py,
     "sseclient": read_with_sseclient,
     "aiohttp_sse_client": read_with_aiohttp_sse_client,
+    "aiohttp_sse_client2": read_with_aiohttp_sse_client2,
 }

@@ -1,6 +1,6 @@
 // Runs Go's donovanhide/eventsource, from Debian: main <tasks>, a JSON list of {task, url}. Each line of the output is a
-// JSON object with its task: a message that the client reported, {event, data, id}. A client is left at the message
-// "end".
+// JSON object with its task: a message that the client reported, {event, data, id}, or the error of its first request,
+// {error}. A client is left at the message "end".
 package main
 
 import (
@@ -23,10 +23,16 @@ type line struct {
 	Id    string `json:"id"`
 }
 
-func (task task) read(lines chan<- line) {
+type failure struct {
+	Task  int    `json:"task"`
+	Error string `json:"error"`
+}
+
+func (task task) read(lines chan<- interface{}) {
 	stream, err := eventsource.Subscribe(task.Url, "")
 	if err != nil {
-		panic(err)
+		lines <- failure{task.Task, err.Error()}
+		return
 	}
 	go func() {
 		for range stream.Errors { // lost connections: it reconnects by itself
@@ -49,7 +55,7 @@ func main() {
 	if err := json.Unmarshal([]byte(os.Args[1]), &tasks); err != nil {
 		panic(err)
 	}
-	lines := make(chan line)
+	lines := make(chan interface{})
 	var left sync.WaitGroup
 	for _, one := range tasks {
 		left.Add(1)

@@ -85,6 +85,58 @@ export interface Options {
   user?: string | number;
 }
 
+/** How a run ended: see docs/runs.md. */
+export type RunEnd = "done" | "failed" | "cancelled" | "lost";
+
+/** Where a run is read, and what its connection does; `closed` after `close()` or an error that is final. */
+export interface RunChange {
+  readonly state: Exclude<State, "closed"> | RunEnd | "closed";
+  /** Where the run is read: keep it, and a page that was reloaded can go on. */
+  readonly url: string | undefined;
+}
+
+/** The client's own events of a run. */
+export interface OwnRunEvents {
+  "ssemux.connecting": RunChange;
+  "ssemux.open": RunChange;
+  "ssemux.stale": RunChange;
+  "ssemux.done": RunChange;
+  "ssemux.failed": RunChange;
+  "ssemux.cancelled": RunChange;
+  "ssemux.lost": RunChange;
+  "ssemux.closed": RunChange;
+  /** The end of the run, however it ended. */
+  "ssemux.run": { readonly state: RunEnd };
+  "ssemux.error": Problem;
+  "ssemux.reset": Reset;
+  "ssemux.degraded": {};
+  "ssemux.restored": {};
+}
+
+type RunDetail<Name extends string> = Name extends keyof OwnRunEvents ? OwnRunEvents[Name] : Message;
+
+export interface RunOptions extends Omit<Options, "shared" | "user"> {
+  /** `GET`; another method starts a run, and is sent once. */
+  method?: string;
+  body?: BodyInit;
+}
+
+/** A run of the server. Iterate over its messages, or listen to them. */
+export class Run implements AsyncIterable<Message> {
+  constructor(url: string | URL, options?: RunOptions);
+  /** Where the run is read; undefined until a POST is answered. */
+  readonly url: string | undefined;
+  /** The run's id, for `cancel_run`; undefined until a POST is answered. */
+  readonly id: string | undefined;
+  readonly state: RunChange["state"];
+  on<Name extends string>(event: Name, listener: (detail: RunDetail<Name>) => void): this;
+  off<Name extends string>(event: Name, listener: (detail: RunDetail<Name>) => void): this;
+  /** Ends after the run's last message; throws if the run failed or was lost, or if it cannot be read. */
+  [Symbol.asyncIterator](): AsyncIterator<Message>;
+  /** Stop reading. The run itself goes on. */
+  close(): void;
+}
+
 export class SSEMux {
   constructor(url: string | URL, options?: Options);
   readonly url: string;
@@ -92,6 +144,8 @@ export class SSEMux {
   readonly transport: Transport;
   /** Subscribe to the channel of this name; returns the same object for the same name. */
   channel(name: string): Channel;
+  /** Read the run at this URL, or start one by a POST, with the options of this client. */
+  run(url: string | URL, options?: RunOptions): Run;
   on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
   off<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
   /** Close the client for good. */

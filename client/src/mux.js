@@ -3,6 +3,8 @@
 import { isBehind, OWN, splitCursor } from "./cursor.js";
 import { Channel, Emitter, Message } from "./emitter.js";
 import { Link } from "./link.js";
+import { resolveURL, watchPage } from "./page.js";
+import { Run } from "./run.js";
 import { mayShare, Tabs } from "./tabs.js";
 
 /** In the maps by channel, "" stands for the events of the user and of everyone, which `SSEMux` itself emits. */
@@ -20,7 +22,7 @@ export class SSEMux extends Emitter {
 
   constructor(url, options = {}) {
     super();
-    this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+    this.url = resolveURL(url);
     this.state = "connecting";
     this.transport = "stream";
     this.#options = options;
@@ -28,7 +30,14 @@ export class SSEMux extends Emitter {
     if (lastEventId !== undefined) [this.#epoch, this.#startSequence] = splitCursor(lastEventId);
     this.#sequences.set("", this.#startSequence);
     this.#connect(lastEventId);
-    this.#watchPage();
+    watchPage(
+      {
+        wake: (mayBeDead) => this.#source.wake(mayBeDead),
+        suspend: () => this.#suspendPage(),
+        resume: () => this.#resumePage(),
+      },
+      this.#abort.signal,
+    );
     this.#scheduleUpdate();
   }
 
@@ -63,6 +72,11 @@ export class SSEMux extends Emitter {
     return channel;
   }
 
+  /** Read the run at this URL, or start one by a POST. It has a connection of its own, which `close()` does not end. */
+  run(url, options = {}) {
+    return new Run(url, { ...this.#options, lastEventId: undefined, ...options });
+  }
+
   close() {
     this.#changeState({ state: "closed" });
   }
@@ -94,17 +108,6 @@ export class SSEMux extends Emitter {
 
   #isFresh(name) {
     return this.#sequences.has(name) && this.#sequences.get(name) === undefined && !this.#joins.has(name);
-  }
-
-  #watchPage() {
-    const { document } = globalThis;
-    const on = (where, event, act) => where?.addEventListener?.(event, act, { signal: this.#abort.signal });
-    on(globalThis, "online", () => this.#source.wake(true));
-    on(document, "visibilitychange", () => document.hidden || this.#resumePage() || this.#source.wake());
-    on(globalThis, "pagehide", () => this.#suspendPage());
-    on(document, "freeze", () => this.#suspendPage());
-    on(globalThis, "pageshow", () => this.#resumePage());
-    on(document, "resume", () => this.#resumePage());
   }
 
   /** The browser suspends the page: give up the connection and the lead, for which other tabs may wait. */

@@ -6,8 +6,8 @@ import { Parser } from "./parser.js";
 /**
  * One request for a stream.
  *
- * It calls `callbacks.byte`, `.frame` and `.retry`, and at its end `.end` with the problem, if there was one. After `end()`
- * it calls none of them.
+ * It calls `callbacks.open` with the response of a stream, if there is such a callback; `.byte`, `.frame` and `.retry`; and at
+ * its end `.end` with the problem, if there was one. After `end()` it calls none of them.
  */
 export class Request {
   #abort = new AbortController();
@@ -42,15 +42,17 @@ export class Request {
     }
   }
 
-  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin" }) {
+  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin", method, body }) {
     const given = typeof headers === "function" ? await headers() : headers;
     const all = { Accept: "text/event-stream", ...given };
-    return fetch(url.href, { headers: all, credentials, cache: "no-store", signal: this.#abort.signal });
+    const { signal } = this.#abort;
+    return fetch(url.href, { method, body, headers: all, credentials, cache: "no-store", signal });
   }
 
   async #readResponse(response, callbacks) {
     const problem = await findProblem(response);
-    if (problem) return problem;
+    if (problem || this.#abort.signal.aborted) return problem;
+    callbacks.open?.(response);
     const parser = new Parser({
       frame: (frame) => this.#abort.signal.aborted || callbacks.frame(this, frame),
       retry: (milliseconds) => {
@@ -79,5 +81,11 @@ async function findProblem(response) {
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
   const type = headers.get("Content-Type") || "of no type";
   const plain = status === 200 ? `the answer is ${type}, not a stream` : `HTTP ${status}`;
-  return { message: body?.message ?? plain, status, final, channel: body?.channel };
+  return {
+    message: body?.message ?? plain,
+    status,
+    final,
+    channel: body?.channel,
+    url: response.ok ? body?.url : undefined,
+  };
 }

@@ -126,14 +126,16 @@ var Request = class {
       callbacks.end(this, problem);
     }
   }
-  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin" }) {
+  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin", method, body }) {
     const given = typeof headers === "function" ? await headers() : headers;
     const all = { Accept: "text/event-stream", ...given };
-    return fetch(url.href, { headers: all, credentials, cache: "no-store", signal: this.#abort.signal });
+    const { signal } = this.#abort;
+    return fetch(url.href, { method, body, headers: all, credentials, cache: "no-store", signal });
   }
   async #readResponse(response, callbacks) {
     const problem = await findProblem(response);
-    if (problem) return problem;
+    if (problem || this.#abort.signal.aborted) return problem;
+    callbacks.open?.(response);
     const parser = new Parser({
       frame: (frame) => this.#abort.signal.aborted || callbacks.frame(this, frame),
       retry: (milliseconds) => {
@@ -160,7 +162,13 @@ async function findProblem(response) {
   if (status === 204) return { message: "the server ended it for good (HTTP 204)", status, final };
   const type = headers.get("Content-Type") || "of no type";
   const plain = status === 200 ? `the answer is ${type}, not a stream` : `HTTP ${status}`;
-  return { message: body?.message ?? plain, status, final, channel: body?.channel };
+  return {
+    message: body?.message ?? plain,
+    status,
+    final,
+    channel: body?.channel,
+    url: response.ok ? body?.url : void 0
+  };
 }
 
 // client/src/link.js
@@ -370,6 +378,186 @@ function haveSameNames(some, others) {
   return some.length === others.length && some.every((name) => others.includes(name));
 }
 
+// client/src/page.js
+function watchPage({ wake, suspend, resume }, signal) {
+  const { document } = globalThis;
+  const on = (where, event, act) => where?.addEventListener?.(event, act, { signal });
+  on(globalThis, "online", () => wake(true));
+  on(document, "visibilitychange", () => document.hidden || resume() || wake());
+  on(globalThis, "pagehide", suspend);
+  on(document, "freeze", suspend);
+  on(globalThis, "pageshow", resume);
+  on(document, "resume", resume);
+}
+function resolveURL(url) {
+  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+}
+
+// client/src/run.js
+var SILENCE = 12e4;
+var INCOMPLETE = ["failed", "lost"];
+var SPREAD = 2e3;
+var Run = class extends Emitter {
+  state = "connecting";
+  url;
+  #startURL;
+  #options;
+  #post;
+  #link;
+  #cursor;
+  #kept = [];
+  #isIterated;
+  #wake;
+  #problem;
+  #isSuspended;
+  #silenceTimer;
+  #abort = new AbortController();
+  constructor(url, options = {}) {
+    super();
+    this.#options = options;
+    this.#cursor = options.lastEventId;
+    if ((options.method ?? "GET").toUpperCase() === "GET") this.#read(resolveURL(url));
+    else this.#start(resolveURL(url));
+    watchPage(
+      {
+        wake: (mayBeDead) => this.#wakeUp(mayBeDead),
+        suspend: () => this.#suspend(),
+        resume: () => this.#resume()
+      },
+      this.#abort.signal
+    );
+  }
+  get id() {
+    return this.url && new URL(this.url).pathname.split("/").pop();
+  }
+  on(event, listener) {
+    if (!this.#isIterated && !event.startsWith(OWN)) this.#kept = void 0;
+    return super.on(event, listener);
+  }
+  close() {
+    this.#finish("closed");
+  }
+  async *[Symbol.asyncIterator]() {
+    this.#isIterated = true;
+    this.#kept ??= [];
+    try {
+      for (; ; ) {
+        while (this.#kept.length) yield this.#kept.shift();
+        if (this.#isOver) break;
+        await new Promise((wake) => this.#wake = wake);
+      }
+    } finally {
+      this.close();
+    }
+    if (INCOMPLETE.includes(this.state))
+      throw Object.assign(new Error(`the run is ${this.state}`), { state: this.state });
+    if (this.#problem) throw this.#problem;
+  }
+  get #isOver() {
+    return this.#abort.signal.aborted;
+  }
+  #start(url) {
+    this.#startURL = new URL(url);
+    this.#post = new Request(this.#startURL, [], this.#options, {
+      open: (response) => this.#takeAnswer(response),
+      byte: () => this.#limitSilence(),
+      frame: (_, frame) => this.#takeFrame(frame),
+      retry() {
+      },
+      end: (_, problem) => this.#endPost(problem)
+    });
+  }
+  #takeAnswer({ headers, redirected, url }) {
+    const where = headers.get("Content-Location") ?? (redirected ? url : void 0);
+    if (where) this.url = new URL(where, url).href;
+    this.#limitSilence();
+    this.#changeState("open");
+  }
+  #limitSilence() {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#wakeUp(true), this.#options.timeout ?? SILENCE);
+  }
+  #endPost(problem = { message: "the answer ended before the run" }) {
+    this.#post = void 0;
+    clearTimeout(this.#silenceTimer);
+    if (problem.url) return this.#read(new URL(problem.url, this.#startURL).href);
+    this.#report({ ...problem, final: !this.url });
+    if (this.#isOver) return;
+    this.#changeState("connecting");
+    setTimeout(() => this.#read(this.url), Math.random() * SPREAD);
+  }
+  #read(url) {
+    this.url = url;
+    if (this.#link || this.#isSuspended || this.#isOver) return;
+    const options = { ...this.#options, method: void 0, body: void 0, lastEventId: this.#cursor };
+    this.#link = new Link(url, options, {
+      opening: ({ frames }) => frames.forEach((frame) => this.#takeFrame(frame)),
+      frame: (frame) => this.#takeFrame(frame),
+      state: ({ state }) => this.#changeState(state),
+      error: (problem) => this.#report(problem)
+    });
+    this.#link.want({ channels: [], fresh: [] });
+  }
+  #wakeUp(mayBeDead) {
+    this.#link?.wake(mayBeDead);
+    if (!this.#post || !this.url || !mayBeDead) return;
+    this.#post.end();
+    this.#endPost({ message: "the connection may be dead" });
+  }
+  #suspend() {
+    if (!this.url) return;
+    this.#isSuspended = true;
+    this.#post?.end();
+    this.#link?.close();
+    this.#post = this.#link = void 0;
+    this.#changeState("connecting");
+  }
+  #resume() {
+    if (!this.#isSuspended) return;
+    this.#isSuspended = false;
+    this.#read(this.url);
+  }
+  #takeFrame(frame) {
+    const { event, data, id } = frame;
+    if (this.#isOver) return;
+    if (event.startsWith(OWN)) return this.#takeOwnEvent(event.slice(OWN.length), JSON.parse(data));
+    if (id && this.#cursor && !isBehind(this.#cursor, id)) return;
+    this.#cursor = id || this.#cursor;
+    const message = new Message(frame);
+    this.#kept?.push(message);
+    this.#wake?.();
+    this.emit(event, message);
+  }
+  #takeOwnEvent(name, detail) {
+    if (name === "hello") return;
+    if (name === "run") this.#finish(detail.state);
+    if (name === "reset" && this.#kept) this.#fail({ message: `events of the run were lost (${detail.reason})` });
+    this.emit(OWN + name, detail);
+  }
+  #report(problem) {
+    if (problem.final) this.#fail(problem);
+    this.emit(OWN + "error", problem);
+  }
+  #fail(problem) {
+    this.#problem = Object.assign(new Error(problem.message), problem);
+    this.#finish("closed");
+  }
+  #finish(state) {
+    if (this.#isOver) return;
+    this.#changeState(state);
+    this.#abort.abort();
+    clearTimeout(this.#silenceTimer);
+    this.#post?.end();
+    this.#link?.close();
+    this.#wake?.();
+  }
+  #changeState(state) {
+    if (this.#isOver || state === this.state) return;
+    this.state = state;
+    this.emit(OWN + state, { state, url: this.url });
+  }
+};
+
 // client/src/tabs.js
 var ANSWER = 3e3;
 var ALIVE = 1e3;
@@ -575,7 +763,7 @@ var SSEMux = class extends Emitter {
   #abort = new AbortController();
   constructor(url, options = {}) {
     super();
-    this.url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+    this.url = resolveURL(url);
     this.state = "connecting";
     this.transport = "stream";
     this.#options = options;
@@ -583,7 +771,14 @@ var SSEMux = class extends Emitter {
     if (lastEventId !== void 0) [this.#epoch, this.#startSequence] = splitCursor(lastEventId);
     this.#sequences.set("", this.#startSequence);
     this.#connect(lastEventId);
-    this.#watchPage();
+    watchPage(
+      {
+        wake: (mayBeDead) => this.#source.wake(mayBeDead),
+        suspend: () => this.#suspendPage(),
+        resume: () => this.#resumePage()
+      },
+      this.#abort.signal
+    );
     this.#scheduleUpdate();
   }
   #connect(lastEventId) {
@@ -615,6 +810,9 @@ var SSEMux = class extends Emitter {
     }
     return channel;
   }
+  run(url, options = {}) {
+    return new Run(url, { ...this.#options, lastEventId: void 0, ...options });
+  }
   close() {
     this.#changeState({ state: "closed" });
   }
@@ -641,16 +839,6 @@ var SSEMux = class extends Emitter {
   }
   #isFresh(name) {
     return this.#sequences.has(name) && this.#sequences.get(name) === void 0 && !this.#joins.has(name);
-  }
-  #watchPage() {
-    const { document } = globalThis;
-    const on = (where, event, act) => where?.addEventListener?.(event, act, { signal: this.#abort.signal });
-    on(globalThis, "online", () => this.#source.wake(true));
-    on(document, "visibilitychange", () => document.hidden || this.#resumePage() || this.#source.wake());
-    on(globalThis, "pagehide", () => this.#suspendPage());
-    on(document, "freeze", () => this.#suspendPage());
-    on(globalThis, "pageshow", () => this.#resumePage());
-    on(document, "resume", () => this.#resumePage());
   }
   #suspendPage() {
     this.#isSuspended = true;
@@ -761,6 +949,7 @@ var SSEMux = class extends Emitter {
 };
 export {
   Parser,
+  Run,
   SSEMux,
   pause
 };

@@ -28,6 +28,7 @@ from . import plain as plain_
 from . import publish as publish_
 from . import replay as replay_
 from . import route as route_
+from . import rush as rush_
 from . import storm as storm_
 from . import users as users_
 
@@ -182,6 +183,15 @@ def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
 def publish(events: int, rate: str, appends: int) -> None:
     """Measure the latency from publish to receipt, in the same worker and in another, and the cost of a publish."""
     print(publish_.measure_publishing(events, _parse_rate(rate), appends))
+
+
+@main.command()
+@click.option("--streams", default=5000, show_default=True, help="Streams that open at the same moment.")
+@click.option("--broker", default=",".join(contenders.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
+@_WRITE
+def rush(streams: int, broker: str, write: str | None) -> None:
+    """Measure thousands of streams that open at once, and what publishers wait for meanwhile; 1 minute."""
+    _print_and_write(rush_.measure_rush(streams, broker.split(",")), write, "performance.md", "rush")
 
 
 @main.command()

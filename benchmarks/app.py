@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import Iterator
 
 from flask import Flask, Response, jsonify, request
 
 import flask_ssemux
+from flask_ssemux.brokers import EventHistory
 from flask_ssemux.sse import encode
 
 from . import event
@@ -46,6 +48,10 @@ def create_app() -> Flask:
                 time.sleep(0)
         return jsonify(cursor=str(before))
 
+    @app.route("/appends")
+    def time_appends() -> Response:
+        return Response(_time_appends(app.extensions["ssemux"].worker.broker.history), mimetype="text/plain")
+
     @app.after_request
     def name_worker(response: Response) -> Response:
         response.headers["X-Worker"] = str(os.getpid())
@@ -61,3 +67,12 @@ def _publish_events(app: Flask, mux: flask_ssemux.SSEMux, events: int, size: int
                 mux.send_to_user(event.name_user(number % users), data, event.NAME)
             else:
                 mux.publish(event.CHANNEL, data, event.NAME)
+
+
+def _time_appends(history: EventHistory) -> Iterator[str]:
+    """Append an event every few milliseconds, until the client leaves. Yield the milliseconds that each one took."""
+    while True:
+        began = time.monotonic()
+        history.append_event("many:0", encode.make_body("many:0", event.make_data()))
+        yield "%.3f\n" % ((time.monotonic() - began) * 1e3)
+        time.sleep(event.APPEND_PAUSE)

@@ -22,6 +22,9 @@ MARK = b"~"
 #: The bytes that flask_ssemux sends for one event, including chunk framing.
 SIZE = 130
 
+#: Seconds between two events whose appending is timed.
+APPEND_PAUSE = 0.005
+
 # The framing: `82\r\n`, `event: tick\n`, `channel: bench\n`, `data: `, `\nid: abcdefgh-123`, `\n\n\r\n`.
 _AROUND = 4 + 17 + 12 + 15 + 6 + 4
 

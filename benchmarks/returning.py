@@ -36,6 +36,8 @@ class ReturningReport(NamedTuple):
     :param returned: for each stream that was open again, when: ``time.monotonic()``.
     :param returns: how often streams reconnected, refusals and streams without room included.
     :param refused: connections that the server refused or reset before it answered.
+    :param errors: answers with another status than 200.
+    :param turned_away: answers that were no stream: the clients came back later.
     :param events: the number of events of each stream.
     :param disordered: streams that received an event twice, or after a later one.
     :param resets: frames of ``ssemux.reset``.
@@ -45,6 +47,8 @@ class ReturningReport(NamedTuple):
     returned: list[float]
     returns: int
     refused: int
+    errors: int
+    turned_away: int
     events: list[int]
     disordered: int
     resets: int
@@ -54,10 +58,13 @@ class ReturningLoad(ClientProcesses):
     """Streams to one server. Leaving the ``with`` ends them and their processes.
 
     :param users: whether each stream has a user of its own, named in its header ``X-User``.
+    :param opening: streams that each process opens at a time in the beginning.
     """
 
-    def __init__(self, port: int, path: str, core: int, streams: int, users: bool = True) -> None:
-        super().__init__(_run_clients, lambda number: (port, path, core, share_out(streams, number), users))
+    def __init__(
+        self, port: int, path: str, core: int, streams: int, users: bool = True, opening: int = OPENING
+    ) -> None:
+        super().__init__(_run_clients, lambda number: (port, path, core, share_out(streams, number), users, opening))
 
     def __enter__(self) -> ReturningLoad:
         return self
@@ -68,10 +75,12 @@ class ReturningLoad(ClientProcesses):
 
     def report(self) -> ReturningReport:
         parts = self._ask("report")
-        sums = [sum(part[place] for part in parts) for place in (0, 2, 3, 5, 6)]
-        returned = [moment for part in parts for moment in part.returned]
-        events = [count for part in parts for count in part.events]
-        return ReturningReport(sums[0], returned, sums[1], sums[2], events, sums[3], sums[4])
+        lists = ("returned", "events")
+        return ReturningReport(**{
+            name: [value for part in parts for value in getattr(part, name)] if name in lists
+            else sum(getattr(part, name) for part in parts)
+            for name in ReturningReport._fields
+        })  # fmt: skip
 
 
 class _Stream:
@@ -98,8 +107,9 @@ class _Stream:
 class _Clients:
     """One process. ``start`` and ``report`` answer the parent's calls."""
 
-    def __init__(self, pipe: Connection, port: int, path: str, streams: int, users: bool) -> None:
+    def __init__(self, pipe: Connection, port: int, path: str, streams: int, users: bool, opening: int) -> None:
         self._pipe = pipe
+        self._opening = opening
         self._address = ("127.0.0.1", port)
         self._request = b"GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n" % path.encode()
         self._poll = select.epoll()
@@ -111,7 +121,7 @@ class _Clients:
         self.start()
 
     def run(self) -> None:
-        for _ in range(OPENING):
+        for _ in range(self._opening):
             self._open_next()
         pipe = self._pipe.fileno()
         while True:
@@ -127,15 +137,16 @@ class _Clients:
 
     def start(self) -> None:
         self._returned: list[float] = []
-        self._returns = self._refused = self._resets = 0
+        self._returns = self._refused = self._errors = self._turned_away = self._resets = 0
         for stream in self._streams:
             stream.events, stream.is_disordered = 0, False
 
     def report(self) -> ReturningReport:
         streams = self._streams
         return ReturningReport(
-            sum(stream.is_open for stream in streams), self._returned, self._returns, self._refused,
-            [stream.events for stream in streams], sum(stream.is_disordered for stream in streams), self._resets,
+            sum(stream.is_open for stream in streams), self._returned, self._returns, self._refused, self._errors,
+            self._turned_away, [stream.events for stream in streams], sum(stream.is_disordered for stream in streams),
+            self._resets,
         )  # fmt: skip
 
     def _open_next(self) -> None:
@@ -179,12 +190,19 @@ class _Clients:
     def _lose(self, stream: _Stream) -> None:
         """The connection has ended, or was not made: come back when ``retry`` is over."""
         assert stream.socket is not None
-        self._refused += not stream.is_open and not stream.tail
+        if not stream.is_open:
+            self._count_failure(stream.tail)
         self._note_retry(stream, stream.tail)  # a stream's last lines are no frame
         self._by_file.pop(stream.socket.fileno(), None)
         stream.socket.close()
         stream.socket, stream.is_open = None, False
         heapq.heappush(self._due, (monotonic() + stream.retry / 1000, stream))
+
+    def _count_failure(self, answer: bytes) -> None:
+        is_answered = answer.startswith(b"HTTP/1.1 200")
+        self._refused += not answer
+        self._errors += bool(answer) and not is_answered
+        self._turned_away += is_answered
 
     def _take(self, stream: _Stream, came: bytes) -> None:
         *frames, stream.tail = (stream.tail + came).split(b"\n\n")
@@ -218,9 +236,9 @@ class _Clients:
             self._resets += 1
 
 
-def _run_clients(pipe: Connection, port: int, path: str, core: int, streams: int, users: bool) -> None:
+def _run_clients(pipe: Connection, port: int, path: str, core: int, streams: int, users: bool, opening: int) -> None:
     os.sched_setaffinity(0, {core})
     try:
-        _Clients(pipe, port, path, streams, users).run()
+        _Clients(pipe, port, path, streams, users, opening).run()
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         pass  # the parent has ended, or has closed the pipe

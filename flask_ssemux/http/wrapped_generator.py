@@ -23,7 +23,7 @@ from ..transports.client_watch import get_client_watch, unwatch_client
 from ..util import forks
 from ..util.background import run_in_background
 from ..util.printable import show_value
-from ..util.threads import greenlets_are_threads
+from ..util.threads import greenlets_are_threads, try_acquire
 from ..worker.capacity import UNNOTICED
 from ..worker.drain import DRAIN_SECONDS
 from ..worker.running import RunningWorker
@@ -274,7 +274,7 @@ class WrappedGenerator:
             return min(due, self.ends_at)
         if self._is_inside and not self._may_add():
             return now + self._options.heartbeat
-        if self._is_inside and self._turn.acquire(False):
+        if self._is_inside and try_acquire(self._turn):
             try:
                 run_in_background("ssemux-beat", self._write_heartbeat)
             except BaseException:  # no thread can be started, for example

@@ -104,7 +104,15 @@ def acquire_soon(lock: Any, seconds: float) -> bool:
 
     :param seconds: how long a thread waits for another thread. Under gevent there is no wait.
     """
-    return bool(lock.acquire(False) if loop_thread is not None else lock.acquire(timeout=seconds))
+    return try_acquire(lock) if loop_thread is not None else bool(lock.acquire(timeout=seconds))
+
+
+def try_acquire(lock: Any) -> bool:
+    """Acquire a ``threading.Lock`` if nobody holds it; return whether it was acquired. Never switch to others.
+
+    gevent's own ``acquire(False)`` lets all other greenlets run before it returns False.
+    """
+    return not lock.locked() and bool(lock.acquire(False))
 
 
 def make_native_lock() -> Any:

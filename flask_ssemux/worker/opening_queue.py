@@ -21,7 +21,8 @@ PER_TURN = 4
 #: Openings that wait at most. A waiting request keeps its greenlet and its connection: about 20 KB.
 MAX_WAITING = 2000
 
-#: What an opening costs until one was measured, in seconds of CPU time.
+#: What an opening costs until some were measured, in seconds of CPU time. The first one takes many times as long, since
+#: it starts the worker's parts.
 FIRST_COST = 0.001
 
 #: What the server spends on a request outside of the application (accepting, parsing, sending, closing), in parts of
@@ -31,6 +32,9 @@ SERVER_SHARE = 0.63
 #: How many of the latest groups of openings the cost is a quartile of. A group has the openings that overlap, up to so
 #: many.
 SAMPLES, GROUP = 31, 50
+
+#: With fewer groups, ``FIRST_COST`` counts as one of them.
+FEW_SAMPLES = 4
 
 #: Openings that may always wait: a tenth of a second of work.
 FEW_WAITING = 100
@@ -62,7 +66,8 @@ class OpeningQueue:
     @property
     def cost(self) -> float:
         """The seconds of CPU time that this process spends on an opening, with what its server spends on it."""
-        samples = sorted(self._samples) or [FIRST_COST]
+        guessed = [FIRST_COST] if len(self._samples) < FEW_SAMPLES else []
+        samples = sorted([*guessed, *self._samples])
         return samples[len(samples) // 4] * (1 + SERVER_SHARE)  # most groups also have some work of other requests
 
     def await_turn(self) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+import gevent
+import gevent.thread
 import pytest
 
-from flask_ssemux.brokers import HistoryLimits
+from flask_ssemux.brokers import HistoryLimits, Record
 from flask_ssemux.brokers.memory import MemoryBroker
+from flask_ssemux.brokers.memory.delivery import MemoryDelivery
 from flask_ssemux.brokers.sqlite import SQLiteBroker
 from flask_ssemux.brokers.sqlite import delivery as sqlite_delivery
 from flask_ssemux.hub.fanout import FEW
@@ -16,6 +19,7 @@ from flask_ssemux.hub.hub import Hub
 from flask_ssemux.hub.stream import Stream
 from flask_ssemux.hub.subscriptions import Subscriptions
 from flask_ssemux.options import Options
+from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.sse.encode import make_body
 from flask_ssemux.worker.timer import Timer
 from tests.harness.waiting import until
@@ -53,6 +57,21 @@ def test_it_is_delivered_after_those_that_came_before_it(live):
     assert [event.data for event in client.wait(3)] == ["first", "1", "2"]
     publish(hub, "a", "3")
     assert [event.data for event in client.wait(4)][3:] == ["3"]
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+def test_a_publisher_does_not_let_others_run_while_the_thread_delivers_something_else(engine):
+    """Under gevent, ``acquire(False)`` of a lock that is held lets all other greenlets run first."""
+    record, start, ran = Record(1, "a", b""), Cursor("epoch", 0), []
+    if engine == "sqlite":
+        delivery, values = sqlite_delivery.SQLiteDelivery(None, None, None, None, start), (Cursor("epoch", 1), record)
+    else:
+        delivery, values = MemoryDelivery(None, None, None, start), (record,)
+    delivery._turn = gevent.thread.allocate_lock()
+    with delivery._turn:
+        other = gevent.spawn(ran.append, 1)
+        assert not delivery.deliver_now(*values) and not ran
+    other.join()
 
 
 def test_many_streams_get_it_from_the_thread(live):

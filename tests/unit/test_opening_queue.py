@@ -13,7 +13,15 @@ import flask_ssemux
 from flask_ssemux.http import opening_border
 from flask_ssemux.options import Options
 from flask_ssemux.worker import drain, opening_queue
-from flask_ssemux.worker.opening_queue import FIRST_COST, PER_TURN, SAMPLES, SERVER_SHARE, OpeningQueue, QueueFull
+from flask_ssemux.worker.opening_queue import (
+    FEW_SAMPLES,
+    FIRST_COST,
+    PER_TURN,
+    SAMPLES,
+    SERVER_SHARE,
+    OpeningQueue,
+    QueueFull,
+)
 
 
 @pytest.fixture
@@ -163,6 +171,17 @@ def test_what_an_opening_costs(queue, cpu):
     assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
 
 
+def test_the_first_openings_start_the_workers_parts_and_do_not_say_what_one_costs(queue, cpu):
+    for _ in range(2):
+        with queue.measure_opening():
+            cpu(0.030)
+        assert queue.cost == FIRST_COST * (1 + SERVER_SHARE)
+    for _ in range(FEW_SAMPLES):
+        with queue.measure_opening():
+            cpu(0.002)
+    assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
+
+
 def test_openings_that_overlap_are_measured_together(queue, cpu):
     """Each waits while the others work, so the CPU time from its beginning to its end has theirs in it."""
     openings = [queue.measure_opening() for _ in range(200)]
@@ -186,8 +205,9 @@ def test_a_request_that_forks_and_continues_in_the_child_ends_no_opening_there(q
         queue._forget()  # what the fork does in the child
         monkeypatch.setattr(opening_queue.forks, "generation", opening_queue.forks.generation + 1)
         cpu(5.0)
-    with queue.measure_opening():
-        cpu(0.002)
+    for _ in range(FEW_SAMPLES):
+        with queue.measure_opening():
+            cpu(0.002)
     assert queue.cost == pytest.approx(0.002 * (1 + SERVER_SHARE))
 
 
@@ -215,7 +235,15 @@ def test_a_client_that_finds_the_queue_full_is_told_when_to_come_back(full):
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
     assert answer.headers["X-Accel-Buffering"] == "no"
     retry, note = answer.get_data(as_text=True).split("\n", 1)
-    assert 1500 <= int(retry[len("retry: ") :]) <= 7500 and note == ": many streams are being opened\n"
+    assert 1500 <= int(retry[len("retry: ") :]) <= 4500 and note == ": many streams are being opened\n"
+
+
+def test_a_client_that_finds_the_queue_full_comes_back_within_the_maximum(full, machine, monkeypatch):
+    machine(0.1)
+    monkeypatch.setattr(OpeningQueue, "__len__", lambda queue: 2000)
+    answers = [full.test_client().get("/events", headers=STREAM).get_data(as_text=True) for _ in range(50)]
+    retries = [int(answer.split("\n")[0][len("retry: ") :]) for answer in answers]
+    assert all(1500 <= retry <= 60000 for retry in retries) and max(retries) > 20000
 
 
 def test_a_client_of_another_origin_is_told_so_by_the_application(full):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from ...sse.cursor import Cursor
+from ...util.threads import try_acquire
 from ..contract.history import Listener, call_listener
 from ..records import Record
 from .kept_events import KeptEvents
@@ -27,7 +28,7 @@ class MemoryDelivery:
 
     def deliver_now(self, record: Record) -> bool:
         """Deliver an event from the thread that appended it, if it is the next one; return whether it was delivered."""
-        if not self._turn.acquire(blocking=False):
+        if not try_acquire(self._turn):
             return False
         try:
             if record.sequence != self._delivered + 1 or not self._listener.deliver_now(record):

@@ -9,6 +9,7 @@ from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
+from ...util.threads import try_acquire
 from ..contract.history import Listener, call_listener
 from ..records import Record
 from .events import BATCH
@@ -73,7 +74,7 @@ class SQLiteDelivery:
 
         It is not read from the file, and no thread is woken for it.
         """
-        if not self._turn.acquire(blocking=False):
+        if not try_acquire(self._turn):
             return False
         try:
             is_next = cursor == (self._cursor.epoch, self._cursor.sequence + 1)

@@ -168,8 +168,8 @@ class SQLiteStore:
         """In a child: close the file if no thread of the parent was using it."""
         self.is_closed = True
         is_open = self.file is not None and not self._is_disturbed
-        if is_open and threads.may_use_loop() and self._lock.acquire(False):  # it was not in use: as in uWSGI's master
-            self._close_file()
+        if is_open and threads.may_use_loop() and threads.try_acquire(self._lock):
+            self._close_file()  # it was not in use: as in uWSGI's master
         elif is_open and self.file is not None:
             _inherited.append(self.file)
             mark_inherited(self.file.identity)

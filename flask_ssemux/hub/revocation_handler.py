@@ -12,6 +12,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 from ..brokers import PAGE_BYTES, EventHistory, Merge, Range, Record
 from ..errors import BrokerUnavailable
 from ..publishing.revocation import EVICTION_CHANNEL, REVOCATION_CHANNEL, SLOTS_CHANNEL, Revocation, get_age
+from ..runs.messages import WORK_CHANNEL
 from ..sse import encode
 from ..util.supervise import attempt
 from .fanout import SLICE
@@ -19,7 +20,7 @@ from .stay_away import StayAway, Target, list_targets
 from .stream import Stream
 
 #: The channels whose messages are for the processes.
-MESSAGE_CHANNELS = (REVOCATION_CHANNEL, EVICTION_CHANNEL, SLOTS_CHANNEL)
+MESSAGE_CHANNELS = (REVOCATION_CHANNEL, EVICTION_CHANNEL, SLOTS_CHANNEL, WORK_CHANNEL)
 
 #: How many targets are remembered for streams that are being opened: their rules may have been asked before a
 #: revocation came.
@@ -63,6 +64,8 @@ class RevocationHandler:
         self.evict_oldest: Callable[[Revocation], None] = lambda revocation: None
         #: Writes how many of a user's slots were taken here; receives their key. Set by the worker.
         self.write_user_slots: Callable[[str], None] = lambda key: None
+        #: Handles a message about feeds and runs. Set by the worker.
+        self.handle_work: Callable[[bytes], None] = lambda body: None
 
     def start(self, history: EventHistory, position: int) -> None:
         """Have messages delivered from now on, and read in the history who must stay away.
@@ -95,6 +98,8 @@ class RevocationHandler:
             attempt("a user's oldest stream could not be ended", self._make_room, record)
         elif record.channel == SLOTS_CHANNEL:
             attempt("a user's slots could not be written", self.write_user_slots, record.body.decode("utf-8"))
+        elif record.channel == WORK_CHANNEL:
+            attempt("a message about feeds or runs failed", self.handle_work, record.body)
         elif not attempt("a revocation message failed, so all streams end", self._handle_message, record):
             self.end_all_streams()
 

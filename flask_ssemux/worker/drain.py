@@ -11,6 +11,7 @@ import time
 from typing import Callable
 
 from ..options import Options, log
+from ..util.supervise import attempt
 from . import gunicorn_worker, server
 from .open_streams import OpenStreams
 from .opening_queue import opening_queue
@@ -40,8 +41,8 @@ class Drain:
         self.has_begun = False
         #: Over how many seconds the clients come back.
         self._seconds = options.retry / 1000
-        #: Called when the drain begins.
-        self.on_begin: Callable[[], None] = lambda: None
+        #: Called when the drain begins. They wait for nothing.
+        self.on_begin: list[Callable[[], None]] = []
 
     def check_server(self) -> None:
         """Begin the drain if the server was asked to stop."""
@@ -53,7 +54,8 @@ class Drain:
         if self.has_begun:
             return
         self.has_begun = True
-        self.on_begin()
+        for call in self.on_begin:
+            attempt("a drain could not begin", call)
         # gunicorn also ends a worker that was blocked for too long. Its lag is noted now: the timer has no later turn.
         self._timer.loop_lag.note_turn(time.monotonic())
         count = len(self._streams)

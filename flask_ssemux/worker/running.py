@@ -20,6 +20,7 @@ from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.roster import ChangeListener
 from ..hub.stream import Stream
 from ..options import Options, log
+from ..runs.parts import WorkParts
 from ..transports.select import prepare_transports
 from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
@@ -54,6 +55,7 @@ class RunningWorker:
     :param count_published: returns how many events the application published in this process.
     :param signals: tells the application about streams that end.
     :param presence_events: tells the application who arrives and who leaves.
+    :param work_parts: what feeds and runs share.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class RunningWorker:
         count_published: Callable[[], int],
         signals: SignalSender,
         presence_events: ChangeListener,
+        work_parts: WorkParts,
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
@@ -87,6 +90,7 @@ class RunningWorker:
         self.eviction = self._make_eviction()
         self.user_limit = UserLimit(broker, options.max_streams_per_user, has_share=self.eviction is None)
         self.hub.revocations.write_user_slots = self.user_limit.write_user_slots
+        self.hub.revocations.handle_work = work_parts.messages.handle_body
         self.admission = self._make_admission(1 if has_greenlets else THREAD_FILES)
         self._rules = rules
         self.presence = PresenceTracker(

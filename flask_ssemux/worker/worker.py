@@ -21,6 +21,7 @@ from ..access.rules import Rules
 from ..brokers import Broker, HistoryLimits, open_broker
 from ..errors import ConfigurationError
 from ..options import Options, log
+from ..runs.parts import WorkParts
 from ..transports.select import count_handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
@@ -82,6 +83,8 @@ class Worker:
         self.presence_events = PresenceEvents(rules.presence, lambda *_, **__: None, self.signals)
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
+        #: What feeds and runs share. Until there are any, it does nothing.
+        self.work_parts = WorkParts(lambda: self.broker)
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
         #: Returns the started parts of this process; the first call starts them.
@@ -126,11 +129,11 @@ class Worker:
         self._parent_has_streams = False
         made = RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
-            lambda: self.published(), self.signals, self.presence_events,
+            lambda: self.published(), self.signals, self.presence_events, self.work_parts,
         )  # fmt: skip
         if self._serving is not None:
             self._serving.note_own()
-            made.drain.on_begin = self._serving.forget_own
+            made.drain.on_begin.append(self._serving.forget_own)
         return made
 
     def check_publishing(self) -> None:

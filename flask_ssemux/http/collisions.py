@@ -54,13 +54,20 @@ class _Finder:
         self._url_map = UrlMap(app, own)
 
     def find_collisions(self) -> Iterator[Collision]:
-        """Yield who takes requests from our endpoints, and from whom our endpoints take all requests."""
+        """Yield who takes requests from our endpoints, and from whom our endpoints take all requests, or a redirect."""
         for rule in self._url_map.wanted:
             yield from self._find_takers(rule)
+            yield from self._find_redirected(rule)
             for rival in self._url_map.find_twins(rule):
                 if rival.endpoint not in self._own:
                     takers = self._find_takers(rival)
                     yield from (taken for taken in takers if taken.is_whole and taken.served in self._own)
+
+    def _find_redirected(self, rule: Rule) -> Iterator[Collision]:
+        """Yield from whom a rule takes a redirect: without it, Flask sends a request for /events to /events/."""
+        for rival in self._url_map.find_redirected(rule):
+            if rival.endpoint not in self._own:
+                yield self._describe(rule.rule, rule.endpoint, rival, False)
 
     def _find_takers(self, rule: Rule) -> Iterator[Collision]:
         """Yield which other endpoints answer requests for the URLs of this rule."""

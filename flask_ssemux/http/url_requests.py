@@ -80,6 +80,10 @@ class UrlMap:
         """Return the rules that are for the same URLs, this one included."""
         return self._twins[self._make_key(rule)]
 
+    def find_redirected(self, rule: Rule) -> list[Rule]:
+        """Return the rules that differ by a slash at their end, so that Flask would redirect requests to them."""
+        return self._twins.get(self._make_key(rule) + "/", [])
+
     def name_domain(self, domain: str) -> str:
         """Return the words that name the host or subdomain of a request; "" if it is one of all or the default."""
         named = forget_names(self._domains.get(domain, ""))

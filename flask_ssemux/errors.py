@@ -52,6 +52,17 @@ class WrongState(ApplicationError, RuntimeError):
     """A stream cannot change from its state to the requested one. This is an error in flask_ssemux itself."""
 
 
+class TooManyRuns(ApplicationError):
+    """A run was not started, since this worker, or the run's owner, has as many as are allowed.
+
+    A view that starts runs for its clients answers 429, for example by ``app.errorhandler(TooManyRuns)``.
+    """
+
+
+class RunFailed(SSEMuxError):
+    """Raise this in the generator of a run that fails, if its readers may read the reason: they get its text."""
+
+
 # -- the client's errors, which become responses -----------------------------
 
 

@@ -73,6 +73,10 @@ def _option(
     return field(default=default, metadata=rule, repr=not is_secret)
 
 
+def _number(default: int | None, low: int, high: int, unit: str, about: str, shown: str | None = None) -> Any:
+    return _option(default, parse_whole_number, "%s from %d to %d" % (unit, low, high), about, low, high, shown)
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of one application, converted and checked. Times are in seconds."""
@@ -124,16 +128,12 @@ class Options:
         shown="120 s",
     )
     # Without the field Chromium waits 3 s and Firefox 5 s.
-    retry: int = _option(
-        3000,
-        parse_whole_number,
-        "milliseconds from 1 to 3600000",
+    retry: int = _number(
+        3000, 1, 3600000, "milliseconds",
         "the `retry:` field: how long a client waits before it reconnects; varied by ±50 % from stream to stream, so "
         "that not all clients of a worker that is gone come back at the same moment",
-        low=1,
-        high=3600000,
         shown="3000 ms",
-    )
+    )  # fmt: skip
     return_within: float = _option(
         60.0,
         parse_seconds,
@@ -153,52 +153,32 @@ class Options:
         high=31536000,
         shown="3600 s",
     )
-    history_events: int = _option(
-        10000,
-        parse_whole_number,
-        "a number from 1 to 10000000",
+    history_events: int = _number(
+        10000, 1, 10000000, "a number",
         "how many events of each channel are kept for replay",
-        low=1,
-        high=10000000,
-    )
+    )  # fmt: skip
     # A disk or a Redis of 1 GB holds it with the keys and indexes around it; 256 bytes an event are a million events.
-    history_bytes: int = _option(
-        256 * 1024**2,
-        parse_whole_number,
-        "bytes from 65536 to 549755813888",
+    history_bytes: int = _number(
+        256 * 1024**2, 65536, 549755813888, "bytes",
         "how many bytes of events the store keeps for replay, over all channels; the oldest are deleted first",
-        low=65536,
-        high=512 * 1024**3,
         shown="256 MiB",
-    )
-    queue_events: int = _option(
-        1000,
-        parse_whole_number,
-        "a number from 10 to 1000000",
+    )  # fmt: skip
+    queue_events: int = _number(
+        1000, 10, 1000000, "a number",
         "how many events may wait for one client; beyond that its stream is closed, and it reconnects and is sent "
         "what it missed",
-        low=10,
-        high=1000000,
-    )
-    queue_bytes: int = _option(
-        1024 * 1024,
-        parse_whole_number,
-        "bytes from 1024 to 1073741824",
+    )  # fmt: skip
+    queue_bytes: int = _number(
+        1024 * 1024, 1024, 1073741824, "bytes",
         "how many bytes may wait for one client; beyond that the same happens",
-        low=1024,
-        high=1024**3,
         shown="1 MiB",
-    )
-    replay_bytes: int = _option(
-        64 * 1024 * 1024,
-        parse_whole_number,
-        "bytes from 1048576 to 549755813888",
+    )  # fmt: skip
+    replay_bytes: int = _number(
+        64 * 1024 * 1024, 1048576, 549755813888, "bytes",
         "the memory for all replays of a worker: half of it for history that clients share, half for data that "
         "clients have not read yet. A client whose next data does not fit waits for its turn and is sent heartbeats",
-        low=1024 * 1024,
-        high=512 * 1024**3,
         shown="64 MiB",
-    )
+    )  # fmt: skip
     max_event_bytes: int = _option(
         256 * 1024,
         parse_whole_number,
@@ -209,25 +189,17 @@ class Options:
         shown="256 KiB",
     )
     # 80 %: the rest is kept for ordinary pages, which otherwise hang once streams hold every slot.
-    max_streams: int | None = _option(
-        None,
-        parse_whole_number,
-        "a number from 1 to 10000000",
+    max_streams: int | None = _number(
+        None, 1, 10000000, "a number",
         "the maximum number of streams of one worker. Streams never use up the server capacity: room for one ordinary "
         "request is always left (a stream that uses `handoff` takes no capacity). A client that finds no room is told "
         "to come back in 10 to 30 s",
-        low=1,
-        high=10000000,
         shown="80 % of the file limit and of the server capacity (`worker_connections`, threads)",
-    )
-    max_streams_per_user: int = _option(
-        32,
-        parse_whole_number,
-        "a number from 1 to 1000000",
+    )  # fmt: skip
+    max_streams_per_user: int = _number(
+        32, 1, 1000000, "a number",
         "the maximum number of streams of one user, over all workers",
-        low=1,
-        high=1000000,
-    )
+    )  # fmt: skip
     over_user_limit: str = _option(
         "refuse",
         make_choice_parser(OVER_USER_LIMIT),
@@ -235,6 +207,15 @@ class Options:
         "what happens when a user at that limit opens one more stream: `refuse` tells the new client to come back "
         "later, `oldest` ends the user's oldest stream",
     )
+    # A run of a language model's tokens takes 0.3 % of a core (docs/performance.md); in threads, each has its own.
+    max_runs: int = _number(
+        200, 1, 1000000, "a number",
+        "the maximum number of runs (`start_run`) of one worker; one more raises `TooManyRuns`",
+    )  # fmt: skip
+    max_runs_per_owner: int = _number(
+        32, 1, 1000000, "a number",
+        "the maximum number of runs of one owner, over all workers",
+    )  # fmt: skip
     lifetime: float | None = _option(
         None,
         parse_seconds,

@@ -63,7 +63,7 @@ class ApplicationState(PublisherBase):
         self.is_checked = False
         #: What called ``init_app``, if it was not the application, and what to do about that; for an error message.
         self.set_up_by = ""
-        worker.published = lambda: self._published_count
+        worker.published = lambda: self._published_count + worker.work_parts.batches.appended
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)
 
     @property

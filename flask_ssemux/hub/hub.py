@@ -98,6 +98,10 @@ class Hub:
         """Return the open streams."""
         return self._subscriptions.list_streams()
 
+    def list_subscribers(self, channel: str) -> Sequence[Stream]:
+        """Return the open streams that read a channel."""
+        return self._subscriptions.list_subscribers(channel)
+
     def list_channels(self) -> list[str]:
         """Return the channels that have streams."""
         return self._subscriptions.list_channels()

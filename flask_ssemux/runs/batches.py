@@ -33,9 +33,6 @@ OUTBOX_EVENTS, OUTBOX_BYTES = 200, 256 * 1024
 #: How many events, and bytes, one call appends at most. It holds up the store for some 10 ms.
 CALL_EVENTS, CALL_BYTES = 500, 1024 * 1024
 
-#: How many events are read to find those of a call that failed; others may publish on the channel of a feed.
-FIND_EVENTS = 2000
-
 #: Seconds that the thread waits for more events before it ends.
 LINGER = 10.0
 
@@ -51,14 +48,12 @@ class Outbox:
     """The events of one generator that are not appended yet.
 
     :param lease: under which they are appended.
-    :param after: a cursor before all events of this lease, if one is known: only then it can be found out whether
-        events came into the store by a call whose answer was lost.
     """
 
-    def __init__(self, batches: Batches, lease: WorkLease, after: Cursor | None = None) -> None:
+    def __init__(self, batches: Batches, lease: WorkLease) -> None:
         self.lease = lease
-        #: The cursor of the last event that was appended.
-        self.last = after
+        #: How many batches were made of its events.
+        self._batch_count = 0
         #: The events that wait, oldest first, and their bytes.
         self.events: list[NewEvent] = []
         self.size = 0
@@ -77,7 +72,7 @@ class Outbox:
         """
         if self.is_full:
             self._batches.await_progress(lambda: not self.is_full or self.is_lost)
-        if self.is_lost:
+        if self.is_lost or self.end_state is not None:
             raise LeaseLost("the work %r was taken over by another process, or was ended" % self.lease.name)
         self.events.append(event)
         self.size += len(event.body)
@@ -121,13 +116,13 @@ class Outbox:
                 break
             taken += 1
         is_whole = taken == len(self.events)
-        return WorkBatch(self.lease, self.events[:taken], self.end_state if is_whole else None)
+        self._batch_count += 1
+        return WorkBatch(self.lease, self.events[:taken], self.end_state if is_whole else None, self._batch_count)
 
-    def remove_appended(self, batch: WorkBatch, cursors: Sequence[Cursor]) -> None:
+    def remove_appended(self, batch: WorkBatch) -> None:
         """The events of a batch are in the store."""
         del self.events[: len(batch.events)]
         self.size -= sum(len(event.body) for event in batch.events)
-        self.last = cursors[-1]
 
     def drop(self) -> None:
         """The lease was lost: nothing is appended any more."""
@@ -157,15 +152,15 @@ class Batches:
         self._awaiting = 0
         self._last_call = float("-inf")
         self._pause = 0.0
-        #: What the last call was to append, if it failed: its events may be in the store all the same.
+        #: What the last call was to append, if it failed.
         self._attempted: list[tuple[Outbox, WorkBatch]] = []
         #: How many events were appended.
         self.appended = 0
         self._loop = Loop("ssemux-work", self._changed, self._is_needed, self._append_waiting)
 
-    def open_outbox(self, lease: WorkLease, after: Cursor | None = None) -> Outbox:
+    def open_outbox(self, lease: WorkLease) -> Outbox:
         """Return an outbox for the events of this lease; see ``Outbox``."""
-        return Outbox(self, lease, after)
+        return Outbox(self, lease)
 
     def disown(self) -> None:
         """In a forked child: the generators are the parent's."""
@@ -233,31 +228,21 @@ class Batches:
             forks.sleep(left)
 
     def _append_batches(self, outboxes: Sequence[Outbox]) -> None:
-        broker = self._get_broker()
+        """Append the oldest events of these outboxes. If the last call failed, it is repeated with what it had: its
+        events may be in the store all the same."""
         self._last_call = time.monotonic()
+        self._attempted = self._attempted or _take_batches(outboxes)
         if self._attempted:
-            self._note_found(broker)
-        self._attempted = _take_batches(outboxes)
-        if self._attempted:
-            results = broker.work.append_work([batch for _, batch in self._attempted])
+            results = self._get_broker().work.append_work([batch for _, batch in self._attempted])
             for (outbox, batch), cursors in zip(self._attempted, results):
                 self._note_result(outbox, batch, cursors)
         self._attempted, self._pause = [], 0.0
-
-    def _note_found(self, broker: Broker) -> None:
-        """Find out whether the last call, which failed, had appended its events; they must not be appended twice."""
-        newest = broker.history.get_newest_cursor()
-        for outbox, batch in self._attempted:
-            cursors = _find_events(broker, outbox.last, newest, batch.events)
-            if cursors:
-                self._note_result(outbox, batch, cursors)
-        self._attempted = []
 
     def _note_result(self, outbox: Outbox, batch: WorkBatch, cursors: Sequence[Cursor] | None) -> None:
         if cursors is None:
             outbox.drop()
         else:
-            outbox.remove_appended(batch, cursors)
+            outbox.remove_appended(batch)
             self.appended += len(cursors)
 
     def _put_back(self, outboxes: Iterable[Outbox]) -> None:
@@ -286,18 +271,3 @@ def _take_batches(outboxes: Iterable[Outbox]) -> list[tuple[Outbox, WorkBatch]]:
             size -= sum(len(event.body) for event in batch.events)
             taken.append((outbox, batch))
     return taken
-
-
-def _find_events(
-    broker: Broker, after: Cursor | None, newest: Cursor, events: Sequence[NewEvent]
-) -> list[Cursor] | None:
-    """Return the cursors of these events if they are in the store; they are all there, or none is."""
-    if after is None or after.epoch != newest.epoch:
-        return None
-    page = broker.history.read_events([events[0].channel], after.sequence, newest.sequence, FIND_EVENTS)
-    wanted = list(events)
-    found: list[Cursor] = []
-    for record in page.records:
-        if len(found) < len(wanted) and record.body == wanted[len(found)].body:
-            found.append(Cursor(newest.epoch, record.sequence))
-    return found if len(found) == len(wanted) else None

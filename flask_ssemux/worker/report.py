@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections import deque
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from ..access.reauthorize import Reauthorizer
 from ..brokers import REPORT_INTERVAL, Broker
@@ -59,6 +59,8 @@ class Reporter:
         self._reauthorizer = reauthorizer
         self._count_published = count_published
         self._yield_control = yield_control
+        #: Each returns more figures.
+        self.more_figures: list[Callable[[], Mapping[str, Any]]] = []
         self._is_stopped = False
         self._past: deque[tuple[int, int, int]] = deque(maxlen=KEPT_REPORTS)
 
@@ -101,6 +103,7 @@ class Reporter:
             "longest_late": round(loop_lag.longest, 3),
             "memory": read_memory(),
             "past": list(self._past),
+            **{name: value for get_more in self.more_figures for name, value in get_more().items()},
         }
 
     def _count_streams(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from enum import Enum
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from flask import Flask
 
@@ -85,6 +85,8 @@ class Worker:
         self.published: Callable[[], int] = lambda: 0
         #: What feeds and runs share. Until there are any, it does nothing.
         self.work_parts = WorkParts(lambda: self.broker)
+        #: Each returns more figures for the report of this process.
+        self.more_figures: list[Callable[[], Mapping[str, Any]]] = []
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
         #: Returns the started parts of this process; the first call starts them.
@@ -131,6 +133,7 @@ class Worker:
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
             lambda: self.published(), self.signals, self.presence_events, self.work_parts,
         )  # fmt: skip
+        made.reporter.more_figures = self.more_figures
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)

@@ -1,0 +1,137 @@
+"""One run in the process that executes it: from what its generator yields to its last event.
+
+Which runs a process has, and who may start one, is not known here. No store: events go into an ``Outbox``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, ContextManager, Iterable
+
+from ..brokers import RUN_PREFIX, NewEvent, WorkLease
+from ..errors import InvalidEvent, RunFailed
+from ..options import log
+from ..util.supervise import describe_error, is_end
+from .batches import LeaseLost, Outbox
+from .details import CANCELLED, DONE, FAILED, LOST, make_end_body
+from .runner import Runner
+from .yields import YieldReader
+
+#: Returns the body of an event: of its channel, its data and its name.
+MakeBody = Callable[[str, Any, "str | None"], bytes]
+
+
+class RunTask:
+    """Executes a generator, once.
+
+    :param make_source: returns the generator. It is called in the run's thread, within ``make_context``.
+    :param outbox: takes its events.
+    :param make_context: returns the application's context, in which the generator runs.
+    :param on_end: called with this task when it has ended.
+    """
+
+    def __init__(
+        self,
+        make_source: Callable[[], Iterable[Any]],
+        outbox: Outbox,
+        make_body: MakeBody,
+        make_context: Callable[[], ContextManager[Any]],
+        on_end: Callable[[RunTask], None],
+    ) -> None:
+        self._make_source = make_source
+        self._outbox = outbox
+        self._make_body = make_body
+        self._make_context = make_context
+        self._on_end = on_end
+        self._reader = YieldReader()
+        self._runner = Runner("ssemux-run", self._work)
+        #: The state with which the run has ended; None while it runs.
+        self.state: str | None = None
+        self.ended = threading.Event()
+        #: The state with which it has to end, whatever its generator does.
+        self._wanted: str | None = None
+        #: Whether another process goes on with the run, or has ended it.
+        self._is_lost = False
+
+    @property
+    def lease(self) -> WorkLease:
+        """The lease under which its events are appended."""
+        return self._outbox.lease
+
+    @property
+    def channel(self) -> str:
+        """The channel of its events."""
+        return self._outbox.lease.name
+
+    @property
+    def run_id(self) -> str:
+        return self.channel[len(RUN_PREFIX) :]
+
+    def start(self) -> None:
+        """Begin to execute the generator."""
+        self._runner.start()
+
+    def cancel(self) -> None:
+        """Close the generator: at its next yield, and under gevent also where it sleeps or waits for a socket."""
+        self._stop(CANCELLED)
+
+    def lose(self) -> None:
+        """Close the generator, and publish nothing: another process goes on with the run, or has ended it."""
+        self._is_lost = True
+        self._outbox.drop()
+        self._stop(LOST)
+
+    def give_up(self, timeout: float) -> None:
+        """Close the generator and end the run as lost: this process ends.
+
+        :param timeout: seconds that the generator has to end. If it does not, the run ends without it.
+        """
+        self._stop(LOST)
+        if not self.ended.wait(timeout) and not self._is_lost:
+            self._publish_end(LOST, None, timeout)
+            self._is_lost = True
+
+    def _stop(self, state: str) -> None:
+        self._wanted = self._wanted or state
+        self._runner.stop()
+
+    # -- the run's thread ----------------------------------------------------
+
+    def _work(self, runner: Runner) -> None:
+        state, reason = self._produce(runner)
+        if self._is_lost or not self._publish_end(state, reason):
+            state = LOST
+        self.state = state
+        self._on_end(self)
+        self.ended.set()
+
+    def _produce(self, runner: Runner) -> tuple[str, str | None]:
+        """Run the generator to its end; return the run's state, and the reason that its readers get."""
+        try:
+            runner.iterate(self._make_source, self._make_context, self._take)
+        except RunFailed as error:
+            return self._wanted or FAILED, str(error)
+        except LeaseLost:
+            self._is_lost = True
+            return LOST, None
+        except BaseException as error:
+            if self._wanted is None or not is_end(error):
+                self._log_failure(error)
+            return self._wanted or FAILED, None
+        return self._wanted or DONE, None
+
+    def _take(self, value: Any) -> None:
+        channel = self._outbox.lease.name
+        for name, data in self._reader.read_yield(value):
+            self._outbox.add_event(NewEvent(channel, self._make_body(channel, data, name)))
+
+    def _publish_end(self, state: str, reason: str | None, timeout: float | None = None) -> bool:
+        """Append the run's last event. While the store is away, this waits."""
+        return self._outbox.end_run(state, [NewEvent(self.channel, make_end_body(state, reason))], timeout)
+
+    def _log_failure(self, error: BaseException) -> None:
+        """Log the error with its traceback; that of an invalid event quotes the event's data, which no log may have."""
+        if isinstance(error, InvalidEvent):
+            log.error("the run %s failed: it yielded an invalid event: %s", self.run_id, error.for_log)
+        else:
+            log.error("the run %s failed: %s", self.run_id, describe_error(error), exc_info=error)

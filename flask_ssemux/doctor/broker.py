@@ -12,7 +12,7 @@ from ..state import ApplicationState
 from ..util.redact import without_password
 from .report import FAIL, OK, WARN, Advice, Check
 
-#: What root cannot find out.
+#: Why a check by root says little about another user.
 AS_ROOT = (
     "This was checked as root, who may use every file. If the application runs as another user, run the doctor as that "
     "user."
@@ -62,7 +62,7 @@ def _check_file(broker: Broker, path: str, shown: str, server_user: int | None) 
 
 
 def _choose_user(path: str, server_user: int | None) -> int:
-    """Return as whom to check: root asks for the server's user or, if that is not known, for the owner of the file."""
+    """Return the user whose rights are checked. For root this is the server's user or, if unknown, the file's owner."""
     if get_user() != 0:
         return get_user()
     return server_user if server_user is not None else get_owner(path)

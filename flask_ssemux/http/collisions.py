@@ -1,8 +1,8 @@
 """Finds URLs for which flask_ssemux has an endpoint, and the application another one: one of the two gets no request.
 
-Werkzeug serves one of them without a word about the other; which one often depends on the order of registration. So the
-URL map itself is asked which endpoint answers a GET request (``url_requests.py``). An endpoint that only takes what no
-other one takes, such as that of ``/<path:page>``, does no harm. Nothing is registered here.
+Werkzeug serves one of them, and reports nothing about the other; which one often depends on the order of registration.
+So the URL map itself is asked which endpoint answers a GET request (``url_requests.py``). An endpoint that only takes
+what no other one takes, such as that of ``/<path:page>``, does no harm. Nothing is registered here.
 """
 
 from __future__ import annotations

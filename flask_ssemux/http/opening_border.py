@@ -82,5 +82,5 @@ class OpeningBorder:
 
 
 def draw_busy_return(worker: Worker) -> int:
-    """Return the ``retry`` in milliseconds of a client that found the queue full: with and after those who wait now."""
+    """Return the ``retry`` in milliseconds for a client that found the queue full: it returns after those that wait."""
     return draw_return(worker.options, choose_return_seconds(worker.options, 2 * len(opening_queue)))

@@ -1,8 +1,8 @@
 """Announces which users are on a channel: counts this process's streams, and tells the broker what changed.
 
 Only for channels that are tracked. A thread (or greenlet) that runs while there are streams writes to the
-broker, many changes at a time: a storm of clients is a few writes. Who arrived and who left, over all processes, is
-found out in ``roster.py``. No Flask.
+broker, many changes at a time: a storm of clients is a few writes. ``roster.py`` finds out
+who arrived and who left, over all processes. No Flask.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _shared_errors: Any = None
 
 
 def shrink_environ(environ: MutableMapping[str, Any]) -> None:
-    """Drop what a request's environment holds for as long as its stream is open, 0.6 KB, and nobody misses.
+    """Drop the parts of a request's environment that nothing needs while its stream is open: 0.6 KB.
 
     Early hints (103) do nothing once the response begins. gunicorn makes an object for ``wsgi.errors`` of each request,
     and all of them write to the same files, until a log is opened again.

@@ -1,4 +1,4 @@
-"""The package's logger, and that it stays enabled.
+"""Finds the package's logger, and keeps it enabled.
 
 ``logging.config.dictConfig`` and ``fileConfig`` disable every logger that exists and that the configuration does not
 name, unless ``disable_existing_loggers`` is false. Applications call them after their imports, so the warnings that say

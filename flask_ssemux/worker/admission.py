@@ -51,7 +51,7 @@ class Permit:
         self.user_id: str | None = None
         #: The open stream.
         self.stream: Stream | None = None
-        #: Until then, what the eviction of the oldest stream knows of it.
+        #: What the eviction of the oldest stream knows of the stream before it is open.
         self.opening: Opening | None = None
         self._is_held = True
 

@@ -1,6 +1,6 @@
 """Ends the streams of a worker that is about to stop, and gives their clients time to take the end.
 
-Whether the server is about to stop is found out by ``server.py``; the streams are ended by ``open_streams.py``.
+``server.py`` finds out whether the server is about to stop; ``open_streams.py`` ends the streams.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether the server that runs this process can serve streams, how many, and whether it is about to stop.
+"""Finds out whether the server that runs this process can serve streams, how many, and whether it is about to stop.
 
-gunicorn's worker is found by ``gunicorn_worker.py``; how many requests other servers serve at a time is found out by
-``capacity.py``. No streams, no Flask.
+``gunicorn_worker.py`` finds gunicorn's worker; ``capacity.py`` finds out how many requests other servers serve at a
+time. No streams, no Flask.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class ServingProcesses:
                 return
 
     def forget_own(self) -> None:
-        """This process serves streams no more."""
+        """This process no longer serves streams."""
         for place in range(ROOM):
             if self._read(place) == os.getpid():
                 self._write(place, 0)

@@ -25,7 +25,7 @@ class Concerned(Protocol):
 
 
 class _SharedLag:
-    """The loop lag, and those whom it concerns."""
+    """The loop lag, and the workers whose streams it delays."""
 
     def __init__(self) -> None:
         self.concerned: weakref.WeakSet[Concerned] = weakref.WeakSet()
@@ -63,7 +63,7 @@ def count_streams_of(worker: Concerned) -> None:
 
 
 def forget_streams_of(worker: Concerned) -> None:
-    """Count the streams of this worker no more."""
+    """Stop counting the streams of this worker."""
     _shared.concerned.discard(worker)
 
 

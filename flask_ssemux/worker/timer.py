@@ -58,7 +58,7 @@ class Timer:
             get_timer_loop().add(self)
 
     def remove(self, member: Member) -> None:
-        """Call a member no more."""
+        """Stop calling a member."""
         self._wheel.remove(member)
 
     def stop(self) -> None:

@@ -58,7 +58,7 @@ class TimerLoop:
             self._loop.start()
 
     def remove(self, timer: TurnTaker) -> None:
-        """Give this timer no more turns."""
+        """Stop giving this timer turns."""
         with self._changed:
             if self._turns.pop(timer, None) is not None:
                 self._changed.notify_all()
@@ -97,7 +97,7 @@ class TimerLoop:
                 self._turns[timer] = (monotonic() // timer.tick + 1 + MARGIN) * timer.tick
 
     def _watch(self, lags: set[LoopLag]) -> None:
-        """Let these be watched, and no others."""
+        """Watch these, and no others."""
         for lag in self._watched - lags:
             lag.stop_watching()
         for lag in lags - self._watched:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from .http.streaming import streaming
     from .publishing.publisher import Publisher
+    from .runs.fence import current_fence
     from .worker.signals import stream_closed, stream_opened, user_joined, user_left
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "WrongState",
     "broadcast",
     "broadcast_on_commit",
+    "current_fence",
     "cursor",
     "disconnect",
     "init_app",
@@ -89,6 +91,7 @@ _MODULES = {
     "Publisher": ".publishing.publisher",
     "SSEMux": ".extension",
     "init_app": ".extension",
+    "current_fence": ".runs.fence",
     "stream_closed": ".worker.signals",
     "stream_opened": ".worker.signals",
     "user_joined": ".worker.signals",

@@ -14,7 +14,7 @@ from typing import Any, Callable, Sequence
 from flask import Blueprint, Flask, Request, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from .access import tickets
+from .access import feed_rules, tickets
 from .access.patterns import Pattern
 from .access.reauthorize import Reauthorizer
 from .access.rules import F, Rules
@@ -30,6 +30,7 @@ from .http.opening_border import OpeningBorder
 from .http.responses import add_stream_headers
 from .http.views import make_blueprint
 from .options import Options, log
+from .runs.yields import TextMeaning
 from .state import KEY, ApplicationState, find_only_state, find_state
 from .status import page as status_page
 from .util.own_logger import enable_logger
@@ -167,6 +168,31 @@ class SSEMux(ApplicationFunctions):
         """
         return self._rules.add_rule(self._rules.snapshot, pattern)
 
+    def feed(self, pattern: str, *, linger: float = feed_rules.LINGER) -> Callable[[F], F]:
+        """Register the generator function of a feed: it runs once in the whole deployment while somebody reads it.
+
+        What it yields is published on the channel: ``(event, data)``, data, or frames as text. It gets the pattern's
+        variables as texts by name. It runs in an application context without a request, and is closed after the last
+        reader has left. See docs/feeds.md::
+
+            @mux.feed("prices:<symbol>")
+            def prices(symbol):
+                while True:
+                    yield "price", ask_the_exchange(symbol)
+                    time.sleep(1)
+
+        :param pattern: as for ``authorize``. The channel's rule still decides who may read it.
+        :param linger: seconds that the generator goes on after the last reader has left.
+        :raises InvalidChannel: clients cannot name such channels.
+        :raises ApplicationError: the function cannot be a feed, or another feed is for such a channel.
+        """
+
+        def register(function: F) -> F:
+            self._rules.feeds.add_rule(pattern, function, linger=linger)
+            return function
+
+        return register
+
     def keep_latest(self, *patterns: str) -> None:
         """Publish all events of these channels with ``latest=True``: only the newest of each name counts.
 
@@ -213,8 +239,9 @@ class SSEMux(ApplicationFunctions):
     def add_stream(
         self,
         url: str,
-        channels: Sequence[str],
+        channels: Sequence[str] | None = None,
         *,
+        feed: Callable[..., Any] | None = None,
         endpoint: str | None = None,
         personal: bool = False,
         public: bool = False,
@@ -230,7 +257,9 @@ class SSEMux(ApplicationFunctions):
 
         :param url: as for ``app.route``.
         :param channels: channels, or patterns with the URL's variables
-            (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``).
+            (``"/api/jobs/<job_id>/stream"``, ``["jobs:<job_id>"]``). Needed unless there is a feed.
+        :param feed: the generator function (or the old view) of this URL: it runs once for all clients, as ``feed``
+            says, and its text is read as frames. Its channel is the first one, or else named by the URL.
         :param endpoint: as for ``app.route``; None derives it from the URL.
         :param personal: also send the events of the client's own channel and of everyone's.
         :param public: everyone may read the channels that have no rule. Existing rules are still applied.
@@ -241,11 +270,14 @@ class SSEMux(ApplicationFunctions):
         :raises InvalidChannel: clients may not name such a channel.
         :raises ConfigurationError: another endpoint has this URL.
         :raises ApplicationError: a channel has a variable that the URL does not have, or the blueprint is registered
-            with an application already.
+            with an application already; or the function cannot be a feed.
         """
+        channels = feed_rules.choose_channels(url, channels, feed)
         endpoint = endpoint or self._choose_endpoint(url)
         options = StreamOptions(url, channels, endpoint, personal, public, decorators, blueprint)
         stream = FixedStream(options, self._rules, self._streams)
+        if feed is not None:
+            self._rules.feeds.add_rule(channels[0], feed_rules.adapt_old_view(url, feed), TextMeaning.FRAMES)
         stream.register_on_blueprint()
         self._streams.append(stream)
         for app in list(self._apps):

@@ -6,6 +6,7 @@ No routes and no decorators; they use this file.
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import Any, Callable, Iterable, Sequence
 
 from flask import Flask, current_app
@@ -64,6 +65,7 @@ class ApplicationState(PublisherBase):
         #: What called ``init_app``, if it was not the application, and what to do about that; for an error message.
         self.set_up_by = ""
         worker.published = lambda: self._published_count + worker.work_parts.batches.appended
+        worker.make_event = partial(self._make_event, latest=False)
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)
 
     @property

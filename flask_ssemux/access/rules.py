@@ -24,6 +24,7 @@ from ..publishing.app_json import make_json_writer
 from ..sse import encode
 from ..util.request_override import RequestOverride
 from .async_functions import make_synchronous
+from .feed_rules import FeedRules
 from .patterns import Pattern
 from .presence_rules import PresenceRules
 from .tickets import Ticket
@@ -82,6 +83,7 @@ class Rules:
         self.snapshot: list[Rule] = []
         self.latest: list[Pattern] = []
         self.presence = PresenceRules()
+        self.feeds = FeedRules()
         #: Returns whether the current request may see the status page; None: there is no such page.
         self.status: Callable[[], Any] | None = None
 

@@ -19,7 +19,9 @@ from ..hub.replay import UNUSED_SECONDS
 from ..hub.revocation_handler import end_forbidden_stream
 from ..hub.roster import ChangeListener
 from ..hub.stream import Stream
+from ..hub.stream_state import CLOSED
 from ..options import Options, log
+from ..runs.feeds import Feeds
 from ..runs.parts import WorkParts
 from ..transports.select import prepare_transports
 from ..transports.wait import THREAD_FILES
@@ -56,6 +58,7 @@ class RunningWorker:
     :param signals: tells the application about streams that end.
     :param presence_events: tells the application who arrives and who leaves.
     :param work_parts: what feeds and runs share.
+    :param feeds: of the application in this process.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class RunningWorker:
         signals: SignalSender,
         presence_events: ChangeListener,
         work_parts: WorkParts,
+        feeds: Feeds,
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
@@ -96,6 +100,8 @@ class RunningWorker:
         self.presence = PresenceTracker(
             broker.presence, options.heartbeat, rules.presence.find_tracked, presence_events
         )
+        self.feeds = feeds
+        self.drain.on_begin.append(feeds.drain)
         self.reauthorizer = None
         if make_reauthorizer is not None:
             self.reauthorizer = make_reauthorizer(self._end_forbidden_stream, lambda: self.timer.clock(), yield_control)
@@ -162,6 +168,8 @@ class RunningWorker:
             self.eviction.add_stream(stream, opening)
         if self.reauthorizer is not None:
             self.reauthorizer.add_stream(stream, environ, asked)
+        if self._rules.feeds.is_used:
+            self.feeds.add_stream(stream, lambda: stream.state is CLOSED)
 
     def announce_stream(self, stream: Stream) -> None:
         """Call the receivers of ``stream_opened``. However long they take, the stream's time to begin starts then."""
@@ -172,7 +180,12 @@ class RunningWorker:
     def _forget_stream(self, stream: Stream) -> None:
         self.streams.remove_stream()
         attempt("the user slot of a stream could not be released", self.user_limit.release_user_slot, stream.user_id)
-        for keeper in (self.presence, self.eviction, self.reauthorizer):
+        for keeper in (
+            self.presence,
+            self.eviction,
+            self.reauthorizer,
+            self.feeds if self._rules.feeds.is_used else None,
+        ):
             if keeper is not None:
                 attempt("a stream that has ended could not be forgotten", keeper.remove_stream, stream)
         attempt("the end of a stream could not be signaled", self._signals.announce_closed, stream)
@@ -206,6 +219,7 @@ class RunningWorker:
         """End all streams at once and stop the timer. For an application that ends before its process, as in tests."""
         self.streams.abort("its application ends")
         self.timer.stop()
+        self.feeds.drain()
         shared_lag.forget_streams_of(self)
 
     def disown(self) -> None:

@@ -18,9 +18,11 @@ from flask import Flask
 
 from ..access.reauthorize import MakeReauthorizer
 from ..access.rules import Rules
-from ..brokers import Broker, HistoryLimits, open_broker
+from ..brokers import Broker, HistoryLimits, NewEvent, open_broker
 from ..errors import ConfigurationError
 from ..options import Options, log
+from ..runs.feed import FeedParts
+from ..runs.feeds import Feeds
 from ..runs.parts import WorkParts
 from ..transports.select import count_handed_over
 from ..util import forks, threads
@@ -72,6 +74,7 @@ class Worker:
         store: str = "",
         make_reauthorizer: MakeReauthorizer | None = None,
     ) -> None:
+        self._app = app
         self.options = options
         self.folder = app.instance_path
         self._rules = rules
@@ -81,12 +84,14 @@ class Worker:
         self.signals = SignalSender(app)
         #: Publishes who arrives and who leaves; set by the application's state.
         self.presence_events = PresenceEvents(rules.presence, lambda *_, **__: None, self.signals)
+        #: Makes an event of a channel, data and a name; set by the application's state.
+        self.make_event: Callable[[str, Any, str | None], NewEvent] = lambda *_: NewEvent("", b"")
         #: Returns how many events this process's application published; set by the application's state.
         self.published: Callable[[], int] = lambda: 0
         #: What feeds and runs share. Until there are any, it does nothing.
         self.work_parts = WorkParts(lambda: self.broker)
         #: Each returns more figures for the report of this process.
-        self.more_figures: list[Callable[[], Mapping[str, Any]]] = []
+        self.more_figures: list[Callable[[], Mapping[str, Any]]] = [self._get_feed_figures]
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
         self._running = OncePerProcess(self._start, threading.RLock)
         #: Returns the started parts of this process; the first call starts them.
@@ -131,13 +136,23 @@ class Worker:
         self._parent_has_streams = False
         made = RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
-            lambda: self.published(), self.signals, self.presence_events, self.work_parts,
+            lambda: self.published(), self.signals, self.presence_events, self.work_parts, self._make_feeds(),
         )  # fmt: skip
         made.reporter.more_figures = self.more_figures
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)
         return made
+
+    def _make_feeds(self) -> Feeds:
+        parts = self.work_parts
+        return Feeds(
+            self._rules.feeds.find_work, parts, FeedParts(parts.batches, self.make_event, self._app.app_context)
+        )
+
+    def _get_feed_figures(self) -> Mapping[str, Any]:
+        running = self._running.value
+        return {"feeds": running.feeds.get_figures()} if running is not None and self._rules.feeds.is_used else {}
 
     def check_publishing(self) -> None:
         """Make sure that somebody receives what is published now, and that it reaches only this application's streams.

@@ -107,12 +107,14 @@ def test_options_are_keyword_only_and_the_same_everywhere(owner):
         (SSEMux, "(app=None)"),
         (
             lambda: SSEMux().add_stream,
-            "(url, channels, *, endpoint=None, personal=False, public=False, decorators=(), blueprint=None)",
+            "(url, channels=None, *, feed=None, endpoint=None, personal=False, public=False, decorators=(), "
+            "blueprint=None)",
         ),
+        (lambda: SSEMux().feed, "(pattern, *, linger=5.0)"),
         (lambda: SSEMux().authorize, "(pattern)"),
         (lambda: testing.OpenStream.expect, "(self, event, data=ANY, *, timeout=1.0)"),
     ],
-    ids=["Publisher", "SSEMux", "add_stream", "authorize", "expect"],
+    ids=["Publisher", "SSEMux", "add_stream", "feed", "authorize", "expect"],
 )
 def test_other_signatures(function, wanted):
     function = function if inspect.isclass(function) else function()

@@ -1,0 +1,211 @@
+"""The feeds of one application in this process: which of them it has readers of, and which of them it runs.
+
+A feed is a generator that runs in one process of the whole deployment while somebody reads its channel. Its lease in
+the broker decides which process that is. A process that has readers wants the feed, and takes the lease if no living
+process has it. The process that runs it closes it when nobody wants it any more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Collection, Iterable, Protocol, Sequence
+
+from ..brokers import WORK_INTERVAL, WORK_SECONDS, KeptWork, WorkLease
+from ..errors import BrokerClosed, BrokerUnavailable
+from ..options import log
+from ..util import forks
+from ..util.background import run_in_background
+from .feed import Feed, FeedParts, FeedWork
+from .messages import WorkMessage, announce_free
+from .parts import WorkParts
+
+#: The name of a feed's work is this and its channel.
+FEED_PREFIX = "feed:"
+
+#: Seconds without an answer of the store after which generators are closed: another process may take the lease soon.
+UNREACHABLE_SECONDS = WORK_SECONDS - WORK_INTERVAL
+
+
+class Reader(Protocol):
+    """A stream."""
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """What it reads."""
+
+
+class Feeds:
+    """A member of the keeper.
+
+    :param find_work: returns what runs for a channel; None if it has no feed.
+    :param work_parts: what feeds and runs share.
+    :param feed_parts: what all feeds use.
+    """
+
+    def __init__(
+        self, find_work: Callable[[str], FeedWork | None], work_parts: WorkParts, feed_parts: FeedParts
+    ) -> None:
+        self._find_work = find_work
+        self._work_parts = work_parts
+        self._feed_parts = feed_parts
+        self._lock = threading.Lock()
+        #: The streams here that read each channel that has a feed.
+        self._readers: dict[str, set[Reader]] = {}
+        #: The feeds that run here, and the channels whose leases are being taken.
+        self._feeds: dict[str, Feed] = {}
+        self._taking: set[str] = set()
+        #: Whether this process stops.
+        self._is_over = False
+        work_parts.keeper.add_member(self)
+        work_parts.messages.handlers.append(self._handle_message)
+        forks.register_owner(self)
+
+    # -- streams that come and go --------------------------------------------
+
+    def add_stream(self, stream: Reader, is_closed: Callable[[], bool]) -> None:
+        """A stream was opened.
+
+        :param is_closed: returns whether it has ended meanwhile.
+        """
+        fed = [channel for channel in stream.channels if self._find_work(channel) is not None]
+        with self._lock:
+            if is_closed():
+                return
+            new = [channel for channel in fed if channel not in self._readers]
+            for channel in fed:
+                self._readers.setdefault(channel, set()).add(stream)
+        if new and not self._is_over:
+            self._take_soon(new)
+            self._work_parts.keeper.wake()
+
+    def remove_stream(self, stream: Reader) -> None:
+        """A stream has ended. This may be called before ``add_stream`` is."""
+        with self._lock:
+            for channel in stream.channels:
+                readers = self._readers.get(channel)
+                if readers is not None:
+                    readers.discard(stream)
+                    if not readers:
+                        del self._readers[channel]
+
+    # -- taking --------------------------------------------------------------
+
+    def _handle_message(self, message: WorkMessage) -> None:
+        free = [name[len(FEED_PREFIX) :] for name in message.free if name.startswith(FEED_PREFIX)]
+        self._take_soon(channel for channel in free if channel in self._readers)
+
+    def _take_soon(self, channels: Iterable[str]) -> None:
+        taken = self._note_taking(channels)
+        if taken:
+            run_in_background("ssemux-take", self._take_feeds, taken)
+
+    def _note_taking(self, channels: Iterable[str]) -> list[str]:
+        """Return those of the channels that this process may try to take now: one call at a time takes a channel."""
+        with self._lock:
+            if self._is_over:
+                return []
+            taken = [it for it in channels if it not in self._feeds and it not in self._taking]
+            self._taking.update(taken)
+            return taken
+
+    def _take_feeds(self, channels: Collection[str]) -> None:
+        try:
+            leases = self._work_parts.get_broker().work.take_work([FEED_PREFIX + channel for channel in channels])
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("feeds could not be taken: %s", error)  # the keeper tries again
+            leases = []
+        with self._lock:
+            self._taking.difference_update(channels)
+            feeds = [] if self._is_over else [self._make_feed(lease) for lease in leases]
+            self._feeds.update((feed.work.channel, feed) for feed in feeds)
+        for feed in feeds:
+            feed.start()
+        if leases and not feeds:
+            self._release(leases)
+
+    def _make_feed(self, lease: WorkLease) -> Feed:
+        work = self._find_work(lease.name[len(FEED_PREFIX) :])
+        assert work is not None  # only channels with a feed are taken
+        return Feed(work, lease, self._feed_parts, self._end_feed)
+
+    # -- ending --------------------------------------------------------------
+
+    def _end_feed(self, feed: Feed) -> None:
+        """A feed is over. In its own greenlet or thread."""
+        if not feed.is_lost:
+            self._release([feed.lease])
+        with self._lock:
+            if self._feeds.get(feed.work.channel) is feed:
+                del self._feeds[feed.work.channel]
+        if feed.work.channel in self._readers:
+            self._take_soon([feed.work.channel])
+
+    def _release(self, leases: Sequence[WorkLease]) -> None:
+        broker = self._work_parts.get_broker()
+        broker.work.release_work(leases)
+        try:
+            announce_free(broker, [lease.name for lease in leases])
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("it was not announced that feeds are free: %s", error)
+
+    def drain(self) -> None:
+        """Close all feeds, so that other processes take them over, and take none any more. Returns at once."""
+        with self._lock:
+            self._is_over = True
+            feeds = list(self._feeds.values())
+        for feed in feeds:
+            feed.stop(is_hurried=True)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all feeds that were stopped are closed; return whether they are."""
+        deadline = time.monotonic() + seconds
+        return all(feed.wait(max(0.0, deadline - time.monotonic())) for feed in list(self._feeds.values()))
+
+    def disown(self) -> None:
+        """In a forked child: the feeds are the parent's. No lock is taken: its holder may not exist here."""
+        self._lock = threading.Lock()
+        self._readers, self._feeds, self._taking = {}, {}, set()
+
+    # -- the keeper's questions and answers ------------------------------------
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self._readers or self._feeds)
+
+    def list_leases(self) -> list[WorkLease]:
+        with self._lock:
+            return [feed.lease for feed in self._feeds.values() if not feed.is_lost]
+
+    def list_wants(self) -> list[str]:
+        with self._lock:
+            return [] if self._is_over else [FEED_PREFIX + channel for channel in self._readers]
+
+    def list_watches(self) -> list[str]:
+        return []
+
+    def note_kept(self, kept: KeptWork, lost: Collection[WorkLease]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            feeds, readers = list(self._feeds.values()), set(self._readers)
+        for feed in feeds:
+            if feed.lease in lost:
+                feed.stop(is_lost=True)
+            elif feed.lease.name in kept.wanted or feed.work.channel in readers:
+                feed.wanted_at = now
+            elif now - feed.wanted_at >= feed.work.linger:
+                feed.stop()
+        self._take_soon(channel for channel in readers if FEED_PREFIX + channel in kept.free)
+
+    def note_unreachable(self, seconds: float) -> None:
+        if seconds >= UNREACHABLE_SECONDS:
+            for feed in list(self._feeds.values()):
+                feed.stop()
+
+    # ------------------------------------------------------------------------
+
+    def get_figures(self) -> dict[str, dict[str, Any]]:
+        """Return what the status shows of the feeds that run here, by channel."""
+        with self._lock:
+            feeds = list(self._feeds.values())
+        return {feed.work.channel: feed.get_figures() for feed in feeds}

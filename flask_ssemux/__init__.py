@@ -21,7 +21,9 @@ from .errors import (
     InvalidChannel,
     InvalidEvent,
     InvalidIdentity,
+    RunFailed,
     SSEMuxError,
+    TooManyRuns,
     WrongState,
 )
 from .version import __version__ as __version__
@@ -31,21 +33,28 @@ if TYPE_CHECKING:
     from .functions import (
         broadcast,
         broadcast_on_commit,
+        cancel_run,
         cursor,
         disconnect,
+        get_run,
+        plan_run,
         presence,
         publish,
         publish_many,
         publish_many_on_commit,
         publish_on_commit,
         revoke,
+        run_state,
         send_to_user,
         send_to_user_on_commit,
+        start_run,
         ticket,
     )
     from .http.streaming import streaming
     from .publishing.publisher import Publisher
+    from .runs.details import RunEvent
     from .runs.fence import current_fence
+    from .runs.run import Run
     from .worker.signals import stream_closed, stream_opened, user_joined, user_left
 
 __all__ = [
@@ -61,23 +70,32 @@ __all__ = [
     "InvalidEvent",
     "InvalidIdentity",
     "Publisher",
+    "Run",
+    "RunEvent",
+    "RunFailed",
     "SSEMux",
     "SSEMuxError",
+    "TooManyRuns",
     "WrongState",
     "broadcast",
     "broadcast_on_commit",
+    "cancel_run",
     "current_fence",
     "cursor",
     "disconnect",
+    "get_run",
     "init_app",
+    "plan_run",
     "presence",
     "publish",
     "publish_many",
     "publish_many_on_commit",
     "publish_on_commit",
     "revoke",
+    "run_state",
     "send_to_user",
     "send_to_user_on_commit",
+    "start_run",
     "stream_closed",
     "stream_opened",
     "streaming",
@@ -89,6 +107,8 @@ __all__ = [
 #: The modules of the names that are not imported above; all other names are in ``functions``.
 _MODULES = {
     "Publisher": ".publishing.publisher",
+    "Run": ".runs.run",
+    "RunEvent": ".runs.details",
     "SSEMux": ".extension",
     "init_app": ".extension",
     "current_fence": ".runs.fence",

@@ -28,6 +28,7 @@ from .http.decorated_views import find_undecorated
 from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.opening_border import OpeningBorder
 from .http.responses import add_stream_headers
+from .http.run_source import answer_with_run
 from .http.views import make_blueprint
 from .options import Options, log
 from .runs.yields import TextMeaning
@@ -78,7 +79,8 @@ class SSEMux(ApplicationFunctions):
         enable_logger()
         worker = self._make_worker(app, Options.resolve(app.config))
         state = app.extensions[KEY] = self._make_state(app, worker)
-        app.register_blueprint(make_blueprint(worker, self._rules, hosts.make_rule_options(app)))
+        state.answer_with_run = partial(answer_with_run, worker, self._rules, state.runs)
+        app.register_blueprint(make_blueprint(worker, self._rules, state.runs, hosts.make_rule_options(app)))
         hosts.hide_variables(app)
         app.wsgi_app = OpeningBorder(app.wsgi_app, worker)  # type: ignore[method-assign]
         app.after_request(_make_after_request(state))
@@ -235,6 +237,15 @@ class SSEMux(ApplicationFunctions):
             status_page.add_routes(app, app.extensions[KEY])
             _refuse_collisions(app)
         return function
+
+    def resumes_run(self, function: F) -> F:
+        """Register a function for ``start_run(..., resume=function)`` that is not at the level of its module.
+
+        All workers have to register it, as they do in an application factory.
+
+        :raises ApplicationError: another function has its name.
+        """
+        return self._rules.resume_functions.register(function)
 
     def add_stream(
         self,

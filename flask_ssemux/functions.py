@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Sequence
 
 from .publishing.arguments import explain_arguments
+from .runs.run import Run
 from .state import ApplicationState, get_current_state
 
 
@@ -91,6 +92,63 @@ class ApplicationFunctions:
         """
         return self._get_state().presence(channel)
 
+    def start_run(self, generator: Any, *, owner: Any = None, data: Any = None, resume: Any = None) -> Run:
+        """Execute a generator apart from the current request, and publish what it yields; see ``Run``.
+
+        A yield is data, ``(event, data)``, or the text of an old generator, whose frames are read. The generator runs
+        in a greenlet or thread of this process with the application's context, and without the request's. Clients that
+        leave do not stop it. Its last event is ``ssemux.run``, whose data says how it ended::
+
+            run = flask_ssemux.start_run(generate(prompt), owner=current_user.id)
+            return run.response()
+
+        :param generator: a generator, or anything else to iterate over.
+        :param owner: the id of the user who may read the run. None is the user of the current request; if that is an
+            anonymous visitor, or if there is no request, whoever knows the run's URL may read it.
+        :param data: of at most 64 KiB as JSON, kept with the run, for ``resume``.
+        :param resume: a function that goes on with the run if its process dies: ``resume(run, last)`` returns a
+            generator, in another process. ``last`` is the run's last event, a ``RunEvent``, or None. It is at the level
+            of its module, or registered by ``SSEMux.resumes_run``.
+        :raises TooManyRuns: this worker, or the owner, has as many runs as are allowed.
+        :raises ApplicationError: (or a subclass) one of the arguments cannot be used.
+        :raises BrokerUnavailable: the run was not started.
+        """
+        return self._get_state().start_run(generator, owner, data, resume)
+
+    def plan_run(self, *, owner: Any = None, data: Any = None) -> Run:
+        """Return a run that another process will start, such as a Celery task: ``Publisher.start_run(..., id=run.id)``.
+
+        It can be read at once. The parameters and errors are those of ``start_run``.
+        """
+        return self._get_state().plan_run(owner, data)
+
+    def get_run(self, run_id: str) -> Run | None:
+        """Return a run by its id, in whichever process it is executed; None if there is none, or it is forgotten.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+        return self._get_state().runs.get_run(run_id)
+
+    def cancel_run(self, run_id: str, *, owner: Any = None) -> bool:
+        """End a run, in whichever process it is executed: its generator is closed.
+
+        Under gevent that is done at once, also where the generator sleeps or waits for a socket; in threads when it
+        yields next. Its ``finally`` blocks run.
+
+        :param owner: the id of a user: end the run only if this is its owner. None: end it in any case.
+        :return: whether it was the owner's, and had not ended.
+        :raises BrokerUnavailable: it is not known whether the run will end.
+        """
+        return self._get_state().runs.cancel_run(run_id, owner)
+
+    def run_state(self, run_id: str) -> str | None:
+        """Return the state of a run: ``waiting``, ``running``, ``done``, ``failed``, ``cancelled`` or ``lost``.
+
+        :return: None if there is no such run, or if it is forgotten: ``SSEMUX_HISTORY_SECONDS`` after its end.
+        :raises BrokerUnavailable: the store did not answer.
+        """
+        return self._get_state().runs.read_state(run_id)
+
     def ticket(self, user_id: Any, *, channels: Sequence[str] | None = None, expires: float = 60) -> str:
         """Return a ticket for one stream of a client without cookies.
 
@@ -123,4 +181,9 @@ cursor = _current.cursor
 disconnect = _current.disconnect
 revoke = _current.revoke
 presence = _current.presence
+start_run = _current.start_run
+plan_run = _current.plan_run
+get_run = _current.get_run
+cancel_run = _current.cancel_run
+run_state = _current.run_state
 ticket = _current.ticket

@@ -9,7 +9,7 @@ import gc
 from functools import partial
 from typing import Any, Callable, Iterable, Sequence
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_request_context, request
 
 from .access import tickets
 from .access.rules import Rules
@@ -18,12 +18,23 @@ from .errors import ApplicationError
 from .options import Options
 from .publishing.app_json import ApplicationJSON
 from .publishing.base import PublisherBase
+from .publishing.revocation import ask_for_slots
+from .runs.host import RunEnvironment, RunHost
+from .runs.room import RunRoom
+from .runs.run import Run
+from .sse import encode
 from .sse.data import JSONWriter
+from .util.request_override import find_override
+from .worker import gunicorn_worker
+from .worker.finish_runs import FinishRuns
 from .worker.presence_events import PresenceEvents
 from .worker.worker import Worker, WorkerState
 
 #: The extension's key in ``app.extensions``.
 KEY = "ssemux"
+
+#: What follows ``SSEMUX_URL`` in the URL of a run, before its id.
+RUN_PATH = "/run/"
 
 _INIT = "call its init_app(app) first"
 
@@ -55,7 +66,7 @@ class ApplicationState(PublisherBase):
         self.max_event_bytes = options.max_event_bytes
         self._on_error = options.on_error
         #: The endpoints of streams.
-        self.endpoints = {"ssemux.events"}
+        self.endpoints = {"ssemux.events", "ssemux.run"}
         #: The views of streams that ``add_stream`` added. Each blueprint gives such a view another endpoint.
         self.views: set[Callable[..., Any]] = set()
         #: The endpoints of the status page.
@@ -64,9 +75,59 @@ class ApplicationState(PublisherBase):
         self.is_checked = False
         #: What called ``init_app``, if it was not the application, and what to do about that; for an error message.
         self.set_up_by = ""
+        #: Answers the current request with a run; set by the extension.
+        self.answer_with_run: Callable[[Run, bool], Any] = lambda run, comments: None
+        self.runs = self._make_runs()
+        worker.finish_runs = FinishRuns(self.runs)
+        worker.more_figures.append(self.runs.get_figures)
         worker.published = lambda: self._published_count + worker.work_parts.batches.appended
         worker.make_event = partial(self._make_event, latest=False)
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)
+
+    def _make_runs(self) -> RunHost:
+        options, worker = self.options, self.worker
+        environment = RunEnvironment(
+            self._prepare_runs,
+            lambda channel, data, event: encode.make_body(
+                channel, data, event, options.max_event_bytes, self._get_json_writer()
+            ),
+            self._get_json_writer,
+            self._app.app_context,
+            self._make_run_url,
+            lambda run, comments: self.answer_with_run(run, comments),
+            worker.send_to_readers,
+        )
+        room = RunRoom(lambda: worker.broker, options.max_runs, options.max_runs_per_owner, ask_for_slots)
+        return RunHost(environment, worker.work_parts, room, self.rules.resume_functions)
+
+    def _prepare_runs(self) -> Broker:
+        """Return the broker for runs. A process that serves requests is told of cancelled runs, and waits for its own
+        before it ends; other processes need neither a timer nor the delivery of events."""
+        broker = self._get_publishing_broker()
+        if has_request_context() or gunicorn_worker.find_worker() is not None:
+            self.worker.running().hub.count_revocations()
+        return broker
+
+    def _make_run_url(self, run_id: str) -> str:
+        url = self.options.url
+        if url is None:
+            raise ApplicationError("SSEMUX_URL is off, so runs have no URL: set it, for example to '/events'")
+        prefix = request.script_root if has_request_context() else self._app.config["APPLICATION_ROOT"]
+        return prefix.rstrip("/") + url.rstrip("/") + RUN_PATH + run_id
+
+    def start_run(self, generator: Any, owner: Any, data: Any, resume: Any) -> Run:
+        """See ``flask_ssemux.start_run``."""
+        return self.runs.start_run(generator, self._choose_owner(owner), data, resume)
+
+    def plan_run(self, owner: Any, data: Any) -> Run:
+        """See ``flask_ssemux.plan_run``."""
+        return self.runs.plan_run(self._choose_owner(owner), data)
+
+    def _choose_owner(self, owner: Any) -> Any:
+        """Return the owner of a run: the user of the current request, if none is named."""
+        if owner is None and has_request_context():
+            return self.rules.identify_reader(None, find_override(request.environ)).user_id
+        return owner
 
     @property
     def process(self) -> Worker:

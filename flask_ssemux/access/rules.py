@@ -21,6 +21,7 @@ from ..errors import (
     Unauthorized,
 )
 from ..publishing.app_json import make_json_writer
+from ..runs.resume import ResumeFunctions
 from ..sse import encode
 from ..util.request_override import RequestOverride
 from .async_functions import make_synchronous
@@ -84,6 +85,7 @@ class Rules:
         self.latest: list[Pattern] = []
         self.presence = PresenceRules()
         self.feeds = FeedRules()
+        self.resume_functions = ResumeFunctions()
         #: Returns whether the current request may see the status page; None: there is no such page.
         self.status: Callable[[], Any] | None = None
 

@@ -6,18 +6,18 @@ Each step stands in a file of its own and is taken once. Wrapped streams (old ge
 from __future__ import annotations
 
 import logging
-from typing import Any, MutableMapping
+from typing import Any, Iterable, MutableMapping
 
 from flask import Request, Response, current_app, request
 
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
 from ..hub.resume import BEHIND, NEW_CLIENT
-from ..transports.generator import GeneratorTransport
+from ..transports.generator import make_plain_body
 from ..transports.gunicorn_response import shrink_environ
 from ..transports.last_response import announce_close
 from ..transports.long_poll import LongPoll
-from ..transports.select import choose_transport, find_client_socket, is_departure_noticed, make_transport
+from ..transports.select import GENERATOR, choose_transport, find_client_socket, is_departure_noticed, make_transport
 from ..worker import server
 from ..worker.admission import NoRoom
 from ..worker.capacity import draw_unnoticed_life
@@ -55,7 +55,7 @@ def serve_stream(worker: Worker, source: StreamSource) -> Response:
 def _open_stream(worker: Worker, source: StreamSource, http_request: Request) -> Response:
     """Return the stream's response; ``serve_stream`` handles the errors with which the steps refuse it."""
     # What does the client ask for?
-    asked = StreamRequest.parse(http_request)
+    asked = StreamRequest.of_answer(http_request) if source.is_answer else StreamRequest.parse(http_request)
     environ = asked.environ
     if asked.is_stopped:
         return make_stay_away()
@@ -72,8 +72,10 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
     revocations = hub.count_revocations()
     subscription = source.authorize(asked)
     reader, channels = subscription.reader, subscription.channels
-    resume = hub.parse_last_ids(asked.last_ids) if channels and asked.last_ids else NEW_CLIENT
-    if channels and hub.must_stay_away(reader.user_id, channels, resume):
+    resume = subscription.resume or NEW_CLIENT
+    if subscription.resume is None and channels and asked.last_ids:
+        resume = hub.parse_last_ids(asked.last_ids)
+    if subscription.is_over or channels and hub.must_stay_away(reader.user_id, channels, resume):
         return make_stay_away()
     if asked.is_head:
         return make_stream(iter(()))
@@ -81,7 +83,8 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
     # Is there room? From here on, whatever fails gives it back, and ends the stream.
     choice = None
     if asked.poll is PollMode.NONE:
-        choice = choose_transport(environ, worker.options.transport, asked.override)
+        wanted = GENERATOR if source.is_plain else worker.options.transport
+        choice = choose_transport(environ, wanted, asked.override)
     permit = running.admission.admit(reader.user_id, choice is not None and choice.is_handed_over)
     try:
         if subscription.on_admitted is not None:
@@ -89,7 +92,7 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
         stream = permit.stream = hub.open_stream(
             channels, reader.user_id, resume, subscription.make_snapshots,
             subscription.on_closed or running.on_stream_closed, subscription.new_channels, revocations,
-            asked.channel_form or worker.options.channel_form,
+            asked.channel_form or worker.options.channel_form, subscription.run,
         )  # fmt: skip
         if subscription.on_open is not None:
             subscription.on_open(running, stream)
@@ -105,15 +108,16 @@ def _open_stream(worker: Worker, source: StreamSource, http_request: Request) ->
         stream.sent_at = running.timer.clock()  # the server has a few seconds from now on to begin sending
         if choice is None:
             return make_poll_answer(LongPoll(stream, client, asked.poll is PollMode.WAIT, hub.opening_frame_count))
-        return _make_response(environ, make_transport(choice, stream, client))
+        transport = make_transport(choice, stream, client)
+        return _make_response(environ, make_plain_body(transport) if source.is_plain else transport)
     except BaseException:
         permit.release()
         raise
 
 
-def _make_response(environ: MutableMapping[str, Any], transport: GeneratorTransport) -> Response:
+def _make_response(environ: MutableMapping[str, Any], body: Iterable[bytes]) -> Response:
     shrink_environ(environ)
-    response = make_stream(transport)
+    response = make_stream(body)
     announce_close(environ, response.headers)
     return response
 

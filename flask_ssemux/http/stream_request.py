@@ -110,6 +110,17 @@ class StreamRequest(NamedTuple):
             request.method == "HEAD",
         )
 
+    @classmethod
+    def of_answer(cls, request: Request) -> StreamRequest:
+        """Read only what a client says about the stream with which a view answers it."""
+        environ = request.environ
+        last_ids = [text for text in (environ.get("HTTP_LAST_EVENT_ID"),) if text]
+        override = environ.get(ENVIRON_KEY)
+        return cls(
+            environ, encode.STOP_ID in last_ids, last_ids, (), (), None, None, None, PollMode.NONE,
+            override if isinstance(override, RequestOverride) else None, request.method == "HEAD",
+        )  # fmt: skip
+
 
 def _parse_query(request: Request) -> Mapping[str, Sequence[str]]:
     """Return the values of each parameter; a query that is too long is not parsed.

@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple, Sequence
 from ..access.rules import Reader, Rules
 from ..access.tickets import verify_ticket
 from ..hub.opening import Snapshots
+from ..hub.resume import ResumePoint
 from ..hub.run_stream import RunReading
 from ..hub.stream import Stream
 from ..worker.running import RunningWorker
@@ -29,6 +30,8 @@ class Subscription(NamedTuple):
     :param on_open: called with the stream when it is open, if the source itself sends something to it.
     :param on_closed: called when the stream has ended, in place of ``RunningWorker.on_stream_closed``.
     :param run: how the client reads a run, if this is the stream of one.
+    :param resume: where the client begins, if the source decides that.
+    :param is_over: whether the client has everything, so that it must not come back.
     """
 
     reader: Reader
@@ -40,6 +43,8 @@ class Subscription(NamedTuple):
     on_open: Callable[[RunningWorker, Stream], None] | None = None
     on_closed: Callable[[Stream], None] | None = None
     run: RunReading | None = None
+    resume: ResumePoint | None = None
+    is_over: bool = False
 
 
 class StreamSource:
@@ -47,6 +52,11 @@ class StreamSource:
 
     :param rules: of the application.
     """
+
+    #: Whether a view answers its own request with the stream: the query is the application's.
+    is_answer = False
+    #: Whether the client gets no comments.
+    is_plain = False
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

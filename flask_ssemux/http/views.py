@@ -11,15 +11,20 @@ from typing import Any, Callable, Mapping, Sequence
 from flask import Blueprint, Response, current_app, request
 
 from ..access.rules import Rules
+from ..runs.host import RunHost
+from ..state import RUN_PATH
 from ..worker.worker import Worker
 from .open_stream import serve_stream
+from .run_source import make_run_view
 from .stream_source import EventsSource
 
 #: The module that a page imports, and the one that it loads where streams are held back; by endpoint.
 CLIENT_MODULES = {"client": "ssemux.js", "client_poll": "ssemux-poll.js"}
 
 
-def make_blueprint(worker: Worker, rules: Rules, options: Sequence[Mapping[str, Any]] = ({},)) -> Blueprint:
+def make_blueprint(
+    worker: Worker, rules: Rules, runs: RunHost, options: Sequence[Mapping[str, Any]] = ({},)
+) -> Blueprint:
     """
     The blueprint has no URL if ``SSEMUX_URL`` is off.
 
@@ -36,6 +41,7 @@ def make_blueprint(worker: Worker, rules: Rules, options: Sequence[Mapping[str, 
             blueprint.add_url_rule(path, endpoint, view, **more)
 
     add_view(url, "events", lambda **values: serve_stream(worker, source))
+    add_view(url.rstrip("/") + RUN_PATH + "<run_id>", "run", make_run_view(worker, rules, runs))
     for endpoint, name in CLIENT_MODULES.items():
         add_view("%s/%s" % (url.rstrip("/"), name), endpoint, _make_module_view(name))
     return blueprint

@@ -29,6 +29,14 @@ SLOTS_CHANNEL = encode.OWN_PREFIX + "slots"
 REASON_LENGTH = 500
 
 
+def ask_for_slots(broker: Broker, key: str) -> None:
+    """Ask each worker to write how many slots under this key it took.
+
+    :raises BrokerUnavailable: the message was not accepted.
+    """
+    broker.history.append_event(SLOTS_CHANNEL, key.encode("utf-8"))
+
+
 class Revocation(NamedTuple):
     """Which streams must end: those that match both ``user`` and ``channel``; None matches all.
 

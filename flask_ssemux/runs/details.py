@@ -9,6 +9,7 @@ import json
 import secrets
 from typing import Any, NamedTuple
 
+from ..brokers import NewEvent, WorkBatch, WorkLease
 from ..errors import ApplicationError
 from ..sse import encode
 from ..sse.data import JSONWriter, convert_to_text
@@ -82,6 +83,11 @@ def make_end_body(state: str, error: str | None = None) -> bytes:
     :param error: the reason that readers get.
     """
     return encode.make_own_frame("run", {"state": state} if error is None else {"state": state, "error": error})
+
+
+def make_end_batch(lease: WorkLease, state: str) -> WorkBatch:
+    """Return the batch that ends a run which no process executes."""
+    return WorkBatch(lease, [NewEvent(lease.name, make_end_body(state))], state)
 
 
 def check_owner(owner: object) -> str | None:

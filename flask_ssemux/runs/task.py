@@ -6,6 +6,7 @@ Which runs a process has, and who may start one, is not known here. No store: ev
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Callable, ContextManager, Iterable
 
 from ..brokers import RUN_PREFIX, NewEvent, WorkLease
@@ -19,6 +20,9 @@ from .yields import YieldReader
 
 #: Returns the body of an event: of its channel, its data and its name.
 MakeBody = Callable[[str, Any, "str | None"], bytes]
+
+#: Seconds that the last event has to get into the store when the process ends.
+END_SECONDS = 1.0
 
 
 class RunTask:
@@ -52,6 +56,8 @@ class RunTask:
         self._wanted: str | None = None
         #: Whether another process goes on with the run, or has ended it.
         self._is_lost = False
+        #: Whether another process will go on with the run.
+        self._is_left = False
 
     @property
     def lease(self) -> WorkLease:
@@ -81,15 +87,24 @@ class RunTask:
         self._outbox.drop()
         self._stop(LOST)
 
-    def give_up(self, timeout: float) -> None:
-        """Close the generator and end the run as lost: this process ends.
+    def begin_end(self, is_left: bool) -> None:
+        """This process ends: close the generator. ``give_up`` follows.
 
-        :param timeout: seconds that the generator has to end. If it does not, the run ends without it.
+        :param is_left: whether the run is left to another process, which can go on with it.
         """
+        self._is_left = is_left
         self._stop(LOST)
-        if not self.ended.wait(timeout) and not self._is_lost:
-            self._publish_end(LOST, None, timeout)
-            self._is_lost = True
+
+    def give_up(self, deadline: float) -> None:
+        """End the run as lost, unless it is left to another process.
+
+        :param deadline: when (monotonic time) the generator must have ended. If it has not, the run ends without it.
+        """
+        is_over = self.ended.wait(max(0.0, deadline - time.monotonic())) or self._is_lost
+        if not is_over and not self._is_left:
+            self._publish_end(LOST, None, END_SECONDS)
+        self._is_lost = True
+        self._outbox.drop()
 
     def _stop(self, state: str) -> None:
         self._wanted = self._wanted or state
@@ -99,7 +114,9 @@ class RunTask:
 
     def _work(self, runner: Runner) -> None:
         state, reason = self._produce(runner)
-        if self._is_lost or not self._publish_end(state, reason):
+        if self._is_left:
+            self._outbox.flush()
+        if self._is_left or self._is_lost or not self._publish_end(state, reason):
             state = LOST
         self.state = state
         self._on_end(self)

@@ -27,7 +27,7 @@ def leave_worker(worker: Any) -> None:
         return
     # The method tells the master that the worker lives, and ends a worker whose master is gone.
     worker.notify = _exit_when_done
-    servers = _find_servers()
+    servers = find_servers()
     for server in servers:
         server.stop_accepting()
         server.start_accepting = _accept_nothing  # it would start again when a connection of a full worker ends
@@ -48,7 +48,7 @@ def find_gevent_class(worker: Any) -> Any:
     return next((kind for kind in type(worker).__mro__ if kind.__module__ == "gunicorn.workers.ggevent"), None)
 
 
-def _find_servers() -> Any:
+def find_servers() -> Any:
     """Return gevent's servers, which only a variable of the worker's main greenlet refers to."""
     from gevent import get_hub, getcurrent
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from ..brokers import Broker, SlotAnswer
-from ..publishing.revocation import SLOTS_CHANNEL
+from ..publishing.revocation import ask_for_slots
 from ..sse import encode
 from ..util import forks
 from ..util.background import run_in_background
@@ -32,7 +32,7 @@ class UserLimit:
 
     def __init__(self, broker: Broker, limit: int, has_share: bool = True) -> None:
         self._leases = broker.leases
-        self._history = broker.history
+        self._broker = broker
         self._wants_share = has_share
         self.limit = limit
 
@@ -72,7 +72,7 @@ class UserLimit:
         while answer is SlotAnswer.SHARED and now < deadline:
             if now >= ask_at:
                 ask_at = now + ASK_AGAIN
-                self._history.append_event(SLOTS_CHANNEL, key.encode("utf-8"))
+                ask_for_slots(self._broker, key)
             forks.sleep(pause)
             pause = min(pause * 1.5, 0.1)
             answer, now = self._leases.ask_for_user_slot(key, self.limit), time.monotonic()

@@ -31,6 +31,7 @@ from ..util.own_logger import enable_logger
 from ..util.supervise import attempt
 from . import gunicorn_worker
 from .drain import DRAIN_SECONDS
+from .finish_runs import FinishRuns
 from .presence_events import PresenceEvents
 from .refusals import Refusals
 from .running import RunningWorker
@@ -90,6 +91,8 @@ class Worker:
         self.published: Callable[[], int] = lambda: 0
         #: What feeds and runs share. Until there are any, it does nothing.
         self.work_parts = WorkParts(lambda: self.broker)
+        #: Waits for the runs of this process before it ends; set by the application's state.
+        self.finish_runs: FinishRuns | None = None
         #: Each returns more figures for the report of this process.
         self.more_figures: list[Callable[[], Mapping[str, Any]]] = [self._get_feed_figures]
         self._broker = OncePerProcess(self._open_broker, threads.make_native_lock)
@@ -139,6 +142,8 @@ class Worker:
             lambda: self.published(), self.signals, self.presence_events, self.work_parts, self._make_feeds(),
         )  # fmt: skip
         made.reporter.more_figures = self.more_figures
+        if self.finish_runs is not None:
+            made.drain.on_begin.append(self.finish_runs.begin)
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)
@@ -169,6 +174,12 @@ class Worker:
         if other is not None and not self._has_warned:
             self._has_warned = True
             log.warning("%s", ELSEWHERE % (self.options.broker, "the process %d also serves" % other))
+
+    def send_to_readers(self, channel: str, frame: bytes) -> None:
+        """Send a frame that is no event to the streams that read a channel here."""
+        running = self._running.value
+        if running is not None:
+            running.hub.send_frame(running.hub.list_subscribers(channel), frame)
 
     def count_streams(self) -> int:
         """Return how many streams are open or being opened."""
@@ -239,6 +250,9 @@ def end_all_workers() -> None:
     deadline = time.monotonic() + (DRAIN_SECONDS + 1.0 if gunicorn_worker.find_worker() is not None else 0.5)
     while (any(worker.is_busy() for worker in workers) or count_handed_over()) and time.monotonic() < deadline:
         time.sleep(0.01)
+    for worker in workers:
+        if worker.finish_runs is not None:
+            attempt("the runs of an application could not be ended", worker.finish_runs.finish)
     for worker in workers:
         attempt("the broker of an application could not be closed", worker.close)
 

@@ -11,10 +11,9 @@ import weakref
 from functools import partial
 from typing import Any, Callable, Sequence
 
-from flask import Blueprint, Flask, Request, Response, current_app, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from flask import Blueprint, Flask, current_app
 
-from .access import feed_rules, tickets
+from .access import feed_rules
 from .access.patterns import Pattern
 from .access.reauthorize import Reauthorizer
 from .access.rules import F, Rules
@@ -27,7 +26,7 @@ from .http.collisions import Collision, find_collisions
 from .http.decorated_views import find_undecorated
 from .http.fixed_streams import Decorator, FixedStream, StreamOptions
 from .http.opening_border import OpeningBorder
-from .http.responses import add_stream_headers
+from .http.request_hooks import make_after_request, make_teardown
 from .http.run_source import answer_with_run
 from .http.views import make_blueprint
 from .options import Options, log
@@ -83,8 +82,8 @@ class SSEMux(ApplicationFunctions):
         app.register_blueprint(make_blueprint(worker, self._rules, state.runs, hosts.make_rule_options(app)))
         hosts.hide_variables(app)
         app.wsgi_app = OpeningBorder(app.wsgi_app, worker)  # type: ignore[method-assign]
-        app.after_request(_make_after_request(state))
-        app.teardown_request(_make_teardown(state))
+        app.after_request(make_after_request(state))
+        app.teardown_request(make_teardown(state))
         app.cli.add_command(make_commands())
         gunicorn_worker.call_when_loaded(lambda: _refuse_start(state))
         self._apps.add(app)
@@ -333,77 +332,9 @@ def _refuse_collisions(app: Flask) -> None:
             raise ConfigurationError(str(found))
 
 
-# -- what runs with each request ---------------------------------------------
-
-
-def _make_after_request(state: ApplicationState) -> Callable[[Response], Response]:
-    """Return the function that adds headers against buffering to every answer of a stream's URL, errors included.
-
-    The application's rules are complete when it answers its first request, so they are checked then.
-    """
-
-    def after_request(response: Response) -> Response:
-        if not state.is_checked:
-            _check_streams(state)
-        current = _get_request()
-        state.worker.store_guard.note_request(current.environ)
-        return add_stream_headers(response) if _is_stream(state, current) else response
-
-    return after_request
-
-
-def _make_teardown(state: ApplicationState) -> Callable[[BaseException | None], None]:
-    """Return the function that hides tickets from the server's access log, after failed requests too."""
-
-    def teardown(error: BaseException | None) -> None:
-        current = _get_request()
-        if tickets.may_show_ticket(current.environ):
-            is_stream_url = current.routing_exception is not None or _is_stream(state, current)
-            tickets.hide_tickets(current.environ, is_stream_url)
-
-    return teardown
-
-
-def _get_request() -> Request:
-    """Return the current request itself: each access through its proxy looks for it again."""
-    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
-
-
-def _is_stream(state: ApplicationState, current: Request) -> bool:
-    """Return whether a request is for a stream's URL, with whatever method."""
-    endpoint = current.endpoint or _find_endpoint_of_get(current)
-    return endpoint in state.endpoints or current_app.view_functions.get(str(endpoint)) in state.views
-
-
-def _find_endpoint_of_get(current: Request) -> str | None:
-    """Return the endpoint that serves GET at this URL, if the request's method is not allowed here."""
-    if not isinstance(current.routing_exception, MethodNotAllowed):
-        return None
-    try:
-        adapter = current_app.create_url_adapter(current)
-        return str(adapter.match(method="GET")[0]) if adapter else None
-    except HTTPException:
-        return None
-
-
 def _refuse_start(state: ApplicationState) -> None:
     """
     :raises ConfigurationError: a stream must not be served.
     """
     for error in state.find_errors():
         raise ConfigurationError(error)
-
-
-def _check_streams(state: ApplicationState) -> None:
-    """Log what is wrong with the application's streams, once; if it is being debugged or tested, raise it.
-
-    :raises ConfigurationError: the application is being debugged or tested, and a stream must not be served.
-    """
-    errors = state.find_errors()
-    if errors and (current_app.debug or current_app.testing):
-        raise ConfigurationError(errors[0])
-    state.is_checked = True
-    for error in errors:
-        log.error("%s", error)
-    for warning in state.find_warnings():
-        log.warning("%s", warning)

@@ -15,6 +15,7 @@ from ..options import log
 from ..util.supervise import describe_error, is_end
 from .batches import LeaseLost, Outbox
 from .details import CANCELLED, DONE, FAILED, LOST, make_end_body
+from .fence import set_fence
 from .runner import Runner
 from .yields import YieldReader
 
@@ -125,7 +126,8 @@ class RunTask:
     def _produce(self, runner: Runner) -> tuple[str, str | None]:
         """Run the generator to its end; return the run's state, and the reason that its readers get."""
         try:
-            runner.iterate(self._make_source, self._make_context, self._take)
+            with set_fence(self.lease.fence):
+                runner.iterate(self._make_source, self._make_context, self._take)
         except RunFailed as error:
             return self._wanted or FAILED, str(error)
         except LeaseLost:

@@ -106,7 +106,7 @@ export interface OwnRunEvents {
   "ssemux.lost": RunChange;
   "ssemux.closed": RunChange;
   /** The end of the run, however it ended. */
-  "ssemux.run": { readonly state: RunEnd };
+  "ssemux.run": { readonly state: RunEnd; readonly error?: string };
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
   "ssemux.degraded": {};

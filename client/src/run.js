@@ -30,6 +30,7 @@ export class Run extends Emitter {
   #problem; // what the iterator throws at its end
   #isSuspended;
   #silenceTimer;
+  #pause; // ms from the end of the POST's answer until the GET
   #abort = new AbortController(); // aborted when the run has ended or was closed
 
   constructor(url, options = {}) {
@@ -75,8 +76,6 @@ export class Run extends Emitter {
     } finally {
       this.close();
     }
-    if (INCOMPLETE.includes(this.state))
-      throw Object.assign(new Error(`the run is ${this.state}`), { state: this.state });
     if (this.#problem) throw this.#problem;
   }
 
@@ -91,7 +90,7 @@ export class Run extends Emitter {
       open: (response) => this.#takeAnswer(response),
       byte: () => this.#limitSilence(),
       frame: (_, frame) => this.#takeFrame(frame),
-      retry() {},
+      retry: (milliseconds) => (this.#pause = milliseconds), // no room: the server says when to come back
       end: (_, problem) => this.#endPost(problem),
     });
   }
@@ -116,7 +115,7 @@ export class Run extends Emitter {
     this.#report({ ...problem, final: !this.url });
     if (this.#isOver) return;
     this.#changeState("connecting");
-    setTimeout(() => this.#read(this.url), Math.random() * SPREAD);
+    setTimeout(() => this.#read(this.url), this.#pause ?? Math.random() * SPREAD);
   }
 
   /** Read by GET, from the newest event that the page has. */
@@ -170,9 +169,14 @@ export class Run extends Emitter {
 
   #takeOwnEvent(name, detail) {
     if (name === "hello") return;
-    if (name === "run") this.#finish(detail.state);
+    if (name === "run") this.#end(detail);
     if (name === "reset" && this.#kept) this.#fail({ message: `events of the run were lost (${detail.reason})` });
     this.emit(OWN + name, detail);
+  }
+
+  #end({ state, error = `the run is ${state}` }) {
+    if (INCOMPLETE.includes(state)) this.#problem = Object.assign(new Error(error), { state });
+    this.#finish(state);
   }
 
   #report(problem) {

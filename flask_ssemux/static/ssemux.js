@@ -411,6 +411,7 @@ var Run = class extends Emitter {
   #problem;
   #isSuspended;
   #silenceTimer;
+  #pause;
   #abort = new AbortController();
   constructor(url, options = {}) {
     super();
@@ -449,8 +450,6 @@ var Run = class extends Emitter {
     } finally {
       this.close();
     }
-    if (INCOMPLETE.includes(this.state))
-      throw Object.assign(new Error(`the run is ${this.state}`), { state: this.state });
     if (this.#problem) throw this.#problem;
   }
   get #isOver() {
@@ -462,8 +461,7 @@ var Run = class extends Emitter {
       open: (response) => this.#takeAnswer(response),
       byte: () => this.#limitSilence(),
       frame: (_, frame) => this.#takeFrame(frame),
-      retry() {
-      },
+      retry: (milliseconds) => this.#pause = milliseconds,
       end: (_, problem) => this.#endPost(problem)
     });
   }
@@ -484,7 +482,7 @@ var Run = class extends Emitter {
     this.#report({ ...problem, final: !this.url });
     if (this.#isOver) return;
     this.#changeState("connecting");
-    setTimeout(() => this.#read(this.url), Math.random() * SPREAD);
+    setTimeout(() => this.#read(this.url), this.#pause ?? Math.random() * SPREAD);
   }
   #read(url) {
     this.url = url;
@@ -530,9 +528,13 @@ var Run = class extends Emitter {
   }
   #takeOwnEvent(name, detail) {
     if (name === "hello") return;
-    if (name === "run") this.#finish(detail.state);
+    if (name === "run") this.#end(detail);
     if (name === "reset" && this.#kept) this.#fail({ message: `events of the run were lost (${detail.reason})` });
     this.emit(OWN + name, detail);
+  }
+  #end({ state, error = `the run is ${state}` }) {
+    if (INCOMPLETE.includes(state)) this.#problem = Object.assign(new Error(error), { state });
+    this.#finish(state);
   }
   #report(problem) {
     if (problem.final) this.#fail(problem);

@@ -39,6 +39,9 @@ from .serving_process import ServingProcesses
 from .signals import SignalSender
 from .store_guard import StoreGuard
 
+#: Seconds that generators of feeds have to end before their leases are given back. In threads they end at a yield.
+FEED_SECONDS = 1.0
+
 #: Why events of the memory broker do not arrive.
 ELSEWHERE = (
     "SSEMUX_BROKER=%r stays in one process, and %s the application's streams, such as a live server that was forked "
@@ -209,6 +212,8 @@ class Worker:
         self.store_guard.remove_from_process()
         if self._running.value is not None:
             self._running.value.reporter.stop()
+            self._running.value.feeds.drain()
+            self._running.value.feeds.wait(FEED_SECONDS)
         if self._broker.value is not None:
             self._broker.value.close()
 

@@ -169,6 +169,8 @@ class PublisherBase(RevocationSender):
     def _make_event(
         self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None
     ) -> NewEvent:
+        if isinstance(channel, str) and channel.startswith(encode.RUN_PREFIX):
+            encode.refuse_run_channel(channel)
         body = encode.make_body(channel, data, event, self.max_event_bytes, self._get_json_writer(), retry)
         channel = encode.make_plain(channel)
         is_latest = latest or self._keeps_latest(channel)

@@ -11,12 +11,15 @@ from typing import Any, Callable
 from ..brokers import Broker, open_broker
 from ..errors import ConfigurationError
 from ..options import read_option
+from ..runs.run import Run
+from ..sse import encode
 from ..sse.data import JSONWriter, write_compact
 from ..util import forks
 from ..util.own_logger import enable_logger
 from . import best_effort
 from .arguments import explain_arguments
 from .base import PublisherBase
+from .publisher_runs import make_run_host
 
 _ADVICE = "convert it before you publish, or pass a function that takes it as Publisher(dumps=...)"
 
@@ -63,6 +66,7 @@ class Publisher(PublisherBase):
         best_effort.check_choice(on_error)
         self._writer = JSONWriter(dumps or write_compact, _ADVICE)
         self._connection = _Connection(url, namespace or read_option("namespace", os.environ))
+        self._runs = make_run_host(self._get_broker, self._make_body, self._get_json_writer)
 
     def _get_json_writer(self) -> JSONWriter:
         return self._writer
@@ -70,8 +74,37 @@ class Publisher(PublisherBase):
     def _get_broker(self) -> Broker:
         return self._connection.get_broker()
 
+    def start_run(
+        self, generator: Any, *, owner: Any = None, data: Any = None, resume: Any = None, id: str | None = None
+    ) -> Run:
+        """Execute a generator in a thread of this process, and publish what it yields; see ``flask_ssemux.start_run``.
+
+        Clients read the run at the application. In a task, wait for its end::
+
+            publisher.start_run(export(rows), id=run_id).wait()
+
+        :param owner: the id of the user who may read the run; None: whoever knows its URL.
+        :param id: of a run that the application made with ``plan_run``, whose owner and data count.
+        :raises TooManyRuns: the owner has as many runs as are allowed.
+        :raises ApplicationError: (or a subclass) one of the arguments cannot be used.
+        :raises BrokerUnavailable: the run was not started.
+        """
+        if id is not None:
+            return self._runs.begin_planned_run(id, generator)
+        return self._runs.start_run(generator, owner, data, resume)
+
+    def cancel_run(self, run_id: str, *, owner: Any = None) -> bool:
+        """End a run, in whichever process it is executed; see ``flask_ssemux.cancel_run``."""
+        return self._runs.cancel_run(run_id, owner)
+
+    def _make_body(self, channel: str, data: Any, event: str | None) -> bytes:
+        return encode.make_body(channel, data, event, self.max_event_bytes, self._writer)
+
     def close(self) -> None:
-        """Close the connection. Calls after this raise ``BrokerClosed``; ``close`` may be called again."""
+        """Close the connection. Runs that have not ended are lost. Calls after this raise ``BrokerClosed``; ``close``
+        may be called again."""
+        if self._runs.count_running():
+            self._runs.give_up("its Publisher was closed")
         self._connection.close()
 
     def __enter__(self) -> Publisher:

@@ -156,6 +156,17 @@ def is_run_channel(channel: str) -> bool:
     return channel.startswith(RUN_PREFIX) and _is_run_id(channel[len(RUN_PREFIX) :]) is not None
 
 
+def refuse_run_channel(channel: str) -> None:
+    """
+    :raises InvalidChannel: this is the channel of a run.
+    """
+    if is_run_channel(channel):
+        raise InvalidChannel(
+            "%r is the channel of a run, whose events come from its generator only; publish on another channel"
+            % channel
+        )
+
+
 def make_run_channel(run_id: object) -> str:
     """Return the channel of the run with this id; "" if no run has such an id."""
     return RUN_PREFIX + run_id if isinstance(run_id, str) and _is_run_id(run_id) else ""

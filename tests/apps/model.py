@@ -92,3 +92,4 @@ def add_moved(app: Flask, model: Model) -> None:
                 if number == 1 and key.startswith("cut"):
                     flask_ssemux.disconnect(channel=channel)  # as a deploy or a lost connection would
             flask_ssemux.publish(channel, "[DONE]")
+            flask_ssemux.disconnect(channel=channel)  # older versions of openai's package wait for the end

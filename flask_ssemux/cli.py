@@ -22,6 +22,7 @@ from .sse.cursor import Cursor
 from .sse.encode import EVERYONE, check_channel
 from .state import ApplicationState, get_current_state
 from .status.totals import compute_totals, describe_worker, format_worker, summarize_reports
+from .status.work import format_feed, list_feeds
 from .util.printable import make_printable
 from .util.redact import without_password
 
@@ -176,11 +177,12 @@ def status(as_json: bool) -> None:
     if as_json:
         workers = [describe_worker(report) for report in reports]
         document = {"broker": figures, "publisher": publisher, "totals": compute_totals(reports), "workers": workers}
-        click.echo(json.dumps({**document, "options": options}))
+        click.echo(json.dumps({**document, "feeds": list_feeds(reports), "options": options}))
         return
     defaults = {**{key: default for key, default, _ in list_options()}, key_of("url"): "off"}
     rows = [*figures.items(), ("publisher", publisher), *summarize_reports(reports).items()]
     rows += [("worker", format_worker(report)) for report in reports]
+    rows += [("feed", format_feed(feed)) for feed in list_feeds(reports)]
     for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
 

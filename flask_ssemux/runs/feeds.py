@@ -27,6 +27,10 @@ FEED_PREFIX = "feed:"
 UNREACHABLE_SECONDS = WORK_SECONDS - WORK_INTERVAL
 
 
+#: How many feeds of a process are listed in its report; those with an error first.
+MAX_LISTED = 200
+
+
 class Reader(Protocol):
     """A stream."""
 
@@ -55,6 +59,8 @@ class Feeds:
         #: The feeds that run here, and the channels whose leases are being taken.
         self._feeds: dict[str, Feed] = {}
         self._taking: set[str] = set()
+        #: How many times generators that are over were started again.
+        self._past_restarts = 0
         #: Whether this process stops.
         self._is_over = False
         work_parts.keeper.add_member(self)
@@ -136,6 +142,7 @@ class Feeds:
         if not feed.is_lost:
             self._release([feed.lease])
         with self._lock:
+            self._past_restarts += feed.restarts
             if self._feeds.get(feed.work.channel) is feed:
                 del self._feeds[feed.work.channel]
         if feed.work.channel in self._readers:
@@ -204,8 +211,14 @@ class Feeds:
 
     # ------------------------------------------------------------------------
 
-    def get_figures(self) -> dict[str, dict[str, Any]]:
-        """Return what the status shows of the feeds that run here, by channel."""
+    def get_figures(self) -> dict[str, Any]:
+        """Return the figures of the feeds that run here: each by its channel, and totals."""
         with self._lock:
-            feeds = list(self._feeds.values())
-        return {feed.work.channel: feed.get_figures() for feed in feeds}
+            feeds = sorted(self._feeds.values(), key=lambda feed: (not feed.error, feed.work.channel))
+        states = [feed.state for feed in feeds]
+        return {
+            "feeds": {feed.work.channel: feed.get_figures() for feed in feeds[:MAX_LISTED]},
+            "feeds_running": states.count("running"),
+            "feeds_paused": states.count("paused"),
+            "feed_restarts": self._past_restarts + sum(feed.restarts for feed in feeds),
+        }

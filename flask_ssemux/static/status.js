@@ -84,6 +84,23 @@ function drawWorkers({ workers }) {
   fillTable(byId("workers"), Object.keys(COLUMNS), rows);
 }
 
+/** The table of feeds: each column's name, and what the column shows of a feed. */
+const FEED_COLUMNS = {
+  Channel: ({ channel }) => channel,
+  State: ({ state }) => ({ text: state, bad: state === "paused" }),
+  Worker: ({ pid, worker }) => String(pid ?? worker),
+  Host: ({ host }) => host ?? "?",
+  Running: ({ since }) => (since ? span(Math.max(0, last.at - since)) : "–"),
+  Restarts: ({ restarts }) => count(restarts ?? 0),
+  "Last error": ({ error }) => error || "–",
+};
+
+function drawFeeds({ feeds = [] }) {
+  byId("feeds-part").hidden = feeds.length === 0;
+  const rows = feeds.map((feed) => Object.values(FEED_COLUMNS).map((show) => show(feed)));
+  fillTable(byId("feeds"), Object.keys(FEED_COLUMNS), rows);
+}
+
 const BROKER = {
   is_reachable: "Reachable",
   broker: "Kind",
@@ -117,6 +134,7 @@ function draw() {
   drawTiles(last);
   for (const chart of charts) chart.draw(last);
   drawWorkers(last);
+  drawFeeds(last);
   drawBroker(last);
   document.body.dataset.drawn = String(last.at);
 }

@@ -14,6 +14,7 @@ from ..options import Options
 from ..sse.cursor import Cursor
 from ..worker import distinct
 from ..worker.stream_stats import BOUNDS
+from .work import list_feeds
 
 #: Figures that add up over all workers.
 SUMS = ("streams", "handed_over", "delivered", "refused", "late")
@@ -69,7 +70,7 @@ def describe_worker(report: WorkerReport, past: bool = True) -> dict[str, Any]:
 
     :param past: include the figures that the worker recorded in the last minutes.
     """
-    hidden = ("sketches",) if past else ("sketches", "past")
+    hidden = ("sketches", "feeds") if past else ("sketches", "feeds", "past")
     figures = {name: value for name, value in report.figures.items() if name not in hidden}
     return {"name": report.process_name, "age": round(report.age, 3), **figures}
 
@@ -89,6 +90,7 @@ def build_status(
         "at": round(time.time(), 3),
         "teller": teller,
         "totals": {**compute_totals(reports), "events": cursor.sequence if cursor else None},
+        "feeds": list_feeds(reports),
         "workers": sorted(workers, key=lambda one: (str(one.get("host")), one["name"])),
         "broker": dict(broker),
         "silence_bounds": BOUNDS,

@@ -160,7 +160,7 @@ class Worker:
 
     def _get_feed_figures(self) -> Mapping[str, Any]:
         running = self._running.value
-        return {"feeds": running.feeds.get_figures()} if running is not None and self._rules.feeds.is_used else {}
+        return running.feeds.get_figures() if running is not None and self._rules.feeds.is_used else {}
 
     def check_publishing(self) -> None:
         """Make sure that somebody receives what is published now, and that it reaches only this application's streams.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import threading
 import time
 
@@ -61,6 +63,11 @@ def get_feeds(app):
     return app.extensions["ssemux"].worker.running().feeds
 
 
+def list_feeds(app):
+    """Return the figures of the feeds that run, by channel."""
+    return get_feeds(app).get_figures()["feeds"]
+
+
 def read(stream, count):
     return [(event.event, event.data) for event in (stream.next(timeout=5) for _ in range(count))]
 
@@ -78,10 +85,10 @@ def test_a_feed_runs_once_for_all_readers_and_ends_after_the_last(make_app, mux)
             source.put("event: job\ndata: 3\n\nid: 7\ndata: 4\n\n")
             assert read(first, 2) == read(second, 2) == [("job", "3"), ("message", "4")]
         assert source.begun == [{}] and not source.ended
-        (figures,) = get_feeds(app).get_figures().values()
+        (figures,) = list_feeds(app).values()
         assert (figures["state"], figures["restarts"], figures["error"]) == ("running", 0, "")
     until(lambda: source.ended == [{}], 10, "it is not closed")
-    until(lambda: get_feeds(app).get_figures() == {}, 10, "it is still there")
+    until(lambda: list_feeds(app) == {}, 10, "it is still there")
     until(lambda: not app.extensions["ssemux"].worker.work_parts.keeper._loop.is_running, 10, "the keeper goes on")
     with testing.stream(app, channels=["jobs"]) as third:
         source.put("again")
@@ -104,7 +111,7 @@ def test_a_pattern_has_one_generator_for_each_channel_that_is_read(make_app, mux
     with testing.stream(app, channels=["prices:a", "prices:b"]), testing.stream(app, channels=["prices:a"]):
         until(lambda: len(source.begun) == 2, 10, "one is missing")
         assert sorted(it["symbol"] for it in source.begun) == ["a", "b"]
-        assert sorted(get_feeds(app).get_figures()) == ["prices:a", "prices:b"]
+        assert sorted(list_feeds(app)) == ["prices:a", "prices:b"]
 
 
 def test_what_is_yielded_in_one_go_is_appended_in_one_call(make_app, mux, monkeypatch):
@@ -154,7 +161,7 @@ def test_an_error_is_logged_once_and_the_generator_starts_again(make_app, mux, c
             until(lambda count=number + 2: len(source.begun) == count, 10, "it does not start again")
         source.put("after")
         assert read(stream, 1) == [("message", "after")]
-        (figures,) = get_feeds(app).get_figures().values()
+        (figures,) = list_feeds(app).values()
     assert (figures["state"], figures["restarts"]) == ("running", 3)
     assert figures["error"].startswith("ZeroDivisionError('it broke') (")
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -181,8 +188,8 @@ def test_a_generator_that_returned_is_not_started_again_until_its_readers_have_l
     with testing.stream(app, channels=["jobs"]) as stream:
         source.put("last", "return")
         assert read(stream, 1) == [("message", "last")]
-        until(lambda: get_feeds(app).get_figures()["jobs"]["state"] == "ended", 10, "it goes on")
-    until(lambda: get_feeds(app).get_figures() == {}, 10, "it is still held")
+        until(lambda: list_feeds(app)["jobs"]["state"] == "ended", 10, "it goes on")
+    until(lambda: list_feeds(app) == {}, 10, "it is still held")
     with testing.stream(app, channels=["jobs"]):
         until(lambda: len(source.begun) == 2, 10, "it does not start again")
 
@@ -219,7 +226,7 @@ def test_an_old_view_is_a_feed_of_its_url(make_app, mux):
     with testing.stream(app, "/api/jobs/5/stream") as one, testing.stream(app, "/api/jobs/5/stream"):
         event = one.next(timeout=5)
         assert (event.event, event.data) == ("job", '{"id": 5}') and event.id
-        assert list(get_feeds(app).get_figures()) == ["api/jobs/5/stream"] and seen == [5]
+        assert list(list_feeds(app)) == ["api/jobs/5/stream"] and seen == [5]
 
 
 def test_the_channel_of_an_old_view_can_be_named_and_has_its_rule(make_app, mux):
@@ -312,5 +319,32 @@ def test_a_lease_that_comes_too_late_is_given_back(make_app, mux):
     assert feeds._note_taking(["jobs"]) == ["jobs"] and feeds._note_taking(["jobs"]) == []
     feeds.drain()
     feeds._take_feeds(["jobs"])
-    assert feeds.get_figures() == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
+    assert list_feeds(app) == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
     assert isinstance(broker.work.take_work(["feed:jobs"])[0], WorkLease)
+
+
+def test_the_status_shows_feeds_with_their_worker_restarts_and_last_error(make_app, mux, monkeypatch):
+    monkeypatch.setattr(feed_module, "PAUSE", 0.01)
+    source = Source()
+    mux.feed("jobs")(source)
+    mux.allow_status(lambda: True)
+    app = make_app(mux, SSEMUX_BROKER="sqlite:")
+    worker, client = app.extensions["ssemux"].worker, app.test_client()
+    assert client.get("/events/status.json").json["feeds"] == []
+    with testing.stream(app, channels=["jobs"]):
+        source.put(ZeroDivisionError("it broke"))
+        until(lambda: len(source.begun) == 2, 10, "it does not start again")
+        status = client.get("/events/status.json").json
+        worker.running().reporter._report()
+        text = app.test_cli_runner().invoke(args=["ssemux", "status"]).output
+        (shown,) = json.loads(app.test_cli_runner().invoke(args=["ssemux", "status", "--json"]).output)["feeds"]
+    (feed,) = status["feeds"]
+    assert feed == {**feed, "channel": "jobs", "state": "running", "restarts": 1, "pid": os.getpid()} == shown
+    assert feed["error"].startswith("ZeroDivisionError('it broke') (") and feed["fence"] and feed["since"]
+    (report,) = status["workers"]
+    assert (report["feeds_running"], report["feeds_paused"], report["feed_restarts"]) == (1, 0, 1)
+    line = "jobs: running in %d on %s, started again 1 times, last error ZeroDivisionError" % (
+        os.getpid(),
+        feed["host"],
+    )
+    assert line in text

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from typing import Iterator
 
 from flask import Flask, Response, jsonify, request
@@ -36,6 +37,14 @@ def create_app() -> Flask:
         threading.Thread(target=_publish_events, args=(app, mux, *asked), daemon=True).start()
         return jsonify(pid=os.getpid())
 
+    @app.route("/run")
+    def run() -> Response:
+        tokens = _yield_tokens(float(request.args["rate"]), int(request.args["count"]))
+        if "bare" in request.args:
+            threading.Thread(target=deque, args=(tokens, 0), daemon=True).start()
+            return jsonify(url="")
+        return jsonify(url=flask_ssemux.start_run(tokens).url)
+
     @app.route("/fill")
     def fill() -> Response:
         channels, events, size = (int(request.args[name]) for name in ("channels", "events", "size"))
@@ -58,6 +67,14 @@ def create_app() -> Flask:
         return response
 
     return app
+
+
+def _yield_tokens(rate: float, count: int) -> Iterator[dict[str, object]]:
+    due = time.monotonic()
+    for _ in range(count):
+        yield {"token": " word", "at": time.time()}
+        due += 1 / rate
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _publish_events(app: Flask, mux: flask_ssemux.SSEMux, events: int, size: int, users: int, rate: float) -> None:

@@ -28,8 +28,8 @@ from . import plain as plain_
 from . import publish as publish_
 from . import replay as replay_
 from . import route as route_
-from . import rush as rush_
 from . import runs as runs_
+from . import rush as rush_
 from . import storm as storm_
 from . import users as users_
 

@@ -85,7 +85,7 @@ class SSEMux(ApplicationFunctions):
         app.after_request(make_after_request(state))
         app.teardown_request(make_teardown(state))
         app.cli.add_command(make_commands())
-        gunicorn_worker.call_when_loaded(lambda: _refuse_start(state))
+        gunicorn_worker.call_when_loaded(lambda: _check_start(state))
         self._apps.add(app)
         for stream in self._streams:
             _register_stream(app, stream)
@@ -332,9 +332,11 @@ def _refuse_collisions(app: Flask) -> None:
             raise ConfigurationError(str(found))
 
 
-def _refuse_start(state: ApplicationState) -> None:
-    """
+def _check_start(state: ApplicationState) -> None:
+    """Begin to look for runs that this worker can resume, if there are resume functions.
+
     :raises ConfigurationError: a stream must not be served.
     """
     for error in state.find_errors():
         raise ConfigurationError(error)
+    state.runs.watch_for_lost()

@@ -94,11 +94,16 @@ class ApplicationState(PublisherBase):
             self._get_json_writer,
             self._app.app_context,
             self._make_run_url,
-            lambda run, comments: self.answer_with_run(run, comments),
-            worker.send_to_readers,
+            self._answer_with_run,
+            worker.end_readers,
         )
         room = RunRoom(lambda: worker.broker, options.max_runs, options.max_runs_per_owner, ask_for_slots)
         return RunHost(environment, worker.work_parts, room, self.rules.resume_functions)
+
+    def _answer_with_run(self, run: Run, comments: bool) -> Any:
+        if not has_request_context():
+            raise ApplicationError("a run's response answers a request, and there is none here: use run.url")
+        return self.answer_with_run(run, comments)
 
     def _prepare_runs(self) -> Broker:
         """Return the broker for runs. A process that serves requests is told of cancelled runs, and waits for its own

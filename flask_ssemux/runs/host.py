@@ -87,6 +87,8 @@ class RunHost:
         self._resumable: set[str] = set()
         #: How many streams read each run in this process.
         self._readers: dict[str, int] = {}
+        #: Whether this process looks for runs that it can resume, although it has none itself.
+        self._is_watching = False
         self._lost = LostRuns(self)
         self.started = 0
         self.ended = dict.fromkeys(END_STATES, 0)
@@ -203,6 +205,13 @@ class RunHost:
             self._readers.pop(run_id, None)
             self._lost.forget(run_id)
 
+    def watch_for_lost(self) -> None:
+        """Look for runs that this process can resume from now on, if it has resume functions. Further calls do
+        nothing."""
+        if self.resume_functions.are_used and not self._is_watching:
+            self._is_watching = True
+            self.wake_keeper()
+
     def end_readers(self, run_id: str, state: str) -> None:
         """End the streams of a run in this process, whose last event they missed."""
         self._environment.end_readers(RUN_PREFIX + run_id, make_end_body(state))
@@ -291,7 +300,7 @@ class RunHost:
 
     @property
     def is_needed(self) -> bool:
-        return bool(self._tasks or self._readers or self._lost.suspects)
+        return bool(self._tasks or self._readers or self._lost.suspects or self._is_watching)
 
     def list_leases(self) -> Collection[WorkLease]:
         return [task.lease for task in list(self._tasks.values())]
@@ -322,4 +331,5 @@ class RunHost:
         """Return the figures of the report."""
         if not self.started:
             return {}
-        return {"runs": len(self._tasks), "runs_started": self.started, "runs_ended": dict(self.ended)}
+        ended = {"runs_" + state: count for state, count in self.ended.items()}
+        return {"runs": len(self._tasks), "runs_started": self.started, **ended}

@@ -39,8 +39,8 @@ class LostRuns:
 
     def suspect(self, run_id: str) -> None:
         """A run was found without a process: have it looked at again."""
-        if self.suspects.setdefault(run_id, time.monotonic()):
-            self._host.wake_keeper()
+        self.suspects.setdefault(run_id, time.monotonic())
+        self._host.wake_keeper()
 
     def forget(self, run_id: str) -> None:
         """Nobody reads this run here any more."""

@@ -20,7 +20,16 @@ from .work import list_feeds
 SUMS = ("streams", "handed_over", "delivered", "refused", "late")
 
 #: More such figures, which are not in a worker's line of text.
-MORE_SUMS = ("published", "recheck_failed", "queued", "queued_bytes", "waiting", "waiting_openings", "silence_sum")
+MORE_SUMS = (
+    "published",
+    "recheck_failed",
+    "queued",
+    "queued_bytes",
+    "waiting",
+    "waiting_openings",
+    "runs",
+    "silence_sum",
+)
 
 #: Figures of which the status shows the largest of all workers.
 MOST = ("deepest", "longest_silence", "longest_late")

@@ -34,9 +34,10 @@ class FinishRuns:
     """
 
     def __init__(self, runs: RunHost) -> None:
-        self._runs = runs
+        self.runs = runs
         self._seconds = UNKNOWN_SECONDS
         self._deadline: float | None = None
+        self._has_given_up = False
 
     def begin(self) -> None:
         """The worker is about to stop: keep it, while runs go on. Further calls do nothing."""
@@ -44,7 +45,7 @@ class FinishRuns:
             return
         self._seconds = find_seconds()
         self._deadline = time.monotonic() + self._seconds
-        count = self._runs.count_running()
+        count = self.runs.count_running()
         if count:
             log.info("the worker stops: it waits up to %.1f s for the end of %d runs", self._seconds, count)
             run_in_background("ssemux-finish", _keep_worker, self.finish)
@@ -52,10 +53,11 @@ class FinishRuns:
     def finish(self) -> None:
         """Wait for the end of all runs. What goes on for too long is given up."""
         self.begin()
-        while self._runs.count_running() and time.monotonic() < (self._deadline or 0.0):
+        while self.runs.count_running() and time.monotonic() < (self._deadline or 0.0):
             forks.sleep(PAUSE)
-        if self._runs.count_running():
-            self._runs.give_up("the worker stops, and waits for runs for at most %.1f s" % self._seconds)
+        if self.runs.count_running() and not self._has_given_up:
+            self._has_given_up = True
+            self.runs.give_up("the worker stops, and waits for runs for at most %.1f s" % self._seconds)
 
 
 def find_seconds() -> float:

@@ -147,6 +147,7 @@ class Worker:
         made.reporter.more_figures = self.more_figures
         if self.finish_runs is not None:
             made.drain.on_begin.append(self.finish_runs.begin)
+            self.finish_runs.runs.watch_for_lost()
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)
@@ -178,11 +179,12 @@ class Worker:
             self._has_warned = True
             log.warning("%s", ELSEWHERE % (self.options.broker, "the process %d also serves" % other))
 
-    def send_to_readers(self, channel: str, frame: bytes) -> None:
-        """Send a frame that is no event to the streams that read a channel here."""
+    def end_readers(self, channel: str, frame: bytes) -> None:
+        """Send the end of a run to the streams that read its channel here and missed it. A replay contains it."""
         running = self._running.value
         if running is not None:
-            running.hub.send_frame(running.hub.list_subscribers(channel), frame)
+            streams = [stream for stream in running.hub.list_subscribers(channel) if not stream.has_replay_left()]
+            running.hub.send_frame(streams, frame)
 
     def count_streams(self) -> int:
         """Return how many streams are open or being opened."""

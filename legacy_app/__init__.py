@@ -14,10 +14,12 @@ from . import (
     demo,
     failures,
     pages,
+    queries,
     runner,
     settings,
     stream_after,
     stream_before,
+    stream_feed,
     stream_wrapped,
     users,
     watch,
@@ -39,7 +41,9 @@ def create_app(config=None):
     app.register_blueprint(api.bp)
     app.register_blueprint(stream_before.bp)
     app.register_blueprint(stream_wrapped.bp)
-    stream_after.init_app(app)
+    mux = stream_after.init_app(app)
+    stream_feed.init_app(app, mux)
+    queries.init_app(app)
     demo.init_app(app)
     watch.init_app(app)
     return app

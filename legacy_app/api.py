@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from flask import Blueprint, abort, jsonify, url_for
 
+import flask_ssemux
+
 from . import jobs, runner, uploads, users
 
 bp = Blueprint("api", __name__, url_prefix="/api")
@@ -19,8 +21,20 @@ def list_jobs():
 
 @bp.route("/jobs", methods=["POST"])
 def create_job():
-    row = runner.submit_job(uploads.save_upload(), users.get_user())
-    return jsonify(jobs.as_public(row)), 201, {"Location": url_for("api.show_job", job_id=row["id"])}
+    """Submit a file. ``run`` is the URL where the visitor, and nobody else, reads the check's steps."""
+    row, run = runner.submit_job(uploads.save_upload(), users.get_user())
+    answer = {**jobs.as_public(row), "run": run.url}
+    return jsonify(answer), 201, {"Location": url_for("api.show_job", job_id=row["id"])}
+
+
+@bp.route("/runs/<run_id>", methods=["DELETE"])
+def cancel_run(run_id):
+    """Cancel a check: its owner's, or one that a visitor without an account has started, by its id, which is secret."""
+    run = flask_ssemux.get_run(run_id)
+    user_id = users.get_user_id()
+    if run is None or run.owner != (None if user_id is None else str(user_id)) or not run.cancel():
+        abort(404, "There is no such check of yours that runs.")
+    return "", 204
 
 
 @bp.route("/jobs/<int:job_id>", methods=["GET"])

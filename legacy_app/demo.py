@@ -1,5 +1,7 @@
 """The page /demo: the stream of jobs before and after the migration, side by side, as its bytes arrive.
 
+It also shows how often these streams ask the database (queries.py), and follows the check of an upload, which is a run.
+
 This file serves the page; static/demo/ reads the same streams as other clients. If there is a proxy before this server
 (__main__.py starts one), the page also reads the streams through the proxy. The proxy has another port, so the headers
 must allow the browser to do that.
@@ -9,11 +11,10 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app, make_response, render_template, request
 
-from . import failures
+from . import failures, queries
 
 bp = Blueprint("demo", __name__)
 
-STREAMS = ("/api/jobs/stream-before", "/api/jobs/stream")
 CLIENTS = ("jobsApi.js", "jobsMux.js")
 
 
@@ -50,7 +51,7 @@ def page():
 
 def share_streams(response):
     """Let pages of another port read the streams: the streams are public, and no cookie is sent with them."""
-    if request.path in STREAMS:
+    if request.path in queries.STREAMS:
         response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 

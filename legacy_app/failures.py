@@ -8,6 +8,9 @@ from __future__ import annotations
 from flask import current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from flask_ssemux.errors import BrokerError, TooManyRuns
+
+from . import runner
 from .uploads import Refused
 
 # Scripts, styles and pictures may only come from this server, and no inline script runs.
@@ -18,6 +21,8 @@ def init_app(app):
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(RequestEntityTooLarge, answer_too_large)
     app.register_error_handler(Refused, answer_refused)
+    app.register_error_handler(TooManyRuns, answer_not_started)
+    app.register_error_handler(BrokerError, answer_not_started)
     app.after_request(protect_pages)
 
 
@@ -32,6 +37,12 @@ def answer_too_large(error):
 
 def answer_refused(error):
     return make_answer(400, str(error))
+
+
+def answer_not_started(error):
+    """The run of an upload could not be started: see runner.submit_job."""
+    current_app.logger.warning("a job was not started: %s", error)
+    return make_answer(503, f"{runner.NOT_STARTED[0].upper()}{runner.NOT_STARTED[1:]}.")
 
 
 def make_answer(status, message):

@@ -1,7 +1,8 @@
-"""Runs a job in a thread (under gevent: a greenlet) of the worker that received the upload.
+"""Runs a job as a run of flask_ssemux, in a thread (under gevent: a greenlet) of the worker that received the upload.
 
-The thread checks the file with checks.py, slowly enough that a person can follow it. It saves each step first, and
-publishes it then. There is no SQL and no route here.
+The run checks the file with checks.py, slowly enough that a person can follow it. It saves each step first, then
+publishes it to everyone, and yields it to the run's readers. It goes on without readers, and a deploy waits for it.
+There is no SQL and no route here.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ import time
 
 from flask import current_app
 
+import flask_ssemux
+
 from . import checks, jobs, stream_after
 
+BROKEN = "the check failed with an error; the server's log has the details"
+CANCELLED = "cancelled before its end"
+NOT_STARTED = "the server could not start this check; please send the file again later"
 YIELD_LINES = 5000  # lines between two pauses; they take about 4 ms
 YIELD_SECONDS = 0.001  # lets the worker serve other requests; with sleep(0) gevent would not poll its sockets
 
@@ -23,20 +29,44 @@ def init_app(app):
 
 
 def submit_job(upload, user):
-    """Create a job for the upload, start it, and return its row."""
+    """Create a job for the upload, and start its run. Return the job's row and the run.
+
+    :raises TooManyRuns: too many jobs run already.
+    :raises BrokerError: the broker cannot be reached.
+    """
     row = jobs.create_job(upload, user)
     stream_after.announce_job(row)
-    app = current_app._get_current_object()
-    threading.Thread(target=_run_job, args=(app, row["id"]), daemon=True).start()
-    return row
+    try:
+        run = flask_ssemux.start_run(check_job(row["id"]), owner=user.id if user else None)
+    except flask_ssemux.SSEMuxError:
+        end_job(jobs.fail_job(row["id"], NOT_STARTED))
+        raise
+    return row, run
 
 
-def _run_job(app, job_id):
-    with app.extensions["legacy_app.slots"], app.app_context():
-        row = jobs.start_job(job_id)
-        if row is not None:
-            stream_after.announce_job(row)
-            end_job(_check_job(row))
+def check_job(job_id):
+    """Check a job's file. Yield the job, as visitors see it, after each step and at its end."""
+    try:
+        with current_app.extensions["legacy_app.slots"]:
+            row = jobs.start_job(job_id)
+            if row is not None:
+                yield from _yield_steps(row)
+    except BaseException as error:  # one that is no Exception closes the generator: the run was cancelled
+        end_job(jobs.fail_job(job_id, BROKEN if isinstance(error, Exception) else CANCELLED))
+        raise
+
+
+def _yield_steps(row):
+    yield _announce_step(row)
+    end = yield from _check_row(row)
+    if end is not None:
+        end_job(end)
+        yield "job", jobs.as_public(end)
+
+
+def _announce_step(row):
+    stream_after.announce_job(row)
+    return "job", jobs.as_public(row)
 
 
 def end_job(row):
@@ -48,16 +78,16 @@ def end_job(row):
     stream_after.notify_owner(row)
 
 
-def _check_job(row):
-    """Check the job's file, and return the job's row after its last move."""
+def _check_row(row):
+    """Check the job's file, and return the job's row after its last move, or None if the watch has ended the job."""
     try:
-        report = _check_file(row)
+        report = yield from _check_file(row)
         return jobs.finish_job(row["id"], report, _summarize_report(report))
     except checks.Unreadable as error:
         return jobs.fail_job(row["id"], str(error))
     except Exception:
         current_app.logger.exception("the check of job %s failed with an error", row["id"])
-        return jobs.fail_job(row["id"], "the check failed with an error; the server's log has the details")
+        return jobs.fail_job(row["id"], BROKEN)
 
 
 def _check_file(row):
@@ -70,7 +100,9 @@ def _check_file(row):
                 time.sleep(YIELD_SECONDS)
                 continue
             saved = report.done
-            stream_after.announce_job(jobs.save_progress(row["id"], report))
+            progress = jobs.save_progress(row["id"], report)
+            if progress is not None:
+                yield _announce_step(progress)
             time.sleep(current_app.config["LEGACY_APP_STEP_SECONDS"])
     return report
 

@@ -19,6 +19,7 @@ bp = Blueprint("stream_after", __name__)
 
 
 def init_app(app):
+    """Set flask_ssemux up. Return the extension's object, to which other files add streams."""
     mux = flask_ssemux.SSEMux(app)
 
     @mux.identify
@@ -35,6 +36,7 @@ def init_app(app):
 
     mux.add_stream("/api/jobs/stream", channels=["jobs"], endpoint="stream", blueprint=bp)
     app.register_blueprint(bp)
+    return mux
 
 
 def announce_job(row):

@@ -4,13 +4,16 @@
 //                       "screenshots": "/…/build/demo"}'
 //
 // It logs in, sends the sample, cuts the connections while the next one is checked, and waits for the old stream behind
-// nginx to be given up. Lines: {what: "open", "watched", "cut", "given up", lanes: {<id>: {state, verdict, figures, news,
-// marks: {<kind>: number}}}, told}; {what: "error", text} for console errors and exceptions. It ends by itself.
+// nginx to be given up. Then it sends a file, closes the tab while this is checked, and opens another one.
+// Lines: {what: "open", "watched", "cut", "given up", "left", "found", lanes: {<id>: {state, verdict, figures, news,
+// marks: {<kind>: number}}}, told, check: {state, told, figures}, queries: {<stream>: number}}; {what: "error", text} for
+// console errors and exceptions. It ends by itself.
 "use strict";
 
 const { print, runChromium } = require("./script.js");
 
 const AFTER = ["#after-direct", "#after-nginx"];
+const OTHERS = ["#feed-direct", "#feed-nginx", "#before-direct"];
 
 const PATIENCE = 20000; // ms for each thing that is waited for
 
@@ -27,7 +30,16 @@ function look() {
     const { state, verdict } = lane.dataset;
     lanes[lane.id] = { state, verdict, figures: text(lane, ".lane-figures"), news: text(lane, ".lane-news"), marks };
   }
-  return { lanes, told: document.getElementById("told").textContent };
+  const queries = {};
+  for (const row of document.querySelectorAll("#queries tr[data-url]"))
+    queries[row.dataset.url] = Number(text(row, ".count"));
+  const element = document.getElementById("check");
+  const check = {
+    state: element.dataset.state,
+    told: text(element, ".check-told"),
+    figures: text(element, ".check-figures"),
+  };
+  return { lanes, told: document.getElementById("told").textContent, check, queries };
 }
 
 // Runs in the page.
@@ -41,7 +53,8 @@ runChromium(async (options, browser) => {
     browser.close();
   }, options.seconds * 1000).unref();
   try {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+    const page = await context.newPage();
     page.on("console", (message) => message.type() === "error" && print({ what: "error", text: message.text() }));
     page.on("pageerror", (error) => print({ what: "error", text: String(error) }));
     const tell = async (what) => print({ what, ...(await page.evaluate(look)) });
@@ -53,17 +66,18 @@ runChromium(async (options, browser) => {
     await page.fill("#name", options.name);
     await page.fill("#password", options.name);
     await page.click("main button");
-    for (const lane of [...AFTER, "#before-direct"]) await page.waitForSelector(`${lane}[data-state="open"]`);
+    for (const lane of [...AFTER, ...OTHERS]) await page.waitForSelector(`${lane}[data-state="open"]`);
     await tell("open");
 
     await page.click("#upload button >> nth=0");
     await page.waitForSelector('#told:text("A notice for ")');
+    await page.waitForSelector('#check[data-state="done"]');
     for (const lane of AFTER) await page.waitForFunction(toldAll, lane);
     await tell("watched");
     await shoot("watched");
 
     await page.click("#cut");
-    for (const lane of [...AFTER, "#before-direct"]) await page.waitForSelector(`${lane}[data-verdict]`);
+    for (const lane of [...AFTER, ...OTHERS]) await page.waitForSelector(`${lane}[data-verdict]`);
     await tell("cut");
     await shoot("cut");
 
@@ -73,6 +87,18 @@ runChromium(async (options, browser) => {
     await shoot("dark");
     await page.setViewportSize({ width: 390, height: 844 });
     await shoot("phone");
+
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.click("#upload button >> nth=0");
+    await page.waitForSelector('#check[data-state="running"]');
+    await page.waitForFunction(() => Number(document.getElementById("check").dataset.steps) > 4);
+    await tell("left");
+    await page.close();
+    const other = await context.newPage();
+    await other.goto(options.url, { waitUntil: "load" });
+    await other.waitForSelector('#check[data-state="done"]');
+    print({ what: "found", ...(await other.evaluate(look)) });
+    await other.screenshot({ path: `${options.screenshots}_found.png`, fullPage: true });
   } catch (error) {
     for (const page of browser.contexts().flatMap((context) => context.pages())) print(await page.evaluate(look));
     throw error;

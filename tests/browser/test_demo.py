@@ -18,7 +18,8 @@ from tests.harness.ports import free_port
 from tests.harness.servers import Server, answers, listens
 from tests.server import jobs_site
 
-LANES = {"before-direct", "before-nginx", "after-direct", "after-nginx"}
+LANES = {f"{form}-{way}" for form in ("before", "feed", "after") for way in ("direct", "nginx")}
+FEED = ("feed-direct", "feed-nginx")
 AFTER = ("after-direct", "after-nginx")
 COMPLAINT = "No activity within 6000 milliseconds. No response received. Reconnecting."
 CAUGHT_UP = re.compile(r"Away for \d+\.\d s: caught up (\d+) changes in \d+ ms, none lost, none twice\.")
@@ -48,25 +49,20 @@ class Demo(Server):
         return answers(self.port) and listens(self.proxy_port)
 
 
-def chromium(script, seconds, **wish):
-    """Run a script that uses a page and ends by itself; return its reports."""
-    need_npm("playwright-core")
-    BUILD.mkdir(exist_ok=True)
-    with Script(script, seconds, chromium=need("chromium", "/usr/bin/chromium"), **wish) as running:
-        running.finish()
-    return running
-
-
 def figures(lane):
     """Return how many changes the lane reported, and how many there were."""
     return tuple(int(number) for number in TOLD.search(lane["figures"]).groups())
 
 
-def test_the_demo_shows_what_nginx_buffers_and_what_a_cut_costs(running, tmp_path):
+def test_the_demo_shows_what_nginx_buffers_what_a_cut_costs_and_a_check_that_outlives_its_tab(running, tmp_path):
     need("nginx-light", "/usr/sbin/nginx")
     demo = running(Demo(tmp_path / "instance"))
     url = f"{demo.url}/demo"
-    page = chromium("demo_page.js", 60, url=url, name="ada", screenshots=str(BUILD / "demo"))
+    need_npm("playwright-core")
+    BUILD.mkdir(exist_ok=True)
+    wish = {"chromium": need("chromium", "/usr/bin/chromium"), "screenshots": str(BUILD / "demo")}
+    with Script("demo_page.js", 70, url=url, name="ada", **wish) as page:
+        page.finish()
     seen = {entry["what"]: entry for entry in page.seen}
     assert "error" not in seen, page.describe()
     lanes = {what: entry["lanes"] for what, entry in seen.items()}
@@ -80,10 +76,21 @@ def test_the_demo_shows_what_nginx_buffers_and_what_a_cut_costs(running, tmp_pat
     assert 0 < figures(watched["before-direct"])[0] < 10, "the old generator asks once a second"
     assert watched["before-nginx"]["figures"].startswith("0 chunks, 0 B"), page.describe()
 
+    queries = seen["given up"]["queries"]
+    before, feed, after = (queries[url] for url in (jobs_site.BEFORE, jobs_site.FEED, jobs_site.STREAM))
+    assert before > 1.5 * feed > 0, "two clients ask twice a second, the feed once for both"
+    assert after <= 2, "one query for each client that had no cursor"
+    check = seen["watched"]["check"]
+    assert (check["state"], check["told"]) == ("done", "sample.csv: 600 rows, all good."), page.describe()
+    assert re.fullmatch(r"\d\d steps, none twice, came back 0×", check["figures"]), page.describe()
+    assert seen["left"]["check"]["state"] == "running"
+    assert (seen["found"]["check"]["state"], seen["found"]["check"]["told"]) == ("done", check["told"]), page.describe()
+    assert seen["found"]["check"]["figures"].startswith(check["figures"].partition(",")[0] + ", none twice")
+
     cut = lanes["cut"]
-    for name in AFTER:
+    for name in (*AFTER, *FEED):
         assert int(CAUGHT_UP.fullmatch(cut[name]["news"]).group(1)) > 5, page.describe()
-        assert cut[name]["marks"]["cut"] == 1 and cut[name]["marks"]["caught"] >= 1, page.describe()
+        assert cut[name]["marks"]["cut"] == 1 and (name in FEED or cut[name]["marks"]["caught"] >= 1), page.describe()
     assert int(LOST.fullmatch(cut["before-direct"]["news"]).group(1)) > 5, page.describe()
 
     given_up = lanes["given up"]

@@ -20,6 +20,7 @@ from tests.harness.servers import ROOT
 from tests.harness.waiting import until
 
 STREAM, WRAPPED, BEFORE = "/api/jobs/stream", "/api/jobs/stream-wrapped", "/api/jobs/stream-before"
+FEED = "/api/jobs/stream-feed"
 NOTICES = "/events"
 WORKERS = 3
 MANY = 60  # so many successive connections that each of three workers surely accepts one
@@ -118,9 +119,14 @@ class Visitor:
 
     def upload(self, name, data):
         """Upload a file that is accepted; return the job."""
+        return self.upload_run(name, data)[0]
+
+    def upload_run(self, name, data):
+        """Upload a file that is accepted; return the job, and the URL of its run."""
         answer = self.send(name, data)
         assert answer.status_code == 201, answer.text
-        return answer.json()
+        job = answer.json()
+        return job, job.pop("run")
 
     def job(self, job_id):
         return self.request("GET", "/api/jobs/%d" % job_id).json()

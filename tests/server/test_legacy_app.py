@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -20,7 +21,7 @@ from tests.harness.client import RawStream
 from tests.harness.servers import ROOT
 from tests.harness.waiting import until
 from tests.server import jobs_site
-from tests.server.jobs_site import BEFORE, NOTICES, STREAM, WRAPPED, csv, jobs, names, steps, wait_ended
+from tests.server.jobs_site import BEFORE, FEED, NOTICES, STREAM, WRAPPED, csv, jobs, names, steps, wait_ended
 
 KEYS = [
     "by", "created_at", "done", "finished_at", "id", "kind", "lines", "message", "name", "notes", "problems",
@@ -135,6 +136,26 @@ def test_the_stream_sends_what_it_sent_before_the_migration(gunicorn, tmp_path):
             assert received[stream][-1] == visitor.job(job["id"])
 
 
+def test_the_old_generator_as_a_feed_runs_once_for_the_clients_of_all_workers(site, visitor):
+    with ExitStack() as stack:
+        streams = site.spread(stack, FEED)
+        job = visitor.upload("numbers.csv", csv(60))
+        for stream in streams:
+            assert wait_ended(stream, job["id"])[-1] == visitor.job(job["id"])
+        assert len({tuple(event.own_id for event in stream.events("job")) for stream in streams}) == 1
+        began, queries = time.monotonic(), count_queries(visitor)
+        until(lambda: count_queries(visitor) >= queries + 4, 20, "the feed does not ask the database")
+        assert time.monotonic() - began >= 3, "it asks more than once a second"
+        with visitor.stream(FEED, last=streams[0].last_event_id) as again:
+            later = visitor.upload("later.csv", csv(3))
+            assert {step["id"] for step in wait_ended(again, later["id"])} == {later["id"]}
+            assert steps(again, job["id"]) == []
+
+
+def count_queries(visitor, stream=FEED):
+    return visitor.request("GET", "/api/queries").json()[stream]
+
+
 def test_behind_default_nginx_the_old_stream_hangs_and_ours_opens_at_once(site, nginx):
     port = nginx(site.server.port).port
     with RawStream(port, BEFORE) as before, RawStream(port, WRAPPED) as wrapped, RawStream(port, STREAM) as after:
@@ -239,21 +260,40 @@ def test_a_job_whose_worker_is_killed_ends_as_failed_and_everyone_is_notified(gu
     assert ada.job(job["id"]) == endings[0][-1] and site.uploads() == []
 
 
-def test_a_job_that_a_deploy_interrupts_ends_as_failed(gunicorn, tmp_path):
+def test_a_check_outlives_its_page_and_a_deploy_and_is_read_by_its_owner_alone(gunicorn, tmp_path):
     site = jobs_site.start(gunicorn, tmp_path / "instance", **SLOW)
-    visitor = site.visitor()
-    with visitor.stream() as stream:
-        stream.wait_events(1, 2, "jobs")
-        job = visitor.upload("numbers.csv", csv(60))
+    ada = site.visitor("ada")
+    job, run = ada.upload_run("numbers.csv", csv(60))
+    with ada.stream(run) as stream:
         stream.wait_events(3, 5, "job")
-        old = site.server.worker_pids()
+    for visitor, status in ((site.visitor(), 401), (site.visitor("grace"), 403)):
+        assert visitor.request("GET", run).status_code == status
+        assert visitor.request("DELETE", "/api/runs/" + run.rpartition("/")[2]).status_code == 404
+    old = site.server.worker_pids()
+    with ada.stream(run, last=stream.last_event_id) as again:
+        again.wait_for(b"ssemux.hello", 5)
         site.server.signal(signal.SIGHUP)
+        assert again.wait_end(5) == "clean"
+    last = ada.wait_job(job["id"], 20)
+    assert (last["state"], last["message"]) == ("done", "60 rows, all good")
+    site.server.wait_workers(3, 20, gone=old)
+    with ada.stream(run) as whole:
+        assert whole.wait_end(5) == "clean"
+    received = steps(whole)
+    assert [step["revision"] for step in received] == list(range(2, last["revision"] + 1))
+    assert [json.loads(event.data) for event in whole.events("ssemux.run")] == [{"state": "done"}]
+
+
+def test_a_check_that_is_cancelled_ends_as_failed(gunicorn, tmp_path):
+    site = jobs_site.start(gunicorn, tmp_path / "slow", **SLOW)
+    visitor = site.visitor()
+    job, run = visitor.upload_run("numbers.csv", csv(60))
+    with visitor.stream(run) as stream:
+        stream.wait_events(3, 5, "job")
+        assert visitor.request("DELETE", "/api/runs/" + run.rpartition("/")[2]).status_code == 204
         assert stream.wait_end(5) == "clean"
-    site.server.wait_workers(3, 10, gone=old)
-    with visitor.stream(last=stream.last_event_id) as again:
-        received = steps(stream) + wait_ended(again, job["id"])
-    assert [step["revision"] for step in received] == list(range(1, len(received) + 1))
-    assert received[-1]["state"] == "failed" and received[-1]["message"].startswith("interrupted: ")
+        assert [json.loads(event.data) for event in stream.events("ssemux.run")] == [{"state": "cancelled"}]
+    assert visitor.wait_job(job["id"])["message"] == "cancelled before its end"
 
 
 @pytest.mark.parametrize("url", ["off", "/elsewhere"])

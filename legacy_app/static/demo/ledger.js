@@ -24,22 +24,29 @@ export class Happened {
 /** What one stream told. */
 export class Ledger {
   #told = new Set();
+  #newest = new Map(); // by job: the newest revision that was told
   #began; // revisions in its first list
   twice = 0;
 
-  constructor(happened) {
-    this.happened = happened;
+  /** `isPolled`: the stream looks once a second, and tells only what it sees then. */
+  constructor(happened, isPolled) {
+    Object.assign(this, { happened, isPolled });
   }
 
   /** The whole list: what a job came to is told, the changes on the way there are not. */
   list(jobs) {
     this.#began ??= new Map(jobs.map((job) => [job.id, job.revision]));
-    for (const job of jobs) this.#told.add(keyOf(job));
+    for (const job of jobs) this.#note(job);
   }
 
   change(job) {
     if (this.#told.has(keyOf(job))) this.twice += 1;
+    this.#note(job);
+  }
+
+  #note(job) {
     this.#told.add(keyOf(job));
+    this.#newest.set(job.id, Math.max(job.revision, this.#newest.get(job.id) ?? 0));
   }
 
   /** The changes that it should have told. */
@@ -52,7 +59,9 @@ export class Ledger {
     return this.due.filter((job) => !this.#told.has(keyOf(job)));
   }
 
+  /** Those of these changes that are lost: neither told nor, if the stream polls, outdated by a newer one that was. */
   lacks(jobs) {
-    return jobs.filter((job) => !this.#told.has(keyOf(job)));
+    const isOutdated = (job) => this.isPolled && this.#newest.get(job.id) > job.revision;
+    return jobs.filter((job) => !this.#told.has(keyOf(job)) && !isOutdated(job));
   }
 }

@@ -1,11 +1,13 @@
 /*
- * The demo page: four lanes that show a stream each, the upload, and the button that cuts them.
+ * The demo page: lanes that show a stream each, the upload, and the button that cuts them.
  *
  * What happened is told by the page's own client (jobsMux.js), over a connection that is never cut; each lane is held
  * to it. Text goes into the document as text only: names of files are hostile input.
  */
 import { JobsApi } from "../jobsMux.js";
+import { Check } from "./check.js";
 import { Happened, Ledger } from "./ledger.js";
+import { showQueries } from "./queries.js";
 import { Reader } from "./reader.js";
 import { Timeline, bytes } from "./timeline.js";
 
@@ -24,7 +26,7 @@ const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 /** One stream: read, drawn, and held to what happened. */
 class Lane {
-  #ledger = new Ledger(happened);
+  #ledger;
   #size = 0;
   #chunks = 0;
   #beats = 0;
@@ -32,6 +34,7 @@ class Lane {
 
   constructor(element) {
     this.element = element;
+    this.#ledger = new Ledger(happened, element.id.startsWith("feed"));
     this.timeline = new Timeline(this.#part(".timeline"));
     this.reader = new Reader(addressOf(element), limits, {
       asked: () => this.#asked(),
@@ -183,6 +186,8 @@ function obey({ heartbeat, timeout }) {
 
 /* -- the form ------------------------------------------------------------------- */
 
+const page = new AbortController();
+const check = new Check(document.getElementById("check"));
 const lanes = Array.from(document.querySelectorAll(".lane"), (element) => new Lane(element));
 const running = new Set();
 let isToCut = false; // as soon as there is something to miss
@@ -201,6 +206,7 @@ function send() {
   api.send(form.elements.file.files[0] ?? sample(), (problem, job) => {
     if (problem) return say(problem);
     form.reset();
+    check.follow(job.run);
     return say(`${job.name} is being checked.`);
   });
 }
@@ -230,6 +236,7 @@ function start() {
   api.onJob = note;
   api.onNotice = (notice) => say(`A notice for ${ports.user}: ${notice.name}: ${notice.message}.`);
   api.connect();
+  showQueries(document.getElementById("queries"), page.signal);
   for (const lane of lanes) lane.reader.run();
   setInterval(() => lanes.forEach((lane) => lane.draw()), still ? 1000 : 100);
   document.getElementById("cut").addEventListener("click", cut);
@@ -237,7 +244,10 @@ function start() {
     event.preventDefault();
     send();
   });
-  addEventListener("pagehide", () => [api, ...lanes.map((lane) => lane.reader)].forEach((it) => it.close()));
+  addEventListener("pagehide", () => {
+    page.abort();
+    for (const it of [api, check, ...lanes.map((lane) => lane.reader)]) it.close();
+  });
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 

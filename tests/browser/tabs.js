@@ -6,7 +6,7 @@
 // Firefox's, as in about:config.
 //
 // Commands come on standard input, one JSON object per line, and are done one after the other: {"do": "open", "name": "a",
-// "path": "/tab" (or a whole URL), "query": {…}}, {"do": "close", "name": "a"}, {"do": "run", "name": "a", "code": "…"}; in Chromium also
+// "path": "/tab" (or a whole URL), "query": {…}}, {"do": "close", "name": "a"}, {"do": "reload", "name": "a"}, {"do": "run", "name": "a", "code": "…"}; in Chromium also
 // {"do": "block", "name": "a", "seconds": 3} (its main thread), {"do": "crash", "name": "a"}, {"do": "freeze", "name": "a"}, {"do": "thaw", "name": "a"}, {"do": "offline", "yes": true}.
 // Each is answered by {who: "driver", what: "done", number}. It ends after `seconds`, or when its standard input closes.
 "use strict";
@@ -67,6 +67,7 @@ function commands(engine, url) {
       await page.goto(`${new URL(path, url)}?${new URLSearchParams({ name, ...query })}`, { waitUntil: "load" });
     },
     close: ({ name }) => pages.get(name).close(),
+    reload: ({ name }) => pages.get(name).reload(),
     crash: ({ name }) => engine.crash(pages.get(name)),
     freeze: ({ name }) => engine.freeze(pages.get(name)),
     thaw: ({ name }) => engine.thaw(pages.get(name)),

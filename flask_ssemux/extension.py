@@ -11,7 +11,7 @@ import weakref
 from functools import partial
 from typing import Any, Callable, Sequence
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, Flask
 
 from .access import feed_rules
 from .access.patterns import Pattern
@@ -31,7 +31,7 @@ from .http.run_source import answer_with_run
 from .http.views import make_blueprint
 from .options import Options, log
 from .runs.yields import TextMeaning
-from .state import KEY, ApplicationState, find_only_state, find_state
+from .state import KEY, ApplicationState, find_current_app, find_only_state, find_state
 from .status import page as status_page
 from .util.own_logger import enable_logger
 from .worker import gunicorn_worker, server
@@ -305,8 +305,10 @@ class SSEMux(ApplicationFunctions):
 
         Code of this object's application is also called while another one, which has no streams, is current.
         """
-        is_meant = current_app and (KEY in current_app.extensions or len(self._apps) != 1)
-        return find_state(current_app) if is_meant else find_only_state(self._apps)
+        app = find_current_app()
+        if app is not None and (KEY in app.extensions or len(self._apps) != 1):
+            return find_state(app)
+        return find_only_state(self._apps)
 
 
 def _register_stream(app: Flask, stream: FixedStream) -> None:

@@ -194,13 +194,22 @@ def get_current_state() -> ApplicationState:
 
     :raises ApplicationError: there is no current application, or it does not use the extension.
     """
-    if not current_app:
+    app = find_current_app()
+    if app is None:
         raise ApplicationError(
             "flask_ssemux acts on the current application, and there is none here: write `with app.app_context():` "
             "around this call, or call the method of the application's SSEMux, such as mux.publish; in a process "
             "without Flask use flask_ssemux.Publisher(url)"
         )
-    return find_state(current_app)
+    return find_state(app)
+
+
+def find_current_app() -> Flask | None:
+    """Return the current application itself: Flask looks for it again each time that ``current_app`` is used."""
+    try:
+        return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+    except RuntimeError:
+        return None
 
 
 def find_state(app: Any) -> ApplicationState:

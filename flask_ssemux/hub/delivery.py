@@ -108,28 +108,29 @@ class Delivery:
             self._fan_out.send_event(subscribers, self._make_frame(record), record.channel, record.sequence)
 
     def _deliver_now(self, record: Record) -> bool:
-        """Deliver an event that this process has just published, if nothing must be waited for.
+        """Deliver an event that this process has just published, if no other event must be waited for.
 
         After an error the broker's thread delivers the event, to those streams that do not have it yet.
         """
         if record.channel.startswith(encode.OWN_PREFIX) or not self._has_position.is_set():
             return False
+        try:
+            return self._deliver_in_turn(record)
+        except Exception:
+            return False
+
+    def _deliver_in_turn(self, record: Record) -> bool:
         count = len(self._subscriptions.list_subscribers(record.channel))
         if not self._fan_out.try_begin(count, len(record.body)):
             return False
         try:
-            self._deliver_in_turn(record)
-        except Exception:
-            return False
+            subscribers = self._subscriptions.move_past(record)
+            if subscribers:
+                self._fan_out.send_event_now(subscribers, self._make_frame(record), record.sequence)
+                self.delivered += len(subscribers)
         finally:
             self._fan_out.end_turn()
         return True
-
-    def _deliver_in_turn(self, record: Record) -> None:
-        subscribers = self._subscriptions.move_past(record)
-        if subscribers:
-            self._fan_out.send_event_now(subscribers, self._make_frame(record), record.sequence)
-            self.delivered += len(subscribers)
 
     def _make_frame(self, record: Record) -> bytes:
         frame = encode.make_frame(record.body, "%s-%d" % (self._subscriptions.epoch, record.sequence))

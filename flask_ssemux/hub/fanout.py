@@ -12,6 +12,7 @@ import threading
 from typing import Callable, Iterator, Sequence
 
 from ..util.supervise import Loop, attempt, survive
+from ..util.threads import try_acquire
 from .limits import StreamLimits
 from .stream import Stream
 
@@ -42,7 +43,8 @@ class FanOut:
         self._max_bytes = limits.size // 2
         self._deliveries = self._bytes = 0
         #: Held for a slice, so that a stream has one writer at a time. Notified when a large event is out.
-        self._turn = threading.Condition()
+        self._turn_lock = threading.Lock()
+        self._turn = threading.Condition(self._turn_lock)
         #: By channel, oldest first. The first of each channel is being handed out.
         self._large: dict[str, list[_LargeEvent]] = {}
         self._loop = Loop("ssemux-fan-out", self._turn, self._is_needed, self._hand_out_next_slices)
@@ -64,8 +66,6 @@ class FanOut:
 
     def send_event_now(self, targets: Sequence[Stream], frame: bytes, sequence: int) -> None:
         """Send an event to few streams in the thread that published it. The caller holds ``try_begin``'s turn."""
-        self._deliveries += len(targets)
-        self._bytes += len(frame)
         try:
             for stream in targets:
                 _offer(stream, frame, sequence)
@@ -75,17 +75,19 @@ class FanOut:
             raise
 
     def try_begin(self, count: int, size: int) -> bool:
-        """Take the turn for so many deliveries of a frame of so many bytes, if nothing must be waited for.
+        """Take the turn for so many deliveries of a frame of so many bytes, if no other event must be waited for.
 
-        After True, the caller calls ``end_turn``.
+        After True, the caller calls ``end_turn``. A publisher that has made many deliveries lets others run first: left
+        to the broker's thread, its events would stay that thread's for as long as it goes on.
         """
-        if count > FEW or self._large or self._must_yield(count, size):
+        if count > FEW:
             return False
-        return self._turn.acquire(blocking=False)
+        self._yield_in_time(count, size)
+        return not self._large and try_acquire(self._turn_lock)
 
     def end_turn(self) -> None:
         """Let others hand out events."""
-        self._turn.release()
+        self._turn_lock.release()
 
     def send_frame(self, targets: Sequence[Stream], frame: bytes) -> None:
         """Send a frame that is no event to these streams."""
@@ -154,14 +156,12 @@ class FanOut:
 
     def _yield_in_time(self, deliveries: int, size: int) -> None:
         """Let others run before the queue of a stream could fill only because its transport had no chance to run."""
-        if self._must_yield(deliveries, size):
+        is_enough = self._deliveries + deliveries > self._max_deliveries or self._bytes + size > self._max_bytes
+        if is_enough:
             self._deliveries = self._bytes = 0  # first, since others count while they run
             self._yield_control()
         self._deliveries += deliveries
         self._bytes += size
-
-    def _must_yield(self, deliveries: int, size: int) -> bool:
-        return self._deliveries + deliveries > self._max_deliveries or self._bytes + size > self._max_bytes
 
 
 def _offer(stream: Stream, frame: bytes, sequence: int | None) -> None:

@@ -66,6 +66,9 @@ class Subscriptions:
         """Return the streams of a channel; all streams for None."""
         if channel is None:
             return self.list_streams()
+        known = self._subscribers.get(channel)
+        if known is not None:
+            return known
         with self._lock:
             return self._get_subscribers(channel)
 

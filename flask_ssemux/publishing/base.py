@@ -164,7 +164,7 @@ class PublisherBase(RevocationSender):
         return self._append(self._make_event(channel, data, event, latest, retry))
 
     def _send_to_user(self, user_id: Any, data: Any, event: str | None, latest: bool) -> str:
-        return self._append(self._make_event(encode.user_channel(user_id), data, event, latest))
+        return self._append(self._make_event(encode.name_user_channel(user_id), data, event, latest))
 
     def _make_event(
         self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None

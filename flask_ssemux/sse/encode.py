@@ -130,20 +130,31 @@ def check_user_id(user_id: object) -> str:
 
     :raises InvalidEvent: it is something else, or text that could forge a field.
     """
+    return check_channel(name_user_channel(user_id))[len(USER_PREFIX) :]
+
+
+def user_channel(user_id: object) -> str:
+    """Return the name of the channel that only this user reads.
+
+    :raises InvalidEvent: as ``check_user_id``.
+    """
+    return check_channel(name_user_channel(user_id))
+
+
+def name_user_channel(user_id: object) -> str:
+    """Return the name of a user's channel, which the caller must check.
+
+    :raises InvalidEvent: it has not the type of a user's id, or it is empty.
+    """
     if not is_user_id(user_id):
         rule = "a user's id is a text, an int or a UUID, not "
         raise InvalidEvent(
             "%s%s of type %s" % (rule, show_value(user_id), type(user_id).__name__), rule + show_name(user_id)
         )
-    check_channel(USER_PREFIX + str(user_id))
-    if str(user_id) == "":
+    text = str(user_id)
+    if text == "":
         raise InvalidEvent("a user's id may not be empty; use None for an anonymous visitor")
-    return str(user_id)
-
-
-def user_channel(user_id: object) -> str:
-    """Return the name of the channel that only this user reads."""
-    return USER_PREFIX + check_user_id(user_id)
+    return USER_PREFIX + text
 
 
 def is_named(channel: str) -> bool:
@@ -273,16 +284,17 @@ def count_frames(data: bytes) -> int:
 
 
 def _encode_fields(text: str, event: str | None = None, channel: str | None = None) -> bytes:
-    lines = []
-    if event is not None:
-        lines.append("event: " + event)
+    head = "" if event is None else "event: %s\n" % event
     if channel is not None:
-        lines.append("channel: " + channel)
-    lines.extend("data: " + line for line in _LINE_END.split(text))
-    return _encode_text("\n".join(lines) + "\n\n")
+        head += "channel: %s\n" % channel
+    if "\n" in text or "\r" in text:
+        text = "\ndata: ".join(_LINE_END.split(text))
+    return _encode_text("%sdata: %s\n\n" % (head, text))
 
 
 def _refuse_forging(what: str, text: str, error: type[InvalidEvent]) -> None:
+    if text.isascii() and text.isprintable():
+        return
     if _FORGING.search(text):
         raise error("%s %s has a line break or NUL in it, which would forge a field" % (what, show_value(text)))
     try:

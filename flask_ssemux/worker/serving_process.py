@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 
+from ..util import forks
 from ..util.process_ids import exists_process
 
 #: How many processes have room on the page. The memory broker is for one; more are a mistake.
@@ -24,6 +25,8 @@ class ServingProcesses:
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, ROOM * _SLOT.size)
+        #: The page as it was when this process, with that ID, found no other on it.
+        self._searched: tuple[int, bytes] | None = None
 
     def note_own(self) -> None:
         """This process serves streams from now on."""
@@ -40,8 +43,13 @@ class ServingProcesses:
 
     def find_other(self) -> int | None:
         """Return the ID of another process that serves streams; None if there is none."""
+        page = self._page[:]
+        if self._searched == (forks.process_id, page):  # this is asked for each event
+            return None
         found = (self._read(place) for place in range(ROOM))
-        return next((pid for pid in found if pid not in (0, os.getpid()) and _is_alive(pid)), None)
+        other = next((pid for pid in found if pid not in (0, os.getpid()) and _is_alive(pid)), None)
+        self._searched = None if other is not None else (forks.process_id, page)
+        return other
 
     def _read(self, place: int) -> int:
         (pid,) = _SLOT.unpack_from(self._page, place * _SLOT.size)

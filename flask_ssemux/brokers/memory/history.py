@@ -29,7 +29,12 @@ class MemoryHistory(EventHistory):
         self._deliveries: list[MemoryDelivery] = []
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
-        return self.append_events([NewEvent(channel, body, latest_key)])[0]
+        with self._store.changed:
+            self._store.check_open()
+            self.events.append_event(channel, body, latest_key, self._limits, time.monotonic())
+            cursor = self.get_cursor()
+        self._deliver([Record(cursor.sequence, channel, body, latest_key)])
+        return cursor
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
         with self._store.changed:
@@ -92,7 +97,9 @@ class MemoryHistory(EventHistory):
 
     def announce_events(self, events: Sequence[NewEvent], cursors: Sequence[Cursor]) -> None:
         """Deliver events that were just stored: in this thread, if that is possible at once."""
-        records = [Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)]
+        self._deliver([Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)])
+
+    def _deliver(self, records: Sequence[Record]) -> None:
         is_delivered = False
         try:
             results = [all(map(delivery.deliver_now, records)) for delivery in self._deliveries]

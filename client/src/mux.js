@@ -4,6 +4,7 @@ import { isBehind, OWN, splitCursor } from "./cursor.js";
 import { Channel, Emitter, Message } from "./emitter.js";
 import { Link } from "./link.js";
 import { resolveURL, watchPage } from "./page.js";
+import { readHeaders } from "./request.js";
 import { Run } from "./run.js";
 import { mayShare, Tabs } from "./tabs.js";
 
@@ -74,7 +75,8 @@ export class SSEMux extends Emitter {
 
   /** Read the run at this URL, or start one by a POST. It has a connection of its own, which `close()` does not end. */
   run(url, options = {}) {
-    return new Run(url, { ...this.#options, lastEventId: undefined, ...options });
+    const headers = async () => ({ ...(await readHeaders(this.#options)), ...(await readHeaders(options)) });
+    return new Run(url, { ...this.#options, lastEventId: undefined, ...options, headers });
   }
 
   close() {

@@ -42,9 +42,9 @@ export class Request {
     }
   }
 
-  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin", method, body }) {
-    const given = typeof headers === "function" ? await headers() : headers;
-    const all = { Accept: "text/event-stream", ...given };
+  async #fetchResponse(url, options) {
+    const { fetch = globalThis.fetch, credentials = "same-origin", method, body } = options;
+    const all = { Accept: "text/event-stream", ...(await readHeaders(options)) };
     const { signal } = this.#abort;
     return fetch(url.href, { method, body, headers: all, credentials, cache: "no-store", signal });
   }
@@ -70,6 +70,11 @@ export class Request {
       parser.feed(decoder.decode(value, { stream: true }));
     }
   }
+}
+
+/** Return the headers of the options, which may be a function. */
+export async function readHeaders({ headers }) {
+  return typeof headers === "function" ? headers() : headers;
 }
 
 /** Return what is wrong with a response: undefined if it is a stream. `final`: a further try would fail too. */

@@ -126,9 +126,9 @@ var Request = class {
       callbacks.end(this, problem);
     }
   }
-  async #fetchResponse(url, { fetch = globalThis.fetch, headers, credentials = "same-origin", method, body }) {
-    const given = typeof headers === "function" ? await headers() : headers;
-    const all = { Accept: "text/event-stream", ...given };
+  async #fetchResponse(url, options) {
+    const { fetch = globalThis.fetch, credentials = "same-origin", method, body } = options;
+    const all = { Accept: "text/event-stream", ...await readHeaders(options) };
     const { signal } = this.#abort;
     return fetch(url.href, { method, body, headers: all, credentials, cache: "no-store", signal });
   }
@@ -154,6 +154,9 @@ var Request = class {
     }
   }
 };
+async function readHeaders({ headers }) {
+  return typeof headers === "function" ? headers() : headers;
+}
 async function findProblem(response) {
   const { status, headers } = response;
   if (isStream(response)) return;
@@ -813,7 +816,8 @@ var SSEMux = class extends Emitter {
     return channel;
   }
   run(url, options = {}) {
-    return new Run(url, { ...this.#options, lastEventId: void 0, ...options });
+    const headers = async () => ({ ...await readHeaders(this.#options), ...await readHeaders(options) });
+    return new Run(url, { ...this.#options, lastEventId: void 0, ...options, headers });
   }
   close() {
     this.#changeState({ state: "closed" });

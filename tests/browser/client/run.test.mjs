@@ -51,7 +51,9 @@ const has = (heard, count) =>
 test("a run is iterated over from its POST to its end, and read again at its URL", async (t) => {
   const mux = client(t, "/events", { headers: { "X-User": USER } });
   const { key, count } = makeKey();
-  const run = mux.run(`${SITE}/count?key=${key}`, counting({ to: 30 }));
+  const { headers, ...options } = counting({ to: 30 });
+  delete headers["X-User"]; // those of the SSEMux are sent too
+  const run = mux.run(`${SITE}/count?key=${key}`, { ...options, headers });
   const heard = [];
   for await (const message of run) {
     heard.push(message.json);
@@ -61,6 +63,7 @@ test("a run is iterated over from its POST to its end, and read again at its URL
   const again = mux.run(run.url);
   assert.deepEqual([await collect(again), again.state, again.id], [range(1, 30), "done", run.id]);
   assert.equal(await count(), 1);
+  await assert.rejects(collect(startRun(t, run.url)), { status: 401 });
 });
 
 test("a page that listens gets each event by its name, and the end", async (t) => {
@@ -100,6 +103,22 @@ test("a POST that was cut is not sent again: the page goes on by GET, also after
   assert.deepEqual([on.methods[0], new Set(on.methods.slice(1))], ["POST", new Set(["GET"])]);
   assert.ok(run.errors.length >= 3 && run.errors.every(({ final }) => !final), JSON.stringify(run.errors));
   assert.equal(run.state, "done");
+});
+
+test("a run is read through a hop that holds streams back", async (t) => {
+  const { key } = makeKey();
+  const allow = (number) => fetch(`${SITE}/allow/${key}/${number}`, { method: "POST" });
+  await allow(10);
+  const started = startRun(t, `${SITE}/count?key=${key}`, counting({ to: 30 }));
+  await until(() => started.url);
+  const on = await hop(t, SITE, "hold");
+  const heard = [];
+  const run = startRun(t, started.url.replace(SITE, on.url), { headers: { "X-User": USER } });
+  const end = collect(run, heard);
+  await has(heard, 10);
+  await allow(30);
+  await end;
+  assert.deepEqual([heard, run.state, run.errors], [range(1, 30), "done", []]);
 });
 
 test("a POST that nobody answered, or that was refused, is an error for good, and is not sent again", async (t) => {

@@ -254,15 +254,21 @@ def _warn_of_id() -> None:
 def _read_frames(state: ApplicationState, channel: str) -> Iterator[Frame]:
     """Yield the frames of events that are published from now on. What a slow reader missed is replayed to it."""
     last_ids: Sequence[str] = ()
-    while state.worker.state in (WorkerState.NEW, WorkerState.RUNNING):
+    while _is_serving(state):
         hub = state.worker.running().hub
         hub.count_revocations()  # now the hub knows the epoch
         stream = hub.open_stream((channel,), None, hub.parse_last_ids(last_ids))
+        if not _is_serving(state):  # the worker stopped while the stream was opened, and may not have ended it
+            stream.abort("its worker stops")
         for frame in _decode_stream(stream):
             if frame.id is not None and Cursor.parse(frame.id) is not None:
                 last_ids = (frame.id,)
             if frame.data is not None and not frame.event.startswith(encode.OWN_PREFIX):
                 yield frame
+
+
+def _is_serving(state: ApplicationState) -> bool:
+    return state.worker.state in (WorkerState.NEW, WorkerState.RUNNING)
 
 
 def _decode_stream(stream: Stream) -> Iterator[Frame]:

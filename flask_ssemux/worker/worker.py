@@ -221,6 +221,7 @@ class Worker:
 
     def stop(self) -> None:
         """End all streams at once, and close. For an application that ends before its process, as in tests."""
+        self._is_closed = True  # so that nobody opens a stream again whose stream ends
         if self._running.value is not None:
             self._running.value.stop()
         self.close()

@@ -22,14 +22,14 @@ BODY = b"x" * 10_000
 def full(running, opened):
     """full(): a broker on a server at its maxmemory, which holds only young events."""
 
-    def make(**history):
+    def make(body=BODY, **history):
         server = running(RedisServer(aof=False, args=["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]))
         broker = open_broker(server.url, HistoryLimits(**history))
         opened(broker)
         broker.server = server
         with pytest.raises(BrokerUnavailable, match="maxmemory"):
             for _ in range(3000):
-                broker.history.append_event("a", BODY)
+                broker.history.append_event("a", body)
         return broker
 
     return make
@@ -56,7 +56,7 @@ def test_a_full_server_takes_events_again_once_its_history_is_old(full):
 
 def test_what_is_kept_for_delivery_makes_room_in_a_full_server(full):
     """All of it is over a limit."""
-    broker = full(seconds=1.0)
+    broker = full(10 * BODY, seconds=1.0)  # large ones, so that it is full before the oldest has this age
     head = broker.history.get_newest_cursor().sequence
     time.sleep(1.2)  # the age
     for number in range(50):

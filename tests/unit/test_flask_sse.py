@@ -456,6 +456,25 @@ def test_messages_end_with_the_worker(app, blueprint):
     assert not thread.is_alive() and found == []
 
 
+def test_messages_begin_no_stream_while_the_worker_stops(app, blueprint, monkeypatch):
+    """The thread runs when its stream was ended and the worker is not closed yet."""
+    thread, worker = read_in_thread(app, blueprint, []), app.extensions["ssemux"].worker
+    hub, close = worker.running().hub, worker.close
+    opened: list = []
+    monkeypatch.setattr(
+        hub, "open_stream", lambda *values: opened.append(values) or type(hub).open_stream(hub, *values)
+    )
+
+    def close_later():
+        until(lambda: opened or not thread.is_alive(), 5, "the thread does not run")
+        close()
+
+    monkeypatch.setattr(worker, "close", close_later)
+    testing.close(app)
+    thread.join(5)
+    assert not thread.is_alive() and not opened
+
+
 MESSAGES = [
     ("text",),
     ({"a": 1},),

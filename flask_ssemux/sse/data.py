@@ -112,7 +112,7 @@ def _make_refusal(data: Any, writer: JSONWriter, error: BaseException) -> Invali
     place, value, error = _find_refused_part(data, writer.dumps, error)
     kind, rule = type(value).__name__, "data must be text or what JSON can express"
     advice = "send None or a text in its place" if isinstance(error, _NotJSON) else writer.advice
-    found = "is of type %s" % kind if place == "data" else "has a part of type %s, which on_error='raise' names" % kind
+    found = "is of type %s" % kind if place == "data" else "has a part of type %s" % kind
     return InvalidEvent(
         "%s; %s is %s of type %s (%s); %s" % (rule, place, show_value(value), kind, error, advice),
         "%s, but %s; %s" % (rule, found, advice),

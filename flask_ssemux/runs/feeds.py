@@ -16,6 +16,7 @@ from ..errors import BrokerClosed, BrokerUnavailable
 from ..options import log
 from ..util import forks
 from ..util.background import run_in_background
+from ..util.supervise import attempt
 from .feed import Feed, FeedParts, FeedWork
 from .messages import WorkMessage, announce_free
 from .parts import WorkParts
@@ -126,7 +127,8 @@ class Feeds:
             feeds = [] if self._is_over else [self._make_feed(lease) for lease in leases]
             self._feeds.update((feed.work.channel, feed) for feed in feeds)
         for feed in feeds:
-            feed.start()
+            if not attempt("a feed could not be started", feed.start):  # the system has no thread left, for example
+                self._end_feed(feed)
         if leases and not feeds:
             self._release(leases)
 

@@ -348,3 +348,18 @@ def test_the_status_shows_feeds_with_their_worker_restarts_and_last_error(make_a
         feed["host"],
     )
     assert line in text
+
+
+def test_a_feed_that_cannot_be_started_gives_its_lease_back(make_app, mux, monkeypatch, caplog):
+    mux.feed("jobs")(Source())
+    app = make_app(mux)
+    with testing.stream(app):
+        feeds, broker = get_feeds(app), app.extensions["ssemux"].worker.broker
+
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(feed_module.Feed, "start", fail)
+    feeds._take_feeds(feeds._note_taking(["jobs"]))
+    assert list_feeds(app) == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
+    assert "a feed could not be started: RuntimeError" in caplog.text

@@ -105,6 +105,32 @@ test("a POST that was cut is not sent again: the page goes on by GET, also after
   assert.equal(run.state, "done");
 });
 
+test("a page that the browser suspends, and an answer that falls silent, go on by GET", async (t) => {
+  globalThis.document = Object.assign(new EventTarget(), { hidden: false });
+  t.after(() => delete globalThis.document);
+  const { key, count } = makeKey();
+  const allow = (number) => fetch(`${SITE}/allow/${key}/${number}`, { method: "POST" });
+  await allow(10);
+  const on = await hop(t, SITE, "pass");
+  const runs = [20, 60].map((to) => startRun(t, `${on.url}/count?key=${key}`, counting({ to })));
+  const silent = startRun(t, `${on.url}/count?key=${key}`, { ...counting({ to: 20 }), timeout: 300 });
+  const heard = [[], [], []];
+  const ends = [...runs, silent].map((run, index) => collect(run, heard[index]));
+  for (const list of heard) await has(list, 10);
+  await until(() => on.methods.length === 4, "the GET of the silent one");
+  document.dispatchEvent(new Event("freeze"));
+  assert.deepEqual(
+    runs.map(({ state }) => state),
+    ["connecting", "connecting"],
+  );
+  await allow(60);
+  document.dispatchEvent(new Event("resume"));
+  await Promise.all(ends);
+  assert.deepEqual(heard, [range(1, 20), range(1, 60), range(1, 20)]);
+  assert.equal(await count(), 3);
+  assert.deepEqual(on.methods.filter((method) => method === "POST").length, 3);
+});
+
 test("a run is read through a hop that holds streams back", async (t) => {
   const { key } = makeKey();
   const allow = (number) => fetch(`${SITE}/allow/${key}/${number}`, { method: "POST" });

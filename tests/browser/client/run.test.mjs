@@ -207,3 +207,12 @@ test("a page that has had a part resumes after it, and after the end it is told 
     .slice(4);
   await assert.rejects(collect(startRun(t, run.url, { headers, lastEventId: last })), { status: 204 });
 });
+
+test("an event that comes a second time, as when a stream replaces polls, is not given to the page again", async (t) => {
+  const frame = (number) => `event: n\ndata: ${number}\nid: a-${number}\n\n`;
+  const end = 'event: ssemux.run\ndata: {"state":"done"}\nid: a-4\n\n';
+  const text = [1, 2, 1, 2, 3].map(frame).join("") + end;
+  const headers = { "Content-Type": "text/event-stream" };
+  const run = startRun(t, `${SITE}/events/run/x`, { fetch: async () => new Response(text, { headers }) });
+  assert.deepEqual(await collect(run), [1, 2, 3]);
+});

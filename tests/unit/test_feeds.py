@@ -16,6 +16,7 @@ from flask_ssemux import testing
 from flask_ssemux.brokers import WorkLease
 from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidChannel
 from flask_ssemux.runs import feed as feed_module
+from flask_ssemux.runs import keeper as keeper_module
 from tests.harness.waiting import until
 
 
@@ -363,3 +364,19 @@ def test_a_feed_that_cannot_be_started_gives_its_lease_back(make_app, mux, monke
     feeds._take_feeds(feeds._note_taking(["jobs"]))
     assert list_feeds(app) == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
     assert "a feed could not be started: RuntimeError" in caplog.text
+
+
+def test_a_feed_that_was_released_is_taken_over_at_once_by_another_process(make_app, mux, monkeypatch):
+    """By the message; the next turn of the keeper is far away."""
+    monkeypatch.setattr(keeper_module, "WORK_INTERVAL", 1000.0)
+    source = Source()
+    mux.feed("jobs")(source)
+    url = "sqlite:///%s" % os.path.join(make_app(mux, "other").instance_path, "shared.sqlite3")
+    first, second = (make_app(mux, name, SSEMUX_BROKER=url, SSEMUX_NAMESPACE="both") for name in ("first", "second"))
+    with testing.stream(first, channels=["jobs"]), testing.stream(second, channels=["jobs"]) as stream:
+        until(lambda: len(source.begun) == 1 and list_feeds(first), 10, "it does not begin")
+        assert not list_feeds(second)
+        first.extensions["ssemux"].worker.drain()
+        until(lambda: len(source.ended) == 1 and len(source.begun) == 2, 10, "nobody takes it over")
+        source.put("after")
+        assert read(stream, 1) == [("message", "after")] and list_feeds(second)

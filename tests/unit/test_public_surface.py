@@ -64,7 +64,7 @@ def test_a_publisher_shows_only_its_purpose(tmp_path):
     assert shown == {
         "publish", "send_to_user", "broadcast", "publish_many", "publish_many_on_commit", "publish_on_commit",
         "send_to_user_on_commit", "broadcast_on_commit",
-        "cursor", "disconnect", "revoke", "max_event_bytes", "close",
+        "cursor", "disconnect", "revoke", "start_run", "cancel_run", "max_event_bytes", "close",
     }  # fmt: skip
 
 

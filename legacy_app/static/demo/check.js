@@ -19,7 +19,7 @@ export class Check {
   #job;
   #steps = 0;
   #twice = 0;
-  #opened = 0; // how often the run's stream was opened
+  #back = 0; // how often the page came back to the run after a connection was lost
 
   constructor(element) {
     this.element = element;
@@ -32,10 +32,10 @@ export class Check {
   follow(url) {
     this.#run?.close();
     localStorage.setItem(KEPT, url);
-    [this.#job, this.#steps, this.#twice, this.#opened] = [undefined, 0, 0, 0];
+    [this.#job, this.#steps, this.#twice, this.#back] = [undefined, 0, 0, 0];
     const run = (this.#run = new Run(url));
     run.on("job", ({ json }) => this.#note(json));
-    run.on("ssemux.open", () => (this.#opened += 1));
+    run.on("ssemux.connecting", () => (this.#back += 1));
     run.on("ssemux.error", ({ final }) => final && localStorage.removeItem(KEPT));
     for (const state of Object.keys(WORDS)) run.on(`ssemux.${state}`, () => run === this.#run && this.#end(state));
     this.#draw("running", "The check begins.");
@@ -71,8 +71,7 @@ export class Check {
     element.querySelector("progress").value = this.#job ? this.#job.done / this.#job.lines : 0;
     element.querySelector(".check-told").textContent = words;
     const again = this.#twice ? `${this.#twice} twice` : "none twice";
-    const back = Math.max(this.#opened - 1, 0);
-    element.querySelector(".check-figures").textContent = `${this.#steps} steps, ${again}, came back ${back}×`;
+    element.querySelector(".check-figures").textContent = `${this.#steps} steps, ${again}, came back ${this.#back}×`;
     element.querySelector("button").hidden = state !== "running";
   }
 }

@@ -106,8 +106,8 @@ class ApplicationState(PublisherBase):
         return self.answer_with_run(run, comments)
 
     def _prepare_runs(self) -> Broker:
-        """Return the broker for runs. A process that serves requests is told of cancelled runs, and waits for its own
-        before it ends; other processes need neither a timer nor the delivery of events."""
+        """Return the broker for runs. A process that serves requests is notified of cancelled runs, and waits for its
+        own before it ends; other processes need neither a timer nor the delivery of events."""
         broker = self._get_publishing_broker()
         if has_request_context() or gunicorn_worker.find_worker() is not None:
             self.worker.running().hub.count_revocations()

@@ -245,7 +245,7 @@ class _Run:
         return self._start_call(urlunsplit(parts._replace(query=query)))
 
     def _wait_for(self, what: str, check: Callable[[], Any], seconds: float | None = None) -> bool:
-        """Wait until the check succeeds or the time is over, and tell whether it succeeded."""
+        """Wait until the check succeeds or the time is over, and return whether it succeeded."""
         seconds = self.asked.timeout if seconds is None else seconds
         began = time.monotonic()
         while not check():

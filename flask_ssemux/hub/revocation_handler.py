@@ -26,7 +26,7 @@ MESSAGE_CHANNELS = (REVOCATION_CHANNEL, EVICTION_CHANNEL, SLOTS_CHANNEL, WORK_CH
 #: revocation came.
 RECENT = 10_000
 
-#: How many targets are remembered as told to stay away.
+#: How many targets that must stay away are remembered.
 STOPS = 10_000
 
 #: How many old messages are read at a time.
@@ -58,7 +58,7 @@ class RevocationHandler:
         self._forgotten = 0
         #: The sequence of the last message by which each target must stay away; oldest first.
         self._stops: dict[Target, int] = {}
-        #: Targets that were told so a moment ago.
+        #: Targets that were asked to stay away a moment ago.
         self.stay_away = StayAway()
         #: Ends the oldest stream of a user, if the message is for this process. Set where there can be such messages.
         self.evict_oldest: Callable[[Revocation], None] = lambda revocation: None

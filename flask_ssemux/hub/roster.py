@@ -1,4 +1,4 @@
-"""Has the application told who arrives on a channel, and who leaves it, once for all processes.
+"""Notifies the application of who arrives on a channel, and who leaves it, once for all processes.
 
 The broker's roster says what this process has to announce (``brokers/contract/presence.py``). What was announced is
 confirmed afterwards: what a process could not announce is asked for again, here or in another process. No Flask.

@@ -133,6 +133,7 @@ def adapt_old_view(url: str, view: Callable[..., Any]) -> Callable[..., Any]:
     :raises ApplicationError: the view cannot be a feed.
     """
     _check_function(url, view)
+    view = getattr(view, "_ssemux_view", view)  # without ``@streaming``, which needs a request
     converters = {name: _CONVERTERS[kind] for kind, name in _URL_VARIABLE.findall(url) if kind in _CONVERTERS}
 
     def call_view(**values: str) -> Any:

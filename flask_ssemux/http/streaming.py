@@ -95,6 +95,7 @@ def streaming(view: F) -> F:
     if not hasattr(view, "__name__"):  # such as a functools.partial
         wrapped.__module__ = __name__
         name_view(wrapped, "streaming_%d" % next(_numbers))
+    wrapped._ssemux_view = view  # type: ignore[attr-defined]  # for ``add_stream(feed=)``, which calls it without a request
     decorations = note_wrapper(view, wrapped)
     return wrapped  # type: ignore[return-value]
 

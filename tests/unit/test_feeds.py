@@ -163,6 +163,7 @@ def test_an_error_is_logged_once_and_the_generator_starts_again(make_app, mux, c
         source.put("after")
         assert read(stream, 1) == [("message", "after")]
         (figures,) = list_feeds(app).values()
+        assert get_feeds(app)._feeds["jobs"]._pause == 0.08  # it has doubled three times
     assert (figures["state"], figures["restarts"]) == ("running", 3)
     assert figures["error"].startswith("ZeroDivisionError('it broke') (")
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -222,7 +223,7 @@ def test_an_old_view_is_a_feed_of_its_url(make_app, mux):
 
         return flask.Response(generate(), mimetype="text/event-stream"), 200
 
-    mux.add_stream("/api/jobs/<int:job_id>/stream", feed=old_view, public=True)
+    mux.add_stream("/api/jobs/<int:job_id>/stream", feed=flask_ssemux.streaming(old_view), public=True)
     app = make_app(mux)
     with testing.stream(app, "/api/jobs/5/stream") as one, testing.stream(app, "/api/jobs/5/stream"):
         event = one.next(timeout=5)

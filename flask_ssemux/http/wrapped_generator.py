@@ -22,7 +22,6 @@ from ..transports.client_socket import ClientSocket
 from ..transports.client_watch import get_client_watch, unwatch_client
 from ..util import forks
 from ..util.background import run_in_background
-from ..util.printable import show_value
 from ..util.threads import greenlets_are_threads, try_acquire
 from ..worker.capacity import UNNOTICED
 from ..worker.drain import DRAIN_SECONDS
@@ -369,8 +368,8 @@ def _encode_item(item: Any) -> bytes:
         return item.encode("utf-8")
     if not isinstance(item, bytes):
         raise TypeError(
-            "the generator of a wrapped stream yields text or bytes, not %s of type %s: make text of it first, for an "
-            "event with 'data: %%s\\n\\n' %% json.dumps(...)" % (show_value(item), type(item).__name__)
+            "the generator of a wrapped stream yields text or bytes, not a value of type %s: make text of it first, "
+            "for an event with 'data: %%s\\n\\n' %% json.dumps(...)" % type(item).__name__
         )
     return item
 

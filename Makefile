@@ -11,7 +11,13 @@ JAVASCRIPT = tests/node_modules/.bin
 # Servers' tests wait more than they work; a file's tests stay together.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help demo test unit matrix check check-python check-javascript format client bench dist clean
+# The pinned and hashed packages of requirements/dev.txt, on the Pythons that it is made for; the newest ones elsewhere.
+LOCK_PYTHON = 3.11
+IS_PINNED = $(RUN) -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$(LOCK_PYTHON)'.split('.'))))"
+PINNED = if $(IS_PINNED); then $(INSTALL) --require-hashes --requirement requirements/dev.txt; fi
+TOOLS = $(VENV)/release/bin
+
+.PHONY: help demo test unit matrix check check-python check-javascript format client bench lock dist dist-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' Makefile
@@ -49,15 +55,25 @@ format: $(VENV)/dev tests/node_modules/.package-lock.json ## write Python and Ja
 	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
 	@$(JAVASCRIPT)/prettier --log-level warn --write .
 
-client: tests/node_modules/.package-lock.json ## the browser's client in flask_ssemux/static, built from client/src
+client: tests/node_modules/.package-lock.json ## the browser's client in flask_ssemux/static, built from client/src; and its version
 	@client/build.sh flask_ssemux/static
+	@$(PYTHON) tests/distributions.py npm
 
 bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)
 
-dist: $(VENV)/dev ## the source archive and the wheel, in dist/
-	@$(INSTALL) build
-	@$(RUN) -m build
+lock: $(TOOLS)/python ## renew requirements/*.txt: the newest versions that setup.cfg allows, with their hashes
+	@$(TOOLS)/uv pip compile $(LOCK) --extra test --extra dev setup.cfg --output-file requirements/dev.txt
+	@$(TOOLS)/uv pip compile $(LOCK) requirements/release.in --output-file requirements/release.txt
+
+LOCK = --quiet --upgrade --universal --generate-hashes --python-version $(LOCK_PYTHON) \
+    --custom-compile-command "make lock"
+
+dist: $(TOOLS)/python ## the source archive and the wheel in dist/, from the last commit; the SBOM in build/sbom
+	@$(TOOLS)/python tests/distributions.py build
+
+dist-check: dist ## install them into empty environments, on the oldest and the newest Python, with each extra
+	@$(TOOLS)/python tests/distributions.py check
 
 clean: ## remove what these commands made here
 	rm -rf $(VENV) build dist tests/node_modules *.egg-info
@@ -74,14 +90,16 @@ $(VENV)/demo: $(VENV)/bin/python setup.cfg
 	@$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/test: $(VENV)/bin/python setup.cfg tests/debian_packages.sh
+$(VENV)/test: $(VENV)/bin/python setup.cfg requirements/dev.txt tests/debian_packages.sh
 	@tests/debian_packages.sh
 	@echo "==> flask_ssemux and what its tests need"
+	@$(PINNED)
 	@$(INSTALL) --editable ".[test]"
 	@touch $@
 
-$(VENV)/unit: $(VENV)/bin/python setup.cfg
+$(VENV)/unit: $(VENV)/bin/python setup.cfg requirements/dev.txt
 	@echo "==> flask_ssemux and what its tests need"
+	@$(PINNED)
 	@$(INSTALL) --editable ".[test]"
 	@touch $@
 
@@ -90,12 +108,18 @@ $(VENV)/matrix/bin/nox: setup.cfg
 	@$(VENV)/matrix/bin/python -m pip install --quiet "nox>=2024.4"
 	@touch $@
 
+$(TOOLS)/python: requirements/release.txt
+	@$(PYTHON) -m venv $(VENV)/release
+	@PYTHONWARNINGS=ignore $@ -m pip install --quiet --require-hashes --requirement requirements/release.txt
+	@touch $@
+
 $(VENV)/bench: $(VENV)/bin/python setup.cfg
 	@echo "==> flask_ssemux and what its benchmarks need"
 	@$(INSTALL) --editable ".[bench]"
 	@touch $@
 
-$(VENV)/dev: $(VENV)/bin/python setup.cfg
+$(VENV)/dev: $(VENV)/bin/python setup.cfg requirements/dev.txt
+	@$(PINNED)
 	@$(INSTALL) --editable ".[test,dev]"
 	@touch $@
 

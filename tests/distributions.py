@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 import zipfile
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -76,9 +77,7 @@ def check_out(folder: Path) -> str:
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=str(ROOT), stdout=subprocess.PIPE, check=True, universal_newlines=True
-    ).stdout
+    return subprocess.run(["git", *arguments], cwd=str(ROOT), stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
 def compare(checkout: Path) -> None:
@@ -123,21 +122,34 @@ def write_sbom() -> None:
         folder = Path(name)
         python = make_environment(sys.executable, folder / "venv")
         pip(python, "install", "%s[%s]" % (wheel, extras))
-        pip(python, "uninstall", "--yes", "pip", "setuptools")
-        described = '[project]\nname = "flask_ssemux"\nversion = "%s"\ndescription = "%s"\nlicense = {text = "MIT"}\n'
-        (folder / "pyproject.toml").write_text(described % (metadata["Version"], metadata["Summary"]))
+        pip(python, "uninstall", "--yes", "pip", "setuptools", "flask_ssemux")
+        (folder / "pyproject.toml").write_text(describe_root(metadata), encoding="utf-8")
         options = ["--pyproject", folder / "pyproject.toml", "--output-reproducible", "--output-file", out]
         run_python("-m", "cyclonedx_py", "environment", *options, python, quiet=True)
     print("==> SBOM of %d packages" % len(json.loads(out.read_text())["components"]))
 
 
-def read_metadata(wheel: Path) -> "HeaderParser":
+def describe_root(metadata: Message) -> str:
+    """Return a pyproject.toml from which cyclonedx-py reads the package that the SBOM describes."""
+    needed = [line for line in metadata.get_all("Requires-Dist") or [] if not belongs_to(line, RESOLVED_ONLY)]
+    needed = [line.partition(";")[0].strip() for line in needed]
+    table = {"name": "flask_ssemux", "version": metadata["Version"], "description": metadata["Summary"]}
+    lines = ["%s = %s" % (key, json.dumps(value)) for key, value in {**table, "dependencies": needed}.items()]
+    return "\n".join(["[project]", *lines, 'license = {text = "MIT"}', ""])
+
+
+def belongs_to(requirement: str, extras: set[str]) -> bool:
+    found = re.search(r"""extra == ['"](\w+)""", requirement)
+    return found is not None and found[1] in extras
+
+
+def read_metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(str(wheel)) as opened:
         (name,) = [name for name in opened.namelist() if name.endswith(".dist-info/METADATA")]
-        return HeaderParser().parsestr(opened.read(name).decode())  # type: ignore[return-value]
+        return HeaderParser().parsestr(opened.read(name).decode())
 
 
-def list_extras(metadata) -> set[str]:
+def list_extras(metadata: Message) -> set[str]:
     return set(metadata.get_all("Provides-Extra") or [])
 
 
@@ -210,7 +222,7 @@ def run_quickstart(python: Path, folder: Path) -> None:
             server.wait(30)
 
 
-def wait_for_address(log: Path, server: "subprocess.Popen[bytes]") -> str:
+def wait_for_address(log: Path, server: subprocess.Popen[bytes]) -> str:
     """Return the URL that gunicorn's log names; exit if gunicorn ends or does not listen within 30 s."""
     until = time.monotonic() + 30
     while time.monotonic() < until and server.poll() is None:

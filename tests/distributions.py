@@ -83,12 +83,16 @@ def git(*arguments: str) -> str:
 def compare(checkout: Path) -> None:
     """Exit if the source archive does not hold exactly the checkout, or the wheel not all documentation."""
     tracked = {str(path.relative_to(checkout)) for path in checkout.rglob("*") if path.is_file()}
-    tracked = {name for name in tracked if not MADE.fullmatch(name) and not name.startswith("build/")}
     (archive,), (wheel,) = DIST.glob("*.tar.gz"), DIST.glob("*.whl")
-    differing = sorted(list_source_files(archive) ^ tracked)
+    differing = list_differences(archive, tracked)
     lacking = sorted(list_docs(tracked) - list_wheel_docs(wheel))
     if differing or lacking:
         sys.exit("source archive and checkout differ by %s; the wheel lacks %s" % (differing, lacking))
+
+
+def list_differences(archive: Path, tracked: set[str]) -> list[str]:
+    """Return the paths that only one has of the source archive and the tracked files."""
+    return sorted(list_source_files(archive) ^ {name for name in tracked if not MADE.fullmatch(name)})
 
 
 def list_source_files(archive: Path) -> set[str]:
@@ -264,8 +268,11 @@ def spell_for_npm(version: str) -> str:
 
 
 def run_python(*arguments: object, env: dict[str, str] | None = None, quiet: bool = False) -> None:
-    out = subprocess.DEVNULL if quiet else None
-    subprocess.run([sys.executable, *map(str, arguments)], env=env, stdout=out, check=True)
+    """Run this interpreter; exit if it fails. What a quiet command prints is shown only then."""
+    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=env, text=True, **kept)
+    if done.returncode:
+        sys.exit("%s%s failed" % (done.stdout or "", " ".join(map(str, arguments))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is published: one version, a source archive that holds the repository, pins that fit, oldest versions that are tried.
+"""What is published: one version, an archive that holds the repository, pins that fit, oldest versions that are tried.
 
 `make dist` and `make dist-check` do the rest, which takes minutes: twine, the wheel, and installations on each Python.
 """
@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -89,9 +89,24 @@ def test_a_missing_page_is_noticed(archive):
 
 
 def test_a_wheel_takes_all_pages_along():
-    patterns = SETUP["options.data_files"]["share/doc/flask_ssemux/docs"].split(",")
-    taken = {path.name for pattern in patterns for path in ROOT.glob(pattern.strip())}
-    assert taken == {path.name for path in (ROOT / "docs").iterdir() if path.is_file()}
+    """Each folder below docs/ needs a line of its own in setup.cfg, under `options.data_files`."""
+    patterns = [pattern.strip() for files in SETUP["options.data_files"].values() for pattern in files.split(",")]
+    taken = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    pages = {path for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    assert sorted(pages - taken) == []
+
+
+# -- the promise -----------------------------------------------------------------
+
+
+def test_the_promise_names_modules_and_pages_that_exist():
+    promise = (ROOT / "docs" / "stability.md").read_text(encoding="utf-8")
+    named = promise.split("\n## What is public\n")[1].split("\n## What is not public\n")[0]
+    modules = {name for name in re.findall(r"`(flask_ssemux\.[a-z_]+)`", named) if name != "flask_ssemux.__all__"}
+    assert len(modules) == 5
+    assert all(importlib.util.find_spec(name) for name in modules)
+    pages = set(re.findall(r"`((?:docs|deploy)/[\w.-]+|README\.md)`", named))
+    assert len(pages) > 10 and all((ROOT / page).is_file() for page in pages)
 
 
 # -- dependencies --------------------------------------------------------------

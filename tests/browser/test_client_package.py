@@ -10,6 +10,7 @@ import pytest
 
 import flask_ssemux
 from tests.browser.command import run
+from tests.distributions import spell_for_npm
 from tests.harness.packages import NODE_MODULES, need, need_npm
 from tests.harness.servers import ROOT
 
@@ -66,7 +67,7 @@ def test_files(packed):
     assert names == {"package.json", "README.md", "LICENSE", "ssemux.d.ts", *MODULES}
     for name in MODULES:
         assert (packed / name).read_bytes() == (STATIC / name).read_bytes()
-    assert described["version"] == flask_ssemux.__version__
+    assert described["version"] == spell_for_npm(flask_ssemux.__version__)
 
 
 @pytest.mark.parametrize("reads_exports", [True, False])

@@ -64,6 +64,7 @@ bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; AR
 
 lock: $(TOOLS)/python ## renew requirements/*.txt: the newest versions that setup.cfg allows, with their hashes
 	@$(TOOLS)/uv pip compile $(LOCK) --extra test --extra dev setup.cfg --output-file requirements/dev.txt
+	@$(TOOLS)/uv pip compile $(LOCK) --extra redis --extra metrics setup.cfg --output-file requirements/example.txt
 	@$(TOOLS)/uv pip compile $(LOCK) requirements/release.in --output-file requirements/release.txt
 
 LOCK = --quiet --upgrade --universal --generate-hashes --python-version $(LOCK_PYTHON) \

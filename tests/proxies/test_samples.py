@@ -84,12 +84,13 @@ def test_each_sample_is_in_the_readme_and_in_a_test():
     files = {path.name for path in DEPLOY.iterdir()} - {"README.md"}
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert not [name for name in files if f"| `{name}` |" not in readme]
-    assert files == {*CHECKS, "apache.conf", "Procfile", "kubernetes.yaml"}
+    assert files == {*CHECKS, "apache.conf", "Procfile", "kubernetes.yaml", "compose-nginx.conf"}
 
 
 #: The lines that set a sample's time-out for silence.
 TIMEOUTS = {
     "nginx.conf": r"proxy_read_timeout (\d+)s;",
+    "compose-nginx.conf": r"proxy_read_timeout (\d+)s;",
     "apache.conf": r" timeout=(\d+) ",
     "haproxy.cfg": r"timeout (?:client|server) (\d+)s",
     "squid.conf": r"read_timeout (\d+) seconds",

@@ -7,7 +7,7 @@ set -eu
     redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl systemd:systemd-analyze \
     firefox-esr:/usr/bin/firefox-esr \
     apache2:/usr/sbin/apache2 haproxy:/usr/sbin/haproxy caddy:/usr/bin/caddy varnish:/usr/sbin/varnishd \
-    squid:/usr/sbin/squid golang-go:go \
+    squid:/usr/sbin/squid prometheus:/usr/bin/promtool golang-go:go \
     golang-github-donovanhide-eventsource-dev:/usr/share/gocode/src/github.com/donovanhide/eventsource/stream.go
 
 missing=

@@ -84,7 +84,8 @@ def test_each_sample_is_in_the_readme_and_in_a_test():
     files = {path.name for path in DEPLOY.iterdir()} - {"README.md"}
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert not [name for name in files if f"| `{name}` |" not in readme]
-    assert files == {*CHECKS, "apache.conf", "Procfile", "kubernetes.yaml", "compose-nginx.conf"}
+    elsewhere = {"apache.conf", "Procfile", "kubernetes.yaml", "compose-nginx.conf"}
+    assert files == {*CHECKS, *elsewhere, "prometheus-alerts.yml", "grafana-dashboard.json"}
 
 
 #: The lines that set a sample's time-out for silence.

@@ -152,14 +152,26 @@
     var box = element("div", "toast", "");
     var close = element("button", "quiet", "Dismiss");
     var remove = function () {
+      var hadFocus = box.contains(document.activeElement);
       box.remove();
+      if (hadFocus) {
+        (toasts.querySelector("button") || document.getElementById("jobs-title")).focus();
+      }
+    };
+    /* One that is pointed at, or whose button has the focus, stays. */
+    var expire = function () {
+      if (box.matches(":hover, :focus-within")) {
+        setTimeout(expire, TOAST_MILLISECONDS);
+      } else {
+        remove();
+      }
     };
     box.dataset.state = notice.state;
     close.type = "button";
     close.addEventListener("click", remove);
     box.append(element("p", "toast-text", notice.name + ": " + notice.message), close);
     toasts.append(box);
-    setTimeout(remove, TOAST_MILLISECONDS);
+    setTimeout(expire, TOAST_MILLISECONDS);
   }
 
   /* -- small things ---------------------------------------------------------- */

@@ -23,6 +23,7 @@ from ..errors import (
 from ..publishing.app_json import make_json_writer
 from ..runs.resume import ResumeFunctions
 from ..sse import encode
+from ..sse.data import JSONWriter
 from ..util.request_override import RequestOverride
 from .async_functions import make_synchronous
 from .feed_rules import FeedRules
@@ -177,7 +178,18 @@ class Rules:
             if rule is not None:
                 writer = make_json_writer(current_app)
                 for event, data in rule.function(**values) or ():
-                    yield encode.make_body(channel, data, event, writer=writer)
+                    yield _make_snapshot_body(channel, data, event, writer)
+
+
+def _make_snapshot_body(channel: str, data: Any, event: str | None, writer: JSONWriter) -> bytes:
+    """
+    :raises InvalidEvent: (or a subclass) without the event's data: nobody catches the error, so Flask logs it.
+    """
+    try:
+        return encode.make_body(channel, data, event, writer=writer)
+    except InvalidEvent as error:
+        text = "the snapshot of the channel %r has an invalid event: %s" % (channel, error.for_log)
+        raise type(error)(text) from None
 
 
 def is_permission(answer: Any, who: str) -> bool:

@@ -121,6 +121,19 @@ def test_a_function_that_writes_json_may_quote_what_it_refuses(make_app, log, tm
     assert "but is of type set" in log.text and SECRET not in log.text
 
 
+def test_a_snapshot_that_is_refused_is_not_logged(make_app, log):
+    """Nobody catches the error: Flask logs it, and answers 500."""
+    mux = flask_ssemux.SSEMux()
+    app = make_app(mux)
+    app.testing = False
+    mux.authorize("jobs")(lambda user_id: True)
+    mux.snapshot("jobs")(lambda: [("paid", {SECRET: {SECRET}})])
+    answer = app.test_client().get("/events?channel=jobs")
+    assert answer.status_code == 500 and SECRET not in log.text + answer.get_data(as_text=True)
+    said = "InvalidEvent: the snapshot of the channel 'jobs' has an invalid event: data must be text or what JSON can"
+    assert said in log.text
+
+
 @pytest.mark.parametrize("body", [b'["%s"]', b'{"reason": "%s"}', b'{"user": 1, "reason": "%s"}', b"%s\xff"])
 def test_a_malformed_revocation_message_is_not_quoted(log, body):
     with pytest.raises(ValueError) as raised:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import random
 
+from ..util import forks
 from ..util.process_ids import exists_process
 
 
@@ -38,9 +40,11 @@ def read_boot_id() -> str:
         return ""
 
 
+@functools.lru_cache(maxsize=1)
 def _describe_host() -> str:
     """Return a name for where process IDs mean the same. Containers and copies of a machine may share a host name, but
-    not all of this."""
+    not all of this. It is asked once in a process: reading it takes 60 µs, and one answer of a store may have a hundred
+    names of processes."""
     return "%s-%s-%s" % (platform.node(), read_boot_id()[:8], _read_pid_namespace())
 
 
@@ -49,3 +53,6 @@ def _read_pid_namespace() -> str:
         return os.readlink("/proc/self/ns/pid")[5:-1]
     except OSError:
         return ""
+
+
+forks.call_in_child(_describe_host.cache_clear, forks.LOCKS)  # a child may be in another namespace

@@ -16,8 +16,11 @@ from .sqlite import SQLiteBroker
 #: The beginnings of the Redis broker's URLs.
 REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
+#: The beginnings of the PostgreSQL broker's URLs.
+POSTGRES = ("postgresql://", "postgres://")
+
 #: The beginnings that ``SSEMUX_BROKER`` may have.
-SCHEMES = ("memory:", "sqlite:", *REDIS)
+SCHEMES = ("memory:", "sqlite:", *REDIS, *POSTGRES)
 
 #: How other packages begin URLs, and how the same is written here.
 OTHER_FORMS = {
@@ -27,6 +30,8 @@ OTHER_FORMS = {
     "redis-socket://": "unix:///run/redis.sock?db=0",
     "redis-sentinel://": "redis+sentinel://host:26379/service/0",
     "sentinel://": "redis+sentinel://host:26379/service/0",
+    "postgresql+": "postgresql://user:password@host/database",
+    "postgres+": "postgresql://user:password@host/database",
 }
 
 #: The file that ``sqlite:`` alone means, inside the application's instance folder.
@@ -43,7 +48,8 @@ def open_broker(
     """Return the broker that a URL names. It opens no file and no connection yet.
 
     :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``, ``redis://host:6379/0``,
-        ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``.
+        ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``,
+        ``postgresql://user:password@host/database``.
     :param limits: how much of the history is kept; None keeps what the store says.
     :param folder: where relative files are; None if there is no such folder.
     :param namespace: which one of several stores that the URL names.
@@ -72,6 +78,10 @@ def _make_broker(
         from .redis import RedisBroker
 
         return RedisBroker(url, limits, namespace)
+    if url.startswith(POSTGRES):
+        from .postgres import PostgresBroker
+
+        return PostgresBroker(url, limits, namespace, is_look)
     raise ConfigurationError("SSEMUX_BROKER=%r: %s" % (without_password(url), describe_schemes(url)))
 
 
@@ -82,7 +92,7 @@ def describe_schemes(url: str) -> str:
             return "is written %s here" % form
     return (
         "must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, sqlite:////absolute/path, or one of %s"
-        % ", ".join(REDIS)
+        % ", ".join((*REDIS, *POSTGRES))
     )
 
 

@@ -1,0 +1,128 @@
+"""The version of the tables and functions in the database, and how they are made and migrated. The SQL is in ``sql``.
+
+``VERSION`` grows with each change of a file in ``sql``. A change of a table gets a file of its own, which ``MIGRATIONS``
+names by the version that it leads to. Functions are replaced by each migration. Processes of the version before may run
+meanwhile, so a migration keeps what they call, or raises ``COMPATIBLE``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from ...errors import BrokerUnavailable
+from .address import Address
+from .connection import Connection
+from .refusal import ServerError
+
+#: The version of the files in ``sql``, and the oldest version whose programs may use a database of this version.
+VERSION, COMPATIBLE = 1, 1
+
+#: The least version of the server, as libpq writes it.
+LEAST_SERVER = 120000
+
+#: The file of each version whose tables differ from those of the version before.
+MIGRATIONS = {1: "tables.sql"}
+
+FUNCTIONS = ("life.sql", "append.sql", "read.sql", "trim.sql", "leases.sql", "presence.sql", "reports.sql", "work.sql")
+
+_FOLDER = os.path.join(os.path.dirname(__file__), "sql")
+
+#: SQLSTATEs of a query for the version if there are no tables: no such schema, no such table.
+_MISSING = ("3F000", "42P01")
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('flask_ssemux'), hashtext(%s));\n"
+
+
+def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
+    """Return the SQL that makes everything, or brings it up to date.
+
+    :param schema: where the tables are.
+    :param version: of what is there; 0 if there is nothing.
+    :param role: a role that gets all rights that a process needs; None for none.
+    """
+    files = [MIGRATIONS[it] for it in sorted(MIGRATIONS) if it > version]
+    parts = [_LOCK % _quote_text(schema), *(_read_file(name) for name in (*files, *FUNCTIONS))]
+    parts.append("UPDATE {schema}.state SET version = %d, compatible = %d;\n" % (VERSION, COMPATIBLE))
+    parts += [_make_grants(role)] if role else []
+    script = "\n".join(parts)
+    return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
+
+
+def quote_name(name: str) -> str:
+    """Return a name as it is written in SQL."""
+    return '"%s"' % name.replace('"', '""')
+
+
+def _quote_text(text: str) -> str:
+    return "'%s'" % text.replace("'", "''")
+
+
+@lru_cache(maxsize=None)
+def _read_file(name: str) -> str:
+    with open(os.path.join(_FOLDER, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def _make_grants(role: str) -> str:
+    return (
+        "GRANT USAGE ON SCHEMA {schema} TO %(role)s;\n"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO %(role)s;\n"
+        "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO %(role)s;\n"
+        "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO %(role)s;\n"
+    ) % {"role": quote_name(role)}
+
+
+# -- what is in the database -----------------------------------------------------------
+
+
+def prepare_schema(connection: Connection, address: Address, deadline: float, is_look: bool = False) -> None:
+    """Make the tables if they are missing, or bring them up to date.
+
+    :param is_look: make nothing.
+    :raises ServerError: this role may not.
+    :raises BrokerUnavailable: the server or the tables cannot be used.
+    """
+    if connection.server_version < LEAST_SERVER:
+        raise address.make_refusal("the server's version is %d; 12 or newer is needed" % (connection.server_version // 10000))
+    version = read_version(connection, address, deadline)
+    if version >= VERSION:
+        return
+    if is_look:
+        raise address.make_refusal("it has no tables yet; the first stream or event makes them, or flask ssemux init-db")
+    _check_encoding(connection, address, deadline)
+    try:
+        connection.run_script(make_script(address.schema, version), deadline)
+    except ServerError:
+        if read_version(connection, address, deadline) < VERSION:  # otherwise another process was faster
+            raise
+
+
+def read_version(connection: Connection, address: Address, deadline: float) -> int:
+    """Return the version in the database; 0 if there are no tables.
+
+    :raises BrokerUnavailable: programs of this version must not use it.
+    """
+    query = "SELECT version, compatible FROM %s.state" % quote_name(address.schema)
+    try:
+        ((version, compatible),) = connection.ask(query, (), deadline)
+    except ServerError as error:
+        if error.code in _MISSING:
+            return 0
+        raise
+    if compatible > VERSION:
+        raise _make_newer(address, version)
+    return int(version)
+
+
+def _make_newer(address: Address, version: int) -> BrokerUnavailable:
+    return address.make_refusal(
+        "the tables in the schema %s have version %d, and this flask_ssemux knows %d: install a newer one, or another "
+        "schema: ?schema=name" % (address.schema, version, VERSION)
+    )
+
+
+def _check_encoding(connection: Connection, address: Address, deadline: float) -> None:
+    ((encoding,),) = connection.ask("SELECT current_setting('server_encoding')", (), deadline)
+    if encoding != "UTF8":
+        raise address.make_refusal("the database's encoding is %s, and UTF8 is needed" % encoding)

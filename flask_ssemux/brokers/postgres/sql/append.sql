@@ -1,0 +1,169 @@
+-- Numbers events, stores them and announces them: one transaction, which commits before the next one numbers its events.
+
+-- Raises the floor by bytes over the oldest events until the limit is kept.
+--
+-- total, store_floor: of the store; most: the limit; upto: the floor does not go further; name, floor: a channel whose
+-- floor is not stored yet, and that floor; replaced: an event that total does not count.
+CREATE OR REPLACE FUNCTION {schema}.raise_floor(
+    INOUT total bigint, INOUT store_floor bigint, most bigint, upto bigint, name text, floor bigint, replaced bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    it record;
+    its_floor bigint;
+BEGIN
+    FOR it IN
+        SELECT e.sequence, e.channel, octet_length(e.body) AS size FROM {schema}.events AS e
+        WHERE e.sequence > raise_floor.store_floor AND e.sequence <= upto AND NOT {schema}.is_own(e.channel)
+        ORDER BY e.sequence
+    LOOP
+        store_floor := it.sequence;
+        its_floor := floor;
+        IF it.channel <> name THEN
+            SELECT e.floor INTO its_floor FROM {schema}.events AS e
+                WHERE e.channel = it.channel ORDER BY e.sequence DESC LIMIT 1;
+        END IF;
+        IF it.sequence > its_floor AND it.sequence <> replaced THEN
+            total := total - it.size;
+        END IF;
+        EXIT WHEN total <= most;
+    END LOOP;
+END $$;
+
+-- Appends events, with consecutive sequences. With the turn.
+--
+-- names, bodies, keys: of each event its channel, its body, and the key of a latest event, or NULL; own_events: the limit
+-- of events of the extension's own channels. Returns the epoch, the last sequence, and the channels that went over their
+-- limit of events.
+CREATE OR REPLACE FUNCTION {schema}.add_events(
+    names text[], bodies bytea[], keys text[], own_events integer, OUT epoch text, OUT last bigint, OUT over text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    s {schema}.state;
+    head record;
+    older record;
+    it record;
+    name text;
+    body bytea;
+    size bigint;
+    most bigint;
+    now timestamptz;
+    h_kept bigint;
+    h_floor bigint;
+    h_total bigint := 0;
+    h_store_floor bigint := 0;
+    h_written bigint := 0;
+    replaced bigint;
+    is_own boolean;
+BEGIN
+    s := {schema}.check_life(false);
+    IF s.risk < 2 AND {schema}.find_risk() > s.risk THEN
+        UPDATE {schema}.state SET risk = {schema}.find_risk();
+        PERFORM set_config('synchronous_commit', 'on', true);  -- or a crash could take this note with the first event
+    END IF;
+    SELECT e.total, e.store_floor, e.written, e.at INTO head FROM {schema}.events AS e ORDER BY e.sequence DESC LIMIT 1;
+    now := clock_timestamp();
+    IF FOUND THEN
+        h_total := head.total;
+        h_store_floor := head.store_floor;
+        h_written := head.written;
+    END IF;
+    FOR i IN 1 .. array_length(names, 1) LOOP
+        name := names[i];
+        body := bodies[i];
+        is_own := starts_with(name, 'ssemux.');
+        size := CASE WHEN is_own THEN 0 ELSE octet_length(body) END;
+        most := CASE WHEN is_own THEN own_events ELSE s.events END;
+        SELECT e.kept, e.floor INTO h_kept, h_floor FROM {schema}.events AS e
+            WHERE e.channel = name ORDER BY e.sequence DESC LIMIT 1;
+        IF NOT FOUND THEN
+            h_kept := 0;
+            SELECT c.floor INTO h_floor FROM {schema}.channels AS c WHERE c.name = add_events.names[i];
+            h_floor := coalesce(h_floor, s.forgotten);
+        END IF;
+        h_kept := h_kept + 1;
+        replaced := 0;
+        IF keys[i] IS NOT NULL THEN
+            SELECT e.sequence, octet_length(e.body) AS size INTO older FROM {schema}.events AS e
+                WHERE e.channel = name AND e.latest = keys[i] ORDER BY e.sequence DESC LIMIT 1;
+            IF FOUND THEN
+                replaced := older.sequence;
+                IF replaced > h_floor THEN
+                    h_kept := h_kept - 1;
+                    IF replaced > h_store_floor AND NOT is_own THEN
+                        h_total := h_total - older.size;
+                    END IF;
+                END IF;
+            END IF;
+        END IF;
+        IF h_kept > most THEN
+            FOR it IN
+                SELECT e.sequence, octet_length(e.body) AS size FROM {schema}.events AS e
+                WHERE e.channel = name AND e.sequence > h_floor AND e.sequence <> replaced
+                ORDER BY e.sequence LIMIT h_kept - most
+            LOOP
+                h_kept := h_kept - 1;
+                IF it.sequence > h_store_floor AND NOT is_own THEN
+                    h_total := h_total - it.size;
+                END IF;
+                h_floor := it.sequence;
+            END LOOP;
+            over := CASE WHEN name = ANY (over) THEN over ELSE over || name END;
+        END IF;
+        h_total := h_total + size;
+        h_written := h_written + octet_length(body);
+        IF h_total > s.size THEN
+            SELECT r.total, r.store_floor INTO h_total, h_store_floor
+                FROM {schema}.raise_floor(h_total, h_store_floor, s.size, 9223372036854775807, name, h_floor, replaced) AS r;
+        END IF;
+        last := nextval('{schema}.sequence');
+        INSERT INTO {schema}.events
+            VALUES (last, now, h_kept, h_floor, h_total, h_store_floor, h_written, name, keys[i], body);
+        IF replaced > 0 THEN
+            DELETE FROM {schema}.events AS e WHERE e.sequence = replaced;
+        END IF;
+        PERFORM pg_notify({channel}, s.epoch || ' ' || last || ' ' || octet_length(body) || ' ' || name);
+    END LOOP;
+    epoch := s.epoch;
+END $$;
+
+-- Appends events in a transaction of their own. commit_mode: of synchronous_commit; '' for the server's setting.
+CREATE OR REPLACE FUNCTION {schema}.append_events(
+    names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
+    OUT epoch text, OUT last bigint, OUT over text[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+    IF commit_mode <> '' THEN
+        PERFORM set_config('synchronous_commit', commit_mode, true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
+END $$;
+
+-- Gives the events of committed transactions of the application their place in the order, in the order in which they were
+-- written. Returns as append_events does; last is NULL if there were none.
+CREATE OR REPLACE FUNCTION {schema}.place_events(
+    most integer, own_events integer, commit_mode text, OUT epoch text, OUT last bigint, OUT over text[], OUT placed integer
+) LANGUAGE plpgsql AS $$
+DECLARE
+    names text[];
+    bodies bytea[];
+    keys text[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM {schema}.outbox) THEN
+        placed := 0;
+        RETURN;
+    END IF;
+    IF commit_mode <> '' THEN
+        PERFORM set_config('synchronous_commit', commit_mode, true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    WITH moved AS (
+        DELETE FROM {schema}.outbox WHERE id IN (SELECT id FROM {schema}.outbox ORDER BY id LIMIT most) RETURNING *
+    )
+    SELECT array_agg(m.channel ORDER BY m.id), array_agg(m.body ORDER BY m.id), array_agg(m.latest ORDER BY m.id)
+        INTO names, bodies, keys FROM moved AS m;
+    placed := coalesce(array_length(names, 1), 0);
+    IF placed > 0 THEN
+        SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
+    END IF;
+END $$;

@@ -1,0 +1,170 @@
+-- Work: leases with fences, events that only the holder of a lease appends, and records of runs.
+
+CREATE OR REPLACE FUNCTION {schema}.take_works_turn() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('lock_timeout', '1900ms', true);
+    LOCK TABLE {schema}.works_turn IN EXCLUSIVE MODE;
+END $$;
+
+-- Gives the lease of a name to a process, with a fence that is greater than all earlier ones and not behind the clock.
+CREATE OR REPLACE FUNCTION {schema}.give_lease(its_name text, me text, lasts double precision) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    new_fence bigint := nextval('{schema}.fences');
+    now bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+BEGIN
+    IF new_fence < now THEN
+        new_fence := now;
+        PERFORM setval('{schema}.fences', now);
+    END IF;
+    INSERT INTO {schema}.works VALUES (its_name, new_fence, me, clock_timestamp() + lasts * interval '1 second')
+        ON CONFLICT (name) DO UPDATE SET fence = excluded.fence, holder = excluded.holder, until = excluded.until;
+    RETURN new_fence;
+END $$;
+
+-- Takes the leases of these names that no other living process holds; forgotten: seconds after which a lease that has
+-- expired is deleted; dead: processes that have ended. Returns each name, with the new fence, or 0 and the holder.
+CREATE OR REPLACE FUNCTION {schema}.take_work(
+    me text, names text[], lasts double precision, forgotten double precision, dead text[]
+) RETURNS TABLE (name text, fence bigint, holder text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wanted text;
+    other text;
+    ends timestamptz;
+BEGIN
+    PERFORM {schema}.take_works_turn();
+    ends := clock_timestamp() + lasts * interval '1 second';
+    -- A time far in the future is of a clock that was ahead.
+    UPDATE {schema}.works SET until = ends WHERE until > ends;
+    DELETE FROM {schema}.works AS w WHERE w.until < clock_timestamp() - forgotten * interval '1 second'
+        AND NOT starts_with(w.name, 'run:');
+    FOREACH wanted IN ARRAY names LOOP
+        SELECT w.holder INTO other FROM {schema}.works AS w WHERE w.name = wanted AND w.holder NOT IN (me, '')
+            AND w.until >= clock_timestamp() AND w.holder <> ALL (dead);
+        IF other IS NULL THEN
+            RETURN QUERY SELECT wanted, {schema}.give_lease(wanted, me, lasts), me;
+        ELSE
+            RETURN QUERY SELECT wanted, 0::bigint, other;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Renews leases of a process, and writes what it wants. Returns rows of a kind: 'held', with the fence; 'wanted' and
+-- 'busy', with a holder.
+CREATE OR REPLACE FUNCTION {schema}.keep_work(
+    me text, names text[], fences bigint[], wanted text[], watched text[], lasts double precision
+) RETURNS TABLE (kind text, name text, fence bigint, holder text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    ends timestamptz;
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM {schema}.take_works_turn();
+    ends := clock_timestamp() + lasts * interval '1 second';
+    UPDATE {schema}.works AS w SET until = ends, holder = me FROM unnest(names, fences) AS l (name, fence)
+        WHERE w.name = l.name AND w.fence = l.fence;
+    UPDATE {schema}.runs AS r SET until = clock_timestamp() + s.seconds * interval '1 second'
+        FROM {schema}.state AS s, unnest(names, fences) AS l (name, fence)
+        JOIN {schema}.works AS w ON w.name = l.name AND w.fence = l.fence
+        WHERE l.name = 'run:' || r.id AND r.until < clock_timestamp() + (s.seconds - 1) * interval '1 second';
+    DELETE FROM {schema}.wants AS w WHERE (w.holder = me AND w.name <> ALL (wanted)) OR w.until < clock_timestamp()
+        OR w.until > ends;
+    INSERT INTO {schema}.wants SELECT DISTINCT n, me, ends FROM unnest(wanted) AS n
+        ON CONFLICT (name, holder) DO UPDATE SET until = excluded.until;
+    RETURN QUERY SELECT 'held'::text, w.name, w.fence, me FROM unnest(names, fences) AS l (name, fence)
+        JOIN {schema}.works AS w ON w.name = l.name AND w.fence = l.fence;
+    RETURN QUERY SELECT 'wanted'::text, w.name, 0::bigint, w.holder FROM {schema}.wants AS w
+        WHERE w.name = ANY (names) AND w.until >= clock_timestamp();
+    RETURN QUERY SELECT 'busy'::text, w.name, 0::bigint, w.holder FROM {schema}.works AS w
+        WHERE w.name = ANY (wanted || watched) AND w.holder <> '' AND w.until >= clock_timestamp();
+END $$;
+
+CREATE OR REPLACE FUNCTION {schema}.release_work(names text[], fences bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM {schema}.take_works_turn();
+    UPDATE {schema}.works AS w SET holder = '', until = 'epoch' FROM unnest(names, fences) AS l (name, fence)
+        WHERE w.name = l.name AND w.fence = l.fence AND starts_with(w.name, 'run:');
+    DELETE FROM {schema}.works AS w USING unnest(names, fences) AS l (name, fence)
+        WHERE w.name = l.name AND w.fence = l.fence AND NOT starts_with(w.name, 'run:');
+END $$;
+
+CREATE OR REPLACE FUNCTION {schema}.remove_work(me text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM {schema}.take_works_turn();
+    UPDATE {schema}.works SET holder = '', until = 'epoch' WHERE holder = me AND starts_with(name, 'run:');
+    DELETE FROM {schema}.works WHERE holder = me;
+    DELETE FROM {schema}.wants WHERE holder = me;
+END $$;
+
+-- Appends the events of leases that still hold. work_names, fences, ends, counts: of each batch its lease, the state with
+-- which its run ends or NULL, and how many events it has; the others are those of append_events. allowed: which were.
+CREATE OR REPLACE FUNCTION {schema}.append_work(
+    work_names text[], fences bigint[], ends text[], counts integer[], names text[], bodies bytea[], keys text[],
+    own_events integer, commit_mode text, OUT epoch text, OUT last bigint, OUT over text[], OUT allowed integer[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    start integer := 0;
+    its_names text[] := '{}';
+    its_bodies bytea[] := '{}';
+    its_keys text[] := '{}';
+    is_allowed boolean;
+BEGIN
+    IF commit_mode <> '' THEN
+        PERFORM set_config('synchronous_commit', commit_mode, true);
+    END IF;
+    PERFORM {schema}.take_turn();
+    PERFORM {schema}.take_works_turn();
+    FOR i IN 1 .. array_length(work_names, 1) LOOP
+        is_allowed := EXISTS (SELECT FROM {schema}.works AS w WHERE w.name = work_names[i] AND w.fence = fences[i]);
+        IF is_allowed AND ends[i] IS NOT NULL THEN
+            UPDATE {schema}.runs AS r SET state = ends[i], until = clock_timestamp() + s.seconds * interval '1 second'
+                FROM {schema}.state AS s WHERE r.id = substr(work_names[i], 5) AND r.state = 'running';
+            is_allowed := FOUND;
+            DELETE FROM {schema}.works AS w WHERE is_allowed AND w.name = work_names[i];
+        END IF;
+        IF is_allowed THEN
+            its_names := its_names || names[start + 1 : start + counts[i]];
+            its_bodies := its_bodies || bodies[start + 1 : start + counts[i]];
+            its_keys := its_keys || keys[start + 1 : start + counts[i]];
+        END IF;
+        allowed := allowed || is_allowed::integer;
+        start := start + counts[i];
+    END LOOP;
+    IF array_length(its_names, 1) > 0 THEN
+        SELECT a.epoch, a.last, a.over INTO epoch, last, over
+            FROM {schema}.add_events(its_names, its_bodies, its_keys, own_events) AS a;
+    END IF;
+END $$;
+
+-- Writes the record of a new run, takes its lease and returns the fence. Deletes records that are no longer kept.
+CREATE OR REPLACE FUNCTION {schema}.begin_run(run_id text, me text, its_details text, lasts double precision)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    ends timestamptz;
+BEGIN
+    PERFORM {schema}.take_works_turn();
+    SELECT clock_timestamp() + seconds * interval '1 second' INTO ends FROM {schema}.state;
+    UPDATE {schema}.runs SET until = ends WHERE until > ends;  -- of a clock that was ahead
+    DELETE FROM {schema}.works AS w USING {schema}.runs AS r WHERE r.until < clock_timestamp() AND w.name = 'run:' || r.id;
+    DELETE FROM {schema}.runs WHERE until < clock_timestamp();
+    INSERT INTO {schema}.runs VALUES (run_id, 'running', its_details, false, ends) ON CONFLICT (id) DO UPDATE
+        SET state = 'running', details = excluded.details, is_cancelled = false, until = excluded.until;
+    RETURN {schema}.give_lease('run:' || run_id, me, lasts);
+END $$;
+
+-- Returns of each run what is stored of it, the holder of its lease if that has not expired, and the fence.
+CREATE OR REPLACE FUNCTION {schema}.read_runs(ids text[])
+RETURNS TABLE (id text, state text, details text, is_cancelled boolean, holder text, fence bigint) LANGUAGE sql STABLE AS $$
+    SELECT r.id, r.state, r.details, r.is_cancelled, CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END,
+        coalesce(w.fence, 0)
+    FROM {schema}.runs AS r LEFT JOIN {schema}.works AS w ON w.name = 'run:' || r.id WHERE r.id = ANY (ids)
+$$;
+
+CREATE OR REPLACE FUNCTION {schema}.cancel_run(run_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE {schema}.runs SET is_cancelled = true WHERE id = run_id AND state = 'running';
+    RETURN FOUND;
+END $$;

@@ -129,6 +129,20 @@ def sentinel(running):
     return running(Sentinel(master, [running(RedisServer(replica_of=master))]))
 
 
+@pytest.fixture(scope="session")
+def shared_postgres():
+    """One server for all tests that do not break it; each test has a schema of its own, by `postgres_url`."""
+    from tests.harness.postgres import PostgresServer
+
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(shared_postgres):
+    return f"{shared_postgres.url}?schema=test{next(_prefixes)}"
+
+
 @pytest.fixture
 def nginx(running):
     """nginx(upstream_port, conf=""): a started servers.Nginx."""

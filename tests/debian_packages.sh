@@ -4,7 +4,7 @@
 set -eu
 
 [ $# -gt 0 ] || set -- nginx-light:/usr/sbin/nginx chromium:/usr/bin/chromium nodejs:node npm:npm curl:curl \
-    redis-server:redis-server redis-sentinel:redis-sentinel iproute2:ip openssl:openssl systemd:systemd-analyze \
+    redis-server:redis-server redis-sentinel:redis-sentinel postgresql:psql pgbouncer:pgbouncer iproute2:ip openssl:openssl systemd:systemd-analyze \
     firefox-esr:/usr/bin/firefox-esr \
     apache2:/usr/sbin/apache2 haproxy:/usr/sbin/haproxy caddy:/usr/bin/caddy varnish:/usr/sbin/varnishd \
     squid:/usr/sbin/squid prometheus:/usr/bin/promtool golang-go:go \

@@ -13,7 +13,7 @@ from tests.brokers.recorder import Recorder
 pytest.register_assert_rewrite("tests.brokers.suites")
 
 #: The engines on which tests run that use the fixtures ``make`` or ``broker`` and are not of a suite.
-ENGINES = ("memory", "sqlite", "redis")
+ENGINES = ("memory", "sqlite", "redis", "postgres")
 
 
 def pretend_other_host(broker):
@@ -67,12 +67,24 @@ def redis(opened, redis_url):
 
 
 @pytest.fixture
+def postgres(opened, postgres_url):
+    def make(**history):
+        broker = open_broker(postgres_url, HistoryLimits(**history))
+        opened(broker)
+        return broker
+
+    return make
+
+
+@pytest.fixture
 def travel(monkeypatch, request):
     """travel(broker, seconds): put all clocks forward, also the server's."""
 
     def go(broker, seconds):
         if type(broker).__name__ == "RedisBroker":
             make_older(request.getfixturevalue("shared_redis"), request.getfixturevalue("redis_url"), seconds)
+        if type(broker).__name__ == "PostgresBroker":
+            make_rows_older(*map(request.getfixturevalue, ("shared_postgres", "postgres_url")), seconds)
         for name in ("time", "monotonic"):
             now = getattr(time, name)
             monkeypatch.setattr(time, name, lambda now=now: now() + seconds)
@@ -109,6 +121,18 @@ def make_older(server, url, seconds):
     for holder in server.ask("HKEYS", keys + "reports"):
         at, _, figures = server.ask("HGET", keys + "reports", holder).partition(" ")
         server.ask("HSET", keys + "reports", holder, "%d %s" % (int(at) - seconds, figures))
+
+
+def make_rows_older(server, url, seconds):
+    """The same for PostgreSQL: put all times in the tables of a schema back."""
+    schema = url.partition("?schema=")[2]
+    columns = server.ask(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s "
+        "AND data_type = 'timestamp with time zone' AND table_name NOT IN ('state', 'alive')",
+        schema,
+    )
+    for table, column in columns:
+        server.ask(f"UPDATE {schema}.{table} SET {column} = {column} - interval '1 second' * %s", seconds)
 
 
 @pytest.fixture(params=ENGINES)

@@ -48,7 +48,8 @@ class Address:
                 % without_password(url)
             )
         read = PostgresURL(url, namespace)
-        self.schema, self.shown, self.secrets, self.commit_mode = read.schema, read.shown, read.secrets, read.commit_mode
+        self.schema, self.commit_mode = read.schema, read.commit_mode
+        self.shown, self.secrets = read.shown, read.secrets
         self.store_name = read.place
         self._parameters, self._listen_parameters = read.parameters, read.listen_parameters
 

@@ -90,7 +90,7 @@ class Connection:
 
     def is_readable(self) -> bool:
         """Return whether something came that nobody asked for: the server has closed the connection."""
-        return self._poll(_READ, 0)
+        return bool(self._poll(_READ, 0))
 
     def interrupt(self) -> None:
         """Break the connection, from another thread: whoever waits for it gets ``ConnectionLost`` at once."""

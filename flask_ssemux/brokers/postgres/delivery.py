@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
@@ -20,6 +20,7 @@ from ..contract import constants
 from ..contract.history import Listener, call_listener
 from ..records import Record
 from .connection import Connection
+from .lane import Rows
 from .refusal import ConnectionLost, ServerError
 from .schema import quote_name
 from .store import PostgresStore
@@ -175,7 +176,8 @@ class PostgresDelivery:
 
     def _deliver_batch(self, connection: Connection, news: list[News]) -> list[News]:
         """Deliver the first events of these, as many as may be read at a time; return the others."""
-        wanted, size, count = [], 0, 0
+        wanted: list[News] = []
+        size = count = 0
         with self._changed:
             for it in news:
                 if it.epoch != self.cursor.epoch or len(wanted) == BATCH or size >= constants.PAGE_BYTES:
@@ -245,18 +247,19 @@ class PostgresDelivery:
 
     # -- reading -----------------------------------------------------------
 
-    def _ask(self, connection: Connection, function: str, *values: object) -> list[tuple[object, ...]]:
+    def _ask(self, connection: Connection, function: str, *values: Any) -> Rows:
         return connection.ask(self._store.make_statement(function, len(values)), values, _deadline())
 
-    def _read(self, connection: Connection, function: str, *values: object) -> list[Record]:
-        return [Record(*row) for row in self._ask(connection, function, *values)]  # type: ignore[arg-type]
+    def _read(self, connection: Connection, function: str, *values: Any) -> list[Record]:
+        return [Record(*row) for row in self._ask(connection, function, *values)]
 
     def _read_floors(self, connection: Connection, channels: Iterable[str]) -> dict[str, int]:
-        names, found = list(channels), {}
+        names = list(channels)
+        found: dict[str, int] = {}
         for start in range(0, len(names), CHANNELS):
             part = names[start : start + CHANNELS]
             values = pack_texts(part), constants.OWN_SECONDS, constants.OWN_EVENTS
-            found.update(zip(part, self._ask(connection, "get_floors", *values)[0][2]))  # type: ignore[call-overload]
+            found.update(zip(part, self._ask(connection, "get_floors", *values)[0][2]))
         return found
 
     # -- the listener ------------------------------------------------------

@@ -23,8 +23,8 @@ from .refusal import ConnectionLost, ServerError
 #: Seconds between two tries to reach a server that is not there: the pause is doubled up to the second one.
 PAUSE, LONGEST_PAUSE = 0.02, 0.25
 
-#: Seconds after which a NAT or a firewall may have forgotten a connection that was not used, and the seconds that such a
-#: connection has to answer.
+#: Seconds after which a NAT or a firewall may have forgotten a connection that was not used, and the seconds that such
+#: a connection has to answer.
 IDLE, PROBATION = 5.0, 0.5
 
 Rows = List[Tuple[Any, ...]]

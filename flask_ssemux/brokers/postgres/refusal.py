@@ -10,8 +10,8 @@ from ...errors import BrokerUnavailable
 SHOWN = 300
 
 _NO_TABLES = (
-    "its tables are missing, and this role cannot make them: `flask ssemux init-db` makes them, with a role that may, or "
-    "prints the SQL"
+    "its tables are missing, and this role cannot make them: `flask ssemux init-db` makes them, with a role that may, "
+    "or prints the SQL"
 )
 
 #: How to fix it, by SQLSTATE.
@@ -28,13 +28,15 @@ _FIXES = {
     "57014": "its statement_timeout is too short",
 }
 
+_TOO_MANY = "docs/postgres.md says how many connections each process has; raise max_connections"
+
 #: How to fix it, by words of libpq's text: a failed connection has no SQLSTATE.
 _CONNECT_FIXES = (
     ("password authentication failed", "the URL's user or password is not the server's"),
     ("no password supplied", "the URL has no password: postgresql://user:password@host/database"),
     ("no pg_hba.conf entry", "the server's pg_hba.conf does not allow this user from this host"),
-    ("too many clients", "docs/postgres.md says how many connections each process has; raise max_connections"),
-    ("remaining connection slots", "docs/postgres.md says how many connections each process has; raise max_connections"),
+    ("too many clients", _TOO_MANY),
+    ("remaining connection slots", _TOO_MANY),
     ("read-only", "no server that the URL names is the primary"),
     ("does not support SSL", "the port does not use TLS: remove sslmode from the URL"),
 )

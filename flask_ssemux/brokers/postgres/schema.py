@@ -1,8 +1,8 @@
 """The version of the tables and functions in the database, and how they are made and migrated. The SQL is in ``sql``.
 
-``VERSION`` grows with each change of a file in ``sql``. A change of a table gets a file of its own, which ``MIGRATIONS``
-names by the version that it leads to. Functions are replaced by each migration. Processes of the version before may run
-meanwhile, so a migration keeps what they call, or raises ``COMPATIBLE``.
+``VERSION`` grows with each change of a file in ``sql``. A change of a table gets a file of its own, which
+``MIGRATIONS`` names by the version that it leads to. Functions are replaced by each migration. Processes of the
+version before may run meanwhile, so a migration keeps what they call, or raises ``COMPATIBLE``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import lru_cache
 from ...errors import BrokerUnavailable
 from .address import Address
 from .connection import Connection
-from .refusal import ServerError
 
 #: The version of the files in ``sql``, and the oldest version whose programs may use a database of this version.
 VERSION, COMPATIBLE = 1, 1
@@ -26,12 +25,13 @@ MIGRATIONS = {1: "tables.sql"}
 
 FUNCTIONS = ("life.sql", "append.sql", "read.sql", "trim.sql", "leases.sql", "presence.sql", "reports.sql", "work.sql")
 
+#: It reads the catalog as of now: ``to_regclass`` may go by what it found before another process made the tables.
+_EXISTS = (
+    "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = $1::text AND c.relname = 'state')"
+)
+
 _FOLDER = os.path.join(os.path.dirname(__file__), "sql")
-
-#: SQLSTATEs of a query for the version if there are no tables: no such schema, no such table.
-_MISSING = ("3F000", "42P01")
-
-_LOCK = "SELECT pg_advisory_xact_lock(hashtext('flask_ssemux'), hashtext(%s));\n"
 
 
 def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
@@ -42,7 +42,7 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     :param role: a role that gets all rights that a process needs; None for none.
     """
     files = [MIGRATIONS[it] for it in sorted(MIGRATIONS) if it > version]
-    parts = [_LOCK % _quote_text(schema), *(_read_file(name) for name in (*files, *FUNCTIONS))]
+    parts = [_read_file(name) for name in (*files, *FUNCTIONS)]
     parts.append("UPDATE {schema}.state SET version = %d, compatible = %d;\n" % (VERSION, COMPATIBLE))
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
@@ -84,18 +84,29 @@ def prepare_schema(connection: Connection, address: Address, deadline: float, is
     :raises BrokerUnavailable: the server or the tables cannot be used.
     """
     if connection.server_version < LEAST_SERVER:
-        raise address.make_refusal("the server's version is %d; 12 or newer is needed" % (connection.server_version // 10000))
+        number = connection.server_version // 10000
+        raise address.make_refusal("the server's version is %d; 12 or newer is needed" % number)
     version = read_version(connection, address, deadline)
     if version >= VERSION:
         return
     if is_look:
-        raise address.make_refusal("it has no tables yet; the first stream or event makes them, or flask ssemux init-db")
+        raise address.make_refusal("it has no tables yet; the first stream or event makes them")
     _check_encoding(connection, address, deadline)
+    connection.run_script("BEGIN", deadline)
     try:
-        connection.run_script(make_script(address.schema, version), deadline)
-    except ServerError:
-        if read_version(connection, address, deadline) < VERSION:  # otherwise another process was faster
-            raise
+        connection.run_script(make_lock(address.schema), deadline)
+        version = read_version(connection, address, deadline)
+        if version < VERSION:  # otherwise another process was faster
+            connection.run_script(make_script(address.schema, version), deadline)
+    except BaseException:
+        connection.close()
+        raise
+    connection.run_script("COMMIT", deadline)
+
+
+def make_lock(schema: str) -> str:
+    """Return the SQL that waits until no other process makes or migrates the tables."""
+    return "SELECT pg_advisory_xact_lock(hashtext('flask_ssemux'), hashtext(%s));\n" % _quote_text(schema)
 
 
 def read_version(connection: Connection, address: Address, deadline: float) -> int:
@@ -103,13 +114,11 @@ def read_version(connection: Connection, address: Address, deadline: float) -> i
 
     :raises BrokerUnavailable: programs of this version must not use it.
     """
+    ((exists,),) = connection.ask(_EXISTS, (address.schema,), deadline)
+    if not exists:
+        return 0
     query = "SELECT version, compatible FROM %s.state" % quote_name(address.schema)
-    try:
-        ((version, compatible),) = connection.ask(query, (), deadline)
-    except ServerError as error:
-        if error.code in _MISSING:
-            return 0
-        raise
+    ((version, compatible),) = connection.ask(query, (), deadline)
     if compatible > VERSION:
         raise _make_newer(address, version)
     return int(version)

@@ -1,4 +1,4 @@
-"""When this process trims the history: every so many appends, bytes or seconds. What is trimmed is in ``sql/trim.sql``."""
+"""When this process trims the history: every so many appends, bytes or seconds. ``sql/trim.sql`` says what is trimmed."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ _OPTIONS = {
 }
 
 _ENCODE = (
-    "a character with a meaning of its own that belongs to the password is percent-encoded ('#' is %23, '/' is %2F, '?' "
-    "is %3F, '@' is %40, '%' is %25, ':' is %3A); urllib.parse.quote(password, safe='') does that"
+    "a character with a meaning of its own that belongs to the password is percent-encoded ('#' is %23, '/' is %2F, "
+    "'?' is %3F, '@' is %40, '%' is %25, ':' is %3A); urllib.parse.quote(password, safe='') does that"
 )
 
 
@@ -69,9 +69,9 @@ class PostgresURL:
     def place(self) -> str:
         """The database and the schema: the same text however the URL is written."""
         known = self.parameters
-        user = known.get("user", "")
         where = known.get("host") or known.get("hostaddr") or known.get("service") or ""
-        return "postgresql://%s:%s/%s (schema %s)" % (where, known.get("port", "5432"), known.get("dbname", user), self.schema)
+        database = known.get("dbname") or known.get("user", "")
+        return "postgresql://%s:%s/%s (schema %s)" % (where, known.get("port", "5432"), database, self.schema)
 
 
 def _take_options(text: str) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@ import struct
 from typing import Any, Callable, Iterable, Sequence
 
 #: The numbers of types in PostgreSQL's catalog.
-BOOL, BYTEA, INT8, INT4, TEXT, FLOAT8, TEXTS, INT8S = 16, 17, 20, 23, 25, 701, 1009, 1016
+BOOL, BYTEA, INT8, INT4, TEXT, FLOAT8, INT4S, TEXTS, INT8S = 16, 17, 20, 23, 25, 701, 1007, 1009, 1016
 
 _HEADER = struct.Struct(">iiiii")
 _LENGTH = struct.Struct(">i")
@@ -18,7 +18,7 @@ _INT4, _INT8, _FLOAT8 = struct.Struct(">i"), struct.Struct(">q"), struct.Struct(
 
 
 def encode_value(value: Any) -> tuple[bytes | None, int]:
-    """Return a parameter and its format: 1 is binary. Text is sent in it too, as it may have a NUL, which is refused."""
+    """Return a parameter and its format: 1 is binary. Text is sent in it too: the server refuses a NUL in it."""
     if value is None or isinstance(value, bytes):  # also an array that one of the functions below has packed
         return value, 1
     if isinstance(value, str):
@@ -96,6 +96,7 @@ _DECODERS: dict[int, Callable[[bytes], Any]] = {
     TEXT: _decode_text,
     FLOAT8: lambda data: _FLOAT8.unpack(data)[0],
     TEXTS: _unpack_array(_decode_text),
+    INT4S: _unpack_array(_decode_integer),
     INT8S: _unpack_array(_decode_integer),
 }
 

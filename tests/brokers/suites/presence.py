@@ -29,6 +29,9 @@ def rows(broker, request):
     if type(broker).__name__ == "RedisBroker":
         server, prefix = request.getfixturevalue("shared_redis"), broker._store.address.prefix
         return server.ask("HLEN", "{%s}:p:a" % prefix) + server.ask("SCARD", "{%s}:q:another-host/1/abcdefgh" % prefix)
+    if type(broker).__name__ == "PostgresBroker":
+        schema = broker._store.address.schema
+        return request.getfixturevalue("shared_postgres").ask(f"SELECT count(*) FROM {schema}.presence")[0][0]
     with broker._store.opened() as file:
         return file.reader.execute("SELECT count(*) FROM presence").fetchone()[0]
 

@@ -1,4 +1,5 @@
-"""The commands ``flask ssemux publish|tail|presence|disconnect|status|doctor``, for a shell beside the application.
+"""The commands ``flask ssemux publish|tail|presence|disconnect|status|init-db|doctor``, for a shell beside the
+application.
 
 This module parses options and prints results. The work is done elsewhere.
 """
@@ -15,6 +16,7 @@ import click
 from flask.cli import AppGroup
 
 from .brokers import Broker, Record, WorkerReport, absolute_url
+from .brokers.urls import POSTGRES
 from .doctor.arguments import HELP, add_arguments
 from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, list_options
@@ -33,7 +35,7 @@ TAIL = 0.1
 def make_commands() -> AppGroup:
     """Return the group of commands that ``init_app`` adds to ``app.cli``."""
     group = AppGroup("ssemux", help="Server-Sent Events: publish events, show streams, find problems.")
-    for command in (publish, tail, presence, disconnect, status, doctor):
+    for command in (publish, tail, presence, disconnect, status, init_db, doctor):
         group.add_command(command)
     return group
 
@@ -185,6 +187,26 @@ def status(as_json: bool) -> None:
     rows += [("feed", format_feed(feed)) for feed in list_feeds(reports)]
     for name, value in rows + list(options.items()):
         click.echo("%-28s %s" % (name, defaults[name] if value is None else value))
+
+
+@_add_command
+@click.option("--print", "as_sql", is_flag=True, help="Print the SQL for psql, and connect to nothing.")
+@click.option("--from-version", type=int, default=0, help="With --print: the version of the tables that exist.")
+@click.option("--url", help="Connect with this URL, such as one of a role that may make schemas.")
+@click.option("--grant-to", metavar="ROLE", help="Also give ROLE the rights that the application needs.")
+def init_db(as_sql: bool, from_version: int, url: str | None, grant_to: str | None) -> None:
+    """Make the tables of SSEMUX_BROKER=postgresql://…, or bring them to this version."""
+    options = get_current_state().options
+    if not options.broker.startswith(POSTGRES):
+        raise click.UsageError("only a broker on PostgreSQL has tables; SSEMUX_BROKER makes what it needs by itself")
+    from .brokers.postgres import Address, init_database, write_script  # needs psycopg
+
+    own = Address(options.broker, options.namespace)
+    if as_sql:
+        click.echo(write_script(own.schema, from_version, grant_to), nl=False)
+        return
+    address = own if url is None else own.replace_url(url)
+    click.echo("The schema %s has version %d." % (address.schema, init_database(address, grant_to)))
 
 
 @click.command(cls=_Command, help=HELP)

@@ -17,7 +17,8 @@ _SOCKETS = ("unix:///", "redis+socket:///")
 #: Options whose values are shown. All other values may be secrets.
 _SHOWN_OPTIONS = re.compile(
     r"prefix|db|protocol|max_connections|client_name|socket_\w+|ssl_(cert_reqs|ca_certs|ca_path|certfile|keyfile|"
-    r"check_hostname|min_version)"
+    r"check_hostname|min_version)|schema|synchronous_commit|listen_host|listen_port|sslmode|target_session_attrs|"
+    r"application_name|connect_timeout"
 )
 
 _HIDDEN_OPTIONS = re.compile("(sentinel_|ssl_)?password|(sentinel_)?username")

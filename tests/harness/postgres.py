@@ -84,7 +84,7 @@ class PostgresServer(Server):
             "max_prepared_transactions": 10,
         }  # fmt: skip
         self.settings = {**common, **settings}
-        self.hba = ["local all all trust", "host all all 127.0.0.1/32 scram-sha-256"]
+        self.hba = ["local all all trust", "local replication all trust", "host all all 127.0.0.1/32 scram-sha-256"]
         self._has_role = data is not None
 
     def command(self) -> list[str]:

@@ -274,11 +274,11 @@ def test_the_password_is_not_in_the_options_repr():
     assert "hunter2" not in repr(resolve(SSEMUX_BROKER="redis://:hunter2@h"))
 
 
-@pytest.mark.parametrize("bad", ["", "sqlite", "postgres://x", "redis:", "mysql:", "SQLITE:", None, 7])
+@pytest.mark.parametrize("bad", ["", "sqlite", "mysql://x", "redis:", "mysql:", "SQLITE:", None, 7])
 def test_refused_brokers(bad):
     assert refused("SSEMUX_BROKER", bad) == (
         "SSEMUX_BROKER=%r: must be one of memory:, sqlite:, redis://, rediss://, unix://, "
-        "redis+sentinel://, rediss+sentinel://" % (bad,)
+        "redis+sentinel://, rediss+sentinel://, postgresql://, postgres://" % (bad,)
     )
 
 

@@ -168,9 +168,10 @@ def test_no_connection_to_redis_before_the_first_event(url):
     Publisher(url).close()
 
 
-@pytest.mark.parametrize("url", ["postgres://x", "memory:x", "file.db", "SQLITE:///x"])
+@pytest.mark.parametrize("url", ["mysql://x", "memory:x", "file.db", "SQLITE:///x"])
 def test_an_unknown_scheme_is_refused(url):
     assert refusal(url) == (
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
-        "sqlite:////absolute/path, or one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://" % url
+        "sqlite:////absolute/path, or one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, "
+        "postgresql://, postgres://" % url
     )

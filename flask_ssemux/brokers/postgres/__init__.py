@@ -8,7 +8,8 @@ a server's answers. ``delivery`` is the thread that hears of new events, ``trimm
 engine, no streams.
 """
 
+from .address import Address
 from .broker import PostgresBroker
-from .schema import make_script
+from .schema import init_database, write_script
 
-__all__ = ["PostgresBroker", "make_script"]
+__all__ = ["Address", "PostgresBroker", "init_database", "write_script"]

@@ -57,6 +57,12 @@ class Address:
         """Return the error for a call that failed: see ``refusal.py``."""
         return make_refusal(self.shown, error, self.secrets)
 
+    def replace_url(self, url: str) -> Address:
+        """Return another address of the same schema."""
+        made = Address(url)
+        made.schema = self.schema
+        return made
+
     def connect(self, deadline: float, listens: bool = False) -> Connection:
         """Return an open connection to the first of the URL's servers that takes writes.
 

@@ -119,6 +119,8 @@ class PostgresDelivery:
             except BrokerUnavailable as error:
                 self._report_lost(str(error))
             except (ConnectionLost, ServerError) as error:
+                if isinstance(error, ServerError):
+                    self._store.note_error(error)
                 self._report_lost(str(self._store.address.make_refusal(error)))
             except BaseException as error:
                 survive("the PostgreSQL broker reads on after an error", error)
@@ -137,6 +139,7 @@ class PostgresDelivery:
         connection = self._connection = self._store.address.connect(_deadline(), listens=True)
         try:
             self._listen(connection)
+            self._store.prepare(connection, _deadline())
             self._catch_up(connection)
             while not self._is_stopped.is_set():
                 self._hear(connection)

@@ -27,6 +27,9 @@ PAUSE, LONGEST_PAUSE = 0.02, 0.25
 #: a connection has to answer.
 IDLE, PROBATION = 5.0, 0.5
 
+#: SQLSTATEs after which a new connection may help: the server is no longer the primary; tables or functions are gone.
+NOT_AS_BEFORE = ("25006", "3F000", "42P01", "42883")
+
 Rows = List[Tuple[Any, ...]]
 
 
@@ -35,11 +38,18 @@ class Lane:
 
     :param address: of the server.
     :param prepare: called with each new connection, and the deadline.
+    :param note_error: called with each error that the server answers.
     """
 
-    def __init__(self, address: Address, prepare: Callable[[Connection, float], None]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        prepare: Callable[[Connection, float], object],
+        note_error: Callable[[ServerError], None],
+    ) -> None:
         self._address = address
         self._prepare = prepare
+        self._note_error = note_error
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._is_closed = False
@@ -76,8 +86,9 @@ class Lane:
             try:
                 return self._ask_once(statement, values)
             except ServerError as error:
-                if error.code == "25006":  # it is no longer the primary
+                if error.code in NOT_AS_BEFORE:
                     self._disconnect()
+                self._note_error(error)
                 raise self._address.make_refusal(error) from None
             except ConnectionLost as error:
                 self._disconnect()

@@ -8,11 +8,13 @@ version before may run meanwhile, so a migration keeps what they call, or raises
 from __future__ import annotations
 
 import os
+import time
 from functools import lru_cache
 
 from ...errors import BrokerUnavailable
 from .address import Address
 from .connection import Connection
+from .refusal import ConnectionLost, ServerError
 
 #: The version of the files in ``sql``, and the oldest version whose programs may use a database of this version.
 VERSION, COMPATIBLE = 1, 1
@@ -22,6 +24,9 @@ LEAST_SERVER = 120000
 
 #: The file of each version whose tables differ from those of the version before.
 MIGRATIONS = {1: "tables.sql"}
+
+#: Seconds that the command may take: a migration waits for processes that use the tables.
+INIT_SECONDS = 60.0
 
 FUNCTIONS = ("life.sql", "append.sql", "read.sql", "trim.sql", "leases.sql", "presence.sql", "reports.sql", "work.sql")
 
@@ -47,6 +52,31 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
     return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
+
+
+def write_script(schema: str, version: int = 0, role: str | None = None) -> str:
+    """Return the same as one transaction, for ``psql``."""
+    return "BEGIN;\n%s%sCOMMIT;\n" % (make_lock(schema), make_script(schema, version, role))
+
+
+def init_database(address: Address, role: str | None = None) -> int:
+    """Make or migrate the tables; return their version.
+
+    :param role: a role that gets all rights that a process needs; None for none.
+    :raises BrokerUnavailable: this was not possible.
+    """
+    deadline = time.monotonic() + INIT_SECONDS
+    try:
+        connection = address.connect(deadline)
+        try:
+            prepare_schema(connection, address, deadline)
+            if role:
+                connection.run_script(_make_grants(role).replace("{schema}", quote_name(address.schema)), deadline)
+            return read_version(connection, address, deadline)
+        finally:
+            connection.close()
+    except (ConnectionLost, ServerError) as error:
+        raise address.make_refusal(error) from None
 
 
 def quote_name(name: str) -> str:

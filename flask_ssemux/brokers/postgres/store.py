@@ -15,7 +15,8 @@ from ...sse.cursor import Cursor
 from ..records import HistoryLimits
 from .address import Address
 from .connection import Connection
-from .lane import Lane, Rows
+from .lane import NOT_AS_BEFORE, Lane, Rows
+from .refusal import ServerError
 from .schema import prepare_schema, quote_name
 
 
@@ -52,7 +53,7 @@ class PostgresStore:
         self._is_prepared = False
         self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
         self._noting = threading.Lock()
-        self._writing, self._reading = Lane(self.address, self._prepare), Lane(self.address, self._prepare)
+        self._writing, self._reading = (Lane(self.address, self.prepare, self.note_error) for _ in range(2))
 
     # -- calls -------------------------------------------------------------
 
@@ -98,14 +99,19 @@ class PostgresStore:
         self._writing.close()
         self._reading.close()
 
-    def _prepare(self, connection: Connection, deadline: float) -> None:
-        """Prepare a new connection; the process's first one also prepares the tables."""
+    def prepare(self, connection: Connection, deadline: float) -> StoreState:
+        """Prepare a new connection, and return the store's state. The process's first one also prepares the tables."""
         if not self._is_prepared:
             prepare_schema(connection, self.address, deadline, self._is_look)
             if self._limits is not None and not self._is_look:
                 connection.ask(self.make_statement("set_limits", 3), self._limits, deadline)
             self._is_prepared = True
-        self.read_state_on(connection, deadline)
+        return self.read_state_on(connection, deadline)
+
+    def note_error(self, error: ServerError) -> None:
+        """If the tables were dropped, the next connection makes them again."""
+        if error.code in NOT_AS_BEFORE:
+            self._is_prepared = False
 
     # -- what is known of the store's state --------------------------------
 

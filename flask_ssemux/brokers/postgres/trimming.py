@@ -1,4 +1,4 @@
-"""When this process trims the history: every so many appends, bytes or seconds. ``sql/trim.sql`` says what is trimmed."""
+"""When this process trims the history: every so many appends, bytes or seconds. ``sql/trim.sql`` says what."""
 
 from __future__ import annotations
 

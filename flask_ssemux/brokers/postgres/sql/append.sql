@@ -55,7 +55,7 @@ DECLARE
     replaced bigint;
     is_own boolean;
 BEGIN
-    s := {schema}.check_life(false);
+    s := {schema}.check_life(false, false);
     IF s.risk < 2 AND {schema}.find_risk() > s.risk THEN
         UPDATE {schema}.state SET risk = {schema}.find_risk();
         PERFORM set_config('synchronous_commit', 'on', true);  -- or a crash could take this note with the first event

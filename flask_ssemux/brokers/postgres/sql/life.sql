@@ -62,8 +62,8 @@ BEGIN
     LOCK TABLE {schema}.turn IN EXCLUSIVE MODE;
 END $$;
 
--- Returns the state, after it was brought up to date, if the server has restarted. With the turn.
-CREATE OR REPLACE FUNCTION {schema}.check_life(proven_loss boolean) RETURNS {schema}.state LANGUAGE plpgsql AS $$
+-- Returns the state, after it was brought up to date, if the server has restarted, or must_check. With the turn.
+CREATE OR REPLACE FUNCTION {schema}.check_life(proven_loss boolean, must_check boolean) RETURNS {schema}.state LANGUAGE plpgsql AS $$
 DECLARE
     s {schema}.state;
     newest bigint;
@@ -75,7 +75,7 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT s FROM {schema}.state;
     SELECT count(*) = 0 INTO has_crashed FROM {schema}.alive;
-    IF NOT proven_loss AND NOT has_crashed AND s.started = pg_postmaster_start_time() THEN
+    IF NOT must_check AND NOT has_crashed AND s.started = pg_postmaster_start_time() THEN
         RETURN s;
     END IF;
     newest := {schema}.find_newest();
@@ -122,10 +122,10 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT s FROM {schema}.state;
     proven_loss := s.epoch = known_epoch AND {schema}.is_lost(known);
-    IF proven_loss OR s.started <> pg_postmaster_start_time() OR NOT EXISTS (SELECT FROM {schema}.alive) THEN
+    IF proven_loss OR s.place <> {schema}.find_place() OR s.started <> pg_postmaster_start_time() OR NOT EXISTS (SELECT FROM {schema}.alive) THEN
         PERFORM {schema}.take_turn();
         SELECT known_epoch = it.epoch AND {schema}.is_lost(known) INTO proven_loss FROM {schema}.state AS it;
-        s := {schema}.check_life(proven_loss);
+        s := {schema}.check_life(proven_loss, proven_loss OR s.place <> {schema}.find_place());
     END IF;
     epoch := s.epoch;
     born := s.born;

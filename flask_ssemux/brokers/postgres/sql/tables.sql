@@ -7,7 +7,12 @@
 --
 -- A holder is a process, by its broker's process_name. Times are those of the server's clock.
 
-CREATE SCHEMA IF NOT EXISTS {schema};
+-- If somebody made it for this role, the role need not have the right to make schemas.
+DO $do$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {channel}) THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END $do$;
 
 -- One row. epoch: of the history; born: the sequence at which it began; place: which database this is (see find_place in
 -- life.sql); started: when the server did; risk: what the commits so far can lose, 2: a crash takes the last ones, 1: a

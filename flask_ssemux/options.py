@@ -93,8 +93,7 @@ class Options:
         _parse_broker,
         "one of " + ", ".join(SCHEMES),
         "the store that keeps the history and carries events between processes; `sqlite:` is a file in "
-        "the application's instance folder, `redis://host:6379/0` and `postgresql://user@host/database` serve several "
-        "machines",
+        "the application's instance folder, `redis://host:6379/0` or `postgresql://host/db` serves several machines",
         is_secret=True,
     )
     namespace: str | None = _option(

@@ -1,9 +1,9 @@
 """Brokers keep the order and the history of events, and carry them between processes.
 
 ``contract`` says what every broker promises, ``urls`` opens one by its URL, and each engine is a folder: ``memory``,
-``sqlite``, ``redis``. ``records`` holds the values that brokers take and return, ``merge`` reads several channels in
-one order, ``names`` makes names of processes and epochs, ``namespace`` keeps the stores of several applications
-apart. No streams, no Flask, no gevent: engines use the standard library's ``threading``, ``time`` and
+``sqlite``, ``redis``, ``postgres``. ``records`` holds the values that brokers take and return, ``merge`` reads several
+channels in one order, ``names`` makes names of processes and epochs, ``namespace`` keeps the stores of several
+applications apart. No streams, no Flask, no gevent: engines use the standard library's ``threading``, ``time`` and
 ``socket``, which gunicorn's gevent worker turns into greenlets, so that the same code runs under ``flask run`` and in
 other processes.
 
@@ -14,7 +14,7 @@ These are the steps in this folder; docs/architecture.md also lists those outsid
 
 1. Make a folder beside the others, with a file for each part of the contract: ``history``, ``leases``, ``presence``,
    ``reports``, ``one_time_keys``, ``work``. In each, derive one class from the contract's, such as
-   ``class PostgresHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what
+   ``class RedisHistory(EventHistory)``, and define its abstract methods; the docstrings in ``contract`` say what
    each must do, how long it may block, and what it raises. ``memory`` is the shortest example. Describe the schema of
    the store in a header.
 2. Let the parts share one object that holds connections, locks and whether the broker is closed (each engine's

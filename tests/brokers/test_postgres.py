@@ -6,10 +6,12 @@ import subprocess
 import threading
 import time
 
+import flask
 import pytest
 
+import flask_ssemux
 from flask_ssemux.brokers import HistoryLimits, open_broker
-from flask_ssemux.brokers.postgres import Address, delivery, init_database, lane, schema, write_script
+from flask_ssemux.brokers.postgres import Address, delivery, init_database, lane, schema
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
 from flask_ssemux.util.redact import without_password
 from tests.brokers.test_redis import Fill, assert_all_came
@@ -282,18 +284,26 @@ def test_a_role_without_rights_is_told_and_init_db_gives_them(running, opened):
     assert broker.get_figures()["held"] == 1 and broker.presence.get_presence("a") == {"ann": 1}
 
 
-def test_the_printed_sql_makes_the_same_tables(shared_postgres, opened):
-    script = write_script('od"d', role="tests")
+def test_the_command_prints_sql_that_makes_the_tables(shared_postgres, opened):
+    """In a schema whose name must be quoted, as the superuser."""
+    app = flask.Flask("shop")
+    app.config["SSEMUX_BROKER"] = url = shared_postgres.url + "?schema=Odd-Name"
+    flask_ssemux.init_app(app)
+    run = app.test_cli_runner().invoke
+    printed = run(args=["ssemux", "init-db", "--print", "--grant-to", "tests"])
     psql = [find_program("psql"), "-h", str(shared_postgres.folder), "-p", str(shared_postgres.port), "-U", "postgres"]
-    done = subprocess.run([*psql, "-q", "-v", "ON_ERROR_STOP=1", "postgres"], input=script.encode(), check=False,
+    done = subprocess.run([*psql, "-q", "-v", "ON_ERROR_STOP=1", "postgres"], input=printed.output, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     assert done.returncode == 0, done.stdout
-    address = Address(shared_postgres.url)
-    address.schema = 'od"d'
-    broker = open_broker(shared_postgres.url)
-    broker._store.__init__(shared_postgres.url, None)
+    broker = open_broker(url)
     opened(broker)
-    assert init_database(address) == schema.VERSION
+    assert broker.history.append_event("a", b"1").sequence == 1
+    assert shared_postgres.ask("SELECT tableowner FROM pg_tables WHERE schemaname = 'Odd-Name' LIMIT 1") == [
+        ("postgres",)
+    ]
+    assert run(args=["ssemux", "init-db"]).output == "The schema Odd-Name has version %d.\n" % schema.VERSION
+    other = url.replace("Odd-Name", "elsewhere")
+    assert run(args=["ssemux", "init-db", "--url", other]).output.startswith("The schema Odd-Name has")
 
 
 def test_tables_of_a_newer_version_are_refused(shared_postgres, postgres, postgres_url, opened):

@@ -10,6 +10,7 @@ import signal
 from typing import Callable, Sequence
 
 from tests.chaos.diary import Actor, Diary
+from tests.harness.postgres import PostgresServer
 from tests.harness.redis import RedisServer
 from tests.harness.servers import Gunicorn
 
@@ -44,20 +45,20 @@ class Disasters(Actor):
         self,
         diary: Diary,
         servers: Sequence[Gunicorn],
-        redis: RedisServer | None = None,
+        store: RedisServer | PostgresServer | None = None,
         wipe_at: float | None = None,
     ) -> None:
         super().__init__("disasters", diary)
-        self._servers, self._redis, self._wipe_at = servers, redis, wipe_at
+        self._servers, self._store, self._wipe_at = servers, store, wipe_at
         self._workers = {server: server.workers or 1 for server in servers}
 
     def play(self) -> None:
         kinds = [self._kill_worker] * 4 + [self._deploy]
-        kinds += [self._kill_redis] * 2 if self._redis else []
+        kinds += [self._kill_store] * 2 if self._store else []
         while self.wait(self.chance.uniform(0.5, 3)):
             if self._wipe_at is not None and self.diary.now() >= self._wipe_at:
                 self._wipe_at = None
-                self._kill_redis(wipe=True)
+                self._kill_store(wipe=True)
             else:
                 self.chance.choice(kinds)()
 
@@ -76,13 +77,13 @@ class Disasters(Actor):
         self.diary.note(f"HUP to gunicorn {server.port}, whose workers are {server.worker_pids()}")
         server.signal(signal.SIGHUP)
 
-    def _kill_redis(self, wipe: bool = False) -> None:
-        assert self._redis is not None
+    def _kill_store(self, wipe: bool = False) -> None:
+        assert self._store is not None
         away = self.chance.uniform(0, AWAY)
-        self.diary.note(f"kill -9 of Redis for {away:.1f} s{', and its data is lost' if wipe else ''}")
-        self._redis.kill()
+        self.diary.note(f"kill -9 of {self._store.name} for {away:.1f} s{', and its data is lost' if wipe else ''}")
+        self._store.kill()
         if wipe:
-            self._redis.wipe()
+            self._store.wipe()
         self.wait(away)
-        self._redis.restart()
-        self.diary.note("Redis is back")
+        self._store.restart()
+        self.diary.note(f"{self._store.name} is back")

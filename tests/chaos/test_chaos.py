@@ -17,6 +17,7 @@ from tests.chaos.diary import Actor
 from tests.chaos.disasters import HEAL_SECONDS, Disasters, kill_worker
 from tests.chaos.judge import judge
 from tests.chaos.publishers import ROOMS, Publisher, from_process, http_publisher, over_http
+from tests.harness.postgres import PostgresServer
 from tests.harness.redis import RedisServer
 from tests.harness.waiting import until
 
@@ -76,6 +77,13 @@ def test_redis_that_loses_its_data_once(hosts, redis, diary, seconds):
     servers = hosts(redis.url, 2, 2)
     wipe_at = diary.now() + seconds * 0.4
     run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis, wipe_at), epoch_count=2)
+
+
+def test_postgres(hosts, running, diary, seconds):
+    """It answers after a commit is on disk, which is its default, so that a kill loses nothing that was accepted."""
+    server = running(PostgresServer())
+    servers = hosts(server.url, 2, 2)
+    run(diary, seconds, servers, server.url, Disasters(diary, servers, server))
 
 
 def test_600_events_to_40_clients_while_a_worker_is_killed_every_2_s(hosts, sqlite_url, diary):

@@ -14,6 +14,7 @@ from flask_ssemux.brokers import HistoryLimits, open_broker
 from flask_ssemux.brokers.postgres import Address, delivery, init_database, lane, schema
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
 from flask_ssemux.util.redact import without_password
+from tests.brokers.suites.work import batch
 from tests.brokers.test_redis import Fill, assert_all_came
 from tests.harness.hop import Hop
 from tests.harness.postgres import PASSWORD, PgBouncer, PostgresServer, as_user, find_program
@@ -257,6 +258,30 @@ def test_a_dump_that_was_restored_begins_an_epoch(postgres_server, own):
     after = restored.history.append_event("a", b"2")
     assert after.epoch != before.epoch and after.sequence > before.sequence
     assert read_bodies(restored) == [b"1", b"2"]
+
+
+# -- work whose answer was lost ------------------------------------------------
+
+
+def test_a_batch_of_work_that_is_repeated_is_appended_once(postgres, recorder):
+    broker = postgres()
+    broker.history.start_delivery(recorder.listener)
+    broker.history.subscribe_channels(["run:a", "run:b"])
+    one, other = broker.work.begin_run("a", "{}"), broker.work.begin_run("b", "{}")
+    first = broker.work.append_work([batch(one, b"1", b"2", number=1), batch(other, b"1", number=1)])
+    assert (
+        broker.work.append_work([batch(one, b"1", b"2", number=1), batch(other, b"2", end="done", number=2)])[0]
+        == first[0]
+    )
+    again = broker.work.append_work([batch(other, b"2", end="done", number=2), batch(one, b"3", number=2)])
+    assert again[0] and again[0][0].sequence + 1 == again[1][0].sequence
+    assert broker.work.append_work([batch(other, b"3", number=3), batch(one, b"3", number=2)]) == [None, again[1]]
+    (newer,) = broker.work.take_work(["run:a"])
+    assert broker.work.append_work([batch(one, b"3", number=2)]) == [None]
+    assert [record.body for record in recorder.wait(5)] == [
+        b"data: %s\n\n" % body for body in (b"1", b"2", b"1", b"2", b"3")
+    ]
+    assert broker.history.get_newest_cursor() == again[1][0]
 
 
 # -- rights, versions, names ---------------------------------------------------

@@ -44,7 +44,7 @@ class PostgresHistory(EventHistory):
         :param over: the channels that went over the limit of events.
         """
         self._store.note_cursor(last)
-        cursors = [Cursor(last.epoch, last.sequence - left) for left in reversed(range(len(events)))]
+        cursors = list_cursors(last, len(events))
         if self._delivery is not None:  # what it does not take now, it hears of
             records = [Record(cursor.sequence, *event) for cursor, event in zip(cursors, events)]
             all(itertools.starmap(self._delivery.deliver_now, zip(cursors, records)))
@@ -110,6 +110,11 @@ class PostgresHistory(EventHistory):
     def stop_delivery(self) -> None:
         if self._delivery is not None:
             self._delivery.stop()
+
+
+def list_cursors(last: Cursor, count: int) -> list[Cursor]:
+    """Return the cursors of so many consecutive events."""
+    return [Cursor(last.epoch, last.sequence - left) for left in reversed(range(count))]
 
 
 def pack_events(events: Sequence[NewEvent]) -> tuple[bytes, bytes, bytes]:

@@ -10,7 +10,7 @@ from ...sse.cursor import Cursor
 from ..contract import constants
 from ..contract.work import RUN_PREFIX, KeptWork, RunRecord, Work, WorkBatch, WorkLease
 from ..names import is_dead_process
-from .history import PostgresHistory, pack_events
+from .history import PostgresHistory, list_cursors, pack_events
 from .store import PostgresStore
 from .values import pack_integers, pack_sequences, pack_texts
 
@@ -61,8 +61,10 @@ class PostgresWork(Work):
         held = {WorkLease(name, fence) for kind, name, fence, _ in alive if kind == "held"}
         wanted = {name for kind, name, _, _ in alive if kind == "wanted"}
         busy = {name for kind, name, _, _ in alive if kind == "busy"}
+        cancelled = {name for kind, name, _, _ in alive if kind == "cancelled"}
         kept = [lease for lease in leases if lease in held]
-        return KeptWork(kept, wanted.intersection(lease.name for lease in kept), {*wants, *watches} - busy)
+        wanted.intersection_update(lease.name for lease in kept)
+        return KeptWork(kept, wanted, {*wants, *watches} - busy, cancelled)
 
     def release_work(self, leases: Collection[WorkLease]) -> None:
         try:
@@ -71,16 +73,20 @@ class PostgresWork(Work):
             log.debug("work was not released: %s", error)
 
     def append_work(self, batches: Sequence[WorkBatch]) -> list[list[Cursor] | None]:
-        events = [event for batch in batches for event in batch.events]
         rows = self._store.call(
             "append_work", *_pack_leases([batch.lease for batch in batches]),
             pack_texts(batch.end_state for batch in batches), pack_integers(len(batch.events) for batch in batches),
-            *pack_events(events), constants.OWN_EVENTS, self._store.address.commit_mode,
+            pack_integers(batch.number for batch in batches),
+            *pack_events([event for batch in batches for event in batch.events]), constants.OWN_EVENTS,
+            self._store.address.commit_mode, may_repeat=all(batch.number for batch in batches),
         )  # fmt: skip
-        epoch, last, over, allowed = rows[0]
-        appended = [event for batch, may in zip(batches, allowed) if may for event in batch.events]
-        cursors = iter(self._history.announce_events(appended, Cursor(epoch, last), over) if appended else ())
-        return [[next(cursors) for _ in batch.events] if may else None for batch, may in zip(batches, allowed)]
+        over, epochs, lasts, repeated = rows[0]
+        answers = [Cursor(*answer) if answer[0] else None for answer in zip(epochs, lasts)]
+        new = [batch.events for batch, answer, old in zip(batches, answers, repeated) if answer and not old]
+        if new:
+            last = max(answer for answer, old in zip(answers, repeated) if answer and not old)
+            self._history.announce_events([event for events in new for event in events], last, over)
+        return [list_cursors(it, len(batch.events)) if it else None for batch, it in zip(batches, answers)]
 
     def remove_all(self) -> None:
         """Release all leases of this process, and delete what it wants. Never raises."""
@@ -92,20 +98,29 @@ class PostgresWork(Work):
 
     # -- runs --------------------------------------------------------------
 
+    def plan_run(self, run_id: str, details: str) -> None:
+        self._store.call("plan_run", run_id, details, may_repeat=True)
+
     def begin_run(self, run_id: str, details: str) -> WorkLease:
         self._has_worked = True
         ((fence,),) = self._store.call("begin_run", run_id, self._process_name, details, constants.WORK_SECONDS)
         return WorkLease(RUN_PREFIX + run_id, fence)
 
     def read_runs(self, run_ids: Collection[str]) -> dict[str, RunRecord]:
-        found = {}
-        for run_id, state, details, is_cancelled, holder, fence in self._store.read("read_runs", pack_texts(run_ids)):
-            is_held = bool(holder) and not is_dead_process(holder)
-            found[run_id] = RunRecord(state, details, is_cancelled, is_held, fence)
-        return found
+        rows = self._store.read("read_runs", pack_texts(run_ids))
+        return {run_id: _describe_run(*row) for run_id, *row in rows}
+
+    def find_lost_runs(self) -> list[str]:
+        rows = self._store.read("list_running")
+        return [run_id for run_id, holder in rows if not holder or is_dead_process(holder)]
 
     def cancel_run(self, run_id: str) -> bool:
         return bool(self._store.call("cancel_run", run_id, may_repeat=True)[0][0])
+
+
+def _describe_run(state: str, details: str, begin: str, is_cancelled: bool, holder: str, fence: int) -> RunRecord:
+    is_held = bool(holder) and not is_dead_process(holder)
+    return RunRecord(state, details, Cursor.parse(begin) or Cursor("", 0), is_cancelled, is_held, fence)
 
 
 def _pack_leases(leases: Collection[WorkLease]) -> tuple[bytes, bytes]:

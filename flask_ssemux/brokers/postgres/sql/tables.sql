@@ -121,10 +121,13 @@ CREATE TABLE {schema}.applications (
 CREATE TABLE {schema}.claims (key text COLLATE "C" PRIMARY KEY, until timestamptz NOT NULL);
 CREATE INDEX claims_by_until ON {schema}.claims (until);
 
--- Work: its leases (a released lease of a run has no holder), who wants it, the records of runs, and the last fence.
+-- Work: its leases, who wants it, the records of runs, and the last fence. A released lease of a run has no holder; the
+-- lease of a run that has ended has its fence negated. batch, epoch, last: the number of the last batch of events under
+-- the lease, and the cursor of its last event.
 CREATE TABLE {schema}.works (
     name text COLLATE "C" PRIMARY KEY, fence bigint NOT NULL, holder text COLLATE "C" NOT NULL,
-    until timestamptz NOT NULL
+    until timestamptz NOT NULL, batch bigint NOT NULL DEFAULT 0, epoch text NOT NULL DEFAULT '',
+    last bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX works_of_holder ON {schema}.works (holder);
 CREATE TABLE {schema}.wants (
@@ -132,9 +135,10 @@ CREATE TABLE {schema}.wants (
 );
 CREATE INDEX wants_of_holder ON {schema}.wants (holder);
 CREATE TABLE {schema}.runs (
-    id text COLLATE "C" PRIMARY KEY, state text NOT NULL, details text NOT NULL, is_cancelled boolean NOT NULL,
-    until timestamptz NOT NULL
+    id text COLLATE "C" PRIMARY KEY, state text NOT NULL, details text NOT NULL, begin text NOT NULL,
+    is_cancelled boolean NOT NULL, until timestamptz NOT NULL
 );
+CREATE INDEX runs_by_state ON {schema}.runs (state) WHERE state = 'running';
 CREATE INDEX runs_by_until ON {schema}.runs (until);
 CREATE SEQUENCE {schema}.fences;
 

@@ -18,7 +18,8 @@ BEGIN
         PERFORM setval('{schema}.fences', now);
     END IF;
     INSERT INTO {schema}.works VALUES (its_name, new_fence, me, clock_timestamp() + lasts * interval '1 second')
-        ON CONFLICT (name) DO UPDATE SET fence = excluded.fence, holder = excluded.holder, until = excluded.until;
+        ON CONFLICT (name) DO UPDATE SET fence = excluded.fence, holder = excluded.holder, until = excluded.until,
+            batch = 0, epoch = '', last = 0;
     RETURN new_fence;
 END $$;
 
@@ -50,8 +51,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Renews leases of a process, and writes what it wants. Returns rows of a kind: 'held', with the fence; 'wanted' and
--- 'busy', with a holder.
+-- Renews leases of a process, and writes what it wants. Returns rows of a kind: 'held' and 'cancelled', with the fence;
+-- 'wanted' and 'busy', with a holder.
 CREATE OR REPLACE FUNCTION {schema}.keep_work(
     me text, names text[], fences bigint[], wanted text[], watched text[], lasts double precision
 ) RETURNS TABLE (kind text, name text, fence bigint, holder text) LANGUAGE plpgsql AS $$
@@ -74,6 +75,9 @@ BEGIN
         ON CONFLICT (name, holder) DO UPDATE SET until = excluded.until;
     RETURN QUERY SELECT 'held'::text, w.name, w.fence, me FROM unnest(names, fences) AS l (name, fence)
         JOIN {schema}.works AS w ON w.name = l.name AND w.fence = l.fence;
+    RETURN QUERY SELECT 'cancelled'::text, w.name, w.fence, me FROM unnest(names, fences) AS l (name, fence)
+        JOIN {schema}.works AS w ON w.name = l.name AND w.fence = l.fence
+        JOIN {schema}.runs AS r ON w.name = 'run:' || r.id AND r.is_cancelled;
     RETURN QUERY SELECT 'wanted'::text, w.name, 0::bigint, w.holder FROM {schema}.wants AS w
         WHERE w.name = ANY (names) AND w.until >= clock_timestamp();
     RETURN QUERY SELECT 'busy'::text, w.name, 0::bigint, w.holder FROM {schema}.works AS w
@@ -99,18 +103,44 @@ BEGIN
     DELETE FROM {schema}.wants WHERE holder = me;
 END $$;
 
--- Appends the events of leases that still hold. work_names, fences, ends, counts: of each batch its lease, the state with
--- which its run ends or NULL, and how many events it has; the others are those of append_events. allowed: which were.
+-- Whether a batch may be appended. It ends the run, if the batch does.
+CREATE OR REPLACE FUNCTION {schema}.may_append(its_name text, its_fence bigint, end_state text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM {schema}.works AS w WHERE w.name = its_name AND w.fence = its_fence) THEN
+        RETURN false;
+    END IF;
+    IF end_state IS NULL THEN
+        RETURN true;
+    END IF;
+    UPDATE {schema}.runs AS r SET state = end_state, until = clock_timestamp() + s.seconds * interval '1 second'
+        FROM {schema}.state AS s WHERE r.id = substr(its_name, 5) AND r.state = 'running';
+    IF FOUND THEN
+        UPDATE {schema}.works AS w SET fence = -w.fence, holder = '', until = 'epoch' WHERE w.name = its_name;
+        RETURN true;
+    END IF;
+    RETURN false;
+END $$;
+
+-- Appends the events of leases that still hold.
+--
+-- work_names, fences, ends, counts, numbers: of each batch its lease, the state with which its run ends or NULL, how many
+-- events it has, and its number; the others are those of append_events. Returns of each batch the cursor of its last
+-- event, with '' as the epoch if nothing was appended; and whether it was appended by an earlier call.
 CREATE OR REPLACE FUNCTION {schema}.append_work(
-    work_names text[], fences bigint[], ends text[], counts integer[], names text[], bodies bytea[], keys text[],
-    own_events integer, commit_mode text, OUT epoch text, OUT last bigint, OUT over text[], OUT allowed integer[]
+    work_names text[], fences bigint[], ends text[], counts integer[], numbers integer[],
+    names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
+    OUT over text[], OUT epochs text[], OUT lasts bigint[], OUT repeated integer[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     start integer := 0;
     its_names text[] := '{}';
     its_bodies bytea[] := '{}';
     its_keys text[] := '{}';
-    is_allowed boolean;
+    its_last bigint;
+    left_over integer := 0;
+    known record;
+    added record;
 BEGIN
     IF commit_mode <> '' THEN
         PERFORM set_config('synchronous_commit', commit_mode, true);
@@ -118,53 +148,83 @@ BEGIN
     PERFORM {schema}.take_turn();
     PERFORM {schema}.take_works_turn();
     FOR i IN 1 .. array_length(work_names, 1) LOOP
-        is_allowed := EXISTS (SELECT FROM {schema}.works AS w WHERE w.name = work_names[i] AND w.fence = fences[i]);
-        IF is_allowed AND ends[i] IS NOT NULL THEN
-            UPDATE {schema}.runs AS r SET state = ends[i], until = clock_timestamp() + s.seconds * interval '1 second'
-                FROM {schema}.state AS s WHERE r.id = substr(work_names[i], 5) AND r.state = 'running';
-            is_allowed := FOUND;
-            DELETE FROM {schema}.works AS w WHERE is_allowed AND w.name = work_names[i];
-        END IF;
-        IF is_allowed THEN
+        SELECT w.epoch, w.last INTO known FROM {schema}.works AS w
+            WHERE w.name = work_names[i] AND abs(w.fence) = fences[i] AND numbers[i] > 0 AND w.batch = numbers[i];
+        repeated[i] := FOUND::integer;
+        epochs[i] := '';
+        lasts[i] := 0;
+        IF repeated[i] = 1 THEN
+            epochs[i] := known.epoch;
+            lasts[i] := known.last;
+        ELSIF {schema}.may_append(work_names[i], fences[i], ends[i]) THEN
+            epochs[i] := NULL;  -- until it is appended
             its_names := its_names || names[start + 1 : start + counts[i]];
             its_bodies := its_bodies || bodies[start + 1 : start + counts[i]];
             its_keys := its_keys || keys[start + 1 : start + counts[i]];
         END IF;
-        allowed := allowed || is_allowed::integer;
         start := start + counts[i];
     END LOOP;
     IF array_length(its_names, 1) > 0 THEN
-        SELECT a.epoch, a.last, a.over INTO epoch, last, over
-            FROM {schema}.add_events(its_names, its_bodies, its_keys, own_events) AS a;
+        added := {schema}.add_events(its_names, its_bodies, its_keys, own_events);
+        over := added.over;
+        its_last := added.last - array_length(its_names, 1);
+        FOR i IN 1 .. array_length(work_names, 1) LOOP
+            IF epochs[i] IS NULL THEN
+                its_last := its_last + counts[i];
+                epochs[i] := added.epoch;
+                lasts[i] := its_last;
+                IF numbers[i] > 0 THEN
+                    UPDATE {schema}.works AS w SET batch = numbers[i], epoch = added.epoch, last = its_last
+                        WHERE w.name = work_names[i];
+                END IF;
+            END IF;
+        END LOOP;
     END IF;
 END $$;
 
--- Writes the record of a new run, takes its lease and returns the fence. Deletes records that are no longer kept.
-CREATE OR REPLACE FUNCTION {schema}.begin_run(run_id text, me text, its_details text, lasts double precision)
-RETURNS bigint LANGUAGE plpgsql AS $$
+-- Writes the record of a run, if there is none. Deletes records that are no longer kept.
+CREATE OR REPLACE FUNCTION {schema}.plan_run(run_id text, its_details text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     ends timestamptz;
+    its_epoch text;
 BEGIN
     PERFORM {schema}.take_works_turn();
-    SELECT clock_timestamp() + seconds * interval '1 second' INTO ends FROM {schema}.state;
+    SELECT clock_timestamp() + seconds * interval '1 second', epoch INTO ends, its_epoch FROM {schema}.state;
     UPDATE {schema}.runs SET until = ends WHERE until > ends;  -- of a clock that was ahead
     DELETE FROM {schema}.works AS w USING {schema}.runs AS r WHERE r.until < clock_timestamp() AND w.name = 'run:' || r.id;
     DELETE FROM {schema}.runs WHERE until < clock_timestamp();
-    INSERT INTO {schema}.runs VALUES (run_id, 'running', its_details, false, ends) ON CONFLICT (id) DO UPDATE
-        SET state = 'running', details = excluded.details, is_cancelled = false, until = excluded.until;
+    INSERT INTO {schema}.runs
+        VALUES (run_id, 'waiting', its_details, its_epoch || '-' || {schema}.find_newest(), false, ends)
+        ON CONFLICT (id) DO NOTHING;
+END $$;
+
+-- Begins a run, whose record is written if there is none; takes its lease and returns the fence.
+CREATE OR REPLACE FUNCTION {schema}.begin_run(run_id text, me text, its_details text, lasts double precision)
+RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM {schema}.plan_run(run_id, its_details);
+    UPDATE {schema}.runs SET state = 'running' WHERE id = run_id;
     RETURN {schema}.give_lease('run:' || run_id, me, lasts);
 END $$;
 
 -- Returns of each run what is stored of it, the holder of its lease if that has not expired, and the fence.
 CREATE OR REPLACE FUNCTION {schema}.read_runs(ids text[])
-RETURNS TABLE (id text, state text, details text, is_cancelled boolean, holder text, fence bigint) LANGUAGE sql STABLE AS $$
-    SELECT r.id, r.state, r.details, r.is_cancelled, CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END,
-        coalesce(w.fence, 0)
+RETURNS TABLE (
+    id text, state text, details text, begin text, is_cancelled boolean, holder text, fence bigint
+) LANGUAGE sql STABLE AS $$
+    SELECT r.id, r.state, r.details, r.begin, r.is_cancelled,
+        CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END, greatest(coalesce(w.fence, 0), 0)
     FROM {schema}.runs AS r LEFT JOIN {schema}.works AS w ON w.name = 'run:' || r.id WHERE r.id = ANY (ids)
+$$;
+
+-- Returns the runs that have not ended, and the holder of each one's lease; '' if there is none, or it has expired.
+CREATE OR REPLACE FUNCTION {schema}.list_running() RETURNS TABLE (id text, holder text) LANGUAGE sql STABLE AS $$
+    SELECT r.id, CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END
+    FROM {schema}.runs AS r LEFT JOIN {schema}.works AS w ON w.name = 'run:' || r.id WHERE r.state = 'running'
 $$;
 
 CREATE OR REPLACE FUNCTION {schema}.cancel_run(run_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE {schema}.runs SET is_cancelled = true WHERE id = run_id AND state = 'running';
+    UPDATE {schema}.runs SET is_cancelled = true WHERE id = run_id AND state IN ('waiting', 'running');
     RETURN FOUND;
 END $$;

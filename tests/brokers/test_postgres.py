@@ -85,7 +85,9 @@ def test_connections_that_the_server_ended_while_idle_fail_no_call(own, postgres
     assert read_bodies(broker) == [b"1"]
     recorder.wait(1)
     assert postgres_server.count_connections() == 3, "the documented number"
-    postgres_server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'tests'")
+    query = "FROM pg_stat_activity WHERE usename = 'tests'"
+    old = postgres_server.ask("SELECT array_agg(pid), every(pg_terminate_backend(pid)) " + query)[0][0]
+    until(lambda: not postgres_server.ask(f"SELECT pid {query} AND pid = ANY (%s)", old), 10, "they are not ended")
     until(lambda: recorder.losses, 10, "no loss was reported")
     broker.history.append_event("a", b"2")
     assert read_bodies(broker) == [b"1", b"2"]

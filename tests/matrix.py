@@ -44,6 +44,7 @@ STACKS = {
             "gunicorn==20.1.0",
             "gevent==21.12.0",
             "redis==3.5.3",
+            "psycopg[binary]==3.1.*",
             "flask-limiter==1.4",  # the last for Flask 1.1
             "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not support SQLAlchemy 2
             "sqlalchemy<2",
@@ -73,7 +74,7 @@ STACKS = {
     "newest": Stack("3.13"),
 }
 
-SHOWN = ("flask", "werkzeug", "gunicorn", "gevent", "greenlet", "redis")
+SHOWN = ("flask", "werkzeug", "gunicorn", "gevent", "greenlet", "redis", "psycopg")
 
 
 def main() -> None:

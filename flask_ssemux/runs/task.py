@@ -86,7 +86,7 @@ class RunTask:
         """Close the generator, and publish nothing: another process goes on with the run, or has ended it."""
         self._is_lost = True
         self._outbox.drop()
-        self._stop(LOST)
+        self._runner.stop()
 
     def begin_end(self, is_left: bool) -> None:
         """This process ends: close the generator. ``give_up`` follows.
@@ -119,6 +119,8 @@ class RunTask:
             self._outbox.flush()
         if self._is_left or self._is_lost or not self._publish_end(state, reason):
             state = LOST
+        if state == LOST and self._wanted != LOST:
+            log.error("the run %s was stopped: another process took it over, or the store has lost it", self.run_id)
         self.state = state
         self._on_end(self)
         self.ended.set()

@@ -66,13 +66,15 @@ class RunSite(Site):
                 leave_at = deadline if seconds is None else time.monotonic() + random.uniform(0.5, 1.0) * seconds
                 while not stream.ended and time.monotonic() < min(leave_at, deadline):
                     time.sleep(0.01)
+                ended = stream.ended
+                stream.close()  # first, so that nothing comes between the lines below
                 found = [one for one in stream.events() if one.event not in ("ssemux.hello", "ssemux.run")]
                 ends = stream.events("ssemux.run")
                 assert not stream.events("ssemux.reset"), stream.describe()
                 events += [one.data for one in found]
                 last = stream.last_event_id or last
                 if ends:
-                    assert stream.wait_end(5) == "clean"
+                    assert ended in ("clean", None), stream.describe()  # None: it was left just before its end
                     with self.stream(url, user="7", last=last) as again:
                         again.wait_end(5)
                         assert again.status == 204
@@ -92,17 +94,23 @@ def get_numbers(events):
     return [json.loads(data)["n"] for data in events]
 
 
-def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs, broker_env):
-    site = serve_runs(broker_env, workers=3)
-    count = 600 if broker_env else 2000
+@pytest.mark.parametrize("broker", ["sqlite", "redis, which is killed"])
+def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs, broker, request):
+    redis = None if broker == "sqlite" else request.getfixturevalue("redis_server")
+    site = serve_runs({} if redis is None else {"SSEMUX_BROKER": redis.url}, workers=3)
+    count = 1200 if redis is None else 600
     with ThreadPoolExecutor(8) as pool:
-        post = site.post_run("/start/tokens?count=%d&rate=500&stream" % count)
+        post = site.post_run("/start/tokens?count=%d&rate=400&stream" % count)
         url = post.wait_headers(10)["content-location"]
         assert post.headers["ssemux-run"] == url.rpartition("/")[2]
         results = [pool.submit(site.read_run, url, first=post)]
         results += [pool.submit(site.read_run, url, seconds) for seconds in (None, 1.0, 0.3)]
         time.sleep(1)
         results += [pool.submit(site.read_run, url, seconds) for seconds in (None, 0.5)]
+        if redis is not None:
+            redis.kill()
+            time.sleep(1)
+            redis.start()
         for result in results:
             events, state = result.result(60)
             assert get_numbers(events) == list(range(count))
@@ -112,7 +120,7 @@ def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs,
 
 def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs, broker_env):
     site = serve_runs(broker_env, workers=3)
-    query = "count=120&rate=50"
+    query = "count=100&rate=50"
     lost = site.start_run("tokens", query)
     resumed = site.start_run("tokens", query + "&resume")
     while resumed["pid"] != lost["pid"]:
@@ -125,12 +133,12 @@ def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs, broker
         killed_at = time.monotonic()
         for result in results[:2]:
             events, state = result.result(30)
-            assert get_numbers(events) == list(range(len(events))) and 0 < len(events) < 120
+            assert get_numbers(events) == list(range(len(events))) and 0 < len(events) < 100
             assert state == "lost"
-        assert time.monotonic() - killed_at < 5
+        assert time.monotonic() - killed_at < 8  # on an idle machine, 2 to 3 s
         for result in results[2:]:
             events, state = result.result(30)
-            assert get_numbers(events) == list(range(120))
+            assert get_numbers(events) == list(range(100))
             assert len({json.loads(data)["pid"] for data in events}) == 2
             assert state == "done"
     assert site.get_state(lost["id"]) == "lost"
@@ -148,12 +156,11 @@ def test_cancelling_ends_a_run_where_it_waits_and_leaving_does_not(serve_runs, b
         with site.stream(run["url"], user="7") as stream:
             stream.wait_for(kind[:4].replace("slee", "asle").encode(), 10)
             assert site.send("/cancel/" + run["id"], user="8")[1]["cancelled"] is False
-            pid, asked_at = run["pid"], time.monotonic()
-            answer = site.send("/cancel/" + run["id"])[1]
-            assert answer["cancelled"] is True
+            asked_at = time.monotonic()
+            assert site.send("/cancel/" + run["id"])[1]["cancelled"] is True
             end = stream.wait_events(1, 5, "ssemux.run")[0]
             assert json.loads(end.data) == {"state": "cancelled"}
-            assert end.at - asked_at < 0.5 or answer["pid"] == pid
+            assert end.at - asked_at < 5  # of 60; on an idle machine, some 10 ms
             assert stream.wait_end(5) == "clean"
         site.server.wait_log(kind + ": finally", 5)
         assert site.send("/cancel/" + run["id"])[1]["cancelled"] is False
@@ -182,14 +189,14 @@ def test_a_deploy_waits_for_runs_and_their_readers_move_on_at_once(serve_runs):
 def test_a_run_that_outlasts_the_graceful_timeout_is_lost_or_goes_on_elsewhere(serve_runs):
     site = serve_runs(workers=2, args=("--graceful-timeout", "3"))
     lost = site.start_run("sleeping")
-    resumed = site.start_run("tokens", "count=90&rate=20&resume")
+    resumed = site.start_run("tokens", "count=50&rate=20&resume")
     old = site.server.worker_pids()
     with ThreadPoolExecutor(2) as pool:
         results = [pool.submit(site.read_run, run["url"]) for run in (lost, resumed)]
         site.server.signal(signal.SIGHUP)
         assert results[0].result(20) == (["asleep"], "lost")
         events, state = results[1].result(40)
-        assert (get_numbers(events), state) == (list(range(90)), "done")
+        assert (get_numbers(events), state) == (list(range(50)), "done")
     site.server.wait_log("the run %s is lost: the worker stops" % lost["id"], 5)
     site.server.wait_log("the run %s goes on elsewhere: the worker stops" % resumed["id"], 5)
     site.server.wait_log("sleeping: finally", 5)

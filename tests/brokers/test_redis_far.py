@@ -184,6 +184,6 @@ def test_connections_are_kept_alive(redis, redis_url):
 
     broker = redis()
     broker.history.get_newest_cursor()
-    open_socket = broker._store._writing._connection._sock
+    open_socket = broker._store._writing._connection.socket
     assert open_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 30

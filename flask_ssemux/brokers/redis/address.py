@@ -16,6 +16,7 @@ from ...errors import BrokerUnavailable, ConfigurationError
 from ...util import forks
 from ...util.redact import without_password
 from ..contract.constants import WAIT_SECONDS
+from .link import Link, make_link
 from .refusal import describe_error, make_refusal
 from .url import RedisURL
 
@@ -65,8 +66,8 @@ class Address:
         """Return the error for a call that failed: see ``refusal.py``."""
         return make_refusal(self.shown, answer, self.secrets, values)
 
-    def connect(self, deadline: float) -> Any:
-        """Return an open connection of redis-py.
+    def connect(self, deadline: float) -> Link:
+        """Return an open connection.
 
         :raises redis.RedisError: the server cannot be reached.
         """
@@ -75,7 +76,7 @@ class Address:
         # A server that works answers in milliseconds; one that hangs may take LEAST seconds more than were left.
         made.socket_timeout = made.socket_connect_timeout = max(LEAST, deadline - time.monotonic())
         made.connect()
-        return made
+        return make_link(made)
 
 
 _connections: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -19,6 +19,7 @@ from typing import Any
 from ...util import forks
 from ..contract import constants
 from .address import LEAST, Address, driver
+from .link import pack_command
 from .scripts import Script
 
 #: Seconds between two tries to reach a server that is not there.
@@ -238,7 +239,7 @@ class ScriptConnection:
         if pieces:
             if now - self._used_at > IDLE and self._doubted_until is None:
                 self._doubted_until = now + PROBATION
-            self._connection.send_packed_command([b"".join(pieces)])
+            self._connection.send(b"".join(pieces))
 
     def _add_call(self, call: Call, pieces: list[bytes]) -> int:
         """Append the call's bytes; return how many they are."""
@@ -274,7 +275,7 @@ class ScriptConnection:
         :param values: what its call sent.
         """
         try:
-            return self._connection.read_response()
+            return self._connection.read_answer()
         except driver.ResponseError as error:
             if _needs_new_connection(error):
                 raise
@@ -326,12 +327,3 @@ def _needs_new_connection(error: Exception) -> bool:
 def _is_login_error(error: Exception) -> bool:
     """Return whether the server refused the connection's first commands."""
     return isinstance(error, driver.ResponseError) and not _needs_new_connection(error)
-
-
-def pack_command(command: tuple[Any, ...]) -> bytes:
-    """Return a command in Redis's protocol; redis-py's own function takes five times as long."""
-    parts = [b"*%d\r\n" % len(command)]
-    for value in command:
-        data = value if type(value) is bytes else str(value).encode("utf-8")
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)

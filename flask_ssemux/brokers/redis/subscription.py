@@ -11,6 +11,7 @@ from ...util.supervise import survive
 from ..contract import constants
 from ..records import Record
 from .address import Address, driver
+from .link import pack_command
 
 #: Seconds without a message after which the connection is checked with a PING, and the server is asked which one it is;
 #: half of it is the time to answer.
@@ -129,11 +130,12 @@ class Subscription:
         news: News = []
         if self._is_broken:  # redis-py would connect again, without a subscription
             raise BrokerUnavailable("the connection to %s was lost" % self._address.shown)
-        received = 0
-        while received < BATCH and self._connection.can_read(0 if received else timeout):
+        received, has_answer = 0, self._connection.can_read(timeout)
+        while has_answer and received < BATCH:
             self._received_at, self._checked_at = time.monotonic(), None
             received += 1
-            self._handle_answer(self._connection.read_response(), news)
+            self._handle_answer(self._connection.read_answer(), news)
+            has_answer = self._connection.has_answer()
         return news
 
     def is_check_due(self) -> bool:
@@ -149,7 +151,7 @@ class Subscription:
     def send_check(self) -> None:
         self._checked_at = time.monotonic()
         with self._changed:  # not in the middle of another command
-            self._connection.send_command("PING")
+            self._connection.send(pack_command(("PING",)))
 
     def close(self) -> None:
         self._connection.disconnect()
@@ -161,7 +163,7 @@ class Subscription:
         names = [self._announced + channel.encode("utf-8") for channel in channels]
         try:
             for start in range(0, len(names), CHANNELS):
-                self._connection.send_command(command, *names[start : start + CHANNELS])
+                self._connection.send(pack_command((command, *names[start : start + CHANNELS])))
         except (driver.RedisError, OSError) as error:
             self._is_broken = True
             raise self._address.make_refusal(error) from None

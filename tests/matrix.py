@@ -38,13 +38,18 @@ STACKS = {
     "oldest": Stack(
         "3.8",
         (
-            "flask==1.1.4",
+            # The lower bounds of setup.cfg, and what else works with them: tests/unit/test_distributions.py compares.
+            "flask==1.1.0",
             "werkzeug==1.0.1",
+            "click<8",  # Flask 1.1.4 says so of this and the next two, and 1.1.0 would take any
+            "itsdangerous<2",
+            "jinja2<3",
             "markupsafe<2.1",  # Jinja 2.11, which Flask 1.1 needs, imports what 2.1 has removed
             "gunicorn==20.1.0",
             "gevent==21.12.0",
-            "redis==3.5.3",
-            "psycopg[binary]==3.1.*",
+            "redis==3.5.0",
+            "psycopg[binary]==3.1.0",
+            "prometheus-client==0.9.0",
             "flask-limiter==1.4",  # the last for Flask 1.1
             "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not support SQLAlchemy 2
             "sqlalchemy<2",

@@ -112,7 +112,7 @@ def test_the_promise_names_modules_and_pages_that_exist():
 # -- dependencies --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extra", ["test", "dev", "redis", "metrics"])
+@pytest.mark.parametrize("extra", ["test", "dev", "redis", "postgres", "metrics"])
 def test_every_requirement_is_pinned_with_hashes(extra):
     """After a change of setup.cfg, `make lock` renews the pins."""
     packaging = pytest.importorskip("packaging.specifiers")
@@ -140,7 +140,7 @@ def test_the_tools_of_a_release_are_pinned():
     assert named <= set(read_pins("release.txt"))
 
 
-@pytest.mark.parametrize("option", ["install_requires", "redis", "metrics"])
+@pytest.mark.parametrize("option", ["install_requires", "redis", "postgres", "metrics"])
 def test_the_oldest_stack_has_the_oldest_version_of_each_dependency(option):
     section = "options" if option == "install_requires" else "options.extras_require"
     stack = re.search(r'"oldest": Stack\((.*?)\n    \),', MATRIX, re.S)[1]

@@ -227,7 +227,9 @@ def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder):
     broker.history.subscribe_channels(["a"])
     first = broker.history.append_event("a", b"1")
     recorder.wait(1)
-    until(lambda: replica.ask("SELECT count(*) FROM ssemux.events") == [(1,)], 10, "the replica has the event")
+    ((written,),) = primary.ask("SELECT pg_current_wal_lsn()::text")
+    replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+    until(lambda: replica.ask(replayed, written)[0][0], 20, "the replica has the event")
     primary.kill()
     replica.ask("SELECT pg_promote()")
     until(lambda: recorder.finds and recorder.renewals, 15, "no find was reported")

@@ -21,6 +21,9 @@ from tests.harness.waiting import until
 #: The user that owns the servers' files, and the one that the tests log in as.
 SYSTEM_USER, USER, PASSWORD = "postgres", "tests", "s3cret"
 
+#: What each server begins with: the role that the tests log in as, which may make schemas and no more. One line each.
+ROLE = f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'\nGRANT CREATE ON DATABASE postgres TO {USER}\n"
+
 #: The maximum that a statement of the tests may take, in seconds.
 ASK_SECONDS = 10
 
@@ -55,12 +58,19 @@ def make_template() -> Path:
     if _template is None:
         folder = make_folder("postgres-template")
         command = [find_program("initdb"), "-D", str(folder / "data"), "-U", SYSTEM_USER, "-A", "trust", "-E", "UTF8"]
-        done = subprocess.run(
-            as_user([*command, "--locale=C", "--no-sync"]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert done.returncode == 0, done.stdout
+        run_program([*command, "--locale=C", "--no-sync"])
+        run_program([find_program("postgres"), "--single", "-D", str(folder / "data"), "postgres"], ROLE)
         _template = folder / "data"
     return _template
+
+
+def run_program(command: Sequence[str], words: str = "") -> None:
+    """Run a program to its end as the unprivileged user.
+
+    :param words: its standard input.
+    """
+    done = subprocess.run(as_user(command), input=words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0 and "ERROR" not in done.stdout, done.stdout
 
 
 class PostgresServer(Server):
@@ -85,7 +95,6 @@ class PostgresServer(Server):
         }  # fmt: skip
         self.settings = {**common, **settings}
         self.hba = ["local all all trust", "local replication all trust", "host all all 127.0.0.1/32 scram-sha-256"]
-        self._has_role = data is not None
 
     def command(self) -> list[str]:
         hba = self.folder / "hba.conf"
@@ -96,10 +105,6 @@ class PostgresServer(Server):
 
     def ready(self) -> bool:
         try:
-            if not self._has_role:
-                self.ask(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
-                self.ask(f"GRANT CREATE ON DATABASE postgres TO {USER}")
-                self._has_role = True
             return bool(self.ask("SELECT 1"))
         except need_python("psycopg[binary]", "psycopg").OperationalError:
             return False

@@ -18,6 +18,7 @@ from . import applications as applications_
 from . import churn as churn_
 from . import compare as compare_
 from . import compare_report, contenders, document, install, process, redis_server
+from . import cores as cores_
 from . import delivery as delivery_
 from . import history as history_
 from . import idle as idle_
@@ -184,6 +185,19 @@ def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
 def publish(events: int, rate: str, appends: int) -> None:
     """Measure the latency from publish to receipt, in the same worker and in another, and the cost of a publish."""
     print(publish_.measure_publishing(events, _parse_rate(rate), appends))
+
+
+@main.command()
+@click.option("--clients", default=2000, show_default=True, help="Streams that are open.")
+@click.option("--events", default=100, show_default=True, help="Events, each to every stream.")
+@click.option("--rate", default="10/s", show_default=True, help="Events a second.")
+@click.option("--rounds", default=3, show_default=True, help="The table shows the median and the range.")
+@click.option("--broker", default="sqlite:,redis:", show_default=True, help="Values of SSEMUX_BROKER.")
+@_WRITE
+def cores(clients: int, events: int, rate: str, rounds: int, broker: str, write: str | None) -> None:
+    """Measure two workers on two cores beside one worker, and nchan; about 5 minutes."""
+    found = cores_.measure_cores(clients, events, _parse_rate(rate), rounds, broker.split(","))
+    _print_and_write(found, write, "benchmarks.md", "cores", is_pinned=False)
 
 
 @main.command()

@@ -163,9 +163,9 @@ def _better_sse() -> Contender:
 def _nchan() -> Contender:
     folder = install.unpack_debian("nchan", "nginx", "libnginx-mod-nchan")
     return Contender(
-        "nchan", (sys.executable, "-m", "benchmarks.peers.nchan", "{port}", folder),
+        "nchan", (sys.executable, "-m", "benchmarks.peers.nchan", "{port}", folder, "{workers}"),
         publisher=(sys.executable, "-m", "benchmarks.peers.nchan_publisher", "{port}", "{server}"),
-        description="nginx with one worker; its publisher, a process beside it, is not counted; "
+        description="nginx; its publisher, a process beside it, is not counted; "
         + ", ".join(install.list_debian(folder)),
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """nchan: the SSE module of nginx. This program writes the configuration and becomes nginx.
 
-python -m benchmarks.peers.nchan PORT FOLDER    # FOLDER has the unpacked Debian packages
+python -m benchmarks.peers.nchan PORT FOLDER WORKERS    # FOLDER has the unpacked Debian packages
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import resource
 import sys
 
 
-def main(port: str, folder: str) -> None:
+def main(port: str, folder: str, workers: str) -> None:
     own = os.environ["BENCH_FOLDER"]
     filled = {
         "@MODULE@": os.path.join(folder, "usr/lib/nginx/modules/ngx_nchan_module.so"),
         "@FILES@": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         "@FOLDER@": own,
         "@PORT@": port,
+        "@WORKERS@": workers,
     }
     with open(os.path.join(os.path.dirname(__file__), "nginx.conf.template")) as file:
         text = file.read()

@@ -62,7 +62,7 @@ client: tests/node_modules/.package-lock.json ## the browser's client in flask_s
 bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)
 
-lock: $(TOOLS)/python ## renew requirements/*.txt: the newest versions that setup.cfg allows, with their hashes
+lock: $(VENV)/release/ready ## renew requirements/*.txt: the newest versions that setup.cfg allows, with their hashes
 	@$(TOOLS)/uv pip compile $(LOCK) --extra test --extra dev setup.cfg --output-file requirements/dev.txt
 	@$(TOOLS)/uv pip compile $(LOCK) --extra redis --extra metrics setup.cfg --output-file requirements/example.txt
 	@$(TOOLS)/uv pip compile $(LOCK) requirements/release.in --output-file requirements/release.txt
@@ -70,7 +70,7 @@ lock: $(TOOLS)/python ## renew requirements/*.txt: the newest versions that setu
 LOCK = --quiet --upgrade --universal --generate-hashes --python-version $(LOCK_PYTHON) \
     --custom-compile-command "make lock"
 
-dist: $(TOOLS)/python ## the source archive and the wheel in dist/, from the last commit; the SBOM in build/sbom
+dist: $(VENV)/release/ready ## the source archive and the wheel in dist/, from the last commit; the SBOM in build/sbom
 	@$(TOOLS)/python tests/distributions.py build
 
 dist-check: dist ## install them into empty environments, on the oldest and the newest Python, with each extra
@@ -109,9 +109,9 @@ $(VENV)/matrix/bin/nox: setup.cfg
 	@$(VENV)/matrix/bin/python -m pip install --quiet "nox>=2024.4"
 	@touch $@
 
-$(TOOLS)/python: requirements/release.txt
+$(VENV)/release/ready: requirements/release.txt
 	@$(PYTHON) -m venv $(VENV)/release
-	@PYTHONWARNINGS=ignore $@ -m pip install --quiet --require-hashes --requirement requirements/release.txt
+	@PYTHONWARNINGS=ignore $(TOOLS)/python -m pip install --quiet --require-hashes --requirement requirements/release.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/bin/python setup.cfg

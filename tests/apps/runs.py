@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import socket
 import sys
 import time
 
-from flask import Flask, jsonify, request
+from flask import Flask, has_request_context, jsonify, request
 
 import flask_ssemux
+
+VARIABLE = contextvars.ContextVar("variable", default="unset")
 
 
 def create_app() -> Flask:
@@ -24,6 +27,7 @@ def create_app() -> Flask:
     @app.route("/start/<kind>", methods=["POST"])
     def start(kind):
         """Start a run, and answer with its URL; with ``?stream``, with the run itself."""
+        VARIABLE.set("of a request")
         resume = go_on if "resume" in request.args else None
         try:
             run = flask_ssemux.start_run(
@@ -98,6 +102,11 @@ def telling(options):
     raise flask_ssemux.RunFailed("no more credit")
 
 
+def context(options):
+    """Yield what is left of the request that started the run: in gevent's greenlets, its variables could be."""
+    yield [has_request_context(), VARIABLE.get()]
+
+
 def openai(options):
     """Yield the text of an old generator, in OpenAI's format."""
     yield 'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
@@ -106,5 +115,5 @@ def openai(options):
 
 KINDS = {
     "tokens": tokens, "sleeping": sleeping, "listening": listening, "raising": raising, "telling": telling,
-    "openai": openai,
+    "context": context, "openai": openai,
 }  # fmt: skip

@@ -234,6 +234,7 @@ def test_who_may_read_a_run_and_what_it_sends(serve_runs):
         )
     with site.post_run("/start/openai?stream&comments") as post:
         assert post.wait_events(1, 5, "ssemux.hello")
+    assert site.read_run(site.start_run("context")["url"])[0] == ['[false,"unset"]']
     anonymous = site.start_run("telling", user="")
     with site.stream(anonymous["url"]) as stream:
         stream.wait_events(1, 5, "ssemux.run")

@@ -108,6 +108,13 @@ def test_an_end_whose_answer_was_lost_counts_as_done(broker, batches, monkeypatc
     assert read_data(broker, channel) == ["end"]
 
 
+def test_a_broker_that_is_closed_ends_the_wait_of_its_generators(broker, batches):
+    outbox, channel = open_run(broker, batches, 1)
+    broker.close()
+    outbox.add_event(make_event(channel, 1))
+    until(lambda: outbox.is_lost, 5, "it still waits")
+
+
 def test_nothing_is_appended_after_another_process_took_the_work(broker, batches):
     outbox, channel = open_run(broker, batches, 1)
     outbox.add_event(make_event(channel, 1))

@@ -15,6 +15,7 @@ import flask_ssemux
 from flask_ssemux import Publisher, RunFailed, TooManyRuns
 from flask_ssemux.errors import ApplicationError, InvalidChannel, InvalidEvent
 from flask_ssemux.runs import lost as lost_module
+from flask_ssemux.runs.messages import WORK_CHANNEL, WorkMessage
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 from tests.unit.test_extension import refusal
@@ -244,6 +245,38 @@ def test_the_application_cancels_a_run_of_a_job(mux, publisher):
     run = publisher.start_run(generate())
     assert mux.cancel_run(run.id) is True
     assert run.wait(10) == "cancelled" == mux.run_state(run.id)
+
+
+def read_messages(app):
+    history = app.extensions["ssemux"].worker.broker.history
+    page = history.read_events([WORK_CHANNEL], 0, history.get_newest_cursor().sequence, 100)
+    return [WorkMessage.from_json(record.body) for record in page.records]
+
+
+def test_processes_tell_each_other_at_once_what_was_cancelled_and_what_was_given_up(app, mux, publisher, tmp_path):
+    is_over = threading.Event()
+
+    def generate():
+        while not is_over.is_set():
+            yield 1
+            time.sleep(0.01)
+
+    other = make_app(tmp_path)
+    with other.app_context():
+        elsewhere = mux.start_run(generate())
+    assert mux.cancel_run(elsewhere.id) is True
+    assert read_messages(app) == [WorkMessage(cancel=elsewhere.id)]
+    run = mux.start_run(generate())
+    app.extensions["ssemux"].worker.work_parts.messages.handle_body(WorkMessage(cancel=run.id).to_json())
+    assert run.wait(10) == "cancelled"
+    run = mux.start_run(generate(), resume=go_on, data=0)
+    app.extensions["ssemux"].runs.give_up("a test")
+    assert read_messages(app)[-1] == WorkMessage(free=(run.channel,))
+    other.extensions["ssemux"].worker.work_parts.messages.handle_body(read_messages(app)[-1].to_json())
+    with other.app_context():
+        assert mux.get_run(run.id).wait(10) == "done"  # the other one went on with it
+    assert elsewhere.wait(10) == "cancelled"
+    other.extensions["ssemux"].worker.stop()
 
 
 def test_a_publisher_that_is_closed_gives_its_runs_up(mux, publisher, caplog):

@@ -109,6 +109,10 @@ export interface OwnRunEvents {
   "ssemux.run": { readonly state: RunEnd; readonly error?: string };
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
+  /** The server ended the stream for good; the run goes on. */
+  "ssemux.stop": { readonly reason: string };
+  /** A newer stream of the same user replaced this one for good; the run goes on. */
+  "ssemux.replaced": { readonly reason: string };
   "ssemux.degraded": {};
   "ssemux.restored": {};
 }

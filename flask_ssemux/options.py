@@ -216,6 +216,12 @@ class Options:
         32, 1, 1000000, "a number",
         "the maximum number of runs of one owner, over all workers",
     )  # fmt: skip
+    # As for runs: with 200 feeds that yield each second, a worker has a few per cent of a core to do.
+    max_feeds: int = _number(
+        200, 1, 1000000, "a number",
+        "the maximum number of feeds (`mux.feed`) that one worker runs; further ones are left to other workers, or "
+        "wait until one ends",
+    )  # fmt: skip
     lifetime: float | None = _option(
         None,
         parse_seconds,

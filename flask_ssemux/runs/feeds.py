@@ -16,6 +16,7 @@ from ..errors import BrokerClosed, BrokerUnavailable
 from ..options import log
 from ..util import forks
 from ..util.background import run_in_background
+from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
 from .feed import Feed, FeedParts, FeedWork
 from .messages import WorkMessage, announce_free
@@ -46,20 +47,25 @@ class Feeds:
     :param find_work: returns what runs for a channel; None if it has no feed.
     :param work_parts: what feeds and runs share.
     :param feed_parts: what all feeds use.
+    :param max_feeds: how many feeds this process runs at most.
     """
 
     def __init__(
-        self, find_work: Callable[[str], FeedWork | None], work_parts: WorkParts, feed_parts: FeedParts
+        self, find_work: Callable[[str], FeedWork | None], work_parts: WorkParts, feed_parts: FeedParts, max_feeds: int
     ) -> None:
         self._find_work = find_work
         self._work_parts = work_parts
         self._feed_parts = feed_parts
+        self._max_feeds = max_feeds
+        self._throttle = LogThrottle()
         self._lock = threading.Lock()
         #: The streams here that read each channel that has a feed.
         self._readers: dict[str, set[Reader]] = {}
         #: The feeds that run here, and the channels whose leases are being taken.
         self._feeds: dict[str, Feed] = {}
         self._taking: set[str] = set()
+        #: The channels that are read here, and whose feeds no process was known to run when there was no room here.
+        self._waiting: set[str] = set()
         #: How many times generators that are over were started again.
         self._past_restarts = 0
         #: Whether this process stops.
@@ -95,6 +101,7 @@ class Feeds:
                     readers.discard(stream)
                     if not readers:
                         del self._readers[channel]
+                        self._waiting.discard(channel)
 
     # -- taking --------------------------------------------------------------
 
@@ -103,34 +110,59 @@ class Feeds:
         self._take_soon(channel for channel in free if channel in self._readers)
 
     def _take_soon(self, channels: Iterable[str]) -> None:
-        taken = self._note_taking(channels)
-        if taken:
-            run_in_background("ssemux-take", self._take_feeds, taken)
+        taken, waiting = self._note_taking(channels)
+        if waiting:
+            self._log_full(waiting[0])
+        if taken and not attempt("feeds could not be taken", run_in_background, "ssemux-take", self._take_feeds, taken):
+            with self._lock:  # the system has no thread left; the keeper tries again
+                self._taking.difference_update(taken)
 
-    def _note_taking(self, channels: Iterable[str]) -> list[str]:
-        """Return those of the channels that this process may try to take now: one call at a time takes a channel."""
+    def _note_taking(self, channels: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return those of the channels that this process may try to take now, and those for which there is no room.
+
+        One call at a time takes a channel.
+        """
         with self._lock:
             if self._is_over:
-                return []
-            taken = [it for it in channels if it not in self._feeds and it not in self._taking]
+                return [], []
+            new = [it for it in dict.fromkeys(channels) if it not in self._feeds and it not in self._taking]
+            room = max(0, self._max_feeds - len(self._feeds) - len(self._taking))
+            taken, waiting = new[:room], new[room:]
             self._taking.update(taken)
-            return taken
+            self._waiting.difference_update(taken)
+            self._waiting.update(waiting)
+            return taken, waiting
+
+    def _log_full(self, channel: str) -> None:
+        more = self._throttle.count("full", time.monotonic())
+        if more is not None:
+            log.warning(
+                "the feed %r is left to other workers, or waits: this worker runs %d feeds, as many as "
+                "SSEMUX_MAX_FEEDS allows; raise the option, or refuse channels that nobody needs in their rule%s",
+                channel, self._max_feeds, more,
+            )  # fmt: skip
 
     def _take_feeds(self, channels: Collection[str]) -> None:
+        leases: list[WorkLease] = []
         try:
             leases = self._work_parts.get_broker().work.take_work([FEED_PREFIX + channel for channel in channels])
         except (BrokerUnavailable, BrokerClosed) as error:
             log.debug("feeds could not be taken: %s", error)  # the keeper tries again
-            leases = []
-        with self._lock:
-            self._taking.difference_update(channels)
-            feeds = [] if self._is_over else [self._make_feed(lease) for lease in leases]
-            self._feeds.update((feed.work.channel, feed) for feed in feeds)
+        finally:
+            feeds = self._add_feeds(channels, leases)
         for feed in feeds:
             if not attempt("a feed could not be started", feed.start):  # the system has no thread left, for example
                 self._end_feed(feed)
         if leases and not feeds:
             self._release(leases)
+
+    def _add_feeds(self, channels: Collection[str], leases: Sequence[WorkLease]) -> list[Feed]:
+        """These channels are no longer being taken, and these leases were. Return their feeds."""
+        with self._lock:
+            self._taking.difference_update(channels)
+            feeds = [] if self._is_over else [self._make_feed(lease) for lease in leases]
+            self._feeds.update((feed.work.channel, feed) for feed in feeds)
+        return feeds
 
     def _make_feed(self, lease: WorkLease) -> Feed:
         work = self._find_work(lease.name[len(FEED_PREFIX) :])
@@ -141,14 +173,17 @@ class Feeds:
 
     def _end_feed(self, feed: Feed) -> None:
         """A feed is over. In its own greenlet or thread."""
-        if not feed.is_lost:
-            self._release([feed.lease])
-        with self._lock:
-            self._past_restarts += feed.restarts
-            if self._feeds.get(feed.work.channel) is feed:
-                del self._feeds[feed.work.channel]
-        if feed.work.channel in self._readers:
-            self._take_soon([feed.work.channel])
+        channel = feed.work.channel
+        try:
+            if not feed.is_lost:
+                self._release([feed.lease])
+        finally:
+            with self._lock:
+                self._past_restarts += feed.restarts
+                if self._feeds.get(channel) is feed:
+                    del self._feeds[channel]
+                wanted = [channel, *self._waiting] if channel in self._readers else list(self._waiting)
+            self._take_soon(wanted)
 
     def _release(self, leases: Sequence[WorkLease]) -> None:
         broker = self._work_parts.get_broker()
@@ -174,7 +209,8 @@ class Feeds:
     def disown(self) -> None:
         """In a forked child: the feeds are the parent's. No lock is taken: its holder may not exist here."""
         self._lock = threading.Lock()
-        self._readers, self._feeds, self._taking = {}, {}, set()
+        self._throttle = LogThrottle()
+        self._readers, self._feeds, self._taking, self._waiting = {}, {}, set(), set()
 
     # -- the keeper's questions and answers ------------------------------------
 
@@ -197,6 +233,8 @@ class Feeds:
         now = time.monotonic()
         with self._lock:
             feeds, readers = list(self._feeds.values()), set(self._readers)
+            free = [channel for channel in self._readers if FEED_PREFIX + channel in kept.free]
+            self._waiting.intersection_update(free)
         for feed in feeds:
             if feed.lease in lost:
                 feed.stop(is_lost=True)
@@ -204,7 +242,7 @@ class Feeds:
                 feed.wanted_at = now
             elif now - feed.wanted_at >= feed.work.linger:
                 feed.stop()
-        self._take_soon(channel for channel in readers if FEED_PREFIX + channel in kept.free)
+        self._take_soon(free)
 
     def note_unreachable(self, seconds: float) -> None:
         if seconds >= UNREACHABLE_SECONDS:
@@ -222,5 +260,6 @@ class Feeds:
             "feeds": {feed.work.channel: feed.get_figures() for feed in feeds[:MAX_LISTED]},
             "feeds_running": states.count("running"),
             "feeds_paused": states.count("paused"),
+            "feeds_waiting": len(self._waiting),
             "feed_restarts": self._past_restarts + sum(feed.restarts for feed in feeds),
         }

@@ -40,6 +40,7 @@ _OF_WORKERS = (
     _Metric("opening_cost", "opening_cpu_seconds", "CPU time of opening one stream: the median of the latest"),
     _Metric("feeds_running", "feeds_running", "Feeds whose generator runs in this worker"),
     _Metric("feeds_paused", "feeds_paused", "Feeds that wait after an error, before their generator starts again"),
+    _Metric("feeds_waiting", "feeds_waiting", "Feeds that no worker runs, since SSEMUX_MAX_FEEDS is reached here"),
     _Metric("feed_restarts", "feed_restarts", "How often generators of feeds started again after an error", True),
     _Metric("longest_silence", "longest_silence_seconds", "Longest time since the last byte of a stream"),
     _Metric("late", "late", "How often the worker's loop was blocked for a second or more", True),

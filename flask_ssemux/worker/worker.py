@@ -155,9 +155,8 @@ class Worker:
 
     def _make_feeds(self) -> Feeds:
         parts = self.work_parts
-        return Feeds(
-            self._rules.feeds.find_work, parts, FeedParts(parts.batches, self.make_event, self._app.app_context)
-        )
+        feed_parts = FeedParts(parts.batches, self.make_event, self._app.app_context)
+        return Feeds(self._rules.feeds.find_work, parts, feed_parts, self.options.max_feeds)
 
     def _get_feed_figures(self) -> Mapping[str, Any]:
         running = self._running.value

@@ -318,7 +318,7 @@ def test_a_lease_that_comes_too_late_is_given_back(make_app, mux):
     app = make_app(mux)
     with testing.stream(app):
         feeds, broker = get_feeds(app), app.extensions["ssemux"].worker.broker
-    assert feeds._note_taking(["jobs"]) == ["jobs"] and feeds._note_taking(["jobs"]) == []
+    assert feeds._note_taking(["jobs"]) == (["jobs"], []) and feeds._note_taking(["jobs"]) == ([], [])
     feeds.drain()
     feeds._take_feeds(["jobs"])
     assert list_feeds(app) == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
@@ -362,7 +362,7 @@ def test_a_feed_that_cannot_be_started_gives_its_lease_back(make_app, mux, monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(feed_module.Feed, "start", fail)
-    feeds._take_feeds(feeds._note_taking(["jobs"]))
+    feeds._take_feeds(feeds._note_taking(["jobs"])[0])
     assert list_feeds(app) == {} and broker.work.keep_work([], (), ["feed:jobs"]).free == {"feed:jobs"}
     assert "a feed could not be started: RuntimeError" in caplog.text
 

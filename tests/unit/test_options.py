@@ -30,6 +30,7 @@ DEFAULTS = {
     "SSEMUX_OVER_USER_LIMIT": "refuse",
     "SSEMUX_MAX_RUNS": 200,
     "SSEMUX_MAX_RUNS_PER_OWNER": 32,
+    "SSEMUX_MAX_FEEDS": 200,
     "SSEMUX_LIFETIME": None,
     "SSEMUX_RECHECK": None,
     "SSEMUX_HEARTBEAT_EVENT": None,
@@ -64,6 +65,7 @@ BOUNDS = {
     "SSEMUX_MAX_STREAMS_PER_USER": (1, 1000000, "a number from 1 to 1000000"),
     "SSEMUX_MAX_RUNS": (1, 1000000, "a number from 1 to 1000000"),
     "SSEMUX_MAX_RUNS_PER_OWNER": (1, 1000000, "a number from 1 to 1000000"),
+    "SSEMUX_MAX_FEEDS": (1, 1000000, "a number from 1 to 1000000"),
     "SSEMUX_LIFETIME": (1, 31536000, "seconds from 1 to 31536000, or off"),
     "SSEMUX_RECHECK": (1, 31536000, "seconds from 1 to 31536000, or off"),
 }
@@ -420,6 +422,7 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_OVER_USER_LIMIT": "refuse",
         "SSEMUX_MAX_RUNS": "200",
         "SSEMUX_MAX_RUNS_PER_OWNER": "32",
+        "SSEMUX_MAX_FEEDS": "200",
         "SSEMUX_LIFETIME": "off",
         "SSEMUX_RECHECK": "off",
         "SSEMUX_HEARTBEAT_EVENT": "off",

@@ -223,7 +223,9 @@ def select_named(names: Sequence[str], reader: Reader) -> list[str]:
             raise BadRequest(str(error), channel) from None
     for channel in channels:
         if not encode.is_named(channel) and channel not in reader.own_channels:
-            raise Forbidden("the channel %r is for its user only" % channel, channel)
+            is_run = encode.is_run_channel(channel)
+            reason = "a run's, which is read at its own URL" if is_run else "for its user only"
+            raise Forbidden("the channel %r is %s" % (channel, reason), channel)
     return [channel for channel in channels if channel not in reader.own_channels]
 
 

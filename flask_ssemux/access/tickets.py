@@ -199,6 +199,6 @@ def _check_channels(channels: Sequence[str]) -> list[str]:
         raise ApplicationError("a ticket's channels are a list of names; write [%r]" % channels)
     for channel in channels:
         encode.check_channel(channel)
-        if not encode.is_named(channel):
+        if not encode.is_named(channel) and not encode.is_run_channel(channel):
             raise InvalidChannel("%r: every stream reads its user's own channel and '*' anyway; leave it out" % channel)
     return list(channels)

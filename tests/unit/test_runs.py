@@ -169,6 +169,22 @@ def test_applications_cannot_publish_on_the_channel_of_a_run_but_on_others_of_it
     run.wait(10)
 
 
+def test_a_ticket_of_the_owner_opens_a_run_unless_it_is_for_other_channels(app, mux):
+    app.secret_key = "for tests"
+    run = mux.start_run(iter([1]), owner=7)
+    run.wait(10)
+    for channels, user, status in (
+        (None, 7, 200),
+        ([run.channel], 7, 200),
+        (["room"], 7, 403),
+        ([run.channel], 8, 403),
+    ):
+        ticket = mux.ticket(user, channels=channels)
+        assert app.test_client().get(run.url + "?ticket=" + ticket).status_code == status, (channels, user)
+    answer = app.test_client().get("/events?channel=" + run.channel)
+    assert answer.status_code == 403 and "is read at its own URL" in answer.get_json()["message"]
+
+
 def test_arguments_that_cannot_be_used(mux):
     def generate():
         yield 1

@@ -1,8 +1,8 @@
 """A page on an origin of its own that reads streams of another origin, in the ways of docs/identity.md.
 
 Its query: `events` (the other origin), `name` (the user who logs in there), `ways` (separated by commas): `native`,
-`polyfill`, `fetch` (fetch-event-source) and `mux` send the cookie, `native-ticket` and `mux-ticket` a ticket. What they
-receive goes to `window.report`.
+`polyfill`, `fetch` (fetch-event-source) and `mux` send the cookie, `native-ticket` and `mux-ticket` a ticket; `run`
+starts a run by POST, and reads it again at its URL. What they receive goes to `window.report`.
 """
 
 from __future__ import annotations
@@ -57,11 +57,20 @@ async function mux(who, options) {
   made.on("ssemux.error", (error) => tell(who, "error", { error }));
 }
 
+async function run(who) {
+  const { Run } = await import(base + "/events/ssemux.js");
+  const started = new Run(base + "/answers", { method: "POST", credentials: "include" });
+  for await (const { data, id } of started) tell(who, "event", { data, id });
+  for await (const { data, id } of new Run(started.url, { credentials: "include" })) tell(who, "event", { data, id });
+  tell(who, "end", { url: started.url });
+}
+
 const known = {
   native: () => native("native", base + "/events"),
   polyfill: () => polyfill("polyfill", base + "/events"),
   fetch: () => fetched("fetch", base + "/events"),
   mux: () => mux("mux", { credentials: "include" }),
+  run: () => run("run"),
   "native-ticket": async (last = "") =>
     native("native-ticket", `${base}/events?ticket=${await newTicket()}&last_event_id=${last}`, known["native-ticket"]),
   "mux-ticket": () => mux("mux-ticket", { headers: async () => ({ Authorization: `Ticket ${await newTicket()}` }) }),

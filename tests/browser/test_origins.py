@@ -35,11 +35,22 @@ def serve(tmp_path, running):
 
     def start(name, *pages):
         api = tmp_path / "api.py"
-        api.write_text(api.read_text().replace("from sessions import", "from %s import" % name))
+        api.write_text(api.read_text().replace("from sessions import", "from %s import" % name) + ANSWERS)
         env = {"PYTHONPATH": "%s:%s" % (tmp_path, ROOT), "PAGES": ",".join(pages), **QUICK}
         return running(Gunicorn("api:app", env=env, cwd=tmp_path))
 
     return start
+
+
+#: What starts a run, for the application of the document.
+ANSWERS = """
+
+@app.route("/answers", methods=["POST"])
+def answers():
+    import flask_ssemux
+
+    return flask_ssemux.start_run(("token", word) for word in ("a", "b")).response()
+"""
 
 
 def hear(browser, ways, *expected):
@@ -68,7 +79,10 @@ def check_it_comes_back(browser, server, publisher, ways):
 def test_cookies_are_sent_to_another_origin_of_the_site(running, page, serve, publisher):
     server = serve("sessions", page.url)
     ways = ("native", "polyfill", "fetch", "mux")
-    browser = running(Browser(page.url, SECONDS, events=server.url, name="ann", ways=",".join(ways)))
+    browser = running(Browser(page.url, SECONDS, events=server.url, name="ann", ways=",".join([*ways, "run"])))
+    (end,) = browser.wait_all("run", "end", timeout=WAIT)
+    assert end["url"].startswith(server.url + "/events/run/")
+    hear(browser, ["run"], "a", "b", "a", "b")
     check_it_comes_back(browser, server, publisher, ways)
 
 

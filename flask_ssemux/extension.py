@@ -30,7 +30,6 @@ from .http.request_hooks import make_after_request, make_teardown
 from .http.run_source import answer_with_run
 from .http.views import make_blueprint
 from .options import Options, log
-from .runs.yields import TextMeaning
 from .state import KEY, ApplicationState, find_current_app, find_only_state, find_state
 from .status import page as status_page
 from .util.own_logger import enable_logger
@@ -287,7 +286,7 @@ class SSEMux(ApplicationFunctions):
         options = StreamOptions(url, channels, endpoint, personal, public, decorators, blueprint)
         stream = FixedStream(options, self._rules, self._streams)
         if feed is not None:
-            self._rules.feeds.add_rule(channels[0], feed_rules.adapt_old_view(url, feed), TextMeaning.FRAMES)
+            self._rules.feeds.add_old_view(channels[0], url, feed)
         stream.register_on_blueprint()
         self._streams.append(stream)
         for app in list(self._apps):

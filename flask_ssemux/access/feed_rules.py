@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from ..errors import ApplicationError
 from ..runs.feed import FeedWork
 from ..runs.yields import TextMeaning
+from ..sse.encode import is_run_channel
 from ..util.printable import show_value
 from .patterns import Pattern
 
@@ -29,12 +30,22 @@ class FeedRule(NamedTuple):
     :param function: is called with the pattern's variables by name; returns a generator.
     :param meaning: of the texts that the generator yields.
     :param linger: seconds from the end of the last reader's stream to the generator's end.
+    :param converters: of those variables that are no texts, by name.
     """
 
     pattern: Pattern
     function: Callable[..., Any]
     meaning: TextMeaning
     linger: float
+    converters: Mapping[str, Callable[[str], Any]] = {}
+
+    def convert_values(self, texts: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the variables' values; None if a text is not the one by which a channel of the URL is named."""
+        try:
+            values = {name: self.converters.get(name, str)(text) for name, text in texts.items()}
+        except ValueError:
+            return None
+        return values if {name: str(value) for name, value in values.items()} == texts else None
 
 
 class FeedRules:
@@ -45,13 +56,7 @@ class FeedRules:
         #: Whether any channel has a feed.
         self.is_used = False
 
-    def add_rule(
-        self,
-        text: str,
-        function: Callable[..., Any],
-        meaning: TextMeaning = TextMeaning.EITHER,
-        linger: float = LINGER,
-    ) -> None:
+    def add_rule(self, text: str, function: Callable[..., Any], linger: float = LINGER) -> None:
         """Run this function's generator for the channels of a pattern.
 
         :raises InvalidChannel: clients cannot name such channels.
@@ -61,23 +66,46 @@ class FeedRules:
         _check_function(text, function)
         if isinstance(linger, bool) or not isinstance(linger, (int, float)) or not 0 <= linger <= 3600:
             raise ApplicationError("linger=%s: must be seconds from 0 to 3600" % show_value(linger))
-        pattern = Pattern(text)
+        self._add(FeedRule(Pattern(text), function, TextMeaning.EITHER, linger))
+
+    def add_old_view(self, text: str, url: str, view: Callable[..., Any]) -> None:
+        """Run what an old view returns for the channels of a pattern.
+
+        :param url: the rule of the view, whose converters apply.
+        :raises InvalidChannel, ApplicationError: as ``add_rule``.
+        """
+        _check_function(url, view)
+        view = getattr(view, "_ssemux_view", view)  # without ``@streaming``, which needs a request
+        converters = {name: _CONVERTERS[kind] for kind, name in _URL_VARIABLE.findall(url) if kind in _CONVERTERS}
+        self._add(FeedRule(Pattern(text), view, TextMeaning.FRAMES, LINGER, converters))
+
+    def _add(self, new: FeedRule) -> None:
+        _check_variables(new.pattern, new.function)
         for rule in self._rules:
-            if _overlap(rule.pattern, pattern):
+            if _overlap(rule.pattern, new.pattern):
                 raise ApplicationError(
                     "the feeds %r and %r are for the same channel; a channel has one feed: change one of the patterns"
-                    % (rule.pattern.text, text)
+                    % (rule.pattern.text, new.pattern.text)
                 )
-        self._rules.append(FeedRule(pattern, function, meaning, linger))
+        self._rules.append(new)
         self.is_used = True
 
     def find_work(self, channel: str) -> FeedWork | None:
-        """Return what runs for a channel; None if it has no feed."""
+        """Return what runs for a channel; None if it has no feed. The events of a run come from its own generator."""
+        if is_run_channel(channel):
+            return None
         for rule in self._rules:
-            values = rule.pattern.match(channel)
-            if values is not None:
-                return FeedWork(channel, partial(rule.function, **values), rule.meaning, rule.linger)
+            texts = rule.pattern.match(channel)
+            if texts is not None:
+                values = rule.convert_values(texts)
+                return None if values is None else _make_work(rule, channel, values)
         return None
+
+
+def _make_work(rule: FeedRule, channel: str, values: Mapping[str, Any]) -> FeedWork:
+    is_old = rule.meaning is TextMeaning.FRAMES
+    make = partial(call_old_view, rule.function, **values) if is_old else partial(rule.function, **values)
+    return FeedWork(channel, make, rule.meaning, rule.linger)
 
 
 def _check_function(text: str, function: object) -> None:
@@ -94,6 +122,23 @@ def _check_function(text: str, function: object) -> None:
             "the feed %r is an async function, and the loop that it needs does not run here: write the generator with "
             "def instead of async def" % text
         )
+
+
+def _check_variables(pattern: Pattern, function: Callable[..., Any]) -> None:
+    """
+    :raises ApplicationError: the function cannot be called with the pattern's variables.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may add arguments
+    except (ValueError, TypeError):  # a function that is written in C may have none
+        return
+    try:
+        signature.bind(**dict.fromkeys(pattern.names))
+    except TypeError as error:
+        raise ApplicationError(
+            "the feed %r is called with the variables of its pattern, (%s), but its function has the parameters %s: %s"
+            % (pattern.text, ", ".join(pattern.names) or "none", signature, error)
+        ) from None
 
 
 def _overlap(first: Pattern, second: Pattern) -> bool:
@@ -126,23 +171,8 @@ def make_channel(url: str) -> str:
     return _URL_VARIABLE.sub(lambda it: ("<path:%s>" if it[1] == "path" else "<%s>") % it[2], url).strip("/")
 
 
-def adapt_old_view(url: str, view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls an old view as Flask does, and returns the body of its response.
-
-    :param url: the rule of the view, whose converters apply.
-    :raises ApplicationError: the view cannot be a feed.
-    """
-    _check_function(url, view)
-    view = getattr(view, "_ssemux_view", view)  # without ``@streaming``, which needs a request
-    converters = {name: _CONVERTERS[kind] for kind, name in _URL_VARIABLE.findall(url) if kind in _CONVERTERS}
-
-    def call_view(**values: str) -> Any:
-        returned = view(**_convert(values, converters))
-        first = returned[0] if isinstance(returned, tuple) and returned else returned
-        return getattr(first, "response", first)
-
-    return call_view
-
-
-def _convert(values: Mapping[str, str], converters: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    return {name: converters.get(name, str)(value) for name, value in values.items()}
+def call_old_view(view: Callable[..., Any], /, **values: Any) -> Any:
+    """Call an old view as Flask does, and return the body of its response."""
+    returned = view(**values)
+    first = returned[0] if isinstance(returned, tuple) and returned else returned
+    return getattr(first, "response", first)

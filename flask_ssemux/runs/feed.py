@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, ContextManager, Iterator, NamedTuple
+from typing import Any, Callable, ContextManager, Iterator, Mapping, NamedTuple
 
 from ..brokers import NewEvent, WorkLease
-from ..errors import InvalidEvent
+from ..errors import ApplicationError, InvalidEvent
 from ..options import log
 from ..util.supervise import describe_error
 from .batches import Batches, LeaseLost
@@ -119,19 +119,15 @@ class Feed:
         try:
             while not runner.is_stopping:
                 self._run_once(runner)
-        except LeaseLost:
-            self.is_lost = True
         finally:
             self._finish()
 
     def _run_once(self, runner: Runner) -> None:
         began = time.monotonic()
         try:
-            runner.iterate(self.work.make, self._make_context, self._take)
-        except LeaseLost:
-            raise
-        except (Exception, SystemExit, GeneratorExit) as error:
-            runner.check()
+            runner.iterate(self._make_source, self._make_context, self._take)
+        except BaseException as error:  # gevent.Timeout and SystemExit of the generator are no Exception
+            self._check_end(runner, error)
             if time.monotonic() - began >= MAX_PAUSE:
                 self._pause, self._logged = PAUSE, None
             self._pause_after(runner, error)
@@ -139,6 +135,27 @@ class Feed:
             self.state = "ended"
             while True:
                 runner.pause(FOREVER)
+
+    def _make_source(self) -> Any:
+        source = self.work.make()
+        if isinstance(source, (str, bytes, bytearray, Mapping)) or not hasattr(source, "__iter__"):
+            raise ApplicationError(
+                "the feed's function returned a value of the type %s, not a generator: write yield in it, in "
+                "a function that is not async" % type(source).__name__
+            )
+        return source
+
+    def _check_end(self, runner: Runner, error: BaseException) -> None:
+        """Return if the generator, which had this error, is to be started again.
+
+        :raises GeneratorExit: it was stopped, or its lease was lost.
+        """
+        self.is_lost = self.is_lost or self._outbox.is_lost
+        if not runner.is_stopping and not self.is_lost:
+            return
+        if not isinstance(error, (GeneratorExit, LeaseLost)):
+            self._note_error(error, "while it was closed")
+        raise GeneratorExit
 
     @contextmanager
     def _make_context(self) -> Iterator[None]:

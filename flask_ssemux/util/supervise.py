@@ -20,6 +20,9 @@ log = logging.getLogger("flask_ssemux")
 #: Seconds until a loop goes on after a turn that raised.
 PAUSE = 0.5
 
+#: The maximum length of an error's text in a log line and in a report; the traceback has all of it.
+ERROR_LENGTH = 500
+
 
 def attempt(failure: str, work: Callable[..., object], *args: Any) -> bool:
     """Do this work, and return whether it succeeded. An error is logged with its traceback, each kind once a minute.
@@ -46,8 +49,13 @@ def survive(failure: str, error: BaseException) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error's kind and text. ``repr`` of a ``UnicodeError`` quotes all of the data, which may be an event."""
-    return "%s(%s)" % (type(error).__name__, error) if isinstance(error, UnicodeError) else repr(error)
+    """Return an error's kind and text, cut to ``ERROR_LENGTH``."""
+    kind = type(error).__name__
+    try:  # ``repr`` of a ``UnicodeError`` quotes all of the data, which may be an event
+        text = "%s(%s)" % (kind, error) if isinstance(error, UnicodeError) else repr(error)
+    except Exception:  # the application's own __repr__ fails
+        return kind
+    return text if len(text) <= ERROR_LENGTH else text[: ERROR_LENGTH - 3] + "..."
 
 
 def is_end(error: BaseException) -> bool:

@@ -25,22 +25,42 @@ class ApplicationFunctions:
         return get_current_state()
 
     def publish(
-        self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        channel: str,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to everyone who reads a channel; see ``Publisher.publish``."""
-        return self._get_state().publish(channel, data, event, latest=latest, on_error=on_error)
+        return self._get_state().publish(channel, data, event, latest=latest, on_error=on_error, session=session)
 
     def send_to_user(
-        self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        user_id: Any,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to all streams of one user; see ``Publisher.send_to_user``."""
-        return self._get_state().send_to_user(user_id, data, event, latest=latest, on_error=on_error)
+        return self._get_state().send_to_user(user_id, data, event, latest=latest, on_error=on_error, session=session)
 
     def broadcast(
-        self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to everyone; see ``Publisher.broadcast``."""
-        return self._get_state().broadcast(data, event, latest=latest, on_error=on_error)
+        return self._get_state().broadcast(data, event, latest=latest, on_error=on_error, session=session)
 
     def publish_many(self, events: Iterable[Any], *, on_error: str | None = None) -> list[str] | Any:
         """Send several events in one atomic step, all of them or none; see ``Publisher.publish_many``."""

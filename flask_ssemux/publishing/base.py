@@ -12,6 +12,7 @@ from ..sse import encode
 from ..sse.data import PLAIN, JSONWriter
 from ..util import forks
 from . import best_effort, several
+from .in_transaction import write_events
 from .on_commit import WaitingEvents, wait_for_commit
 from .revocation import RevocationSender
 
@@ -40,7 +41,14 @@ class PublisherBase(RevocationSender):
         return False
 
     def publish(
-        self, channel: str, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        channel: str,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to everyone who reads a channel, now or after reconnecting.
 
@@ -52,28 +60,49 @@ class PublisherBase(RevocationSender):
             history and in the queue of a slow client, and new subscribers get it at once.
         :param on_error: ``raise``; or ``log``, if the event may be lost: what is wrong with it or with the store is
             logged, at most once a minute for each kind, and the call returns None. None is ``SSEMUX_ON_ERROR``.
+        :param session: the event becomes a part of its transaction, with a broker on PostgreSQL: see
+            docs/on-commit.md. Then the call returns None, and raises whatever ``on_error`` says.
         :return: the event's cursor, which clients see as its ``id``.
         :raises InvalidEvent: (or a subclass) names the value and the rule; nothing is stored.
         :raises BrokerUnavailable: the event was not accepted. If the connection to the store broke before the store
             answered, the event may have been accepted; it is then sent once.
         """
+        if session is not None:
+            return self._write_to(session, channel, data, event, latest)
         return self._try_to_send(on_error, (event, channel), self._send, channel, data, event, latest)
 
     def send_to_user(
-        self, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        user_id: Any,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to all streams of one user. The other parameters and errors are those of ``publish``.
 
         :param user_id: a str, int or UUID, as ``identify`` returns it.
         """
+        if session is not None:
+            return self._write_to(session, encode.name_user_channel(user_id), data, event, latest)
         is_name = user_id is None or encode.is_user_id(user_id)
         names = event, "user:%s" % user_id if is_name else user_id
         return self._try_to_send(on_error, names, self._send_to_user, user_id, data, event, latest)
 
     def broadcast(
-        self, data: Any, event: str | None = None, *, latest: bool = False, on_error: str | None = None
+        self,
+        data: Any,
+        event: str | None = None,
+        *,
+        latest: bool = False,
+        on_error: str | None = None,
+        session: Any = None,
     ) -> str | Any:
         """Send an event to everyone. Parameters and errors are those of ``publish``."""
+        if session is not None:
+            return self._write_to(session, encode.EVERYONE, data, event, latest)
         names = event, encode.EVERYONE
         return self._try_to_send(on_error, names, self._send, encode.EVERYONE, data, event, latest)
 
@@ -159,6 +188,12 @@ class PublisherBase(RevocationSender):
                 raise
             best_effort.log_failure([names], error)
             return None
+
+    def _write_to(self, session: Any, channel: str, data: Any, event: str | None, latest: bool) -> Any:
+        """Write an event into the transaction of a session. Its cursor is not known yet: return None."""
+        made = self._make_event(channel, data, event, latest)
+        write_events(self._get_publishing_broker(), session, [made])
+        self._count_published(1)
 
     def _send(self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None) -> str:
         return self._append(self._make_event(channel, data, event, latest, retry))

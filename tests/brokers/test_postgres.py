@@ -125,6 +125,7 @@ def test_a_listening_connection_that_a_nat_forgot_is_noticed(
 ):
     monkeypatch.setattr(delivery, "CHECK", 1.0)
     monkeypatch.setattr(delivery, "ANSWER", 0.5)
+    monkeypatch.setattr(delivery, "PLACE", 5.0)
     hop = Hop(shared_postgres.port, forgets=0.9)
     try:
         broker, other = (open_broker(url) for url in (postgres_url + "&listen_port=%d" % hop.port, postgres_url))

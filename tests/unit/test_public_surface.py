@@ -71,9 +71,9 @@ def test_a_publisher_shows_only_its_purpose(tmp_path):
 # -- signatures --------------------------------------------------------------
 
 PUBLISHING = {
-    "publish": "(channel, data, event=None, *, latest=False, on_error=None)",
-    "send_to_user": "(user_id, data, event=None, *, latest=False, on_error=None)",
-    "broadcast": "(data, event=None, *, latest=False, on_error=None)",
+    "publish": "(channel, data, event=None, *, latest=False, on_error=None, session=None)",
+    "send_to_user": "(user_id, data, event=None, *, latest=False, on_error=None, session=None)",
+    "broadcast": "(data, event=None, *, latest=False, on_error=None, session=None)",
     "publish_many": "(events, *, on_error=None)",
     "publish_on_commit": "(session, channel, data, event=None, *, latest=False)",
     "send_to_user_on_commit": "(session, user_id, data, event=None, *, latest=False)",

@@ -138,6 +138,20 @@ class EventHistory(AnyThread):
         """
         return False
 
+    # -- events of the application's own transactions ----------------------
+
+    def find_outbox(self) -> str | None:
+        """Return the table, as SQL names it, into which a transaction of the application writes its events: channel,
+        latest (the key of a latest event, or NULL), body. None if the engine is not a database of applications.
+
+        :raises BrokerUnavailable: the store did not answer.
+        """
+        return None
+
+    def place_events(self) -> None:
+        """Give the events of committed transactions their place in the order, in the order of their writing. Never
+        raises: an engine with such a table also does it by itself, within a second."""
+
     # -- delivery ----------------------------------------------------------
 
     @abstractmethod

@@ -23,15 +23,18 @@ from .connection import Connection
 from .lane import Rows
 from .refusal import ConnectionLost, ServerError
 from .schema import quote_name
-from .store import PostgresStore
+from .store import PLACED, PostgresStore
 from .values import pack_sequences, pack_texts
 
 #: Seconds after which a lost server is looked for again: doubled up to this, and spread.
 BACK_OFF = 1.0
 
-#: Seconds without a notification after which the server is asked whether the connection still works, and which epoch it
-#: has; and the seconds that it has to answer.
+#: Seconds after which the server is asked again which epoch it has, and the seconds that it has to answer.
 CHECK, ANSWER = 4.0, 2.0
+
+#: Seconds after which each process looks again for events of the application's transactions. Several processes look one
+#: after the other.
+PLACE = 0.5
 
 #: Events, and bytes of bodies, that are read at a time.
 BATCH = 500
@@ -65,6 +68,7 @@ class PostgresDelivery:
         self._channels: set[str] = set()
         self._connection: Connection | None = None
         self._is_live = False
+        self._checked_at = self._placed_at = 0.0
         self._lost = ""
         self._is_stopped = threading.Event()
 
@@ -141,6 +145,7 @@ class PostgresDelivery:
             self._listen(connection)
             self._store.prepare(connection, _deadline())
             self._catch_up(connection)
+            self._checked_at, self._placed_at = time.monotonic(), 0.0
             while not self._is_stopped.is_set():
                 self._hear(connection)
         finally:
@@ -163,8 +168,9 @@ class PostgresDelivery:
 
     def _hear(self, connection: Connection) -> None:
         """Deliver what was notified, or check the server while nothing comes."""
-        silent = time.monotonic() - connection.used_at
-        news = [_parse_news(text) for text in connection.wait_for_notifications(max(0.0, CHECK - silent))]
+        self._place_events(connection)
+        pause = max(0.0, min(self._checked_at + CHECK, self._placed_at + PLACE) - time.monotonic())
+        news = [_parse_news(text) for text in connection.wait_for_notifications(pause)]
         with self._turn:
             while news:
                 if news[0].epoch != self.cursor.epoch:
@@ -172,10 +178,20 @@ class PostgresDelivery:
                     news = [it for it in news if it.epoch == self.cursor.epoch]
                 else:
                     news = self._deliver_batch(connection, news)
-        if time.monotonic() - connection.used_at >= CHECK:
+        if time.monotonic() - self._checked_at >= CHECK:
             state = self._store.read_state_on(connection, time.monotonic() + ANSWER)
+            self._checked_at = time.monotonic()
             if state.newest.epoch != self.cursor.epoch:
                 self._catch_up(connection)
+
+    def _place_events(self, connection: Connection) -> None:
+        """Give events of the application's transactions their place, from time to time: this process then hears of
+        them as of all others. Also in a store that has none this shows whether the connection still works."""
+        now = time.monotonic()
+        if now - self._placed_at >= PLACE:
+            statement = self._store.make_statement("place_events", 3)
+            placed = self._store.place_events(lambda _, *values: connection.ask(statement, values, now + ANSWER))
+            self._placed_at = now if placed < PLACED else 0.0
 
     def _deliver_batch(self, connection: Connection, news: list[News]) -> list[News]:
         """Deliver the first events of these, as many as may be read at a time; return the others."""

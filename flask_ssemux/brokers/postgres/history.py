@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from typing import Iterable, Mapping, Sequence
 
-from ...errors import BrokerBehind
+from ...errors import BrokerBehind, BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
 from ..contract import constants
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, NewEvent, Range, Record, SubscriptionStart
 from .delivery import PostgresDelivery
-from .store import PostgresStore
+from .schema import quote_name
+from .store import PLACED, PostgresStore
 from .trimming import Trimming
 from .values import pack_bodies, pack_sequences, pack_texts
+
+log = logging.getLogger("flask_ssemux")
 
 #: About how many bytes an event takes besides its body's.
 ROW_BYTES = 200
@@ -85,6 +89,20 @@ class PostgresHistory(EventHistory):
 
     def has_lost(self, cursor: Cursor) -> bool:
         return self._store.has_lost(cursor)
+
+    # -- events of the application's own transactions ----------------------
+
+    def find_outbox(self) -> str | None:
+        if not self._store.is_prepared:
+            self._store.read_state()  # which makes the tables
+        return "%s.outbox" % quote_name(self._store.address.schema)
+
+    def place_events(self) -> None:
+        try:
+            while self._store.place_events(self._store.call) == PLACED:
+                pass
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("events of transactions were not placed: %s", error)
 
     # -- delivery ----------------------------------------------------------
 

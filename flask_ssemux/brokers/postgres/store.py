@@ -12,12 +12,16 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, NamedTuple
 
 from ...sse.cursor import Cursor
+from ..contract import constants
 from ..records import HistoryLimits
 from .address import Address
 from .connection import Connection
 from .lane import NOT_AS_BEFORE, Lane, Rows
 from .refusal import ServerError
 from .schema import prepare_schema, quote_name
+
+#: Events of the application's transactions that are placed at a time.
+PLACED = 500
 
 
 class StoreState(NamedTuple):
@@ -50,7 +54,8 @@ class PostgresStore:
         self._schema = quote_name(self.address.schema)
         self._limits = limits
         self._is_look = is_look
-        self._is_prepared = False
+        #: Whether this process has seen the tables.
+        self.is_prepared = False
         self._voids: tuple[str, list[tuple[int, int]]] = ("", [])
         self._noting = threading.Lock()
         self._writing, self._reading = (Lane(self.address, self.prepare, self.note_error) for _ in range(2))
@@ -101,17 +106,25 @@ class PostgresStore:
 
     def prepare(self, connection: Connection, deadline: float) -> StoreState:
         """Prepare a new connection, and return the store's state. The process's first one also prepares the tables."""
-        if not self._is_prepared:
+        if not self.is_prepared:
             prepare_schema(connection, self.address, deadline, self._is_look)
             if self._limits is not None and not self._is_look:
                 connection.ask(self.make_statement("set_limits", 3), self._limits, deadline)
-            self._is_prepared = True
+            self.is_prepared = True
         return self.read_state_on(connection, deadline)
 
     def note_error(self, error: ServerError) -> None:
         """If the tables were dropped, the next connection makes them again."""
         if error.code in NOT_AS_BEFORE:
-            self._is_prepared = False
+            self.is_prepared = False
+
+    def place_events(self, call: Callable[..., Rows]) -> int:
+        """Give events of the application's transactions their place in the order; return how many, ``PLACED`` at most.
+
+        :param call: calls a function of the database.
+        """
+        ((placed,),) = call("place_events", PLACED, constants.OWN_EVENTS, self.address.commit_mode)
+        return int(placed)
 
     # -- what is known of the store's state --------------------------------
 

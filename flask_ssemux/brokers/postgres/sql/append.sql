@@ -126,7 +126,28 @@ BEGIN
     epoch := s.epoch;
 END $$;
 
--- Appends events in a transaction of their own. commit_mode: of synchronous_commit; '' for the server's setting.
+-- Gives events of committed transactions of the application their place in the order, in the order in which they were
+-- written; returns how many. With the turn.
+CREATE OR REPLACE FUNCTION {schema}.place_waiting(most integer, own_events integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    names text[];
+    bodies bytea[];
+    keys text[];
+BEGIN
+    WITH moved AS (
+        DELETE FROM {schema}.outbox WHERE id IN (SELECT id FROM {schema}.outbox ORDER BY id LIMIT most) RETURNING *
+    )
+    SELECT array_agg(m.channel ORDER BY m.id), array_agg(m.body ORDER BY m.id), array_agg(m.latest ORDER BY m.id)
+        INTO names, bodies, keys FROM moved AS m;
+    IF names IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM {schema}.add_events(names, bodies, keys, own_events);
+    RETURN array_length(names, 1);
+END $$;
+
+-- Appends events in a transaction of their own, after those of the application's transactions that are committed.
+-- commit_mode: of synchronous_commit; '' for the server's setting.
 CREATE OR REPLACE FUNCTION {schema}.append_events(
     names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
     OUT epoch text, OUT last bigint, OUT over text[]
@@ -136,34 +157,22 @@ BEGIN
         PERFORM set_config('synchronous_commit', commit_mode, true);
     END IF;
     PERFORM {schema}.take_turn();
+    IF EXISTS (SELECT FROM {schema}.outbox) THEN
+        PERFORM {schema}.place_waiting(500, own_events);
+    END IF;
     SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
 END $$;
 
--- Gives the events of committed transactions of the application their place in the order, in the order in which they were
--- written. Returns as append_events does; last is NULL if there were none.
-CREATE OR REPLACE FUNCTION {schema}.place_events(
-    most integer, own_events integer, commit_mode text, OUT epoch text, OUT last bigint, OUT over text[], OUT placed integer
-) LANGUAGE plpgsql AS $$
-DECLARE
-    names text[];
-    bodies bytea[];
-    keys text[];
+-- Places events of the application's transactions, if there are any; returns how many.
+CREATE OR REPLACE FUNCTION {schema}.place_events(most integer, own_events integer, commit_mode text) RETURNS integer
+LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM {schema}.outbox) THEN
-        placed := 0;
-        RETURN;
+        RETURN 0;
     END IF;
     IF commit_mode <> '' THEN
         PERFORM set_config('synchronous_commit', commit_mode, true);
     END IF;
     PERFORM {schema}.take_turn();
-    WITH moved AS (
-        DELETE FROM {schema}.outbox WHERE id IN (SELECT id FROM {schema}.outbox ORDER BY id LIMIT most) RETURNING *
-    )
-    SELECT array_agg(m.channel ORDER BY m.id), array_agg(m.body ORDER BY m.id), array_agg(m.latest ORDER BY m.id)
-        INTO names, bodies, keys FROM moved AS m;
-    placed := coalesce(array_length(names, 1), 0);
-    IF placed > 0 THEN
-        SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
-    END IF;
+    RETURN {schema}.place_waiting(most, own_events);
 END $$;

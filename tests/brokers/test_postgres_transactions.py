@@ -1,0 +1,194 @@
+"""Events that are part of the application's own transaction: publish(…, session=…) with a broker on PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flask_ssemux import Publisher
+from flask_ssemux.errors import ApplicationError, InvalidEvent
+from tests.brokers.recorder import Recorder
+from tests.harness.packages import need_python
+from tests.harness.waiting import until
+
+sqlalchemy = pytest.importorskip("sqlalchemy", minversion="1.4")
+orm = pytest.importorskip("sqlalchemy.orm")
+
+#: Commits a row and an event, and is gone before anybody can do more.
+KILLED = """
+import os, sys, psycopg
+from flask_ssemux import Publisher
+publisher, connection = Publisher(sys.argv[1]), psycopg.connect(sys.argv[2])
+publisher.publish("a", "lost?", session=connection)
+connection.commit()
+os._exit(1)
+"""
+
+
+@pytest.fixture
+def publisher(postgres_url):
+    with Publisher(postgres_url) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def plain_url(postgres_url):
+    """The database's URL, as its drivers know it."""
+    return postgres_url.partition("?")[0]
+
+
+@pytest.fixture(params=["Session", "scoped_session", "Connection", "psycopg", "psycopg2"])
+def session(request, plain_url):
+    """What an application passes: each kind has commit() and rollback()."""
+    if request.param.startswith("psycopg"):
+        driver = need_python("psycopg2-binary" if request.param == "psycopg2" else "psycopg[binary]", request.param)
+        made = driver.connect(plain_url)
+        yield made
+        made.close()
+        return
+    need_python("psycopg2-binary", "psycopg2")
+    engine = sqlalchemy.create_engine(plain_url.replace("postgresql:", "postgresql+psycopg2:"), future=True)
+    if request.param == "Connection":
+        made = engine.connect()
+    else:
+        made = orm.sessionmaker(engine, future=True)
+        made = made() if request.param == "Session" else orm.scoped_session(made)
+    yield made
+    made.close()
+    engine.dispose()
+
+
+@pytest.fixture
+def bodies(postgres, recorder):
+    """The data that a worker has received."""
+    broker = postgres()
+    broker.history.start_delivery(recorder.listener)
+    broker.history.subscribe_channels(["a", "user:7", "*"])
+    return lambda: [record.body.split(b"data: ")[1].strip().decode() for record in recorder.records]
+
+
+def savepoint(session, name):
+    if isinstance(session, sqlalchemy.engine.Connection) or hasattr(session, "get_bind"):
+        return lambda words: session.execute(sqlalchemy.text(words + name))
+    return lambda words: session.cursor().execute(words + name)
+
+
+def test_what_is_committed_is_sent_in_order_and_what_is_rolled_back_never(session, publisher, bodies):
+    assert publisher.publish("a", "1", session=session) is None
+    publisher.send_to_user(7, "2", session=session)
+    time.sleep(0.7)  # longer than a worker waits until it looks again
+    assert bodies() == []
+    session.commit()
+    publisher.publish("a", "3")  # in its place, whoever was faster
+    until(lambda: len(bodies()) == 3, 10, lambda: str(bodies()))
+    publisher.broadcast("never", session=session)
+    session.rollback()
+    publisher.broadcast("4", session=session)
+    run = savepoint(session, "part")
+    run("SAVEPOINT ")
+    publisher.publish("a", "never", session=session)
+    run("ROLLBACK TO SAVEPOINT ")
+    publisher.publish("a", "5", "named", latest=True, session=session)
+    session.commit()
+    until(lambda: len(bodies()) == 5, 10, lambda: str(bodies()))
+    assert bodies() == ["1", "2", "3", "4", "5"]
+
+
+def test_an_event_is_sent_although_its_process_is_gone_after_the_commit(postgres_url, plain_url, bodies):
+    done = subprocess.run([sys.executable, "-c", KILLED, postgres_url, plain_url], timeout=60)
+    assert done.returncode == 1
+    until(lambda: bodies() == ["lost?"], 10, lambda: str(bodies()))
+
+
+def test_transactions_that_overlap_have_one_order_for_all_readers(postgres, postgres_url, plain_url):
+    """Of each transaction all events come, in their order, or none; some of them publish beside it."""
+    psycopg, readers, kept, opened = need_python("psycopg[binary]", "psycopg"), [], [], []
+    for _ in range(3):
+        readers.append(Recorder())
+        broker = postgres()
+        broker.history.start_delivery(readers[-1].listener)
+        broker.history.subscribe_channels(["c0", "c1", "c2"])
+    chance = random.Random(19)
+    plans = [(number, chance.random() < 0.5, [chance.uniform(0, 0.02) for _ in range(chance.randrange(1, 5))])
+             for number in range(200)]  # fmt: skip
+
+    def work(plan, connections=threading.local()):  # noqa: B008
+        number, commits, pauses = plan
+        if not hasattr(connections, "own"):
+            connections.own = psycopg.connect(plain_url)
+            opened.append(connections.own)
+        for step, pause in enumerate(pauses):
+            publisher.publish("c%d" % (number % 3), "%d.%d" % (number, step), session=connections.own)
+            time.sleep(pause)
+        if commits:
+            connections.own.commit()
+            kept.extend("%d.%d" % (number, step) for step in range(len(pauses)))
+        else:
+            connections.own.rollback()
+        if number % 10 == 0:
+            publisher.publish("c0", "beside %d" % number)
+            kept.append("beside %d" % number)
+
+    with Publisher(postgres_url) as publisher, ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, plans))
+    for connection in opened:
+        connection.close()
+    for reader in readers:
+        reader.wait(len(kept), 20)
+    came = [record.body.split(b"data: ")[1].strip().decode() for record in readers[0].records]
+    assert sorted(came) == sorted(kept)
+    assert all(reader.records == readers[0].records for reader in readers)
+    for number, _, pauses in plans:
+        steps = [text for text in came if text.startswith("%d." % number)]
+        assert steps in ([], ["%d.%d" % (number, step) for step in range(len(pauses))])
+
+
+def test_neither_waits_for_the_other(publisher, plain_url, postgres_url, bodies):
+    """A transaction commits while events are being numbered, and events are published while it is open."""
+    psycopg, schema = need_python("psycopg[binary]", "psycopg"), postgres_url.partition("?schema=")[2]
+    with psycopg.connect(plain_url) as connection, psycopg.connect(plain_url) as other:
+        publisher.publish("a", "long", session=connection)
+        publisher.publish("a", "1")
+        until(lambda: bodies() == ["1"], 10, lambda: str(bodies()))
+        other.execute(f"LOCK TABLE {schema}.turn IN EXCLUSIVE MODE")
+        began = time.monotonic()
+        connection.commit()
+        assert time.monotonic() - began < 1.0 and bodies() == ["1"]
+        other.rollback()
+        until(lambda: bodies() == ["1", "long"], 10, lambda: str(bodies()))
+
+
+def test_two_phases(publisher, plain_url, postgres_url, bodies):
+    psycopg = need_python("psycopg[binary]", "psycopg")
+    with psycopg.connect(plain_url) as connection:
+        for name in ("kept", "dropped"):
+            connection.tpc_begin(connection.xid(1, postgres_url, name))
+            publisher.publish("a", name, session=connection)
+            connection.tpc_prepare()
+            publisher.publish("a", "while %s is prepared" % name)
+            connection.tpc_commit() if name == "kept" else connection.tpc_rollback()
+    until(lambda: len(bodies()) == 3, 10, lambda: str(bodies()))
+    assert bodies() == ["while kept is prepared", "kept", "while dropped is prepared"]
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(publisher, plain_url, tmp_path):
+    need_python("psycopg2-binary", "psycopg2")
+    engine = sqlalchemy.create_engine(plain_url.replace("postgresql:", "postgresql+psycopg2:"))
+    with orm.Session(engine) as session, orm.Session(sqlalchemy.create_engine("sqlite://")) as other:
+        with pytest.raises(InvalidEvent):
+            publisher.publish("a\n", "x", session=session)
+        with pytest.raises(ApplicationError, match="of a sqlite database"):
+            publisher.publish("a", "x", session=other)
+        with pytest.raises(ApplicationError, match="not Engine; of an AsyncSession"):
+            publisher.publish("a", "x", session=engine)
+        with Publisher("sqlite:///%s" % (tmp_path / "x")) as elsewhere, pytest.raises(
+            ApplicationError, match="with any other broker use publish_on_commit"
+        ):
+            elsewhere.publish("a", "x", session=session)
+    engine.dispose()

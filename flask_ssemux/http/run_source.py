@@ -111,15 +111,18 @@ class RunSource(StreamSource):
         return self._find_end(point, is_back, record)
 
     def _find_end(self, point: ResumePoint, is_back: bool, record: RunRecord) -> _Start:
-        """Return what is left to send of a run that has ended. Its end is its newest event, so it is kept longest."""
+        """Return what is left to send of a run that has ended. Its end is its newest event, so it is kept longest.
+
+        If an event that the client missed is no longer kept, nothing is replayed to it: it gets a reset, and the end.
+        """
         history, channel = self._worker.broker.history, encode.make_run_channel(self._run_id)
         newest, is_missing = history.get_newest_cursor(), True
         after = point.get_sequence(newest.epoch)
         if after is not None:
             page = history.read_channels({channel: Range(after, newest.sequence)}, 1, _ONE_EVENT)[channel]
-            if page.records:
-                return _Start(point)
             is_missing = page.is_missing
+            if page.records and not is_missing:
+                return _Start(point)
         end = encode.make_frame(make_end_body(record.state), str(newest))
         return _Start(point, end, is_back and not is_missing)
 

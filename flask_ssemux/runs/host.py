@@ -314,7 +314,8 @@ class RunHost:
     def note_kept(self, kept: KeptWork, lost: Collection[WorkLease]) -> None:
         for lease in lost:
             task = self._tasks.get(lease.name[len(RUN_PREFIX) :])
-            if task is not None and task.lease == lease:
+            # A run that is just being ended releases its lease: only the answer of that call says what became of it.
+            if task is not None and task.lease == lease and not task.is_ending:
                 task.lose()
         for name in kept.cancelled:
             task = self._tasks.get(name[len(RUN_PREFIX) :])

@@ -74,6 +74,11 @@ class RunTask:
     def run_id(self) -> str:
         return self.channel[len(RUN_PREFIX) :]
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its last event is on its way into the store."""
+        return self._outbox.end_state is not None
+
     def start(self) -> None:
         """Begin to execute the generator."""
         self._runner.start()

@@ -295,6 +295,20 @@ def test_processes_tell_each_other_at_once_what_was_cancelled_and_what_was_given
     other.extensions["ssemux"].worker.stop()
 
 
+def test_a_lease_that_ends_with_its_run_while_it_is_renewed_is_not_lost(app, mux):
+    state, is_over = app.extensions["ssemux"], threading.Event()
+    run = mux.start_run(is_over.wait(10) for _ in range(1))
+    task = state.runs.find_task(run.id)
+    kept = state.worker.broker.work.keep_work([task.lease])
+    append, may_append = state.worker.broker.work.append_work, threading.Event()
+    state.worker.broker.work.append_work = lambda batches: (may_append.wait(10), append(batches))[1]
+    is_over.set()
+    until(lambda: task.is_ending, 10, "it does not end")
+    state.runs.note_kept(kept._replace(held=[]), [task.lease])  # the store released it, and the answer is on its way
+    may_append.set()
+    assert run.wait(10) == "done"
+
+
 def test_a_publisher_that_is_closed_gives_its_runs_up(mux, publisher, caplog):
     is_over = threading.Event()
 

@@ -14,7 +14,9 @@ from .records import HistoryLimits
 from .sqlite import SQLiteBroker
 
 #: The beginnings of the Redis broker's URLs.
-REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
+REDIS = (
+    "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://",
+)  # fmt: skip
 
 #: The beginnings of the PostgreSQL broker's URLs.
 POSTGRES = ("postgresql://", "postgres://")
@@ -32,6 +34,10 @@ OTHER_FORMS = {
     "sentinel://": "redis+sentinel://host:26379/service/0",
     "postgresql+": "postgresql://user:password@host/database",
     "postgres+": "postgresql://user:password@host/database",
+    "redis-cluster://": "redis+cluster://host:6379,host:6379",
+    "rediss-cluster://": "rediss+cluster://host:6379,host:6379",
+    "valkey+cluster://": "redis+cluster://host:6379,host:6379",
+    "valkeys+cluster://": "rediss+cluster://host:6379,host:6379",
 }
 
 #: The file that ``sqlite:`` alone means, inside the application's instance folder.
@@ -49,7 +55,7 @@ def open_broker(
 
     :param url: ``memory:``, ``sqlite:``, ``sqlite:///relative``, ``sqlite:////absolute``, ``redis://host:6379/0``,
         ``rediss://``, ``unix:///path``, ``redis+sentinel://host:26379,host:26379/service``,
-        ``postgresql://user:password@host/database``.
+        ``redis+cluster://host:6379,host:6379``, ``postgresql://user:password@host/database``.
     :param limits: how much of the history is kept; None keeps what the store says.
     :param folder: where relative files are; None if there is no such folder.
     :param namespace: which one of several stores that the URL names.

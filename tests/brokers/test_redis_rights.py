@@ -13,8 +13,8 @@ ALL = 10**17
 
 #: Every command of the script that appends, also those that only trim.
 COMMANDS = [
-    "eval", "hmget", "time", "hget", "hset", "hsetnx", "hmset", "hdel", "del", "xadd", "xdel", "xlen", "xrange",
-    "zadd", "zrem", "zscore", "zcard", "zpopmin", "zrange", "zrangebyscore", "rpush", "lindex", "lrange",
+    "eval", "hmget", "exists", "time", "hget", "hset", "hsetnx", "hmset", "hdel", "del", "xadd", "xdel", "xlen",
+    "xrange", "zadd", "zrem", "zscore", "zcard", "zpopmin", "zrange", "zrangebyscore", "rpush", "lindex", "lrange",
     "lpop", "rpop", "pexpire", "publish",
 ]  # fmt: skip
 

@@ -72,6 +72,7 @@ def test_options(url, options):
         ("rediss://me:pw@h", (("h", 6379),), "rediss://h:6379/0"),
         ("unix:///run/a%20b@c.sock?db=1", (), "unix:///run/a b@c.sock?db=1"),
         ("unix://:pw@/run/r", (), "unix:///run/r?db=0"),
+        ("redis+cluster://a,[::1]:7/0", (("a", 6379), ("::1", 7)), "redis+cluster://a:6379,[::1]:7/0"),
         ("redis+sentinel://a,[::1]:7/s/5", (("a", 26379), ("::1", 7)), "redis+sentinel://a:26379,[::1]:7/s/5"),
     ],
 )
@@ -147,6 +148,13 @@ def test_no_certificate_is_checked_if_the_url_says_so(running, opened, tmp_path,
         ("redis://h/shop", "the path is the number of the database, such as /0"),
         ("redis://h/1/2", "the path is the number of the database, such as /0"),
         ("redis://a,b", "for Sentinel write redis+sentinel://host:26379,host:26379/service"),
+        ("redis://a,b", "for a Redis Cluster redis+cluster://host:6379,host:6379, otherwise name one server"),
+        ("redis+cluster://a,b/1", "a Redis Cluster has only the database 0; use prefix to keep applications apart"),
+        ("redis+cluster://a,b?db=2", "a Redis Cluster has only the database 0; use prefix to keep applications apart"),
+        ("redis+cluster://a,b/mymaster", "the path is the number of the database, such as /0"),
+        ("redis+cluster://a,b?ssl_ca_certs=x", "the option ssl_ca_certs is for TLS, and this is not a TLS URL"),
+        ("redis+cluster://a,b?prefix={shop}", "in a Redis Cluster the option prefix has no '}'"),
+        ("redis+cluster://:hun/ter2@h,i", ENCODE),
         ("unix://run/redis.sock", "after unix:// comes the absolute path of the socket: unix:///run/redis.sock"),
         ("redis://:hun#ter2@h:6379/0", ENCODE),
         ("redis://:hunter2#@h", ENCODE),
@@ -173,7 +181,7 @@ def test_refusals(url, said):
     st.lists(st.sampled_from(["XX", "YY", "7", *"#/?@%:[]&=+, "]), min_size=1, max_size=6).map("".join),
     st.sampled_from([
         "redis://%s@h:7/1", "redis://:%s@h:7/1", "redis://me:%s@h/1?prefix=x", "unix://:%s@/r",
-        "redis+sentinel://:%s@a,b:1/s", "redis://h?password=%s",
+        "redis+sentinel://:%s@a,b:1/s", "rediss+cluster://:%s@a,b:1", "redis://h?password=%s",
     ]),
 )  # fmt: skip
 def test_any_password_works_or_is_refused_and_is_never_shown(password, form):

@@ -260,7 +260,13 @@ def test_spaces_around_a_url_are_ignored():
 
 
 @pytest.mark.parametrize(
-    "url, form", [("valkeys://:pw@h", "rediss://"), ("redis+socket:///run/r", "unix:///run/redis.sock?db=0")]
+    "url, form",
+    [
+        ("valkeys://:pw@h", "rediss://"),
+        ("redis+socket:///run/r", "unix:///run/redis.sock?db=0"),
+        ("redis-cluster://:pw@h:1,h:2", "redis+cluster://host:6379,host:6379"),
+        ("valkeys+cluster://:pw@h", "rediss+cluster://host:6379,host:6379"),
+    ],
 )
 def test_a_url_as_other_packages_write_it(url, form):
     said = refused("SSEMUX_BROKER", url)
@@ -280,7 +286,8 @@ def test_the_password_is_not_in_the_options_repr():
 def test_refused_brokers(bad):
     assert refused("SSEMUX_BROKER", bad) == (
         "SSEMUX_BROKER=%r: must be one of memory:, sqlite:, redis://, rediss://, unix://, "
-        "redis+sentinel://, rediss+sentinel://, postgresql://, postgres://" % (bad,)
+        "redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://, postgresql://, postgres://"
+        % (bad,)
     )
 
 

@@ -173,5 +173,5 @@ def test_an_unknown_scheme_is_refused(url):
     assert refusal(url) == (
         "SSEMUX_BROKER=%r: must be memory:, sqlite:, sqlite:///path/from/the/instance/folder, "
         "sqlite:////absolute/path, or one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, "
-        "postgresql://, postgres://" % url
+        "redis+cluster://, rediss+cluster://, postgresql://, postgres://" % url
     )

@@ -1,7 +1,8 @@
 """Where a Redis server is, by its URL, and how a connection to it is opened.
 
-redis-py handles the protocol, TLS, passwords and Sentinel. Its connections are used without its pool, which would
-connect again unnoticed: callers must know that a connection is new. Nothing about events.
+redis-py handles the protocol, TLS, passwords and Sentinel; ``cluster`` finds the right node of a cluster. redis-py's
+connections are used without its pool, which would connect again unnoticed: callers must know that a connection is new.
+Nothing about events.
 """
 
 from __future__ import annotations
@@ -16,17 +17,11 @@ from ...errors import BrokerUnavailable, ConfigurationError
 from ...util import forks
 from ...util.redact import without_password
 from ..contract.constants import WAIT_SECONDS
+from .cluster import SlotOwner
+from .driver import driver
 from .link import Link, make_link
-from .refusal import describe_error, make_refusal
-from .url import RedisURL
-
-driver: Any = None
-try:
-    import redis.sentinel
-
-    driver = redis
-except ImportError:  # an extra: ``Address`` raises an error that names it
-    pass
+from .refusal import describe_error, find_redirection, make_refusal
+from .url import Host, RedisURL
 
 #: Seconds that a new connection may take, even if less time is left.
 LEAST = 0.5
@@ -55,6 +50,7 @@ class Address:
         self.prefix, self.shown, self.secrets = read.prefix, read.shown, read.secrets
         self.store_name = "%s (prefix %s)" % (read.place, read.prefix)
         self.database: int = read.options.get("db", 0)
+        self._cluster = SlotOwner(read.hosts, read.prefix, self._open_node) if read.is_cluster else None
         try:
             self._pool: Any = _make_sentinel_pool(read) if read.service else _make_pool(read)
             self._pool.make_connection()  # its options are checked here; nothing is connected yet
@@ -71,10 +67,36 @@ class Address:
 
         :raises redis.RedisError: the server cannot be reached.
         """
+        if self._cluster is not None:
+            return self._cluster.connect(deadline)
+        return self._open(self._pool.make_connection(), deadline - time.monotonic())
+
+    def must_connect_again(self, error: Exception) -> bool:
+        """Return whether a new connection may help: the master became a replica, the server does not know the script,
+        or another node of the cluster has the keys, or will have them soon."""
+        if "READONLY" in str(error) or isinstance(error, (driver.ReadOnlyError, driver.exceptions.NoScriptError)):
+            return True
+        return self._cluster is not None and find_redirection(error) is not None
+
+    def note_failure(self, error: Exception) -> None:
+        """Note that a connection failed. Unless the server itself knows of a better one, the next one is found with the
+        help of another node of the cluster: the server may be cut off from the others."""
+        if self._cluster is not None and find_redirection(error) in (None, "CLUSTERDOWN"):
+            self._cluster.doubt_owner()
+
+    def is_current(self, link: Link) -> bool:
+        """Return whether the link's server is still the one that has the keys, as far as this process knows."""
+        return self._cluster is None or self._cluster.owner == link.server
+
+    def _open_node(self, node: Host, timeout: float) -> Link:
         made = self._pool.make_connection()
+        made.host, made.port = node
+        return self._open(made, timeout)
+
+    def _open(self, made: Any, timeout: float) -> Link:
         _connections.add(made)
         # A server that works answers in milliseconds; one that hangs may take LEAST seconds more than were left.
-        made.socket_timeout = made.socket_connect_timeout = max(LEAST, deadline - time.monotonic())
+        made.socket_timeout = made.socket_connect_timeout = max(LEAST, timeout)
         made.connect()
         return make_link(made)
 
@@ -135,7 +157,7 @@ def _make_pool(url: RedisURL) -> Any:
     kind = driver.SSLConnection if url.is_tls else driver.Connection
     options: dict[str, Any] = {"path": url.path}
     if url.hosts:
-        ((options["host"], options["port"]),) = url.hosts
+        options["host"], options["port"] = url.hosts[0]  # ``SlotOwner`` writes others of a cluster there
     else:
         kind = driver.UnixDomainSocketConnection
     options.update(_make_settings(WAIT_SECONDS, kind))

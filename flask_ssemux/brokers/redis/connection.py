@@ -18,7 +18,8 @@ from typing import Any
 
 from ...util import forks
 from ..contract import constants
-from .address import LEAST, Address, driver
+from .address import LEAST, Address
+from .driver import driver
 from .link import pack_command
 from .scripts import Script
 
@@ -277,7 +278,7 @@ class ScriptConnection:
         try:
             return self._connection.read_answer()
         except driver.ResponseError as error:
-            if _needs_new_connection(error):
+            if self._address.must_connect_again(error):
                 raise
             return self._address.make_refusal(error, values)
 
@@ -285,16 +286,21 @@ class ScriptConnection:
         """The connection failed: send calls that have time left again on a new one, after a pause if that may help."""
         was_doubted = self._doubted_until is not None
         self._requeue()
+        self._address.note_failure(error)
         now = time.monotonic()
-        if isinstance(error, driver.AuthenticationError) or _is_login_error(error):
+        if isinstance(error, driver.AuthenticationError) or self._is_login_error(error):
             self._fail_before(math.inf, error)
         elif isinstance(error, driver.TimeoutError):
             self._fail_before(now + LEAST / 2, error)
         elif not was_doubted and not isinstance(error, driver.exceptions.NoScriptError):
-            self._fail_before(now + self._pause, error)
+            self._fail_before(now + self._pause + PAUSE, error)  # the new connection takes time, too
             if self.waiting_calls:
                 forks.sleep(self._pause)
                 self._pause = min(self._pause * 2, 5 * PAUSE)
+
+    def _is_login_error(self, error: Exception) -> bool:
+        """Return whether the server refused the connection's first commands."""
+        return isinstance(error, driver.ResponseError) and not self._address.must_connect_again(error)
 
     def _fail_before(self, moment: float, error: object) -> None:
         """Fail the calls that are not sent and whose deadline is before this moment."""
@@ -317,13 +323,3 @@ class ScriptConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
-
-
-def _needs_new_connection(error: Exception) -> bool:
-    """Return whether a new connection may help: the master became a replica, or the server does not know the script."""
-    return "READONLY" in str(error) or isinstance(error, (driver.ReadOnlyError, driver.exceptions.NoScriptError))
-
-
-def _is_login_error(error: Exception) -> bool:
-    """Return whether the server refused the connection's first commands."""
-    return isinstance(error, driver.ResponseError) and not _needs_new_connection(error)

@@ -17,7 +17,7 @@ from ..contract.history import Listener, call_listener
 from ..merge import Merge
 from ..records import Range, Record
 from . import scripts
-from .address import driver
+from .driver import driver
 from .reading import list_news, read_channels
 from .store import RedisStore
 from .subscription import BATCH, CHANNELS, CHECK, TICK, Confirmation, News, Subscription
@@ -43,6 +43,7 @@ class RedisDelivery:
         self._channels: set[str] = set()
         self._subscription: Subscription | None = None
         self._lost = ""
+        self._mark = start.epoch
         self._is_stopped = False
 
     # -- called by other threads -------------------------------------------
@@ -149,6 +150,8 @@ class RedisDelivery:
     def _receive(self, subscription: Subscription, run: str) -> None:
         """Receive one batch, or check the server while nothing comes."""
         self._deliver_news(subscription.receive(TICK))
+        if not subscription.is_at_owner():
+            raise BrokerUnavailable("another node of the Redis Cluster has the keys now")
         if subscription.is_check_due():
             subscription.send_check()
             state = self._store.read_state()
@@ -160,14 +163,16 @@ class RedisDelivery:
             subscription.unsubscribe_dropped(self._channels)
 
     def _deliver_news(self, news: News) -> None:
+        """A message with another mark was announced by another server than the messages before it, or after the history
+        began anew: there may be events that were not announced here."""
         records: list[Record] = []
-        for epoch, record in news:
-            if epoch != self.cursor.epoch:
+        for mark, record in news:
+            if mark != self._mark:
                 self._deliver(records)
                 records = []
                 self._catch_up()
-            if epoch == self.cursor.epoch and record.sequence > self.cursor.sequence:
-                self.cursor = Cursor(epoch, record.sequence)
+            if mark == self._mark and record.sequence > self.cursor.sequence:
+                self.cursor = Cursor(self.cursor.epoch, record.sequence)
                 records.append(record)
         self._store.note_cursor(self.cursor)
         self._deliver(records)
@@ -179,6 +184,7 @@ class RedisDelivery:
         if state.newest.epoch != self.cursor.epoch:
             self.cursor = state.born
             call_listener(self._listener.begin_epoch, state.born)
+        self._mark = state.mark
         newest, missed = state.newest, Range(self.cursor.sequence, state.newest.sequence)
         is_whole = missed.after >= missed.upto
         channels = () if is_whole else self._list_missed(missed.after)

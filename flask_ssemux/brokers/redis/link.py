@@ -12,14 +12,9 @@ import ssl
 import time
 from typing import Any
 
-driver: Any = None
-parser: Any = None
-try:
-    import redis
+from .driver import driver
 
-    driver = redis
-except ImportError:  # see ``address.py``
-    pass
+parser: Any = None
 try:
     import hiredis
 
@@ -53,10 +48,13 @@ class Link:
     """A connection that redis-py reads.
 
     :param connection: of redis-py; it is open, and has no answer to come.
+
+    :ivar server: the host and the port to which it was opened.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.server = getattr(connection, "host", None), getattr(connection, "port", None)
         self.socket: Any = getattr(connection, "_sock", None)
 
     def send(self, data: bytes) -> None:

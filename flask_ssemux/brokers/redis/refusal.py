@@ -24,6 +24,7 @@ _FIXES = {
     "SSEMUX_HISTORY_BYTES or SSEMUX_HISTORY_SECONDS",
     "NOPERM": "its user lacks a right: docs/redis.md lists those that are needed",
     "CLUSTERDOWN": "it is a Redis Cluster that does not work now: `redis-cli cluster info` says more",
+    "MOVING": "nothing is read or accepted until then: docs/redis.md, section Redis Cluster",
     "WRONGPASS": "the URL's user or password is not the server's",
     "NOAUTH": "the server needs a password: redis://:password@host:6379/0",
 }
@@ -31,6 +32,8 @@ _FIXES = {
 #: How to fix it, by the beginning of the URL and words of the text.
 _OTHER_FIXES = (
     ("", "SELECT is not allowed in cluster", "a Redis Cluster has only the database 0"),
+    ("redis+cluster", "cluster support disabled", "the server is no Redis Cluster: write redis://"),
+    ("rediss+cluster", "cluster support disabled", "the server is no Redis Cluster: write rediss://"),
     ("", "DB index is out of range", "the URL's path is the number of the database, below the server's `databases`"),
     ("", "without any password configured", "the server has no password: remove it from the URL"),
     ("rediss", "CERTIFICATE_VERIFY_FAILED", "the URL's host must be the certificate's, and its issuer must be trusted: "
@@ -61,6 +64,20 @@ _CLASSES = {
     "AuthenticationWrongNumberOfArgsError": "WRONGPASS",
 }
 
+#: redis-py's classes, and the first words, of what a node of a cluster answers if another node has the keys, or will
+#: have them soon; "MOVING" is of ``lua/prelude.lua``.
+_REDIRECTIONS = {
+    "MovedError": "MOVED",
+    "AskError": "MOVING",
+    "ASK": "MOVING",
+    "TryAgainError": "MOVING",
+    "TRYAGAIN": "MOVING",
+    "MOVING": "MOVING",
+    "MOVED": "MOVED",
+    "ClusterDownError": "CLUSTERDOWN",
+    "CLUSTERDOWN": "CLUSTERDOWN",
+}
+
 #: The rest of an answer to a wrong login, as redis-py shows it.
 _WRONG_LOGIN = re.compile(r"invalid (username-password pair|password)")
 
@@ -76,7 +93,7 @@ _COMMANDS = (
     "auth hello select ping eval evalsha subscribe unsubscribe publish info time del exists expire pexpire pttl get "
     "set hget hset hsetnx hmget hmset hdel hgetall hkeys hvals hexists hincrby lindex lrange rpush lpop rpop "
     "sadd srem srandmember sentinel xadd xdel xlen xrange xrevrange zadd zrem zscore zcard zrange zrangebyscore "
-    "zpopmin client yes no"
+    r"zpopmin client yes no cluster cluster\|slots cluster\|myid"
 )
 _HARMLESS = re.compile(r"""(["'`])(?:%s)\1""" % _COMMANDS.replace(" ", "|"), re.IGNORECASE)
 
@@ -93,7 +110,7 @@ def make_refusal(
     """
     words = str(answer).strip()
     code = _find_code(answer, words)
-    text = _describe_shards(words) if code == "MOVED" else describe_error(answer, secrets, values)
+    text = _describe_redirection(code, shown, words) or describe_error(answer, secrets, values)
     fix = _FIXES.get(code) or _find_other_fix(shown, words)
     error = BrokerUnavailable("the Redis store %s: %s%s" % (shown, text, " (%s)" % fix if fix else ""))
     error.code = code
@@ -143,23 +160,43 @@ def _make_pattern(value: str) -> str:
     return "".join(r"(?:\s|\\[nrt])+" if sign.isspace() else r"\\?" + re.escape(sign) for sign in value)
 
 
-def _describe_shards(words: str) -> str:
+def _describe_redirection(code: str, shown: str, words: str) -> str | None:
+    if code == "MOVING":
+        return "the slot of the store's keys is being moved to another node of the Redis Cluster"
+    if code != "MOVED":
+        return None
     found = _MOVED.search(words)
-    slot, shard = (" (slot %s)" % found[1], ", %s," % found[2]) if found else ("", "")
+    slot, node = (" (slot %s)" % found[1], found[2]) if found else ("", "")
+    if "+cluster" in shown.partition("://")[0]:
+        return "the nodes of the Redis Cluster do not agree which of them has the store's keys%s" % slot
     return (
-        "it is one of several shards of a Redis Cluster, and another shard%s has the keys of this store%s; use a "
-        "server without cluster mode, or a cluster of one shard, or name that shard in SSEMUX_BROKER until its slots "
-        "move: docs/redis.md" % (shard, slot)
+        "it is a node of a Redis Cluster, and another node, %s, has the keys of this store%s; write %s, which finds "
+        "that node and follows the keys if they move: docs/redis.md" % (node, slot, _make_cluster_url(shown, node))
     )
+
+
+def _make_cluster_url(shown: str, node: str) -> str:
+    """Return the URL of a server as that of a cluster, without a database."""
+    scheme, _, rest = shown.partition("://")
+    return "%s+cluster://%s" % (("redis", node) if scheme == "unix" else (scheme, rest.partition("/")[0]))
 
 
 def _find_code(answer: object, words: str) -> str:
     """Return ``OOM``, ``NOPERM``, ...; "ERR" if the answer has none of the words that are known here."""
+    redirection = find_redirection(answer)
+    if redirection:
+        return redirection
     if _NO_RIGHT.search(words):
         return "NOPERM"
     if _WRONG_LOGIN.search(words):
         return "WRONGPASS"
     return _CLASSES.get(type(answer).__name__) or next((code for code in _CODES if code in words), "ERR")
+
+
+def find_redirection(answer: object) -> str | None:
+    """Return ``MOVED``, ``MOVING`` or ``CLUSTERDOWN`` if that is what a node of a cluster answers: another node has the
+    keys, or will have them soon."""
+    return _REDIRECTIONS.get(type(answer).__name__) or _REDIRECTIONS.get(str(answer).strip().partition(" ")[0])
 
 
 def is_unwritable(error: BrokerUnavailable) -> bool:

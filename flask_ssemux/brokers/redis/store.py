@@ -29,7 +29,7 @@
     {p}:work:<name>, {p}:wants:<name>, {p}:run:<id>, {p}:runs   leases of work and records of runs, see lua/work.lua
     {p}:answers:<process>  hash: slot -> "token epoch sequence time verdict", the last answers to the broker's appends,
                       for 60 s; it has as many slots as the broker had appends at a time
-    {p}@<database>:<channel>   the channel on which an event is announced: "epoch sequence key\\n" and the body
+    {p}@<database>:<channel>   the channel on which an event is announced: "mark sequence key\\n" and the body
 
 ``{p}`` is ``ssemux``, or the URL's ``?prefix=``, with ``:<namespace>`` if there is one, in braces: one slot of a
 cluster. The scripts in ``lua/`` make all changes; ``lua/prelude.lua``, the beginning of each script, detects that a
@@ -66,11 +66,13 @@ class StoreState(NamedTuple):
     :param newest: the newest cursor.
     :param born: the cursor at which the epoch began.
     :param run: the ID of the server that answered.
+    :param mark: what announcements begin with: the epoch and, if the sequence has leaped, up to where.
     """
 
     newest: Cursor
     born: Cursor
     run: str
+    mark: str
 
 
 class RedisStore:
@@ -149,8 +151,10 @@ class RedisStore:
         answer = self.call(scripts.GET_NEWEST)
         newest = self.note_answer(answer)
         pairs = (pair.split(":") for pair in answer[4].decode("ascii").split())
-        self._voids = newest.epoch, [(int(low), int(high)) for low, high in pairs]
-        return StoreState(newest, Cursor(newest.epoch, int(answer[3])), answer[2].decode("ascii"))
+        voids = [(int(low), int(high)) for low, high in pairs]
+        self._voids = newest.epoch, voids
+        mark = "%s.%d" % (newest.epoch, voids[-1][1]) if voids else newest.epoch
+        return StoreState(newest, Cursor(newest.epoch, int(answer[3])), answer[2].decode("ascii"), mark)
 
     def has_lost(self, cursor: Cursor) -> bool:
         """See ``EventHistory.has_lost``."""

@@ -10,7 +10,8 @@ from ...errors import BrokerUnavailable
 from ...util.supervise import survive
 from ..contract import constants
 from ..records import Record
-from .address import Address, driver
+from .address import Address
+from .driver import driver
 from .link import pack_command
 
 #: Seconds without a message after which the connection is checked with a PING, and the server is asked which one it is;
@@ -26,7 +27,7 @@ BATCH = 500
 #: Channels in one command.
 CHANNELS = 500
 
-#: The epoch in an announcement, and the event.
+#: The mark of an announcement (see ``StoreState``), and the event.
 News = List[Tuple[str, Record]]
 
 
@@ -138,6 +139,10 @@ class Subscription:
             has_answer = self._connection.has_answer()
         return news
 
+    def is_at_owner(self) -> bool:
+        """Return whether the connection's server has the store's keys, as far as this process knows."""
+        return self._address.is_current(self._connection)
+
     def is_check_due(self) -> bool:
         """Return whether the connection was silent for so long that it must be checked.
 
@@ -188,12 +193,12 @@ class Subscription:
 
 
 def _parse_announcement(channel: str, message: bytes) -> tuple[str, Record]:
-    """Return the epoch and the event. A message of another program has no epoch: then the streams, which have all
-    events, are read."""
+    """Return the mark and the event. A message of another program has no mark: then the streams, which have all events,
+    are read."""
     head, _, body = message.partition(b"\n")
     try:
-        epoch, sequence, key = head.decode("utf-8").split(" ", 2)
-        return epoch, Record(int(sequence), channel, body, key or None)
+        mark, sequence, key = head.decode("utf-8").split(" ", 2)
+        return mark, Record(int(sequence), channel, body, key or None)
     except ValueError:  # its text quotes the message, which may be an event of another program
         error = ValueError("a message of %d bytes that another program sent" % len(message))
     survive("an announcement on Redis was not understood, and the streams are read", error)

@@ -30,6 +30,7 @@ EARLY_END = "'/' or '?' comes before an '@'; " + ENCODE
 NO_OPTION = "'?' or '&' comes before something that is not an option; " + ENCODE
 
 _HOST = re.compile(r"(\[[^\[\]\s]+\]|[^\[\]:\s]*)(?::(\d{1,5}))?")
+_CLUSTER_FORM = "redis+cluster://host:6379,host:6379"
 _SENTINEL_FORM = "a sentinel's URL is redis+sentinel://user:password@host:26379,host:26379/service/database"
 
 
@@ -40,7 +41,7 @@ class RedisURL:
     :param namespace: is added to the prefix of the keys.
     :raises ConfigurationError: the URL cannot be understood.
 
-    :ivar hosts: the server, or the sentinels, with their ports; () for a Unix socket.
+    :ivar hosts: the server, the sentinels, or nodes of the cluster, with their ports; () for a Unix socket.
     :ivar path: of the Unix socket.
     :ivar service: what the sentinels call the server; "" without sentinels.
     :ivar prefix: of all keys.
@@ -82,12 +83,21 @@ class RedisURL:
             raise ValueError("a URL has no line feeds and no other control characters; " + ENCODE)
         self.scheme, _, rest = text.partition("://")
         self.is_tls = self.scheme.startswith("rediss")
+        self.is_cluster = self.scheme.endswith("+cluster")
         login, address, query = _split(rest, self.scheme == "unix")
         self.options: dict[str, Any] = _read_login(login)
         self.hosts: tuple[Host, ...] = ()
         self.path = self.service = ""
         self._read_address(address)
         self._read_options(query)
+        if self.is_cluster:
+            self._check_one_slot()
+
+    def _check_one_slot(self) -> None:
+        if self.options.get("db"):
+            raise ValueError("a Redis Cluster has only the database 0; use prefix to keep applications apart")
+        if "}" in self.prefix:
+            raise ValueError("in a Redis Cluster the option prefix has no '}': all keys would not be in one slot")
 
     def _read_address(self, address: str) -> None:
         """Read what comes between the login and the query."""
@@ -111,10 +121,12 @@ class RedisURL:
     def _read_hosts(self, text: str) -> tuple[Host, ...]:
         if self.service:
             return tuple(_read_host(host, SENTINEL_PORT) for host in text.split(","))
+        if self.is_cluster:
+            return tuple(_read_host(host, SERVER_PORT) for host in text.split(","))
         if "," in text:
             raise ValueError(
-                "it names several hosts; for Sentinel write redis+sentinel://host:26379,host:26379/service, otherwise "
-                "name one server"
+                "it names several hosts; for Sentinel write redis+sentinel://host:26379,host:26379/service, for a "
+                "Redis Cluster %s, otherwise name one server" % _CLUSTER_FORM
             )
         return (_read_host(text, SERVER_PORT),)
 

@@ -272,14 +272,15 @@ end
 -- Announces the events; returns the error, or nil. If it is forbidden for one channel only, this shows before the first
 -- event is announced: receivers ignore an announcement of the sequence 0.
 local function announce_events()
+  local mark = get_mark()
   for index = 2, #channels do
-    local sent = redis.pcall('PUBLISH', announced .. channels[index].name, epoch .. ' 0 \n')
+    local sent = redis.pcall('PUBLISH', announced .. channels[index].name, mark .. ' 0 \n')
     if is_error(sent) then
       return {err = sent.err .. ': PUBLISH'}
     end
   end
   for _, event in ipairs(events) do
-    local message = epoch .. ' ' .. event.number .. ' ' .. event.key .. '\n' .. event.body
+    local message = mark .. ' ' .. event.number .. ' ' .. event.key .. '\n' .. event.body
     local sent = redis.pcall('PUBLISH', announced .. event.channel.name, message)
     if is_error(sent) then
       return {err = sent.err .. ': PUBLISH'}

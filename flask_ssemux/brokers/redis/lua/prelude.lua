@@ -7,10 +7,11 @@
 -- Defines: base, own, epoch, sequence, run, voids, now (ms), state (a table), refused, and the functions below.
 --
 -- A server that restarts, or a replica that takes over, may have lost its last events, and would give their sequences
--- again. Its run_id shows that it is another server. Then the sequence leaps to the time in microseconds, which is
--- ahead of all earlier sequences; those in between are void ("low:high"): a caller that knows one of them has seen an
--- event that is lost. If the caller is one of our processes, a new epoch begins for all. A new epoch also begins if the
--- caller knows a sequence that was not given yet, or if the clock is so far behind that the sequence cannot leap.
+-- again. Its run_id (or its name in a cluster) shows that it is another server. Then the sequence leaps to the time in
+-- microseconds, which is ahead of all earlier sequences; those in between are void ("low:high"): a caller that knows one
+-- of them has seen an event that is lost. If the caller is one of our processes, a new epoch begins for all. A new epoch
+-- also begins if the caller knows a sequence that was not given yet, or if the clock is so far behind that the sequence
+-- cannot leap.
 --
 -- A server that takes no writes still answers scripts that only read: changes of the state are written later.
 
@@ -54,15 +55,22 @@ local function set_state(...)
   return not is_error(done)
 end
 
+-- Returns what names the server, and the field of the state for it. If INFO is forbidden, restarts are not detected,
+-- but another node of a cluster is.
 local function get_run_id()
-  local info = redis.pcall('INFO', 'server')  -- if INFO is forbidden, restarts are not detected
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+  local info = redis.pcall('INFO', 'server')
+  local id = type(info) == 'string' and string.match(info, 'run_id:(%x+)')
+  if id then
+    return id, 'run'
+  end
+  local node = redis.pcall('CLUSTER', 'MYID')
+  return type(node) == 'string' and node or '', 'node'
 end
 
 local state = {}
 do
   local names = {'epoch', 'sequence', 'run', 'voids', 'seconds', 'events', 'size', 'forgotten', 'at', 'bytes', 'weighed',
-    'listed', 'unlisted', 'live', 'kept'}
+    'listed', 'unlisted', 'live', 'kept', 'node'}
   local values = redis.pcall('HMGET', KEYS[1], unpack(names))
   if is_error(values) then
     return {err = values.err .. ': HMGET'}
@@ -72,13 +80,35 @@ do
   end
 end
 
+-- While a slot is moved to another node of a cluster, some of its keys are here and some are there: a script would see
+-- a part of them only. A key that does not exist shows it.
+local moving = redis.pcall('EXISTS', base .. 'nothing')
+if is_error(moving) then
+  local is_moving = string.find(moving.err, 'non local key', 1, true)
+  return {err = is_moving and 'MOVING the slot is being moved to another node' or moving.err .. ': EXISTS'}
+end
+
 local time = redis.pcall('TIME')
 if is_error(time) then
   return {err = time.err .. ': TIME'}
 end
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local epoch, sequence = state.epoch, tonumber(state.sequence or 0)
-local run, voids = get_run_id(), state.voids or ''
+local run, run_field = get_run_id()
+local voids = state.voids or ''
+
+-- Of the two fields that name the server, the one that this caller does not see is empty until another caller writes
+-- it.
+local function get_run_state()
+  return 'run', run_field == 'run' and run or '', 'node', run_field == 'node' and run or ''
+end
+
+-- The beginning of announcements. It changes with each leap: a receiver that is still connected to the server before the
+-- leap may have missed announcements of this one.
+local function get_mark()
+  local high = string.match(voids, ':(%d+) $')
+  return high and epoch .. '.' .. high or epoch
+end
 
 local function forget_floors(floor)
   if floor > tonumber(state.forgotten or 0) then
@@ -89,7 +119,7 @@ end
 
 local function begin_epoch()
   local number = text(sequence)
-  if set_state('epoch', ARGV[3], 'sequence', number, 'born', number, 'run', run, 'voids', '') then
+  if set_state('epoch', ARGV[3], 'sequence', number, 'born', number, 'voids', '', get_run_state()) then
     epoch, voids = ARGV[3], ''
   end
 end
@@ -111,7 +141,7 @@ local function leap_to(high)
   end
   left = left .. text(sequence) .. ':' .. text(high) .. ' '
   local listed = state.listed == text(sequence) and text(high) or state.listed or '0'
-  if set_state('sequence', text(high), 'run', run, 'voids', left, 'listed', listed) then
+  if set_state('sequence', text(high), 'voids', left, 'listed', listed, get_run_state()) then
     sequence, voids, state.listed = high, left, listed
   end
 end
@@ -140,9 +170,9 @@ if not epoch then
   if not epoch then
     return refused
   end
-elseif run ~= '' and run ~= (state.run or '') then
-  if (state.run or '') == '' then
-    set_state('run', run)  -- until now the server did not show its run_id
+elseif run ~= '' and run ~= (state[run_field] or '') then
+  if (state[run_field] or '') == '' then
+    set_state(run_field, run)  -- until now no caller saw it
   else
     leap()
   end

@@ -43,7 +43,8 @@ worker_connections = 10000
 #: under gevent, but a view may, and then there are no heartbeats either.
 timeout = 60
 
-#: Seconds that a stopping worker waits for its requests. Streams end within the first few seconds.
+#: Seconds that a stopping worker waits for its requests. Streams end within the first few seconds. Runs (``start_run``)
+#: have until 2 s before the end of this time: raise it if they take longer, and the time of whatever stops gunicorn.
 graceful_timeout = 20
 
 #: Seconds that a connection without a request stays open. A stopping worker waits for such connections, too.

@@ -81,8 +81,11 @@ class Feed:
         #: How many times the generator was started again after an error, and the last error.
         self.restarts = 0
         self.error = ""
-        #: When (monotonic time) somebody was last known to want it.
+        #: When (monotonic time) somebody was last known to want it, and when it was first told to end.
         self.wanted_at = time.monotonic()
+        self.stopped_at: float | None = None
+        #: Whether it was logged that the generator does not end, and whether it has ended.
+        self._is_late = self._is_finishing = False
         self.started_at = time.time()
 
     def start(self) -> None:
@@ -97,7 +100,19 @@ class Feed:
         self.is_lost = self.is_lost or is_lost
         self.is_hurried = self.is_hurried or is_hurried
         self.state = "closing"
+        self.stopped_at = self.stopped_at or time.monotonic()
         self._runner.stop()
+
+    def check_closed(self, seconds: float) -> None:
+        """Log, once, if the generator is not closed so many seconds after it was told to end."""
+        late = 0.0 if self.stopped_at is None else time.monotonic() - self.stopped_at
+        if late > seconds and not self._is_late and not self._is_finishing:
+            self._is_late = True
+            log.warning(
+                "the feed %r is not closed yet, %d s after it was told to end, so it cannot start again: its generator "
+                "does not yield (in a thread, yield None where it waits for long), or it catches GeneratorExit",
+                self.work.channel, late,
+            )  # fmt: skip
 
     def wait(self, seconds: float) -> bool:
         """Wait until the generator is closed; return whether it is."""
@@ -194,6 +209,7 @@ class Feed:
 
     def _finish(self) -> None:
         """Wait until the last events are appended. Until then the lease is kept."""
+        self._is_finishing = True
         self.state = "closing"
         while not self.is_lost and not self._outbox.flush(FLUSH_SECONDS) and not self.is_hurried:
             self.is_lost = self.is_lost or self._outbox.is_lost

@@ -29,6 +29,9 @@ FEED_PREFIX = "feed:"
 UNREACHABLE_SECONDS = WORK_SECONDS - WORK_INTERVAL
 
 
+#: Seconds after which it is logged that a generator does not end.
+LATE_SECONDS = 10.0
+
 #: How many feeds of a process are listed in its report; those with an error first.
 MAX_LISTED = 200
 
@@ -236,6 +239,7 @@ class Feeds:
             free = [channel for channel in self._readers if FEED_PREFIX + channel in kept.free]
             self._waiting.intersection_update(free)
         for feed in feeds:
+            feed.check_closed(LATE_SECONDS)
             if feed.lease in lost:
                 feed.stop(is_lost=True)
             elif feed.lease.name in kept.wanted or feed.work.channel in readers:

@@ -179,10 +179,10 @@ def test_each_query_has_an_answer_in_prometheus(serve, running, tmp_path):
     with site.stream("/events?channel=room:1", {"X-User": "ada"}) as stream:
         stream.wait_for(b"ssemux.hello", 3)
         site.publish("room:1", "event")
-        unserved = {query for query in QUERIES if "ssemux_runs" in query}
+        unserved = {query for query in QUERIES if re.search("ssemux_(run|feed)", query)}
         unanswered = set(QUERIES) - unserved
         until(lambda: remove_answered(unanswered, prometheus), 20, lambda: "no answer to %s" % unanswered)
-    # A worker that has started no run reports none. Prometheus answers with an error what it cannot read.
+    # A worker without feeds and runs reports none. Prometheus answers with an error what it cannot read.
     remove_answered(unserved, prometheus)
     (group,) = prometheus.ask("rules")["groups"]
     assert {rule["name"] for rule in group["rules"]} == set(ILL)

@@ -49,7 +49,7 @@ class TestExactLimits(ExactLimitsSuite):
         """Notifications name the channels, so only their readers have a gap."""
         for name, value in (("LIVE_SECONDS", 0.0), ("LIVE_EVENTS", 1)):
             monkeypatch.setattr(constants, name, value)
-        for name, value in (("FLOORS", 50), ("FLOORS_SECONDS", 0.0), ("TRIM_APPENDS", 50)):
+        for name, value in (("FLOORS", 50), ("FLOORS_SECONDS", 0.0), ("TRIM_APPENDS", 50), ("PAUSE", 0.0)):
             monkeypatch.setattr(trimming, name, value)
         broker, names = make(seconds=0.0), ["once:%d" % number for number in range(300)]
         slow, is_waiting, go_on = recorder.make_blocked_listener()

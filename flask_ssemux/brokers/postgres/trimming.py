@@ -19,8 +19,11 @@ TRIM_SECONDS = 1.0
 TRIM_APPENDS = 500
 TRIM_BYTES = 4 * 1024 * 1024
 
+#: Seconds between two rounds, of any processes.
+PAUSE = 0.5
+
 #: Events that one step of a round deletes at most, and channels over the limit of events that one round trims.
-BATCH = 2000
+BATCH = 5000
 CHANNELS = 100
 
 #: Bytes that are kept for delivery at least, however small the limit of the history is.
@@ -71,7 +74,7 @@ class Trimming:
             del self._over[name]
         rows = self._store.call(
             "trim_events", pack_texts(waiting), is_long, BATCH, constants.LIVE_SECONDS, constants.LIVE_EVENTS,
-            constants.LIVE_BYTES, LIVE_BYTES_LEAST, constants.OWN_SECONDS, FLOORS, may_repeat=True,
+            constants.LIVE_BYTES, LIVE_BYTES_LEAST, constants.OWN_SECONDS, FLOORS, PAUSE, may_repeat=True,
         )  # fmt: skip
         self._long_at = now if is_long else self._long_at
         self._over.update(dict.fromkeys(rows[0][0] or (), now))

@@ -42,7 +42,7 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT s FROM {schema}.state;
     SELECT e.store_floor INTO common FROM {schema}.events AS e ORDER BY e.sequence DESC LIMIT 1;
-    common := greatest(common, {schema}.find_older(s.seconds, s.swept), 0);
+    common := greatest(common, {schema}.find_older(s.seconds, (SELECT swept FROM {schema}.trimmed)), 0);
     own := {schema}.find_older(greatest(own_seconds, s.seconds), 0);
 END $$;
 
@@ -193,5 +193,5 @@ $$;
 
 -- Returns the newest event that was deleted, and the floor of all channels that are not known any more.
 CREATE OR REPLACE FUNCTION {schema}.read_gone(OUT gone bigint, OUT forgotten bigint) LANGUAGE sql STABLE AS $$
-    SELECT s.gone, s.forgotten FROM {schema}.state AS s
+    SELECT t.gone, s.forgotten FROM {schema}.state AS s, {schema}.trimmed AS t
 $$;

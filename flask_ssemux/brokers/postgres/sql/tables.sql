@@ -14,12 +14,11 @@ DO $do$ BEGIN
     END IF;
 END $do$;
 
--- One row. epoch: of the history; born: the sequence at which it began; place: which database this is (see find_place in
--- life.sql); started: when the server did; risk: what the commits so far can lose, 2: a crash takes the last ones, 1: a
--- failover may, 0: nothing does; gone: the newest event that was deleted; swept: up to there only the extension's own
--- events are left; forgotten: the floor of each channel that has neither events nor a row in channels;
--- seconds, events, size: the limits that the application wrote last; compatible: the oldest version of flask_ssemux's
--- tables whose programs may use these tables.
+-- One row, which few transactions change. epoch: of the history; born: the sequence at which it began; place: which
+-- database this is (see find_place in life.sql); started: when the server did; risk: what the commits so far can lose, 2: a
+-- crash takes the last ones, 1: a failover may, 0: nothing does; forgotten: the floor of each channel that has neither
+-- events nor a row in channels; seconds, events, size: the limits that the application wrote last; compatible: the oldest
+-- version of flask_ssemux's tables whose programs may use these tables.
 CREATE TABLE {schema}.state (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
@@ -29,12 +28,19 @@ CREATE TABLE {schema}.state (
     place text NOT NULL,
     started timestamptz NOT NULL,
     risk integer NOT NULL,
-    gone bigint NOT NULL,
-    swept bigint NOT NULL,
     forgotten bigint NOT NULL,
     seconds double precision NOT NULL,
     events integer NOT NULL,
     size bigint NOT NULL
+);
+
+-- One row: the newest event that was deleted; up to where only the extension's own events are left; when events were
+-- trimmed last.
+CREATE TABLE {schema}.trimmed (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    gone bigint NOT NULL,
+    swept bigint NOT NULL,
+    at timestamptz NOT NULL
 );
 
 -- Has one row while the server runs; PostgreSQL empties it when it recovers from a crash, and when a replica takes over.
@@ -142,4 +148,5 @@ CREATE INDEX runs_by_state ON {schema}.runs (state) WHERE state = 'running';
 CREATE INDEX runs_by_until ON {schema}.runs (until);
 CREATE SEQUENCE {schema}.fences;
 
-INSERT INTO {schema}.state VALUES (true, 0, 0, '', 0, '', pg_postmaster_start_time(), 0, 0, 0, 0, 3600, 10000, 268435456);
+INSERT INTO {schema}.state VALUES (true, 0, 0, '', 0, '', pg_postmaster_start_time(), 0, 0, 3600, 10000, 268435456);
+INSERT INTO {schema}.trimmed VALUES (true, 0, 0, 'epoch');

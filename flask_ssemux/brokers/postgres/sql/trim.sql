@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION {schema}.find_live(seconds double precision, count integer, size bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    aged bigint := {schema}.find_older(seconds, (SELECT swept FROM {schema}.state));
+    aged bigint := {schema}.find_older(seconds, (SELECT swept FROM {schema}.trimmed));
     counted bigint;
     weighed bigint;
     head record;
@@ -71,20 +71,22 @@ BEGIN
                 WHERE e.sequence = head.sequence;
         END IF;
     END LOOP;
-    UPDATE {schema}.state SET gone = greatest(gone, (SELECT max(n) FROM unnest(sequences) AS n));
+    UPDATE {schema}.trimmed SET gone = greatest(gone, (SELECT max(n) FROM unnest(sequences) AS n));
     IF removed > 0 THEN
         UPDATE {schema}.events SET total = total - removed WHERE sequence = (SELECT max(sequence) FROM {schema}.events);
     END IF;
 END $$;
 
--- Trims one round. over: channels that went over their limit of events; is_long: also trims what is trimmed once a minute.
+-- Trims one round, unless another process did so less than pause seconds ago. over: channels that went over their limit
+-- of events; is_long: also trims what is trimmed once a minute.
 -- Returns the channels of over of which more is to be deleted.
 CREATE OR REPLACE FUNCTION {schema}.trim_events(
     over text[], is_long boolean, most integer, live_seconds double precision, live_events integer, live_bytes bigint,
-    least_bytes bigint, own_seconds double precision, most_floors integer
+    least_bytes bigint, own_seconds double precision, most_floors integer, pause double precision
 ) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
     s {schema}.state;
+    t {schema}.trimmed;
     floors record;
     live bigint;
     upto bigint;
@@ -94,9 +96,14 @@ DECLARE
     kept_channels text[] := '{}';
     many bigint;
 BEGIN
+    IF EXISTS (SELECT FROM {schema}.trimmed
+               WHERE at BETWEEN clock_timestamp() - pause * interval '1 second' AND clock_timestamp()) THEN
+        RETURN over;
+    END IF;
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM {schema}.take_turn();
     SELECT * INTO STRICT s FROM {schema}.state;
+    SELECT * INTO STRICT t FROM {schema}.trimmed;
     -- Events of a clock that was ahead would not age until it shows that time again.
     IF EXISTS (SELECT FROM (SELECT at FROM {schema}.events ORDER BY sequence DESC LIMIT 1) AS e
                WHERE e.at > clock_timestamp() + interval '1 second') THEN
@@ -107,21 +114,18 @@ BEGIN
     upto := least(live, floors.common);
     SELECT array_agg(e.sequence) INTO found_events FROM (
         SELECT sequence FROM {schema}.events
-        WHERE sequence > s.swept AND sequence <= upto AND NOT {schema}.is_own(channel) ORDER BY sequence LIMIT most
+        WHERE sequence > t.swept AND sequence <= upto AND NOT {schema}.is_own(channel) ORDER BY sequence LIMIT most
     ) AS e;
     IF found_events IS NOT NULL THEN
         PERFORM {schema}.delete_events(found_events);
-    END IF;
-    IF upto > s.swept THEN
-        UPDATE {schema}.state SET swept = CASE
-            WHEN array_length(found_events, 1) = most THEN (SELECT max(n) FROM unnest(found_events) AS n) ELSE upto END;
     END IF;
     FOREACH name IN ARRAY over LOOP
         SELECT e.floor INTO floor_of_channel FROM {schema}.events AS e
             WHERE e.channel = name ORDER BY e.sequence DESC LIMIT 1;
         SELECT array_agg(e.sequence) INTO found_events FROM (
             SELECT sequence FROM {schema}.events
-            WHERE channel = name AND sequence <= floor_of_channel ORDER BY sequence LIMIT most
+            WHERE channel = name AND sequence <= floor_of_channel
+            AND sequence > CASE WHEN {schema}.is_own(name) THEN 0 ELSE t.swept END ORDER BY sequence LIMIT most
         ) AS e;
         IF array_length(found_events, 1) = most OR live < ANY (found_events) THEN
             kept_channels := kept_channels || name;
@@ -146,6 +150,12 @@ BEGIN
             UPDATE {schema}.state SET forgotten = greatest(forgotten, floor_of_channel);
             DELETE FROM {schema}.channels AS c WHERE c.floor <= floor_of_channel;
         END IF;
+    END IF;
+    -- The next round begins its searches behind the rows that are deleted and not vacuumed yet.
+    SELECT min(e.sequence) - 1 INTO upto FROM {schema}.events AS e
+        WHERE e.sequence > t.swept AND NOT {schema}.is_own(e.channel);
+    IF upto > t.swept THEN
+        UPDATE {schema}.trimmed SET at = clock_timestamp(), swept = upto;
     END IF;
     RETURN kept_channels;
 END $$;

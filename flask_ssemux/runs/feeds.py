@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 from typing import Any, Callable, Collection, Iterable, Protocol, Sequence
 
 from ..brokers import WORK_INTERVAL, WORK_SECONDS, KeptWork, WorkLease
@@ -31,6 +32,9 @@ UNREACHABLE_SECONDS = WORK_SECONDS - WORK_INTERVAL
 
 #: Seconds after which it is logged that a generator does not end.
 LATE_SECONDS = 10.0
+
+#: How many of the feeds that wait are tried when one ends.
+NEXT_FEEDS = 10
 
 #: How many feeds of a process are listed in its report; those with an error first.
 MAX_LISTED = 200
@@ -67,8 +71,12 @@ class Feeds:
         #: The feeds that run here, and the channels whose leases are being taken.
         self._feeds: dict[str, Feed] = {}
         self._taking: set[str] = set()
-        #: The channels that are read here, and whose feeds no process was known to run when there was no room here.
-        self._waiting: set[str] = set()
+        #: The channels that are read here, for whose feeds there was no room, and that no other process was found to
+        #: run; those that were asked for last are at the end. They are not announced as wanted: clients can name any
+        #: number of them.
+        self._waiting: dict[str, None] = {}
+        #: Those of them for which the keeper asks.
+        self._watched: list[str] = []
         #: How many times generators that are over were started again.
         self._past_restarts = 0
         #: Whether this process stops.
@@ -104,7 +112,7 @@ class Feeds:
                     readers.discard(stream)
                     if not readers:
                         del self._readers[channel]
-                        self._waiting.discard(channel)
+                        self._waiting.pop(channel, None)
 
     # -- taking --------------------------------------------------------------
 
@@ -132,8 +140,9 @@ class Feeds:
             room = max(0, self._max_feeds - len(self._feeds) - len(self._taking))
             taken, waiting = new[:room], new[room:]
             self._taking.update(taken)
-            self._waiting.difference_update(taken)
-            self._waiting.update(waiting)
+            for channel in taken:
+                self._waiting.pop(channel, None)
+            self._waiting.update(dict.fromkeys(it for it in waiting if it in self._readers))
             return taken, waiting
 
     def _log_full(self, channel: str) -> None:
@@ -185,7 +194,8 @@ class Feeds:
                 self._past_restarts += feed.restarts
                 if self._feeds.get(channel) is feed:
                     del self._feeds[channel]
-                wanted = [channel, *self._waiting] if channel in self._readers else list(self._waiting)
+                wanted = [channel] if channel in self._readers else []
+                wanted += islice(self._waiting, NEXT_FEEDS)
             self._take_soon(wanted)
 
     def _release(self, leases: Sequence[WorkLease]) -> None:
@@ -213,7 +223,7 @@ class Feeds:
         """In a forked child: the feeds are the parent's. No lock is taken: its holder may not exist here."""
         self._lock = threading.Lock()
         self._throttle = LogThrottle()
-        self._readers, self._feeds, self._taking, self._waiting = {}, {}, set(), set()
+        self._readers, self._feeds, self._taking, self._waiting, self._watched = {}, {}, set(), {}, []
 
     # -- the keeper's questions and answers ------------------------------------
 
@@ -227,17 +237,28 @@ class Feeds:
 
     def list_wants(self) -> list[str]:
         with self._lock:
-            return [] if self._is_over else [FEED_PREFIX + channel for channel in self._readers]
+            wanted = [] if self._is_over else [channel for channel in self._readers if channel not in self._waiting]
+        return [FEED_PREFIX + channel for channel in wanted]
 
     def list_watches(self) -> list[str]:
-        return []
+        """Of the feeds that wait, as many as this process may run, and others each time."""
+        with self._lock:
+            self._watched = [] if self._is_over else list(islice(self._waiting, self._max_feeds))
+            for channel in self._watched:
+                del self._waiting[channel]
+            self._waiting.update(dict.fromkeys(self._watched))
+        return [FEED_PREFIX + channel for channel in self._watched]
 
     def note_kept(self, kept: KeptWork, lost: Collection[WorkLease]) -> None:
         now = time.monotonic()
         with self._lock:
             feeds, readers = list(self._feeds.values()), set(self._readers)
             free = [channel for channel in self._readers if FEED_PREFIX + channel in kept.free]
-            self._waiting.intersection_update(free)
+            busy = [it for it in self._watched if FEED_PREFIX + it not in kept.free and it in self._waiting]
+            for channel in busy:
+                del self._waiting[channel]
+        if busy:  # other processes run them now: announce that they are wanted
+            self._work_parts.keeper.wake()
         for feed in feeds:
             feed.check_closed(LATE_SECONDS)
             if feed.lease in lost:

@@ -64,6 +64,8 @@ def test_a_worker_runs_so_many_feeds_and_starts_another_when_one_ends(make_app, 
 
 
 def test_a_feed_that_finds_no_room_runs_in_another_worker_that_has_readers(make_app, mux, started):
+    rules = mux._rules.feeds._rules
+    rules[0] = rules[0]._replace(linger=2)
     url = "sqlite:///%s" % os.path.join(make_app(mux, "other").instance_path, "shared.sqlite3")
     shared = {"SSEMUX_BROKER": url, "SSEMUX_NAMESPACE": "both", "SSEMUX_MAX_FEEDS": 1}
     full, free = (make_app(mux, name, **shared) for name in ("full", "free"))
@@ -72,7 +74,25 @@ def test_a_feed_that_finds_no_room_runs_in_another_worker_that_has_readers(make_
         with testing.stream(free, channels=["prices:b"]):
             assert waiting.next(timeout=10).data == "b" and list_running(free) == ["prices:b"]
             until(lambda: get_figures(full)["feeds_waiting"] == 0, 10, "it runs, and is still counted")
+        keeper = free.extensions["ssemux"].worker.work_parts.keeper
+        turn = keeper._next_turn
+        until(lambda: keeper._next_turn > turn + 4.0, 20, "the keeper does not go on")  # longer than the feed lingers
+        assert list_running(free) == ["prices:b"]  # the first worker's reader wants it, although it finds no room there
     assert started == ["a", "b"]
+
+
+def test_the_store_is_asked_for_so_many_feeds_that_wait_and_for_others_each_time(make_app, mux):
+    app = make_app(mux, SSEMUX_MAX_FEEDS=2)
+    with testing.stream(app, channels=["prices:a", "prices:b", *("prices:%d" % it for it in range(5))]) as stream:
+        until(lambda: len(list_running(app)) == 2 and get_figures(app)["feeds_waiting"] == 5, 10, "they do not run")
+        feeds = app.extensions["ssemux"].worker.running().feeds
+        keeper = app.extensions["ssemux"].worker.work_parts.keeper
+        keeper._loop._turn = lambda: None  # the test is the keeper now
+        assert sorted(feeds.list_wants()) == ["feed:prices:a", "feed:prices:b"]
+        watched = [feeds.list_watches() for _ in range(3)]
+        assert [len(it) for it in watched] == [2, 2, 2] and len({name for it in watched for name in it}) == 5
+        stream.close()
+    until(lambda: not feeds.list_wants() and not feeds.list_watches(), 10, "it waits without readers")
 
 
 @pytest.mark.parametrize("fails", ["thread", "store"])

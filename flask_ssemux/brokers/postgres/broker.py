@@ -45,7 +45,7 @@ class PostgresBroker(Broker):
         self.work = PostgresWork(store, self.history, self.process_name)
 
     def get_figures(self) -> dict[str, object]:
-        ((epoch, newest, events, channels, held, size, waiting),) = self._store.read("get_figures")
+        ((epoch, newest, events, channels, held, size, unplaced),) = self._store.read("get_figures")
         return {
             "broker": "postgres",
             "server": self._store.address.shown,
@@ -55,7 +55,7 @@ class PostgresBroker(Broker):
             "channels": channels,
             "held": held + self.leases.slots.count_unwritten(),
             "bytes": size,
-            "waiting": waiting,
+            "unplaced": unplaced,
         }
 
     @property

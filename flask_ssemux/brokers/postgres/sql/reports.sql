@@ -66,7 +66,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION {schema}.get_figures(
     OUT epoch text, OUT newest bigint, OUT events bigint, OUT channels bigint, OUT held bigint, OUT bytes bigint,
-    OUT waiting bigint
+    OUT unplaced bigint
 ) LANGUAGE sql STABLE AS $$
     SELECT s.epoch, {schema}.find_newest(), (SELECT count(*) FROM {schema}.events),
         (SELECT count(DISTINCT channel) FROM {schema}.events),

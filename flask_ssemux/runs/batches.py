@@ -98,13 +98,16 @@ class Outbox:
     def end_run(self, state: str, events: Iterable[NewEvent], timeout: float | None = None) -> bool:
         """Append the last events of a run, and end it in the same step; return whether this was done.
 
+        If two threads end the run, the first one's events are appended, and those of the other are not.
+
         :param timeout: seconds to wait at most. If they are over, it may still be done.
         """
-        for event in events:
-            self.events.append(event)
-            self.size += len(event.body)
-        self.end_state = state
-        self._batches.note_events(self)
+        if self.end_state is None:
+            for event in events:
+                self.events.append(event)
+                self.size += len(event.body)
+            self.end_state = state
+            self._batches.note_events(self)
         return self.flush(timeout)
 
     def take_batch(self, count: int, size: int) -> WorkBatch:

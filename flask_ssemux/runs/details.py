@@ -85,6 +85,14 @@ def make_end_body(state: str, error: str | None = None) -> bytes:
     return encode.make_own_frame("run", {"state": state} if error is None else {"state": state, "error": error})
 
 
+def read_reason(error: Exception) -> str | None:
+    """Return the text of an error for a run's readers, as far as UTF-8 can encode it; None if the error has no text."""
+    try:
+        return str(error).encode("utf-8", "replace").decode("utf-8")
+    except Exception:
+        return None
+
+
 def make_end_batch(lease: WorkLease, state: str) -> WorkBatch:
     """Return the batch that ends a run which no process executes."""
     return WorkBatch(lease, [NewEvent(lease.name, make_end_body(state))], state)

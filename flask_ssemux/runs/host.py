@@ -89,6 +89,8 @@ class RunHost:
         self._readers: dict[str, int] = {}
         #: Whether this process looks for runs that it can resume, although it has none itself.
         self._is_watching = False
+        #: Whether this process may go on with the runs of others. One that is about to stop does not.
+        self.may_resume = True
         self._lost = LostRuns(self)
         self.started = 0
         self.ended = dict.fromkeys(END_STATES, 0)
@@ -240,8 +242,9 @@ class RunHost:
         environment, outbox = self._environment, self._parts.batches.open_outbox(lease)
 
         def on_end(task: RunTask) -> None:
-            self._tasks.pop(task.run_id, None)
-            self._resumable.discard(task.run_id)
+            if self._tasks.get(task.run_id) is task:  # otherwise it was lost, and is resumed here by another task
+                del self._tasks[task.run_id]
+                self._resumable.discard(task.run_id)
             self.ended[task.state or LOST] += 1
             attempt("the slot of a run could not be released", self._room.release_room, details.owner)
 
@@ -278,11 +281,16 @@ class RunHost:
         """Return how many runs this process executes."""
         return len(self._tasks)
 
+    def stop_resuming(self) -> None:
+        """This process is about to stop: leave runs whose process is dead to others, its own ones too."""
+        self.may_resume = False
+
     def give_up(self, reason: str) -> None:
         """End all runs that this process still executes: it ends. Those with a resume function go on elsewhere.
 
         :param reason: for the log.
         """
+        self.stop_resuming()
         tasks = list(self._tasks.values())
         released = [task for task in tasks if task.run_id in self._resumable]
         for task in tasks:
@@ -303,13 +311,14 @@ class RunHost:
         return bool(self._tasks or self._readers or self._lost.suspects or self._is_watching)
 
     def list_leases(self) -> Collection[WorkLease]:
-        return [task.lease for task in list(self._tasks.values())]
+        return [task.lease for task in list(self._tasks.values()) if task.has_lease]
 
     def list_wants(self) -> Collection[str]:
         return ()
 
     def list_watches(self) -> Collection[str]:
-        return [RUN_PREFIX + run_id for run_id in [*self._readers, *self._lost.suspects] if run_id not in self._tasks]
+        held = {task.run_id for task in list(self._tasks.values()) if task.has_lease}
+        return [RUN_PREFIX + run_id for run_id in [*self._readers, *self._lost.suspects] if run_id not in held]
 
     def note_kept(self, kept: KeptWork, lost: Collection[WorkLease]) -> None:
         for lease in lost:

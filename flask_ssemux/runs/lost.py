@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: the store, all leases have expired until their processes renew them, which they do each second.
 CONFIRM_SECONDS = 1.5
 
+#: Seconds that a process without a run's resume function leaves to others that have it, such as newer workers.
+UNKNOWN_SECONDS = 5.0
+
 #: How many events are read at once to find the last one.
 PAGE = 1000
 
@@ -97,8 +100,12 @@ class LostRuns:
         details = RunDetails.from_json(record.details)
         if details.resume is None or record.is_cancelled:
             return False
+        if not self._host.may_resume:
+            return True
         function = self._host.resume_functions.find_function(details.resume)
         if function is None:
+            if self._is_new_suspect(run_id):
+                return True
             log.error("the run %s cannot be resumed: there is no function %s", run_id, details.resume)
             return False
         leases = self._host.broker.work.take_work([RUN_PREFIX + run_id])
@@ -110,6 +117,11 @@ class LostRuns:
             self._host.broker.work.release_work(leases)
         self.suspects.pop(run_id, None)
         return True
+
+    def _is_new_suspect(self, run_id: str) -> bool:
+        """Return whether other processes have some time left to go on with a run; it is looked at again then."""
+        self.suspect(run_id)
+        return time.monotonic() - self.suspects[run_id] < CONFIRM_SECONDS + UNKNOWN_SECONDS
 
     def _is_running(self, run_id: str) -> bool:
         record = self._host.broker.work.read_runs([run_id]).get(run_id)

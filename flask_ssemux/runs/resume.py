@@ -1,12 +1,14 @@
 """The functions that go on with runs whose process is dead: their names, by which another process finds them.
 
-A function of a module's level is found by its module and its name. One that is defined elsewhere, as in an application
-factory, is registered. No store, no runs.
+A function at the level of a module is found by its module and its name, if this process has loaded the module: whoever
+writes into the store must not choose what is imported. One that is defined elsewhere, as in an application factory, is
+registered. No store, no runs.
 """
 
 from __future__ import annotations
 
-import importlib
+import inspect
+import sys
 from typing import Any, Callable, TypeVar
 
 from ..errors import ApplicationError
@@ -42,7 +44,7 @@ class ResumeFunctions:
         if function is None:
             return None
         name = _make_name(function) if callable(function) else show_value(function)
-        if self._registered.get(name) is not function and _import_function(name) is not function:
+        if self._registered.get(name) is not function and _find_in_module(name) is not function:
             raise ApplicationError(
                 "resume=%s: another worker has to find this function by its name; define it at the level of its "
                 "module, or register it with @mux.resumes_run" % name
@@ -52,19 +54,18 @@ class ResumeFunctions:
 
     def find_function(self, name: str) -> Callable[..., Any] | None:
         """Return the function of this name; None if there is none here."""
-        return self._registered.get(name) or _import_function(name)
+        return self._registered.get(name) or _find_in_module(name)
 
 
 def _make_name(function: Any) -> str:
     return "%s:%s" % (function.__module__, getattr(function, "__qualname__", repr(function)))
 
 
-def _import_function(name: str) -> Any:
+def _find_in_module(name: str) -> Any:
+    """Return a function that is written in a module, by its name; None if there is none.
+
+    The name may come from the store, so nothing is imported for it, and what a module imports from others is not found.
+    """
     module, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return found if callable(found) else None
+    found = vars(sys.modules[module]).get(path) if module in sys.modules else None
+    return found if inspect.isfunction(found) and found.__module__ == module else None

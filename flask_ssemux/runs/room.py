@@ -66,15 +66,16 @@ class RunRoom:
         try:
             self._take_slot(owner, must)
         except BaseException:
-            self.count -= 1
+            with self._lock:
+                self.count -= 1
             raise
 
     def release_room(self, owner: str | None) -> None:
         """A run has ended, or was not started."""
         with self._lock:
             self.count -= 1
+            self._owned -= owner is not None
         if owner is not None:
-            self._owned -= 1
             self._get_broker().leases.release_user_slot(KEY + owner)
 
     def renew_slots(self) -> None:
@@ -93,7 +94,8 @@ class RunRoom:
                 "the user %r has %d runs, as many as SSEMUX_MAX_RUNS_PER_OWNER allows: answer 429, or cancel one"
                 % (owner, limit)
             )
-        self._owned += 1
+        with self._lock:
+            self._owned += 1
 
     def _ask_for_slot(self, key: str, limit: int) -> bool:
         broker, deadline, pause = self._get_broker(), time.monotonic() + WRITE_TIMEOUT, 0.005

@@ -14,7 +14,7 @@ from ..errors import InvalidEvent, RunFailed
 from ..options import log
 from ..util.supervise import describe_error, is_end
 from .batches import LeaseLost, Outbox
-from .details import CANCELLED, DONE, FAILED, LOST, make_end_body
+from .details import CANCELLED, DONE, FAILED, LOST, make_end_body, read_reason
 from .fence import set_fence
 from .runner import Runner
 from .yields import YieldReader
@@ -73,6 +73,11 @@ class RunTask:
     @property
     def run_id(self) -> str:
         return self.channel[len(RUN_PREFIX) :]
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether it goes on under its lease; False while the generator of a run that was lost has yet to end."""
+        return not self._outbox.is_lost
 
     @property
     def is_ending(self) -> bool:
@@ -136,7 +141,7 @@ class RunTask:
             with set_fence(self.lease.fence):
                 runner.iterate(self._make_source, self._make_context, self._take)
         except RunFailed as error:
-            return self._wanted or FAILED, str(error)
+            return self._wanted or FAILED, read_reason(error)
         except LeaseLost:
             self._is_lost = True
             return LOST, None

@@ -43,6 +43,7 @@ class FinishRuns:
         """The worker is about to stop: keep it, while runs go on. Further calls do nothing."""
         if self._deadline is not None:
             return
+        self.runs.stop_resuming()
         self._seconds = find_seconds()
         self._deadline = time.monotonic() + self._seconds
         count = self.runs.count_running()

@@ -201,6 +201,8 @@ def test_a_run_that_outlasts_the_graceful_timeout_is_lost_or_goes_on_elsewhere(s
     site.server.wait_log("the run %s goes on elsewhere: the worker stops" % resumed["id"], 5)
     site.server.wait_log("sleeping: finally", 5)
     site.server.wait_workers(2, 20, gone=old)
+    # once: no worker that is about to stop goes on with it
+    assert site.server.log.count("the run %s is resumed" % resumed["id"]) == 1
 
 
 def test_who_may_read_a_run_and_what_it_sends(serve_runs):

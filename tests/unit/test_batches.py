@@ -108,6 +108,14 @@ def test_an_end_whose_answer_was_lost_counts_as_done(broker, batches, monkeypatc
     assert read_data(broker, channel) == ["end"]
 
 
+def test_a_run_that_two_threads_end_has_one_end(broker, batches, monkeypatch):
+    monkeypatch.setattr(batches_module, "GATHER", 0.2)  # so that both are there before the store is called
+    outbox, channel = open_run(broker, batches, 1)
+    assert not outbox.end_run("lost", [make_event(channel, "first")], 0)
+    assert outbox.end_run("lost", [make_event(channel, "second")], 10)
+    assert read_data(broker, channel) == ["first"]
+
+
 def test_a_broker_that_is_closed_ends_the_wait_of_its_generators(broker, batches):
     outbox, channel = open_run(broker, batches, 1)
     broker.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import json
+import sys
 import threading
 import time
 
@@ -113,6 +114,9 @@ def test_a_run_that_fails_tells_no_reason_unless_it_says_one(app, mux, caplog):
     run = mux.start_run(fail(RunFailed("no more credit")))
     assert run.wait(10) == "failed"
     assert list_events(app, run)[1:] == [("ssemux.run", '{"state":"failed","error":"no more credit"}')]
+    run = mux.start_run(fail(RunFailed("\ud800")))  # such text cannot be encoded
+    assert run.wait(10) == "failed"
+    assert list_events(app, run)[1:] == [("ssemux.run", '{"state":"failed","error":"?"}')]
     caplog.clear()
     run = mux.start_run(fail(None) for _ in range(1))  # what it yields cannot be expressed in JSON
     assert run.wait(10) == "failed"
@@ -288,6 +292,10 @@ def test_processes_tell_each_other_at_once_what_was_cancelled_and_what_was_given
     run = mux.start_run(generate(), resume=go_on, data=0)
     app.extensions["ssemux"].runs.give_up("a test")
     assert read_messages(app)[-1] == WorkMessage(free=(run.channel,))
+    app.extensions["ssemux"].runs._lost.settle([run.id])  # it hears of it, too, and does not take it up again
+    assert app.extensions["ssemux"].runs.find_task(run.id) is None
+    record = app.extensions["ssemux"].runs.read_record(run.id)
+    assert (record.state, record.is_held) == ("running", False)
     other.extensions["ssemux"].worker.work_parts.messages.handle_body(read_messages(app)[-1].to_json())
     with other.app_context():
         assert mux.get_run(run.id).wait(10) == "done"  # the other one went on with it
@@ -355,6 +363,52 @@ def test_a_run_whose_process_is_dead_is_lost_or_goes_on_after_its_last_event(app
     assert [run.wait(10) for run in runs] == ["lost", "done"]
     assert list_events(app, runs[0])[3:] == [("ssemux.run", '{"state":"lost"}')]
     assert list_events(app, runs[1]) == [*(("message", str(n)) for n in range(5)), END]
+
+
+def test_a_run_whose_resume_function_is_not_here_is_left_to_others_for_a_while(app, mux, monkeypatch):
+    monkeypatch.setattr(lost_module, "CONFIRM_SECONDS", 0.0)
+    state, is_over = app.extensions["ssemux"], threading.Event()
+    run = mux.start_run((is_over.wait(20) for _ in range(1)), resume=go_on)
+    task = state.runs.find_task(run.id)
+    task.lose()
+    state.worker.broker.work.release_work([task.lease])
+    monkeypatch.setattr(state.runs.resume_functions, "find_function", lambda name: None)
+    state.runs._lost.settle([run.id])
+    assert state.runs.read_record(run.id).state == "running"
+    monkeypatch.setattr(lost_module, "UNKNOWN_SECONDS", 0.0)
+    until(lambda: mux.run_state(run.id) == "lost", 10, "nobody ends it")
+    is_over.set()
+
+
+def test_a_name_of_the_store_imports_nothing_and_finds_only_functions_of_its_module(app, mux):
+    find = app.extensions["ssemux"].runs.resume_functions.find_function
+    assert find("%s:go_on" % __name__) is go_on
+    name = "this"  # prints when it is imported
+    assert name not in sys.modules
+    for other in ("this:go", "posix:system", "os:system", "%s:Publisher" % __name__, "%s:json.loads" % __name__,
+                  "%s:until" % __name__, "..:x", ":", "", "nothing"):  # fmt: skip
+        assert find(other) is None, other
+    assert name not in sys.modules
+
+
+def test_a_rule_is_also_asked_about_a_run_that_does_not_exist(tmp_path):
+    app, asked = flask.Flask("runs", instance_path=str(tmp_path)), []
+    mux = flask_ssemux.SSEMux(app)
+    mux.identify(lambda: flask.request.headers.get("X-User"))
+
+    @mux.authorize("run:<run_id>")
+    def may_read(user_id, run_id):
+        asked.append(run_id)
+        return user_id == "support"
+
+    with app.app_context():
+        run = flask_ssemux.start_run(iter([1]), owner="7")
+        run.wait(10)
+    for user, status in (("8", 403), ("support", 200)):
+        assert read(app, run.url, user=user)[2] == status
+        assert read(app, "/events/run/" + "x" * 23, user=user)[2] == 403
+    assert asked == [run.id, "x" * 23] * 2
+    app.extensions["ssemux"].worker.stop()
 
 
 def test_an_application_without_runs_has_no_thread_for_them_and_asks_nothing(app, mux):

@@ -168,7 +168,7 @@ def test_two_phases(publisher, plain_url, postgres_url, bodies):
     psycopg = need_python("psycopg[binary]", "psycopg")
     with psycopg.connect(plain_url) as connection:
         for name in ("kept", "dropped"):
-            connection.tpc_begin(connection.xid(1, postgres_url, name))
+            connection.tpc_begin(connection.xid(1, postgres_url.rpartition("=")[2], name))
             publisher.publish("a", name, session=connection)
             connection.tpc_prepare()
             publisher.publish("a", "while %s is prepared" % name)

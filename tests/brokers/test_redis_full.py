@@ -87,8 +87,8 @@ def test_a_full_server_does_not_grow(full):
         except BrokerUnavailable as error:
             assert "maxmemory" in str(error)
         time.sleep(0.01)  # marks of the clock are as far apart
-    assert accepted < 5, "Redis makes room for a few at most, when it shrinks the buffers of its connections"
-    assert int(broker.server.info("memory")["used_memory"]) < used + 5 * len(BODY)
+    assert accepted < 10, "Redis makes room for a few at most, when it shrinks the buffers of its connections"
+    assert int(broker.server.info("memory")["used_memory"]) < used + 10 * len(BODY)
 
 
 def test_a_full_server_takes_events_again_once_it_keeps_fewer_bytes(full, opened):

@@ -95,7 +95,7 @@ def test_a_publisher_that_goes_on_delivers_all_its_events_itself(live):
             client.wait(number + 1)
             with delivery._turn:
                 pass  # the thread has done its work
-    assert len(yields) >= 4 and len(by_thread) == 1
+    assert len(yields) >= 4 and len(by_thread) <= 1  # none, if the thread was faster than this line
     assert [event.data for event in client.events("message")] == ["first", *map(str, range(1, 46))]
 
 

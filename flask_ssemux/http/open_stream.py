@@ -13,7 +13,6 @@ from flask import Request, Response, current_app, request
 from ..errors import BrokerBehind, BrokerError, ClientError, ConfigurationError
 from ..hub.hub import spread_retry
 from ..hub.resume import BEHIND, NEW_CLIENT
-from ..transports.generator import make_plain_body
 from ..transports.gunicorn_response import shrink_environ
 from ..transports.last_response import announce_close
 from ..transports.long_poll import LongPoll
@@ -25,7 +24,7 @@ from ..worker.store_guard import SHORT
 from ..worker.worker import Worker
 from .opening_border import BUSY, IS_STREAM, IS_TURNED_AWAY, draw_busy_return
 from .probe_source import ProbeSource
-from .responses import make_poll_answer, make_refusal, make_retry_later, make_stay_away, make_stream
+from .responses import make_plain_body, make_poll_answer, make_refusal, make_retry_later, make_stay_away, make_stream
 from .stream_request import PollMode, StreamRequest
 from .stream_source import StreamSource
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import chain
 from typing import Iterable, Mapping
 
 from flask import Response, current_app, request
 from werkzeug.datastructures import Headers
+from werkzeug.wsgi import ClosingIterator
 
 from ..errors import ClientError
 from ..sse import encode
+from ..transports.generator import GeneratorTransport
 
 #: To the letter: at least one tunnel buffers answers with "; charset=utf-8", which Flask adds for a mimetype.
 CONTENT_TYPE = "text/event-stream"
@@ -62,6 +65,12 @@ def add_passing_headers(response: Response) -> Response:
     response.cache_control.no_transform = True
     response.headers.setdefault(*_ENCODING)
     return response
+
+
+def make_plain_body(transport: GeneratorTransport) -> Iterable[bytes]:
+    """Return a body whose headers are sent at once, although it may begin with nothing for a while."""
+    # PEP 3333 lets servers send the headers with the first item that is not empty; most do it with the first one.
+    return ClosingIterator(chain((b"",), transport), transport.close)
 
 
 def make_stream(source: Iterable[bytes]) -> Response:

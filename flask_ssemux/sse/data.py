@@ -52,7 +52,7 @@ def convert_to_text(data: Any, writer: JSONWriter = PLAIN) -> str:
     :raises InvalidEvent: neither takes it; names the part of the data, its type and its place.
     """
     if isinstance(data, str):
-        return data
+        return data if type(data) is str else str.__str__(data)  # a subclass may have a str() and a + of its own
     try:
         return _write(data, writer.dumps)
     except _NotText as error:

@@ -6,11 +6,8 @@ used here, and what the bytes mean is not known.
 
 from __future__ import annotations
 
-from itertools import chain
 from time import monotonic
-from typing import Callable, Iterable
-
-from werkzeug.wsgi import ClosingIterator
+from typing import Callable
 
 from ..hub.stream import Stream
 from .client_socket import ClientSocket
@@ -81,12 +78,6 @@ class GeneratorTransport:
     def disown(self) -> None:
         if self._waiter is not None:
             self._waiter.disown()
-
-
-def make_plain_body(transport: GeneratorTransport) -> Iterable[bytes]:
-    """Return a body whose headers are sent at once, although it may begin with nothing for a while."""
-    # PEP 3333 lets servers send the headers with the first item that is not empty; most do it with the first one.
-    return ClosingIterator(chain((b"",), transport), transport.close)
 
 
 class TimedTransport(GeneratorTransport):

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from ..util import forks
 from ..util.supervise import Loop, attempt
-from ..util.threads import runs_greenlets
 from .loop_lag import LoopLag
 
 #: The part of a tick by which a turn comes after the tick's beginning: rounding must not put it before.
@@ -52,8 +51,6 @@ class TimerLoop:
 
     def add(self, timer: TurnTaker) -> None:
         """Give this timer turns from now on, if it has none."""
-        if runs_greenlets() and timer in self._turns and self._loop.is_running:
-            return  # it keeps them: nobody else runs meanwhile, and it is asked for each stream
         with self._changed:
             if timer not in self._turns:
                 self._turns[timer] = 0.0

@@ -127,7 +127,7 @@ FLASK_SSE = (
     "publish(data, type=..., channel=...), see docs/flask-sse.md"
 )
 
-ORDER = "its arguments are, in this order, channel, data, event, latest, on_error"
+ORDER = "its arguments are, in this order, channel, data, event, latest, on_error, session"
 
 
 @pytest.fixture(params=["module", "SSEMux", "Publisher"])
@@ -162,7 +162,7 @@ def test_flask_sse_calls(owner):
         ("channels", "publish sends to one channel; publish_many([(channel, data), ...]) sends to several"),
         ("lastest", "did you mean latest=?"),
         ("evnt", "did you mean event=?"),
-        ("namespace", "it takes channel, data, event, latest, on_error"),
+        ("namespace", "it takes channel, data, event, latest, on_error, session"),
     ],
 )
 def test_other_arguments(owner, name, message):

@@ -6,11 +6,28 @@ Only the texts. ``wrapped_generator.py`` finds out when one applies.
 from __future__ import annotations
 
 import functools
+from typing import Any, Callable
 
 from ..options import log
 
+#: How many different lines each function logs at most.
+LINES = 100
 
-@functools.lru_cache(maxsize=100)
+
+def _log_once(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that does nothing for values that it was called with before, by whichever thread."""
+    known: dict[tuple[Any, ...], object] = {}
+
+    @functools.wraps(function)
+    def call(*values: Any) -> None:
+        mine = object()
+        if len(known) < LINES and known.setdefault(values, mine) is mine:  # setdefault is atomic
+            function(*values)
+
+    return call
+
+
+@_log_once
 def warn_of_replacement(name: str) -> None:
     """Log a warning, once for each view."""
     log.warning(
@@ -20,7 +37,7 @@ def warn_of_replacement(name: str) -> None:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=100)
+@_log_once
 def warn_of_encoding(name: str) -> None:
     """Log a warning, once for each view."""
     log.warning(
@@ -30,7 +47,7 @@ def warn_of_encoding(name: str) -> None:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=100)
+@_log_once
 def warn_of_silence(error: str) -> None:
     """Log a warning, once for each error."""
     log.warning(
@@ -39,7 +56,7 @@ def warn_of_silence(error: str) -> None:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=100)
+@_log_once
 def warn_of_no_events(name: str) -> None:
     """Log a warning, once for each view. The body is not quoted, since it may be private."""
     log.warning(
@@ -50,7 +67,7 @@ def warn_of_no_events(name: str) -> None:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=100)
+@_log_once
 def warn_of_html(name: str, content_type: str) -> None:
     """Log a warning, once for each view."""
     log.warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -159,7 +160,8 @@ OURS = "from flask_ssemux.gunicorn_conf import *\n"
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder, in which the doctor runs."""
+    """An empty folder, in which the doctor runs. No driver of a database is installed, though the tests need one."""
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GUNICORN_CMD_ARGS", raising=False)
     return tmp_path

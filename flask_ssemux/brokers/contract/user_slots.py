@@ -72,6 +72,17 @@ class UserSlots:
         """Return whether the number of this key is in the store. With the lock held."""
         return not self.share or key in self.written
 
+    def note_written(self, key: str) -> tuple[bool, int]:
+        """Note that the number of this key is written now.
+
+        :return: whether that gives up a share, and the number.
+        """
+        with self.lock:
+            is_written = self.is_written(key)
+            if self.share:
+                self.written.add(key)
+            return not is_written, self.taken.get(key, 0)
+
     def list_written(self) -> list[str]:
         """Return the keys whose number is in the store. With the lock held."""
         return list(self.written | {key for key in self.taken if self.is_written(key)})

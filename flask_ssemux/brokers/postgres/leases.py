@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any, Iterable
 
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...util import forks
 from ..contract import constants
 from ..contract.leases import Leases
 from ..contract.user_slots import ALL_SHARES, SHARE, SlotAnswer, UserSlots
 from ..names import is_dead_process
+from ..slot_writer import SlotWriter
 from .store import PostgresStore
 from .values import pack_integers, pack_texts
 
@@ -33,8 +32,7 @@ class PostgresLeases(Leases):
         self._store = store
         self._process_name = process_name
         self.slots = UserSlots()
-        self._to_write: set[str] = set()
-        self._is_written = True
+        self._writer = SlotWriter(self.slots, self._write_slots)
 
     def ask_for_user_slot(self, key: str, limit: int) -> SlotAnswer:
         with self._store.changing() as call:
@@ -50,34 +48,14 @@ class PostgresLeases(Leases):
 
     def _ask_once(self, call: Any, key: str, limit: int) -> tuple[SlotAnswer, list[str]]:
         """Return the answer, and who has slots if none was free."""
-        gives_up, taken = self._note_written(key)
+        gives_up, taken = self.slots.note_written(key)
         ((code, holders),) = call(
             "take_slot", key, self._process_name, taken, limit, gives_up, constants.LEASE_SECONDS, may_repeat=True
         )
         return _ANSWERS[code], holders or []
 
-    def _note_written(self, key: str) -> tuple[bool, int]:
-        """Note that the number of this key is written now.
-
-        :return: whether that gives up a share, and the number.
-        """
-        slots = self.slots
-        with slots.lock:
-            is_written = slots.is_written(key)
-            if slots.share:
-                slots.written.add(key)
-            return not is_written, slots.taken.get(key, 0)
-
     def release_user_slot(self, key: str) -> None:
-        """Returns at once: the end of a stream does not wait for the store."""
-        slots = self.slots
-        with slots.lock:
-            if not slots.taken.get(key):
-                return
-            is_written = slots.is_written(key)
-            slots.change(key, -1)
-        if is_written:
-            self._write_soon(key)
+        self._writer.release_slot(key)
 
     def write_user_slots(self, key: str) -> None:
         self._write_slots([key])
@@ -137,33 +115,12 @@ class PostgresLeases(Leases):
 
     # -- writing changes ---------------------------------------------------
 
-    def _write_soon(self, key: str) -> None:
-        with self.slots.lock:
-            self._to_write.add(key)
-            must_start, self._is_written = self._is_written, False
-        try:
-            if must_start:
-                threading.Thread(target=self._write_queued, name="ssemux-leases", daemon=True).start()
-        except RuntimeError:  # the interpreter ends: all slots are given back
-            self._is_written = True
-
-    def _write_queued(self) -> None:
-        born = forks.generation
-        while True:
-            forks.halt_copy(born)
-            with self.slots.lock:
-                keys, self._to_write = list(self._to_write), set()
-                self._is_written = not keys
-            if not keys:
-                return
-            self._write_slots(keys)
-
     def _write_slots(self, keys: Iterable[str]) -> None:
         """Write how many slots this process has. What cannot be written is written when leases are renewed, or
         expires."""
         try:
             with self._store.changing() as call:
-                numbers = {key: self._note_written(key)[1] for key in keys}
+                numbers = {key: self.slots.note_written(key)[1] for key in keys}
                 values = pack_texts(numbers), pack_integers(numbers.values()), constants.LEASE_SECONDS
                 call("set_slots", self._process_name, *values, may_repeat=True)
         except (BrokerUnavailable, BrokerClosed) as error:

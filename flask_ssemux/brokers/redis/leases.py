@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections import Counter
 from typing import Any, Callable, Iterable, Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
-from ...util import forks
 from ...util.log_throttle import LogThrottle
 from ..contract import constants
 from ..contract.leases import Leases
 from ..contract.user_slots import ALL_SHARES, SHARE, SlotAnswer, UserSlots
 from ..names import is_dead_process
+from ..slot_writer import SlotWriter
 from . import scripts
 from .refusal import is_unwritable
 from .scripts import Script
@@ -42,10 +41,9 @@ class RedisLeases(Leases):
         self._process_name = process_name
         self.slots = UserSlots()
         self._asking: Counter[str] = Counter()
-        self._to_write: set[str] = set()
+        self._writer = SlotWriter(self.slots, self._write_slots)
         #: Keys that are being shared again, and that nothing was written of meanwhile.
         self._regaining: set[str] = set()
-        self._is_written = True
         self._throttle = LogThrottle()
 
     def ask_for_user_slot(self, key: str, limit: int) -> SlotAnswer:
@@ -57,15 +55,7 @@ class RedisLeases(Leases):
         return self._ask_once(key, limit)[0] if dead else answer
 
     def release_user_slot(self, key: str) -> None:
-        """Returns at once: the end of a stream does not wait for the store."""
-        slots = self.slots
-        with slots.lock:
-            if not slots.taken.get(key):
-                return
-            is_written = slots.is_written(key)
-            slots.change(key, -1)
-        if is_written:
-            self._write_soon(key)
+        self._writer.release_slot(key)
 
     def write_user_slots(self, key: str) -> None:
         self._write_slots([key])
@@ -74,13 +64,13 @@ class RedisLeases(Leases):
         """Give all slots back, and wait for the store."""
         slots = self.slots
         with slots.lock:
-            self._to_write.update(slots.list_written())
+            self._writer.waiting.update(slots.list_written())
             had_share = slots.share
             slots.forget_all()
             self._begin_share(0, ())
         if had_share:
             self._share_slots(0)
-        self._write_slots(self._to_write)
+        self._write_slots(self._writer.waiting)
 
     # -- the share ---------------------------------------------------------
 
@@ -121,13 +111,13 @@ class RedisLeases(Leases):
 
     def _begin_share(self, share: int, crowded: Iterable[str], until: float = 0.0) -> None:
         """With the lock held."""
-        self.slots.begin_share(share, {*crowded, *self._to_write} if share else (), until)
+        self.slots.begin_share(share, {*crowded, *self._writer.waiting} if share else (), until)
 
     def _regain_slots(self) -> None:
         """Share the keys again of which no slot is taken here, and few elsewhere."""
         slots = self.slots
         with slots.lock:
-            keys = [key for key in slots.written if not slots.taken.get(key) and key not in self._to_write]
+            keys = [key for key in slots.written if not slots.taken.get(key) and key not in self._writer.waiting]
             self._regaining = set(keys)
         for start in range(0, len(keys), KEYS):
             values = self._process_name, slots.share, slots.limit, LASTS, *keys[start : start + KEYS]
@@ -181,7 +171,7 @@ class RedisLeases(Leases):
             with slots.lock:
                 must_write = self._note_answer(key, answer is SlotAnswer.TAKEN)
             if must_write:
-                self._write_soon(key)
+                self._writer.write_soon(key)
 
     def _note_answer(self, key: str, is_taken: bool) -> bool:
         """Return whether the store may count more slots than are taken. With the lock held."""
@@ -206,27 +196,6 @@ class RedisLeases(Leases):
             self.slots.written.update(keys)
         self._regaining.difference_update(keys)
         return self._store.submit(script, *values)
-
-    def _write_soon(self, key: str) -> None:
-        with self.slots.lock:
-            self._to_write.add(key)
-            must_start, self._is_written = self._is_written, False
-        try:
-            if must_start:
-                threading.Thread(target=self._write_queued, name="ssemux-leases", daemon=True).start()
-        except RuntimeError:  # the interpreter ends: all slots are given back
-            self._is_written = True
-
-    def _write_queued(self) -> None:
-        born = forks.generation
-        while True:
-            forks.halt_copy(born)
-            with self.slots.lock:
-                keys, self._to_write = list(self._to_write), set()
-                self._is_written = not keys
-            if not keys:
-                return
-            self._write_slots(keys)
 
     def _write_slots(self, keys: Iterable[str]) -> None:
         """Write how many slots this process has. What cannot be written is written when leases are renewed, or

@@ -44,7 +44,7 @@ class SQLiteLeases(Leases):
 
     def ask_for_user_slot(self, key: str, limit: int) -> SlotAnswer:
         with self._store.opened() as file:
-            must_write, taken = self._note_written(key)
+            must_write, taken = self.slots.note_written(key)
             answer = file.change(lambda: _find_slot(file, key, self._process_name, taken, limit, must_write))
             if answer is SlotAnswer.TAKEN:
                 with self.slots.lock:
@@ -64,7 +64,9 @@ class SQLiteLeases(Leases):
         self.renew_leases()
 
     def write_user_slots(self, key: str) -> None:
-        self._store.change_quietly(lambda file: _write_slots(file, key, self._process_name, self._note_written(key)[1]))
+        self._store.change_quietly(
+            lambda file: _write_slots(file, key, self._process_name, self.slots.note_written(key)[1])
+        )
 
     def renew_leases(self) -> None:
         self._store.change_quietly(self._renew, self._apply_renewal)
@@ -78,18 +80,6 @@ class SQLiteLeases(Leases):
         return next((holder for holder in holders if not is_dead_process(holder)), None)
 
     # ----------------------------------------------------------------------
-
-    def _note_written(self, key: str) -> tuple[bool, int]:
-        """Note that the number of this key is written now.
-
-        :return: whether that gives up a share, and the number.
-        """
-        slots = self.slots
-        with slots.lock:
-            is_written = slots.is_written(key)
-            if slots.share:
-                slots.written.add(key)
-            return not is_written, slots.taken.get(key, 0)
 
     def _renew(self, database: Database) -> _Renewed:
         """Write the numbers of all keys again that are written, and renew or begin the share."""

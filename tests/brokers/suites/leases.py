@@ -45,8 +45,9 @@ class Holder:
             until(self.is_written, 5, "a released slot was not written")
 
     def is_written(self):
-        """Return whether nothing is to be written later, as Redis's leases do."""
-        return getattr(self.broker.leases, "_is_written", True)
+        """Return whether nothing is to be written later, as the leases of Redis and PostgreSQL do."""
+        writer = getattr(self.broker.leases, "_writer", None)
+        return writer is None or writer.is_idle
 
 
 class LeasesSuite:

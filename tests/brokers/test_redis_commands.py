@@ -31,7 +31,7 @@ def list_cluster_commands():
 
 
 def _read_list(name):
-    found = re.search(r"<!-- %s -->\n+((?:    .*\n)+)" % name, DOCS.read_text(encoding="utf-8"))
+    found = re.search(r"<!-- %s -->\n+```text\n(.+?)```" % name, DOCS.read_text(encoding="utf-8"), re.S)
     assert found, "docs/redis.md has no list of %s" % name
     return found[1].split()
 

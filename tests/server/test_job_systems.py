@@ -18,13 +18,21 @@ from pathlib import Path
 import pytest
 
 import flask_ssemux
+from tests.harness.document import command, modules
 from tests.harness.packages import missing
 from tests.harness.servers import ROOT, Gunicorn, Server, children
 from tests.server.conftest import Site
 
-DOCUMENT = (ROOT / "docs" / "job-systems.md").read_text(encoding="utf-8")
-MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", DOCUMENT, re.S))
-COMMANDS = re.findall(r"^    (.+?)(?:  +#.*)?$", DOCUMENT, re.M)
+COMMANDS = {
+    "celery": command("job-systems.md", "celery "),
+    "rq": command("job-systems.md", "rq "),
+    "huey": command("job-systems.md", "huey_consumer "),
+}
+ENQUEUE = {
+    "celery": command("job-systems.md", "python -c 'import celery_tasks"),
+    "rq": command("job-systems.md", "python -c 'import os, redis, rq"),
+    "huey": command("job-systems.md", "python -c 'import huey_tasks"),
+}
 BIN = Path(sys.executable).parent
 
 #: The log line with which a worker says that it waits for jobs.
@@ -40,7 +48,8 @@ class Worker(Server):
         self.log_path = self.log_path.with_name("%s-%d.log" % (system, self.port))
 
     def command(self) -> list[str]:
-        return run_by("huey_consumer" if self.system == "huey" else self.system, self.env)
+        program, *arguments = shlex.split(COMMANDS[self.system].replace("$QUEUE", self.env["QUEUE"]))
+        return [str(BIN / program), *arguments]
 
     def ready(self) -> bool:
         return re.search(SYSTEMS[self.system], self.log) is not None
@@ -49,24 +58,15 @@ class Worker(Server):
         return [self.pid, *children(self.pid)]
 
 
-def run_by(program, env):
-    """Return the document's command that begins with this program, with the program from these tests' environment."""
-    (command,) = [found for found in COMMANDS if found.startswith(program + " ")]
-    words = [word.replace("$QUEUE", env["QUEUE"]) for word in shlex.split(command)]
-    return [str(BIN / words[0]), *words[1:]]
-
-
 def enqueue(system, options):
     """Enqueue a job from a shell, as in the document."""
-    (command,) = [found for found in COMMANDS if found.startswith("python -c") and '"%s")' % system in found]
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, timeout=30, **options)
+    subprocess.run([sys.executable, *shlex.split(ENQUEUE[system])[1:]], check=True, timeout=30, **options)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("shop")
-    for name, source in MODULES.items():
-        (made / (name + ".py")).write_text(source, encoding="utf-8")
+    modules("job-systems.md", made)
     return made
 
 
@@ -111,8 +111,7 @@ def maps(pid):
 
 
 def test_the_shells_recipe(site, env, folder):
-    (command,) = [found for found in COMMANDS if found.startswith("FLASK_APP=shop flask ")]
-    setting, program, *arguments = shlex.split(command)
+    setting, program, *arguments = shlex.split(command("job-systems.md", "FLASK_APP=shop flask "))
     options = {"env": {**os.environ, **env, **dict([setting.split("=")])}, "cwd": str(folder)}
     with site.stream("/events?channel=jobs:cron") as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -162,12 +161,12 @@ assert "gevent" not in sys.modules
 def test_a_publisher_works_after_a_fork(env, folder):
     """A fork while another thread of the parent publishes, so that locks are held, and with what was open before."""
     (folder / "forking.py").write_text(FORKING, encoding="utf-8")
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "forking.py"]
+    forking = [sys.executable, "-W", "ignore::DeprecationWarning", "forking.py"]
     publisher = flask_ssemux.Publisher(env["SSEMUX_BROKER"])
     try:
         broker = publisher._get_broker()
         before = broker.history.get_newest_cursor().sequence
-        subprocess.run(command, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
+        subprocess.run(forking, check=True, timeout=60, env={**os.environ, **env}, cwd=str(folder))
         found = broker.history.read_events(["jobs"], before, broker.history.get_newest_cursor().sequence, 1000).records
         published = [record.body.decode().split("data: ")[1].strip() for record in found]
         turns = [text % number for number in range(20) for text in ("child %d", "parent %d")]

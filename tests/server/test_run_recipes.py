@@ -16,13 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.document import modules
+from tests.harness.document import command, modules
 from tests.harness.packages import missing
 from tests.harness.servers import ROOT, Server, children
 from tests.harness.waiting import until
 from tests.server.conftest import Site
-
-DOCUMENT = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
 
 
 class Celery(Server):
@@ -31,8 +29,8 @@ class Celery(Server):
     name = "celery"
 
     def command(self):
-        (line,) = re.findall(r"^    celery (.+)$", DOCUMENT, re.M)
-        return [str(Path(sys.executable).parent / "celery"), *shlex.split(line)]
+        program, *arguments = shlex.split(command("runs.md", "celery "))
+        return [str(Path(sys.executable).parent / program), *arguments]
 
     def ready(self):
         return " ready." in self.log

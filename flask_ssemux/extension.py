@@ -340,4 +340,4 @@ def _check_start(state: ApplicationState) -> None:
     """
     for error in state.find_errors():
         raise ConfigurationError(error)
-    state.runs.watch_for_lost()
+    state.runs.watch.look_for_lost()

@@ -19,7 +19,8 @@ from .options import Options
 from .publishing.app_json import ApplicationJSON
 from .publishing.base import PublisherBase
 from .publishing.revocation import ask_for_slots
-from .runs.host import RunEnvironment, RunHost
+from .runs.environment import RunEnvironment
+from .runs.host import RunHost
 from .runs.room import RunRoom
 from .runs.run import Run
 from .sse import encode
@@ -79,7 +80,7 @@ class ApplicationState(PublisherBase):
         self.answer_with_run: Callable[[Run, bool], Any] = lambda run, comments: None
         self.runs = self._make_runs()
         worker.finish_runs = FinishRuns(self.runs)
-        worker.more_figures.append(self.runs.get_figures)
+        worker.more_figures.append(self.runs.tasks.get_figures)
         worker.published = lambda: self._published_count + worker.work_parts.batches.appended
         worker.make_event = partial(self._make_event, latest=False)
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)

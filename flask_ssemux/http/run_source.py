@@ -6,7 +6,7 @@ a run gets the same answer for a run that does not exist. What a run is stands i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Collection, NamedTuple, Sequence
 
 from flask import Response
 
@@ -20,6 +20,7 @@ from ..runs.details import END_STATES, RunDetails, make_end_body
 from ..runs.host import RunHost
 from ..runs.run import Run
 from ..sse import encode
+from ..sse.cursor import Cursor
 from ..worker.running import RunningWorker
 from ..worker.worker import Worker
 from .open_stream import serve_stream
@@ -108,12 +109,13 @@ class RunSource(StreamSource):
             point = ResumePoint(record.begin)
         if record.state not in END_STATES:
             return _Start(point)
-        return self._find_end(point, is_back, record)
+        return self._find_end(point, asked.last_ids if is_back else (), record)
 
-    def _find_end(self, point: ResumePoint, is_back: bool, record: RunRecord) -> _Start:
+    def _find_end(self, point: ResumePoint, last_ids: Collection[str], record: RunRecord) -> _Start:
         """Return what is left to send of a run that has ended. Its end is its newest event, so it is kept longest.
 
         If an event that the client missed is no longer kept, nothing is replayed to it: it gets a reset, and the end.
+        A cursor that is newer than the end is one of another stream: its client gets the end.
         """
         history, channel = self._worker.broker.history, encode.make_run_channel(self._run_id)
         newest, is_missing = history.get_newest_cursor(), True
@@ -123,14 +125,29 @@ class RunSource(StreamSource):
             is_missing = page.is_missing
             if page.records and not is_missing:
                 return _Start(point)
-        end = encode.make_frame(make_end_body(record.state), str(newest))
-        return _Start(point, end, is_back and not is_missing)
+        end = self._find_end_cursor(newest, after, record.begin)
+        has_end = bool(last_ids) and (end is None or str(end) in last_ids)
+        return _Start(
+            point, encode.make_frame(make_end_body(record.state), str(end or newest)), has_end and not is_missing
+        )
+
+    def _find_end_cursor(self, newest: Cursor, after: int | None, begin: Cursor) -> Cursor | None:
+        """Return the cursor of the run's last event; None if the history no longer keeps it.
+
+        :param after: the sequence of the client's cursor, which mostly is the one.
+        """
+        if begin.epoch != newest.epoch:
+            return None
+        history, channel = self._worker.broker.history, encode.make_run_channel(self._run_id)
+        last = None if after is None else history.find_last_event(channel, Range(after - 1, after))
+        last = last or history.find_last_event(channel, Range(begin.sequence, newest.sequence))
+        return None if last is None else Cursor(newest.epoch, last.sequence)
 
     def _note_stream(self, running: RunningWorker, stream: Stream) -> None:
-        self._runs.add_reader(self._run_id)
+        self._runs.watch.add_reader(self._run_id)
 
     def _forget_stream(self, stream: Stream) -> None:
-        self._runs.remove_reader(self._run_id)
+        self._runs.watch.remove_reader(self._run_id)
         self._worker.running().on_stream_closed(stream)
 
 

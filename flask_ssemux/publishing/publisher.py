@@ -103,7 +103,7 @@ class Publisher(PublisherBase):
     def close(self) -> None:
         """Close the connection. Runs that have not ended are lost. Calls after this raise ``BrokerClosed``; ``close``
         may be called again."""
-        if self._runs.count_running():
+        if self._runs.tasks.count_running():
             self._runs.give_up("its Publisher was closed")
         self._connection.close()
 

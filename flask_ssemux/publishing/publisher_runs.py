@@ -9,7 +9,8 @@ from typing import Any, Callable
 from ..brokers import Broker
 from ..errors import ApplicationError
 from ..options import read_option
-from ..runs.host import RunEnvironment, RunHost
+from ..runs.environment import RunEnvironment
+from ..runs.host import RunHost
 from ..runs.parts import WorkParts
 from ..runs.resume import ResumeFunctions
 from ..runs.room import RunRoom

@@ -18,7 +18,7 @@ from ..options import log
 from ..sse.cursor import Cursor
 from ..util import forks
 from ..util.log_throttle import LogThrottle
-from ..util.supervise import Loop
+from ..util.supervise import Loop, attempt
 from ..util.threads import greenlets_are_threads
 
 #: Seconds between two calls of the store, unless a generator waits for room.
@@ -177,10 +177,14 @@ class Batches:
             if not outbox.is_waiting:
                 outbox.is_waiting = True
                 self._waiting.append(outbox)
-            if self._is_idle:
-                self._is_idle = False
-                self._loop.start()
-                self._changed.notify_all()
+            if self._is_idle or not self._loop.is_running:
+                self._start_loop()
+
+    def _start_loop(self) -> None:
+        """Have the events appended. With the lock held."""
+        if attempt("what generators yielded waits until the system has a thread", self._loop.start):
+            self._is_idle = False
+            self._changed.notify_all()
 
     def await_progress(self, is_done: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until this is so; return whether it is."""
@@ -189,9 +193,18 @@ class Batches:
         with self._changed:
             self._awaiting += 1
             try:
-                return self._changed.wait_for(is_done, timeout)
+                return self._wait_for_loop(is_done, timeout)
             finally:
                 self._awaiting -= 1
+
+    def _wait_for_loop(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        """With the lock held. If there was no thread for the loop, try again to start it meanwhile."""
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while self._is_idle and not is_done() and time.monotonic() < deadline:
+            self._start_loop()
+            if self._is_idle:
+                self._changed.wait(max(0.0, min(MAX_PAUSE, deadline - time.monotonic())))
+        return self._changed.wait_for(is_done, None if timeout is None else max(0.0, deadline - time.monotonic()))
 
     # -- the thread ----------------------------------------------------------
 

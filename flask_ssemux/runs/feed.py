@@ -12,7 +12,7 @@ from typing import Any, Callable, ContextManager, Iterator, Mapping, NamedTuple
 from ..brokers import NewEvent, WorkLease
 from ..errors import ApplicationError, InvalidEvent
 from ..options import log
-from ..util.supervise import describe_error
+from ..util.supervise import describe_error, survive
 from .batches import Batches, LeaseLost
 from .fence import set_fence
 from .runner import Runner
@@ -135,7 +135,8 @@ class Feed:
             while not runner.is_stopping:
                 self._run_once(runner)
         finally:
-            self._finish()
+            if not runner.is_copy:
+                self._finish()
 
     def _run_once(self, runner: Runner) -> None:
         began = time.monotonic()
@@ -163,8 +164,10 @@ class Feed:
     def _check_end(self, runner: Runner, error: BaseException) -> None:
         """Return if the generator, which had this error, is to be started again.
 
-        :raises GeneratorExit: it was stopped, or its lease was lost.
+        :raises GeneratorExit: it was stopped, or its lease was lost, or this is a child that it has forked.
         """
+        if runner.is_copy:
+            raise GeneratorExit
         self.is_lost = self.is_lost or self._outbox.is_lost
         if not runner.is_stopping and not self.is_lost:
             return
@@ -211,9 +214,18 @@ class Feed:
         """Wait until the last events are appended. Until then the lease is kept."""
         self._is_finishing = True
         self.state = "closing"
-        while not self.is_lost and not self._outbox.flush(FLUSH_SECONDS) and not self.is_hurried:
-            self.is_lost = self.is_lost or self._outbox.is_lost
-        self._on_over(self)
+        try:
+            while not self.is_lost and not self._flush() and not self.is_hurried:
+                self.is_lost = self.is_lost or self._outbox.is_lost
+        finally:
+            self._on_over(self)
+
+    def _flush(self) -> bool:
+        try:
+            return self._outbox.flush(FLUSH_SECONDS)
+        except BaseException as error:  # a gevent.Timeout that the generator has left behind, for example
+            survive("the last events of a feed wait for the store", error)
+            return False
 
 
 def find_place(error: BaseException) -> str:

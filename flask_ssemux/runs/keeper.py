@@ -68,13 +68,15 @@ class WorkKeeper:
     def add_member(self, member: WorkMember) -> None:
         self._members.append(member)
 
-    def wake(self) -> None:
-        """A member has a new lease, or wants something new: renew and announce now, and then each second."""
+    def wake(self) -> bool:
+        """A member has a new lease, or wants something new: renew and announce now, and then each second.
+
+        :return: whether this will be done; if the system has no thread left for it, the next call tries again.
+        """
         with self._changed:
             self._next_turn = 0.0
             self._changed.notify_all()
-            if not self._is_closed:
-                self._loop.start()
+            return self._is_closed or attempt("leases of work are not renewed", self._loop.start)
 
     def disown(self) -> None:
         """In a forked child: the leases are the parent's."""

@@ -77,7 +77,7 @@ class Run:
         :param timeout: seconds to wait at most.
         """
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        task = self._host.find_task(self.id)
+        task = self._host.tasks.find_task(self.id)
         if task is not None and task.ended.wait(timeout):
             return task.state
         state = self.state

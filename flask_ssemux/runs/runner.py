@@ -54,6 +54,11 @@ class Runner:
     def is_over(self) -> bool:
         return self._over.is_set()
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a child that the work itself has forked: the work is its parent's."""
+        return self._born != forks.generation
+
     def _run(self) -> None:
         if greenlets_are_threads():
             from gevent import get_hub, getcurrent
@@ -100,7 +105,6 @@ class Runner:
                 return
             finally:
                 self._may_interrupt = False
-            forks.halt_copy(self._born)  # in a forked child this is a copy
             yield value
 
     def pause(self, seconds: float) -> None:
@@ -111,14 +115,14 @@ class Runner:
         deadline = time.monotonic() + seconds
         with self.interruptible():
             while time.monotonic() < deadline and not self._stopping.wait(max(0.0, deadline - time.monotonic())):
-                forks.halt_copy(self._born)
+                pass
         self.check()
 
     def check(self) -> None:
         """
-        :raises GeneratorExit: it was stopped.
+        :raises GeneratorExit: it was stopped, or this is a child that it has forked.
         """
-        if self.is_stopping:
+        if self.is_stopping or self.is_copy:
             raise GeneratorExit
 
     @contextmanager

@@ -12,9 +12,9 @@ from typing import Any, Callable, ContextManager, Iterable
 from ..brokers import RUN_PREFIX, NewEvent, WorkLease
 from ..errors import InvalidEvent, RunFailed
 from ..options import log
-from ..util.supervise import describe_error, is_end
+from ..util.supervise import describe_error, is_end, survive
 from .batches import LeaseLost, Outbox
-from .details import CANCELLED, DONE, FAILED, LOST, make_end_body, read_reason
+from .details import CANCELLED, DONE, FAILED, LOST, RunDetails, make_end_body, read_reason
 from .fence import set_fence
 from .runner import Runner
 from .yields import YieldReader
@@ -39,12 +39,14 @@ class RunTask:
         self,
         make_source: Callable[[], Iterable[Any]],
         outbox: Outbox,
+        details: RunDetails,
         make_body: MakeBody,
         make_context: Callable[[], ContextManager[Any]],
         on_end: Callable[[RunTask], None],
     ) -> None:
         self._make_source = make_source
         self._outbox = outbox
+        self.details = details
         self._make_body = make_body
         self._make_context = make_context
         self._on_end = on_end
@@ -98,12 +100,15 @@ class RunTask:
         self._outbox.drop()
         self._runner.stop()
 
-    def begin_end(self, is_left: bool) -> None:
-        """This process ends: close the generator. ``give_up`` follows.
+    @property
+    def can_resume(self) -> bool:
+        """Whether another process can go on with the run."""
+        return self.details.resume is not None
 
-        :param is_left: whether the run is left to another process, which can go on with it.
-        """
-        self._is_left = is_left
+    def begin_end(self) -> None:
+        """This process ends: close the generator. ``give_up`` follows. A run that another process can go on with is
+        left to it."""
+        self._is_left = self.can_resume
         self._stop(LOST)
 
     def give_up(self, deadline: float) -> None:
@@ -125,15 +130,33 @@ class RunTask:
 
     def _work(self, runner: Runner) -> None:
         state, reason = self._produce(runner)
+        if runner.is_copy:
+            return
+        try:
+            self.state = self._end(state, reason)
+        finally:
+            self.state = self.state or LOST
+            self._on_end(self)
+            self.ended.set()
+
+    def _end(self, state: str, reason: str | None) -> str:
+        """Publish the run's end, if that is up to this process; return the state in which it has ended here."""
         if self._is_left:
-            self._outbox.flush()
-        if self._is_left or self._is_lost or not self._publish_end(state, reason):
+            self._wait_for_store(self._outbox.flush)
+            state = LOST
+        elif self._is_lost or not self._wait_for_store(lambda: self._publish_end(state, reason)):
             state = LOST
         if state == LOST and self._wanted != LOST:
             log.error("the run %s was stopped: another process took it over, or the store has lost it", self.run_id)
-        self.state = state
-        self._on_end(self)
-        self.ended.set()
+        return state
+
+    def _wait_for_store(self, wait: Callable[[], bool]) -> bool:
+        """Wait, and go on waiting after a ``gevent.Timeout`` that the generator has left behind, for example."""
+        while True:
+            try:
+                return wait()
+            except BaseException as error:
+                survive("the end of a run waits for the store", error)
 
     def _produce(self, runner: Runner) -> tuple[str, str | None]:
         """Run the generator to its end; return the run's state, and the reason that its readers get."""
@@ -146,7 +169,7 @@ class RunTask:
             self._is_lost = True
             return LOST, None
         except BaseException as error:
-            if self._wanted is None or not is_end(error):
+            if not runner.is_copy and (self._wanted is None or not is_end(error)):
                 self._log_failure(error)
             return self._wanted or FAILED, None
         return self._wanted or DONE, None

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 log = logging.getLogger("flask_ssemux")
 
@@ -35,6 +35,8 @@ process_id = os.getpid()
 _noticing = threading.Lock()
 #: In a child, the greenlet that forked: the only one that is not a copy.
 _forking_greenlet: weakref.ref[Any] | None = None
+#: In a child, the copies of greenlets, which never go on.
+_copies: list[Any] = []
 #: In a child, what replaces inherited connections.
 _dead_end: socket.socket | None = None
 
@@ -76,11 +78,22 @@ def halt_copy(born: int) -> None:
         return  # without gevent a child has one thread: the one that forked
     from gevent import Timeout, get_hub, getcurrent
 
-    while _forking_greenlet is None or getcurrent() is not _forking_greenlet():
+    keep_copies([getcurrent()])
+    while is_copy(getcurrent(), born):
         try:
             get_hub().switch()
         except Timeout:
             pass  # it was to end a wait of the parent's
+
+
+def is_copy(greenlet: Any, born: int) -> bool:
+    """Return whether a greenlet of that generation is a copy of a parent's: its original goes on in the parent."""
+    return born != generation and (_forking_greenlet is None or greenlet is not _forking_greenlet())
+
+
+def keep_copies(greenlets: Iterable[Any]) -> None:
+    """In a child: keep these copies. One to which nothing refers would be ended, and run its ``finally`` blocks."""
+    _copies.extend(greenlets)
 
 
 def has_forking_greenlet_ended() -> bool:

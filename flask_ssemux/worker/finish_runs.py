@@ -46,7 +46,7 @@ class FinishRuns:
         self.runs.stop_resuming()
         self._seconds = find_seconds()
         self._deadline = time.monotonic() + self._seconds
-        count = self.runs.count_running()
+        count = self.runs.tasks.count_running()
         if count:
             log.info("the worker stops: it waits up to %.1f s for the end of %d runs", self._seconds, count)
             run_in_background("ssemux-finish", _keep_worker, self.finish)
@@ -54,9 +54,9 @@ class FinishRuns:
     def finish(self) -> None:
         """Wait for the end of all runs. What goes on for too long is given up."""
         self.begin()
-        while self.runs.count_running() and time.monotonic() < (self._deadline or 0.0):
+        while self.runs.tasks.count_running() and time.monotonic() < (self._deadline or 0.0):
             forks.sleep(PAUSE)
-        if self.runs.count_running() and not self._has_given_up:
+        if self.runs.tasks.count_running() and not self._has_given_up:
             self._has_given_up = True
             self.runs.give_up("the worker stops, and waits for runs for at most %.1f s" % self._seconds)
 

@@ -147,7 +147,7 @@ class Worker:
         made.reporter.more_figures = self.more_figures
         if self.finish_runs is not None:
             made.drain.on_begin.append(self.finish_runs.begin)
-            self.finish_runs.runs.watch_for_lost()
+            self.finish_runs.runs.watch.look_for_lost()
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)

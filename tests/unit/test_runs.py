@@ -227,12 +227,12 @@ def test_the_limits_of_a_worker_and_of_an_owner(tmp_path):
         assert refusal(TooManyRuns, lambda: flask_ssemux.start_run(generate())) == (
             "this worker has 3 runs, as many as SSEMUX_MAX_RUNS allows: answer 429, or raise the option"
         )
-        figures = app.extensions["ssemux"].runs.get_figures()
+        figures = app.extensions["ssemux"].runs.tasks.get_figures()
         assert (figures["runs"], figures["runs_started"]) == (3, 3)
         is_over.set()
         assert [run.wait(10) for run in runs] == ["done"] * 3
         assert flask_ssemux.start_run(generate(), owner="7").wait(10) == "done"
-        assert app.extensions["ssemux"].runs.get_figures()["runs_done"] == 4
+        assert app.extensions["ssemux"].runs.tasks.get_figures()["runs_done"] == 4
     app.extensions["ssemux"].worker.stop()
 
 
@@ -292,8 +292,8 @@ def test_processes_tell_each_other_at_once_what_was_cancelled_and_what_was_given
     run = mux.start_run(generate(), resume=go_on, data=0)
     app.extensions["ssemux"].runs.give_up("a test")
     assert read_messages(app)[-1] == WorkMessage(free=(run.channel,))
-    app.extensions["ssemux"].runs._lost.settle([run.id])  # it hears of it, too, and does not take it up again
-    assert app.extensions["ssemux"].runs.find_task(run.id) is None
+    app.extensions["ssemux"].runs.lost.settle([run.id])  # it hears of it, too, and does not take it up again
+    assert app.extensions["ssemux"].runs.tasks.find_task(run.id) is None
     record = app.extensions["ssemux"].runs.read_record(run.id)
     assert (record.state, record.is_held) == ("running", False)
     other.extensions["ssemux"].worker.work_parts.messages.handle_body(read_messages(app)[-1].to_json())
@@ -306,13 +306,15 @@ def test_processes_tell_each_other_at_once_what_was_cancelled_and_what_was_given
 def test_a_lease_that_ends_with_its_run_while_it_is_renewed_is_not_lost(app, mux):
     state, is_over = app.extensions["ssemux"], threading.Event()
     run = mux.start_run(is_over.wait(10) for _ in range(1))
-    task = state.runs.find_task(run.id)
+    task = state.runs.tasks.find_task(run.id)
     kept = state.worker.broker.work.keep_work([task.lease])
     append, may_append = state.worker.broker.work.append_work, threading.Event()
     state.worker.broker.work.append_work = lambda batches: (may_append.wait(10), append(batches))[1]
     is_over.set()
     until(lambda: task.is_ending, 10, "it does not end")
-    state.runs.note_kept(kept._replace(held=[]), [task.lease])  # the store released it, and the answer is on its way
+    state.runs.tasks.note_kept(
+        kept._replace(held=[]), [task.lease]
+    )  # the store released it, and the answer is on its way
     may_append.set()
     assert run.wait(10) == "done"
 
@@ -354,11 +356,11 @@ def test_a_run_whose_process_is_dead_is_lost_or_goes_on_after_its_last_event(app
 
     runs = [mux.start_run(generate(), data=5), mux.start_run(generate(), data=5, resume=go_on)]
     until(lambda: all(len(read_now(state, run)) == 3 for run in runs), 10, "they yield nothing")
-    tasks = [state.runs.find_task(run.id) for run in runs]
+    tasks = [state.runs.tasks.find_task(run.id) for run in runs]
     for task in tasks:
         task.lose()
     state.worker.broker.work.release_work([task.lease for task in tasks])
-    state.runs._lost.settle([run.id for run in runs])
+    state.runs.lost.settle([run.id for run in runs])
     is_over.set()
     assert [run.wait(10) for run in runs] == ["lost", "done"]
     assert list_events(app, runs[0])[3:] == [("ssemux.run", '{"state":"lost"}')]
@@ -369,11 +371,11 @@ def test_a_run_whose_resume_function_is_not_here_is_left_to_others_for_a_while(a
     monkeypatch.setattr(lost_module, "CONFIRM_SECONDS", 0.0)
     state, is_over = app.extensions["ssemux"], threading.Event()
     run = mux.start_run((is_over.wait(20) for _ in range(1)), resume=go_on)
-    task = state.runs.find_task(run.id)
+    task = state.runs.tasks.find_task(run.id)
     task.lose()
     state.worker.broker.work.release_work([task.lease])
-    monkeypatch.setattr(state.runs.resume_functions, "find_function", lambda name: None)
-    state.runs._lost.settle([run.id])
+    monkeypatch.setattr(state.runs.lost._resume_functions, "find_function", lambda name: None)
+    state.runs.lost.settle([run.id])
     assert state.runs.read_record(run.id).state == "running"
     monkeypatch.setattr(lost_module, "UNKNOWN_SECONDS", 0.0)
     until(lambda: mux.run_state(run.id) == "lost", 10, "nobody ends it")
@@ -381,7 +383,7 @@ def test_a_run_whose_resume_function_is_not_here_is_left_to_others_for_a_while(a
 
 
 def test_a_name_of_the_store_imports_nothing_and_finds_only_functions_of_its_module(app, mux):
-    find = app.extensions["ssemux"].runs.resume_functions.find_function
+    find = app.extensions["ssemux"].runs.lost._resume_functions.find_function
     assert find("%s:go_on" % __name__) is go_on
     name = "this"  # prints when it is imported
     assert name not in sys.modules

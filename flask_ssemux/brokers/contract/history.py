@@ -123,6 +123,23 @@ class EventHistory(AnyThread):
             left -= sum(len(record.body) for record in more)
         return Page(records, missing, is_whole)
 
+    def find_last_event(self, channel: str, bounds: Range) -> Record | None:
+        """Return the newest event of a channel in a range; None if none is kept.
+
+        It asks the store some twenty times, each time for one event: for what is rarely needed.
+
+        :raises BrokerUnavailable: the store did not answer one of the reads.
+        """
+        found, (after, upto) = None, bounds
+        while after < upto:
+            middle = (after + upto) // 2
+            records = self.read_channels({channel: Range(middle, upto)}, 1, 1)[channel].records
+            if records:
+                found, after = records[0], records[0].sequence
+            else:
+                upto = middle
+        return found
+
     @abstractmethod
     def get_floors(self, channels: Iterable[str]) -> Floors:
         """Return the floor of each of these channels now: the sequence up to which its events are over a limit.

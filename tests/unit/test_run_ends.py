@@ -105,11 +105,15 @@ def copied():
     finally:
         note("end")
 
+def finish_child(forking):
+    note("over" if forking.dead else "not over")
+    os._exit(0)
+
 def forking(end):
     yield "before"
     reader, writer = os.pipe()
     if os.fork() == 0:
-        gevent.spawn_later(0.5, os._exit, 0)  # it holds the pipe open until then
+        gevent.spawn_later(0.5, finish_child, gevent.getcurrent())  # it holds the pipe open until then
         time.sleep(0.05)
         if end == "raises":
             raise ValueError
@@ -171,7 +175,7 @@ def test_what_generators_under_gevent_leave_behind_and_what_a_fork_copies():
     done = subprocess.run([sys.executable, "-c", UNDER_GEVENT], timeout=60, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     notes, is_locked, data = json.loads(done.stdout.splitlines()[-1])
-    assert notes == "step step step step end "
+    assert notes == "step step step step end " + "over of a child " * 3
     assert not is_locked
     cancelled, ended = '{"state":"cancelled"}', '{"state":"done"}'
     assert data == [

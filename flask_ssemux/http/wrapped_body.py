@@ -56,6 +56,11 @@ def is_encoded(response: Response) -> bool:
     return response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
 
 
+def remove_mark(item: bytes) -> bytes:
+    """Return an item without its byte order mark, which clients ignore only at the beginning of a body."""
+    return item[len(_BYTE_ORDER_MARK) :] if item.startswith(_BYTE_ORDER_MARK) else item
+
+
 class BodyBeginning:
     """The beginning of a body, as far as it is needed to see whether the body is an event stream."""
 

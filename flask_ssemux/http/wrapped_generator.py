@@ -27,7 +27,7 @@ from ..worker.capacity import UNNOTICED
 from ..worker.drain import DRAIN_SECONDS
 from ..worker.running import RunningWorker
 from .responses import CONTENT_TYPE
-from .wrapped_body import Additions, BodyBeginning
+from .wrapped_body import Additions, BodyBeginning, remove_mark
 from .wrapped_warnings import warn_of_encoding, warn_of_html, warn_of_no_events, warn_of_replacement, warn_of_silence
 
 #: The ends of a frame, in the forms of WHATWG HTML 9.2.5.
@@ -140,7 +140,9 @@ class WrappedGenerator:
         while True:
             piece = next(self._pieces, b"")
             if piece:
-                return self._note_sent(piece if self._beginning is None else self._check_beginning(piece))
+                piece = piece if self._beginning is None else self._check_beginning(piece)
+                if piece:
+                    return self._note_sent(piece)
             if self._is_over:
                 return self._take_last()
             self._pieces = _split_item(self._draw_item())
@@ -151,7 +153,9 @@ class WrappedGenerator:
     def _check_beginning(self, item: bytes) -> bytes:
         """Find out whether the body is an event stream, and return what is sent with this item."""
         assert self._beginning is not None
-        is_first, self._has_yielded = not self._has_yielded, True
+        if self._may_begin():
+            item = remove_mark(item)  # something of ours comes before it
+        is_first, self._has_yielded = not self._has_yielded, self._has_yielded or bool(item)
         found = self._beginning.add_item(item)
         if found is None:
             return item

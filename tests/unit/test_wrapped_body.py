@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from flask import Response
+from flask import Flask, Response
 
+import flask_ssemux
 from flask_ssemux.http import wrapped_generator
 from flask_ssemux.http.wrapped_body import Additions, BodyBeginning, choose_additions
 
@@ -73,3 +74,16 @@ def test_an_item_that_is_no_text_is_named_by_its_type_and_with_the_fix():
         "the generator of a wrapped stream yields text or bytes, not a value of type dict: make text of it first, for "
         "an event with 'data: %s\\n\\n' % json.dumps(...)"
     )
+
+
+@pytest.mark.parametrize(
+    "items", [["\ufeffdata: 1\n\n"], ["\ufeff", "data: 1\n\n"], [b"\xef\xbb\xbf", b"", b"data: 1\n\n"]]
+)
+@pytest.mark.parametrize("accept", ["text/event-stream", "*/*"])
+def test_a_byte_order_mark_is_not_sent_after_the_opening(tmp_path, items, accept):
+    """A client would take it for a part of the first field's name, and ignore the event."""
+    app = Flask("old", instance_path=str(tmp_path))
+    flask_ssemux.SSEMux(app)
+    app.add_url_rule("/old", "old", flask_ssemux.streaming(lambda: Response(iter(items), mimetype="text/event-stream")))
+    body = app.test_client().get("/old", headers={"Accept": accept}).get_data()
+    assert body.startswith(b"retry: ") and body.endswith(b"\ndata: 1\n\n")

@@ -69,7 +69,7 @@ class Reader(NamedTuple):
             channel = encode.user_channel(user)
         except InvalidEvent as error:
             raise InvalidIdentity("identify returned %r: %s" % (user, error)) from None
-        return cls(user, str(user), (channel, encode.EVERYONE), ticket)
+        return cls(user, channel[len(encode.USER_PREFIX) :], (channel, encode.EVERYONE), ticket)
 
 
 #: The reader of an anonymous visitor.

@@ -151,10 +151,17 @@ def name_user_channel(user_id: object) -> str:
         raise InvalidEvent(
             "%s%s of type %s" % (rule, show_value(user_id), type(user_id).__name__), rule + show_name(user_id)
         )
-    text = str(user_id)
+    text = _convert_id(user_id)
     if text == "":
         raise InvalidEvent("a user's id may not be empty; use None for an anonymous visitor")
     return USER_PREFIX + text
+
+
+def _convert_id(user_id: Any) -> str:
+    """Return the text of a user's id, whatever a subclass of its type, such as an enumeration, shows by ``str()``."""
+    if isinstance(user_id, str):
+        return make_plain(user_id)
+    return int.__repr__(user_id) if isinstance(user_id, int) else str(user_id)
 
 
 def is_named(channel: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import uuid
 
 import flask
@@ -22,6 +23,7 @@ from flask_ssemux.errors import (
     InvalidIdentity,
     Unauthorized,
 )
+from flask_ssemux.sse import encode
 from flask_ssemux.worker.user_limit import UserLimit
 
 ANN = Reader.of("ann")
@@ -268,13 +270,30 @@ def identified(found):
     return made
 
 
+class Name(str, enum.Enum):
+    ANN = "ann"
+
+
+class Number(enum.IntEnum):
+    SEVEN = 7
+
+
+class Shown(int):
+    def __str__(self):
+        return "seven"
+
+
 @pytest.mark.parametrize(
     "found, user_id",
-    [(None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000")],
-)
+    [
+        (None, None), ("ann", "ann"), (7, "7"), (0, "0"), (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000"),
+        (Name.ANN, "ann"), (Number.SEVEN, "7"), (Shown(7), "7"),
+    ],
+)  # fmt: skip
 def test_the_user_id_of_a_request(found, user_id):
     reader = identified(found).identify_reader(None)
     assert (reader.user, reader.user_id) == (found, user_id)
+    assert user_id is None or reader.own_channels[0] == "user:" + user_id == encode.user_channel(found)
 
 
 @pytest.mark.parametrize(

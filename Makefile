@@ -17,7 +17,7 @@ IS_PINNED = $(RUN) -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$
 PINNED = if $(IS_PINNED); then $(INSTALL) --require-hashes --requirement requirements/dev.txt; fi
 TOOLS = $(VENV)/release/bin
 
-.PHONY: help demo test unit matrix check check-python check-javascript format client bench lock dist dist-check clean
+.PHONY: help demo docs test unit matrix check check-python check-javascript format client bench lock dist dist-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s%s\n", $$1, $$2 }' Makefile
@@ -59,12 +59,16 @@ client: tests/node_modules/.package-lock.json ## the browser's client in flask_s
 	@client/build.sh flask_ssemux/static
 	@$(PYTHON) tests/distributions.py npm
 
+docs: $(VENV)/docs/ready ## the documentation as a site in build/site, which needs no network: open build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --quiet --strict $(ARGS)
+
 bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)
 
 lock: $(VENV)/release/ready ## renew requirements/*.txt: the newest versions that setup.cfg allows, with their hashes
 	@$(TOOLS)/uv pip compile $(LOCK) --extra test --extra dev setup.cfg --output-file requirements/dev.txt
 	@$(TOOLS)/uv pip compile $(LOCK) --extra redis --extra metrics setup.cfg --output-file requirements/example.txt
+	@$(TOOLS)/uv pip compile $(LOCK) --extra metrics requirements/docs.in setup.cfg --output-file requirements/docs.txt
 	@$(TOOLS)/uv pip compile $(LOCK) requirements/release.in --output-file requirements/release.txt
 
 LOCK = --quiet --upgrade --universal --generate-hashes --python-version $(LOCK_PYTHON) \
@@ -112,6 +116,12 @@ $(VENV)/matrix/bin/nox: setup.cfg
 $(VENV)/release/ready: requirements/release.txt
 	@$(PYTHON) -m venv $(VENV)/release
 	@PYTHONWARNINGS=ignore $(TOOLS)/python -m pip install --quiet --require-hashes --requirement requirements/release.txt
+	@touch $@
+
+$(VENV)/docs/ready: requirements/docs.txt
+	@echo "==> what builds the documentation's site"
+	@$(PYTHON) -m venv $(VENV)/docs
+	@PYTHONWARNINGS=ignore $(VENV)/docs/bin/python -m pip install --quiet --require-hashes --requirement requirements/docs.txt
 	@touch $@
 
 $(VENV)/bench: $(VENV)/bin/python setup.cfg

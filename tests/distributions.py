@@ -103,7 +103,8 @@ def list_source_files(archive: Path) -> set[str]:
 
 
 def list_docs(names: set[str]) -> set[str]:
-    return {name for name in names if name.startswith("docs/")}
+    """Return the pages and pictures among these paths, without what builds the site from them."""
+    return {name for name in names if name.startswith("docs/") and not name.startswith("docs/generate/")}
 
 
 def list_wheel_docs(wheel: Path) -> set[str]:

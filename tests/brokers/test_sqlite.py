@@ -120,6 +120,39 @@ def test_an_older_copy_that_is_put_back_begins_an_epoch(sqlite, path, recorder, 
     assert recorder.wait(2)[1].body == b"after"
 
 
+@pytest.mark.parametrize("way", ["deleted", "put back"])
+def test_events_that_another_program_takes_back_begin_an_epoch(sqlite, path, recorder, monkeypatch, way):
+    """Their sequences are given again, and whoever has seen them would take the new events for the old ones."""
+    monkeypatch.setattr(open_file, "FILE_CHECK", 0.0)
+    broker = sqlite()
+    start = broker.history.start_delivery(recorder.listener)
+    broker.history.append_event("a", b"old")
+    with other_writer(path) as other, other_writer(":memory:") as copy:
+        other.backup(copy)
+        broker.history.append_event("a", b"newer")
+        recorder.wait(2)
+        if way == "deleted":
+            other.execute("DELETE FROM events")
+        else:
+            copy.backup(other)
+    until(lambda: recorder.renewals, 5, "no renewal was reported")
+    assert recorder.renewals[0].epoch != start.epoch
+    assert broker.history.append_event("a", b"after").epoch == recorder.renewals[0].epoch
+    assert recorder.wait(3)[2].body == b"after"
+
+
+def test_no_sequence_is_given_twice_before_it_is_noticed_that_events_were_taken_back(sqlite, path):
+    broker = sqlite()
+    first = [broker.history.append_event("a", b"old") for _ in range(3)][0]
+    with other_writer(path) as other:
+        other.execute("DELETE FROM events")
+    with pytest.raises(BrokerUnavailable, match="events were deleted by another program"):
+        broker.history.append_event("a", b"refused")
+    again = broker.history.append_event("a", b"after")
+    assert again.epoch != first.epoch
+    assert [record.body for record in broker.history.read_events(["a"], 0, ALL, 10).records] == [b"after"]
+
+
 def test_waiting_is_bounded_for_all_callers(sqlite, path, monkeypatch):
     """The lock and the store share one deadline; and reading does not wait for a writer, also not after one failed."""
     monkeypatch.setattr(constants, "WAIT_SECONDS", 0.5)

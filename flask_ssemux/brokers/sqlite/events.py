@@ -5,6 +5,7 @@ Reading the history again is ``reading.py``'s, and its limits are ``floors.py``'
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Any, Sequence
 
@@ -13,6 +14,7 @@ from ..records import NewEvent, Record, SubscriptionStart
 from .database import Database
 from .floors import HistoryFloors
 from .leap import Voids, take_leap
+from .schema import NEWEST
 
 #: The maximum number of events that one read for delivery returns.
 BATCH = 500
@@ -49,7 +51,15 @@ class Events:
         sequence: Any = database.write(_ADD, (leap, channel, time.time(), body, latest_key, total)).lastrowid
         for replaced in older:  # only after the insert: otherwise the newest event's sequence could be used twice
             database.write("DELETE FROM events WHERE sequence = ?", (replaced,))
+        if sequence <= self.newest:
+            raise sqlite3.DatabaseError("events were deleted by another program; its history begins anew, try again")
         return Cursor(database.epoch, int(sequence))
+
+    def are_taken_back(self) -> bool:
+        """Return whether the newest event is gone that was seen, so that its sequence would be given again: somebody
+        has deleted it, or has put an older version of the tables back."""
+        (newest,) = self._database.read(NEWEST).fetchone()
+        return (newest or 0) < self.newest
 
     def notice_event(self, sequence: int) -> None:
         """An event with this sequence is in the file."""
@@ -93,10 +103,10 @@ class Events:
             (after, BATCH),
         )
         found = [Record(*row) for row in rows]
-        if not found or found[-1].sequence - after == len(found):
+        if not found:
             return found, []
         self.notice_event(found[-1].sequence)
-        return found, self._find_gaps(after)
+        return found, [] if found[-1].sequence - after == len(found) else self._find_gaps(after)
 
     def _find_gaps(self, after: int) -> list[str] | None:
         """Return the channels of which events after a sequence are deleted; None if any channel may be one of them.

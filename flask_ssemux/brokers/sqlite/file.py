@@ -84,12 +84,13 @@ class StoreFile(Database):
         return Known(self.identity, self.epoch, self.events.newest)
 
     def is_in_place(self) -> bool:
-        """Return whether the path names the file that is open; checked every ``FILE_CHECK`` seconds."""
+        """Return whether the path names the file that is open, and nobody has taken events from it that had their
+        sequence; checked every ``FILE_CHECK`` seconds."""
         now = time.monotonic()
         if now - self._checked_at < FILE_CHECK:
             return True
         self._checked_at = now
-        return identify_file(self.path) == self.identity
+        return identify_file(self.path) == self.identity and not self.events.are_taken_back()
 
     # -- room on the disk --------------------------------------------------
 

@@ -92,18 +92,23 @@ class SQLiteStore:
             self._forget_file()
 
     def _open_file(self, deadline: float) -> StoreFile:
-        if self.file is not None and not self.file.is_in_place():
-            if not self.is_look:
-                log.warning("%s was replaced or removed: its history begins anew", self.path)
-            self._forget_file()
+        if self.file is not None:
+            self.file.deadline = deadline
+            self._forget_other_file(self.file)
         if self.file is None:
             try:
                 self.file = self._open(deadline)
             except BaseException:
                 self._forget_file()
                 raise
-        self.file.deadline = deadline
         return self.file
+
+    def _forget_other_file(self, file: StoreFile) -> None:
+        """Close a file that was replaced, or from which another program has deleted events."""
+        if not file.is_in_place():
+            if not self.is_look:
+                log.warning("%s was replaced, removed or emptied: its history begins anew", self.path)
+            self._forget_file()
 
     def _open(self, deadline: float) -> StoreFile:
         if self.is_look:

@@ -110,6 +110,19 @@ def test_a_login_that_a_server_quotes_is_not_logged(running, opened, recorder):
     assert_nothing_private(*seen)
 
 
+def test_a_password_that_the_url_lacks(running, opened, recorder):
+    server = running(RedisServer(aof=False, password="s3cret"))
+    broker = open_broker("redis://127.0.0.1:%d" % server.port)
+    opened(broker)
+    history, errors = broker.history, []
+    for call in (lambda: history.append_event("a", BODY), history.get_newest_cursor,
+                 lambda: history.start_delivery(recorder.listener)):  # fmt: skip
+        with pytest.raises(BrokerUnavailable) as raised:
+            call()
+        errors.append(str(raised.value))
+    assert all(text.endswith("(the server needs a password: redis://:password@host:6379/0)") for text in errors), errors
+
+
 @pytest.mark.parametrize("message", [b"e 4111-1111 k\n" + BODY, b"e 1 k\xff4111-1111", BODY])
 def test_a_message_of_another_program_is_not_logged(redis, shared_redis, recorder, caplog, message):
     broker = redis()

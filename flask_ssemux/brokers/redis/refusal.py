@@ -34,6 +34,8 @@ _OTHER_FIXES = (
     ("", "SELECT is not allowed in cluster", "a Redis Cluster has only the database 0"),
     ("redis+cluster", "cluster support disabled", "the server is no Redis Cluster: write redis://"),
     ("rediss+cluster", "cluster support disabled", "the server is no Redis Cluster: write rediss://"),
+    ("", "Authentication required", _FIXES["NOAUTH"]),
+    ("", "unauthenticated", _FIXES["NOAUTH"]),  # what it says to a long command
     ("", "DB index is out of range", "the URL's path is the number of the database, below the server's `databases`"),
     ("", "without any password configured", "the server has no password: remove it from the URL"),
     ("rediss", "CERTIFICATE_VERIFY_FAILED", "the URL's host must be the certificate's, and its issuer must be trusted: "

@@ -6,9 +6,10 @@ How one of them is executed is in ``task.py``. Runs of other processes are not k
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Callable, Collection, Iterable
 
-from ..brokers import RUN_PREFIX, KeptWork, WorkLease
+from ..brokers import RUN_PREFIX, KeptWork, WorkLease, call_from_any_thread
 from ..options import log
 from ..util import forks
 from ..util.supervise import attempt
@@ -69,11 +70,14 @@ class RunTasks:
     # -- begin -----------------------------------------------------------------
 
     def begin_run(self, run_id: str, details: RunDetails, text: str, make_source: MakeSource) -> None:
-        """Begin a run that is new, or that was planned.
+        """Begin a run that is new, or that was planned. It is executed in gevent's loop, whichever thread calls.
 
         :param text: the details, as they are stored.
         :raises RuntimeError: the system has no thread left. The run has failed.
         """
+        call_from_any_thread(partial(self._begin_here, run_id, details, text, make_source))
+
+    def _begin_here(self, run_id: str, details: RunDetails, text: str, make_source: MakeSource) -> None:
         broker = self._environment.get_publishing_broker()
         self._room.take_room(details.owner)
         try:

@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from . import forks
 from .supervise import attempt
-from .threads import greenlets_are_threads
+from .threads import call_soon, greenlets_are_threads
 
 #: Those that are not over.
 _greenlets: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -27,8 +27,8 @@ def run_in_background(name: str, work: Callable[..., None], *args: Any) -> None:
     :param name: of the thread, for tools that show the threads of a process.
     """
     failure = "%s had an error" % name
-    if greenlets_are_threads():
-        _find_greenlet_class().spawn(attempt, failure, work, *args)
+    if greenlets_are_threads():  # a thread beside the loop has a loop of its own, in which nothing would run
+        call_soon(functools.partial(_find_greenlet_class().spawn, attempt, failure, work, *args))
     else:
         threading.Thread(target=attempt, args=(failure, work, *args), name=name, daemon=True).start()
 

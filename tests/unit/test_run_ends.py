@@ -151,12 +151,13 @@ runs[0].wait(10)
 for end in ("raises", "exits", "goes on"):
     start(forking(end)).wait(10)
 
+runs.append(gevent.get_hub().threadpool.apply(lambda: mux.start_run(iter("ab"))))  # beside the loop
 holder, second, _ = [start(make()) for make in (holding, waiting, waiting)]
 time.sleep(0.05)
 second.cancel()
 holder.cancel()
 for run in runs:
-    run.wait(10)
+    run.wait(5)
 
 broker = app.extensions["ssemux"].worker.broker
 append = broker.work.append_work
@@ -180,6 +181,7 @@ def test_what_generators_under_gevent_leave_behind_and_what_a_fork_copies():
     cancelled, ended = '{"state":"cancelled"}', '{"state":"done"}'
     assert data == [
         ["0", "1", "2", "3", ended], *[["before", "after", ended]] * 3,
+        ["a", "b", ended],
         ["held", cancelled], [cancelled], ["held", ended], ["late", ended],
     ]  # fmt: skip
     assert "failed" not in done.stderr  # nobody logs what a child's copy does

@@ -85,7 +85,7 @@ def streaming(view: F) -> F:
             return add_stream_headers(response)
         if isinstance(response.response, WrappedGenerator):  # decorated twice: the inner decorator did the work
             return response
-        if _is_file(response):
+        if IS_STREAM in request.environ or _is_file(response):  # a run's answer, or the view of ``add_stream``
             return response
         additions = choose_additions(response, request.environ)
         if additions in (Additions.OPENING_AT_ONCE, Additions.OPENING_WITH_EVENT):

@@ -15,6 +15,9 @@ from ..errors import InvalidEvent
 from ..sse.decode import Decoder
 from ..util.printable import show_value
 
+#: A frame of an old generator that is longer is given up: the rest of it may never come.
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
 #: What is published: the event's name, None for the default, and its data.
 Event = Tuple[Optional[str], Any]
 
@@ -42,6 +45,8 @@ class YieldReader:
     def __init__(self, meaning: TextMeaning = TextMeaning.EITHER) -> None:
         self._meaning = meaning
         self._decoder = Decoder()
+        #: About how many bytes wait for the end of their frame.
+        self._waiting = 0
 
     def read_yield(self, value: Any) -> list[Event]:
         """Return the events of a value that was yielded. ``None`` is no event.
@@ -65,6 +70,13 @@ class YieldReader:
 
     def _read_frames(self, data: bytes) -> list[Event]:
         frames = self._decoder.feed(data)
+        self._waiting = len(data) if frames else self._waiting + len(data)
+        if self._waiting > MAX_FRAME_BYTES:
+            self._decoder, self._waiting = Decoder(), 0
+            raise InvalidEvent(
+                "a generator yielded text with no empty line in %d bytes, so no event of it has ended; end each event "
+                "with an empty line, or yield pairs of a name and data" % MAX_FRAME_BYTES
+            )
         return [(frame.event or None, frame.data) for frame in frames if frame.data is not None]
 
 

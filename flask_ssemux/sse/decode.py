@@ -11,6 +11,9 @@ from typing import NamedTuple
 from .encode import CHANNEL_COMMENT, CHANNEL_FIELD
 
 #: A stream may begin with it; it is not part of the first line.
+#: The longest ``retry``. Python refuses to convert numbers of some thousand digits.
+MAX_DIGITS = 18
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 #: How a comment begins that names the event's channel, and its line.
@@ -110,4 +113,4 @@ def _counts_alone(line: str) -> bool:
 
 
 def _is_number(value: str) -> bool:
-    return value.isascii() and value.isdigit()
+    return value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS

@@ -38,6 +38,7 @@ def test_the_table(case):
         (b"event: a\nevent: b\ndata\n\n", Frame("b", "")),
         (b"id: 7\nid: \0\ndata\n\n", Frame(data="", id="7")),
         (b"id\ndata\n\n", Frame(data="", id="")),
+        (b"retry: 5\nretry: %s\ndata\n\n" % (b"9" * 5000), Frame(retry=5, data="")),
         ("retry: ٣\nretry: -1\nretry: 1e3\ndata\n\n".encode(), Frame(data="")),
         (b"\xef\xbb\xbfdata: x\n\n", Frame(data="x")),
         (b"\n\n\ndata: \xff\n\n", Frame(data="�")),

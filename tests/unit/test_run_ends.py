@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -33,6 +34,14 @@ def test_the_last_event_of_a_channel_is_found_wherever_it_is(app, mux):  # noqa:
             found = history.find_last_event("a", Range(after, upto))
             there = [place for place in places[::3] if after < place <= upto]
             assert (None if found is None else found.sequence) == (there[-1] if there else None)
+
+
+def test_streaming_adds_nothing_to_streams_of_this_package(app, mux):  # noqa: F811
+    """A view that was wrapped, and now answers with a run."""
+    app.add_url_rule("/plain", "plain", lambda: mux.start_run(iter("ab")).response())
+    app.add_url_rule("/wrapped", "wrapped", mux.streaming(lambda: mux.start_run(iter("ab")).response()))
+    bodies = [re.sub(rb"id: .*", b"", app.test_client().get(url).get_data()) for url in ("/plain", "/wrapped")]
+    assert bodies[0] == bodies[1]
 
 
 class NoThreads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_ssemux.errors import InvalidEvent
+from flask_ssemux.runs import yields
 from flask_ssemux.runs.yields import TextMeaning, YieldReader
 
 OLD = 'id: 7\nevent: job\ndata: {"id": 7}\n\n: a comment\n\nretry: 500\n\ndata: first\ndata: second\r\n\r\n'
@@ -54,3 +55,13 @@ def test_other_tuples_are_refused(value):
 def test_a_text_can_always_be_data():
     reader = YieldReader(TextMeaning.DATA)
     assert reader.read_yield("data: x\n\n") == [(None, "data: x\n\n")]
+
+
+def test_a_frame_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(yields, "MAX_FRAME_BYTES", 100)
+    reader = YieldReader(TextMeaning.FRAMES)
+    assert reader.read_yield("data: " + 50 * "x") == reader.read_yield("data: y\n") == []
+    with pytest.raises(InvalidEvent, match="no empty line in 100 bytes"):
+        reader.read_yield(50 * "x")
+    for _ in range(10):  # what is complete is not counted
+        assert reader.read_yield("data: 1\n\n" + "data: " + 60 * "x" + "\n\n")[0] == (None, "1")

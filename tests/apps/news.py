@@ -13,8 +13,11 @@ import flask_ssemux
 from tests.apps.page import page
 from tests.harness.document import block
 
-#: The URL of each document's page.
-PAGES = {"/readme": "../README.md", "/client": "client.md"}
+#: The HTML of each document's page, by its URL.
+PAGES = {
+    "/readme": block("../README.md", "html", "<script>\n  let last"),
+    "/client": block("client.md", "html", "<script>\n  let last"),
+}
 
 
 def create_app() -> Flask:
@@ -23,8 +26,8 @@ def create_app() -> Flask:
     mux = flask_ssemux.init_app(app)
     mux.authorize("news")(lambda user_id: True)
     mux.authorize("jobs:<job_id>")(lambda user_id, job_id: True)
-    for url, document in PAGES.items():
-        html = "<!doctype html>" + block(document, "html", "<script>\n  let last")
+    for url, lines in PAGES.items():
+        html = "<!doctype html>" + lines
         app.add_url_rule(url, url, lambda html=html: Response(html, content_type="text/html; charset=utf-8"))
 
     @app.route("/streams")

@@ -24,25 +24,26 @@ from tests.harness.packages import NODE_MODULES
 class Library(NamedTuple):
     """How a library is used.
 
-    :param block: how its block in the document begins.
+    :param lines: the document's lines for it.
     :param files: what the block loads: the name in the block, and the file.
     :param publishing: which of the document's calls of `publish` is meant for it.
     """
 
-    block: str
+    lines: str
     files: dict
     publishing: int
 
 
-def make_htmx(block, htmx, extension, publishing):
+def make_htmx(lines, htmx, extension, publishing):
     files = {"htmx.js": htmx, "htmx4.js": htmx, "htmx-ext-sse.js": extension, "hx-sse.js": extension}
-    return Library(block, files, publishing)
+    return Library(lines, files, publishing)
 
 
-HTMX = '<script src="/static/htmx.js">'
-HTMX4 = '<script src="/static/htmx4.js">'
-DATASTAR = '<script type="module" src="/static/datastar.js">'
-TURBO = '<script type="module">\n  import { renderStreamMessage }'
+HTMX = block("client.md", "html", '<script src="/static/htmx.js">')
+HTMX4 = block("client.md", "html", '<script src="/static/htmx4.js">')
+DATASTAR = block("client.md", "html", '<script type="module" src="/static/datastar.js">')
+TURBO = block("client.md", "html", '<script type="module">\n  import { renderStreamMessage }')
+FINAL = block("client.md", "js", "class Final")
 
 LIBRARIES = {
     "htmx1": make_htmx(HTMX, "htmx1/dist/htmx.js", "htmx1/dist/ext/sse.js", 0),
@@ -50,7 +51,7 @@ LIBRARIES = {
     "htmx4": make_htmx(HTMX4, "htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js", 1),
     "datastar": Library(DATASTAR, {}, 2),
     "turbo": Library(TURBO, {"turbo.js": "@hotwired/turbo/dist/turbo.es2017-esm.js"}, 3),
-    "fetch": Library("class Final", {}, 0),
+    "fetch": Library(FINAL, {}, 0),
 }
 
 PAGE = """<!doctype html>
@@ -161,8 +162,8 @@ def find_library():
 
 def make_page(library):
     """Return the document's block with the library's channel and a shorter wait."""
-    begins = LIBRARIES[library].block
-    found = FETCH % block("client.md", "js", begins) if library == "fetch" else block("client.md", "html", begins)
+    lines = LIBRARIES[library].lines
+    found = FETCH % lines if library == "fetch" else lines
     found = found.replace("3000", "300")
     return found.replace("channel=news", "channel=" + library).replace('channel("news")', 'channel("%s")' % library)
 

@@ -8,12 +8,16 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from flask import Flask
 
-from flask_ssemux import Publisher
+import flask_ssemux
+from flask_ssemux import Publisher, testing
 from flask_ssemux.errors import ApplicationError, InvalidEvent
 from tests.brokers.recorder import Recorder
+from tests.harness.document import block
 from tests.harness.packages import need_python
 from tests.harness.waiting import until
 
@@ -191,4 +195,30 @@ def test_what_cannot_work_is_refused_before_anything_is_written(publisher, plain
             ApplicationError, match="with any other broker use publish_on_commit"
         ):
             elsewhere.publish("a", "x", session=session)
+    engine.dispose()
+
+
+def test_the_example_of_the_page(postgres_url, plain_url):
+    """The lines of docs/on-commit.md, with a model of SQLAlchemy's own."""
+    need_python("psycopg2-binary", "psycopg2")
+    engine = sqlalchemy.create_engine(plain_url.replace("postgresql:", "postgresql+psycopg2:"), future=True)
+    base = orm.declarative_base()
+    columns = {
+        "id": sqlalchemy.Column(sqlalchemy.Integer, primary_key=True),
+        "title": sqlalchemy.Column(sqlalchemy.Text),
+    }
+    job = type("Job", (base,), {"__tablename__": "jobs_of_the_page", **columns})(title="export")
+    base.metadata.create_all(engine)
+    db = SimpleNamespace(session=orm.scoped_session(orm.sessionmaker(engine, future=True)))
+    app = Flask("shop")
+    app.config["SSEMUX_BROKER"] = postgres_url
+    flask_ssemux.SSEMux(app).authorize("jobs:<job_id>")(lambda user_id, job_id: True)
+    with testing.stream(app, channels=["jobs:1"]) as events, app.app_context():
+        exec(
+            block("on-commit.md", "python", "db.session.add(job)"), {"db": db, "job": job, "flask_ssemux": flask_ssemux}
+        )
+        events.expect("new", {"title": "export"}, timeout=10)
+        db.session.remove()
+    testing.close(app)
+    base.metadata.drop_all(engine)
     engine.dispose()

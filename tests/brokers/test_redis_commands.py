@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from flask_ssemux.brokers.redis import scripts
+from tests.harness.document import block
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
 LUA = Path(scripts.__file__).parent / "lua"
 
 #: What the connections send. Everything else is called by scripts.
@@ -22,18 +22,12 @@ CALLED = re.compile(r"redis\.p?call\('([A-Za-z]+)'|[{ ]\{'([A-Z]+)', ")
 
 def list_commands():
     """Return the commands that every user needs, as docs/redis.md lists them."""
-    return _read_list("commands")
+    return block("redis.md", "text", "AUTH ").split()
 
 
 def list_cluster_commands():
     """Return those that are needed in a cluster as well, with their subcommands as rights name them: CLUSTER|SLOTS."""
-    return _read_list("commands of a cluster")
-
-
-def _read_list(name):
-    found = re.search(r"<!-- %s -->\n+```text\n(.+?)```" % name, DOCS.read_text(encoding="utf-8"), re.S)
-    assert found, "docs/redis.md has no list of %s" % name
-    return found[1].split()
+    return block("redis.md", "text", "CLUSTER|SLOTS ").split()
 
 
 def test_every_command_that_is_used_is_listed_and_no_other():

@@ -60,6 +60,19 @@ def block(document: str, language: str, begins: str = "") -> str:
     raise AssertionError("docs/%s has no %s that begins %r" % (document, language, begins))
 
 
+def blocks(document: str, language: str) -> list[str]:
+    """Return all blocks of docs/<document> in this language."""
+    return [found.source for found in list_blocks(document) if found.language == language]
+
+
+def files(document: str, folder: Path) -> None:
+    """Write all blocks of a document that name their file in the first line into a folder, whatever they are."""
+    for found in list_blocks(document):
+        if found.file_name:
+            (folder / found.file_name).parent.mkdir(exist_ok=True)
+            (folder / found.file_name).write_text(found.source, encoding="utf-8")
+
+
 def modules(document: str, folder: Path) -> None:
     """Write the Python modules of a document that name their file in the first line into a folder."""
     for found in list_blocks(document):

@@ -24,7 +24,10 @@ RULE = '\n\n@mux.authorize("weights")\ndef may_read_weights(user_id):\n    retur
 def folder(tmp_path):
     """A folder with the document's modules, and the database, the log and the device that they read."""
     modules("feeds.md", tmp_path)
-    recipes = [block("feeds.md", "python", '@mux.authorize("%s")' % name) for name in ("log", "scale")]
+    recipes = [
+        block("feeds.md", "python", '@mux.authorize("log")'),
+        block("feeds.md", "python", '@mux.authorize("scale")'),
+    ]
     with (tmp_path / "boards.py").open("a") as module:
         module.write("\n\n".join(["", *recipes]) + RULE)
     with sqlite3.connect(str(tmp_path / "shop.sqlite3")) as database:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import textwrap
 import threading
 import uuid
-from pathlib import Path
 
 import flask
 import pytest
@@ -19,6 +16,7 @@ from flask_ssemux.errors import ApplicationError, ConfigurationError, InvalidCha
 from flask_ssemux.flask_sse import Message, ServerSentEventsBlueprint
 from flask_ssemux.sse.cursor import Cursor
 from flask_ssemux.testing import stream
+from tests.harness.document import block
 from tests.harness.packages import need_python
 from tests.harness.parser import parse
 from tests.harness.waiting import until
@@ -352,13 +350,11 @@ def test_the_redis_of_the_application(bare_app, blueprint):
 
 # -- docs/flask-sse.md -----------------------------------------------------------
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "flask-sse.md").read_text(encoding="utf-8")
-
 
 def test_the_example_of_the_page(monkeypatch, tmp_path):
     monkeypatch.setenv("SSEMUX_BROKER", "memory:")
     monkeypatch.delenv("REDIS_URL", raising=False)
-    (source,) = re.findall(r"```python\n# house\.py\n(.*?)```", PAGE, re.S)
+    source = block("flask-sse.md", "python", "# house.py")
     names: dict = {"__name__": "house"}
     exec(source, names)
     with stream(names["app"], "/stream") as events:
@@ -370,11 +366,10 @@ def test_the_example_of_the_page(monkeypatch, tmp_path):
 def test_the_steps_of_the_page_can_be_taken_one_by_one(bare_app, blueprint):
     """Old and new code, and old and new pages, share the events."""
     app = bare_app(SSEMUX_BROKER="memory:")
-    mux = flask_ssemux.SSEMux(app)
-    (source,) = re.findall(r"  (@mux\.authorize.*?)\n\n", PAGE, re.S)
-    exec(textwrap.dedent("  " + source), {"mux": mux, "ADMINS": ["admin"]})
+    names = {"app": app, "flask_ssemux": flask_ssemux, "sse": blueprint, "ADMINS": ["admin"]}
+    exec(block("flask-sse.md", "python", "mux = flask_ssemux.SSEMux(app)"), names)
+    mux = names["mux"]
     mux.authorize("sse:<path:name>")(lambda user_id, name: True)
-    app.register_blueprint(blueprint, url_prefix="/stream")
     mux.add_stream("/old", channels=["sse:sse"])
     pages = ["/stream", "/events?channel=sse:sse", "/old"]
     with stream(app, pages[0]) as one, stream(app, pages[1]) as two, stream(app, pages[2]) as three, app.app_context():

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import weakref
-from pathlib import Path
 
 import pytest
 
 import flask_ssemux
 from flask_ssemux.errors import ApplicationError, BrokerUnavailable, InvalidEvent
+from tests.harness.document import block
 
 sqlalchemy = pytest.importorskip("sqlalchemy", minversion="1.4")
 orm = pytest.importorskip("sqlalchemy.orm")
-
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "on-commit.md"
 
 
 @pytest.fixture
@@ -387,7 +384,7 @@ def test_sessions_leave_nothing_behind(mux, engine):
 
 def test_the_example_of_the_documentation(make_app, tmp_path):
     flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
-    source = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
+    source = block("on-commit.md", "python", "job = Job(")
     app = make_app(
         SQLALCHEMY_DATABASE_URI="sqlite:///%s" % (tmp_path / "docs.sqlite3"), SQLALCHEMY_TRACK_MODIFICATIONS=False
     )

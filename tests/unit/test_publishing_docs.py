@@ -7,17 +7,16 @@ import re
 import threading
 import types
 from datetime import datetime, timezone
-from pathlib import Path
 
 import flask
 import pytest
 
 import flask_ssemux
 from flask_ssemux.testing import stream
+from tests.harness.document import blocks
 from tests.harness.packages import need_python
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
-PLAIN, PROVIDER, SEVERAL, BEST_EFFORT, DEVICE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+PLAIN, PROVIDER, SEVERAL, BEST_EFFORT, DEVICE = blocks("publishing.md", "python")
 
 
 @pytest.fixture

@@ -6,22 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"```python\n# ([\w.]+)\n(.*?)```", DOCUMENT, re.S))
-
+from tests.harness.document import block, files
+from tests.harness.servers import ROOT
 
 PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 PATCHED = "from gevent import monkey; monkey.patch_all(); " + PYTEST
 
 
-def run(folder, python=PYTEST, **files):
-    for name, source in {**FILES, **files}.items():
-        (folder / name).write_text(source, encoding="utf-8")
+def run(folder, python=PYTEST, conftest=None):
+    files("testing.md", folder)
+    if conftest is not None:
+        (folder / "conftest.py").write_text(conftest, encoding="utf-8")
     command = [sys.executable, "-c", python, "-q", "-p", "no:cacheprovider", "-W", "error", "--rootdir", str(folder)]
     env = {**os.environ, "PYTHONPATH": "%s:%s" % (folder, ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=str(folder), env=env, stdout=subprocess.PIPE, text=True, timeout=60)
@@ -31,11 +29,11 @@ def run(folder, python=PYTEST, **files):
 @pytest.mark.parametrize("python", [PYTEST, PATCHED], ids=["threads", "gevent"])
 def test_the_document(tmp_path, python):
     code, output = run(tmp_path, python)
-    tests = len(re.findall(r"^def test_", FILES["test_shop.py"], re.M))
+    tests = len(re.findall(r"^def test_", block("testing.md", "python", "# test_shop.py"), re.M))
     assert (code, "%d passed" % tests in output) == (0, True), output
 
 
 def test_the_plugin_is_loaded_only_on_request(tmp_path):
-    conftest = FILES["conftest.py"].replace("pytest_plugins", "not_plugins")
-    code, output = run(tmp_path, **{"conftest.py": conftest})
+    conftest = block("testing.md", "python", "# conftest.py").replace("pytest_plugins", "not_plugins")
+    code, output = run(tmp_path, conftest=conftest)
     assert code == 1 and "fixture 'ssemux_clock' not found" in output, output

@@ -104,6 +104,7 @@ def list_documents() -> list[str]:
     return ["../README.md", *sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))]
 
 
+@lru_cache(maxsize=None)
 def list_all_blocks() -> list[Block]:
     return [found for document in list_documents() for found in list_blocks(document)]
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.harness.client import RawStream
 from tests.harness.document import block, command, modules
 from tests.harness.ports import free_port
 from tests.harness.servers import ROOT, Gunicorn, environment, listens
+from tests.harness.waiting import until
 from tests.server.conftest import Site
 
 WAIT = 10
@@ -152,17 +154,18 @@ def test_a_hand_written_stream(load, tmp_path):
 def test_the_announcer(load, tmp_path):
     """The view before and the view after send a page the same event."""
     modules("howto/message-announcer.md", tmp_path)
-    seen = []
-    for name in ("announcer", "announced"):
-        app = load(name)
-        with stream(app, "/listen") as events:
-            while getattr(sys.modules[name], "announcer", None) and not sys.modules[name].announcer.listeners:
-                pass  # the view's generator begins in the stream's thread
-            app.test_client().post("/ping")
-            event = events.next()
-            seen.append((event.event, event.data))
-            app.test_client().post("/ping")  # wakes the queue's thread, which nothing else does
-    assert seen == [("ping", "pong")] * 2
+    app = load("announcer")
+    listeners = sys.modules["announcer"].announcer.listeners
+    with app.test_client().get("/listen") as answer, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(next, iter(answer.response))
+        until(lambda: listeners, WAIT, "the view listens")
+        app.test_client().post("/ping")
+        before = first.result(WAIT)
+    app = load("announced")
+    with stream(app, "/listen") as events:
+        app.test_client().post("/ping")
+        events.expect("ping", "pong")
+    assert before == b"event: ping\ndata: pong\n\n"
 
 
 def test_flask_socketio(load, tmp_path):
@@ -181,7 +184,7 @@ def test_accounts(load, tmp_path):
     client.post("/login", data={"name": "ann"})
     with stream(app, channels=["orders:ann"], client=client) as events:
         client.post("/logout")
-        events.wait_closed(WAIT)
+        events.wait_closed(timeout=WAIT)
         assert events.events[-1].event == "ssemux.stop"
     for channel, user, status in (("orders:ann", "ben", 403), ("orders:ann", None, 401)):
         with stream(app, channels=[channel], user=user) as events:
@@ -191,4 +194,4 @@ def test_accounts(load, tmp_path):
 def test_a_clock(load, tmp_path):
     modules("howto/cron-threads-devices.md", tmp_path)
     with stream(load("clock"), channels=["clock"]) as events:
-        assert events.next(3).event == "tick"
+        assert events.next(timeout=WAIT).event == "tick"

@@ -1,7 +1,6 @@
-"""What can be counted of the rules of English, on the pages of the Tutorial and of How-to.
+"""What can be counted of the rules of English, on the pages that `mkdocs.yml` lists under Tutorial and How-to.
 
-A page that is a how-to by its place in `mkdocs.yml`, and that has facts as well, is not counted: only docs/tutorial and
-docs/howto are.
+The pages of docs/tutorial and docs/howto are recipes, so they are short as well. The other pages have facts.
 """
 
 from __future__ import annotations
@@ -11,8 +10,19 @@ import re
 import pytest
 
 from tests.harness.document import DOCS
+from tests.harness.servers import ROOT
 
-PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("howto/*.md")])
+RECIPES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("howto/*.md")])
+
+
+def list_pages():
+    """Return the pages of the two parts, in their order."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    parts = re.search(r"^  - Tutorial:$(.*?)^  - Reference:$", navigation, re.S | re.M)[1]
+    return [DOCS / page for page in re.findall(r"[\w/-]+\.md$", parts, re.M)]
+
+
+PAGES = list_pages()
 MOST_WORDS = 30
 MOST_LINES = 130  # without code: a page is one task
 
@@ -42,7 +52,7 @@ def list_sentences(path) -> list[str]:
     """Return the sentences of a page. A paragraph, a heading and an item of a list end one."""
     parts = re.split(r"\n\s*\n|\n(?=\s*(?:[*#>-]|\d+\.) )", read_prose(path))
     joined = [" ".join(part.split()) for part in parts]
-    return [sentence for part in joined for sentence in re.split(r"(?<=[.!?:])\s+(?=[A-Z\"])", part) if sentence]
+    return [sentence for part in joined for sentence in re.split(r"(?<=[.!?])\s+", part) if sentence]
 
 
 def count_words(sentence: str) -> int:
@@ -54,7 +64,7 @@ def test_no_sentence_is_long(path):
     assert [s for s in list_sentences(path) if count_words(s) > MOST_WORDS] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_words_are_plain(path):
     text = " ".join(list_sentences(path))
     found = {
@@ -63,7 +73,11 @@ def test_words_are_plain(path):
     assert found == set()
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_each_recipe_is_in_one_of_the_two_parts():
+    assert [path for path in RECIPES if path not in PAGES] == []
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_a_page_has_one_title_and_is_short(path):
     prose = read_prose(path)
     assert len(re.findall(r"^# ", prose, re.M)) == 1

@@ -199,26 +199,27 @@ def test_what_cannot_work_is_refused_before_anything_is_written(publisher, plain
 
 
 def test_the_example_of_the_page(postgres_url, plain_url):
-    """The lines of docs/on-commit.md, with a model of SQLAlchemy's own."""
+    """The lines of docs/on-commit.md, with a model of SQLAlchemy's own, whose table the connection alone has."""
     need_python("psycopg2-binary", "psycopg2")
     engine = sqlalchemy.create_engine(plain_url.replace("postgresql:", "postgresql+psycopg2:"), future=True)
     base = orm.declarative_base()
-    columns = {
-        "id": sqlalchemy.Column(sqlalchemy.Integer, primary_key=True),
-        "title": sqlalchemy.Column(sqlalchemy.Text),
-    }
-    job = type("Job", (base,), {"__tablename__": "jobs_of_the_page", **columns})(title="export")
-    base.metadata.create_all(engine)
-    db = SimpleNamespace(session=orm.scoped_session(orm.sessionmaker(engine, future=True)))
+
+    class Job(base):
+        __tablename__ = "jobs"
+        __table_args__ = {"prefixes": ["TEMPORARY"]}
+        id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+        title = sqlalchemy.Column(sqlalchemy.Text)
+
     app = Flask("shop")
     app.config["SSEMUX_BROKER"] = postgres_url
     flask_ssemux.SSEMux(app).authorize("jobs:<job_id>")(lambda user_id, job_id: True)
-    with testing.stream(app, channels=["jobs:1"]) as events, app.app_context():
-        exec(
-            block("on-commit.md", "python", "db.session.add(job)"), {"db": db, "job": job, "flask_ssemux": flask_ssemux}
-        )
+    with engine.connect() as connection, testing.stream(app, channels=["jobs:1"]) as events, app.app_context():
+        base.metadata.create_all(connection)
+        connection.commit()
+        db = SimpleNamespace(session=orm.scoped_session(orm.sessionmaker(connection, future=True)))
+        names = {"db": db, "job": Job(title="export"), "flask_ssemux": flask_ssemux}
+        exec(block("on-commit.md", "python", "db.session.add(job)"), names)
         events.expect("new", {"title": "export"}, timeout=10)
         db.session.remove()
     testing.close(app)
-    base.metadata.drop_all(engine)
     engine.dispose()

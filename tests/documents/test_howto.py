@@ -88,6 +88,13 @@ def test_a_server_that_cannot_stream(shop, env, running):
     assert shows(terminal.type(curl), block("servers.md", "text", "retry: "))
 
 
+def test_a_clock(shop, env, running):
+    """Its thread goes on for ever, so it has a process of its own."""
+    server = running(Gunicorn("clock:app", env=env, cwd=shop))
+    with RawStream(server.port, "/events?channel=clock") as reader:
+        assert reader.wait_events(2, WAIT)[1].event == "tick"
+
+
 def test_pywsgi(shop, env, running):
     port = free_port()
     source = block("servers.md", "python", "from gevent import monkey").replace("8000", str(port))
@@ -156,8 +163,13 @@ def test_the_announcer(load, tmp_path):
     modules("howto/message-announcer.md", tmp_path)
     app = load("announcer")
     listeners = sys.modules["announcer"].announcer.listeners
-    with app.test_client().get("/listen") as answer, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, iter(answer.response))
+
+    def read_first():
+        with app.test_client().get("/listen") as answer:
+            return next(iter(answer.response))
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(read_first)
         until(lambda: listeners, WAIT, "the view listens")
         app.test_client().post("/ping")
         before = first.result(WAIT)
@@ -189,9 +201,3 @@ def test_accounts(load, tmp_path):
     for channel, user, status in (("orders:ann", "ben", 403), ("orders:ann", None, 401)):
         with stream(app, channels=[channel], user=user) as events:
             assert events.status == status
-
-
-def test_a_clock(load, tmp_path):
-    modules("howto/cron-threads-devices.md", tmp_path)
-    with stream(load("clock"), channels=["clock"]) as events:
-        assert events.next(timeout=WAIT).event == "tick"

@@ -22,6 +22,7 @@ from .errors import ConfigurationError, SSEMuxError
 from .options import key_of, list_options
 from .sse.cursor import Cursor
 from .sse.encode import EVERYONE, check_channel
+from .sse.trace_mark import remove_traceparent
 from .state import ApplicationState, get_current_state
 from .status.totals import compute_totals, describe_worker, format_worker, summarize_reports
 from .status.work import format_feed, list_feeds
@@ -128,7 +129,7 @@ def tail(channels: tuple[str, ...], after: str | None, follow: bool) -> None:
     as_shown = make_printable if sys.stdout.isatty() else str  # programs get the unchanged text
     with _open_look(get_current_state()) as broker:
         for cursor, record in _read_events(broker, channels, _parse_start(broker, after), follow):
-            data = record.body.decode("utf-8").rstrip("\n")
+            data = remove_traceparent(record.body).decode("utf-8").rstrip("\n")
             click.echo(as_shown("id: %s (%s)\n%s" % (cursor, record.channel, data)))
 
 

@@ -27,6 +27,7 @@ PREFIX = "SSEMUX_"
 OVER_USER_LIMIT = ("refuse", "oldest")
 TRANSPORTS = ("auto", "generator", "handoff")
 ON_ERROR = ("raise", "log")
+TRACING = ("auto", "off")
 
 
 def _parse_url(value: Any) -> str | None:
@@ -281,6 +282,13 @@ class Options:
         "one of " + ", ".join(ON_ERROR),
         "what `publish` does if an event is not accepted: `raise` raises the error, `log` logs it and returns None; "
         "the argument `on_error` overrides it",
+    )
+    tracing: str = _option(
+        "auto",
+        make_choice_parser(TRACING),
+        "one of " + ", ".join(TRACING),
+        "whether publishing and fan-out make spans of OpenTelemetry: `auto`, if the application has configured a "
+        "tracer provider (`docs/tracing.md`), or `off`",
     )
 
     @classmethod

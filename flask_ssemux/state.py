@@ -6,14 +6,13 @@ No routes and no decorators; they use this file.
 from __future__ import annotations
 
 import gc
-from functools import partial
 from typing import Any, Callable, Iterable, Sequence
 
 from flask import Flask, current_app, has_request_context, request
 
 from .access import tickets
 from .access.rules import Rules
-from .brokers import Broker, call_from_any_thread, open_broker
+from .brokers import Broker, NewEvent, call_from_any_thread, open_broker
 from .errors import ApplicationError
 from .options import Options
 from .publishing.app_json import ApplicationJSON
@@ -66,6 +65,7 @@ class ApplicationState(PublisherBase):
         self.find_warnings = find_warnings
         self.max_event_bytes = options.max_event_bytes
         self._on_error = options.on_error
+        self._tracing = worker.tracing
         #: The endpoints of streams.
         self.endpoints = {"ssemux.events", "ssemux.run"}
         #: The views of streams that ``add_stream`` added. Each blueprint gives such a view another endpoint.
@@ -82,7 +82,7 @@ class ApplicationState(PublisherBase):
         worker.finish_runs = FinishRuns(self.runs)
         worker.more_figures.append(self.runs.tasks.get_figures)
         worker.published = lambda: self._published_count + worker.work_parts.batches.appended
-        worker.make_event = partial(self._make_event, latest=False)
+        worker.make_event = self._make_feed_event
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)
 
     def _make_runs(self) -> RunHost:
@@ -97,9 +97,13 @@ class ApplicationState(PublisherBase):
             self._make_run_url,
             self._answer_with_run,
             worker.end_readers,
+            worker.tracing,
         )
         room = RunRoom(lambda: worker.broker, options.max_runs, options.max_runs_per_owner, ask_for_slots)
         return RunHost(environment, worker.work_parts, room, self.rules.resume_functions)
+
+    def _make_feed_event(self, channel: str, data: Any, event: str | None) -> NewEvent:
+        return self._tracing.trace_creation(self._make_event(channel, data, event, False))
 
     def _answer_with_run(self, run: Run, comments: bool) -> Any:
         if not has_request_context():

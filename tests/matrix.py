@@ -50,6 +50,8 @@ STACKS = {
             "redis==3.5.0",
             "psycopg[binary]==3.1.0",
             "prometheus-client==0.9.0",
+            "opentelemetry-api==1.20.0",
+            "opentelemetry-sdk==1.20.0",
             "flask-limiter==1.4",  # the last for Flask 1.1
             "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not support SQLAlchemy 2
             "sqlalchemy<2",

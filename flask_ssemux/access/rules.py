@@ -109,6 +109,11 @@ class Rules:
         """Return whether only the newest event of each name counts on this channel."""
         return bool(self.latest) and _matches_any(self.latest, channel)
 
+    def find_template(self, channel: str) -> str | None:
+        """Return the pattern of the rule of a channel, such as ``jobs:<job_id>``; None without a rule."""
+        found = (rule.pattern.text for rule in self.authorize if rule.pattern.match(channel) is not None)
+        return next(found, None)
+
     # -- who is the user? ----------------------------------------------------
 
     def identify_reader(self, ticket: Ticket | None, override: RequestOverride | None = None) -> Reader:

@@ -14,6 +14,8 @@ from ..options import log
 from ..publishing.revocation import REVOCATION_CHANNEL
 from ..sse import encode
 from ..sse.cursor import Cursor
+from ..sse.trace_mark import has_traceparent
+from ..tracing.tracing import Tracing
 from ..util.supervise import attempt
 from .fanout import FanOut
 from .opening import make_reset
@@ -28,6 +30,7 @@ class Delivery:
     """Takes events from the broker, from the first stream on.
 
     :param abort_streams: ends all streams at once: their clients come back, and replay what they missed.
+    :param tracing: makes the spans of fan-outs.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Delivery:
         revocations: RevocationHandler,
         outage: OutageNotice,
         abort_streams: Callable[[str], None],
+        tracing: Tracing,
     ) -> None:
         self._history = history
         self._subscriptions = subscriptions
@@ -47,6 +51,7 @@ class Delivery:
         self._revocations = revocations
         self._outage = outage
         self._abort_streams = abort_streams
+        self._tracing = tracing
         self._starting = threading.Lock()
         #: Set when the position after which events are delivered is known.
         self._has_position = threading.Event()
@@ -105,7 +110,8 @@ class Delivery:
             self._revocations.handle_record(record)
         elif subscribers:
             self.delivered += len(subscribers)
-            self._fan_out.send_event(subscribers, self._make_frame(record), record.channel, record.sequence)
+            frame, on_end = self._make_frame(record), self._begin_span(record, len(subscribers))
+            self._fan_out.send_event(subscribers, frame, record.channel, record.sequence, on_end)
 
     def _deliver_now(self, record: Record) -> bool:
         """Deliver an event that this process has just published, if no other event must be waited for.
@@ -126,7 +132,8 @@ class Delivery:
         try:
             subscribers = self._subscriptions.move_past(record)
             if subscribers:
-                self._fan_out.send_event_now(subscribers, self._make_frame(record), record.sequence)
+                frame, on_end = self._make_frame(record), self._begin_span(record, len(subscribers))
+                self._fan_out.send_event_now(subscribers, frame, record.sequence, on_end)
                 self.delivered += len(subscribers)
         finally:
             self._fan_out.end_turn()
@@ -137,6 +144,13 @@ class Delivery:
         if record.latest_key is None:
             return frame
         return encode.LatestFrame.of(frame, (record.channel, record.latest_key))
+
+    def _begin_span(self, record: Record, streams: int) -> Callable[[], None] | None:
+        """Return what ends the span of a fan-out; None if the event has no trace, or if nobody traces here."""
+        spans = self._tracing.find_spans() if has_traceparent(record.body) else None
+        if spans is None:
+            return None
+        return spans.begin_fan_out(record, "%s-%d" % (self._subscriptions.epoch, record.sequence), streams)
 
     # -- events that are lost ----------------------------------------------
 

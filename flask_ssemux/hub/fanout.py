@@ -49,22 +49,35 @@ class FanOut:
         self._large: dict[str, list[_LargeEvent]] = {}
         self._loop = Loop("ssemux-fan-out", self._turn, self._is_needed, self._hand_out_next_slices)
 
-    def send_event(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
+    def send_event(
+        self,
+        targets: Sequence[Stream],
+        frame: bytes,
+        channel: str,
+        sequence: int,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
         """Send an event to these streams, all of which read its channel. If they are many, this returns before the end.
 
         Called by one thread only, in the order of the sequences.
+
+        :param on_end: called when all of them have the event.
         """
         if len(targets) <= SLICE:
             self._hand_out(targets, frame, sequence)
+            if on_end is not None:
+                on_end()
             return
         with self._turn:
             while self._is_full_with(frame):
                 self._turn.wait()
             self._loop.start()
-            self._large.setdefault(channel, []).append(_LargeEvent(targets, frame, channel, sequence))
+            self._large.setdefault(channel, []).append(_LargeEvent(targets, frame, channel, sequence, on_end))
             self._turn.notify_all()
 
-    def send_event_now(self, targets: Sequence[Stream], frame: bytes, sequence: int) -> None:
+    def send_event_now(
+        self, targets: Sequence[Stream], frame: bytes, sequence: int, on_end: Callable[[], None] | None = None
+    ) -> None:
         """Send an event to few streams in the thread that published it. The caller holds ``try_begin``'s turn."""
         try:
             for stream in targets:
@@ -73,6 +86,9 @@ class FanOut:
             for stream in targets:
                 _end_stream(stream)
             raise
+        finally:
+            if on_end is not None:
+                on_end()
 
     def try_begin(self, count: int, size: int) -> bool:
         """Take the turn for so many deliveries of a frame of so many bytes, if no other event must be waited for.
@@ -107,6 +123,8 @@ class FanOut:
             part = next(large.parts, None)
             if part is None:
                 self._remove_first(channel)
+                if large.on_end is not None:
+                    large.on_end()
             else:
                 self._hand_out(part, large.frame, large.sequence)
 
@@ -180,10 +198,18 @@ def _end_stream(stream: Stream) -> None:
 class _LargeEvent:
     """An event for many streams, on its way to them."""
 
-    def __init__(self, targets: Sequence[Stream], frame: bytes, channel: str, sequence: int) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Stream],
+        frame: bytes,
+        channel: str,
+        sequence: int,
+        on_end: Callable[[], None] | None,
+    ) -> None:
         self.frame = frame
         self.channel = channel
         self.sequence = sequence
+        self.on_end = on_end
         self.parts: Iterator[Sequence[Stream]] = (
             targets[start : start + SLICE] for start in range(0, len(targets), SLICE)
         )

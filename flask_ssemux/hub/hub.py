@@ -15,6 +15,7 @@ from typing import Callable, Iterator, Sequence
 from ..brokers import Broker
 from ..options import Options, log
 from ..sse import encode
+from ..tracing.tracing import NO_TRACING, Tracing
 from ..util.background import run_in_background
 from ..util.log_throttle import LogThrottle
 from ..util.supervise import attempt
@@ -42,9 +43,17 @@ class Hub:
     :param timer: sends the streams' heartbeats.
     :param options: of the application.
     :param yield_control: lets others run, the transports of woken streams first.
+    :param tracing: makes the spans of fan-outs.
     """
 
-    def __init__(self, broker: Broker, timer: Timer, options: Options, yield_control: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        timer: Timer,
+        options: Options,
+        yield_control: Callable[[], None],
+        tracing: Tracing = NO_TRACING,
+    ) -> None:
         self.broker = broker
         self.replay = Replay(broker.history, yield_control, options.replay_bytes)
         self._timer = timer
@@ -73,6 +82,7 @@ class Hub:
             self.revocations,
             self._outage,
             self.abort_streams,
+            tracing,
         )
 
     def __len__(self) -> int:

@@ -15,6 +15,7 @@ from ..errors import BrokerUnavailable
 from ..options import Options
 from ..sse import encode
 from ..sse.cursor import Cursor
+from ..sse.trace_mark import remove_traceparent
 from .allowance import Share
 from .replay import COPIES, Page, Replay
 from .resume import ResetReason, ResumePoint
@@ -70,7 +71,7 @@ def _make_frames(
     if resume.cursor is not None:
         channels = tuple(name for name in channels if name in lost or name in joined.new_channels)
     first = list(snapshots(channels)) if snapshots is not None and channels else []
-    first += [record.body for record in joined.latest if record.channel in channels]
+    first += [remove_traceparent(record.body) for record in joined.latest if record.channel in channels]
     reset = make_reset(lost, resume.reset or ResetReason.HISTORY) if lost else b""
     # No empty line before the first frame's end: some clients report an empty message for it.
     return _make_retry(options.retry, random.randrange(RETRY_STEPS)) + reset + _make_hello(options, start, first)
@@ -182,7 +183,7 @@ class _ReplayPages:
         return data
 
     def _list_latest(self, channels: Sequence[str]) -> list[bytes]:
-        return [record.body for record in self._joined.latest if record.channel in channels]
+        return [remove_traceparent(record.body) for record in self._joined.latest if record.channel in channels]
 
 
 def _make_hello(options: Options, start: Cursor, first: list[bytes]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, Sequence
 from ..brokers import NewEvent
 from ..sse import encode
 from ..sse.data import PLAIN, JSONWriter
+from ..tracing.tracing import NO_TRACING, Tracing
 from ..util import forks
 from . import best_effort, several
 from .in_transaction import write_events
@@ -29,6 +30,9 @@ class PublisherBase(RevocationSender):
 
     #: What happens if an event is not accepted and the call does not say it: ``raise`` or ``log``.
     _on_error = best_effort.RAISE
+
+    #: Makes the spans of what is published.
+    _tracing: Tracing = NO_TRACING
 
     _published_count = 0
 
@@ -145,8 +149,8 @@ class PublisherBase(RevocationSender):
         :raises InvalidEvent: as for ``publish``, raised by this call; the event is not sent.
         :raises ApplicationError: ``session`` is not such a session.
         """
-        made = self._make_event(channel, data, event, latest)
-        wait_for_commit(session, WaitingEvents(lambda: self._append(made), [(event, channel)]))
+        made, parent = self._make_event(channel, data, event, latest), self._tracing.capture_context()
+        wait_for_commit(session, WaitingEvents(lambda: self._append(made, parent), [(event, channel)]))
 
     def send_to_user_on_commit(
         self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
@@ -162,9 +166,9 @@ class PublisherBase(RevocationSender):
         """Call ``publish_many`` when the session's transaction is committed; see ``publish_on_commit``."""
         written = several.WrittenEvents()
         written.read(events)
-        made = self._make_events(written)
+        made, parent = self._make_events(written), self._tracing.capture_context()
         if made:
-            wait_for_commit(session, WaitingEvents(lambda: self._append_all(made), written.list_names()))
+            wait_for_commit(session, WaitingEvents(lambda: self._append_all(made, parent), written.list_names()))
 
     def cursor(self) -> str:
         """Return the cursor of the newest event. A page that is rendered with it opens its stream from there.
@@ -191,8 +195,12 @@ class PublisherBase(RevocationSender):
 
     def _write_to(self, session: Any, channel: str, data: Any, event: str | None, latest: bool) -> Any:
         """Write an event into the transaction of a session. Its cursor is not known yet: return None."""
-        made = self._make_event(channel, data, event, latest)
-        write_events(self._get_publishing_broker(), session, [made])
+        made, broker = [self._make_event(channel, data, event, latest)], self._get_publishing_broker()
+        spans = self._tracing.find_spans()
+        if spans is None:
+            write_events(broker, session, made)
+        else:
+            spans.publish(made, lambda events: write_events(broker, session, events))
         self._count_published(1)
 
     def _send(self, channel: str, data: Any, event: str | None, latest: bool, retry: int | None = None) -> str:
@@ -216,15 +224,24 @@ class PublisherBase(RevocationSender):
         several.check_size(made, self.max_event_bytes)
         return made
 
-    def _append(self, event: NewEvent) -> str:
-        cursor = self._get_publishing_broker().history.append_event(*event)
+    def _append(self, event: NewEvent, parent: Any = None) -> str:
+        """Append an event; return its cursor.
+
+        :param parent: the trace in which it was published; None for that of the caller.
+        """
+        append, spans = self._get_publishing_broker().history.append_event, self._tracing.find_spans()
+        if spans is None:
+            cursor = append(*event)
+        else:
+            (cursor,) = spans.publish([event], lambda events: [append(*events[0])], parent)
         self._count_published(1)
         return str(cursor)
 
-    def _append_all(self, events: Sequence[NewEvent]) -> list[str]:
+    def _append_all(self, events: Sequence[NewEvent], parent: Any = None) -> list[str]:
         if not events:
             return []
-        cursors = self._get_publishing_broker().history.append_events(events)
+        append, spans = self._get_publishing_broker().history.append_events, self._tracing.find_spans()
+        cursors = append(events) if spans is None else spans.publish(events, append, parent)
         self._count_published(len(events))
         return [str(cursor) for cursor in cursors]
 

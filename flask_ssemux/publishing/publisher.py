@@ -14,6 +14,7 @@ from ..options import read_option
 from ..runs.run import Run
 from ..sse import encode
 from ..sse.data import JSONWriter, write_compact
+from ..tracing.tracing import Tracing
 from ..util import forks
 from ..util.own_logger import enable_logger
 from . import best_effort
@@ -66,7 +67,8 @@ class Publisher(PublisherBase):
         best_effort.check_choice(on_error)
         self._writer = JSONWriter(dumps or write_compact, _ADVICE)
         self._connection = _Connection(url, namespace or read_option("namespace", os.environ))
-        self._runs = make_run_host(self._get_broker, self._make_body, self._get_json_writer)
+        self._tracing = Tracing(read_option("tracing", os.environ) == "auto")
+        self._runs = make_run_host(self._get_broker, self._make_body, self._get_json_writer, self._tracing)
 
     def _get_json_writer(self) -> JSONWriter:
         return self._writer

@@ -16,11 +16,12 @@ from ..runs.resume import ResumeFunctions
 from ..runs.room import RunRoom
 from ..runs.task import MakeBody
 from ..sse.data import JSONWriter
+from ..tracing.tracing import Tracing
 from .revocation import ask_for_slots
 
 
 def make_run_host(
-    get_broker: Callable[[], Broker], make_body: MakeBody, get_json_writer: Callable[[], JSONWriter]
+    get_broker: Callable[[], Broker], make_body: MakeBody, get_json_writer: Callable[[], JSONWriter], tracing: Tracing
 ) -> RunHost:
     """Return the runs of a process without an application. The limits are those of the environment."""
     room = RunRoom(
@@ -29,7 +30,7 @@ def make_run_host(
         read_option("max_runs_per_owner", os.environ),
         ask_for_slots,
     )
-    environment = RunEnvironment(get_broker, make_body, get_json_writer, nullcontext, _refuse, _refuse)
+    environment = RunEnvironment(get_broker, make_body, get_json_writer, nullcontext, _refuse, _refuse, tracing=tracing)
     return RunHost(environment, WorkParts(get_broker), room, ResumeFunctions())
 
 

@@ -19,8 +19,9 @@ from .fence import set_fence
 from .runner import Runner
 from .yields import YieldReader
 
-#: Returns the body of an event: of its channel, its data and its name.
+#: Returns the body of an event, or the event: of its channel, its data and its name.
 MakeBody = Callable[[str, Any, "str | None"], bytes]
+MakeEvent = Callable[[str, Any, "str | None"], NewEvent]
 
 #: Seconds that the last event has to get into the store when the process ends.
 END_SECONDS = 1.0
@@ -40,14 +41,14 @@ class RunTask:
         make_source: Callable[[], Iterable[Any]],
         outbox: Outbox,
         details: RunDetails,
-        make_body: MakeBody,
+        make_event: MakeEvent,
         make_context: Callable[[], ContextManager[Any]],
         on_end: Callable[[RunTask], None],
     ) -> None:
         self._make_source = make_source
         self._outbox = outbox
         self.details = details
-        self._make_body = make_body
+        self._make_event = make_event
         self._make_context = make_context
         self._on_end = on_end
         self._reader = YieldReader()
@@ -177,7 +178,7 @@ class RunTask:
     def _take(self, value: Any) -> None:
         channel = self._outbox.lease.name
         for name, data in self._reader.read_yield(value):
-            self._outbox.add_event(NewEvent(channel, self._make_body(channel, data, name)))
+            self._outbox.add_event(self._make_event(channel, data, name))
 
     def _publish_end(self, state: str, reason: str | None, timeout: float | None = None) -> bool:
         """Append the run's last event. While the store is away, this waits."""

@@ -11,6 +11,7 @@ from typing import Any, Callable, Collection, Iterable
 
 from ..brokers import RUN_PREFIX, KeptWork, WorkLease, call_from_any_thread
 from ..options import log
+from ..tracing.tracing import MakeContext
 from ..util import forks
 from ..util.supervise import attempt
 from .details import END_STATES, FAILED, LOST, RunDetails, make_end_batch
@@ -75,9 +76,12 @@ class RunTasks:
         :param text: the details, as they are stored.
         :raises RuntimeError: the system has no thread left. The run has failed.
         """
-        call_from_any_thread(partial(self._begin_here, run_id, details, text, make_source))
+        make_context = self._environment.tracing.carry_context(self._environment.make_context)
+        call_from_any_thread(partial(self._begin_here, run_id, details, text, make_source, make_context))
 
-    def _begin_here(self, run_id: str, details: RunDetails, text: str, make_source: MakeSource) -> None:
+    def _begin_here(
+        self, run_id: str, details: RunDetails, text: str, make_source: MakeSource, make_context: MakeContext
+    ) -> None:
         broker = self._environment.get_publishing_broker()
         self._room.take_room(details.owner)
         try:
@@ -86,7 +90,7 @@ class RunTasks:
             self._release_room(details)
             raise
         try:
-            self._execute(lease, details, make_source)
+            self._execute(lease, details, make_source, make_context)
         except BaseException:
             attempt("a run that was not started could not be ended", broker.work.append_work,
                     [make_end_batch(lease, FAILED)])  # fmt: skip
@@ -100,14 +104,16 @@ class RunTasks:
         """
         self._room.take_room(details.owner, must=True)
         try:
-            self._execute(lease, details, make_source)
+            self._execute(lease, details, make_source, self._environment.make_context)
         except BaseException:
             self._parts.get_broker().work.release_work([lease])
             raise
 
-    def _execute(self, lease: WorkLease, details: RunDetails, make_source: MakeSource) -> None:
-        environment, outbox = self._environment, self._parts.batches.open_outbox(lease)
-        task = RunTask(make_source, outbox, details, environment.make_body, environment.make_context, self._note_end)
+    def _execute(
+        self, lease: WorkLease, details: RunDetails, make_source: MakeSource, make_context: MakeContext
+    ) -> None:
+        outbox = self._parts.batches.open_outbox(lease)
+        task = RunTask(make_source, outbox, details, self._environment.make_event, make_context, self._note_end)
         self._tasks[task.run_id] = task
         try:
             if not self._parts.keeper.wake():

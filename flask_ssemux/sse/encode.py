@@ -20,6 +20,7 @@ from ..errors import EventTooLarge, InvalidChannel, InvalidEvent
 from ..util.printable import show_name, show_value
 from .cursor import Cursor
 from .data import PLAIN, JSONWriter, convert_to_text
+from .trace_mark import BEGIN, COMMENT, END, MARK
 
 #: What is sent after ``SSEMUX_HEARTBEAT`` seconds of silence: a comment, which clients do not show.
 HEARTBEAT_LINE = b": heartbeat\n"
@@ -229,8 +230,12 @@ def _check_retry(retry: object) -> int:
 
 
 def make_frame(body: bytes, cursor: str) -> bytes:
-    """Return a stored body as it is sent to clients, with its cursor as the ``id``, which is the last line."""
-    return b"%sid: %s\n\n" % (memoryview(body)[:-1], cursor.encode("ascii"))
+    """Return a stored body as it is sent to clients, with its cursor as the ``id``, which is the last line.
+
+    The body's trace, if it has one, is left out.
+    """
+    fields = memoryview(body)[: COMMENT if body[BEGIN:END] == MARK else -1]
+    return b"%sid: %s\n\n" % (fields, cursor.encode("ascii"))
 
 
 def move_channels_to_comments(frames: bytes) -> bytes:

@@ -23,6 +23,7 @@ from ..hub.stream_state import CLOSED
 from ..options import Options, log
 from ..runs.feeds import Feeds
 from ..runs.parts import WorkParts
+from ..tracing.tracing import Tracing
 from ..transports.select import prepare_transports
 from ..transports.wait import THREAD_FILES
 from ..util.background import run_in_background
@@ -59,6 +60,7 @@ class RunningWorker:
     :param presence_events: tells the application who arrives and who leaves.
     :param work_parts: what feeds and runs share.
     :param feeds: of the application in this process.
+    :param tracing: makes the spans of fan-outs.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class RunningWorker:
         presence_events: ChangeListener,
         work_parts: WorkParts,
         feeds: Feeds,
+        tracing: Tracing,
     ) -> None:
         gunicorn_worker.find_worker()  # with preload_app and without the hook it is found in a request at the earliest
         has_greenlets = greenlets_are_threads()
@@ -88,7 +91,7 @@ class RunningWorker:
         self.name = "%d-%s" % (os.getpid(), make_random_name())
         yield_in_timer = turn_loop if has_greenlets else yield_to_threads
         self.timer = Timer(options.heartbeat, time.monotonic, yield_in_timer, shared_lag.get_loop_lag())
-        self.hub = Hub(broker, self.timer, options, yield_control)
+        self.hub = Hub(broker, self.timer, options, yield_control, tracing)
         self.streams = OpenStreams(self.hub, self.timer)
         self.drain = Drain(self.streams, self.timer, options)
         self.eviction = self._make_eviction()

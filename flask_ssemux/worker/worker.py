@@ -24,6 +24,7 @@ from ..options import Options, log
 from ..runs.feed import FeedParts
 from ..runs.feeds import Feeds
 from ..runs.parts import WorkParts
+from ..tracing.tracing import Tracing
 from ..transports.select import count_handed_over
 from ..util import forks, threads
 from ..util.once import OncePerProcess
@@ -83,6 +84,7 @@ class Worker:
         self.folder = app.instance_path
         self._rules = rules
         self._make_reauthorizer = make_reauthorizer
+        self.tracing = Tracing(options.tracing == "auto", rules.find_template)
         self.refusals = Refusals()
         self.store_guard = StoreGuard(app, store, lambda: self.broker)
         self.signals = SignalSender(app)
@@ -143,6 +145,7 @@ class Worker:
         made = RunningWorker(
             self.options, self.broker, self.store_guard, self.refusals, self._make_reauthorizer, self._rules,
             lambda: self.published(), self.signals, self.presence_events, self.work_parts, self._make_feeds(),
+            self.tracing,
         )  # fmt: skip
         made.reporter.more_figures = self.more_figures
         if self.finish_runs is not None:

@@ -115,7 +115,7 @@ def test_the_promise_names_modules_and_pages_that_exist():
 # -- dependencies --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extra", ["test", "dev", "redis", "postgres", "metrics"])
+@pytest.mark.parametrize("extra", ["test", "dev", "redis", "postgres", "metrics", "otel"])
 def test_every_requirement_is_pinned_with_hashes(extra):
     """After a change of setup.cfg, `make lock` renews the pins."""
     packaging = pytest.importorskip("packaging.specifiers")
@@ -144,7 +144,7 @@ def test_the_tools_are_pinned(name):
     assert named and named <= set(read_pins(name + ".txt"))
 
 
-@pytest.mark.parametrize("option", ["install_requires", "redis", "postgres", "metrics"])
+@pytest.mark.parametrize("option", ["install_requires", "redis", "postgres", "metrics", "otel"])
 def test_the_oldest_stack_has_the_oldest_version_of_each_dependency(option):
     section = "options" if option == "install_requires" else "options.extras_require"
     stack = re.search(r'"oldest": Stack\((.*?)\n    \),', MATRIX, re.S)[1]

@@ -14,7 +14,7 @@ from ..options import log
 from ..publishing.revocation import REVOCATION_CHANNEL
 from ..sse import encode
 from ..sse.cursor import Cursor
-from ..sse.trace_mark import has_traceparent
+from ..sse.trace_mark import BEGIN, END, MARK
 from ..tracing.tracing import Tracing
 from ..util.supervise import attempt
 from .fanout import FanOut
@@ -147,7 +147,9 @@ class Delivery:
 
     def _begin_span(self, record: Record, streams: int) -> Callable[[], None] | None:
         """Return what ends the span of a fan-out; None if the event has no trace, or if nobody traces here."""
-        spans = self._tracing.find_spans() if has_traceparent(record.body) else None
+        if record.body[BEGIN:END] != MARK:  # as ``has_traceparent`` does: this is asked for each event
+            return None
+        spans = self._tracing.find_spans()
         if spans is None:
             return None
         return spans.begin_fan_out(record, "%s-%d" % (self._subscriptions.epoch, record.sequence), streams)

@@ -8,7 +8,7 @@ of a user or of a run. An error of OpenTelemetry is logged, and costs no event.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -20,7 +20,9 @@ from ..sse import encode
 from ..sse.trace_mark import add_traceparent, find_traceparent, remove_traceparent
 from ..util.supervise import attempt, survive
 from ..version import __version__
-from .tracing import MakeContext
+
+if TYPE_CHECKING:
+    from .tracing import MakeContext
 
 #: The name of the system in spans, and of the tracer.
 SYSTEM = "flask_ssemux"
@@ -32,8 +34,9 @@ RUN_TEMPLATE = encode.RUN_PREFIX + "{run_id}"
 _propagator = TraceContextTextMapPropagator()
 
 
-def make_spans(provider: Any, find_template: Callable[[str], str | None]) -> Spans | None:
-    """Return what makes spans with a tracer provider; None for the one that stands for "not configured"."""
+def make_spans(find_template: Callable[[str], str | None]) -> Spans | None:
+    """Return what makes spans with the application's tracer provider; None if it has configured none."""
+    provider: Any = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
         return None
     return Spans(provider.get_tracer(SYSTEM, __version__), find_template)

@@ -6,12 +6,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Callable, ContextManager
 
 from ..brokers import NewEvent
+from ..util.supervise import survive
 
 if TYPE_CHECKING:
     from .spans import Spans
+
+#: Seconds from one look for a tracer provider to the next, if OpenTelemetry is imported and none is configured yet. A
+#: look takes a microsecond, since OpenTelemetry reads the environment.
+LOOK_SECONDS = 0.1
 
 #: Returns a context manager.
 MakeContext = Callable[[], ContextManager[Any]]
@@ -31,9 +37,10 @@ class Tracing:
     def __init__(self, is_on: bool, find_template: Callable[[str], str | None] = _find_no_template) -> None:
         self._is_on = is_on
         self._find_template = find_template
-        #: The tracer provider that was seen last, and what makes spans with it; None if it makes none.
-        self._provider: Any = None
+        #: What makes spans, once a tracer provider was found. It can be configured only once.
         self._spans: Spans | None = None
+        #: When (monotonic time) the next look for it is due.
+        self._look_at = 0.0
 
     def find_spans(self) -> Spans | None:
         """Return what makes spans; None if tracing is off, or if the application has configured no tracer provider.
@@ -41,22 +48,22 @@ class Tracing:
         Nobody has configured one without importing OpenTelemetry. Some applications do it late: in each worker, after
         the fork. So this is asked for each event.
         """
-        api = sys.modules.get("opentelemetry.trace") if self._is_on else None
-        if api is None:
-            return None
-        try:
-            provider = api.get_tracer_provider()
-        except AttributeError:  # another thread is importing it at this moment
-            return None
-        if provider is not self._provider:
-            self._note_provider(provider)
+        if self._spans is None and self._is_on and "opentelemetry.trace" in sys.modules:
+            self._look_for_provider()
         return self._spans
 
-    def _note_provider(self, provider: Any) -> None:
-        from .spans import make_spans
+    def _look_for_provider(self) -> None:
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
+        try:
+            from .spans import make_spans
 
-        self._spans = make_spans(provider, self._find_template)
-        self._provider = provider
+            self._spans = make_spans(self._find_template)
+        except Exception as error:
+            self._is_on = False
+            survive("OpenTelemetry cannot be used, so there are no spans (it needs flask_ssemux[otel])", error)
 
     # -- what generators publish -------------------------------------------
 

@@ -38,6 +38,7 @@ DEFAULTS = {
     "SSEMUX_CHANNEL_FORM": "field",
     "SSEMUX_TRANSPORT": "auto",
     "SSEMUX_ON_ERROR": "raise",
+    "SSEMUX_TRACING": "auto",
 }
 
 #: Other options that each option needs, so that its own limits are the ones that are tested.
@@ -171,6 +172,7 @@ def test_options_are_immutable():
         ("SSEMUX_TRANSPORT", "generator", "generator"),
         ("SSEMUX_TRANSPORT", "handoff", "handoff"),
         ("SSEMUX_ON_ERROR", "log", "log"),
+        ("SSEMUX_TRACING", "off", "off"),
         ("SSEMUX_NAMESPACE", "shop.v2_b-c", "shop.v2_b-c"),
     ],
 )
@@ -437,4 +439,5 @@ def test_defaults_as_the_table_shows_them():
         "SSEMUX_CHANNEL_FORM": "field",
         "SSEMUX_TRANSPORT": "auto",
         "SSEMUX_ON_ERROR": "raise",
+        "SSEMUX_TRACING": "auto",
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import uuid
 
@@ -15,6 +17,8 @@ from flask_ssemux.hub.fanout import SLICE, FanOut
 from flask_ssemux.hub.limits import StreamLimits
 from flask_ssemux.sse import encode, trace_mark
 from flask_ssemux.tracing.tracing import Tracing
+from tests.harness import document
+from tests.harness.servers import ROOT
 from tests.harness.spans import Spans, get_ids, sdk, trace
 from tests.harness.waiting import until
 
@@ -192,6 +196,24 @@ def test_without_a_tracer_provider_nothing_is_added(make_app, mux):
     assert Tracing(True).find_spans() is None
 
 
+def test_a_tracer_provider_may_be_configured_after_the_first_event(make_app, mux, monkeypatch):
+    app = make_app(mux)
+    mux.publish("news", "x")
+    spans = Spans()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: spans.provider)
+    until(lambda: mux.publish("news", "y") and spans.list("publish"), 5, "the provider is found")
+    assert not trace_mark.has_traceparent(list_stored(mux, app)[0])
+
+
+def test_an_opentelemetry_that_is_too_old_costs_no_event(make_app, mux, monkeypatch, caplog):
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: object())
+    app = make_app(mux)
+    mux.publish("news", "x")
+    mux.publish("news", "y")
+    assert len(list_stored(mux, app)) == 2
+    assert ["cannot be used" in line.getMessage() for line in caplog.records] == [True]
+
+
 def test_a_publish_that_is_not_sampled_leaves_no_trace_in_the_store(make_app, mux, monkeypatch):
     spans = Spans(sampler=pytest.importorskip("opentelemetry.sdk.trace.sampling").ALWAYS_OFF)
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: spans.provider)
@@ -280,3 +302,25 @@ def test_data_cannot_forge_a_mark(end):
 def test_an_earlier_version_sends_the_mark_as_a_comment_of_the_event():
     marked = trace_mark.add_traceparent(encode.make_body("news", "x", "done"), TRACEPARENT)
     assert marked == b"event: done\nchannel: news\ndata: x\n: traceparent: %s\n\n" % TRACEPARENT.encode()
+
+
+# -- docs/tracing.md ---------------------------------------------------------------------
+
+PROGRAM = """
+%s
+import flask, flask_ssemux
+app = flask.Flask("shop")
+app.config["SSEMUX_BROKER"] = "memory:"
+flask_ssemux.SSEMux(app)
+with app.app_context():
+    flask_ssemux.broadcast("x")
+provider.shutdown()
+"""
+
+
+def test_the_page_configures_a_tracer_provider_that_gets_the_spans():
+    extra = document.command("tracing.md", "pip install").split('"')[1]
+    assert "%s =\n    opentelemetry-api>=" % extra[len("flask_ssemux[") : -1] in (ROOT / "setup.cfg").read_text()
+    program = PROGRAM % document.block("tracing.md", "python")
+    printed = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True, timeout=30)
+    assert json.loads(printed)["name"] == "publish *"

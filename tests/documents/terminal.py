@@ -69,7 +69,7 @@ class Terminal:
         )
         return self
 
-    def type(self, line: str, timeout: float = 20.0) -> str:
+    def type(self, line: str, timeout: float = 40.0) -> str:
         """Type a line, and return what it printed."""
         before = len(self._read())
         self._shell.stdin.write(line + "\necho; echo typed: $?\n")

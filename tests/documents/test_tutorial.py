@@ -20,7 +20,7 @@ from tests.harness.ports import free_port
 from tests.harness.servers import ROOT, environment
 from tests.harness.waiting import until
 
-WAIT = 15
+WAIT = 20
 
 #: What a tab reports: its text, at each change.
 TELL = """
@@ -92,6 +92,7 @@ def browser(reader, running):
 
 def test_the_tutorial_as_a_reader_does_it(reader, browser):
     # A page that is live
+    reader.type(command("tutorial/live-page.md", "mkdir templates"))
     files("tutorial/live-page.md", reader.folder)
     server = reader.start(command("tutorial/live-page.md", "gunicorn "), block("tutorial/live-page.md", "text", "["))
     browser.visit("shop", reader.url + "/")
@@ -181,6 +182,6 @@ def read_without_a_browser(reader, browser, sold):
 def test_the_first_commands_are_those_of_the_readme():
     """`tests/test_readme.py` runs them, in an empty folder and with an empty environment."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert command("tutorial/live-page.md", "mkdir ") in readme
+    assert command("tutorial/live-page.md", "mkdir shop") in readme
     assert command("tutorial/live-page.md", "python3 -m venv") in readme
     assert command("tutorial/live-page.md", "pip install") in readme

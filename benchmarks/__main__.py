@@ -17,7 +17,7 @@ import gunicorn
 from . import applications as applications_
 from . import churn as churn_
 from . import compare as compare_
-from . import compare_report, contenders, document, install, process, redis_server
+from . import compare_report, contenders, document, install, process, redis_server, scale_report, stores
 from . import cores as cores_
 from . import delivery as delivery_
 from . import history as history_
@@ -26,11 +26,13 @@ from . import limits as limits_
 from . import opening as opening_
 from . import parts as parts_
 from . import plain as plain_
+from . import postgres as postgres_
 from . import publish as publish_
 from . import replay as replay_
 from . import route as route_
 from . import runs as runs_
 from . import rush as rush_
+from . import scale as scale_
 from . import storm as storm_
 from . import users as users_
 
@@ -179,12 +181,26 @@ def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
 
 
 @main.command()
+@click.option("--rate", default="178/s", show_default=True, help="Publishes a second beside pgbench.")
+@click.option("--seconds", default=8, show_default=True, help="Seconds of each round of pgbench.")
+@click.option("--rounds", default=5, show_default=True, help="The table shows the median and the range.")
+@click.option("--commit", default="off", show_default=True, help="synchronous_commit of what stores events.")
+@_WRITE
+def postgres(rate: str, seconds: int, rounds: int, commit: str, write: str | None) -> None:
+    """Measure publishing over PostgreSQL, and what it costs the application's transactions; 3 minutes."""
+    found = postgres_.measure_postgres(_parse_rate(rate), seconds, rounds, commit)
+    _print_and_write(found, write, "postgres.md", "postgres", is_pinned=False)
+
+
+@main.command()
 @click.option("--events", default=100, show_default=True, help="Events whose latency is measured.")
 @click.option("--rate", default="20/s", show_default=True, help="Events a second.")
 @click.option("--appends", default=2000, show_default=True, help="Events of each round for the cost of a publish.")
-def publish(events: int, rate: str, appends: int) -> None:
-    """Measure the latency from publish to receipt, in the same worker and in another, and the cost of a publish."""
-    print(publish_.measure_publishing(events, _parse_rate(rate), appends))
+@_WRITE
+def publish(events: int, rate: str, appends: int, write: str | None) -> None:
+    """Measure the latency from publish to receipt, the cost of a publish, and publishes a second; 1.5 minutes."""
+    found = publish_.measure_publishing(events, _parse_rate(rate), appends)
+    _print_and_write(found, write, "brokers.md", "publish", is_pinned=False)
 
 
 @main.command()
@@ -310,6 +326,26 @@ def runs(count: int, rate: str, seconds: float, broker: str, readers: str, write
 
 
 @main.command()
+@click.option("--workers", default="10,25,50,100", show_default=True, help="Numbers of simulated workers, growing.")
+@click.option("--users", default=10_000, show_default=True, help="Users of each worker.")
+@click.option("--seconds", default=3.0, show_default=True, help="Seconds of each measurement.")
+@click.option("--engine", type=click.Choice([*stores.STORES, "all"]), default="all", show_default=True)
+@_WRITE
+def scale(workers: str, users: int, seconds: float, engine: str, write: str | None) -> None:
+    """Measure one store and up to 100 simulated workers with a million users; 3 minutes for each engine."""
+    counts = sorted(int(count) for count in workers.split(","))
+    for name in stores.STORES if engine == "all" else [engine]:
+        if stores.STORES[name][0]():
+            result = scale_.measure_scale(name, counts, users, seconds, _describe_cores())
+            print(scale_report.make_tables([result]))
+            scale_report.save_result(result)
+        else:
+            print("**%s**: missing, because it is not installed on this machine." % name)
+    if write:
+        scale_report.write_document(scale_report.load_results(), write)
+
+
+@main.command()
 @click.option("--broker", default="sqlite:", show_default=True, help="SSEMUX_BROKER: memory: or sqlite:.")
 def route(broker: str) -> None:
     """Count the changes of file on the way from a request to its stream, and list them. No time is measured."""
@@ -330,6 +366,11 @@ def _parse_rate(text: str) -> float:
     if found <= 0:
         raise click.BadParameter("%r is not a number of events a second; write 10 or 10/s" % text)
     return found
+
+
+def _describe_cores() -> str:
+    told = (os.cpu_count(), platform.system(), platform.release(), platform.python_version(), *process.choose_cores())
+    return "%d cores, %s %s, Python %s; the store on core %d, all workers and publishers on core %d" % told
 
 
 def _describe_machine(is_pinned: bool = True) -> str:

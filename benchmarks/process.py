@@ -48,6 +48,27 @@ def list_session(session: int) -> list[int]:
     return found
 
 
+def list_children(parent: int) -> list[int]:
+    """Return the children of a process, without their own children."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(path.split("/")[2]))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # the process has ended meanwhile
+    return found
+
+
+def kill(pid: int) -> None:
+    """Kill a process, if it has not ended yet."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def read_cpu(pid: int) -> float:
     """Return the seconds of CPU time that all threads of a process have used.
 

@@ -31,8 +31,8 @@ BURST = 20_000
 #: Users with one event each, before there are workers: what an event in a channel of its own takes.
 FILLED = 100_000
 
-#: Seconds that the last event may be late.
-LATE = 30.0
+#: Seconds that the last event may be late; and that may pass until all workers are back.
+LATE, RETURN = 30.0, 60.0
 
 #: Seconds between two questions whether all events came.
 PAUSE = 0.25
@@ -177,7 +177,7 @@ class _Publishing:
 
     def publish(
         self, rate: float = 0.0, seconds: float = LATE, events: int = 1_000_000, callers: int = 1,
-        is_common: bool = False,
+        is_common: bool = False, late: float = LATE,
     ) -> Arrived:  # fmt: skip
         """Publish to users, or to all, at this rate or as much as possible; wait for the arrivals."""
         publishers = self._fleet.publishers if callers > 1 else self._fleet.publishers[:1]
@@ -190,18 +190,25 @@ class _Publishing:
             )  # fmt: skip
         published = [it for member in publishers for it in member.receive()]
         expected = len(published) * (len(self._fleet.workers) if is_common else 1)
-        self._wait(expected)
+        self._wait(expected, late)
         spent, theirs = self._store.cpu() - spent, self._fleet.cpu() - theirs
-        return _arrive(published, ask_all(self._fleet.workers, "take_seen"), expected, spent, theirs)
+        return count_arrivals(published, ask_all(self._fleet.workers, "take_seen"), expected, spent, theirs)
 
-    def _wait(self, expected: int) -> None:
-        """Wait for so many arrivals. It asks more rarely if it takes long, since the workers share their core."""
-        until = time.monotonic() + LATE
+    def _wait(self, expected: int, late: float) -> None:
+        """Wait for so many arrivals."""
+        until = time.monotonic() + late
         while sum(ask_all(self._fleet.workers, "count_seen")) < expected and time.monotonic() < until:
             time.sleep(PAUSE)
 
 
-def _arrive(published: list[Any], seen: list[list[Any]], expected: int, store: float, workers: float) -> Arrived:
+def count_arrivals(published: list[Any], seen: list[list[Any]], expected: int, store: float, workers: float) -> Arrived:
+    """Return what came of what was published.
+
+    :param published: the publishers' answers.
+    :param seen: of each worker the sequence and the time of each event.
+    :param expected: arrivals.
+    :param store: seconds of the store's CPU time; and ``workers``, of all workers.
+    """
     lasts: dict[int, float] = {}
     came = 0
     for each in seen:
@@ -222,7 +229,7 @@ def _measure_return(store: Any, measure: _Publishing) -> float:
     """Cut the connections of all workers, and publish one event to all; return the seconds until it was everywhere."""
     began = time.monotonic()
     cut = store.cut()
-    found = measure.publish(events=1, is_common=True)
+    found = measure.publish(events=1, is_common=True, late=RETURN)
     if found.came < found.expected:
         progress("%d connections were cut; the event came to %d of %d workers" % (cut, found.came, found.expected))
         return float("inf")

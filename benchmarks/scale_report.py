@@ -8,7 +8,7 @@ import os
 from typing import Any, Callable, Sequence
 
 from . import document, install, picture
-from .scale import Arrived, Result, Step
+from .scale import RETURN, Arrived, Result, Step
 from .stores import STORES
 from .table import table
 
@@ -74,19 +74,20 @@ def _make_size_row(step: Step) -> list[str]:
     return [
         str(step.workers), f"{step.users:,}", f"{step.subscribed:,.0f}", f"{step.memory:,.0f}", "%.1f" % step.worker,
         "%.1f" % (step.idle_store * 100), "%.1f" % (step.idle_workers * 100),
-        "%.1f" % step.back if step.back < float("inf") else "more than 30",
+        "%.1f" % step.back if step.back < float("inf") else "more than %.0f" % RETURN,
     ]  # fmt: skip
 
 
 _USER_HEAD = ("workers", "p50 ms", "p99 ms", "publish ms", "store: µs CPU an event", "all workers: µs CPU an event",
-              "as fast as possible: a second", "store: µs CPU an event", "arrived")  # fmt: skip
+              "as fast as possible: a second", "store: µs CPU an event", "% of its core", "arrived")  # fmt: skip
 
 
 def _make_user_row(step: Step) -> list[str]:
     paced, burst = step.paced, step.burst
     return [
         str(step.workers), "%.1f" % paced.middle, "%.1f" % paced.last, "%.2f" % paced.publish, "%.0f" % paced.store,
-        "%.0f" % paced.workers, f"{burst.rate:,.0f}", "%.0f" % burst.store, _count_arrivals(paced, burst),
+        "%.0f" % paced.workers, f"{burst.rate:,.0f}", "%.0f" % burst.store,
+        "%.0f" % (burst.rate * burst.store / 1e4), _count_arrivals(paced, burst),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import compare, compare_report, document, event
+from benchmarks import compare, compare_report, document, event, scale, scale_report
 from benchmarks.compare import Plan, Point, Result, Share
 from benchmarks.trial import Delivered, Opened
 
@@ -79,3 +79,21 @@ def test_a_comparison_is_kept_and_read_back(tmp_path):
 def test_the_error_of_a_server_is_shown():
     said = "x did not start: refused\nTraceback\nflask.errors.BadError: this\n[ERROR] Worker failed to boot."
     assert compare._shorten_reason(said) == "x did not start: refused ... flask.errors.BadError: this"
+
+
+def test_an_event_for_all_workers_has_arrived_when_the_last_one_has_it():
+    published, seen = [[1, 10.0, 0.001], [2, 11.0, 0.003]], [[[1, 10.002], [2, 11.004]], [[1, 10.008]]]
+    found = scale.count_arrivals(published, seen, 4, store=0.0004, workers=0.002)
+    assert (found.events, found.came, found.expected) == (2, 3, 4)
+    assert found.last == pytest.approx(8.0) and found.store == pytest.approx(200.0)
+
+
+def test_the_steps_of_a_store_are_kept_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale_report.install, "FOLDER", str(tmp_path))
+    arrived = scale.count_arrivals([[1, 10.0, 0.001]], [[[1, 10.002]]], 1, 0.0001, 0.0001)
+    step = scale.Step(10, 100_000, 5000.0, 70.0, 30.0, 0.01, 0.1, arrived, arrived, arrived, arrived, float("inf"))
+    result = scale.Result("redis", 1.0, 4000.0, [step], 60.0, "a machine")
+    scale_report.save_result(result)
+    assert scale_report.load_results() == [result]
+    text = scale_report.make_tables([result])
+    assert "100,000" in text and "more than 60" in text and "| all " in text

@@ -10,11 +10,15 @@ import contextvars
 import threading
 import time
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Callable, ContextManager, Iterable, Iterator
 
 from ..util import forks
 from ..util.background import run_in_background
 from ..util.threads import call_soon, greenlets_are_threads
+
+#: After so many values, other greenlets have their turn: a generator that never waits would stop the worker.
+TURN = 64
 
 
 class Runner:
@@ -96,8 +100,10 @@ class Runner:
 
     def _draw(self, source: Iterable[Any]) -> Iterator[Any]:
         iterator = iter(source)
-        while True:
+        for number in count(1):
             self.check()
+            if number % TURN == 0:
+                forks.sleep(0)
             self._may_interrupt = True  # as ``interruptible`` does: this is done for each value
             try:
                 value = next(iterator)

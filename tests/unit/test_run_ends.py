@@ -138,6 +138,10 @@ def late():
     gevent.Timeout(0.1).start()
     yield "late"
 
+def busy():
+    while True:
+        yield None
+
 def holding():
     with lock:
         yield "held"
@@ -161,6 +165,9 @@ for end in ("raises", "exits", "goes on"):
     start(forking(end)).wait(10)
 
 runs.append(gevent.get_hub().threadpool.apply(lambda: mux.start_run(iter("ab"))))  # beside the loop
+start(busy())
+time.sleep(0.05)
+runs[-1].cancel()
 holder, second, _ = [start(make()) for make in (holding, waiting, waiting)]
 time.sleep(0.05)
 second.cancel()
@@ -182,7 +189,7 @@ print(json.dumps([os.pread(notes, 1000, 0).decode(), lock.locked(), [read_data(r
 
 
 def test_what_generators_under_gevent_leave_behind_and_what_a_fork_copies():
-    done = subprocess.run([sys.executable, "-c", UNDER_GEVENT], timeout=60, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", UNDER_GEVENT], timeout=30, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     notes, is_locked, data = json.loads(done.stdout.splitlines()[-1])
     assert notes == "step step step step end " + "over of a child " * 3
@@ -191,6 +198,7 @@ def test_what_generators_under_gevent_leave_behind_and_what_a_fork_copies():
     assert data == [
         ["0", "1", "2", "3", ended], *[["before", "after", ended]] * 3,
         ["a", "b", ended],
+        [cancelled],
         ["held", cancelled], [cancelled], ["held", ended], ["late", ended],
     ]  # fmt: skip
     assert "failed" not in done.stderr  # nobody logs what a child's copy does

@@ -26,7 +26,7 @@ class MemoryWork(Work):
         self._fences: dict[str, int] = {}
         self._held: set[str] = set()
         self._runs: dict[str, RunRecord] = {}
-        #: When (monotonic time) each run that has ended is forgotten.
+        #: When (monotonic time) each run that has ended, or that nobody has begun yet, is forgotten.
         self._forget_at: dict[str, float] = {}
 
     def take_work(self, names: Collection[str]) -> list[WorkLease]:
@@ -96,6 +96,7 @@ class MemoryWork(Work):
             self._store.check_open()
             run = self._add_run(run_id, details)
             self._runs[run_id] = run._replace(state=RUNNING)
+            self._forget_at.pop(run_id, None)
             return self._take(RUN_PREFIX + run_id)
 
     def plan_run(self, run_id: str, details: str) -> None:
@@ -106,8 +107,10 @@ class MemoryWork(Work):
     def _add_run(self, run_id: str, details: str) -> RunRecord:
         """Return the record of a run, which is made if there is none."""
         self._forget_runs(time.monotonic())
-        new = RunRecord(WAITING, details, self._history.get_cursor(), False, False, 0)
-        return self._runs.setdefault(run_id, new)
+        if run_id not in self._runs:
+            self._runs[run_id] = RunRecord(WAITING, details, self._history.get_cursor(), False, False, 0)
+            self._forget_at[run_id] = time.monotonic() + self._limits.seconds
+        return self._runs[run_id]
 
     def _forget_runs(self, now: float) -> None:
         for run_id in [run_id for run_id, moment in self._forget_at.items() if moment <= now]:

@@ -190,6 +190,18 @@ class WorkSuite:
         broker.work.begin_run("z", "{}")
         assert broker.work.read_runs(["x"]) == {}
 
+    def test_the_record_of_a_run_that_nobody_begins_is_kept_as_long(self, make, travel):
+        broker = make(seconds=100.0)
+        broker.work.plan_run("x", "{}")
+        broker.work.plan_run("y", "{}")
+        travel(broker, 90)
+        lease = broker.work.begin_run("y", "{}")
+        assert broker.work.read_runs("xy").keys() == {"x", "y"}
+        travel(broker, 20)
+        broker.work.keep_work([lease])
+        broker.work.plan_run("z", "{}")
+        assert broker.work.read_runs("xyz").keys() == {"y", "z"}
+
     def test_names_and_ids_may_be_any_text(self, broker):
         names = ["feed:ä", "feed:a b", "feed:a\nb", "feed:{x}", "feed:%s"]
         leases = broker.work.take_work(names)

@@ -10,7 +10,6 @@ import threading
 
 import pytest
 
-from flask_ssemux.brokers import Range
 from tests.harness.waiting import until
 from tests.unit.test_runs import END, app, mux, read  # noqa: F401
 
@@ -24,16 +23,6 @@ def test_a_cursor_newer_than_the_end_gets_the_end_and_the_ends_cursor_nothing(ap
     assert read(app, run.url, last) == ([], "", 204)
     assert read(app, run.url + "?last_event_id=" + foreign, last) == ([], "", 204)  # as a page that has a cursor does
     assert [len(read(app, run.url, last.replace("-4", "-%d" % n))[0]) for n in (0, 1, 2, 3)] == [5, 4, 3, 2]
-
-
-def test_the_last_event_of_a_channel_is_found_wherever_it_is(app, mux):  # noqa: F811
-    history = app.extensions["ssemux"].worker.broker.history
-    places = [int(str(mux.publish("a" if n % 3 == 0 else "b", n)).rpartition("-")[2]) for n in range(20)]
-    for upto in range(22):
-        for after in range(upto + 1):
-            found = history.find_last_event("a", Range(after, upto))
-            there = [place for place in places[::3] if after < place <= upto]
-            assert (None if found is None else found.sequence) == (there[-1] if there else None)
 
 
 def test_streaming_adds_nothing_to_streams_of_this_package(app, mux):  # noqa: F811

@@ -84,6 +84,13 @@ class HistorySuite:
         assert parts["a"].upto in (9, 10) and (parts["b"].upto, parts["never"].upto) == (17, 20)
         assert not any(part.is_missing for part in parts.values())
 
+    def test_the_last_event_of_a_channel_is_found_wherever_it_is(self, broker):
+        fill(broker, ["a", "b", "b"] * 4)
+        for after, upto in [(0, 12), (0, 10), (0, 9), (7, 12), (9, 10), (10, 12), (3, 3), (0, ALL)]:
+            found = broker.history.find_last_event("a", Range(after, upto))
+            there = [place for place in (1, 4, 7, 10) if after < place <= upto]
+            assert (None if found is None else found.sequence) == (there[-1] if there else None), (after, upto)
+
     def test_the_size_of_a_page_is_bounded(self, broker):
         """Bytes are bounded over all channels: the first page has an event at least, the others end before the next."""
         for number in range(30):

@@ -7,6 +7,7 @@ literals. What is here finds these calls. `test_census.py` compares them with th
 from __future__ import annotations
 
 import ast
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, NamedTuple
@@ -90,13 +91,22 @@ def list_reads() -> list[Read]:
 
 def find_reads(path: Path) -> Iterator[Read]:
     text = path.read_text(encoding="utf-8")
-    if "harness.document import" not in text:
+    if not re.search(r"from tests\.harness(\.document)? import", text):
         return
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+        reader = name_reader(node)
+        if reader in READERS:
             words = [word.value for word in node.args if isinstance(word, ast.Constant)]
             if words and isinstance(words[0], str):
-                yield Read(node.func.id, words[0], tuple(words[1:]))
+                yield Read(reader, words[0], tuple(words[1:]))
+
+
+def name_reader(node: ast.AST) -> str | None:
+    """Return the name of the function that is called, if it is one of the module `document`."""
+    function = getattr(node, "func", None)
+    if isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "document":
+        return function.attr
+    return getattr(function, "id", None)
 
 
 def list_documents() -> list[str]:

@@ -19,6 +19,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.harness import servers  # noqa: E402
+from tests.harness.engines import choose_engines  # noqa: E402
 
 _prefixes = itertools.count(1)
 
@@ -32,6 +33,11 @@ def pytest_addoption(parser):
     group = parser.getgroup("chaos")
     group.addoption("--chaos-seconds", type=float, default=15.0, help="how long each scenario lasts (15)")
     group.addoption("--chaos-seed", default=format(random.getrandbits(32), "x"), help="of the actors' decisions")
+    parser.getgroup("engines").addoption(
+        "--engines",
+        default="some",
+        help="the engines that the suites run over: some (each test's own choice), all, or redis,postgres",
+    )
     parser.getgroup("proxies").addoption("--write-docs", action="store_true", help="write the table of docs/proxies.md")
 
 
@@ -59,12 +65,61 @@ def errors_are_logged_each_time(monkeypatch):
     monkeypatch.setattr(supervise, "_throttle", LogThrottle())
 
 
+def pytest_generate_tests(metafunc):
+    """Run the marked tests over the engines that their mark or the command line names: see harness/engines.py."""
+    mark = metafunc.definition.get_closest_marker("engines")
+    if mark is not None and "engine" in metafunc.fixturenames:
+        chosen = choose_engines(mark, metafunc.config.getoption("--engines"))
+        metafunc.parametrize("engine", chosen, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def engine(request):
+    """The name of the engine that the test runs over."""
+    return getattr(request, "param", "sqlite")
+
+
 @pytest.fixture
-def instance_env(tmp_path):
-    """The environment that gives all servers of one test the same instance folder, so the same default broker."""
+def instance_folder(tmp_path):
     folder = tmp_path / "instance"
     folder.mkdir()
-    return {"INSTANCE_PATH": str(folder)}
+    return folder
+
+
+@pytest.fixture
+def own_store(engine, instance_folder, running):
+    """A store of the test's engine that it may break: see `make_own_store`."""
+    from tests.harness.own_stores import make_own_store
+
+    return running(make_own_store(engine, instance_folder))
+
+
+@pytest.fixture
+def broker_url(request, engine, instance_folder):
+    """The URL of the test's store, which is empty."""
+    if "own_store" in request.fixturenames:
+        return request.getfixturevalue("own_store").url
+    return make_url(request, engine, instance_folder)
+
+
+def make_url(request, engine, folder):
+    """Return the URL of an empty store, in a folder or on a server that all tests share."""
+    if engine == "sqlite":
+        return f"sqlite:///{folder}/ssemux.sqlite3"
+    return "memory:" if engine == "memory" else make_shared_url(request, engine)
+
+
+def make_shared_url(request, engine):
+    """Return the URL of an empty store; the server is resolved lazily, so that a missing one skips only its tests."""
+    server = request.getfixturevalue(f"shared_{engine}")
+    return f"{server.url}?{'schema' if engine == 'postgres' else 'prefix'}=test{next(_prefixes)}"
+
+
+@pytest.fixture
+def instance_env(instance_folder, engine, broker_url):
+    """The environment that gives all servers of one test the same store: by default, that of the instance folder."""
+    broker = {} if engine == "sqlite" else {"SSEMUX_BROKER": broker_url}
+    return {"INSTANCE_PATH": str(instance_folder), **broker}
 
 
 @pytest.fixture
@@ -104,8 +159,8 @@ def shared_redis():
 
 
 @pytest.fixture
-def redis_url(shared_redis):
-    return f"{shared_redis.url}?prefix=test{next(_prefixes)}"
+def redis_url(request):
+    return make_shared_url(request, "redis")
 
 
 @pytest.fixture
@@ -139,8 +194,17 @@ def shared_postgres():
 
 
 @pytest.fixture
-def postgres_url(shared_postgres):
-    return f"{shared_postgres.url}?schema=test{next(_prefixes)}"
+def postgres_url(request):
+    return make_shared_url(request, "postgres")
+
+
+@pytest.fixture(scope="session")
+def shared_cluster():
+    """One Redis Cluster for all tests; a test that breaks it mends it: see `Cluster.mend`."""
+    from tests.harness.redis_cluster import Cluster
+
+    with Cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -31,15 +31,6 @@ def opened():
         broker.close()
 
 
-@pytest.fixture(scope="session")
-def shared_cluster():
-    """One Redis Cluster for all tests; a test that breaks it mends it: see `Cluster.mend`."""
-    from tests.harness.redis_cluster import Cluster
-
-    with Cluster() as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def sqlite_url(tmp_path):
     return "sqlite:///%s" % (tmp_path / "ssemux.sqlite3")

@@ -214,8 +214,9 @@ def test_an_older_copy_of_the_server_begins_an_epoch_for_who_knows_it(own, postg
     until(lambda: recorder.records[-1].body == b"after", 5, lambda: str(recorder.records))
 
 
-def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder):
-    """Its URL names both servers. The replica may be behind, and nobody can say."""
+@pytest.mark.parametrize("is_behind", [False, True], ids=["whole", "behind"])
+def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder, is_behind):
+    """The URL names both servers. A replica that has everything cannot prove it."""
     primary = running(PostgresServer(wal_level="replica"))
     data = primary.folder / "replica"
     command = [find_program("pg_basebackup"), "-h", str(primary.folder), "-p", str(primary.port), "-U", "postgres"]
@@ -231,6 +232,12 @@ def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder):
     ((written,),) = primary.ask("SELECT pg_current_wal_lsn()::text")
     replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
     until(lambda: replica.ask(replayed, written)[0][0], 20, "the replica has the event")
+    if is_behind:
+        replica.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        replica.ask("SELECT pg_reload_conf()")
+        until(lambda: not replica.ask("SELECT FROM pg_stat_wal_receiver"), 20, "it still follows")
+        broker.history.append_event("a", b"lost")
+        recorder.wait(2)
     primary.kill()
     replica.ask("SELECT pg_promote()")
     until(lambda: recorder.finds and recorder.renewals, 15, "no find was reported")
@@ -250,18 +257,21 @@ def test_tables_that_were_dropped_are_made_again_in_another_epoch(shared_postgre
 
 
 def test_a_dump_that_was_restored_begins_an_epoch(postgres_server, own):
+    """What was appended since the dump was taken is lost, and no process that is left knows of it."""
     broker = own()
     before = broker.history.append_event("a", b"1")
     at = ["-h", str(postgres_server.folder), "-p", str(postgres_server.port), "-U", "postgres"]
     dump = postgres_server.folder / "dump.sql"
     with open(dump, "wb") as file:
         subprocess.run([find_program("pg_dump"), *at, "-n", "ssemux", "postgres"], stdout=file, check=True)
+    lost = broker.history.append_event("a", b"lost")
+    broker.close()
     postgres_server.ask("DROP SCHEMA ssemux CASCADE")
     subprocess.run([find_program("psql"), *at, "-q", "-v", "ON_ERROR_STOP=1", "-f", str(dump), "postgres"], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
     restored = own()
     after = restored.history.append_event("a", b"2")
-    assert after.epoch != before.epoch and after.sequence > before.sequence
+    assert after.epoch != before.epoch and after.sequence > lost.sequence
     assert read_bodies(restored) == [b"1", b"2"]
 
 

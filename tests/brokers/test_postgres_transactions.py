@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from flask import Flask
 import flask_ssemux
 from flask_ssemux import Publisher, testing
 from flask_ssemux.errors import ApplicationError, InvalidEvent
-from tests.brokers.recorder import Recorder
+from tests.brokers import transactions
 from tests.harness.document import block
 from tests.harness.packages import need_python
 from tests.harness.waiting import until
@@ -110,47 +109,85 @@ def test_an_event_is_sent_although_its_process_is_gone_after_the_commit(postgres
     until(lambda: bodies() == ["lost?"], 10, lambda: str(bodies()))
 
 
-def test_transactions_that_overlap_have_one_order_for_all_readers(postgres, postgres_url, plain_url):
-    """Of each transaction all events come, in their order, or none; some of them publish beside it."""
-    psycopg, readers, kept, opened = need_python("psycopg[binary]", "psycopg"), [], [], []
-    for _ in range(3):
-        readers.append(Recorder())
-        broker = postgres()
-        broker.history.start_delivery(readers[-1].listener)
-        broker.history.subscribe_channels(["c0", "c1", "c2"])
-    chance = random.Random(19)
-    plans = [(number, chance.random() < 0.5, [chance.uniform(0, 0.02) for _ in range(chance.randrange(1, 5))])
-             for number in range(200)]  # fmt: skip
+#: Of the processes of the test below, after which line each is killed: while its transaction is open, or about to end.
+#: Another one takes over the transactions that are left.
+KILLS = {0: "64 begins", 1: "97 begins", 2: "66 ends", 3: "99 ends", 4: "76 begins", 5: "109 ends"}
 
-    def work(plan, connections=threading.local()):  # noqa: B008
-        number, commits, pauses = plan
-        if not hasattr(connections, "own"):
-            connections.own = psycopg.connect(plain_url)
-            opened.append(connections.own)
-        for step, pause in enumerate(pauses):
-            publisher.publish("c%d" % (number % 3), "%d.%d" % (number, step), session=connections.own)
-            time.sleep(pause)
-        if commits:
-            connections.own.commit()
-            kept.extend("%d.%d" % (number, step) for step in range(len(pauses)))
-        else:
-            connections.own.rollback()
-        if number % 10 == 0:
-            publisher.publish("c0", "beside %d" % number)
-            kept.append("beside %d" % number)
 
-    with Publisher(postgres_url) as publisher, ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, plans))
-    for connection in opened:
-        connection.close()
+def run_transactions(url, table, numbers, kill_after):
+    """Run transactions in a process that may be killed on the way, and those that are left in a second one.
+
+    :return: the lines that they printed, and the transaction in which the first one was killed.
+    """
+    first = transactions.Process("write", url, table, *numbers)
+    if not kill_after:
+        assert first.end() == 0
+        return first.lines, None
+    first.kill_after(kill_after)
+    assert first.end() == -signal.SIGKILL
+    last = [int(line.split()[0]) for line in first.lines if line.endswith("begins")][-1]
+    second = transactions.Process("write", url, table, *numbers[numbers.index(last) + 1 :])
+    assert second.end() == 0
+    return first.lines + second.lines, last
+
+
+@pytest.fixture
+def orders(shared_postgres, postgres_url):
+    """A table of the application."""
+    schema = "shop_" + postgres_url.partition("?schema=")[2]
+    shared_postgres.ask("CREATE SCHEMA %s AUTHORIZATION tests" % schema)
+    shared_postgres.ask("CREATE TABLE %s.orders (number integer PRIMARY KEY)" % schema)
+    shared_postgres.ask("ALTER TABLE %s.orders OWNER TO tests" % schema)
+    return schema + ".orders"
+
+
+@pytest.fixture
+def readers(postgres_url):
+    """Three workers that read."""
+    started = [transactions.Process("read", postgres_url) for _ in range(3)]
+    for reader in started:
+        until(lambda reader=reader: reader.lines == ["reads"], 20, lambda reader=reader: str(reader.lines))
+    yield started
+    for reader in started:
+        reader.end()
+
+
+def test_200_transactions_that_overlap_in_processes_of_which_some_are_killed(
+    shared_postgres, postgres_url, postgres, orders, readers
+):
+    """Of each committed transaction all events come, in their order, and of the others none; all readers have the same
+    order. The application's own table says which ones are committed: of a killed process nobody else knows it.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        shares = [list(range(number, 200, 8)) for number in range(8)]
+        calls = [
+            pool.submit(run_transactions, postgres_url, orders, share, KILLS.get(number))
+            for number, share in enumerate(shares)
+        ]
+        results = [call.result() for call in calls]
+    open_ones = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+    until(lambda: not shared_postgres.ask(open_ones, orders), 10, "a transaction of a killed process is still open")
+    waiting = "SELECT FROM %s.outbox" % postgres_url.partition("?schema=")[2]
+    until(lambda: not shared_postgres.ask(waiting), 10, "some events are not placed")
+    records = postgres().history.read_events(transactions.CHANNELS, 0, 10**9, 10**4).records
+    came = [(record.sequence, record.body.split(b"data: ")[1].strip().decode()) for record in records]
+    lines = ["reads", *("%d %s" % it for it in came)]
     for reader in readers:
-        reader.wait(len(kept), 20)
-    came = [record.body.split(b"data: ")[1].strip().decode() for record in readers[0].records]
-    assert sorted(came) == sorted(kept)
-    assert all(reader.records == readers[0].records for reader in readers)
-    for number, _, pauses in plans:
-        steps = [text for text in came if text.startswith("%d." % number)]
-        assert steps in ([], ["%d.%d" % (number, step) for step in range(len(pauses))])
+        until(lambda reader=reader: len(reader.lines) >= len(lines), 20, lambda reader=reader: str(reader.lines[-3:]))
+        assert reader.lines == lines
+
+    plans = [transactions.make_plan(number) for number in range(200)]
+    committed = {number for (number,) in shared_postgres.ask("SELECT number FROM " + orders)}
+    planned = {plan.number for plan in plans if plan.is_committed}
+    assert planned - {killed for _, killed in results} <= committed <= planned
+    for plan in plans:
+        steps = [text for _, text in came if text.startswith("%d." % plan.number)]
+        assert steps == (plan.texts if plan.number in committed else [])
+    beside = [text for _, text in came if text.startswith("beside")]
+    assert len(beside) == len(set(beside)) and len(came) == len(beside) + sum(
+        len(plan.texts) for plan in plans if plan.number in committed
+    )
+    assert {line for said, _ in results for line in said if line.startswith("beside")} <= set(beside)
 
 
 def test_neither_waits_for_the_other(publisher, plain_url, postgres_url, bodies):

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 from tests.chaos.diary import Actor, Diary
-from tests.harness.postgres import PostgresServer
-from tests.harness.redis import RedisServer
 from tests.harness.servers import Gunicorn
 
 #: Seconds until all workers of a gunicorn are back.
 HEAL_SECONDS = 60.0
 
-#: The maximum that a killed Redis stays away, in seconds.
+#: The maximum that a killed store stays away, in seconds.
 AWAY = 3.0
 
 
@@ -38,6 +36,7 @@ def kill_worker(server: Gunicorn, chance: Callable[[Sequence[int]], int], diary:
 class Disasters(Actor):
     """Random disasters, one after another.
 
+    :param store: one of harness/own_stores.py, which is killed now and then; None: none is.
     :param wipe_at: when the store also loses its data, once; None: never.
     """
 
@@ -45,7 +44,7 @@ class Disasters(Actor):
         self,
         diary: Diary,
         servers: Sequence[Gunicorn],
-        store: RedisServer | PostgresServer | None = None,
+        store: Any = None,
         wipe_at: float | None = None,
     ) -> None:
         super().__init__("disasters", diary)

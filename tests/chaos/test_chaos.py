@@ -17,8 +17,7 @@ from tests.chaos.diary import Actor
 from tests.chaos.disasters import HEAL_SECONDS, Disasters, kill_worker
 from tests.chaos.judge import judge
 from tests.chaos.publishers import ROOMS, Publisher, from_process, http_publisher, over_http
-from tests.harness.postgres import PostgresServer
-from tests.harness.redis import RedisServer
+from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 
 CLIENTS = 40
@@ -42,55 +41,32 @@ ENV = {
 
 
 @pytest.fixture
-def hosts(gunicorn):
-    """hosts(broker_url, workers, …): start one gunicorn for each number of workers, all with one store."""
-
-    def start(url, *workers):
-        env = {**ENV, "SSEMUX_BROKER": url}
-        return [gunicorn(workers=count, env=env) for count in workers]
-
-    return start
+def start(gunicorn):
+    """start(workers, …): start one gunicorn for each number of workers, all with one store."""
+    return lambda *workers: [gunicorn(workers=count, env=ENV) for count in workers]
 
 
-@pytest.fixture
-def sqlite_url(instance_env):
-    return "sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"]
+@pytest.mark.engines(*SHARED)
+def test_workers_and_stores_are_killed(start, engine, own_store, diary, seconds):
+    """A store answers after a write is on disk, so that a kill loses nothing that was accepted."""
+    is_file = engine == "sqlite"
+    servers = start(3) if is_file else start(2, 2)
+    run(diary, seconds, servers, own_store.url, Disasters(diary, servers, None if is_file else own_store))
 
 
-@pytest.fixture
-def redis(running):
-    """With `always` Redis answers only after a write is on disk, so that a kill loses nothing that was accepted."""
-    return running(RedisServer(fsync="always"))
-
-
-def test_sqlite(hosts, sqlite_url, diary, seconds):
-    servers = hosts(sqlite_url, 3)
-    run(diary, seconds, servers, sqlite_url, Disasters(diary, servers))
-
-
-def test_redis(hosts, redis, diary, seconds):
-    servers = hosts(redis.url, 2, 2)
-    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis))
-
-
-def test_redis_that_loses_its_data_once(hosts, redis, diary, seconds):
-    servers = hosts(redis.url, 2, 2)
+@pytest.mark.engines("redis", within=("redis", "postgres", "cluster"))
+def test_a_store_loses_its_data_once(start, own_store, diary, seconds):
+    servers = start(2, 2)
     wipe_at = diary.now() + seconds * 0.4
-    run(diary, seconds, servers, redis.url, Disasters(diary, servers, redis, wipe_at), epoch_count=2)
+    run(diary, seconds, servers, own_store.url, Disasters(diary, servers, own_store, wipe_at), epoch_count=2)
 
 
-def test_postgres(hosts, running, diary, seconds):
-    """It answers after a commit is on disk, which is its default, so that a kill loses nothing that was accepted."""
-    server = running(PostgresServer())
-    servers = hosts(server.url, 2, 2)
-    run(diary, seconds, servers, server.url, Disasters(diary, servers, server))
-
-
-def test_600_events_to_40_clients_while_a_worker_is_killed_every_2_s(hosts, sqlite_url, diary):
-    """Three workers on SQLite: nothing is lost, doubled or out of order, and no reset comes."""
-    (server,) = hosts(sqlite_url, 3)
+@pytest.mark.engines("sqlite")
+def test_600_events_to_40_clients_while_a_worker_is_killed_every_2_s(start, broker_url, diary):
+    """Three workers: nothing is lost, doubled or out of order, and no reset comes."""
+    (server,) = start(3)
     killer = Killer(diary, server)
-    with flask_ssemux.Publisher(sqlite_url) as store, Crowd(diary, [server.port], CLIENTS, moody=False) as crowd:
+    with flask_ssemux.Publisher(broker_url) as store, Crowd(diary, [server.port], CLIENTS, moody=False) as crowd:
         publishers = [
             Publisher("process", diary, from_process(store)),
             Publisher("web", diary, lambda channel, payload: over_http(server.port, channel, payload)),

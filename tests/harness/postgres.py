@@ -87,7 +87,7 @@ class PostgresServer(Server):
         super().__init__()
         self.folder = make_folder(f"{self.name}-{self.port}")
         self.data = self.folder / "data"
-        subprocess.run(as_user(["cp", "-a", str(data or make_template()), str(self.data)]), check=True)
+        self._copy_data(data or make_template())
         common = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": str(self.folder),
             "fsync": "off" if is_fast else "on", "max_connections": 200, "shared_buffers": "32MB",
@@ -95,6 +95,9 @@ class PostgresServer(Server):
         }  # fmt: skip
         self.settings = {**common, **settings}
         self.hba = ["local all all trust", "local replication all trust", "host all all 127.0.0.1/32 scram-sha-256"]
+
+    def _copy_data(self, source: Path) -> None:
+        subprocess.run(as_user(["cp", "-a", str(source), str(self.data)]), check=True)
 
     def command(self) -> list[str]:
         hba = self.folder / "hba.conf"
@@ -159,6 +162,16 @@ class PostgresServer(Server):
     def resume(self) -> None:
         for pid in [self.pid, *children(self.pid)]:
             os.kill(pid, signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """Delete all that it has kept on disk."""
+        assert not self.running, f"{self.name} on port {self.port} runs: its data cannot be wiped under it"
+        shutil.rmtree(self.data)
+        self._copy_data(make_template())
+
+    def empty(self) -> None:
+        """Drop the tables of the default schema, while it runs."""
+        self.ask("DROP SCHEMA ssemux CASCADE")
 
     def count_connections(self, user: str = USER) -> int:
         return int(self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", user)[0][0])

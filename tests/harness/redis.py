@@ -132,6 +132,15 @@ class RedisServer(_Asked):
         shutil.rmtree(self.folder)
         self.folder.mkdir()
 
+    def empty(self) -> None:
+        """Delete all that it has, while it runs."""
+        self.ask("FLUSHALL")
+
+    def count_connections(self) -> int:
+        """Return the number of its clients' connections: without replicas, other nodes, and the one that asks."""
+        clients = self.ask("CLIENT", "LIST", "TYPE", "NORMAL") + self.ask("CLIENT", "LIST", "TYPE", "PUBSUB")
+        return sum("cmd=client" not in line for line in clients.splitlines())
+
 
 class Sentinel(_Asked):
     """`redis-sentinel`, alone: its own vote is enough to make a replica the master, after a second of silence.

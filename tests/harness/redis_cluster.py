@@ -24,13 +24,13 @@ AGREE_SECONDS = 30.0
 class ClusterNode(RedisServer):
     name = "cluster"
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: str | None = None) -> None:
         self.bus = free_port()
         cluster = "--cluster-enabled yes --cluster-port %d --cluster-node-timeout %d" % (self.bus, QUICK)
         # A replica that lost its connection to the master takes over, too; nodes name a replica once it has received
         # something, which without events is a ping; and tests cut the links of the bus.
         others = "--cluster-replica-validity-factor 0 --repl-ping-replica-period 1 --enable-debug-command local"
-        super().__init__(aof=False, args=[*cluster.split(), *others.split()])
+        super().__init__(aof=fsync is not None, fsync=fsync or "no", args=[*cluster.split(), *others.split()])
 
     @property
     def id(self) -> str:
@@ -52,10 +52,10 @@ class ClusterNode(RedisServer):
 
 
 class Cluster:
-    """Three masters and a replica of each."""
+    """Three masters and a replica of each. With `fsync`, nodes keep their data when they are killed."""
 
-    def __init__(self, replicas: int = MASTERS) -> None:
-        self.nodes = [ClusterNode() for _ in range(MASTERS + replicas)]
+    def __init__(self, replicas: int = MASTERS, fsync: str | None = None) -> None:
+        self.nodes = [ClusterNode(fsync) for _ in range(MASTERS + replicas)]
 
     def __enter__(self) -> Cluster:
         try:

@@ -28,20 +28,16 @@ HEARTBEAT, AT_MOST = 1, 2
 PAGE, MEMORY = 0.25, 200_000
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request, tmp_path):
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return "sqlite:///%s" % (tmp_path / "history.sqlite3")
+pytestmark = pytest.mark.engines("sqlite", "postgres")
 
 
 @pytest.fixture
-def fill(url):
+def fill(broker_url):
     """fill(channels, events, size): publish so many events to each channel; return the cursor before them."""
     brokers = []
 
     def fill(channels, events, size):
-        broker = open_broker(url, HISTORY)
+        broker = open_broker(broker_url, HISTORY)
         brokers.append(broker)
         before = broker.history.append_event("other", b"data: first\n\n")
         bodies = [encode.make_body("room:%d" % number, "x" * size) for number in range(channels)]
@@ -55,9 +51,9 @@ def fill(url):
 
 
 @pytest.fixture
-def site(url, tmp_path):
+def site(broker_url, tmp_path):
     env = {
-        "SSEMUX_BROKER": url, "INSTANCE_PATH": str(tmp_path), "SSEMUX_HEARTBEAT": str(HEARTBEAT),
+        "SSEMUX_BROKER": broker_url, "INSTANCE_PATH": str(tmp_path), "SSEMUX_HEARTBEAT": str(HEARTBEAT),
         "SSEMUX_HISTORY_EVENTS": str(HISTORY.events), "SSEMUX_HISTORY_BYTES": str(HISTORY.size),
     }  # fmt: skip
     with Gunicorn(FORTRESS, 1, "python:flask_ssemux.gunicorn_conf", env=env) as server:

@@ -16,18 +16,20 @@ from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.sse.encode import make_body
 from flask_ssemux.worker.evict_oldest import OldestEviction
 from flask_ssemux.worker.timer import Timer
+from tests.harness.engines import ALL
 from tests.harness.parser import Parser
 from tests.harness.waiting import until
 
+pytestmark = pytest.mark.engines(*ALL, within=ALL)
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def make(request, tmp_path):
+
+@pytest.fixture
+def make(broker_url):
     """make(events): a worker's streams on that engine, whose application keeps so many events of a channel."""
     brokers = []
 
     def make(events):
-        url = request.getfixturevalue("redis_url") if request.param == "redis" else request.param + ":"
-        broker = open_broker(url, HistoryLimits(events=events), str(tmp_path))
+        broker = open_broker(broker_url, HistoryLimits(events=events))
         brokers.append(broker)
         return Hub(broker, Timer(20.0), Options(history_events=events), lambda: time.sleep(0.0005))
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.harness.client import Loop, RawStream
+from tests.harness.engines import ALL
 from tests.hostile import model
 from tests.hostile.model import Event, Policy, Seen, Wish
 
@@ -161,15 +162,19 @@ class History:
         self.loop.close()
 
 
-@pytest.mark.parametrize("broker, workers", [("memory", 1), ("sqlite", 3), ("redis", 3)])
-def test_no_client_receives_what_a_rule_denies(request, fortress, tmp_path, broker, workers):
-    seed = "%s %s" % (request.config.getoption("--chaos-seed"), broker)
+@pytest.mark.engines(*ALL, within=ALL)
+def test_no_client_receives_what_a_rule_denies(request, fortress, tmp_path, engine, broker_url):
+    seed = "%s %s" % (request.config.getoption("--chaos-seed"), engine)
     rules = random.Random(seed).sample(PATTERNS, len(PATTERNS))
     policy, asked = tmp_path / "policy.json", tmp_path / "asked"
     policy.write_text(json.dumps({"rules": rules, "grants": []}))
-    url = {"memory": "memory:", "sqlite": "sqlite:"}.get(broker) or request.getfixturevalue("redis_url")
-    env = {"SSEMUX_BROKER": url, "SSEMUX_MAX_STREAMS_PER_USER": "1000", "POLICY": str(policy), "ASKED": str(asked)}
-    history = History(fortress(workers, **env), policy, asked, seed)
+    env = {
+        "SSEMUX_BROKER": broker_url,
+        "SSEMUX_MAX_STREAMS_PER_USER": "1000",
+        "POLICY": str(policy),
+        "ASKED": str(asked),
+    }
+    history = History(fortress(1 if engine == "memory" else 3, **env), policy, asked, seed)
     try:
         history.run(STEPS)
     except BaseException as error:

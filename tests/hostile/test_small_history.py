@@ -11,16 +11,19 @@ from flask_ssemux.hub.hub import Hub
 from flask_ssemux.options import Options
 from flask_ssemux.publishing.revocation import REVOCATION_CHANNEL, Revocation
 from flask_ssemux.worker.timer import Timer
+from tests.harness.engines import ALL
 from tests.harness.waiting import until
 from tests.unit.test_hub import Client, publish
 
 SMALL = HistoryLimits(seconds=0.0, events=10, size=65536)
 
 
-@pytest.fixture(params=["memory:", "sqlite"])
-def hub(request, tmp_path):
-    url = request.param if request.param == "memory:" else "sqlite:///%s" % (tmp_path / "x.sqlite3")
-    broker = open_broker(url, SMALL)
+pytestmark = pytest.mark.engines(*ALL, within=ALL)
+
+
+@pytest.fixture
+def hub(broker_url):
+    broker = open_broker(broker_url, SMALL)
     yield Hub(broker, Timer(20.0), Options(), lambda: time.sleep(0.001))
     broker.close()
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 
+from tests.harness.engines import SHARED
 from tests.hostile import wild
 from tests.hostile.corpus import get, quoted
 
@@ -150,11 +151,10 @@ def test_it_is_in_no_log_whatever_the_url(broken, line):
     assert good.rpartition(".")[2] not in broken.server.log
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis"])
-def test_of_many_at_once_it_lets_in_one(request, fortress, broker):
+@pytest.mark.engines(*SHARED)
+def test_of_many_at_once_it_lets_in_one(fortress, broker_url):
     """The clients ask three workers."""
-    url = "sqlite:" if broker == "sqlite" else request.getfixturevalue("redis_url")
-    site = fortress(3, SSEMUX_BROKER=url)
+    site = fortress(3, SSEMUX_BROKER=broker_url)
     with ThreadPoolExecutor(CROWD) as crowd:
         for _ in range(3):
             ticket = site.post("/ticket", ["ann", None, 60])

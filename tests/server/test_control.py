@@ -1,4 +1,4 @@
-"""Streams that are ended by a revocation message, reauthorized, or evicted: over workers, hosts and both brokers.
+"""Streams that are ended by a revocation message, reauthorized, or evicted: over workers, hosts and stores.
 
 Two gunicorns with three workers each stand for two hosts.
 """
@@ -13,10 +13,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.conftest import make_url
 from tests.harness.client import Herd
+from tests.harness.engines import ALL, SHARED
 from tests.harness.servers import Gunicorn
 from tests.harness.waiting import until
 from tests.server.conftest import QUICK, Site
+
+pytestmark = pytest.mark.engines("sqlite")
 
 GUARDED = "tests.apps.guarded:create_app()"
 STREAM = "/events?channel=room:1"
@@ -25,14 +29,16 @@ STREAM = "/events?channel=room:1"
 RETRIES = range(1500, 4501)
 
 
-@pytest.fixture(scope="module", params=["sqlite, handoff", "redis, generator"])
-def hosts(request, tmp_path_factory):
+#: Each transport on two of the engines.
+TRANSPORTS = {"sqlite": "handoff", "redis": "generator", "postgres": "handoff", "cluster": "generator"}
+
+
+@pytest.fixture(scope="module")
+def hosts(request, engine, tmp_path_factory):
     """Two hosts; ann's key is `a`, bob's `b`, and both may read room:1 when a test begins."""
-    broker, _, transport = request.param.partition(", ")
-    env = {**QUICK, "INSTANCE_PATH": str(tmp_path_factory.mktemp("hosts")), "SSEMUX_TRANSPORT": transport}
-    env["SSEMUX_MAX_STREAMS_PER_USER"] = "100"
-    if broker == "redis":
-        env["SSEMUX_BROKER"] = request.getfixturevalue("shared_redis").url + "?prefix=control"
+    folder = tmp_path_factory.mktemp("hosts")
+    env = {**QUICK, "INSTANCE_PATH": str(folder), "SSEMUX_TRANSPORT": TRANSPORTS[engine]}
+    env.update({"SSEMUX_MAX_STREAMS_PER_USER": "100", "SSEMUX_BROKER": make_url(request, engine, folder)})
     with Gunicorn(GUARDED, workers=3, env=env) as first, Gunicorn(GUARDED, workers=3, env=env) as second:
         yield Site(first), Site(second)
 
@@ -70,6 +76,7 @@ def answer(site, key, **options):
         return stream.status
 
 
+@pytest.mark.engines(*SHARED)
 def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
     first, second = hosts
     with open_all(hosts, 48) as herd:
@@ -94,6 +101,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
             assert [event.data for event in stream.events("message")] == ["before"]
 
 
+@pytest.mark.engines(*SHARED)
 def test_a_stopped_client_stays_away_until_a_page_is_rendered_anew(hosts):
     first, second = hosts
     with first.request(STREAM, {"X-Key": "a"}) as away:
@@ -157,10 +165,9 @@ def test_a_user_with_a_hundred_streams_holds_32_and_pages_are_served(serve):
         print("longest page: %.0f ms of %d" % (max(longest) * 1000, len(longest)))
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis"])
-def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(request, serve, broker):
-    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
-    env.update({"SSEMUX_MAX_STREAMS_PER_USER": "3", "SSEMUX_OVER_USER_LIMIT": "oldest"})
+@pytest.mark.engines("sqlite", "redis", "postgres")
+def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(serve):
+    env = {"SSEMUX_MAX_STREAMS_PER_USER": "3", "SSEMUX_OVER_USER_LIMIT": "oldest"}
     sites = [serve(workers=2, env=env) for _ in range(2)]
     other = sites[0].stream(user="modest")
     streams = []
@@ -218,6 +225,7 @@ def test_tabs_that_open_a_new_stream_after_each_end_settle(serve):
     assert asked <= 8
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_open_streams_are_reauthorized_with_a_pool_of_one_connection(serve):
     site = serve(GUARDED, env={"SSEMUX_RECHECK": "1"})
     rights = ["%s in room:%d" % (user, room) for user in ("ann", "bob") for room in (1, 2)]
@@ -239,6 +247,7 @@ def test_open_streams_are_reauthorized_with_a_pool_of_one_connection(serve):
         assert site.server.log.count("could not be reauthorized") == 1
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_a_rule_that_hangs_does_not_stop_the_reauthorization_of_other_streams(serve):
     site = serve(GUARDED, env={"SSEMUX_RECHECK": "1"})
     site.post("/change", keys={"a": "ann", "b": "bob"}, give=["ann in room:1", "bob in room:2"])

@@ -9,8 +9,11 @@ import time
 import pytest
 
 from flask_ssemux import Publisher
+from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 from tests.server.test_trouble import alive
+
+pytestmark = pytest.mark.engines("sqlite")
 
 STREAM = "/events?channel=room:1"
 OURS = {"config": "python:flask_ssemux.gunicorn_conf"}
@@ -23,12 +26,13 @@ def wait_gone(pids, timeout):
 
 
 @pytest.fixture
-def publisher(instance_env):
+def publisher(broker_url):
     """A publishing process beside the server: a request might meet a worker that is just closing its listener."""
-    with Publisher("sqlite:///%s/ssemux.sqlite3" % instance_env["INSTANCE_PATH"]) as made:
+    with Publisher(broker_url) as made:
         yield made
 
 
+@pytest.mark.engines(*SHARED)
 def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_the_reconnects(serve, publisher):
     site = serve(workers=2)
     old = site.server.worker_pids()

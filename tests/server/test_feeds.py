@@ -16,6 +16,8 @@ import pytest
 
 from flask_ssemux.brokers import open_broker
 from tests.harness.client import Loop, RawStream
+from tests.harness.engines import ALL, SHARED
+from tests.harness.own_stores import make_own_store
 from tests.harness.waiting import until
 
 FED = "tests.apps.fed:create_app()"
@@ -131,49 +133,20 @@ class Crowd(threading.Thread):
         self.loop.close()
 
 
-class Store:
-    """A store that can be away for a while."""
-
-    def __init__(self, url, redis=None):
-        self.url, self._redis = url, redis
-
-    def be_away(self, seconds):
-        if self._redis is not None and seconds < 1:
-            self._redis.kill()
-            self._redis.restart()
-        elif self._redis is not None:
-            self._redis.pause()
-            time.sleep(seconds)
-            self._redis.resume()
-        else:
-            with sqlite3.connect(self.url[len("sqlite:///") :], timeout=20, isolation_level=None) as lock:
-                lock.execute("BEGIN EXCLUSIVE")
-                time.sleep(seconds)
-            lock.close()
-
-    def read(self, channel):
-        broker = open_broker(self.url)
-        try:
-            newest = broker.history.get_newest_cursor()
-            records = broker.history.read_events([channel], 0, newest.sequence, 100_000).records
-            return [("%s-%d" % (newest.epoch, record.sequence), _find_data(record.body)) for record in records]
-        finally:
-            broker.close()
+def read_history(url, channel):
+    """Return the cursor and the data of each event of a channel."""
+    broker = open_broker(url)
+    try:
+        newest = broker.history.get_newest_cursor()
+        records = broker.history.read_events([channel], 0, newest.sequence, 100_000).records
+        return [("%s-%d" % (newest.epoch, record.sequence), _find_data(record.body)) for record in records]
+    finally:
+        broker.close()
 
 
 def _find_data(body):
     (line,) = [line for line in body.decode("utf-8").splitlines() if line.startswith("data: ")]
     return line[len("data: ") :]
-
-
-@pytest.fixture
-def sqlite_store(tmp_path):
-    return Store("sqlite:///%s" % (tmp_path / "fed.sqlite3"))
-
-
-@pytest.fixture
-def redis_store(redis_server):
-    return Store(redis_server.url, redis_server)
 
 
 def send_signal(pid, number):
@@ -190,8 +163,14 @@ def make_trouble(kind, number, site, store, diary):
         send_signal(pid, signal.SIGTERM)
     elif kind == "deploy":
         site.server.signal(signal.SIGHUP)
+    elif number < len(TROUBLE) / 2:
+        store.kill()
+        time.sleep(0.5)
+        store.restart()
     else:
-        store.be_away(0.5 if number < len(TROUBLE) / 2 else 4.5)
+        store.pause()
+        time.sleep(4.5)
+        store.resume()
 
 
 def go_through_trouble(site, store, diary):
@@ -213,7 +192,7 @@ def go_through_trouble(site, store, diary):
 
 def check_readers(crowd, store):
     """Check that each reader got every event from its first to the newest, once and in order."""
-    history = store.read("jobs")
+    history = read_history(store.url, "jobs")
     last = history[-1][0]
     until(
         lambda: all(any(event[1] == last for event in tab.list_events()[-50:]) for tab in crowd.tabs),
@@ -255,9 +234,10 @@ def measure_handovers(diary):
     return [later["at"] - note["at"] for note, later in pairs if (note["what"], later["what"]) == ("end", "begin")]
 
 
-def test_one_body_through_kills_drains_deploys_and_outages_for_200_readers(serve, sqlite_store, redis_store, tmp_path):
-    """On both stores at the same time."""
-    stores = {"sqlite": sqlite_store, "redis": redis_store}
+@pytest.mark.parametrize("engines", [("sqlite", "redis"), ("postgres", "cluster")], ids=" and ".join)
+def test_one_body_through_kills_drains_deploys_and_outages_for_200_readers(serve, running, engines, tmp_path):
+    """On two stores at the same time."""
+    stores = {name: running(make_own_store(name, tmp_path)) for name in engines}
     with ThreadPoolExecutor(2) as pool:
         calls = {name: pool.submit(run_deployment, serve, store, tmp_path / name) for name, store in stores.items()}
         found = {name: call.result() for name, call in calls.items()}
@@ -266,9 +246,10 @@ def test_one_body_through_kills_drains_deploys_and_outages_for_200_readers(serve
         assert statistics.median(took["kill"]) < 5
 
 
-def test_a_worker_that_drains_hands_its_feed_over_within_a_second(serve, sqlite_store, tmp_path):
+@pytest.mark.engines("sqlite")
+def test_a_worker_that_drains_hands_its_feed_over_within_a_second(serve, tmp_path):
     diary = Diary(tmp_path / "diary")
-    site = serve(FED, workers=3, env={"DIARY": str(diary.path), "SSEMUX_BROKER": sqlite_store.url, "STEP": "0.05"})
+    site = serve(FED, workers=3, env={"DIARY": str(diary.path), "STEP": "0.05"})
     with Crowd(site.port, 60) as crowd:
         until(lambda: all(tab.list_events() for tab in crowd.tabs), 30, "not all read")
         for _ in range(2):  # the third one has readers all the time
@@ -281,6 +262,7 @@ def test_a_worker_that_drains_hands_its_feed_over_within_a_second(serve, sqlite_
     diary.check()
 
 
+@pytest.mark.engines("sqlite", "postgres", within=ALL)
 def test_the_first_event_comes_at_once_and_the_generator_is_closed_after_the_last_reader(serve, tmp_path):
     diary = Diary(tmp_path / "diary")
     site = serve(FED, env={"DIARY": str(diary.path), "LINGER": "0"})
@@ -297,6 +279,7 @@ def test_the_first_event_comes_at_once_and_the_generator_is_closed_after_the_las
     diary.check()
 
 
+@pytest.mark.engines("sqlite")
 def test_an_old_view_polls_once_for_all_its_clients(serve, tmp_path):
     diary, database = Diary(tmp_path / "diary"), tmp_path / "jobs.sqlite3"
     jobs = sqlite3.connect(database, isolation_level=None)
@@ -317,9 +300,10 @@ def test_an_old_view_polls_once_for_all_its_clients(serve, tmp_path):
     jobs.close()
 
 
-def test_a_holder_that_was_asleep_publishes_nothing_after_another_took_over(serve, sqlite_store, tmp_path):
+@pytest.mark.engines(*SHARED)
+def test_a_holder_that_was_asleep_publishes_nothing_after_another_took_over(serve, broker_url, tmp_path):
     diary = Diary(tmp_path / "diary")
-    site = serve(FED, workers=2, env={"DIARY": str(diary.path), "SSEMUX_BROKER": sqlite_store.url, "STEP": "0.05"})
+    site = serve(FED, workers=2, env={"DIARY": str(diary.path), "STEP": "0.05"})
     with Crowd(site.port, 20) as crowd:
         until(lambda: all(tab.list_events() for tab in crowd.tabs), 20, "not all read")
         pid, fence = diary.find_holder()
@@ -333,10 +317,11 @@ def test_a_holder_that_was_asleep_publishes_nothing_after_another_took_over(serv
         until(lambda: any(note["fence"] == fence for note in diary.list("end")), 10, "the sleeper goes on")
         count = len(diary.list("step"))
         until(lambda: len(diary.list("step")) > count + 10, 10, "the other one stopped")
-        steps = [tuple(json.loads(data)) for _, data in sqlite_store.read("jobs")]
+        steps = [tuple(json.loads(data)) for _, data in read_history(broker_url, "jobs")]
         assert steps == sorted(set(steps)) and {it for it, _ in steps} == {fence, diary.find_holder()[1]}
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_in_threads_a_generator_is_closed_at_its_next_yield(serve_threads, tmp_path):
     diary = Diary(tmp_path / "diary")
     site = serve_threads(FED, env={"DIARY": str(diary.path), "LINGER": "0", "STEP": "0.1"})

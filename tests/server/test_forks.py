@@ -53,20 +53,15 @@ def third_party():
 
 
 @pytest.fixture
-def worker(request):
-    """The worker that forks, by server, transport and broker."""
-    server, _, broker = request.param.partition(", ")
-    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
-    if server == "threads":
-        return request.getfixturevalue("serve_threads")(APP, env=env), THREADS
-    return request.getfixturevalue("serve")(APP, env=env, transport=server), GREENLETS
+def worker(request, serve, serve_threads):
+    """The worker that forks, by its transport, or in threads."""
+    if request.param == "threads":
+        return serve_threads(APP), THREADS
+    return serve(APP, transport=request.param), GREENLETS
 
 
-@pytest.mark.parametrize(
-    "worker",
-    ["handoff, sqlite", "generator, sqlite", "handoff, redis", "generator, redis", "threads, sqlite"],
-    indirect=True,
-)
+@pytest.mark.parametrize("worker", ["handoff", "generator", "threads"], indirect=True)
+@pytest.mark.engines("sqlite", "postgres")
 def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, instance_env):
     site, ways = worker
     streams = [site.stream("/events?channel=room:1", user="u%d" % n, version=("1.0", "1.1")[n % 2]) for n in range(6)]

@@ -12,18 +12,13 @@ from collections import Counter
 
 import pytest
 
+from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 
 ATTENDED = "tests.apps.attended:create_app()"
 
 #: Nothing expires by itself while a test looks.
 CALM = {"SSEMUX_HEARTBEAT": "30", "SSEMUX_CLIENT_TIMEOUT": "120"}
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request):
-    """The environment that selects the broker."""
-    return {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
 
 
 def presence(site, channel="room:1"):
@@ -36,12 +31,13 @@ def wait(site, expected, channel="room:1", timeout=5.0):
     until(lambda: presence(site, channel) == expected, timeout, lambda: str(presence(site, channel)))
 
 
-def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is_killed(serve, lab_env, store):
-    site = serve(ATTENDED, workers=3, env={**CALM, **store})
+@pytest.mark.engines(*SHARED)
+def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is_killed(serve, lab_env):
+    site = serve(ATTENDED, workers=3, env=CALM)
     shell = [sys.executable, "-m", "flask", "ssemux", "presence", "room:1", "--json"]
 
     def from_a_shell():
-        env = {**lab_env, **CALM, **store, "FLASK_APP": ATTENDED}
+        env = {**lab_env, **CALM, "FLASK_APP": ATTENDED}
         return json.loads(subprocess.run(shell, check=True, env=env, stdout=subprocess.PIPE, timeout=30).stdout)
 
     def headers_of(i):
@@ -78,10 +74,11 @@ def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is
         assert from_a_shell() == {"users": {}, "visitors": 0}
 
 
-def test_the_users_of_a_machine_that_died_are_gone_within_a_heartbeat(serve, store):
+@pytest.mark.engines("redis", "postgres")
+def test_the_users_of_a_machine_that_died_are_gone_within_a_heartbeat(serve):
     timing = {"SSEMUX_HEARTBEAT": "3", "SSEMUX_CLIENT_TIMEOUT": "12"}
-    here = serve(ATTENDED, env={**timing, **store})
-    foreign = serve(ATTENDED, env={**timing, **store, "FOREIGN": "1"})
+    here = serve(ATTENDED, env=timing)
+    foreign = serve(ATTENDED, env={**timing, "FOREIGN": "1"})
     path = "/events?channel=room:1"
     with here.stream(path, user="ann") as ours, foreign.stream(path, user="bob") as theirs:
         for stream in (ours, theirs):
@@ -97,12 +94,13 @@ def test_the_users_of_a_machine_that_died_are_gone_within_a_heartbeat(serve, sto
         assert time.monotonic() - started < 4  # a heartbeat, and the query
 
 
-def test_presence_is_announced_anew_after_the_store_was_wiped(serve, redis_server):
-    site = serve(ATTENDED, workers=2, env={"SSEMUX_BROKER": redis_server.url})
+@pytest.mark.engines("redis", "postgres", within=("redis", "postgres", "cluster"))
+def test_presence_is_announced_anew_after_the_store_was_wiped(serve, own_store):
+    site = serve(ATTENDED, workers=2)
     with site.herd(6, "/events?channel=room:1&user=ann") as herd:
         herd.wait_all(b"ssemux.hello", 5)
         wait(site, {"ann": 6})
-        redis_server.ask("FLUSHALL")
+        own_store.empty()
         wait(site, {"ann": 6})
 
 
@@ -125,8 +123,9 @@ def wait_changes(stream, expected):
     )
 
 
-def test_each_user_comes_and_goes_once_over_all_workers(serve, store):
-    site = serve(ATTENDED, workers=3, env={**CALM, **store, "GRACE": "0.5"})
+@pytest.mark.engines("sqlite", "postgres")
+def test_each_user_comes_and_goes_once_over_all_workers(serve):
+    site = serve(ATTENDED, workers=3, env={**CALM, "GRACE": "0.5"})
     with site.stream(HALL, user="guard") as guard:
         guard.wait_for(b"event: join", 5)
         users = [str(number % 12) for number in range(36)]
@@ -147,9 +146,10 @@ def test_each_user_comes_and_goes_once_over_all_workers(serve, store):
         assert count_changes(guard) == expected
 
 
-def test_the_users_of_a_killed_worker_leave_once_and_others_do_not(serve, store):
+@pytest.mark.engines("sqlite", "redis")
+def test_the_users_of_a_killed_worker_leave_once_and_others_do_not(serve):
     """Ten users have two streams each, ten have one."""
-    site = serve(ATTENDED, workers=3, env={**store, "GRACE": "0.5"})
+    site = serve(ATTENDED, workers=3, env={"GRACE": "0.5"})
     users = [str(number % 20) for number in range(30)]
     with site.herd(30, HALL, headers_of=lambda i: {"X-User": users[i]}) as herd:
         herd.wait_all(b"ssemux.hello", 5)

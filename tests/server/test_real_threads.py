@@ -8,15 +8,15 @@ from collections import Counter
 
 import pytest
 
+from tests.harness.engines import ALL
+
 APP = "tests.apps.pooled_threads:create_app()"
 WAYS = ("pool", "executor", "thread")
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis", "memory"])
-def test_what_threads_publish_arrives_and_no_page_waits(serve, request, broker):
-    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
-    env = {"SSEMUX_BROKER": "memory:"} if broker == "memory" else env
-    site = serve(APP, env=env)
+@pytest.mark.engines("memory", "sqlite", "redis", "postgres", within=ALL)
+def test_what_threads_publish_arrives_and_no_page_waits(serve):
+    site = serve(APP)
     first = site.get("/compute/pool/first")["cursor"]  # the worker's very first call
     assert first.endswith("-14")
     with site.stream("/events?channel=room:1", user="ann") as stream:

@@ -8,13 +8,14 @@ import random
 
 import pytest
 
+from tests.harness.engines import ALL, SHARED
+
 CLIENTS = 1000
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis"])
-def test_a_thousand_clients_that_return_at_once_read_the_history_once(serve, broker, request):
-    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if broker == "redis" else {}
-    site = serve(env={**env, "SSEMUX_HEARTBEAT": "10", "SSEMUX_CLIENT_TIMEOUT": "60"}, args=("--backlog", "4096"))
+@pytest.mark.engines(*SHARED, within=ALL)
+def test_a_thousand_clients_that_return_at_once_read_the_history_once(serve):
+    site = serve(env={"SSEMUX_HEARTBEAT": "10", "SSEMUX_CLIENT_TIMEOUT": "60"}, args=("--backlog", "4096"))
     with site.stream("/events?channel=room:1") as first:
         first.wait_for(b"ssemux.hello", 3)
         site.post("/burst?count=300")

@@ -13,15 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.harness.client import RawStream
+from tests.harness.engines import ALL, SHARED
 from tests.harness.waiting import until
 from tests.server.conftest import Site
 
+pytestmark = pytest.mark.engines("sqlite")
+
 APP = "tests.apps.runs:create_app()"
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def broker_env(request):
-    return {"SSEMUX_BROKER": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
 
 
 class RunSite(Site):
@@ -94,11 +92,10 @@ def get_numbers(events):
     return [json.loads(data)["n"] for data in events]
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis, which is killed"])
-def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs, broker, request):
-    redis = None if broker == "sqlite" else request.getfixturevalue("redis_server")
-    site = serve_runs({} if redis is None else {"SSEMUX_BROKER": redis.url}, workers=3)
-    count = 1200 if redis is None else 600
+@pytest.mark.engines(*SHARED)
+def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs, own_store):
+    """And the store is away for a second meanwhile."""
+    site, count = serve_runs(workers=3), 800
     with ThreadPoolExecutor(8) as pool:
         post = site.post_run("/start/tokens?count=%d&rate=400&stream" % count)
         url = post.wait_headers(10)["content-location"]
@@ -107,10 +104,9 @@ def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs,
         results += [pool.submit(site.read_run, url, seconds) for seconds in (None, 1.0, 0.3)]
         time.sleep(1)
         results += [pool.submit(site.read_run, url, seconds) for seconds in (None, 0.5)]
-        if redis is not None:
-            redis.kill()
-            time.sleep(1)
-            redis.start()
+        own_store.kill()
+        time.sleep(1)
+        own_store.restart()
         for result in results:
             events, state = result.result(60)
             assert get_numbers(events) == list(range(count))
@@ -118,8 +114,9 @@ def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs,
     assert get_numbers(site.read_run(url)[0]) == list(range(count))  # as long as the history keeps it
 
 
-def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs, broker_env):
-    site = serve_runs(broker_env, workers=3)
+@pytest.mark.engines("sqlite", "redis", "postgres")
+def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs):
+    site = serve_runs(workers=3)
     query = "count=100&rate=50"
     lost = site.start_run("tokens", query)
     resumed = site.start_run("tokens", query + "&resume")
@@ -145,8 +142,9 @@ def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs, broker
     assert site.get_state(resumed["id"]) == "done"
 
 
-def test_cancelling_ends_a_run_where_it_waits_and_leaving_does_not(serve_runs, broker_env):
-    site = serve_runs(broker_env, workers=3)
+@pytest.mark.engines("sqlite", "redis", "postgres")
+def test_cancelling_ends_a_run_where_it_waits_and_leaving_does_not(serve_runs):
+    site = serve_runs(workers=3)
     left = site.post_run("/start/tokens?count=60&rate=40&stream")
     url = left.wait_headers(10)["content-location"]
     left.wait_events(3, 10)
@@ -205,6 +203,7 @@ def test_a_run_that_outlasts_the_graceful_timeout_is_lost_or_goes_on_elsewhere(s
     assert site.server.log.count("the run %s is resumed" % resumed["id"]) == 1
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_who_may_read_a_run_and_what_it_sends(serve_runs):
     site = serve_runs({"SSEMUX_MAX_RUNS_PER_OWNER": "2", "SSEMUX_MAX_RUNS": "3"})
     run = site.start_run("raising")

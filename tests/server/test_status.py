@@ -14,6 +14,7 @@ import pytest
 
 import flask_ssemux
 from tests.harness.client import Herd
+from tests.harness.engines import ALL, SHARED
 from tests.harness.waiting import until
 from tests.server.test_poll import whole
 
@@ -62,13 +63,10 @@ def metrics(site):
         return sums
 
 
-@pytest.fixture(params=["three workers, sqlite", "two servers, redis"])
-def sites(request, serve):
-    """Three workers in all, and the environment of a process beside them."""
-    if request.param.endswith("sqlite"):
-        return [serve(APP, workers=3)], {}
-    env = {"SSEMUX_BROKER": request.getfixturevalue("redis_url")}
-    return [serve(APP, workers=2, env=env), serve(APP, workers=1, env=env)], env
+@pytest.fixture
+def sites(engine, serve):
+    """Three workers in all: on SQLite of one server, on the other engines of two, as on two hosts."""
+    return [serve(APP, workers=count) for count in ([3] if engine == "sqlite" else [2, 1])]
 
 
 def pids(sites):
@@ -105,8 +103,8 @@ def channels_of(client):
     return [room_of(client), "*", *("user:" + name for name in who.values())]
 
 
+@pytest.mark.engines(*SHARED)
 def test_totals_are_what_is_counted_from_outside(sites):
-    sites, env = sites
     with herd_of(sites) as clients:
         clients.wait_all(b"ssemux.hello", 10)
         made = publish(sites)
@@ -130,14 +128,14 @@ def test_totals_are_what_is_counted_from_outside(sites):
             assert (sums["ssemux_delivered_total"], sums["ssemux_published_total"]) == (sum(due), EVENTS)
             assert (sums["ssemux_events_total"], sums["ssemux_broker_up"]) == (EVENTS, 1)
             assert sums["ssemux_silence_seconds_gcount"] == STREAMS
-        assert by_command(sites[0], env)["totals"]["streams"] == STREAMS
+        assert by_command(sites[0])["totals"]["streams"] == STREAMS
 
         live_until_one_is_killed(sites, clients)
 
 
-def by_command(site, env):
+def by_command(site):
     command = [sys.executable, "-m", "flask", "ssemux", "status", "--json"]
-    env = {**site.server.env, **env, "FLASK_APP": APP}
+    env = {**site.server.env, "FLASK_APP": APP}
     return json.loads(subprocess.run(command, check=True, env=env, timeout=30, capture_output=True, text=True).stdout)
 
 
@@ -184,21 +182,23 @@ def live_until_one_is_killed(sites, clients):
         assert status["totals"]["events"] == EVENTS, "none of it is published"
 
 
-def test_it_continues_without_its_broker(serve, redis_server):
-    site = serve(APP, env={"SSEMUX_BROKER": redis_server.url})
+@pytest.mark.engines("redis", "postgres", within=("redis", "postgres", "cluster"))
+def test_it_continues_without_its_broker(serve, own_store):
+    site = serve(APP)
     with site.stream(STREAM) as watching, site.stream("/events?channel=room:1", user="ada"):
         watching.wait_for(lambda stream: frames(stream) and frames(stream)[-1]["totals"]["users"] == 1, SOON)
         by_polls(site, watching)
-        redis_server.kill()
+        own_store.kill()
         status = watching.wait_for(lambda it: not frames(it)[-1]["broker"]["is_reachable"] and frames(it)[-1], 15)
         assert (status["totals"]["workers"], status["totals"]["streams"], status["totals"]["users"]) == (1, 2, 1)
         assert status["broker"]["trouble"] and status["totals"]["events"] is None
         assert site.get(STATUS)["totals"]["streams"] == 2
         assert metrics(site)["ssemux_broker_up"] == 0
-        redis_server.start()
+        own_store.restart()
         watching.wait_for(lambda stream: frames(stream)[-1]["broker"]["is_reachable"], 15)
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_slow_clients_and_old_streams_are_shown(serve):
     site = serve(APP)
     with site.stream("/events?channel=room:1", rcvbuf=4096, mss=536) as slow, site.stream("/old/sleeper") as old:
@@ -221,6 +221,7 @@ def found(site, deepest):
     return totals if bool(totals["deepest"]) is deepest else None
 
 
+@pytest.mark.engines("sqlite", within=ALL)
 def test_in_threads(serve_threads):
     site = serve_threads(APP)
     with site.stream(STREAM) as watching, site.stream("/events?channel=room:1"):

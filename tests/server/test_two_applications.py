@@ -14,16 +14,13 @@ APP = "tests.apps.tenant:create_app()"
 REFUSED = "another application uses this store, and neither says that they share it"
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def start(request, gunicorn, tmp_path):
+pytestmark = pytest.mark.engines("sqlite", "redis", "postgres")
+
+
+@pytest.fixture
+def start(gunicorn, broker_url):
     """start(name, **env): a service on the test's store."""
-    url = request.getfixturevalue("redis_url") if request.param == "redis" else "sqlite:///%s/store.sqlite3" % tmp_path
-
-    def begin(name, **env):
-        env = {"SSEMUX_BROKER": url, "INSTANCE_PATH": str(tmp_path), "NAME": name, **env}
-        return Site(gunicorn(APP, env=env))
-
-    return begin
+    return lambda name, **env: Site(gunicorn(APP, env={"SSEMUX_BROKER": broker_url, "NAME": name, **env}))
 
 
 def send(site, data):
@@ -65,6 +62,7 @@ def test_services_with_namespaces_are_separate_and_share_if_configured(start):
         assert b"secret" not in stream.body and b"shared" not in other.body
 
 
+@pytest.mark.engines("sqlite", "redis")
 def test_two_services_of_one_name_are_distinguished_by_their_key_in_the_log(start):
     first, second = start("app", KEY="one"), start("app", KEY="two")
     send(first, "a")

@@ -1,4 +1,4 @@
-"""Many machines on one Redis: two gunicorns with different ports stand for two hosts."""
+"""Many machines on one store: two gunicorns with different ports stand for two hosts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import urllib.error
 
 import pytest
 
+from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 from tests.server.test_workers import PLAIN
+
+pytestmark = pytest.mark.engines("redis", "postgres", within=("redis", "postgres", "cluster"))
 
 STREAM = "/events?channel=room:1"
 
 
 @pytest.fixture
-def hosts(serve, redis_server):
-    """Two hosts on one Redis that the test may break."""
-    env = {"SSEMUX_BROKER": redis_server.url}
-    return serve(env=env), serve(env=env)
+def hosts(serve, own_store):
+    """Two hosts on one store that the test may break."""
+    return serve(), serve()
 
 
 class Publishing:
@@ -56,17 +58,17 @@ def data_of(stream):
     return [event.data for event in stream.events("message")]
 
 
-def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, serve_threads, redis_url, lab_env):
-    env = {"SSEMUX_BROKER": redis_url}
-    sites = [serve(workers=2, env=env), serve_threads(env=env)]
+@pytest.mark.engines(*SHARED)
+def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, serve_threads, broker_url, lab_env):
+    sites = [serve(workers=2), serve_threads()]
     streams = [site.stream(STREAM, user="1") for site in sites for _ in range(4)]
     for stream in streams:
         stream.wait_for(b"ssemux.hello", 5)
     for site in sites:
         site.publish("room:1", "from %d" % site.port)
-    subprocess.run([sys.executable, "-c", PLAIN, redis_url], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", PLAIN, broker_url], check=True, timeout=30)
     shell = [sys.executable, "-m", "flask", "ssemux", "publish", "--everyone", "the end"]
-    subprocess.run(shell, check=True, env={**lab_env, **env}, timeout=30)
+    subprocess.run(shell, check=True, env=lab_env, timeout=30)
     for stream in streams:
         stream.wait_for(b"the end", 5)
         expected = ["from %d" % site.port for site in sites]
@@ -74,6 +76,7 @@ def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, se
         stream.close()
 
 
+@pytest.mark.engines("redis", within=SHARED)
 def test_a_client_moves_from_host_to_host(hosts):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -87,18 +90,18 @@ def test_a_client_moves_from_host_to_host(hosts):
         assert data_of(stream) == ["2", "3"]
 
 
-def test_redis_is_killed_for_three_seconds_and_no_event_is_lost(hosts, redis_server):
+@pytest.mark.engines("redis", "postgres", "cluster", within=("redis", "postgres", "cluster"))
+def test_the_store_is_killed_for_three_seconds_and_no_event_is_lost(hosts, own_store):
     """The promise: streams stay open, heartbeats continue, every accepted event comes once and in order."""
     streams = [site.stream(STREAM, user=str(i)) for site in hosts for i in range(30)]
     for stream in streams:
         stream.wait_for(b"ssemux.hello", 5)
-    ours = [line for line in redis_server.ask("CLIENT", "LIST").splitlines() if "cmd=client" not in line]
-    assert len(ours) <= 5 * len(hosts)
+    assert own_store.count_connections() <= 5 * len(hosts)
     publishing = Publishing(hosts)
     until(lambda: len(publishing.accepted) > 50, 10, "nothing is accepted")
-    redis_server.kill()
+    own_store.kill()
     time.sleep(3.0)  # the time that the promise names
-    redis_server.restart()
+    own_store.restart()
     before = len(publishing.accepted)
     until(lambda: len(publishing.accepted) > before + 50, 15, "nothing is accepted again")
     publishing.stop()
@@ -118,32 +121,32 @@ def test_redis_is_killed_for_three_seconds_and_no_event_is_lost(hosts, redis_ser
         stream.close()
 
 
-def test_while_redis_is_down_new_clients_get_a_retry(hosts, redis_server):
+def test_while_the_store_is_down_new_clients_get_a_retry(hosts, own_store):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
-        redis_server.kill()
+        own_store.kill()
         hosts[0].server.wait_log("the broker cannot be reached", 5)
         with hosts[0].stream("/events?channel=room:2") as late:
             assert late.wait_end(5) == "clean"
             assert late.status == 200 and late.ending().retry >= 10000
             assert b"the broker cannot be reached" in late.body
-        redis_server.restart()
+        own_store.restart()
         hosts[0].server.wait_log("the broker can be reached again", 10)
         with hosts[0].stream("/events?channel=room:2") as again:
             again.wait_for(b"ssemux.hello", 3)
         assert not stream.ended
 
 
-def test_redis_comes_back_empty_and_every_client_gets_a_reset(hosts, redis_server):
+def test_the_store_comes_back_empty_and_every_client_gets_a_reset(hosts, own_store):
     streams = [site.stream(STREAM) for site in hosts for _ in range(5)]
     for stream in streams:
         stream.wait_for(b"ssemux.hello", 5)
     old = hosts[0].publish("room:1", "old")
     for stream in streams:
         stream.wait_for(b"data: old", 3)
-    redis_server.kill()
-    redis_server.wipe()
-    redis_server.start()
+    own_store.kill()
+    own_store.wipe()
+    own_store.restart()
     for stream in streams:
         stream.wait_for(b"ssemux.reset", 10)
         assert stream.events("ssemux.reset")[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
@@ -156,27 +159,27 @@ def test_redis_comes_back_empty_and_every_client_gets_a_reset(hosts, redis_serve
         assert late.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
 
 
-def test_a_hanging_redis_delays_neither_heartbeats_nor_pages(hosts, redis_server):
+def test_a_hanging_store_delays_neither_heartbeats_nor_pages(hosts, own_store):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
-        redis_server.pause()
+        own_store.pause()
         try:
             stream.wait_for(b"ssemux.degraded", 15)
             assert hosts[0].get("/ping")["pid"]
         finally:
-            redis_server.resume()
+            own_store.resume()
         stream.wait_for(b"ssemux.restored", 15)
         hosts[1].publish("room:1", "after")
         stream.wait_for(b"after", 5)
         assert stream.longest_silence() < 1.5
 
 
-def test_a_cursor_of_an_event_that_redis_lost_resets_its_client_alone(hosts, redis_server):
+def test_a_cursor_of_an_event_that_the_store_lost_resets_its_client_alone(hosts, own_store):
     """Also a cursor that is made up: it neither hides behind what others read, nor spoils what others receive."""
     with hosts[0].stream(STREAM) as stream:
         seen = stream.wait_events(1, 3)[0].own_id
     missed = [hosts[0].publish("room:1", number) for number in range(3)]
-    redis_server.restart()
+    own_store.restart()
     hosts[0].server.wait_log("the broker can be reached again", 10)
     with hosts[0].stream(STREAM) as watching:
         watching.wait_for(b"ssemux.hello", 15)

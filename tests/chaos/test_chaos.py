@@ -17,7 +17,6 @@ from tests.chaos.diary import Actor
 from tests.chaos.disasters import HEAL_SECONDS, Disasters, kill_worker
 from tests.chaos.judge import judge
 from tests.chaos.publishers import ROOMS, Publisher, from_process, http_publisher, over_http
-from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 
 CLIENTS = 40
@@ -46,7 +45,7 @@ def start(gunicorn):
     return lambda *workers: [gunicorn(workers=count, env=ENV) for count in workers]
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_workers_and_stores_are_killed(start, engine, own_store, diary, seconds):
     """A store answers after a write is on disk, so that a kill loses nothing that was accepted."""
     is_file = engine == "sqlite"

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 #: The engines that several processes can share.
 SHARED = ("sqlite", "redis", "postgres", "cluster")
 
@@ -25,4 +27,8 @@ def choose_engines(mark: Any, wanted: str) -> list[str]:
     """
     if wanted == "some":
         return list(mark.args)
-    return [name for name in mark.kwargs.get("within", SHARED) if wanted == "all" or name in wanted.split(",")]
+    possible, names = mark.kwargs.get("within", SHARED), wanted.split(",")
+    for name in names:
+        if name not in ("all", *ALL):
+            raise pytest.UsageError("--engines: %r is none of some, all, %s" % (name, ", ".join(ALL)))
+    return [name for name in possible if wanted == "all" or name in names]

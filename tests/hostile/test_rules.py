@@ -162,7 +162,7 @@ class History:
         self.loop.close()
 
 
-@pytest.mark.engines(*ALL, within=ALL)
+@pytest.mark.engines("memory", "sqlite", "postgres", "cluster", within=ALL)
 def test_no_client_receives_what_a_rule_denies(request, fortress, tmp_path, engine, broker_url):
     seed = "%s %s" % (request.config.getoption("--chaos-seed"), engine)
     rules = random.Random(seed).sample(PATTERNS, len(PATTERNS))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer, URLSafeTimedSerializer
 
-from tests.harness.engines import SHARED
 from tests.hostile import wild
 from tests.hostile.corpus import get, quoted
 
@@ -151,7 +150,7 @@ def test_it_is_in_no_log_whatever_the_url(broken, line):
     assert good.rpartition(".")[2] not in broken.server.log
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_of_many_at_once_it_lets_in_one(fortress, broker_url):
     """The clients ask three workers."""
     site = fortress(3, SSEMUX_BROKER=broker_url)

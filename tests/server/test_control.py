@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import make_url
 from tests.harness.client import Herd
-from tests.harness.engines import ALL, SHARED
+from tests.harness.engines import ALL
 from tests.harness.servers import Gunicorn
 from tests.harness.waiting import until
 from tests.server.conftest import QUICK, Site
@@ -76,7 +76,7 @@ def answer(site, key, **options):
         return stream.status
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
     first, second = hosts
     with open_all(hosts, 48) as herd:
@@ -101,7 +101,7 @@ def test_disconnect_and_revoke_reach_every_worker_of_every_host(hosts):
             assert [event.data for event in stream.events("message")] == ["before"]
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_a_stopped_client_stays_away_until_a_page_is_rendered_anew(hosts):
     first, second = hosts
     with first.request(STREAM, {"X-Key": "a"}) as away:
@@ -165,7 +165,7 @@ def test_a_user_with_a_hundred_streams_holds_32_and_pages_are_served(serve):
         print("longest page: %.0f ms of %d" % (max(longest) * 1000, len(longest)))
 
 
-@pytest.mark.engines("sqlite", "redis", "postgres")
+@pytest.mark.engines("sqlite", "postgres")
 def test_the_oldest_stream_of_a_user_makes_room_wherever_it_is(serve):
     env = {"SSEMUX_MAX_STREAMS_PER_USER": "3", "SSEMUX_OVER_USER_LIMIT": "oldest"}
     sites = [serve(workers=2, env=env) for _ in range(2)]

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from flask_ssemux import Publisher
-from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 from tests.server.test_trouble import alive
 
@@ -32,7 +31,7 @@ def publisher(broker_url):
         yield made
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_a_hup_with_two_hundred_streams_loses_nothing_and_spreads_the_reconnects(serve, publisher):
     site = serve(workers=2)
     old = site.server.worker_pids()

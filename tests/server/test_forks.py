@@ -52,18 +52,23 @@ def third_party():
     made.close()
 
 
-@pytest.fixture
-def worker(request, serve, serve_threads):
-    """The worker that forks, by its transport, or in threads."""
-    if request.param == "threads":
-        return serve_threads(APP), THREADS
-    return serve(APP, transport=request.param), GREENLETS
+@pytest.mark.engines("sqlite", "redis", "postgres")
+def test_a_child_does_its_job_and_nothing_of_its_parents(serve, third_party, instance_folder):
+    check_children(serve(APP, transport="handoff"), GREENLETS, third_party, instance_folder)
 
 
-@pytest.mark.parametrize("worker", ["handoff", "generator", "threads"], indirect=True)
-@pytest.mark.engines("sqlite", "postgres")
-def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, instance_env):
-    site, ways = worker
+@pytest.mark.engines("redis")
+def test_a_child_of_a_worker_without_handoff(serve, third_party, instance_folder):
+    check_children(serve(APP, transport="generator"), GREENLETS, third_party, instance_folder)
+
+
+@pytest.mark.engines("sqlite")
+def test_a_child_of_a_worker_with_threads(serve_threads, third_party, instance_folder):
+    check_children(serve_threads(APP), THREADS, third_party, instance_folder)
+
+
+def check_children(site, ways, third_party, folder):
+    """Fork in each way while clients have streams, and check what the children and the worker did."""
     streams = [site.stream("/events?channel=room:1", user="u%d" % n, version=("1.0", "1.1")[n % 2]) for n in range(6)]
     old = site.stream("/old/ticking")
     for stream in streams:
@@ -86,7 +91,6 @@ def test_a_child_does_its_job_and_nothing_of_its_parents(worker, third_party, in
         pages.append(site.get("/ping")["pid"])
         time.sleep(0.1)
 
-    folder = instance_env["INSTANCE_PATH"]
     reports = [os.path.join(folder, "report of " + way) for way in ways]
     until(lambda: all(map(os.path.exists, reports)), 10, lambda: str((os.listdir(folder), site.server.log_tail())))
     assert {Path(report).read_text() for report in reports} == {"begun\ndone\n"}

@@ -58,7 +58,7 @@ def data_of(stream):
     return [event.data for event in stream.events("message")]
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("redis", "postgres", within=SHARED)
 def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, serve_threads, broker_url, lab_env):
     sites = [serve(workers=2), serve_threads()]
     streams = [site.stream(STREAM, user="1") for site in sites for _ in range(4)]
@@ -121,6 +121,7 @@ def test_the_store_is_killed_for_three_seconds_and_no_event_is_lost(hosts, own_s
         stream.close()
 
 
+@pytest.mark.engines("redis", within=("redis", "postgres", "cluster"))
 def test_while_the_store_is_down_new_clients_get_a_retry(hosts, own_store):
     with hosts[0].stream(STREAM) as stream:
         stream.wait_for(b"ssemux.hello", 3)
@@ -174,8 +175,9 @@ def test_a_hanging_store_delays_neither_heartbeats_nor_pages(hosts, own_store):
         assert stream.longest_silence() < 1.5
 
 
-def test_a_cursor_of_an_event_that_the_store_lost_resets_its_client_alone(hosts, own_store):
+def test_a_cursor_of_an_event_that_the_store_lost_resets_its_client_alone(hosts, own_store, engine):
     """Also a cursor that is made up: it neither hides behind what others read, nor spoils what others receive."""
+    reason = "future" if engine == "postgres" else "history"  # PostgreSQL leaves sequences out before the next event
     with hosts[0].stream(STREAM) as stream:
         seen = stream.wait_events(1, 3)[0].own_id
     missed = [hosts[0].publish("room:1", number) for number in range(3)]
@@ -186,7 +188,8 @@ def test_a_cursor_of_an_event_that_the_store_lost_resets_its_client_alone(hosts,
         epoch, _, last = missed[-1].partition("-")
         for _ in range(2):
             with hosts[0].stream(STREAM, last="%s-%d" % (epoch, int(last) + 1000)) as forged:
-                assert forged.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"history"}'
+                (reset, *_) = forged.wait_events(1, 3)
+                assert reset.data == '{"channels":["room:1","*"],"reason":"%s"}' % reason
             with hosts[0].stream(STREAM, last=seen) as honest:
                 honest.wait_for(missed[-1].encode(), 3)
                 assert [event.own_id for event in honest.events("message")] == missed

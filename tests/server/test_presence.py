@@ -12,7 +12,6 @@ from collections import Counter
 
 import pytest
 
-from tests.harness.engines import SHARED
 from tests.harness.waiting import until
 
 ATTENDED = "tests.apps.attended:create_app()"
@@ -31,7 +30,7 @@ def wait(site, expected, channel="room:1", timeout=5.0):
     until(lambda: presence(site, channel) == expected, timeout, lambda: str(presence(site, channel)))
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is_killed(serve, lab_env):
     site = serve(ATTENDED, workers=3, env=CALM)
     shell = [sys.executable, "-m", "flask", "ssemux", "presence", "room:1", "--json"]

@@ -8,12 +8,12 @@ import random
 
 import pytest
 
-from tests.harness.engines import ALL, SHARED
+from tests.harness.engines import ALL
 
 CLIENTS = 1000
 
 
-@pytest.mark.engines(*SHARED, within=ALL)
+@pytest.mark.engines("sqlite", "postgres", "cluster", within=ALL)
 def test_a_thousand_clients_that_return_at_once_read_the_history_once(serve):
     site = serve(env={"SSEMUX_HEARTBEAT": "10", "SSEMUX_CLIENT_TIMEOUT": "60"}, args=("--backlog", "4096"))
     with site.stream("/events?channel=room:1") as first:

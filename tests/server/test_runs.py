@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.harness.client import RawStream
-from tests.harness.engines import ALL, SHARED
+from tests.harness.engines import ALL
 from tests.harness.waiting import until
 from tests.server.conftest import Site
 
@@ -92,7 +92,7 @@ def get_numbers(events):
     return [json.loads(data)["n"] for data in events]
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "redis", "postgres")
 def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs, own_store):
     """And the store is away for a second meanwhile."""
     site, count = serve_runs(workers=3), 800
@@ -114,7 +114,7 @@ def test_readers_that_come_late_reload_and_leave_get_each_token_once(serve_runs,
     assert get_numbers(site.read_run(url)[0]) == list(range(count))  # as long as the history keeps it
 
 
-@pytest.mark.engines("sqlite", "redis", "postgres")
+@pytest.mark.engines("sqlite", "cluster")
 def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs):
     site = serve_runs(workers=3)
     query = "count=100&rate=50"
@@ -142,7 +142,7 @@ def test_the_readers_of_a_killed_worker_hear_of_it_or_read_on(serve_runs):
     assert site.get_state(resumed["id"]) == "done"
 
 
-@pytest.mark.engines("sqlite", "redis", "postgres")
+@pytest.mark.engines("sqlite", "postgres")
 def test_cancelling_ends_a_run_where_it_waits_and_leaving_does_not(serve_runs):
     site = serve_runs(workers=3)
     left = site.post_run("/start/tokens?count=60&rate=40&stream")

@@ -14,7 +14,7 @@ import pytest
 
 import flask_ssemux
 from tests.harness.client import Herd
-from tests.harness.engines import ALL, SHARED
+from tests.harness.engines import ALL
 from tests.harness.waiting import until
 from tests.server.test_poll import whole
 
@@ -103,7 +103,7 @@ def channels_of(client):
     return [room_of(client), "*", *("user:" + name for name in who.values())]
 
 
-@pytest.mark.engines(*SHARED)
+@pytest.mark.engines("sqlite", "postgres", "cluster")
 def test_totals_are_what_is_counted_from_outside(sites):
     with herd_of(sites) as clients:
         clients.wait_all(b"ssemux.hello", 10)
@@ -182,7 +182,7 @@ def live_until_one_is_killed(sites, clients):
         assert status["totals"]["events"] == EVENTS, "none of it is published"
 
 
-@pytest.mark.engines("redis", "postgres", within=("redis", "postgres", "cluster"))
+@pytest.mark.engines("postgres", within=("redis", "postgres", "cluster"))
 def test_it_continues_without_its_broker(serve, own_store):
     site = serve(APP)
     with site.stream(STREAM) as watching, site.stream("/events?channel=room:1", user="ada"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import flask
 import pytest
@@ -17,6 +18,7 @@ from flask_ssemux.util.redact import without_password
 from tests.brokers.suites.work import batch
 from tests.brokers.test_redis import Fill, assert_all_came
 from tests.harness.hop import Hop
+from tests.harness.packages import need_python
 from tests.harness.postgres import PASSWORD, PgBouncer, PostgresServer, as_user, find_program
 from tests.harness.waiting import until
 
@@ -158,6 +160,21 @@ def test_an_idle_connection_that_a_nat_forgot_fails_no_call(shared_postgres, pos
 
 
 # -- what a server may have lost ---------------------------------------------
+
+
+def test_processes_that_begin_at_the_same_time_leave_no_sequence_out(shared_postgres, postgres, postgres_url):
+    """Each of them finds that the tables are new, and has to wait for the first one."""
+    init_database(Address(postgres_url))
+    turn = "%s.turn" % postgres_url.partition("?schema=")[2]
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND NOT granted"
+    brokers = [postgres() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        with need_python("psycopg[binary]", "psycopg").connect(shared_postgres.url) as connection:
+            connection.execute("LOCK TABLE %s IN EXCLUSIVE MODE" % turn)
+            calls = [pool.submit(broker.history.get_newest_cursor) for broker in brokers]
+            until(lambda: shared_postgres.ask(waiting, turn) == [(3,)], 10, "they do not wait")
+        assert len({call.result() for call in calls}) == 1
+    assert brokers[0].history.append_event("a", b"1").sequence == 1
 
 
 def test_a_restart_without_loss_keeps_the_epoch_and_leaves_sequences_out(own, postgres_server):

@@ -2,8 +2,9 @@
 
 ``python -m tests.brokers.transactions write BROKER_URL TABLE NUMBER…`` runs the transactions of these numbers, one
 after another. Each inserts its number into a table of the application, and publishes events with pauses between them;
-half of the transactions are rolled back. It prints ``<number> begins`` after the first event, ``<number> ends`` before
-the commit or the rollback, and ``beside <number>`` after an event that is not part of a transaction.
+half of the transactions are rolled back. An event that is not part of a transaction follows each of them. It prints
+``<number> begins`` after the first event, ``<number> ends`` before the commit or the rollback, and ``beside <number>``
+after the event that follows.
 
 ``python -m tests.brokers.transactions read BROKER_URL`` prints the sequence and the data of each event, until its
 standard input ends.
@@ -19,9 +20,6 @@ import time
 from typing import NamedTuple, Sequence
 
 CHANNELS = ("c0", "c1", "c2")
-
-#: Each tenth transaction has an event beside it.
-BESIDE = 10
 
 
 class Plan(NamedTuple):
@@ -83,9 +81,8 @@ def write(url: str, table: str, numbers: Sequence[str]) -> None:
     with Publisher(url) as publisher, psycopg.connect(url.partition("?")[0], application_name=table) as connection:
         for number in map(int, numbers):
             run_transaction(publisher, connection, table, make_plan(number))
-            if number % BESIDE == 0:
-                publisher.publish("c0", "beside %d" % number)
-                say("beside", number)
+            publisher.publish("c0", "beside %d" % number)
+            say("beside", number)
 
 
 def run_transaction(publisher, connection, table: str, plan: Plan) -> None:

@@ -119,13 +119,16 @@ CREATE OR REPLACE FUNCTION {schema}.read_state(
 DECLARE
     s {schema}.state;
     proven_loss boolean;
+    is_elsewhere boolean;
 BEGIN
     SELECT * INTO STRICT s FROM {schema}.state;
     proven_loss := s.epoch = known_epoch AND {schema}.is_lost(known);
     IF proven_loss OR s.place <> {schema}.find_place() OR s.started <> pg_postmaster_start_time() OR NOT EXISTS (SELECT FROM {schema}.alive) THEN
         PERFORM {schema}.take_turn();
-        SELECT known_epoch = it.epoch AND {schema}.is_lost(known) INTO proven_loss FROM {schema}.state AS it;
-        s := {schema}.check_life(proven_loss, proven_loss OR s.place <> {schema}.find_place());
+        -- Again: another process may have brought the state up to date meanwhile.
+        SELECT known_epoch = it.epoch AND {schema}.is_lost(known), it.place <> {schema}.find_place()
+            INTO proven_loss, is_elsewhere FROM {schema}.state AS it;
+        s := {schema}.check_life(proven_loss, proven_loss OR is_elsewhere);
     END IF;
     epoch := s.epoch;
     born := s.born;

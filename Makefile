@@ -60,7 +60,7 @@ client: tests/node_modules/.package-lock.json ## the browser's client in flask_s
 	@$(PYTHON) tests/distributions.py npm
 
 docs: $(VENV)/docs/ready ## the documentation as a site in build/site, which needs no network: open build/site/index.html
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --quiet --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --strict $(ARGS)
 
 bench: $(VENV)/bench ## compare with the peers, and write docs/benchmarks.md; ARGS="--help" lists the other benchmarks
 	@$(RUN) -m benchmarks $(or $(ARGS),compare --write docs)

@@ -38,7 +38,13 @@ from .worker.worker import Worker
 
 
 def init_app(app: Flask) -> SSEMux:
-    """Set up an application; the same as ``SSEMux(app)``."""
+    """Set up an application; the same as ``SSEMux(app)``.
+
+    :param app: the application.
+    :return: its extension, which takes the application's rules.
+    :raises ConfigurationError: as for ``SSEMux.init_app``.
+    :raises ApplicationError: the application is set up already.
+    """
     return SSEMux(app)
 
 
@@ -65,6 +71,7 @@ class SSEMux(ApplicationFunctions):
 
         Opens no file, no connection and no thread.
 
+        :param app: the application.
         :raises ConfigurationError: an option has an invalid value, the server's configuration cannot work, or the
             application has an endpoint for the same URL.
         :raises ApplicationError: the application is set up already.
@@ -130,6 +137,7 @@ class SSEMux(ApplicationFunctions):
         It is called once for each stream, inside the stream's request. Without it, Flask-Login's current user is used
         if the application uses Flask-Login; all other visitors are anonymous.
 
+        :param function: takes no argument.
         :raises ApplicationError: such a function is registered already.
         """
         if self._identify is not None:
@@ -229,6 +237,8 @@ class SSEMux(ApplicationFunctions):
 
             @mux.allow_status
             def may_look(): return current_user.is_authenticated and current_user.is_admin
+
+        :param function: takes no argument, and returns a bool.
         """
         is_first, self._rules.status = self._rules.status is None, function
         for app in list(self._apps) if is_first else ():
@@ -241,6 +251,7 @@ class SSEMux(ApplicationFunctions):
 
         All workers have to register it, as they do in an application factory.
 
+        :param function: called as ``function(run, last)``.
         :raises ApplicationError: another function has its name.
         """
         return self._rules.resume_functions.register(function)

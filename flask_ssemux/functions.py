@@ -75,15 +75,15 @@ class ApplicationFunctions:
     def send_to_user_on_commit(
         self, session: Any, user_id: Any, data: Any, event: str | None = None, *, latest: bool = False
     ) -> None:
-        """Send to a user when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        """Call ``send_to_user`` when the session's transaction is committed; see ``publish_on_commit``."""
         self._get_state().send_to_user_on_commit(session, user_id, data, event, latest=latest)
 
     def broadcast_on_commit(self, session: Any, data: Any, event: str | None = None, *, latest: bool = False) -> None:
-        """Send to everyone when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        """Call ``broadcast`` when the session's transaction is committed; see ``publish_on_commit``."""
         self._get_state().broadcast_on_commit(session, data, event, latest=latest)
 
     def publish_many_on_commit(self, session: Any, events: Iterable[Any]) -> None:
-        """Send several events when the session's transaction is committed; see ``Publisher.publish_on_commit``."""
+        """Call ``publish_many`` when the session's transaction is committed; see ``publish_on_commit``."""
         self._get_state().publish_many_on_commit(session, events)
 
     def cursor(self) -> str:
@@ -145,6 +145,7 @@ class ApplicationFunctions:
     def get_run(self, run_id: str) -> Run | None:
         """Return a run by its id, in whichever process it is executed; None if there is none, or it is forgotten.
 
+        :param run_id: as ``Run.id``.
         :raises BrokerUnavailable: the store did not answer.
         """
         return self._get_state().runs.get_run(run_id)
@@ -155,6 +156,7 @@ class ApplicationFunctions:
         Under gevent that is done at once, also where the generator sleeps or waits for a socket; in threads when it
         yields next. Its ``finally`` blocks run.
 
+        :param run_id: as ``Run.id``.
         :param owner: the id of a user: end the run only if this is its owner. None: end it in any case.
         :return: whether it was the owner's, and had not ended.
         :raises BrokerUnavailable: it is not known whether the run will end.
@@ -164,6 +166,7 @@ class ApplicationFunctions:
     def run_state(self, run_id: str) -> str | None:
         """Return the state of a run: ``waiting``, ``running``, ``done``, ``failed``, ``cancelled`` or ``lost``.
 
+        :param run_id: as ``Run.id``.
         :return: None if there is no such run, or if it is forgotten: ``SSEMUX_HISTORY_SECONDS`` after its end.
         :raises BrokerUnavailable: the store did not answer.
         """

@@ -13,7 +13,7 @@ import textwrap
 
 FIELD = re.compile(r":(param|ivar|return|raises) ?([^:]*):(?: |$)(.*)")
 #: Another docstring whose fields count here too.
-REFERRED = re.compile(r"(?:\b[Ss]ee|\b[Tt]hose of|\bas for|\bCall|\bthe same as) ``([\w.]+?)(?:\([^`]*)?``")
+REFERRED = re.compile(r"(?:\b[Ss]ee|\b[Tt]hose of|\bas for|\bCall)\s+``([\w.]+?)(?:\([^`]*)?``")
 
 
 class Docstring:
@@ -107,6 +107,12 @@ def to_markdown(text: str) -> str:
             at += 1
         out += ["```python", textwrap.dedent("\n".join(block)).strip("\n"), "```", ""]
     return convert_inline("\n".join(out)).strip()
+
+
+def write_cell(text: str) -> str:
+    """Return a text for a cell of a table. Python-Markdown takes a pipe within backticks as it is."""
+    parts = text.split("`")
+    return "`".join(part if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
 
 
 def convert_inline(text: str) -> str:

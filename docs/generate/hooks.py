@@ -21,8 +21,8 @@ import tables  # noqa: E402
 
 #: A page in a text, such as `docs/redis.md#commands-and-rights` in single backticks.
 NAMED_PAGE = re.compile(r"`docs/([\w/-]+\.md)(#[\w-]+)?`")
-#: A link to a file that is in the repository and not in docs/.
-OUTER_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)\s]*\)")
+#: A link to a file that is in the repository and not in docs/, on a page so many folders below docs/.
+OUTER_LINK = r"\[([^\]]+)\]\((?:\.\./){%d,}[^)\s]*\)"
 #: What may be in a fenced block, where nothing is replaced.
 FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ ]*$", re.S | re.M)
 
@@ -44,7 +44,7 @@ def on_page_markdown(markdown, page, config, files):
     """Write the parts that are made from code, and turn the names of pages into links."""
     path = page.file.src_uri
     markdown = MADE.sub(lambda found: make_part(found[1], found[2].split(), path), markdown)
-    return replace_outside_fences(markdown, lambda text: link_pages(text, "../" * path.count("/")))
+    return replace_outside_fences(markdown, lambda text: link_pages(text, path.count("/")))
 
 
 def make_part(kind, names, path):
@@ -66,13 +66,13 @@ def replace_outside_fences(markdown, replace):
     return "".join([*parts, replace(markdown[at:])])
 
 
-def link_pages(text, up):
+def link_pages(text, depth):
     """Return a text with a link wherever it names a page, and without the links that lead out of docs/.
 
-    :param up: the way from the page to docs/, such as ``../``.
+    :param depth: how many folders below docs/ the page is.
     """
 
     def write_link(found):
-        return "[%s](%s%s%s)" % (_titles.get(found[1], found[1]), up, found[1], found[2] or "")
+        return "[%s](%s%s%s)" % (_titles.get(found[1], found[1]), "../" * depth, found[1], found[2] or "")
 
-    return OUTER_LINK.sub(r"\1", NAMED_PAGE.sub(write_link, text))
+    return NAMED_PAGE.sub(write_link, re.sub(OUTER_LINK % (depth + 1), r"\1", text))

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from docstrings import convert_inline
+from docstrings import convert_inline, write_cell
 
 TYPES = Path(__file__).resolve().parents[2] / "client" / "ssemux.d.ts"
 COMMENT = re.compile(r"\s*/\*\*(.*?)\*/\s*", re.S)
@@ -96,7 +96,7 @@ def write_entry(declaration: Declaration) -> str:
 def _write_members(declaration: Declaration) -> str:
     rows = ["| member | |", "|---|---|"]
     for member, about in read_members(declaration.source):
-        rows.append("| `%s` | %s |" % (member.replace("|", "\\|"), convert_inline(about).replace("|", "\\|")))
+        rows.append("| `%s` | %s |" % (member, write_cell(convert_inline(about))))
     return "\n".join(rows)
 
 

@@ -11,7 +11,7 @@ import inspect
 import re
 from pathlib import Path
 
-from docstrings import Docstring, convert_inline, list_parameters, read_docstring, to_markdown
+from docstrings import Docstring, convert_inline, list_parameters, read_docstring, to_markdown, write_cell
 
 #: The classes whose functions stand once, as functions of the package.
 SHORT_METHODS = {"SSEMux"}
@@ -89,7 +89,7 @@ class Index:
         rows = ["| name | |", "|---|---|"]
         for name in flask_ssemux.__all__:
             about = get_about(name)
-            rows.append("| `%s` | %s |" % (name, convert_inline(Docstring(about).summary).replace("|", "\\|")))
+            rows.append("| `%s` | %s |" % (name, convert_inline(Docstring(about).summary)))
         return self.link("\n".join(rows), page)
 
 
@@ -223,15 +223,15 @@ def write_parameters(function, made: Docstring, link, owner=None) -> str:
         return ""
     for key, parameter in list_parameters(function).items():
         if key in about or not inspect.isclass(function):
-            kind = _escape("`%s`" % show_type(parameter)) if show_type(parameter) else ""
-            rows.append("| `%s` | %s | %s |" % (key, kind, link(_escape(convert_inline(about.get(key, ""))), owner)))
+            kind = write_cell("`%s`" % show_type(parameter)) if show_type(parameter) else ""
+            rows.append("| `%s` | %s | %s |" % (key, kind, link(write_cell(convert_inline(about.get(key, ""))), owner)))
     return "\n".join(["| parameter | type | |", "|---|---|---|", *rows]) if rows else ""
 
 
 def write_attributes(found, made: Docstring, link, owner=None) -> str:
     rows = []
     for key, about in made.get_fields("ivar").items():
-        rows.append("| `%s` | %s |" % (key, link(_escape(convert_inline(about)), owner)))
+        rows.append("| `%s` | %s |" % (key, link(write_cell(convert_inline(about)), owner)))
     return "\n".join(["| attribute | |", "|---|---|", *rows]) if rows else ""
 
 
@@ -244,13 +244,8 @@ def write_raises(made: Docstring, link, owner=None) -> str:
     rows = []
     for kind, name, about in made.fields:
         if kind == "raises":
-            rows.append("| `%s` | %s |" % (name, _escape(convert_inline(about))))
+            rows.append("| `%s` | %s |" % (name, write_cell(convert_inline(about))))
     return link("\n".join(["| raises | if |", "|---|---|", *rows]), owner) if rows else ""
-
-
-def _escape(text: str) -> str:
-    """Return a text for a cell of a table."""
-    return text.replace("|", "\\|")
 
 
 # -- what is missing -------------------------------------------------------------

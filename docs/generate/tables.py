@@ -7,23 +7,23 @@ Each function returns Markdown; ``TABLES`` has the names by which the pages of d
 
 from __future__ import annotations
 
-from docstrings import Docstring, convert_inline
+from docstrings import Docstring, convert_inline, write_cell
 
 
 def write_options() -> str:
-    """Return all options, each with a heading of its own, as its anchor; the table is the overview."""
+    """Return a table of all options with their defaults, and an entry for each, which the search finds by its name."""
     from dataclasses import fields
 
     from flask_ssemux.options import Options, key_of, list_options
 
-    rows = ["| option | default | allowed | |", "|---|---|---|---|"]
-    rules = {key_of(option.name): option.metadata for option in fields(Options)}
+    rows, entries = ["| option | default |", "|---|---|"], []
+    allowed = {key_of(option.name): option.metadata["allowed"] for option in fields(Options)}
     for key, default, about in list_options():
-        allowed = rules[key]["allowed"]
-        rows.append(
-            "| `%s`{ #%s } | %s | %s | %s |" % (key, make_anchor(key), default, _escape(allowed), _escape(about))
-        )
-    return "\n".join(rows)
+        rows.append("| [`%s`](#%s) | %s |" % (key, make_anchor(key), write_cell(default)))
+        entries.append("### `%s` { #%s }" % (key, make_anchor(key)))
+        entries.append("%s%s." % (about[0].upper(), about[1:]) if about[0] != "`" else about + ".")
+        entries.append("Default: %s. Allowed: %s." % (default, allowed[key]))
+    return "\n\n".join(["\n".join(rows), *entries])
 
 
 def make_anchor(name: str) -> str:
@@ -53,7 +53,7 @@ def _write_parameters(command, context) -> str:
     for parameter in command.params:
         if parameter.param_type_name == "option":
             option, about = parameter.get_help_record(context)
-            rows.append("| `%s` | %s |" % (_escape(option), _escape(about)))
+            rows.append("| `%s` | %s |" % (write_cell(option), write_cell(about)))
     return "\n".join(["| option | |", "|---|---|", *rows]) if rows else ""
 
 
@@ -98,7 +98,9 @@ def write_metrics() -> str:
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = sorted({label for sample in family.samples for label in sample.labels})
         shown = ", ".join("`%s`" % label for label in labels)
-        rows.append("| `%s`{ #%s } | %s | %s | %s |" % (name, name, family.type, shown, _escape(family.documentation)))
+        rows.append(
+            "| `%s`{ #%s } | %s | %s | %s |" % (name, name, family.type, shown, write_cell(family.documentation))
+        )
     return "\n".join(rows)
 
 
@@ -109,10 +111,6 @@ def collect_metrics() -> list:
     totals = {"workers": 1, "users": 1, "channels": 1, "events": 1, "silence": [1], "silence_sum": 1}
     status = {"broker": {"is_reachable": True}, "totals": totals, "silence_bounds": [], "workers": [worker]}
     return list(metrics._Collector(status).collect())
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 TABLES = {

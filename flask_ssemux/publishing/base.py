@@ -143,7 +143,8 @@ class PublisherBase(RevocationSender):
 
         The event is checked and encoded by this call, and sent after the commit, in the order of the calls. An event
         that was published within a savepoint is dropped if the savepoint is rolled back. If the broker is unavailable
-        after the commit, the transaction stays committed and an error is logged.
+        after the commit, the transaction stays committed and an error is logged. The other parameters are those of
+        ``publish``.
 
         :param session: Flask-SQLAlchemy's ``db.session``, or a ``Session`` of SQLAlchemy 1.4 or newer.
         :raises InvalidEvent: as for ``publish``, raised by this call; the event is not sent.

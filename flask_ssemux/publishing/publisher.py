@@ -87,6 +87,7 @@ class Publisher(PublisherBase):
 
         :param owner: the id of the user who may read the run; None: whoever knows its URL.
         :param id: of a run that the application made with ``plan_run``, whose owner and data count.
+        :return: the run.
         :raises TooManyRuns: the owner has as many runs as are allowed.
         :raises ApplicationError: (or a subclass) one of the arguments cannot be used.
         :raises BrokerUnavailable: the run was not started.

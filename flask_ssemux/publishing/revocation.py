@@ -123,6 +123,7 @@ class RevocationSender:
             mux.disconnect(channel="jobs:42")
 
         :param user_id: a str, int or UUID, as ``identify`` returns it.
+        :param channel: end the streams that read it.
         :param stop: tell the clients to stay away. For a minute they are let in only with a cursor that is newer than
             this call; after that, a page that is loaded again is authorized as usual.
         :param reason: the text that the clients are sent.

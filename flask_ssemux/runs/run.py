@@ -74,7 +74,8 @@ class Run:
     def wait(self, timeout: float | None = None) -> str | None:
         """Wait for the run's end, and return its state; that of the moment if the time is over.
 
-        :param timeout: seconds to wait at most.
+        :param timeout: seconds to wait at most; None waits for the end.
+        :raises BrokerUnavailable: another process executes the run, and the store did not answer.
         """
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         task = self._host.tasks.find_task(self.id)

@@ -27,7 +27,11 @@ class Clock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass. Before this returns, all that is due has happened, and the test's streams have read it."""
+        """Let time pass. Before this returns, all that is due has happened, and the test's streams have read it.
+
+        :param seconds: how much.
+        :raises AssertionError: the thread of a stream hangs.
+        """
         timer, until = self._worker.running().timer, self._now + seconds
         self._wait_for_streams()
         due = timer.get_next_due()
@@ -59,6 +63,10 @@ def frozen(app: Flask) -> Iterator[Clock]:
             assert s.heartbeats >= 3  # one ends each silence after at most 20 s
 
     Afterwards the time goes on from where it was. Open the streams inside the ``with`` block.
+
+    :param app: the application.
+    :return: a context manager, whose value is the ``Clock``.
+    :raises ApplicationError: the application does not use flask_ssemux.
     """
     worker = find_state(app).worker
     timer = worker.running().timer

@@ -53,6 +53,7 @@ def stream(
             flask_ssemux.publish("jobs:42", {"done": 1}, event="progress")
             assert s.next().json == {"done": 1}
 
+    :param app: the application.
     :param url: with or without a query; None is ``SSEMUX_URL``.
     :param channels: the channels to name in the query.
     :param user: the user, as ``identify`` would return it, None for an anonymous visitor. Without this argument,
@@ -60,6 +61,7 @@ def stream(
     :param client: a test client whose cookies are sent, such as one that has logged in.
     :param headers: further headers of the request.
     :param last_event_id: the id of the last event that the client saw.
+    :return: the open stream, which is a context manager: its end lets the client leave.
     :raises ApplicationError: the application does not use flask_ssemux; or there is no ``url``, and ``SSEMUX_URL`` is
         off.
     """
@@ -124,6 +126,7 @@ class OpenStream:
 
     @property
     def is_stream(self) -> bool:
+        """Whether the response is an event stream, and no refusal."""
         return self.status == 200 and self.headers.get("Content-Type", "").startswith(CONTENT_TYPE)
 
     @property
@@ -159,7 +162,9 @@ class OpenStream:
     def expect(self, event: str, data: Any = ASK, *, timeout: float = TIMEOUT) -> Event:
         """Return the next event, which must have this name and, if ``data`` is given, this data.
 
+        :param event: the name.
         :param data: as it was published.
+        :param timeout: the longest wait, in seconds.
         :raises AssertionError: it has not, or as for ``next``.
         """
         found = self.next(timeout=timeout)
@@ -175,6 +180,9 @@ class OpenStream:
         """Return all events not yet returned, once everything that was published before this call has arrived.
 
         Assert ``s.rest() == []`` to test that a client got nothing.
+
+        :raises AssertionError: not all of it arrived in time, or the stream should have ended and has not.
+        :raises RuntimeError: the stream reads no channel, so it is not known when everything has arrived.
         """
         if self._stream is None or self._has_ended:
             self._wait_until(lambda: self._has_ended, TIMEOUT, "rest() waits for the end; no end")
@@ -260,7 +268,10 @@ class OpenStream:
     # -- the thread that reads -----------------------------------------------
 
     def wait_until_read(self) -> None:
-        """Wait until the stream's thread has read all that was written to it."""
+        """Wait until the stream's thread has read all that was written to it.
+
+        :raises AssertionError: the thread hangs.
+        """
         deadline = time.monotonic() + THREAD_TIMEOUT
         while self._stream is not None and not (self._has_ended or self._stream.is_parked):
             if time.monotonic() > deadline:
@@ -329,6 +340,9 @@ def close(app: Flask) -> None:
     """End an application's streams and threads, and close its store.
 
     For a fixture that makes an application for each test.
+
+    :param app: the application.
+    :raises ApplicationError: the application does not use flask_ssemux.
     """
     worker = find_state(app).worker
     for stream in list_open_streams(worker):

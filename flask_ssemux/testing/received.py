@@ -27,6 +27,10 @@ class Event(NamedTuple):
 
     @property
     def json(self) -> Any:
+        """The data, parsed as JSON.
+
+        :raises ValueError: it is not JSON.
+        """
         return json.loads(self.data)
 
 

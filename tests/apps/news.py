@@ -1,4 +1,4 @@
-"""The streams that the documents' pages with a native EventSource read, `news` and `jobs:<id>`, and those pages.
+"""The streams that the documents' pages read, `news` and `jobs:<id>`, and those pages.
 
 Options come from the environment, as SSEMUX_*; INSTANCE_PATH moves the instance folder.
 """
@@ -15,7 +15,7 @@ from tests.harness.document import block
 
 #: The HTML of each document's page, by its URL.
 PAGES = {
-    "/readme": block("../README.md", "html", "<script>\n  let last"),
+    "/readme": block("../README.md", "html", '<script type="module">'),
     "/client": block("client.md", "html", "<script>\n  let last"),
 }
 

@@ -1,6 +1,7 @@
-"""Chromium's own EventSource while gunicorn is away: the documents' pages, exactly as printed, and a minimal page.
+"""Pages in Chromium while gunicorn is away: the documents' pages, exactly as printed, and a minimal page.
 
-The documents' pages are behind a proxy that answers 502; the minimal page is behind deploy/nginx.conf, which does not.
+The documents' pages, with ssemux.js and with an EventSource of the browser, are behind a proxy that answers 502; the
+minimal page with an EventSource is behind deploy/nginx.conf, which does not.
 """
 
 from __future__ import annotations

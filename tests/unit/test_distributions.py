@@ -94,7 +94,7 @@ def test_a_wheel_takes_all_pages_along():
     """
     patterns = [pattern.strip() for files in SETUP["options.data_files"].values() for pattern in files.split(",")]
     taken = {path for pattern in patterns for path in ROOT.glob(pattern)}
-    pages = {path for path in (ROOT / "docs").rglob("*.*") if path.suffix in (".md", ".svg")}
+    pages = {path for path in (ROOT / "docs").rglob("*.*") if path.suffix in (".md", ".svg", ".png")}
     assert len(pages) > 40
     assert sorted(pages - taken) == []
 
@@ -108,7 +108,7 @@ def test_the_promise_names_modules_and_pages_that_exist():
     modules = {name for name in re.findall(r"`(flask_ssemux\.[a-z_]+)`", named) if name != "flask_ssemux.__all__"}
     assert len(modules) == 5
     assert all(importlib.util.find_spec(name) for name in modules)
-    pages = set(re.findall(r"`((?:docs|deploy)/[\w.-]+|README\.md)`", named))
+    pages = set(re.findall(r"`((?:docs|deploy)/[\w./-]+|README\.md)`", named))
     assert len(pages) > 10 and all((ROOT / page).is_file() for page in pages)
 
 

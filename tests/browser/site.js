@@ -3,8 +3,9 @@
 //   node site.js '{"chromium": "/usr/bin/chromium", "folder": "/…/site", "pages": ["index.html", …], "axe": "…/axe.min.js",
 //     "judged": ["index.html", …], "search": ["publish_many", …], "seconds": 60}'
 //
-// As `who`: "phone" and "desktop" (what: "page" with its name, its width and that of the screen; "thrown"), "foreign"
-// (URLs that are no files), "light" and "dark" (what: "axe"), and "search" (what: "found", by query). It ends by itself.
+// As `who`: "phone" and "desktop" (what: "page" with its name, its width and that of the screen), "foreign" (what:
+// "request", URLs that are no files), "light" and "dark" (what: "axe"), "search" (what: "found", by query), and any of
+// them (what: "thrown"). It ends by itself.
 "use strict";
 
 const path = require("path");
@@ -24,10 +25,14 @@ async function openPage(browser, viewport, colorScheme, who) {
   return page;
 }
 
-async function measure(page, who, name, url) {
+/** Measure a page on each screen. */
+async function measure(page, name, url) {
   await page.goto(url);
-  const [width, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  print({ who, what: "page", page: name, width, screen });
+  for (const [who, viewport] of Object.entries(SCREENS)) {
+    await page.setViewportSize(viewport);
+    const [width, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    print({ who, what: "page", page: name, width, screen });
+  }
 }
 
 async function judge(page, who, name, url, axe) {
@@ -38,27 +43,27 @@ async function judge(page, who, name, url, axe) {
   print({ who, what: "axe", page: name, violations: told });
 }
 
-/** Search as a reader does, and print where the first result leads. */
+/** Search as a reader does, and print where the results lead. */
 async function search(page, query, seconds) {
-  await page.fill("input[name=query]", query);
-  const first = page.locator(".md-search-result__item a").filter({ hasText: query }).first();
-  await first.waitFor({ timeout: seconds * 1000 });
-  print({ who: "search", what: "found", query, href: await first.getAttribute("href") });
-  await page.fill("input[name=query]", "");
+  const results = page.locator(".md-search-result__item a[href*='?h=']");
+  await page.locator("input[name=query]").pressSequentially(query);
+  await results.first().waitFor({ timeout: seconds * 1000 });
+  const hrefs = await results.evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+  print({ who: "search", what: "found", query, hrefs });
 }
 
 runChromium(async ({ folder, pages, axe, judged, search: queries, seconds }, browser) => {
   const toUrl = (name) => pathToFileURL(path.join(folder, name)).href;
-  for (const [who, viewport] of Object.entries(SCREENS)) {
-    const page = await openPage(browser, viewport, "light", who);
-    for (const name of pages) await measure(page, who, name, toUrl(name));
-  }
+  const sized = await openPage(browser, SCREENS.phone, "light", "sized");
+  for (const name of pages) await measure(sized, name, toUrl(name));
   for (const scheme of ["light", "dark"]) {
     const page = await openPage(browser, SCREENS.desktop, scheme, scheme);
     for (const name of judged) await judge(page, scheme, name, toUrl(name), axe);
   }
-  const page = await openPage(browser, SCREENS.desktop, "light", "search");
-  await page.goto(toUrl("index.html"));
-  await page.click("input[name=query]");
-  for (const query of queries) await search(page, query, seconds);
+  for (const query of queries) {
+    const page = await openPage(browser, SCREENS.desktop, "light", "search");
+    await page.goto(toUrl("index.html"));
+    await page.click("input[name=query]");
+    await search(page, query, seconds);
+  }
 });

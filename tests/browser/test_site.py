@@ -6,11 +6,16 @@ import pytest
 
 from tests.browser.driver import Script
 from tests.harness.packages import need, need_npm
-from tests.harness.site import build_site, read_pages
+from tests.harness.site import build_site
 
 SECONDS = 60
-#: Pages of each kind: the first one, a long one, and those that are made from code.
-JUDGED = ["index.html", "guarantees.html", "reference/publish.html", "reference/options.html", "reference/wire.html"]
+#: The pages with the widest tables, pictures and signatures.
+WIDE = [
+    "index.html", "architecture.html", "benchmarks.html", "client.html", "proxies.html", "status.html",
+    "reference/extension.html", "reference/javascript.html",
+]  # fmt: skip
+#: A page that is written, and one that is made from code.
+JUDGED = ["index.html", "reference/publish.html"]
 #: What a reader searches for, and the page on which it is.
 SEARCHED = {"SSEMUX_HEARTBEAT": "reference/options.html", "publish_many_on_commit": "reference/publish.html"}
 
@@ -22,7 +27,7 @@ def look(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     done = build_site(folder)
     assert done.returncode == 0, done.stdout
-    wish = {"folder": str(folder), "pages": sorted(read_pages(folder)), "judged": JUDGED, "search": list(SEARCHED)}
+    wish = {"folder": str(folder), "pages": WIDE, "judged": JUDGED, "search": list(SEARCHED)}
     axe = str(need_npm("axe-core") / "axe.min.js")
     with Script("site.js", SECONDS, chromium=need("chromium", "/usr/bin/chromium"), axe=axe, **wish) as script:
         script.finish()
@@ -32,7 +37,7 @@ def look(tmp_path_factory):
 @pytest.mark.parametrize("who", ["phone", "desktop"])
 def test_no_page_is_wider_than_the_screen(look, who):
     pages = look.all(who, "page")
-    assert len(pages) > 40, look.describe()
+    assert [page["page"] for page in pages] == WIDE
     assert [page for page in pages if page["width"] > page["screen"]] == []
 
 
@@ -49,4 +54,4 @@ def test_axe_finds_nothing(look, who):
 @pytest.mark.parametrize("query", list(SEARCHED))
 def test_the_search_works_without_a_server(look, query):
     (found,) = look.all("search", "found", query=query)
-    assert SEARCHED[query] in found["href"]
+    assert SEARCHED[query] in found["hrefs"][0]

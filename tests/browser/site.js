@@ -25,11 +25,13 @@ async function openPage(browser, viewport, colorScheme, who) {
   return page;
 }
 
-/** Measure a page on each screen. */
+/** Measure a page on each screen, when its menu has moved to where it is on this screen. */
 async function measure(page, name, url) {
+  const fits = () => document.documentElement.scrollWidth <= innerWidth;
   await page.goto(url);
   for (const [who, viewport] of Object.entries(SCREENS)) {
     await page.setViewportSize(viewport);
+    await page.waitForFunction(fits, null, { timeout: 5000 }).catch(() => {});
     const [width, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     print({ who, what: "page", page: name, width, screen });
   }

@@ -21,8 +21,6 @@ READERS = {"block", "blocks", "command", "files", "modules"}
 #: Blocks that no test runs or compares, by page and first words, and why. A shell block has a reason for each command.
 NOT_RUN = {
     "architecture.md": {
-        "flowchart LR": "a picture",
-        "stateDiagram": "a picture",
         "publish()  ": "a picture in letters",
     },
     "blocking.md": {

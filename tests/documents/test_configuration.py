@@ -84,7 +84,7 @@ def test_the_procfile_is_the_sample():
 
 def test_gunicorn_accepts_its_configuration(tmp_path):
     """It patches its process when it is read, so it is read by gunicorn and not here."""
-    sources = {block("../README.md", "python", "from flask_ssemux.gunicorn_conf")}
+    sources = {block("servers.md", "python", "from flask_ssemux.gunicorn_conf")}
     sources.add(block("howto/systemd.md", "python", "# gunicorn.conf.py").partition("\n")[2])
     assert len(sources) == 1
     (tmp_path / "gunicorn.conf.py").write_text(sources.pop(), encoding="utf-8")

@@ -28,9 +28,6 @@ HEARTBEAT, AT_MOST = 1, 2
 PAGE, MEMORY = 0.25, 200_000
 
 
-pytestmark = pytest.mark.engines("sqlite", "postgres")
-
-
 @pytest.fixture
 def fill(broker_url):
     """fill(channels, events, size): publish so many events to each channel; return the cursor before them."""
@@ -127,6 +124,7 @@ def held_up(site):
     return sum(int(Path(path).read_text().split()[1]) for path in paths) / 1e9
 
 
+@pytest.mark.engines("sqlite", "postgres")
 @pytest.mark.parametrize("channels, events, size", [(100, 150, 50), (30, 10, 100_000)], ids=["small", "large"])
 def test_many_channels_replayed_by_many_at_once(fill, site, clients, channels, events, size):
     cursor = fill(channels, events, size)
@@ -144,6 +142,7 @@ def test_many_channels_replayed_by_many_at_once(fill, site, clients, channels, e
     assert status(site, "VmHWM") < MEMORY
 
 
+@pytest.mark.engines("sqlite", "redis")
 def test_clients_that_replay_and_do_not_read(fill, site, clients):
     """Large events, with more bytes than may be shared; meanwhile, a client that reads gets all of them."""
     channels, events = 6, 50

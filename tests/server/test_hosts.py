@@ -58,7 +58,7 @@ def data_of(stream):
     return [event.data for event in stream.events("message")]
 
 
-@pytest.mark.engines("redis", "postgres", within=SHARED)
+@pytest.mark.engines("postgres", within=SHARED)
 def test_events_from_either_host_the_command_line_and_a_process_arrive(serve, serve_threads, broker_url, lab_env):
     sites = [serve(workers=2), serve_threads()]
     streams = [site.stream(STREAM, user="1") for site in sites for _ in range(4)]

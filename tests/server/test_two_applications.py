@@ -14,9 +14,6 @@ APP = "tests.apps.tenant:create_app()"
 REFUSED = "another application uses this store, and neither says that they share it"
 
 
-pytestmark = pytest.mark.engines("sqlite", "redis", "postgres")
-
-
 @pytest.fixture
 def start(gunicorn, broker_url):
     """start(name, **env): a service on the test's store."""
@@ -31,6 +28,7 @@ def send(site, data):
         return error.read().decode()
 
 
+@pytest.mark.engines("sqlite", "postgres")
 def test_the_second_service_is_refused_until_the_first_has_gone(start):
     shop, office = start("shop"), start("office")
     with shop.stream("/events?user=1") as stream:
@@ -50,6 +48,7 @@ def test_the_second_service_is_refused_until_the_first_has_gone(start):
     until(lambda: "-" in send(office, "free")[:30], 5, lambda: send(office, "free"))
 
 
+@pytest.mark.engines("redis", "postgres")
 def test_services_with_namespaces_are_separate_and_share_if_configured(start):
     shop, office, again = (start(name, SSEMUX_NAMESPACE=space) for name, space in (("a", "x"), ("a", "y"), ("b", "x")))
     with shop.stream("/events?user=1") as stream, office.stream("/events?user=1") as other:
@@ -62,7 +61,7 @@ def test_services_with_namespaces_are_separate_and_share_if_configured(start):
         assert b"secret" not in stream.body and b"shared" not in other.body
 
 
-@pytest.mark.engines("sqlite", "redis")
+@pytest.mark.engines("sqlite")
 def test_two_services_of_one_name_are_distinguished_by_their_key_in_the_log(start):
     first, second = start("app", KEY="one"), start("app", KEY="two")
     send(first, "a")

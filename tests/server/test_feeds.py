@@ -28,7 +28,7 @@ READERS = 200
 TROUBLE = ["kill", "drain", "kill", "drain", "away", "kill", "drain", "kill", "deploy", "kill"] * 2
 
 #: The same for the engines that differ little from others, unless the tests are to be whole.
-LESS_TROUBLE = ["kill", "away", "drain", "away", "deploy"]
+LESS_TROUBLE = ["kill", "away", "drain", "kill", "away", "deploy", "kill"]
 
 
 class Diary:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.client import RawStream
+from tests.harness.document import block, command, modules
 from tests.harness.packages import missing
 from tests.harness.servers import Gunicorn, environment
 from tests.server.conftest import Site
@@ -20,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_it_is_short():
     """A visitor reads it in a minute or two, without tables and code; what is longer belongs into docs/."""
-    text = re.sub(r"^```.*?^```|^(?:\||    ).*?$|\(docs/\S+\)", "", README, flags=re.S | re.M)
+    text = re.sub(r"^```.*?^```|^\|.*?$|\(docs/\S+\)", "", README, flags=re.S | re.M)
     assert len(text.split()) < 400
 
 
@@ -29,17 +30,20 @@ def test_the_quickstart_runs(tmp_path, running):
     of PyPI.
     """
     shop = install(tmp_path)
-    source = re.search(r"```python\n(# shop\.py\n.*?)```", README, re.S).group(1)
-    (shop / "shop.py").write_text(source, encoding="utf-8")
-    assert "    gunicorn -k gevent -w 2 shop:app\n" in README
+    modules("../README.md", shop)
+    assert command("../README.md", "gunicorn ") == "gunicorn -k gevent -w 2 shop:app"
     python, env = str(shop / ".venv" / "bin" / "python"), {"PYTHONPATH": None}
     site = Site(running(Gunicorn("shop:app", workers=2, env=env, cwd=shop, python=python)))
-    with RawStream(site.port, "/events?channel=news") as stream:
+    with RawStream(site.port, path_of(command("../README.md", "curl -N "))) as stream:
         stream.wait_for(b"ssemux.hello", 3)
-        with RawStream(site.port, "/sell") as page:
+        with RawStream(site.port, path_of(command("../README.md", "curl http"))) as page:
             page.wait_for(b"sold", 3)
         sale = stream.wait_events(2, 3)[1]
         assert (sale.event, sale.data) == ("sale", '{"sold":1}')
+
+
+def path_of(curl):
+    return curl.split(":8000")[1].strip('"')
 
 
 def install(folder):
@@ -48,7 +52,7 @@ def install(folder):
     shutil.copytree(str(ROOT / "flask_ssemux"), str(repository / "flask_ssemux"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(str(ROOT / name), str(repository))
-    (commands,) = re.findall(r"^    mkdir shop .*\n(?:    .*\n)+", README, re.M)
+    commands = block("../README.md", "sh", "mkdir shop ")
     env = environment({"PYTHONPATH": None})
     done = subprocess.run(
         ["bash", "-e"], input=commands, cwd=str(folder), env=env, timeout=120, capture_output=True, text=True

@@ -62,7 +62,7 @@ def test_the_table():
         print("%-36s %s" % (document, ", ".join("%d %s" % (count, how) for how, count in found.most_common())))
 
 
-@pytest.mark.parametrize("document", list_documents()[1:])
+@pytest.mark.parametrize("document", list_documents())
 def test_each_block_names_its_language(document):
     """Indented lines are code too, without a language. What belongs to an item of a list is no block."""
     assert [found.line for found in list_blocks(document) if not found.language] == []

@@ -60,10 +60,16 @@ def check_pip(line: str) -> None:
         assert re.search(r"^%s =$" % extra, SETUP, re.M), extra
 
 
+def check_make(line: str) -> None:
+    targets = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
+    assert line.split()[1] in targets.split()
+
+
 CHECKS = {
     r"(FLASK_APP=shop )?flask ssemux ": check_ssemux,
     r"python -m flask_ssemux ": check_ssemux,
     r"make bench\b": check_bench,
+    r"make \w+$": check_make,
     r"export SSEMUX_": check_export,
     r"pip install .*flask_ssemux": check_pip,
 }

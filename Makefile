@@ -28,11 +28,11 @@ help: ## this list
 demo: $(VENV)/demo ## the example application on http://127.0.0.1:8000, and nginx in front of it on port 8001
 	@exec $(RUN) -m legacy_app $(ARGS)
 
-test: $(VENV)/test tests/node_modules/.package-lock.json ## all tests, with the real gunicorn, nginx, Redis and browsers
+test: $(VENV)/test $(VENV)/docs/ready tests/node_modules/.package-lock.json ## all tests, with the real gunicorn, nginx, Redis and browsers
 	@echo "==> tests"
 	@$(RUN) -m pytest $(or $(ARGS),$(PARALLEL))
 
-unit: $(VENV)/unit ## the tests that need neither Debian packages nor npm
+unit: $(VENV)/unit $(VENV)/docs/ready ## the tests that need neither Debian packages nor npm
 	@$(RUN) -m pytest $(or $(ARGS),$(PARALLEL) tests/unit)
 
 # tests/matrix.py has the versions of each stack.
@@ -118,11 +118,13 @@ $(VENV)/release/ready: requirements/release.txt
 	@PYTHONWARNINGS=ignore $(TOOLS)/python -m pip install --quiet --require-hashes --requirement requirements/release.txt
 	@touch $@
 
-$(VENV)/docs/ready: requirements/docs.txt
-	@echo "==> what builds the documentation's site"
-	@$(PYTHON) -m venv $(VENV)/docs
-	@PYTHONWARNINGS=ignore $(VENV)/docs/bin/python -m pip install --quiet --require-hashes --requirement requirements/docs.txt
-	@touch $@
+# The tests build the site, too; where it cannot be built, they are skipped.
+$(VENV)/docs/ready: $(VENV)/bin/python requirements/docs.txt
+	@if $(IS_PINNED); then \
+	    echo "==> what builds the documentation's site"; \
+	    $(RUN) -m venv $(VENV)/docs && PYTHONWARNINGS=ignore $(VENV)/docs/bin/python -m pip install --quiet \
+	        --require-hashes --requirement requirements/docs.txt && touch $@; \
+	else echo "==> the documentation's site needs Python $(LOCK_PYTHON) or newer"; fi
 
 $(VENV)/bench: $(VENV)/bin/python setup.cfg
 	@echo "==> flask_ssemux and what its benchmarks need"

@@ -43,14 +43,14 @@ def on_nav(nav, config, files):
 def on_page_markdown(markdown, page, config, files):
     """Write the parts that are made from code, and turn the names of pages into links."""
     path = page.file.src_uri
-    markdown = MADE.sub(lambda found: make_part(found[1], found[2].split(), path), markdown)
+    markdown = MADE.sub(lambda found: make_part(found[1], found[2].split(), path, found.string), markdown)
     return replace_outside_fences(markdown, lambda text: link_pages(text, path.count("/")))
 
 
-def make_part(kind, names, path):
+def make_part(kind, names, path, page):
     """Return the Markdown that a page asks for."""
     if kind == "javascript":
-        return javascript_reference.write_entries(names)
+        return javascript_reference.write_entries(names, page)
     if kind == "table" and names != ["python"]:
         return "\n\n".join(tables.TABLES[name]() for name in names)
     index = python_reference.read_index()

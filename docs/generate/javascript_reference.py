@@ -1,7 +1,8 @@
-"""The reference of ssemux.js, made from its types, client/ssemux.d.ts: an entry for each exported declaration.
+"""The reference of ssemux.js, made from the types in client/: an entry for each exported declaration.
 
-A page of docs/reference/ asks for entries by ``<!-- javascript: SSEMux Channel -->``. The file is read as it is
-formatted by Prettier: declarations begin at the margin, and a doc comment stands before what it describes.
+A page of docs/reference/ asks for entries of ssemux.d.ts by ``<!-- javascript: SSEMux Channel -->``, and for the
+others, and those of the other files, by ``<!-- javascript: rest -->``. The files are read as Prettier formats them:
+declarations begin at the margin, and a doc comment stands before what it describes.
 """
 
 from __future__ import annotations
@@ -12,22 +13,44 @@ from typing import NamedTuple
 
 from docstrings import convert_inline, write_cell
 
-TYPES = Path(__file__).resolve().parents[2] / "client" / "ssemux.d.ts"
+CLIENT = Path(__file__).resolve().parents[2] / "client"
+MAIN = "ssemux"
+REQUEST = re.compile(r"^<!-- javascript: ([\w ]+) -->$", re.M)
 COMMENT = re.compile(r"\s*/\*\*(.*?)\*/\s*", re.S)
 HEAD = re.compile(r"(?:export )?(?:declare )?(interface|class|type|const|function) (\w+)")
 
 
 class Declaration(NamedTuple):
+    """One statement of a file of types.
+
+    :param module: the file's name, such as ``ssemux``.
+    """
+
+    module: str
     kind: str
     name: str
     about: str
     source: str
-    is_exported: bool
+
+    @property
+    def is_exported(self) -> bool:
+        return self.source.startswith("export")
+
+    @property
+    def anchor(self) -> str:
+        module = "" if self.module == MAIN else self.module + "-"
+        return "js-%s%s" % (module, self.name.lower())
 
 
-def read_declarations(text: str | None = None) -> list[Declaration]:
-    """Return the declarations of the file in their order."""
-    text = TYPES.read_text(encoding="utf-8") if text is None else text
+def list_modules() -> list[str]:
+    """Return the names of the files, ssemux.d.ts first."""
+    names = sorted(path.name.partition(".")[0] for path in CLIENT.glob("*.d.ts"))
+    return sorted(names, key=lambda name: name != MAIN)
+
+
+def read_declarations(module: str = MAIN) -> list[Declaration]:
+    """Return the declarations of a file in their order."""
+    text = (CLIENT / (module + ".d.ts")).read_text(encoding="utf-8")
     found, at, about = [], 0, ""
     while at < len(text):
         comment = COMMENT.match(text, at)
@@ -38,13 +61,22 @@ def read_declarations(text: str | None = None) -> list[Declaration]:
         source = text[at:end].strip()
         head = HEAD.match(source)
         if head:
-            found.append(Declaration(head[1], head[2], about, source, source.startswith("export")))
+            _add(found, Declaration(module, head[1], head[2], about, source))
         about, at = "", end
     return found
 
 
+def _add(found: list[Declaration], new: Declaration) -> None:
+    """Add a declaration; several of one function, for different arguments, become one."""
+    if found and found[-1].name == new.name:
+        old = found.pop()
+        source = "%s\n\n%s" % (old.source, new.source.replace("export ", "", 1))
+        new = new._replace(about=" ".join(filter(None, [old.about, new.about])), source=source)
+    found.append(new)
+
+
 def _clean(comment: str) -> str:
-    return " ".join(line.strip(" *") for line in comment.strip().splitlines()).strip()
+    return " ".join(" ".join(line.strip(" *") for line in comment.strip().splitlines()).split())
 
 
 def _find_end(text: str, at: int) -> int:
@@ -60,12 +92,12 @@ def _find_end(text: str, at: int) -> int:
 
 def _goes_on(text: str, place: int) -> bool:
     """Whether a statement goes on after a brace, as a type does whose parts are objects."""
-    return re.match(r"[ \t]*[;,)|&\[>]", text[place + 1 :]) is not None
+    return re.match(r"[ \t]*(?:[;,)|&\[>=]|from\b)", text[place + 1 :]) is not None
 
 
-def read_members(source: str) -> list[tuple[str, str]]:
+def read_members(declaration: Declaration) -> list[tuple[str, str]]:
     """Return the members of an interface or class with their comments."""
-    body = source[source.index("{") + 1 : source.rindex("}")]
+    body = declaration.source[declaration.source.index("{") + 1 : declaration.source.rindex("}")]
     found, at, about = [], 0, ""
     while body[at:].strip():
         comment = COMMENT.match(body, at)
@@ -73,46 +105,58 @@ def read_members(source: str) -> list[tuple[str, str]]:
             about, at = _clean(comment[1]), comment.end()
             continue
         end = _find_end(body, at)
-        found.append((" ".join(body[at:end].split()).rstrip(";"), about))
+        found.append((_join_lines(body[at:end]).rstrip(";"), about))
         about, at = "", end
     return found
 
 
-def write_entries(names: list[str]) -> str:
+def _join_lines(source: str) -> str:
+    return re.sub(r",? \)", ")", re.sub(r"\( ", "(", " ".join(source.split())))
+
+
+# -- entries -------------------------------------------------------------------
+
+
+def write_entries(names: list[str], page: str = "") -> str:
+    """Return the entries of these declarations.
+
+    :param page: the text of the page. What it does not name is the ``rest``.
+    """
     declarations = {each.name: each for each in read_declarations()}
-    return "\n\n".join(write_entry(declarations[name]) for name in names)
+    if names != ["rest"]:
+        return "\n\n".join(write_entry(declarations[name]) for name in names)
+    named = " ".join(REQUEST.findall(page)).split()
+    parts = [write_entry(each) for name, each in declarations.items() if each.is_exported and name not in named]
+    for module in list_modules()[1:]:
+        parts.append("## `%s.d.ts`" % module)
+        parts += [write_entry(each) for each in read_declarations(module) if each.is_exported]
+    return "\n\n".join(parts)
 
 
 def write_entry(declaration: Declaration) -> str:
-    parts = ["### `%s` { #%s }" % (declaration.name, make_anchor(declaration.name)), convert_inline(declaration.about)]
+    parts = ["### `%s` { #%s }" % (declaration.name, declaration.anchor), convert_inline(declaration.about)]
+    shown = declaration.source.replace("export ", "", 1)
     if declaration.kind in ("interface", "class"):
-        head = declaration.source[: declaration.source.index("{")].replace("export ", "").strip()
-        parts += ["```ts\n%s\n```" % head, _write_members(declaration)]
+        parts += ["```ts\n%s\n```" % shown[: shown.index("{")].strip(), _write_members(declaration)]
     else:
-        parts.append("```ts\n%s\n```" % declaration.source.replace("export ", ""))
+        parts.append("```ts\n%s\n```" % shown)
     return "\n\n".join(filter(None, parts))
 
 
 def _write_members(declaration: Declaration) -> str:
     rows = ["| member | |", "|---|---|"]
-    for member, about in read_members(declaration.source):
+    for member, about in read_members(declaration):
         rows.append("| `%s` | %s |" % (member, write_cell(convert_inline(about))))
     return "\n".join(rows)
 
 
-def make_anchor(name: str) -> str:
-    return "js-" + name.lower()
-
-
 def list_gaps() -> list[str]:
-    """Return the exported names and the methods that no comment describes. The names of types speak for themselves."""
+    """Return the exported classes and functions, and the classes' members, that no comment describes."""
     gaps = []
-    for each in read_declarations():
-        if each.is_exported and each.kind == "class":
-            gaps += ["%s has no comment" % each.name] * (not each.about)
-            gaps += [
-                "%s: %s has no comment" % (each.name, member)
-                for member, about in read_members(each.source)
-                if not about
-            ]
+    for each in (each for module in list_modules() for each in read_declarations(module) if each.is_exported):
+        if each.kind in ("class", "function") and not each.about:
+            gaps.append("%s: %s has no comment" % (each.module, each.name))
+        if each.kind == "class":
+            bare = [member for member, about in read_members(each) if not about]
+            gaps += ["%s: %s: %s has no comment" % (each.module, each.name, member) for member in bare]
     return gaps

@@ -62,6 +62,9 @@ class RunTask:
         self._is_lost = False
         #: Whether another process will go on with the run.
         self._is_left = False
+        #: When (monotonic time) the generator was first told to end, and whether it was logged that it does not.
+        self._stopped_at: float | None = None
+        self._is_late = False
 
     @property
     def lease(self) -> WorkLease:
@@ -99,7 +102,7 @@ class RunTask:
         """Close the generator, and publish nothing: another process goes on with the run, or has ended it."""
         self._is_lost = True
         self._outbox.drop()
-        self._runner.stop()
+        self._stop_generator()
 
     @property
     def can_resume(self) -> bool:
@@ -125,7 +128,22 @@ class RunTask:
 
     def _stop(self, state: str) -> None:
         self._wanted = self._wanted or state
+        self._stop_generator()
+
+    def _stop_generator(self) -> None:
+        self._stopped_at = self._stopped_at or time.monotonic()
         self._runner.stop()
+
+    def check_closed(self, seconds: float) -> None:
+        """Log, once, if the generator is not closed so many seconds after it was told to end."""
+        late = 0.0 if self._stopped_at is None else time.monotonic() - self._stopped_at
+        if late > seconds and not self._is_late and not self.is_ending:
+            self._is_late = True
+            log.warning(
+                "the run %s is not closed yet, %d s after it was told to end, so its readers still wait: its generator "
+                "does not yield (in a thread, yield None where it waits for long), or its clean-up takes long",
+                self.run_id, late,
+            )  # fmt: skip
 
     # -- the run's thread ----------------------------------------------------
 

@@ -24,6 +24,9 @@ from .task import RunTask
 #: Seconds that the generators of runs that are given up have to end.
 GIVE_UP_SECONDS = 1.0
 
+#: Seconds after which it is logged that a generator does not end.
+LATE_SECONDS = 10.0
+
 #: Returns what a run yields from. It is called in the run's thread.
 MakeSource = Callable[[], Iterable[Any]]
 
@@ -181,6 +184,8 @@ class RunTasks:
                 task.lose()
         for name in kept.cancelled:
             self.cancel_task(name[len(RUN_PREFIX) :])
+        for task in list(self._tasks.values()):
+            task.check_closed(LATE_SECONDS)
         self._room.renew_slots()
 
     def note_unreachable(self, seconds: float) -> None:

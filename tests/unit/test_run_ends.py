@@ -10,6 +10,8 @@ import threading
 
 import pytest
 
+from flask_ssemux.runs import batches as batches_module
+from flask_ssemux.runs import tasks as tasks_module
 from tests.harness.waiting import until
 from tests.unit.test_runs import END, app, mux, read  # noqa: F401
 
@@ -61,6 +63,7 @@ def test_a_run_for_which_the_system_has_no_thread_has_failed(app, mux, monkeypat
 
 def test_events_wait_until_the_system_has_a_thread_for_them(app, mux, monkeypatch):  # noqa: F811
     system, may_go_on = NoThreads(monkeypatch), threading.Event()
+    monkeypatch.setattr(batches_module, "MAX_PAUSE", 0.05)
 
     def generate():
         yield 1
@@ -76,6 +79,22 @@ def test_events_wait_until_the_system_has_a_thread_for_them(app, mux, monkeypatc
     system.names = ()
     assert run.wait(10) == "done"
     assert [data for _, data in read(app, run.url)[0][1:-1]] == ["1", "2"]
+
+
+def test_a_cancelled_run_whose_generator_does_not_end_is_logged_once(app, mux, monkeypatch, caplog):  # noqa: F811
+    monkeypatch.setattr(tasks_module, "LATE_SECONDS", 0.0)
+    begun, go = threading.Event(), threading.Event()
+    run = mux.start_run((begun.set(), go.wait(30)) for _ in range(1))
+    assert begun.wait(10)
+    run.cancel()
+    keeper = app.extensions["ssemux"].worker.work_parts.keeper
+    until(lambda: "is not closed yet" in caplog.text, 20, "it is not logged")
+    turn = keeper._next_turn
+    keeper.wake()
+    until(lambda: keeper._next_turn > turn, 10, "the keeper does not go on")
+    go.set()
+    assert run.wait(10) == "cancelled"
+    assert caplog.text.count("the run %s is not closed yet" % run.id) == 1
 
 
 #: Runs under gevent whose generators are copied by a fork, fork themselves, leave a time-out behind, and hold locks.

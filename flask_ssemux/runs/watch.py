@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Collection
 
 from ..brokers import RUN_PREFIX, KeptWork, WorkLease
+from ..errors import BrokerClosed, BrokerUnavailable
+from ..options import log
 from ..util import forks
+from ..util.background import run_in_background
 from .lost import LostRuns
 from .parts import WorkParts
 from .tasks import RunTasks
@@ -23,6 +26,7 @@ class RunWatch:
 
     def __init__(self, parts: WorkParts, tasks: RunTasks, lost: LostRuns) -> None:
         self._wake_keeper = parts.keeper.wake
+        self._get_broker = parts.get_broker
         self._tasks = tasks
         self._lost = lost
         self.disown()
@@ -57,6 +61,20 @@ class RunWatch:
         if self._lost.can_resume and not self._is_looking:
             self._is_looking = True
             self._wake_keeper()
+
+    def look_once(self) -> None:
+        """This worker begins, perhaps in place of one that was killed: look, in the background, for runs that have no
+        process any more. A function that only ``start_run`` named is not known here yet."""
+        run_in_background("ssemux-lost", self._suspect_lost)
+
+    def _suspect_lost(self) -> None:
+        try:
+            found = self._get_broker().work.find_lost_runs()
+        except (BrokerUnavailable, BrokerClosed) as error:
+            log.debug("it is not known whether there are lost runs: %s", error)
+            return
+        for run_id in found:
+            self._lost.suspect(run_id)
 
     # -- the keeper's member -----------------------------------------------------
 

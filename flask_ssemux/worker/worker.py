@@ -151,6 +151,7 @@ class Worker:
         if self.finish_runs is not None:
             made.drain.on_begin.append(self.finish_runs.begin)
             self.finish_runs.runs.watch.look_for_lost()
+            self.finish_runs.runs.watch.look_once()
         if self._serving is not None:
             self._serving.note_own()
             made.drain.on_begin.append(self._serving.forget_own)

@@ -11,9 +11,10 @@ import threading
 import pytest
 
 from flask_ssemux.runs import batches as batches_module
+from flask_ssemux.runs import lost as lost_module
 from flask_ssemux.runs import tasks as tasks_module
 from tests.harness.waiting import until
-from tests.unit.test_runs import END, app, mux, read  # noqa: F401
+from tests.unit.test_runs import END, app, go_on, make_app, mux, read  # noqa: F401
 
 
 def test_a_cursor_newer_than_the_end_gets_the_end_and_the_ends_cursor_nothing(app, mux):  # noqa: F811
@@ -79,6 +80,21 @@ def test_events_wait_until_the_system_has_a_thread_for_them(app, mux, monkeypatc
     system.names = ()
     assert run.wait(10) == "done"
     assert [data for _, data in read(app, run.url)[0][1:-1]] == ["1", "2"]
+
+
+def test_a_worker_that_begins_goes_on_with_a_run_that_nobody_reads(app, mux, tmp_path, monkeypatch):  # noqa: F811
+    """Its function is known only where the run was started: in the process that is dead."""
+    monkeypatch.setattr(lost_module, "CONFIRM_SECONDS", 0.0)
+    state, is_over = app.extensions["ssemux"], threading.Event()
+    run = mux.start_run((is_over.wait(30) for _ in range(1)), data=3, resume=go_on)
+    task = state.runs.tasks.find_task(run.id)
+    task.lose()
+    state.worker.broker.work.release_work([task.lease])
+    other = make_app(tmp_path)
+    other.test_client().get("/events?poll=now")
+    until(lambda: state.runs.read_record(run.id).state == "done", 10, "nobody goes on with it")
+    is_over.set()
+    other.extensions["ssemux"].worker.stop()
 
 
 def test_a_cancelled_run_whose_generator_does_not_end_is_logged_once(app, mux, monkeypatch, caplog):  # noqa: F811

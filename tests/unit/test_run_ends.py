@@ -87,6 +87,7 @@ def test_a_worker_that_begins_goes_on_with_a_run_that_nobody_reads(app, mux, tmp
     monkeypatch.setattr(lost_module, "CONFIRM_SECONDS", 0.0)
     state, is_over = app.extensions["ssemux"], threading.Event()
     run = mux.start_run((is_over.wait(30) for _ in range(1)), data=3, resume=go_on)
+    state.runs.stop_resuming()
     task = state.runs.tasks.find_task(run.id)
     task.lose()
     state.worker.broker.work.release_work([task.lease])

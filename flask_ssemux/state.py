@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from typing import Any, Callable, Iterable, Sequence
+from urllib.parse import quote
 
 from flask import Flask, current_app, has_request_context, request
 
@@ -123,7 +124,7 @@ class ApplicationState(PublisherBase):
         if url is None:
             raise ApplicationError("SSEMUX_URL is off, so runs have no URL: set it, for example to '/events'")
         prefix = request.script_root if has_request_context() else self._app.config["APPLICATION_ROOT"]
-        return prefix.rstrip("/") + url.rstrip("/") + RUN_PATH + run_id
+        return quote(prefix.rstrip("/")) + url.rstrip("/") + RUN_PATH + run_id
 
     def start_run(self, generator: Any, owner: Any, data: Any, resume: Any) -> Run:
         """See ``flask_ssemux.start_run``."""

@@ -89,15 +89,16 @@ def test_a_generator_has_the_applications_context_and_nothing_of_the_request(app
     def view():
         VARIABLE.set("of the request")
         seen["run"] = flask_ssemux.start_run(generate())
+        seen["url"] = seen["run"].url
         return seen["run"].response()
 
     app.add_url_rule("/start", "start", view, methods=["POST"])
-    answer = app.test_client().post("/start", base_url="http://localhost/prefix/", headers={"X-User": "7"})
+    answer = app.test_client().post("/start", base_url="http://localhost/our prefix/", headers={"X-User": "7"})
     assert answer.get_data().startswith(b"data: 1\nid: ")
     assert b"ssemux.hello" not in answer.get_data()
-    assert answer.headers["Content-Location"] == "/prefix/events/run/" + seen["run"].id
+    assert answer.headers["Content-Location"] == "/our%20prefix/events/run/" + seen["run"].id == seen["url"]
     assert answer.headers["Ssemux-Run"] == seen["run"].id
-    assert seen.pop("run").owner == "7"
+    assert seen.pop("run").owner == "7" and seen.pop("url")
     assert isinstance(seen.pop("fence"), int)
     assert seen == {"app": "runs", "request": False, "variable": "unset"}
 

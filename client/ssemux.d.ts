@@ -1,13 +1,47 @@
 /** The types of ssemux.js. Its documentation is docs/client.md of flask_ssemux. */
 
+/**
+ * The events of an application, for code that gives none: every channel and every event may occur.
+ *
+ * Code that wants to be checked gives its own map: `new SSEMux<Events>(url)`. The keys of `Events` are channels, or patterns
+ * such as `jobs:${string}`; "*" stands for the user's own events and everyone's, which the SSEMux emits. Below each is the
+ * type of the data of each event, as JSON.
+ */
+export interface AnyEvents {
+  [channel: string]: { [event: string]: any };
+}
+
+/** The names of the channels of a map; or their patterns. */
+export type ChannelName<Events> = Exclude<keyof Events & string, "*">;
+
+/** What a map says of the events of one channel; of "*" it may say nothing. */
+export type EventsOf<Events, Name extends string> = Name extends keyof Events ? Events[Name] : {};
+
+/** The names that can be listened to: the events of the map, "*" for all of them, and the client's own. */
+export type EventName<Own> = (keyof Own & string) | "*" | keyof OwnEvents;
+
+/** What a listener of this event is called with. */
+export type Detail<Own, Name extends string> = Name extends keyof OwnEvents
+  ? OwnEvents[Name]
+  : Name extends "*"
+    ? AnyMessage<Own>
+    : Name extends keyof Own
+      ? Message<Own[Name], string extends keyof Own ? string : Name>
+      : never;
+
+/** One of the messages of a map; `event` tells which. */
+export type AnyMessage<Own> = {
+  [Name in keyof Own & string]: Message<Own[Name], Name>;
+}[keyof Own & string];
+
 /** An event that the application published. */
-export interface Message {
+export interface Message<Data = any, Name extends string = string> {
   /** The event's name; `message` if it was published without one. */
-  readonly event: string;
+  readonly event: Name;
   /** The event's data, as text. */
   readonly data: string;
   /** The event's data, parsed as JSON. */
-  readonly json: any;
+  readonly json: Data;
   /** The event's cursor; events of a snapshot may have none. */
   readonly id: string | undefined;
   /** The event's channel; undefined for the user's own events and everyone's. */
@@ -23,6 +57,11 @@ export type Transport = "stream" | "poll";
 export interface Change {
   readonly state: State;
   readonly transport: Transport;
+}
+
+/** This tab became the leader, which has the connection, or is no longer the leader. */
+export interface Leadership {
+  readonly leader: boolean;
 }
 
 /** Events of these channels were lost: reload their state. */
@@ -48,6 +87,7 @@ export interface OwnEvents {
   "ssemux.open": Change;
   "ssemux.stale": Change;
   "ssemux.closed": Change;
+  "ssemux.leader": Leadership;
   "ssemux.error": Problem;
   "ssemux.reset": Reset;
   /** The server ended the stream for good. */
@@ -58,12 +98,11 @@ export interface OwnEvents {
   "ssemux.restored": {};
 }
 
-type Detail<Name extends string> = Name extends keyof OwnEvents ? OwnEvents[Name] : Message;
-
-export interface Channel {
+export interface Channel<Own = AnyEvents[string]> {
   readonly name: string;
-  on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
-  off<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
+  /** Add a listener. `"*"` stands for every event that the application published. */
+  on<Name extends EventName<Own>>(event: Name, listener: (detail: Detail<Own, Name>) => void): this;
+  off<Name extends EventName<Own>>(event: Name, listener: (detail: Detail<Own, Name>) => void): this;
   /** Unsubscribe from the channel, for all code of this page. */
   close(): void;
 }
@@ -141,17 +180,32 @@ export class Run implements AsyncIterable<Message> {
   close(): void;
 }
 
-export class SSEMux {
+/** The client of one application: its channels, and the connection that they share. `Events` types them, if it is given. */
+export class SSEMux<Events extends Record<keyof Events, object> = AnyEvents> {
+  /** Connect at once; the URL is `SSEMUX_URL`. */
   constructor(url: string | URL, options?: Options);
+  /** The whole URL. */
   readonly url: string;
+  /** What the connection does. */
   readonly state: State;
+  /** How events arrive. */
   readonly transport: Transport;
+  /** Whether this tab has the connection, for itself or for all tabs. */
+  readonly leader: boolean;
   /** Subscribe to the channel of this name; returns the same object for the same name. */
-  channel(name: string): Channel;
+  channel<Name extends ChannelName<Events>>(name: Name): Channel<EventsOf<Events, Name>>;
   /** Read the run at this URL, or start one by a POST, with the options of this client. */
   run(url: string | URL, options?: RunOptions): Run;
-  on<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
-  off<Name extends string>(event: Name, listener: (detail: Detail<Name>) => void): this;
+  /** Add a listener for the user's own events, everyone's, and the client's own. */
+  on<Name extends EventName<EventsOf<Events, "*">>>(
+    event: Name,
+    listener: (detail: Detail<EventsOf<Events, "*">, Name>) => void,
+  ): this;
+  /** Remove a listener. */
+  off<Name extends EventName<EventsOf<Events, "*">>>(
+    event: Name,
+    listener: (detail: Detail<EventsOf<Events, "*">, Name>) => void,
+  ): this;
   /** Close the client for good. */
   close(): void;
 }

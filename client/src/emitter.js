@@ -23,10 +23,16 @@ export class Emitter {
     return this;
   }
 
+  /** Whether nobody listens. */
+  get isIdle() {
+    return !this.#listeners.length;
+  }
+
   emit(event, detail) {
     for (const [name, listener] of this.#listeners) {
       try {
-        if (name === event) listener(detail);
+        // "*" stands for every event that the application published
+        if (name === event || (name === "*" && detail instanceof Message)) listener(detail);
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }

@@ -26,6 +26,7 @@ export class SSEMux extends Emitter {
     this.url = resolveURL(url);
     this.state = "connecting";
     this.transport = "stream";
+    this.leader = false;
     this.#options = options;
     const { lastEventId } = options;
     if (lastEventId !== undefined) [this.#epoch, this.#startSequence] = splitCursor(lastEventId);
@@ -52,6 +53,7 @@ export class SSEMux extends Emitter {
       frame: (frame) => this.#takeFrame(frame),
       state: (now) => this.#changeState(now),
       error: (problem) => this.#reportError(problem),
+      leads: (leader) => this.#changeLeader(leader),
     };
     const openLink = (its, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, its);
     let tabs;
@@ -60,13 +62,15 @@ export class SSEMux extends Emitter {
       if (mayShare(options)) tabs = new Tabs(name, openLink, callbacks, lastEventId);
     } catch {} // the browser forbids locks: it blocks cookies, or the page is in a sandbox
     this.#source = tabs ?? openLink(callbacks, lastEventId);
+    // a page with a connection of its own leads itself; it has yet to add its listeners
+    if (!tabs) queueMicrotask(() => this.#changeLeader(!this.#isSuspended && this.state !== "closed"));
   }
 
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
-      channel = new Channel(name, () => this.#leaveChannel(name));
-      this.#channels.set(name, channel);
+      const made = new Channel(name, () => this.#channels.get(name) === made && this.#leaveChannel(name));
+      this.#channels.set(name, (channel = made));
       this.#sequences.set(name, this.#startSequence);
       this.#scheduleUpdate();
     }
@@ -117,6 +121,7 @@ export class SSEMux extends Emitter {
     this.#isSuspended = true;
     this.#source.close();
     for (const { link } of this.#joins.values()) link.close();
+    this.#changeLeader(false);
     this.#changeState({ state: "connecting" });
   }
 
@@ -218,8 +223,16 @@ export class SSEMux extends Emitter {
       this.#abort.abort();
       this.#source.close();
       for (const { link } of this.#joins.values()) link.close();
+      this.#changeLeader(false);
     }
     this.emit(OWN + state, { state, transport });
+  }
+
+  /** The leader has the connection, for itself or for all tabs: each event reaches one leader. */
+  #changeLeader(leader) {
+    if (leader === this.leader) return;
+    this.leader = leader;
+    this.emit(OWN + "leader", { leader });
   }
 
   #reportError(problem) {

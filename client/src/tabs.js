@@ -116,6 +116,8 @@ export class Tabs {
       },
       this.cursor,
     );
+    // not earlier: until now this tab took what the former leader had passed on
+    this.callbacks.leads(true);
     this.#noteWanted(this.#id, this.callbacks.listWanted());
   }
 
@@ -124,6 +126,7 @@ export class Tabs {
     this.#link = undefined;
     this.#tabs.clear();
     this.#linkChannels = [];
+    this.callbacks.leads(false);
   }
 
   /** Show that this leader is alive, or ping a leader that was silent for half of a heartbeat interval. */

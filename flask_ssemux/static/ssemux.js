@@ -31,10 +31,13 @@ var Emitter = class {
     this.#listeners = this.#listeners.filter(([name, other]) => name !== event || other !== listener);
     return this;
   }
+  get isIdle() {
+    return !this.#listeners.length;
+  }
   emit(event, detail) {
     for (const [name, listener] of this.#listeners) {
       try {
-        if (name === event) listener(detail);
+        if (name === event || name === "*" && detail instanceof Message) listener(detail);
       } catch (error) {
         (globalThis.reportError ?? console.error)(error);
       }
@@ -659,6 +662,7 @@ var Tabs = class {
       },
       this.cursor
     );
+    this.callbacks.leads(true);
     this.#noteWanted(this.#id, this.callbacks.listWanted());
   }
   #giveUpLead() {
@@ -666,6 +670,7 @@ var Tabs = class {
     this.#link = void 0;
     this.#tabs.clear();
     this.#linkChannels = [];
+    this.callbacks.leads(false);
   }
   #checkLeader() {
     if (this.#link) this.#send({ is: "alive" });
@@ -771,6 +776,7 @@ var SSEMux = class extends Emitter {
     this.url = resolveURL(url);
     this.state = "connecting";
     this.transport = "stream";
+    this.leader = false;
     this.#options = options;
     const { lastEventId } = options;
     if (lastEventId !== void 0) [this.#epoch, this.#startSequence] = splitCursor(lastEventId);
@@ -794,7 +800,8 @@ var SSEMux = class extends Emitter {
       reads: ({ channels, since }) => this.#joinChannels(channels, since),
       frame: (frame) => this.#takeFrame(frame),
       state: (now) => this.#changeState(now),
-      error: (problem) => this.#reportError(problem)
+      error: (problem) => this.#reportError(problem),
+      leads: (leader) => this.#changeLeader(leader)
     };
     const openLink = (its, cursor) => new Link(this.url, { ...options, lastEventId: cursor }, its);
     let tabs;
@@ -804,12 +811,13 @@ var SSEMux = class extends Emitter {
     } catch {
     }
     this.#source = tabs ?? openLink(callbacks, lastEventId);
+    if (!tabs) queueMicrotask(() => this.#changeLeader(!this.#isSuspended && this.state !== "closed"));
   }
   channel(name) {
     let channel = this.#channels.get(name);
     if (!channel) {
-      channel = new Channel(name, () => this.#leaveChannel(name));
-      this.#channels.set(name, channel);
+      const made = new Channel(name, () => this.#channels.get(name) === made && this.#leaveChannel(name));
+      this.#channels.set(name, channel = made);
       this.#sequences.set(name, this.#startSequence);
       this.#scheduleUpdate();
     }
@@ -850,6 +858,7 @@ var SSEMux = class extends Emitter {
     this.#isSuspended = true;
     this.#source.close();
     for (const { link } of this.#joins.values()) link.close();
+    this.#changeLeader(false);
     this.#changeState({ state: "connecting" });
   }
   #resumePage() {
@@ -941,8 +950,14 @@ var SSEMux = class extends Emitter {
       this.#abort.abort();
       this.#source.close();
       for (const { link } of this.#joins.values()) link.close();
+      this.#changeLeader(false);
     }
     this.emit(OWN + state, { state, transport });
+  }
+  #changeLeader(leader) {
+    if (leader === this.leader) return;
+    this.leader = leader;
+    this.emit(OWN + "leader", { leader });
   }
   #reportError(problem) {
     const { channel } = problem;

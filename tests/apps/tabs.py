@@ -35,13 +35,15 @@ if (query.has("token")) {  // who the client is, by a header that changes
   options.headers = async () => ({ "X-User": window.token });
 }
 const mux = (window.mux = new SSEMux("/events", options));
-const report = ({ event, channel, id, data }) => tell("event", { name: event, channel, id, data });
+const report = ({ event, channel, id, data }) =>
+  tell("event", { name: event, channel, id, data, leader: mux.leader });
+mux.on("ssemux.leader", ({ leader }) => tell("leader", { leader, same: leader === mux.leader }));
 window.read = (name) => mux.channel(name).on("n", report).on("state", report);
 for (const name of (query.get("channels") || "").split(",").filter(Boolean)) read(name);
 mux.on("n", report);
 for (const state of ["connecting", "open", "stale", "closed"])
   mux.on("ssemux." + state, (now) => tell("state", now));
-addEventListener("pageshow", ({ persisted }) => tell("pageshow", { persisted, state: mux.state }));
+addEventListener("pageshow", ({ persisted }) => tell("pageshow", { persisted, state: mux.state, leader: mux.leader }));
 for (const what of ["error", "reset", "degraded", "restored"]) mux.on("ssemux." + what, (it) => tell(what, { it }));
 </script>
 """

@@ -106,6 +106,16 @@ class Tabs(Script):
             heard = self.numbers(name, channel)
             assert heard == list(range(heard[0], number + 1)), (name, self.describe())
 
+    def find_leaders(self, number, channel):
+        """Return which tabs were the leader when they received the number."""
+        found = [e for e in self.all(what="event", name="n", leader=True) if e.get("channel") == channel]
+        return [e["who"] for e in found if json.loads(e["data"]) == number]
+
+    def wait_leader(self, name, leader=True):
+        """Wait until a tab was told last that it is the leader, or that it is not."""
+        self.wait_for(lambda _: [e["leader"] for e in self.all(name, "leader")][-1:] == [leader], WAIT)
+        assert all(entry["same"] for entry in self.all(name, "leader"))
+
     def check(self, but=None):
         """Check that no page printed an error, besides one of this name."""
         errors = self.all(what="console") + self.all(what="thrown")

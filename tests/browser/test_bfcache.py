@@ -41,6 +41,7 @@ def go_back(tabs, name):
     shown = tabs.all(name, "pageshow")[-1]
     assert shown["persisted"], "the page was not kept in the back/forward cache"
     assert shown["state"] == "connecting"
+    return shown
 
 
 def test_the_leading_tab_follows_a_link_and_goes_back(tabs):
@@ -55,11 +56,12 @@ def test_the_leading_tab_follows_a_link_and_goes_back(tabs):
     assert tabs.all("second", "event")[-1]["at"] - left < HEARTBEAT + MARGIN, tabs.describe()
     assert len(tabs.numbers("first", "room:1")) == 5
     tabs.wait_streams(1, "room:1")
-    go_back(tabs, "first")
+    assert not go_back(tabs, "first")["leader"]
     tabs.wait_number(10, "room:1", "first")
     tabs.say("room:1", count=5)
     tabs.wait_number(15, "room:1", "first", "second")
     tabs.wait_streams(1, "room:1")
+    assert [tabs.find_leaders(number, "room:1") for number in (5, 10, 15)] == [["first"], ["second"], ["second"]]
     tabs.check()
 
 
@@ -74,6 +76,7 @@ def test_a_tab_with_a_connection_of_its_own_follows_a_link_and_goes_back(tabs):
     tabs.say("room:1", count=5)
     tabs.wait_number(15, "room:1", "first")
     tabs.wait_streams(1, "room:1")
+    tabs.wait_leader("first")
     tabs.check()
 
 

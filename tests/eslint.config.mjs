@@ -7,7 +7,16 @@ const IN_NODE = ["benchmarks/**/*.mjs", "tests/**/*.mjs", "tests/**/*.js"];
 const IN_BROWSERS = ["client/src/**/*.js", "flask_ssemux/static/**/*.js", "legacy_app/static/**/*.js"];
 
 export default [
-  { ignores: ["**/node_modules/**", "build/**", "**/vendor/**", "docs/generate/theme/**", ".venv/**", "flask_ssemux/static/ssemux*.js"] },
+  {
+    ignores: [
+      "**/node_modules/**",
+      "build/**",
+      "**/vendor/**",
+      "docs/generate/theme/**",
+      ".venv/**",
+      "flask_ssemux/static/ssemux*.js",
+    ],
+  },
   js.configs.recommended,
   { files: IN_BROWSERS, languageOptions: { globals: globals.browser } },
   // The tests' scripts hand functions to pages, so both sets of names occur in them.

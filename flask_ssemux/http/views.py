@@ -18,8 +18,13 @@ from .open_stream import serve_stream
 from .run_source import make_run_view
 from .stream_source import EventsSource
 
-#: The module that a page imports, and the one that it loads where streams are held back; by endpoint.
-CLIENT_MODULES = {"client": "ssemux.js", "client_poll": "ssemux-poll.js"}
+#: The module that a page imports, the one that it loads where streams are held back, and the adapters; by endpoint.
+CLIENT_MODULES = {
+    "client": "ssemux.js",
+    "client_poll": "ssemux-poll.js",
+    "client_htmx": "ssemux-htmx.js",
+    "client_datastar": "ssemux-datastar.js",
+}
 
 
 def make_blueprint(

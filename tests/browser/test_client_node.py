@@ -18,7 +18,7 @@ from tests.harness.servers import ROOT
 from tests.unit.cases import CASES
 
 STATIC = ROOT / "flask_ssemux" / "static"
-MODULES = ["ssemux.js", "ssemux-poll.js"]
+MODULES = ["ssemux.js", "ssemux-poll.js", "ssemux-htmx.js", "ssemux-datastar.js"]
 TESTS = ROOT / "tests" / "browser" / "client"
 ENV = {"SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "SSEMUX_RETRY": "100"}
 

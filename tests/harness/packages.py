@@ -35,6 +35,12 @@ def need_npm(package: str) -> Path:
     return missing(f"the npm package {package} is missing: npm ci --prefix {TESTS}")
 
 
+def need_node(version: int) -> str:
+    """Return the program of this version of Node, such as 22, which tests/package.json lists for Linux on x86-64."""
+    program = NODE_MODULES / ("node%d" % version) / "bin" / "node"
+    return str(program) if program.exists() else missing(f"Node {version} is missing: npm ci --prefix {TESTS}")
+
+
 def need_from_wheel(wheel: str, file: str) -> Path:
     """Return a file of a wheel on PyPI, such as `starhtml==0.7.0`, which need not fit this Python."""
     found = WHEELS / wheel / file

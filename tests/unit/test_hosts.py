@@ -7,7 +7,10 @@ import pytest
 
 import flask_ssemux
 
-PATHS = ["/events", "/events/ssemux.js", "/events/ssemux-poll.js", "/jobs/stream", "/events/status.js"]
+PATHS = [
+    "/events", "/events/ssemux.js", "/events/ssemux-poll.js", "/events/ssemux-htmx.js", "/events/ssemux-datastar.js",
+    "/jobs/stream", "/events/status.js",
+]  # fmt: skip
 
 
 @pytest.fixture()

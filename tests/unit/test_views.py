@@ -14,7 +14,7 @@ from flask_ssemux import testing
 
 PATHS = [
     "/events", "/events/ssemux.js", "/events/ssemux-poll.js", "/events/status", "/events/status.js",
-    "/events/status.json", "/news", "/api/news",
+    "/events/status.json", "/news", "/api/news", "/events/ssemux-htmx.js", "/events/ssemux-datastar.js",
 ]  # fmt: skip
 
 

@@ -147,6 +147,11 @@ class ServerSentEventsBlueprint(Blueprint):
         """Yield the events of a channel from now on, as they come, until the worker stops.
 
         Their data is text, or if it is a JSON object or array, what that contains.
+
+        :param channel: its name, 1 to 251 characters.
+        :return: an iterator over each ``Message``.
+        :raises InvalidChannel: the channel's name cannot be used.
+        :raises ApplicationError: there is no application, or it does not use this blueprint.
         """
         state = self._get_state()
         for frame in _read_frames(state, _name_channel(channel)):
@@ -157,6 +162,9 @@ class ServerSentEventsBlueprint(Blueprint):
 
         Like Flask-SSE, and like a ``before_request`` function that asks ``request.args.get("channel")``, it goes by the
         first of several names.
+
+        :return: the stream; or an answer that refuses it, if a rule of the application does.
+        :raises ApplicationError: the application does not use this blueprint.
         """
         state = self._get_state()
         name = request.args.get("channel") or DEFAULT_CHANNEL

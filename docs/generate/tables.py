@@ -7,6 +7,9 @@ Each function returns Markdown; ``TABLES`` has the names by which the pages of d
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from docstrings import Docstring, convert_inline, write_cell
 
 
@@ -91,6 +94,18 @@ def write_refusals() -> str:
     return "\n".join(rows)
 
 
+def write_gunicorn_settings() -> str:
+    """Return the settings of gunicorn_conf.py with the comments above them. An import of the module would patch."""
+    from flask_ssemux import options
+
+    source = Path(options.__file__).with_name("gunicorn_conf.py").read_text(encoding="utf-8")
+    rows = ["| setting | value | why |", "|---|---|---|"]
+    for about, name, value in re.findall(r"((?:^#: .*\n)+)(\w+) = (.*)$", source, re.M):
+        text = " ".join(line[3:] for line in about.splitlines())
+        rows.append("| `%s` | `%s` | %s |" % (name, value, write_cell(convert_inline(text))))
+    return "\n".join(rows)
+
+
 def write_metrics() -> str:
     """Return each metric with its type and labels, as prometheus_client collects it from a worker that has all."""
     rows = ["| metric | type | labels | |", "|---|---|---|---|"]
@@ -118,5 +133,6 @@ TABLES = {
     "commands": write_commands,
     "endpoints": write_endpoints,
     "refusals": write_refusals,
+    "gunicorn": write_gunicorn_settings,
     "metrics": write_metrics,
 }

@@ -41,9 +41,12 @@ NAMING = (
     "*file",
 )
 
-PUBLIC = [*flask_ssemux.__all__, *("testing." + name for name in testing.__all__)]
+FLASK_SSE = ["flask_sse.ServerSentEventsBlueprint", "flask_sse.Message"]
+PUBLIC = [*flask_ssemux.__all__, *("testing." + name for name in testing.__all__), *FLASK_SSE]
 #: What raises no error of its own.
-RAISES_NOTHING = {"Publisher.close", "SSEMux.allow_status", "current_fence", "testing.OpenStream.close"}
+RAISES_NOTHING = {
+    "Publisher.close", "SSEMux.allow_status", "current_fence", "flask_sse.Message.to_dict", "testing.OpenStream.close",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +203,13 @@ def test_each_metric_has_an_entry(site):
     page = site["reference/metrics.html"]
     for metric in metrics._OF_WORKERS:
         assert "ssemux_" + metric.name + ("_total" if metric.is_counter else "") in page.ids
+
+
+def test_each_setting_of_gunicorn_has_a_row(site):
+    source = (ROOT / "flask_ssemux" / "gunicorn_conf.py").read_text(encoding="utf-8")
+    names = re.findall(r'"(\w+)"', re.search(r"__all__ = \[(.*?)\]", source, re.S)[1])
+    assert "worker_connections" in names
+    assert all(name in site["reference/gunicorn.html"].text for name in names)
 
 
 def test_each_event_of_ours_has_a_row(site):

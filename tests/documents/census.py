@@ -26,16 +26,9 @@ NOT_RUN = {
     "blocking.md": {
         "the worker was blocked": "the line of one run; tests/unit/test_loop_lag.py and tests/server/test_blocking.py "
         "compare such lines whole",
-        "workers   ": "the figures of that run; tests/unit/test_cli.py compares the command's output",
-    },
-    "doctor.md": {
-        "http://shop.example/events": "a report of 20 s; tests/server/test_doctor.py compares reports, check by check",
     },
     "history.md": {
         "the SQLite store": "needs a second user of the system: tests/brokers/test_sqlite_rights.py has one",
-    },
-    "servers.md": {
-        "gevent 27.1.0": "a version that does not exist yet: tests/server/test_missing_parts.py takes parts away",
     },
     "howto/systemd.md": {
         "systemctl": "no systemd runs here; tests/proxies/test_services.py runs the unit's commands",

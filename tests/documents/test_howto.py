@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,20 @@ from tests.server.conftest import Site
 
 WAIT = 20
 MORE_RULES = """
+app.secret_key = "a secret of the tests, 32 bytes long"
 mux.authorize("jobs:<job_id>")(lambda user_id, job_id: True)
 mux.authorize("readings")(lambda user_id: True)
 mux.authorize("orders")(lambda user_id: user_id is not None)
 """
+
+
+def wait_status(terminal, line):
+    """Type the command until it shows a worker, which it does a second after the worker's first stream."""
+    return until(lambda: [out for out in [terminal.type(line)] if "\nworker " in out], WAIT, line)[0]
+
+
+#: Lines of the doctor that say how fast this machine is, and the sum of all lines.
+TIMED = r"^  ok +(first byte|flow|second stream|silence) .*|^\d+ ok, in .*"
 
 
 # -- a server and a shell --------------------------------------------------------
@@ -63,8 +74,10 @@ def test_why_nothing_arrives_step_by_step(shop, env, running):
     tail = running(Foreground("env " + tail, "", shop, env))
     terminal.type(command("howto/cron-threads-devices.md", "FLASK_APP=shop flask ssemux publish"))
     curl.wait_log("\nevent: report\nchannel: news\ndata: the report is ready\n", WAIT)
-    status = terminal.type(command("howto/nothing-arrives.md", "FLASK_APP=shop flask ssemux status"))
-    assert "\nworker " in status and str(shop / "events.sqlite3") in status
+    status = wait_status(terminal, command("howto/nothing-arrives.md", "FLASK_APP=shop flask ssemux status"))
+    assert str(shop / "events.sqlite3") in status
+    shown = [line for line in block("blocking.md", "text", "workers  ").splitlines() if not line.startswith("[")]
+    assert shows(status, "\n".join(shown).replace(" (up to 3.147 s)", "")), status  # no loop was late here
     assert '"error": "forbidden"' in terminal.type(line.replace("news", "nobody"))
     assert '"error": "unauthorized"' in terminal.type(line.replace("news", "orders"))
 
@@ -79,6 +92,22 @@ def test_why_nothing_arrives_step_by_step(shop, env, running):
         server.signal(signal.SIGTERM)
         reader.wait_for(lambda reader: reader.ended, WAIT)
         assert shows(reader.body.decode(), block("client.md", "text", "retry: "))
+
+
+def test_the_doctors_reports(shop, env, running, nginx):
+    """Both reports of the page: of an old stream and of one of flask_ssemux, behind nginx as Debian configures it."""
+    old = running(Gunicorn("tests.apps.before:create_app()", env={"FIRST_EVENT_AFTER": "60"}))
+    new = running(Gunicorn("shop:app", env={**env, "SSEMUX_HEARTBEAT": "1"}, cwd=shop))
+    doctor = "FLASK_APP=shop SSEMUX_HEARTBEAT=1 flask ssemux doctor --timeout 3 http://127.0.0.1:%d/events?channel=news"
+    reports = [running(Terminal(shop, env)).type(doctor % nginx(server.port).port) for server in (old, new)]
+    pages = [
+        block("doctor.md", "text", "http://shop.example/events (nginx/1.22.1)\n  fail "),
+        block("doctor.md", "text", "http://shop.example/events (nginx/1.22.1)\n  ok "),
+    ]
+    for report, page in zip(reports, pages):
+        report = re.sub(r"http://127\S+", "http://shop.example/events", report)
+        assert shows(report, re.sub(TIMED, "", page, flags=re.M)), report
+        assert re.findall(r"^  \w+ +([a-z ]+?)  ", report, re.M) == re.findall(r"^  \w+ +([a-z ]+?)  ", page, re.M)
 
 
 def test_a_server_that_cannot_stream(shop, env, running):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gunicorn
 import pytest
 from flask import Flask, Response
 
 import flask_ssemux
 from flask_ssemux import testing
 from flask_ssemux.errors import ConfigurationError
+from flask_ssemux.transports import private_parts
 from tests.documents.terminal import shows
 from tests.harness.document import block
 
@@ -51,6 +53,13 @@ def test_a_decorator_in_the_wrong_place(app, caplog):
     flask_ssemux.streaming(jobs_stream)
     app.test_client().get("/api/jobs/stream")
     assert joined(block("old-views.md", "text", "the view 'jobs_stream'")) in map(joined, caplog.messages)
+
+
+def test_a_version_without_private_parts(caplog):
+    """`tests/server/test_missing_parts.py` takes parts away; this is the line, with the versions of this machine."""
+    assert gunicorn.__version__
+    private_parts._log_missing(["gevent.socket.socket._read_event.active"], [private_parts.Use.HANDOFF])
+    assert shows(caplog.messages[-1], joined(block("servers.md", "text", "gevent 27.1.0")))
 
 
 def test_a_run(monkeypatch):

@@ -218,7 +218,7 @@ def cores(clients: int, events: int, rate: str, rounds: int, broker: str, write:
 
 @main.command()
 @click.option("--streams", default=5000, show_default=True, help="Streams that open at the same moment.")
-@click.option("--broker", default=",".join(contenders.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
+@click.option("--broker", default=",".join(contenders.ALL_BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
 @_WRITE
 def rush(streams: int, broker: str, write: str | None) -> None:
     """Measure thousands of streams that open at once, and what publishers wait for meanwhile; 1 minute."""
@@ -241,10 +241,12 @@ def storm(streams: int, seconds: float, what: str, write: str | None) -> None:
 @click.option("--pace", default=2.0, show_default=True, help="Milliseconds between two events that are paced.")
 @click.option("--rounds", default=3, show_default=True, help="The table shows the median and the range.")
 @click.option("--peers", default="nchan,better-sse,pushpin", show_default=True, help="The other servers.")
+@click.option("--broker", default=",".join(contenders.BROKERS), show_default=True, help="Values of SSEMUX_BROKER.")
 @_WRITE
-def users(count: int, events: int, pace: float, rounds: int, peers: str, write: str | None) -> None:
-    """Measure events that go to one user each, in a burst and paced, beside three peers; about 6 minutes."""
-    found = users_.measure_user_events(count, events, pace / 1e3, rounds, [name for name in peers.split(",") if name])
+def users(count: int, events: int, pace: float, rounds: int, peers: str, broker: str, write: str | None) -> None:
+    """Measure events that go to one user each, in a burst and paced, beside three peers; about 7 minutes."""
+    others, brokers = ([name for name in names.split(",") if name] for names in (peers, broker))
+    found = users_.measure_user_events(count, events, pace / 1e3, rounds, others, brokers)
     _print_and_write(found, write, "benchmarks.md", "users")
 
 

@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
-from . import event, install, redis_server
+from . import event, install, postgres_server, redis_server
 from .table import progress
 
 #: The URL of all servers' streams.
@@ -88,24 +88,33 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
     )  # fmt: skip
 
 
-#: Values of SSEMUX_BROKER; "redis:" stands for a Redis server of the benchmark's own.
+#: Values of SSEMUX_BROKER; "redis:" and "postgresql:" stand for a server of the benchmark's own.
 BROKERS = ("memory:", "sqlite:", "redis:")
+ALL_BROKERS = (*BROKERS, "postgresql:")
 
 
 def list_brokers(stack: ExitStack, brokers: Sequence[str], core: int) -> Iterator[tuple[str, Contender]]:
-    """Yield flask_ssemux with each broker, and its name. Without redis-server, that broker is left out.
+    """Yield flask_ssemux with each broker, and its name. A broker whose server is not installed is left out.
 
-    :param stack: ends the Redis server.
-    :param core: the core on which the Redis server runs, whose CPU time is not counted.
+    :param stack: ends the broker's server.
+    :param core: the core on which the broker's server runs, whose CPU time is not counted.
     """
     for broker in brokers:
         url = broker
-        if broker == "redis:":
-            if not redis_server.is_installed():
-                progress("redis: is missing, because there is no redis-server on this machine")
+        if broker in _SERVERS:
+            module, kind = _SERVERS[broker]
+            if not module.is_installed():
+                progress("%s is missing, because its server is not installed on this machine" % broker)
                 continue
-            url = stack.enter_context(redis_server.RedisServer(core)).url
+            url = stack.enter_context(kind(core)).url
         yield "flask_ssemux, " + broker, flask_ssemux(url, heartbeat=HEARTBEAT, client_timeout=HEARTBEAT * 6)
+
+
+#: What runs the server of a broker that needs one.
+_SERVERS: dict[str, tuple[Any, Any]] = {
+    "redis:": (redis_server, redis_server.RedisServer),
+    "postgresql:": (postgres_server, postgres_server.PostgresServer),
+}
 
 
 def bare_view() -> Contender:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Sequence
 
 from . import contenders, install, process
 from .client import Load
-from .contenders import BROKERS, Contender, list_brokers
+from .contenders import Contender, list_brokers
 from .servers import Server
 from .table import percentile, progress, spread, table
 
@@ -37,7 +37,9 @@ class Run(NamedTuple):
     sent: int
 
 
-def measure_user_events(users: int, events: int, pace: float, rounds: int, peers: Sequence[str]) -> str:
+def measure_user_events(
+    users: int, events: int, pace: float, rounds: int, peers: Sequence[str], brokers: Sequence[str]
+) -> str:
     """Return the table.
 
     :param users: streams, each of a user of its own.
@@ -47,7 +49,7 @@ def measure_user_events(users: int, events: int, pace: float, rounds: int, peers
     """
     ours, theirs = process.choose_cores()
     with ExitStack() as stack:
-        found = list(_list_contenders(stack, theirs, peers))
+        found = list(_list_contenders(stack, theirs, peers, brokers))
         bursts: list[list[Run]] = [[] for _ in found]
         paced: list[list[Run]] = [[] for _ in found]
         for number in range(rounds):
@@ -63,14 +65,16 @@ def measure_user_events(users: int, events: int, pace: float, rounds: int, peers
     return table(head, [_make_row(name, *runs, nchan) for (name, _), *runs in zip(found, bursts, paced)])
 
 
-def _list_contenders(stack: ExitStack, core: int, peers: Sequence[str]) -> list[tuple[str, Contender]]:
+def _list_contenders(
+    stack: ExitStack, core: int, peers: Sequence[str], brokers: Sequence[str]
+) -> list[tuple[str, Contender]]:
     found = []
     for name in peers:
         try:
             found.append((name, contenders.PEERS[name]()))
         except install.Missing as error:
             progress("%s is missing: %s" % (name, error))
-    return [*found, *list_brokers(stack, BROKERS, core)]
+    return [*found, *list_brokers(stack, brokers, core)]
 
 
 def _open(server: Server, users: int, core: int) -> Load:

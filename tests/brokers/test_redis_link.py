@@ -100,6 +100,14 @@ def test_a_command_larger_than_the_socket_takes_at_once_is_sent_whole(pair):
     assert received == command and received.endswith(b"$1\r\n7\r\n$2\r\n\xc3\xbc\r\n")
 
 
+@pytest.mark.parametrize("command", [("SET", "ü", b"\xff\r\n", 7, 1.5, -1, ""), ("SET", True, None, b"x"), ("PING",)])
+def test_a_command_is_the_same_with_and_without_hiredis(monkeypatch, command):
+    """Also one with values that hiredis does not take."""
+    with_hiredis = pack_command(command)
+    monkeypatch.setattr(links, "_pack", None)
+    assert with_hiredis == pack_command(command)
+
+
 def test_the_contract_holds_without_hiredis(tmp_path, redis_server):
     """Most installations have none. The other tests of this engine run with it."""
     (tmp_path / "hiredis.py").write_text("raise ImportError('not installed')\n")

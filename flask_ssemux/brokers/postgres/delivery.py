@@ -16,8 +16,10 @@ from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
+from ...util.threads import try_acquire
 from ..contract import constants
 from ..contract.history import Listener, call_listener
+from ..echoes import Echoes
 from ..records import Record
 from .connection import Connection
 from .lane import Rows
@@ -64,6 +66,7 @@ class PostgresDelivery:
         self._listener = listener
         #: Held while the listener is called, by this thread or by one that has appended an event.
         self._turn = threading.Lock()
+        self._echoes = Echoes()
         self._changed = threading.Lock()
         self._channels: set[str] = set()
         self._connection: Connection | None = None
@@ -93,7 +96,8 @@ class PostgresDelivery:
 
         It is not read from the database, and no thread is woken for it.
         """
-        if not self._turn.acquire(blocking=False):
+        self._echoes.note_event()
+        if not try_acquire(self._turn):
             return False
         try:
             is_next = self._is_live and cursor == (self.cursor.epoch, self.cursor.sequence + 1)
@@ -178,6 +182,7 @@ class PostgresDelivery:
                     news = [it for it in news if it.epoch == self.cursor.epoch]
                 else:
                     news = self._deliver_batch(connection, news)
+        self._echoes.gather()
         if time.monotonic() - self._checked_at >= CHECK:
             state = self._store.read_state_on(connection, time.monotonic() + ANSWER)
             self._checked_at = time.monotonic()

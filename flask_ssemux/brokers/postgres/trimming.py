@@ -8,6 +8,7 @@ import time
 from typing import Iterable
 
 from ...errors import BrokerClosed, BrokerUnavailable
+from ...util.threads import try_acquire
 from ..contract import constants
 from .store import PostgresStore
 from .values import pack_texts
@@ -58,7 +59,7 @@ class Trimming:
         for channel in over or ():
             self._over.setdefault(channel, now)
         is_due = self._appended >= TRIM_APPENDS or self._size >= TRIM_BYTES or now - self._trimmed_at >= TRIM_SECONDS
-        if is_due and self._turn.acquire(False):
+        if is_due and try_acquire(self._turn):
             try:
                 self._trim(now)
             except (BrokerUnavailable, BrokerClosed) as error:

@@ -12,8 +12,10 @@ from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
 from ...util import forks
 from ...util.supervise import survive
+from ...util.threads import try_acquire
 from ..contract import constants
 from ..contract.history import Listener, call_listener
+from ..echoes import Echoes
 from ..merge import Merge
 from ..records import Range, Record
 from . import scripts
@@ -39,11 +41,14 @@ class RedisDelivery:
         self.cursor = start
         self._store = store
         self._listener = listener
+        #: Held while the listener is called, by this thread or by one that has appended an event.
+        self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._channels: set[str] = set()
         self._subscription: Subscription | None = None
         self._lost = ""
         self._mark = start.epoch
+        self._echoes = Echoes()
         self._is_stopped = False
 
     # -- called by other threads -------------------------------------------
@@ -81,6 +86,24 @@ class RedisDelivery:
             self._channels.discard(channel)
             if self._subscription is not None:
                 self._subscription.drop_channel(channel)
+
+    def deliver_now(self, cursor: Cursor, record: Record) -> bool:
+        """Deliver an event from the thread that appended it, if it is the next one; return whether it was delivered.
+
+        If the event before it is on a channel without streams here, this process does not know of that event. Then the
+        announcement is awaited, as for all events of other processes.
+        """
+        self._echoes.note_event()
+        if not try_acquire(self._turn):
+            return False
+        try:
+            is_next = cursor == (self.cursor.epoch, self.cursor.sequence + 1)
+            if not is_next or self._lost or not self._listener.deliver_now(record):
+                return False
+            self.cursor = cursor
+            return True
+        finally:
+            self._turn.release()
 
     def stop(self) -> None:
         with self._changed:
@@ -124,7 +147,8 @@ class RedisDelivery:
                 self._changed.notify_all()
             run = self._store.read_state().run
             self._subscribe_again(subscription)
-            self._catch_up()
+            with self._turn:
+                self._catch_up()
             while not self._is_stopped:
                 self._receive(subscription, run)
         finally:
@@ -149,7 +173,10 @@ class RedisDelivery:
 
     def _receive(self, subscription: Subscription, run: str) -> None:
         """Receive one batch, or check the server while nothing comes."""
-        self._deliver_news(subscription.receive(TICK))
+        news = subscription.receive(TICK)
+        with self._turn:
+            self._deliver_news(news)
+        self._echoes.gather()
         if not subscription.is_at_owner():
             raise BrokerUnavailable("another node of the Redis Cluster has the keys now")
         if subscription.is_check_due():
@@ -158,13 +185,19 @@ class RedisDelivery:
             if state.run != run:
                 raise BrokerUnavailable("another server answers: the old one restarted, or a replica took over")
             if state.newest.epoch != self.cursor.epoch:
-                self._catch_up()
+                with self._turn:
+                    self._catch_up()
         with self._changed:
             subscription.unsubscribe_dropped(self._channels)
 
+    # -- with the turn -------------------------------------------------------
+
     def _deliver_news(self, news: News) -> None:
-        """A message with another mark was announced by another server than the messages before it, or after the history
-        began anew: there may be events that were not announced here."""
+        """Deliver the announced events that were not delivered yet.
+
+        A message with another mark was announced by another server than the messages before it, or after the history
+        began anew: there may be events that were not announced here.
+        """
         records: list[Record] = []
         for mark, record in news:
             if mark != self._mark:
@@ -215,11 +248,12 @@ class RedisDelivery:
             call_listener(self._listener.deliver, records)
 
     def _report_lost(self, reason: str) -> None:
-        with self._changed:
-            before, self._lost = self._lost, reason or "lost"
-            self._changed.notify_all()
-        if not before:
-            call_listener(self._listener.report_lost, self._lost)
+        with self._turn:
+            with self._changed:
+                before, self._lost = self._lost, reason or "lost"
+                self._changed.notify_all()
+            if not before:
+                call_listener(self._listener.report_lost, self._lost)
 
     def _report_found(self) -> None:
         if self._lost:

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ...sse.cursor import Cursor
 from ..contract.history import EventHistory, Listener
-from ..records import ChannelPage, Floors, NewEvent, Range, SubscriptionStart
+from ..records import ChannelPage, Floors, NewEvent, Range, Record, SubscriptionStart
 from . import scripts
 from .delivery import RedisDelivery
 from .reading import parse_records, read_channels
@@ -27,12 +27,23 @@ class RedisHistory(EventHistory):
         self._delivery: RedisDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
-        return self.call_append(scripts.APPEND_EVENTS, channel, body, latest_key or "")[0]
+        cursor = self.call_append(scripts.APPEND_EVENTS, channel, body, latest_key or "")[0]
+        if self._delivery is not None:
+            self._delivery.deliver_now(cursor, Record(cursor.sequence, channel, body, latest_key))
+        return cursor
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
         values = [value for channel, body, key in events for value in (channel, body, key or "")]
         epoch, last = self.call_append(scripts.APPEND_EVENTS, *values)[0]
-        return [Cursor(epoch, last - left) for left in reversed(range(len(events)))]
+        cursors = [Cursor(epoch, last - left) for left in reversed(range(len(events)))]
+        self.deliver_events(events, cursors)
+        return cursors
+
+    def deliver_events(self, events: Sequence[NewEvent], cursors: Sequence[Cursor]) -> None:
+        """Deliver events that were just appended, as far as that is possible at once; the thread delivers the rest."""
+        delivery = self._delivery
+        if delivery is not None:
+            all(delivery.deliver_now(it, Record(it.sequence, *new)) for it, new in zip(cursors, events))
 
     def call_append(self, script: Script, *values: Any) -> tuple[Cursor, Any]:
         """Call a script that appends events; return the cursor of the last event, and the script's answer.

@@ -22,6 +22,9 @@ try:
 except ImportError:  # redis-py uses it if it is installed, and does without otherwise
     pass
 
+# hiredis packs commands, too, since its version 2.1.
+_pack: Any = getattr(parser, "pack_command", None)
+
 #: The bytes of one read.
 READ_BYTES = 64 * 1024
 
@@ -36,7 +39,12 @@ def make_link(connection: Any) -> Link:
 
 
 def pack_command(command: tuple[Any, ...]) -> bytes:
-    """Return a command in Redis's protocol; redis-py's own function takes five times as long."""
+    """Return a command in Redis's protocol. hiredis takes a third of the time of this, redis-py five times as long."""
+    if _pack is not None:
+        try:
+            return bytes(_pack(command))
+        except TypeError:  # it takes no values but text, bytes and numbers
+            pass
     parts = [b"*%d\r\n" % len(command)]
     for value in command:
         data = value if type(value) is bytes else str(value).encode("utf-8")

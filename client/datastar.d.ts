@@ -4,7 +4,9 @@ import type { SSEMux } from "./ssemux.js";
 
 /** What the adapter uses of Datastar's module: `import * as datastar from "/static/datastar.js"`. */
 export interface Datastar {
+  /** Registers the attribute `data-ssemux`. */
   readonly attribute: (plugin: any) => void;
+  /** Runs a function again whenever a signal that it read has changed. */
   readonly effect: (work: () => void) => () => void;
 }
 

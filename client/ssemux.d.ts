@@ -8,6 +8,7 @@
  * type of the data of each event, as JSON.
  */
 export interface AnyEvents {
+  /** Any channel, with any events. */
   [channel: string]: { [event: string]: any };
 }
 
@@ -48,6 +49,7 @@ export interface Message<Data = any, Name extends string = string> {
   readonly channel: string | undefined;
 }
 
+/** What the connection does; `stale` is silent for two heartbeat intervals. */
 export type State = "connecting" | "open" | "stale" | "closed";
 
 /** How events arrive: `poll` where something on the way holds streams back. */
@@ -55,23 +57,29 @@ export type Transport = "stream" | "poll";
 
 /** The client's state or transport changed. */
 export interface Change {
+  /** The state from now on. */
   readonly state: State;
+  /** The transport from now on. */
   readonly transport: Transport;
 }
 
 /** This tab became the leader, which has the connection, or is no longer the leader. */
 export interface Leadership {
+  /** Whether this tab has the connection from now on. */
   readonly leader: boolean;
 }
 
 /** Events of these channels were lost: reload their state. */
 export interface Reset {
+  /** The names of the channels; `*` and `user:…` stand for the events of the SSEMux itself. */
   readonly channels: string[];
+  /** Why: see docs/reference/wire.md#reasons-of-a-reset. */
   readonly reason: "history" | "epoch" | "future" | "unknown";
 }
 
 /** What went wrong. */
 export interface Problem {
+  /** A sentence for logs. */
   readonly message: string;
   /** The HTTP status of the answer, if there was one. */
   readonly status?: number;
@@ -83,30 +91,43 @@ export interface Problem {
 
 /** The client's own events. */
 export interface OwnEvents {
+  /** The client connects, or connects again. */
   "ssemux.connecting": Change;
+  /** The stream is open. */
   "ssemux.open": Change;
+  /** No byte came for two heartbeat intervals. */
   "ssemux.stale": Change;
+  /** The client is closed, and does not connect again. */
   "ssemux.closed": Change;
+  /** This tab became the leader, or is no longer the leader. */
   "ssemux.leader": Leadership;
+  /** Something went wrong; the client tries again unless it is final. */
   "ssemux.error": Problem;
+  /** Events were lost: the page should load its state again. */
   "ssemux.reset": Reset;
   /** The server ended the stream for good. */
   "ssemux.stop": { readonly reason: string };
   /** A newer stream of the same user replaced this one for good. */
   "ssemux.replaced": { readonly reason: string };
+  /** The server lost its broker: events are late, none is lost. */
   "ssemux.degraded": {};
+  /** The server has its broker again. */
   "ssemux.restored": {};
 }
 
+/** A channel that the client reads. */
 export interface Channel<Own = AnyEvents[string]> {
+  /** The channel's name. */
   readonly name: string;
   /** Add a listener. `"*"` stands for every event that the application published. */
   on<Name extends EventName<Own>>(event: Name, listener: (detail: Detail<Own, Name>) => void): this;
+  /** Remove a listener. */
   off<Name extends EventName<Own>>(event: Name, listener: (detail: Detail<Own, Name>) => void): this;
   /** Unsubscribe from the channel, for all code of this page. */
   close(): void;
 }
 
+/** How the client connects. */
 export interface Options {
   /** Milliseconds without a byte after which a connection is given up, 120000; a value from the server takes precedence. */
   timeout?: number;
@@ -129,6 +150,7 @@ export type RunEnd = "done" | "failed" | "cancelled" | "lost";
 
 /** Where a run is read, and what its connection does; `closed` after `close()` or an error that is final. */
 export interface RunChange {
+  /** The state from now on. */
   readonly state: Exclude<State, "closed"> | RunEnd | "closed";
   /** Where the run is read: keep it, and a page that was reloaded can go on. */
   readonly url: string | undefined;
@@ -136,43 +158,61 @@ export interface RunChange {
 
 /** The client's own events of a run. */
 export interface OwnRunEvents {
+  /** The client connects, or connects again. */
   "ssemux.connecting": RunChange;
+  /** The run can be read, and its URL is known. */
   "ssemux.open": RunChange;
+  /** No byte came for two heartbeat intervals. */
   "ssemux.stale": RunChange;
+  /** The generator came to its end. */
   "ssemux.done": RunChange;
+  /** The generator raised an error. */
   "ssemux.failed": RunChange;
+  /** The run was cancelled. */
   "ssemux.cancelled": RunChange;
+  /** The process that executed the run died. */
   "ssemux.lost": RunChange;
+  /** The client reads no further. */
   "ssemux.closed": RunChange;
   /** The end of the run, however it ended. */
   "ssemux.run": { readonly state: RunEnd; readonly error?: string };
+  /** Something went wrong; the client tries again unless it is final. */
   "ssemux.error": Problem;
+  /** The history no longer has a part of the run. */
   "ssemux.reset": Reset;
   /** The server ended the stream for good; the run goes on. */
   "ssemux.stop": { readonly reason: string };
   /** A newer stream of the same user replaced this one for good; the run goes on. */
   "ssemux.replaced": { readonly reason: string };
+  /** The server lost its broker: events are late, none is lost. */
   "ssemux.degraded": {};
+  /** The server has its broker again. */
   "ssemux.restored": {};
 }
 
 type RunDetail<Name extends string> = Name extends keyof OwnRunEvents ? OwnRunEvents[Name] : Message;
 
+/** How a run is started or read. */
 export interface RunOptions extends Omit<Options, "shared" | "user"> {
   /** `GET`; another method starts a run, and is sent once. */
   method?: string;
+  /** The body of the request that starts the run. */
   body?: BodyInit;
 }
 
 /** A run of the server. Iterate over its messages, or listen to them. */
 export class Run implements AsyncIterable<Message> {
+  /** Read the run at this URL, or start one by a POST. */
   constructor(url: string | URL, options?: RunOptions);
   /** Where the run is read; undefined until a POST is answered. */
   readonly url: string | undefined;
   /** The run's id, for `cancel_run`; undefined until a POST is answered. */
   readonly id: string | undefined;
+  /** How the run ended; until then, what the connection does. */
   readonly state: RunChange["state"];
+  /** Add a listener for the run's messages, and for the client's own events. */
   on<Name extends string>(event: Name, listener: (detail: RunDetail<Name>) => void): this;
+  /** Remove a listener. */
   off<Name extends string>(event: Name, listener: (detail: RunDetail<Name>) => void): this;
   /** Ends after the run's last message; throws if the run failed or was lost, or if it cannot be read. */
   [Symbol.asyncIterator](): AsyncIterator<Message>;

@@ -5,7 +5,9 @@ import type { Channel, Detail, EventName, EventsOf, SSEMux } from "./ssemux.js";
 /** A channel that is read while a component listens to it, or holds it. */
 export class Subscription<Own = any> {
   private constructor();
+  /** The client that reads it. */
   readonly mux: SSEMux<any>;
+  /** The channel's name. */
   readonly name: string;
   /** Only for the compiler: the events of the channel. */
   readonly events?: Own;
@@ -24,5 +26,7 @@ export type SourceEvents<From> =
         ? Own
         : never;
 
+/** The names that can be listened to on a source. */
 export type SourceEventName<From> = EventName<SourceEvents<From>>;
+/** What a listener of a source's event is called with. */
 export type SourceDetail<From, Name extends string> = Detail<SourceEvents<From>, Name>;

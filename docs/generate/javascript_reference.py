@@ -105,7 +105,8 @@ def read_members(declaration: Declaration) -> list[tuple[str, str]]:
             about, at = _clean(comment[1]), comment.end()
             continue
         end = _find_end(body, at)
-        found.append((_join_lines(body[at:end]).rstrip(";"), about))
+        member = _join_lines(body[at:end]).rstrip(";")
+        found += [] if member.startswith("private ") else [(member, about)]
         about, at = "", end
     return found
 
@@ -151,12 +152,11 @@ def _write_members(declaration: Declaration) -> str:
 
 
 def list_gaps() -> list[str]:
-    """Return the exported classes and functions, and the classes' members, that no comment describes."""
+    """Return the exported names that no comment describes, and the members of classes and interfaces."""
     gaps = []
     for each in (each for module in list_modules() for each in read_declarations(module) if each.is_exported):
-        if each.kind in ("class", "function") and not each.about:
-            gaps.append("%s: %s has no comment" % (each.module, each.name))
-        if each.kind == "class":
+        gaps += [] if each.about else ["%s: %s has no comment" % (each.module, each.name)]
+        if each.kind in ("class", "interface"):
             bare = [member for member, about in read_members(each) if not about]
             gaps += ["%s: %s: %s has no comment" % (each.module, each.name, member) for member in bare]
     return gaps

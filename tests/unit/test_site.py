@@ -232,6 +232,10 @@ def test_the_client_s_types_have_entries(site):
         assert exported and all(found[name].anchor in page.ids for name in exported), module
 
 
+def test_the_client_s_types_say_what_they_are():
+    assert javascript_reference.list_gaps() == []
+
+
 def test_what_is_made_from_code_is_not_in_the_repository():
     """A page with an entry that is written by hand would go stale."""
     texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}

@@ -231,7 +231,7 @@ def rush(streams: int, broker: str, write: str | None) -> None:
 @click.option("--what", type=click.Choice(list(storm_.DISASTERS)), default="deploy", show_default=True)
 @_WRITE
 def storm(streams: int, seconds: float, what: str, write: str | None) -> None:
-    """Measure a deploy or a crash with many streams: when they are back, and how long pages take; 2 minutes."""
+    """Measure a deploy, a crash or a rolling restart with many streams: when they are back, how long pages take."""
     _print_and_write(storm_.measure_storm(streams, seconds, what), write, "performance.md", what)
 
 

@@ -22,12 +22,13 @@ class Server:
 
     If it has a Redis server and a publisher, they run on the other core and are not counted.
 
+    :param port: where it listens; None: at a free port.
     :raises RuntimeError: the server did not start; the message has the end of its output.
     """
 
-    def __init__(self, contender: Contender, core: int | None, workers: int = 1) -> None:
+    def __init__(self, contender: Contender, core: int | None, workers: int = 1, port: int | None = None) -> None:
         self.contender = contender
-        self.port = self._asked = find_free_port()
+        self.port = self._asked = port or find_free_port()
         self.pid = 0
         self._all: list[Any] = []
         try:

@@ -2,6 +2,7 @@
 
 Two workers share one core. A page is requested 20 times a second, an event is published twice a second to all streams,
 over a SQLite file. It prints when the streams were back, how long pages took, and whether an event was lost or doubled.
+A rolling restart is two deploys, of two servers with one worker each, which share their port and a Redis server.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import NamedTuple
 from flask_ssemux import Publisher
 
 from . import event, process
+from .child import find_free_port
 from .contenders import STREAM, flask_ssemux
+from .redis_server import RedisServer
 from .returning import ReturningLoad, ReturningReport
 from .servers import Server
 from .table import percentile, progress, table
@@ -39,16 +42,19 @@ class Disaster(NamedTuple):
 
     :param name: for the table.
     :param signal: sent to gunicorn's master, or to its first worker.
+    :param servers: how many there are. The workers are divided among them, and it is done to one after the other.
     """
 
     name: str
     signal: signal.Signals
     is_for_worker: bool = False
+    servers: int = 1
 
 
 DISASTERS = {
     "deploy": Disaster("a deploy (HUP)", signal.SIGHUP),
     "crash": Disaster("a worker is killed", signal.SIGKILL, is_for_worker=True),
+    "rolling": Disaster("a rolling restart of two servers (HUP)", signal.SIGHUP, servers=2),
 }
 
 
@@ -60,27 +66,47 @@ def measure_storm(streams: int, seconds: float, what: str) -> str:
     """
     ours, theirs = process.choose_cores()
     disaster = DISASTERS[what]
-    contender = flask_ssemux("sqlite:", heartbeat=20)
     with ExitStack() as stack:
-        server = stack.enter_context(Server(contender, ours, workers=WORKERS))
-        load = stack.enter_context(ReturningLoad(server.port, STREAM, theirs, streams))
+        servers = _start_servers(stack, disaster, ours, theirs)
+        load = stack.enter_context(ReturningLoad(servers[0].port, STREAM, theirs, streams))
         _await(load, streams, 120)
         os.sched_setaffinity(0, {theirs})
-        feed, pages = _Feed(server), _Pages(server.port)
+        feed, pages = _Feed(servers[0]), _Pages(servers[0].port)
         load.start()
         feed.start()
         progress("%d streams are open; pages before" % streams)
         pages.run(BEFORE)
         before, pages.took = pages.took, []
-        progress(disaster.name)
-        began = time.monotonic()
-        os.kill(_find_target(server, disaster), disaster.signal)
-        _await_return(load, pages, streams, began + seconds)
+        began = [_cause(disaster, server, load, pages, streams, seconds) for server in servers]
         pages.join()
         published = feed.stop()
         time.sleep(1.0)
         found = load.report()
     return _make_table(disaster, streams, began, before, pages, published, found)
+
+
+def _start_servers(stack: ExitStack, disaster: Disaster, ours: int, theirs: int) -> list[Server]:
+    """Start them, on one core. Several ones share their port, among whose sockets the kernel divides the clients."""
+    if disaster.servers == 1:
+        return [stack.enter_context(Server(flask_ssemux("sqlite:", heartbeat=20), ours, workers=WORKERS))]
+    contender = flask_ssemux(stack.enter_context(RedisServer(theirs)).url, heartbeat=20)
+    contender = contender._replace(command=(*contender.command, "--reuse-port"))
+    port, workers = find_free_port(), WORKERS // disaster.servers
+    return [stack.enter_context(Server(contender, ours, workers, port)) for _ in range(disaster.servers)]
+
+
+def _cause(
+    disaster: Disaster, server: Server, load: ReturningLoad, pages: _Pages, streams: int, seconds: float
+) -> float:
+    """Do it to one server, request pages until every stream that was cut off is open again, and return when it was."""
+    progress(disaster.name)
+    returned, began = len(load.report().returned), time.monotonic()
+    os.kill(_find_target(server, disaster), disaster.signal)
+    while True:
+        pages.run(2.0)
+        found = load.report()
+        if (found.is_open == streams and len(found.returned) > returned) or time.monotonic() > began + seconds:
+            return began
 
 
 def _await(load: ReturningLoad, streams: int, seconds: float) -> None:
@@ -97,21 +123,14 @@ def _find_target(server: Server, disaster: Disaster) -> int:
     return next(pid for pid in process.list_session(server.master) if pid != server.master)
 
 
-def _await_return(load: ReturningLoad, pages: _Pages, streams: int, deadline: float) -> None:
-    """Request pages until every stream that was cut off is open again."""
-    while True:
-        pages.run(2.0)
-        found = load.report()
-        if (found.is_open == streams and found.returned) or time.monotonic() > deadline:
-            return
-
-
 class _Feed(threading.Thread):
     """Publishes numbered events from this process."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
-        self._publisher = Publisher("sqlite:///" + os.path.join(server.folder, "ssemux.sqlite3"))
+        broker = server.contender.environ["SSEMUX_BROKER"]
+        path = "sqlite:///" + os.path.join(server.folder, "ssemux.sqlite3")
+        self._publisher = Publisher(path if broker == "sqlite:" else broker)
         self._is_over = threading.Event()
         self._count = 0
 
@@ -162,10 +181,13 @@ class _Pages:
 
 
 def _make_table(
-    disaster: Disaster, streams: int, began: float, before: list[float], pages: _Pages, published: int,
+    disaster: Disaster, streams: int, began: list[float], before: list[float], pages: _Pages, published: int,
     found: ReturningReport,
 ) -> str:  # fmt: skip
-    back = sorted(moment - began for moment in found.returned) or [0.0]
+    """
+    :param began: when it was done to each server; what returned then belongs to the last one before.
+    """
+    back = sorted(moment - max(it for it in began if it <= moment) for moment in found.returned) or [0.0]
     missing = sum(max(0, published - count) for count in found.events)
     rows = [
         ("streams that are open again", "%d of %d" % (found.is_open, streams)),

@@ -235,10 +235,7 @@ def test_an_older_copy_of_the_server_begins_an_epoch_for_who_knows_it(own, postg
 def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder, is_behind):
     """The URL names both servers. A replica that has everything cannot prove it."""
     primary = running(PostgresServer(wal_level="replica"))
-    data = primary.folder / "replica"
-    command = [find_program("pg_basebackup"), "-h", str(primary.folder), "-p", str(primary.port), "-U", "postgres"]
-    subprocess.run(as_user([*command, "-D", str(data), "-R", "-X", "stream", "-c", "fast"]), check=True)
-    replica = running(PostgresServer(data=data))
+    replica = running(primary.make_replica())
     url = primary.url.replace("/postgres", ",127.0.0.1:%d/postgres" % replica.port)
     broker = open_broker(url)
     opened(broker)
@@ -246,17 +243,13 @@ def test_a_replica_that_takes_over_begins_an_epoch(running, opened, recorder, is
     broker.history.subscribe_channels(["a"])
     first = broker.history.append_event("a", b"1")
     recorder.wait(1)
-    ((written,),) = primary.ask("SELECT pg_current_wal_lsn()::text")
-    replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-    until(lambda: replica.ask(replayed, written)[0][0], 20, "the replica has the event")
+    replica.wait_replayed(primary)
     if is_behind:
-        replica.ask("ALTER SYSTEM SET primary_conninfo = ''")
-        replica.ask("SELECT pg_reload_conf()")
-        until(lambda: not replica.ask("SELECT FROM pg_stat_wal_receiver"), 20, "it still follows")
+        replica.stop_following()
         broker.history.append_event("a", b"lost")
         recorder.wait(2)
     primary.kill()
-    replica.ask("SELECT pg_promote()")
+    replica.promote()
     until(lambda: recorder.finds and recorder.renewals, 15, "no find was reported")
     second = broker.history.append_event("a", b"2")
     assert second.epoch == recorder.renewals[0].epoch != start.epoch == first.epoch

@@ -163,6 +163,28 @@ class PostgresServer(Server):
         for pid in [self.pid, *children(self.pid)]:
             os.kill(pid, signal.SIGCONT)
 
+    def make_replica(self) -> PostgresServer:
+        """Return a replica that is to be started. This server has `wal_level=replica`."""
+        data = self.folder / "replica"
+        command = [find_program("pg_basebackup"), "-h", str(self.folder), "-p", str(self.port), "-U", SYSTEM_USER]
+        run_program([*command, "-D", str(data), "-R", "-X", "stream", "-c", "fast"])
+        return PostgresServer(data=data)
+
+    def wait_replayed(self, other: PostgresServer) -> None:
+        """Wait until this replica has all that the other server has written."""
+        ((written,),) = other.ask("SELECT pg_current_wal_lsn()::text")
+        replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        until(lambda: self.ask(replayed, written)[0][0], 20, "the replica has not all of it")
+
+    def stop_following(self) -> None:
+        """Make this replica receive nothing any more."""
+        self.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self.ask("SELECT pg_reload_conf()")
+        until(lambda: not self.ask("SELECT FROM pg_stat_wal_receiver"), 20, "it still follows")
+
+    def promote(self) -> None:
+        self.ask("SELECT pg_promote()")
+
     def wipe(self) -> None:
         """Delete all that it has kept on disk."""
         assert not self.running, f"{self.name} on port {self.port} runs: its data cannot be wiped under it"

@@ -12,6 +12,7 @@ import urllib.error
 import pytest
 
 from tests.harness.engines import SHARED
+from tests.harness.postgres import PostgresServer
 from tests.harness.waiting import until
 from tests.server.test_workers import PLAIN
 
@@ -157,6 +158,35 @@ def test_the_store_comes_back_empty_and_every_client_gets_a_reset(hosts, own_sto
         assert data_of(stream) == ["old", "new"]
         stream.close()
     with hosts[1].stream(STREAM, last=old) as late:
+        assert late.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
+
+
+@pytest.mark.engines("postgres", within=("postgres",))
+def test_a_replica_that_is_behind_takes_over_and_every_client_gets_a_reset(serve, running):
+    primary = running(PostgresServer(wal_level="replica"))
+    replica = running(primary.make_replica())
+    url = primary.url.replace("/postgres", ",127.0.0.1:%d/postgres" % replica.port)
+    hosts = [serve(env={"SSEMUX_BROKER": url}) for _ in range(2)]
+    streams = [site.stream(STREAM) for site in hosts for _ in range(5)]
+    for stream in streams:
+        stream.wait_for(b"ssemux.hello", 5)
+    hosts[0].publish("room:1", "kept")
+    replica.wait_replayed(primary)
+    replica.stop_following()
+    lost = hosts[1].publish("room:1", "lost")
+    for stream in streams:
+        stream.wait_for(b"data: lost", 5)
+    primary.kill()
+    replica.promote()
+    for stream in streams:
+        stream.wait_for(b"ssemux.reset", 20)
+        assert stream.events("ssemux.reset")[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
+    hosts[0].publish("room:1", "new")
+    for stream in streams:
+        stream.wait_for(b"data: new", 5)
+        assert data_of(stream) == ["kept", "lost", "new"] and not stream.ended
+        stream.close()
+    with hosts[1].stream(STREAM, last=lost) as late:
         assert late.wait_events(1, 3)[0].data == '{"channels":["room:1","*"],"reason":"epoch"}'
 
 

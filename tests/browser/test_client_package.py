@@ -257,7 +257,7 @@ def read_documented_files(folder):
 
 
 def test_vitest(project, gunicorn, tmp_path_factory):
-    """The files of docs/client.md, and the tests against a real server that Jest runs."""
+    """The files of docs/client.md, the tests against a real server that Jest runs, and those of React and Vue."""
     server = gunicorn("tests.apps.tabs:create_app()")
     texts = read_documented_files(tmp_path_factory.mktemp("documented"))
     config = texts["vitest.config.js"].replace('"http://127.0.0.1:8000/"', json.dumps(server.url))
@@ -266,6 +266,14 @@ def test_vitest(project, gunicorn, tmp_path_factory):
     for name in ("vitest.setup.js", "progress.test.js"):
         (project / name).write_text(texts[name])
     shutil.copy(str(TESTS / "server.jest.js"), str(project / "server.test.js"))
-    link_packages(project, "vitest", "jsdom")
-    said = run(need_node(22), project / "node_modules" / "vitest" / "vitest.mjs", "run", cwd=project, NO_COLOR="1")
-    assert "Tests  4 passed (4)" in said, said
+    shutil.copy(str(TESTS / "hooks.vitest.js"), str(project / "hooks.test.js"))
+    link_packages(project, "vitest", "jsdom", "react", "react-dom", "vue")
+    said = run(
+        need_node(22),
+        project / "node_modules" / "vitest" / "vitest.mjs",
+        "run",
+        "--testTimeout=30000",
+        cwd=project,
+        NO_COLOR="1",
+    )
+    assert "Tests  10 passed (10)" in said, said

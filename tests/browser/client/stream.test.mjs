@@ -358,3 +358,44 @@ test("streams that fall silent from time to time are no reason to poll", async (
   );
   assert.deepEqual(mux.transports, ["stream"]);
 });
+
+test('"*" stands for each event that was published, and for none of the client\'s own', async (t) => {
+  const [mux, name] = [client(t), room()];
+  const [heard, everyones] = [[], []];
+  mux.on("*", ({ event }) => everyones.push(event));
+  mux.channel(name).on("*", ({ event, json }) => heard.push([event, json]));
+  await isOpen(mux);
+  await post("/publish", { channel: name, data: 1, event: "named" });
+  await post("/publish", { channel: name, data: 2 });
+  await post("/broadcast", { data: 3, event: "notice" });
+  await until(() => everyones.length);
+  assert.deepEqual(heard, [
+    ["named", 1],
+    ["message", 2],
+  ]);
+  assert.deepEqual(everyones, ["notice"]);
+});
+
+test("a channel that was closed does not close another one of its name", async (t) => {
+  const [mux, name] = [client(t), room()];
+  const old = mux.channel(name);
+  old.close();
+  const heard = numbers(mux, name);
+  old.close();
+  await isOpen(mux);
+  await say(1, name);
+  await until(() => heard.length);
+  assert.deepEqual(heard, [1]);
+});
+
+test("a client with a connection of its own leads until it is closed", async (t) => {
+  const [mux, told] = [client(t), []];
+  mux.on("ssemux.leader", ({ leader }) => told.push([leader, mux.leader]));
+  assert.equal(mux.leader, false);
+  await isOpen(mux);
+  mux.close();
+  assert.deepEqual(told, [
+    [true, true],
+    [false, false],
+  ]);
+});

@@ -349,3 +349,29 @@ test("a server that says stop ends all tabs", async (t) => {
     [[[204, true]], [[204, true]]],
   );
 });
+
+test("a tab takes what the former leader passed on, before it becomes the leader", async (t) => {
+  const [url, name] = [answers(), room()];
+  const first = client(t, url);
+  await isOpen(first);
+  const second = client(t, url);
+  const heard = [];
+  second.channel(name).on("n", ({ json }) => heard.push([json, second.leader]));
+  await oneStream(name);
+  const wire = new BroadcastChannel(JSON.stringify(["ssemux.", first.url, undefined]));
+  t.after(() => wire.close());
+  let last;
+  wire.onmessage = ({ data }) => {
+    if (data.is === "frame" && data.it.channel === name) last = data;
+    if (data.is !== "who") return;
+    const [epoch, sequence] = last.it.id.split("-"); // one more event of the former leader, as if it came late
+    wire.postMessage({ ...last, it: { ...last.it, data: "2", id: `${epoch}-${Number(sequence) + 1}` } });
+  };
+  await say(1, name);
+  await until(() => heard.length && last);
+  const before = heard.length;
+  first.close();
+  await until(() => heard.length > before);
+  assert.deepEqual(heard.at(-1), [2, false]);
+  await until(() => second.leader);
+});

@@ -98,8 +98,11 @@ def test_the_doctors_reports(shop, env, running, nginx):
     """Both reports of the page: of an old stream and of one of flask_ssemux, behind nginx as Debian configures it."""
     old = running(Gunicorn("tests.apps.before:create_app()", env={"FIRST_EVENT_AFTER": "60"}))
     new = running(Gunicorn("shop:app", env={**env, "SSEMUX_HEARTBEAT": "1"}, cwd=shop))
-    doctor = "FLASK_APP=shop SSEMUX_HEARTBEAT=1 flask ssemux doctor --timeout 3 http://127.0.0.1:%d/events?channel=news"
-    reports = [running(Terminal(shop, env)).type(doctor % nginx(server.port).port) for server in (old, new)]
+    doctor = (
+        "FLASK_APP=shop SSEMUX_HEARTBEAT=1 flask ssemux doctor --timeout %d http://127.0.0.1:%d/events?channel=news"
+    )
+    terminal, seconds = running(Terminal(shop, env)), {old: 3, new: 20}  # the old stream never answers
+    reports = [terminal.type(doctor % (seconds[server], nginx(server.port).port)) for server in (old, new)]
     pages = [
         block("doctor.md", "text", "http://shop.example/events (nginx/1.22.1)\n  fail "),
         block("doctor.md", "text", "http://shop.example/events (nginx/1.22.1)\n  ok "),

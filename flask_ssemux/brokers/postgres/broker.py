@@ -60,7 +60,7 @@ class PostgresBroker(Broker):
 
     @property
     def waiting_calls(self) -> int:
-        return self._store.waiting_calls
+        return self._store.waiting_calls + self.history.waiting_appends
 
     def disown(self) -> None:
         self._store.is_closed = True  # its connections end in a child by themselves: see ``connection.py``

@@ -12,11 +12,12 @@ from ...sse.cursor import Cursor
 from ..contract import constants
 from ..contract.history import EventHistory, Listener
 from ..records import ChannelPage, Floors, NewEvent, Range, Record, SubscriptionStart
+from .appending import Appends, list_cursors
 from .delivery import PostgresDelivery
 from .schema import quote_name
 from .store import PLACED, PostgresStore
 from .trimming import Trimming
-from .values import pack_bodies, pack_sequences, pack_texts
+from .values import pack_sequences, pack_texts
 
 log = logging.getLogger("flask_ssemux")
 
@@ -30,16 +31,19 @@ class PostgresHistory(EventHistory):
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
         self._trimming = Trimming(store)
+        self._appends = Appends(store, self.announce_events)
         self._delivery: PostgresDelivery | None = None
 
     def append_event(self, channel: str, body: bytes, latest_key: str | None = None) -> Cursor:
         return self.append_events([NewEvent(channel, body, latest_key)])[0]
 
     def append_events(self, events: Sequence[NewEvent]) -> list[Cursor]:
-        store = self._store
-        rows = store.call("append_events", *pack_events(events), constants.OWN_EVENTS, store.address.commit_mode)
-        epoch, last, over = rows[0]
-        return self.announce_events(events, Cursor(epoch, last), over)
+        return self._appends.append_events(events)
+
+    @property
+    def waiting_appends(self) -> int:
+        """How many callers wait until the events of others are stored."""
+        return self._appends.waiting_calls
 
     def announce_events(self, events: Sequence[NewEvent], last: Cursor, over: Iterable[str] | None) -> list[Cursor]:
         """Deliver events that were just stored: here at once, if that is possible. Return their cursors.
@@ -128,18 +132,3 @@ class PostgresHistory(EventHistory):
     def stop_delivery(self) -> None:
         if self._delivery is not None:
             self._delivery.stop()
-
-
-def list_cursors(last: Cursor, count: int) -> list[Cursor]:
-    """Return the cursors of so many consecutive events."""
-    return [Cursor(last.epoch, last.sequence - left) for left in reversed(range(count))]
-
-
-def pack_events(events: Sequence[NewEvent]) -> tuple[bytes, bytes, bytes]:
-    """Return the channels, the bodies and the keys of latest events, as ``append_events`` in ``sql/append.sql`` takes
-    them."""
-    return (
-        pack_texts(event.channel for event in events),
-        pack_bodies(event.body for event in events),
-        pack_texts(event.latest_key for event in events),
-    )

@@ -10,7 +10,8 @@ from ...sse.cursor import Cursor
 from ..contract import constants
 from ..contract.work import RUN_PREFIX, KeptWork, RunRecord, Work, WorkBatch, WorkLease
 from ..names import is_dead_process
-from .history import PostgresHistory, list_cursors, pack_events
+from .appending import list_cursors, pack_events
+from .history import PostgresHistory
 from .store import PostgresStore
 from .values import pack_integers, pack_sequences, pack_texts
 

@@ -17,6 +17,9 @@ class RedisStore:
 
     name = "redis"
 
+    #: Whether all workers hear of every event, also of those that no client of theirs reads.
+    is_heard_by_all = False
+
     def __init__(self, core: int | None, processes: int) -> None:
         self._server = redis_server.RedisServer(core)
         self.url = self._server.url
@@ -55,6 +58,7 @@ class PostgresStore:
     """A PostgreSQL server, on one core here. It could use more."""
 
     name = "postgres"
+    is_heard_by_all = True
 
     def __init__(self, core: int | None, processes: int) -> None:
         self._server = PostgresServer(core, processes * EACH + OTHERS)

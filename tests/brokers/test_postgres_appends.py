@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -120,6 +121,24 @@ def test_a_connection_that_breaks_fails_all_who_were_on_the_way(far, hop, postgr
         errors = [it.exception() for it in found[1:]]
     assert all("it is not known whether" in str(error) for error in errors) and len(set(map(id, errors))) == 5
     assert len(read_bodies(postgres())) in (1, 6)  # the batch is stored as a whole, or not at all
+
+
+def test_who_waited_for_others_waits_no_longer_than_alone(far, shared_postgres):
+    """2 s, and half a second more if a new connection hangs; with a time of its own for its batch it would be 4 s."""
+
+    def append(number):
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            far.history.append_event("a", b"%d" % number)
+        return time.monotonic() - began
+
+    shared_postgres.pause()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            took = list(pool.map(append, range(3)))
+    finally:
+        shared_postgres.resume()
+    assert max(took) < 3.3
 
 
 def test_callers_that_are_ended_leave_the_others_to_go_on(far_url):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections import deque
 from typing import Callable, Iterable, Sequence
 
@@ -34,11 +35,12 @@ class _Append:
     :ivar woken: set when they have their cursors or an error, or when their caller leads the next batch.
     """
 
-    __slots__ = ("events", "size", "woken", "leads", "cursors", "error")
+    __slots__ = ("events", "size", "deadline", "woken", "leads", "cursors", "error")
 
     def __init__(self, events: Sequence[NewEvent]) -> None:
         self.events = events
         self.size = sum(len(event.body) for event in events)
+        self.deadline = time.monotonic() + constants.WAIT_SECONDS
         self.woken = threading.Event()
         self.leads = False
         self.cursors: list[Cursor] = []
@@ -153,7 +155,7 @@ class Appends:
         """
         events = [event for one in batch for event in one.events]
         try:
-            last, over = self._call_store(events)
+            last, over = self._call_store(events, batch[0].deadline)
         except (BrokerUnavailable, ValueError) as error:
             is_data = isinstance(error, ValueError) or error.code.startswith(REFUSED_DATA)
             if is_data and len(batch) > 1:
@@ -172,9 +174,15 @@ class Appends:
             stored.append((events, last, over))
             _answer(batch, list_cursors(last, len(events)))
 
-    def _call_store(self, events: Sequence[NewEvent]) -> tuple[Cursor, Iterable[str] | None]:
+    def _call_store(self, events: Sequence[NewEvent], deadline: float) -> tuple[Cursor, Iterable[str] | None]:
+        """Store events in one transaction.
+
+        :param deadline: the leader's: the others of its batch came later.
+        """
         store = self._store
-        rows = store.call("append_events", *pack_events(events), constants.OWN_EVENTS, store.address.commit_mode)
+        rows = store.call(
+            "append_events", *pack_events(events), constants.OWN_EVENTS, store.address.commit_mode, deadline=deadline
+        )  # fmt: skip
         epoch, last, over = rows[0]
         return store.note_cursor(Cursor(epoch, last)), over
 

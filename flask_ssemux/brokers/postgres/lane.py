@@ -58,16 +58,17 @@ class Lane:
         self.waiting_calls = 0
 
     @contextmanager
-    def opened(self) -> Iterator[Lane]:
+    def opened(self, deadline: float | None = None) -> Iterator[Lane]:
         """Hold the lock; ``ask`` is called within.
 
+        :param deadline: of a call that has waited before (monotonic time); by default it has ``WAIT_SECONDS``.
         :raises BrokerUnavailable: others held it for ``WAIT_SECONDS``.
         :raises BrokerClosed: the broker is closed.
         """
         self.waiting_calls += 1
-        deadline = time.monotonic() + constants.WAIT_SECONDS
+        deadline = deadline or time.monotonic() + constants.WAIT_SECONDS
         try:
-            with hold_lock(self._lock, "the PostgreSQL store %s is used" % self._address.shown):
+            with hold_lock(self._lock, "the PostgreSQL store %s is used" % self._address.shown, deadline):
                 self._check_open()
                 # A server that works answers in milliseconds; one that hangs may take LEAST seconds more.
                 self._deadline = max(deadline, time.monotonic() + LEAST)

@@ -62,19 +62,23 @@ class PostgresStore:
 
     # -- calls -------------------------------------------------------------
 
-    def call(self, function: str, *values: Any, may_repeat: bool = False) -> Rows:
+    def call(self, function: str, *values: Any, may_repeat: bool = False, deadline: float | None = None) -> Rows:
         """Return the rows of a function that changes the store.
 
         :param may_repeat: whether it does no harm if it is carried out twice.
+        :param deadline: of a call that has waited before (monotonic time).
         :raises BrokerUnavailable: there was no answer within ``WAIT_SECONDS``.
         """
-        with self.changing() as call:
+        with self.changing(deadline) as call:
             return call(function, *values, may_repeat=may_repeat)
 
     @contextmanager
-    def changing(self) -> Iterator[Callable[..., Rows]]:
-        """Give a function as ``call``, while no other thread changes the store through this process."""
-        with self._writing.opened() as lane:
+    def changing(self, deadline: float | None = None) -> Iterator[Callable[..., Rows]]:
+        """Give a function as ``call``, while no other thread changes the store through this process.
+
+        :param deadline: of a call that has waited before (monotonic time).
+        """
+        with self._writing.opened(deadline) as lane:
 
             def call(function: str, *values: Any, may_repeat: bool = False) -> Rows:
                 return lane.ask(self.make_statement(function, len(values)), values, may_repeat)

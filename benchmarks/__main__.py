@@ -106,7 +106,9 @@ _KEPT = os.path.join(install.FOLDER, "compare.json")
 )
 def delivery(clients: int, events: int, rate: str, runs: int, broker: str, transport: str, nap: float) -> None:
     """Measure a delivery's CPU time and latency, and a connection's memory and opening, beside a bare sendall loop."""
-    found = [contenders.FLOOR, contenders.flask_ssemux(broker, transport)]
+    ours = contenders.flask_ssemux(broker, transport)
+    plain = contenders.without_gunicorn_conf(contenders.flask_ssemux(broker, "generator"))
+    found = [contenders.FLOOR, ours, plain]
     print(delivery_.measure_delivery(found, clients, events, _parse_rate(rate), runs, nap / 1e3))
 
 

@@ -88,6 +88,14 @@ def flask_ssemux(broker: str = "memory:", transport: str = "", **options: object
     )  # fmt: skip
 
 
+def without_gunicorn_conf(contender: Contender) -> Contender:
+    """Return the same under plain ``gunicorn -k gevent``, without our configuration for gunicorn."""
+    command = list(contender.command)
+    at = command.index("-c")
+    del command[at : at + 2]
+    return contender._replace(name=contender.name + ", plain gunicorn", command=tuple(command))
+
+
 #: Values of SSEMUX_BROKER; "redis:" and "postgresql:" stand for a server of the benchmark's own.
 BROKERS = ("memory:", "sqlite:", "redis:")
 ALL_BROKERS = (*BROKERS, "postgresql:")

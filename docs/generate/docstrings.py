@@ -37,9 +37,9 @@ class Docstring:
 
     @property
     def summary(self) -> str:
-        """The first sentence."""
-        first = " ".join(self.text.split("\n\n")[0].split())
-        return re.split(r"(?<=[.:])\s", first.replace("::", ":"))[0]
+        """The first sentence, without what it says about where to look further."""
+        first = re.sub(r"; see ``[^`]+``(?=\.)", "", " ".join(self.text.split("\n\n")[0].split()))
+        return re.sub(r":+$", ".", re.split(r"(?<=\.)\s", first)[0])
 
     def get_fields(self, kind: str) -> dict[str, str]:
         return {name: text for found, name, text in self.fields if found == kind}

@@ -209,6 +209,7 @@ def show_type(parameter) -> str:
 
 
 def show_annotation(annotation) -> str:
+    annotation = getattr(annotation, "__forward_arg__", annotation)  # as in a NamedTuple
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     return {"F": "function", "Callable[[F], F]": "decorator"}.get(shown, shown)
 

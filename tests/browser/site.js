@@ -31,7 +31,7 @@ async function measure(page, name, url) {
   await page.goto(url);
   for (const [who, viewport] of Object.entries(SCREENS)) {
     await page.setViewportSize(viewport);
-    await page.waitForFunction(fits, null, { timeout: 5000 }).catch(() => {});
+    await page.waitForFunction(fits, null, { timeout: 2000 }).catch(() => {});
     const [width, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     print({ who, what: "page", page: name, width, screen });
   }

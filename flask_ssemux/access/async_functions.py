@@ -53,7 +53,7 @@ def _wrap(function: F, coroutine_function: Callable[..., Any]) -> F:
             )
         if not greenlets_are_threads():
             return current_app.ensure_sync(coroutine_function)(*args, **kwargs)
-        with _turn:
+        with _get_turn():
             _wait_for_other_loop()
             return current_app.ensure_sync(coroutine_function)(*args, **kwargs)
 
@@ -77,10 +77,21 @@ def _has_running_loop() -> bool:
     return True
 
 
+#: The lock by which the functions take turns; None before the first one is called.
+_turn: Any = None
+
+
+def _get_turn() -> Any:
+    """Return the lock. It is made here, since by now gevent has patched ``threading``."""
+    global _turn
+    if _turn is None:
+        _turn = threading.Lock()
+    return _turn
+
+
 def _forget_turn() -> None:
     global _turn
-    _turn = threading.Lock()
+    _turn = None
 
 
-_turn = threading.Lock()
 forks.call_in_child(_forget_turn, forks.LOCKS)

@@ -18,6 +18,7 @@ from ..options import log
 from ..sse.cursor import Cursor
 from ..util import forks
 from ..util.log_throttle import LogThrottle
+from ..util.made_when_used import MadeWhenUsed, forget
 from ..util.supervise import Loop, attempt
 from ..util.threads import greenlets_are_threads
 
@@ -139,6 +140,12 @@ class Batches:
     :param get_broker: returns the broker of this process.
     """
 
+    #: Notified when there are events, and when some were appended.
+    _changed = MadeWhenUsed(lambda batches: threading.Condition())
+    _loop = MadeWhenUsed(
+        lambda batches: Loop("ssemux-work", batches._changed, batches._is_needed, batches._append_waiting)
+    )
+
     def __init__(self, get_broker: Callable[[], Broker]) -> None:
         self._get_broker = get_broker
         self._throttle = LogThrottle()
@@ -146,8 +153,7 @@ class Batches:
         forks.register_owner(self)
 
     def _begin_process(self) -> None:
-        #: Notified when there are events, and when some were appended.
-        self._changed = threading.Condition()
+        forget(self, "_changed", "_loop")
         #: Outboxes that have events.
         self._waiting: list[Outbox] = []
         self._is_idle = True
@@ -159,7 +165,6 @@ class Batches:
         self._attempted: list[tuple[Outbox, WorkBatch]] = []
         #: How many events were appended.
         self.appended = 0
-        self._loop = Loop("ssemux-work", self._changed, self._is_needed, self._append_waiting)
 
     def open_outbox(self, lease: WorkLease) -> Outbox:
         """Return an outbox for the events of this lease; see ``Outbox``."""
@@ -204,7 +209,7 @@ class Batches:
             self._start_loop()
             if self._is_idle:
                 self._changed.wait(max(0.0, min(MAX_PAUSE, deadline - time.monotonic())))
-        return self._changed.wait_for(is_done, None if timeout is None else max(0.0, deadline - time.monotonic()))
+        return bool(self._changed.wait_for(is_done, None if timeout is None else max(0.0, deadline - time.monotonic())))
 
     # -- the thread ----------------------------------------------------------
 

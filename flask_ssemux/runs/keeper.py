@@ -14,6 +14,7 @@ from ..brokers import WORK_INTERVAL, Broker, KeptWork, WorkLease
 from ..errors import BrokerClosed, BrokerUnavailable
 from ..options import log
 from ..util import forks
+from ..util.made_when_used import MadeWhenUsed, forget
 from ..util.supervise import Loop, attempt
 
 
@@ -49,6 +50,9 @@ class WorkKeeper:
     :param get_broker: returns the broker of this process.
     """
 
+    _changed = MadeWhenUsed(lambda keeper: threading.Condition())
+    _loop = MadeWhenUsed(lambda keeper: Loop("ssemux-keeper", keeper._changed, keeper._is_needed, keeper._run_turn))
+
     def __init__(self, get_broker: Callable[[], Broker]) -> None:
         self._get_broker = get_broker
         self._members: list[WorkMember] = []
@@ -56,8 +60,7 @@ class WorkKeeper:
         forks.register_owner(self)
 
     def _begin_process(self) -> None:
-        self._changed = threading.Condition()
-        self._loop = Loop("ssemux-keeper", self._changed, self._is_needed, self._run_turn)
+        forget(self, "_changed", "_loop")
         #: When (monotonic time) the next turn is due, and when the store answered last.
         self._next_turn = 0.0
         self._answered_at: float | None = None

@@ -13,6 +13,7 @@ from typing import Callable
 from ..brokers import LEASE_SECONDS, Broker, SlotAnswer
 from ..errors import TooManyRuns
 from ..util import forks
+from ..util.made_when_used import MadeWhenUsed, forget
 
 #: What the key of an owner's slots begins with.
 KEY = "runs of "
@@ -29,6 +30,8 @@ class RunRoom:
     :param ask_processes: has all processes write how many slots under a key they took.
     """
 
+    _lock = MadeWhenUsed(lambda room: threading.Lock())
+
     def __init__(
         self,
         get_broker: Callable[[], Broker],
@@ -44,7 +47,7 @@ class RunRoom:
 
     def begin_process(self) -> None:
         """No run is in this process yet."""
-        self._lock = threading.Lock()
+        forget(self, "_lock")
         self.count = 0
         self._owned = 0
         self._renew_at = 0.0

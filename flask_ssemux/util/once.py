@@ -6,6 +6,7 @@ import os
 from typing import Any, Callable, Generic, TypeVar
 
 from . import forks
+from .made_when_used import MadeWhenUsed, forget
 
 T = TypeVar("T")
 
@@ -17,10 +18,11 @@ class OncePerProcess(Generic[T]):
     :param make_lock: makes the lock that is held meanwhile.
     """
 
+    _lock = MadeWhenUsed(lambda once: once._make_lock())
+
     def __init__(self, make: Callable[[], T], make_lock: Callable[[], Any]) -> None:
         self._make = make
         self._make_lock = make_lock
-        self._lock = make_lock()
         #: The value, if it has been made in this process.
         self.value: T | None = None
 
@@ -37,4 +39,4 @@ class OncePerProcess(Generic[T]):
     def forget(self) -> None:
         """In a forked child: the value is the parent's. Another thread of the parent may have held the lock."""
         self.value = None
-        self._lock = self._make_lock()
+        forget(self, "_lock")

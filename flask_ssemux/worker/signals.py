@@ -17,6 +17,7 @@ from flask.signals import Namespace  # type: ignore[attr-defined]  # blinker's; 
 
 from ..hub.stream import Stream
 from ..hub.stream_state import CLOSED
+from ..util.made_when_used import MadeWhenUsed, forget
 from ..util.supervise import Loop, attempt
 
 _signals = Namespace()
@@ -48,17 +49,21 @@ class SignalSender:
     :param app: the sender that receivers see.
     """
 
+    _lock = MadeWhenUsed(lambda sender: threading.Lock())
+    _loop = MadeWhenUsed(
+        lambda sender: Loop("ssemux-signals", sender._lock, lambda: bool(sender._waiting), sender._send_first)
+    )
+
     def __init__(self, app: Flask) -> None:
         self._app = app
         self.disown()
 
     def disown(self) -> None:
         """In a forked child: what waits is the parent's."""
-        self._lock = threading.Lock()
+        forget(self, "_lock", "_loop")
         self._waiting: deque[tuple[Any, dict[str, Any]]] = deque()
         #: The open streams for which ``stream_opened`` was sent, or would have been if it had receivers.
         self._opened: set[Stream] = set()
-        self._loop = Loop("ssemux-signals", self._lock, lambda: bool(self._waiting), self._send_first)
 
     def __len__(self) -> int:
         """Return how many signals wait, including the one that is being sent."""

@@ -20,6 +20,7 @@ from ..brokers import REGISTRATION_SECONDS, Broker, RegisteredApplication, is_sa
 from ..errors import BrokerUnavailable, ConfigurationError
 from ..options import log
 from ..util import forks
+from ..util.made_when_used import MadeWhenUsed, forget
 
 #: Seconds between two registrations, and between two attempts after a refusal.
 RENEW_INTERVAL = REGISTRATION_SECONDS / 3
@@ -60,6 +61,8 @@ class StoreGuard:
     :param get_broker: returns the application's broker.
     """
 
+    _asking = MadeWhenUsed(lambda guard: threading.Lock())
+
     def __init__(self, app: Flask, store: str, get_broker: Callable[[], Broker]) -> None:
         self._app = app
         self._store = store
@@ -72,7 +75,7 @@ class StoreGuard:
         forks.register_owner(self)
 
     def _forget_registration(self) -> None:
-        self._asking = threading.Lock()
+        forget(self, "_asking")
         self._due = float("-inf")
         self._trouble = ""
         self._is_registered = False

@@ -31,7 +31,7 @@ else:
 mux.publish("room", "of the master")
 worker = os.fork()
 if worker:
-    sys.exit(os.waitpid(worker, 0)[1])
+    sys.exit(os.waitpid(worker, 0)[1] != 0)
 
 gevent.monkey.patch_all()
 gevent.get_hub()

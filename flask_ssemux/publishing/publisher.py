@@ -16,6 +16,7 @@ from ..sse import encode
 from ..sse.data import JSONWriter, write_compact
 from ..tracing.tracing import Tracing
 from ..util import forks
+from ..util.made_when_used import MadeWhenUsed, forget
 from ..util.own_logger import enable_logger
 from . import best_effort
 from .arguments import explain_arguments
@@ -120,14 +121,17 @@ class Publisher(PublisherBase):
 class _Connection:
     """The broker of a publisher in this process. ``forks`` calls ``disown`` in a forked child."""
 
+    _broker = MadeWhenUsed(lambda connection: connection._open_broker())
+
     def __init__(self, url: str, namespace: str | None) -> None:
         self._url = url
         self._namespace = namespace
         self._is_closed = False
         #: The brokers of parent processes. Garbage collection here would close connections that the parents use.
         self._inherited: list[Broker] = []
-        self._broker = self._open_broker()
-        if not self._broker.is_shared:
+        broker = self._open_broker()
+        broker.close()
+        if not broker.is_shared:
             raise ConfigurationError(
                 "%r works within one process only, so nobody would read what is published here; use the broker of the "
                 "application, which `flask ssemux status` shows" % url
@@ -139,7 +143,8 @@ class _Connection:
 
     def get_broker(self) -> Broker:
         forks.notice_fork()
-        return self._broker
+        broker: Broker = self._broker
+        return broker
 
     def close(self) -> None:
         self._is_closed = True
@@ -147,6 +152,6 @@ class _Connection:
 
     def disown(self) -> None:
         """Replace the parent's connection, and its locks, which threads of the parent may hold, in a forked child."""
-        if not self._is_closed:
+        if not self._is_closed and "_broker" in vars(self):
             self._inherited.append(self._broker)
-            self._broker = self._open_broker()
+            forget(self, "_broker")

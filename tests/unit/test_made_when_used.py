@@ -10,7 +10,7 @@ from flask_ssemux.util.made_when_used import MadeWhenUsed, forget
 #: gunicorn's master makes the application and publishes; a worker is forked, patches, and serves several requests at
 #: once while everything takes long. A greenlet that waits for a lock of native threads stops the worker for good.
 PRELOADED = """
-import os, signal, sys, tempfile
+import os, signal, sqlite3, sys, tempfile
 import gevent.monkey  # gunicorn's master imports its worker class
 import flask, flask_ssemux
 
@@ -29,6 +29,9 @@ else:
     mux.snapshot("room")(lambda: [("first", 1)])
 
 mux.publish("room", "of the master")
+path = app.instance_path + "/ssemux.sqlite3"
+publisher = flask_ssemux.Publisher("sqlite:///" + path)
+publisher.publish("room", "of the master's publisher")
 worker = os.fork()
 if worker:
     sys.exit(os.waitpid(worker, 0)[1] != 0)
@@ -55,7 +58,12 @@ def read(number):
 jobs = [gevent.spawn(read, number) for number in range(5)]
 gevent.joinall(jobs)
 state.worker.signals.wait_until_sent(10)
-assert [job.value for job in jobs] == [True] * 5 and len(started) == 1 and len(closed) == 10 * has_signals, (started, closed)
+other = sqlite3.connect(path, isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+gevent.spawn_later(0.1, other.execute, "COMMIT")
+jobs += [gevent.spawn(lambda: bool(publisher.publish("room", "of a worker"))) for number in range(2)]
+gevent.joinall(jobs)
+assert [job.value for job in jobs] == [True] * 7 and len(started) == 1 and len(closed) == 10 * has_signals, (started, closed)
 os._exit(0)
 """
 

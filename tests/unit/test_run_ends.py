@@ -160,8 +160,8 @@ def forking(end):
     yield "after"
 
 def late():
-    gevent.Timeout(0.1).start()
     yield "late"
+    gevent.Timeout(0.1).start()  # it ends while the run's end waits for the store
 
 def busy():
     while True:
@@ -198,12 +198,12 @@ time.sleep(0.05)
 second.cancel()
 holder.cancel()
 for run in runs:
-    run.wait(5)
+    run.wait(30)
 
 broker = app.extensions["ssemux"].worker.broker
 append = broker.work.append_work
 broker.work.append_work = lambda batches: (time.sleep(0.3), append(batches))[1]
-start(late()).wait(3)
+start(late()).wait(30)
 
 def read_data(run):
     page = broker.history.read_events([run.channel], 0, broker.history.get_newest_cursor().sequence, 100)

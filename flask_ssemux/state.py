@@ -82,6 +82,7 @@ class ApplicationState(PublisherBase):
         self.runs = self._make_runs()
         worker.finish_runs = FinishRuns(self.runs)
         worker.more_figures.append(self.runs.tasks.get_figures)
+        worker.more_figures.append(lambda: {"publish_failed": self._failed_count})
         worker.published = lambda: self._published_count + worker.work_parts.batches.appended
         worker.make_event = self._make_feed_event
         worker.presence_events = PresenceEvents(rules.presence, self.publish_many, worker.signals)

@@ -34,7 +34,7 @@ class PublisherBase(RevocationSender):
     #: Makes the spans of what is published.
     _tracing: Tracing = NO_TRACING
 
-    _published_count = 0
+    _published_count = _failed_count = 0
 
     def _get_json_writer(self) -> JSONWriter:
         """Return how data that is not text becomes JSON."""
@@ -131,6 +131,7 @@ class PublisherBase(RevocationSender):
             written.read(events)
             return self._append_all(self._make_events(written))
         except Exception as error:
+            self._failed_count += 1
             if (on_error or self._on_error) == best_effort.RAISE:
                 raise
             best_effort.log_failure(written.list_names(), error)
@@ -189,6 +190,7 @@ class PublisherBase(RevocationSender):
         try:
             return send(*values)
         except Exception as error:
+            self._failed_count += 1
             if (on_error or self._on_error) == best_effort.RAISE:
                 raise
             best_effort.log_failure([names], error)

@@ -14,9 +14,10 @@ const STALE = 15; // seconds after which a worker's report is old: a worker make
 const here = (path) => new URL(path, import.meta.url).href;
 const history = new History();
 const charts = [
-  new LineChart("streams", history, "streams", count),
-  new LineChart("delivered", history, "delivered", rate),
-  new LineChart("published", history, "published", rate),
+  new LineChart("streams", "streams", count),
+  new LineChart("delivered", "delivered", rate),
+  new LineChart("published", "published", rate),
+  new LineChart("errors", "errors", rate, 60),
   new SilenceChart("silence"),
 ];
 let last;
@@ -40,10 +41,11 @@ function drawTiles({ totals, heartbeat }) {
     ["Delivered", rate(delivered), "a second"],
     ["Longest silence", seconds(totals.longest_silence), `heartbeat: ${heartbeat} s`, isSilent(totals.longest_silence)],
     ["Deepest queue", count(totals.deepest), `${count(totals.queued)} wait, ${bytes(totals.queued_bytes)}`],
+    ["Errors", count(totals.errors), totals.errors ? "since the start" : "none", history.hasErrors],
     [
       "Late loops",
       count(totals.late),
-      totals.late ? `by ${seconds(totals.longest_late)} at most` : "none was blocked",
+      totals.late ? `by ${seconds(totals.longest_late)} at most` : "none blocked",
       history.hasBeenLate,
     ],
   ];
@@ -58,6 +60,39 @@ function drawTiles({ totals, heartbeat }) {
   );
   byId("tiles").replaceChildren(...made);
 }
+
+// -- charts -----------------------------------------------------------------------
+
+const whose = byId("whose");
+const range = byId("range");
+
+/** List the workers in the choice, unless they are the same as before: the list may be open. */
+function listWorkers({ workers }) {
+  const names = workers.map(({ name }) => name);
+  if (
+    names.join() ===
+    [...whose.options]
+      .slice(1)
+      .map(({ value }) => value)
+      .join()
+  )
+    return;
+  const chosen = whose.value;
+  const options = workers.map(({ name, pid, host }) =>
+    element("option", { value: name }, pid ? `worker ${pid} on ${host}` : name),
+  );
+  whose.replaceChildren(whose.options[0], ...options);
+  whose.value = names.includes(chosen) ? chosen : "";
+}
+
+function drawCharts() {
+  const points = history.pointsOf(whose.value);
+  const worker = last.workers.find(({ name, silence }) => name === whose.value && silence);
+  const shown = { points, most: Number(range.value), status: last, figures: worker ?? last.totals };
+  for (const chart of charts) chart.draw(shown);
+}
+
+for (const choice of [whose, range]) choice.addEventListener("change", () => last && drawCharts());
 
 // -- tables -----------------------------------------------------------------------
 
@@ -74,6 +109,7 @@ const COLUMNS = {
   Silence: ({ longest_silence: longest = 0 }) => ({ text: seconds(longest), bad: isSilent(longest) }),
   Late: ({ late, longest_late: longest }) => (late ? `${count(late)} (${seconds(longest ?? 0)})` : "0"),
   "Sent away": ({ refused }) => count(numberOf(refused)),
+  Errors: ({ errors }) => count(errors ?? 0),
   Memory: ({ memory }) => (memory ? bytes(memory) : "–"),
   Up: ({ started }) => (started ? span(Math.max(0, last.at - started)) : "–"),
   Reported: ({ age }) => ({ text: age < 1 ? "now" : `${span(age)} ago`, bad: age > STALE }),
@@ -132,7 +168,8 @@ function draw() {
   if (!last) return;
   document.title = `${count(last.totals.streams)} streams – ssemux status`;
   drawTiles(last);
-  for (const chart of charts) chart.draw(last);
+  listWorkers(last);
+  drawCharts();
   drawWorkers(last);
   drawFeeds(last);
   drawBroker(last);

@@ -4,7 +4,7 @@
 
 import { byId, count, element, fillTable, seconds, shape, short, span, sum } from "./status_parts.js";
 
-const SPANS = [60, 120, 240, 600]; // seconds from left to right; the first one that shows the whole history
+const SPANS = [60, 120, 240, 600, 1200, 3600]; // seconds from left to right; the first one that shows all points
 const ROWS = 30; // in a line chart's table
 const LATE = 1.05; // of a heartbeat interval: a longer silence is marked
 const HEIGHT = 170;
@@ -12,6 +12,7 @@ const BASE = HEIGHT - 22;
 const TOP = 14;
 const LEFT = 46;
 const RIGHT = 8;
+const NARROW = 480; // pixels: on a narrower drawing there is no room for all words beside each other
 
 /** A figure's drawing, its description, and its table. Subclasses have `heads`, `rows()` and `draw(…)`. */
 class Chart {
@@ -69,34 +70,41 @@ function roundUp(value) {
 
 /** One figure of a history, over time. */
 export class LineChart extends Chart {
+  points = [];
+
   /**
-   * @param key the figure's name in the history's points.
+   * @param key the figure's name in the points.
    * @param say formats a value.
+   * @param scale by which the figure is multiplied.
    */
-  constructor(id, history, key, say) {
+  constructor(id, key, say, scale = 1) {
     super(id);
-    this.history = history;
     this.key = key;
     this.say = say;
+    this.scale = scale;
     this.heads = ["Time", this.title];
   }
 
-  get points() {
-    return this.history.points.filter((one) => one[this.key] !== undefined);
-  }
-
   rows() {
-    const all = this.points.reverse();
+    const all = [...this.points].reverse();
     const every = Math.ceil(all.length / ROWS);
     const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
-    return all.filter((_, index) => index % every === 0).map((one) => [clock(one.at), this.say(one[this.key])]);
+    return all
+      .filter((_, index) => index % every === 0)
+      .map((one) => [clock(one.at), this.say(one[this.key] * this.scale)]);
   }
 
-  draw() {
-    const all = this.points;
-    const now = this.history.last.at;
-    const wide = SPANS.find((one) => one >= now - this.history.points[0].at) ?? SPANS[SPANS.length - 1];
-    const values = all.map((one) => one[this.key]);
+  /**
+   * @param points of the history.
+   * @param most the seconds that are shown at most.
+   */
+  draw({ points, most }) {
+    const now = points[points.length - 1].at;
+    const recent = points.filter(({ at }) => at >= now - most);
+    const wide = SPANS.find((one) => one >= now - recent[0].at) ?? most;
+    const all = recent.filter((one) => one[this.key] !== undefined);
+    this.points = all;
+    const values = all.map((one) => one[this.key] * this.scale);
     const [low, high] = [Math.min(...values), Math.max(...values)].map(this.say);
     if (!all.length) return this.begin("nothing yet");
     this.begin(`now ${this.say(values[values.length - 1])}; in the last ${span(wide)} between ${low} and ${high}`);
@@ -121,26 +129,32 @@ export class LineChart extends Chart {
 /** How many streams are silent for how long, beside the heartbeat interval and the clients' time-out. */
 export class SilenceChart extends Chart {
   heads = ["Silent for", "Streams"];
-  status = { totals: { silence: [] }, silence_bounds: [] };
+  status = { silence_bounds: [] };
+  figures = { silence: [] };
 
   rows() {
-    const { totals, silence_bounds: bounds } = this.status;
+    const { silence_bounds: bounds } = this.status;
     const name = (index) =>
       index < bounds.length ? `${this.start(index)} to ${bounds[index]} s` : `over ${this.start(index)} s`;
-    return totals.silence.map((number, index) => [name(index), count(number)]);
+    return this.figures.silence.map((number, index) => [name(index), count(number)]);
   }
 
-  draw(status) {
+  /**
+   * @param figures of a worker, or of all.
+   */
+  draw({ status, figures }) {
     this.status = status;
-    const { totals, heartbeat, client_timeout: timeout } = status;
-    const late = sum(totals.silence.filter((_, index) => this.isLate(index)));
-    const longest = `the longest is ${seconds(totals.longest_silence)}; clients give up after ${timeout} s`;
-    this.begin(`${count(late)} of ${count(sum(totals.silence))} streams are silent beyond the heartbeat; ${longest}`);
-    this.each = this.inner / totals.silence.length;
-    const y = this.grid(Math.max(...totals.silence));
-    totals.silence.forEach((number, index) => this.bar(number, index, number ? Math.min(BASE - 2, y(number)) : BASE));
+    this.figures = figures;
+    const { silence, longest_silence: most } = figures;
+    const { heartbeat, client_timeout: timeout } = status;
+    const late = sum(silence.filter((_, index) => this.isLate(index)));
+    const longest = `the longest is ${seconds(most)}; clients give up after ${timeout} s`;
+    this.begin(`${count(late)} of ${count(sum(silence))} streams are silent beyond the heartbeat; ${longest}`);
+    this.each = this.inner / silence.length;
+    const y = this.grid(Math.max(...silence));
+    silence.forEach((number, index) => this.bar(number, index, number ? Math.min(BASE - 2, y(number)) : BASE));
     this.mark(heartbeat, "heartbeat");
-    this.mark(timeout, "clients give up");
+    this.mark(timeout, "clients give up", this.width < NARROW ? 24 : 11);
   }
 
   start(index) {
@@ -157,17 +171,17 @@ export class SilenceChart extends Chart {
     this.add("rect", { class: look, x: x + 2, y, width: Math.max(1, this.each - 4), height: BASE - y });
     if (number) this.write(short.format(number), x + this.each / 2, y - 3);
     const bound = this.status.silence_bounds[index];
-    if (bound) this.write(String(bound), x + this.each, HEIGHT - 5);
+    if (bound && (index % 2 || this.width >= NARROW)) this.write(String(bound), x + this.each, HEIGHT - 5);
   }
 
   /** Draw a line at this time. The distance between two bounds is the width of a bar. */
-  mark(time, name) {
+  mark(time, name, y = 11) {
     const bounds = this.status.silence_bounds;
     const index = bounds.findIndex((bound) => bound >= time);
     if (index < 0) return;
     const part = (time - this.start(index)) / (bounds[index] - this.start(index));
     const x = LEFT + (index + part) * this.each;
     this.add("line", { class: "mark", x1: x, x2: x, y1: 2, y2: BASE });
-    this.write(`${name} ${time} s`, x - 5, 11, "end", "mark-name");
+    this.write(`${name} ${time} s`, x - 5, y, "end", "mark-name");
   }
 }

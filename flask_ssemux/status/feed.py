@@ -42,7 +42,7 @@ class StatusFeed:
 
         In the latter case the call blocks for some seconds.
 
-        :param past: include the figures that each worker recorded in the last minutes.
+        :param past: include the figures that each worker recorded in the last hour.
         """
         worker = self._worker
         own = worker.running().reporter.get_figures()

@@ -30,6 +30,7 @@ _OF_WORKERS = (
     _Metric("handed_over", "streams_handed_over", "Open streams that need no greenlet"),
     _Metric("delivered", "delivered", "Events given to streams, counted once for each stream", True),
     _Metric("published", "published", "Events that this worker's application published", True),
+    _Metric("publish_failed", "publish_failed", "Calls of this worker's application that published nothing", True),
     _Metric("recheck_failed", "recheck_failed", "Streams that could not be reauthorized (SSEMUX_RECHECK)", True),
     _Metric("refused", "refused", "Streams that were refused because a limit was reached", True),
     _Metric("queued", "queue_frames", "Frames that wait for slow clients"),

@@ -22,6 +22,8 @@ SUMS = ("streams", "handed_over", "delivered", "refused", "late")
 #: More such figures, which are not in a worker's line of text.
 MORE_SUMS = (
     "published",
+    "publish_failed",
+    "errors",
     "recheck_failed",
     "queued",
     "queued_bytes",
@@ -77,9 +79,9 @@ def _count_distinct(name: str, all_figures: Sequence[Mapping[str, Any]]) -> dist
 def describe_worker(report: WorkerReport, past: bool = True) -> dict[str, Any]:
     """Return one worker's figures for the JSON.
 
-    :param past: include the figures that the worker recorded in the last minutes.
+    :param past: include the figures that the worker recorded in the last hour.
     """
-    hidden = ("sketches", "feeds") if past else ("sketches", "feeds", "past")
+    hidden = ("sketches", "feeds") if past else ("sketches", "feeds", "past", "hour")
     figures = {name: value for name, value in report.figures.items() if name not in hidden}
     return {"name": report.process_name, "age": round(report.age, 3), **figures}
 
@@ -90,7 +92,7 @@ def build_status(
     """Return the whole status: the page draws it, and programs read it as JSON.
 
     :param broker: the broker's own figures, and ``is_reachable``.
-    :param past: include the figures that each worker recorded in the last minutes.
+    :param past: include the figures that each worker recorded in the last hour.
     :param teller: the name of the worker that answers.
     """
     cursor = Cursor.parse(str(broker.get("cursor", "")))

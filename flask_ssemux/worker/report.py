@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping
 
 from ..access.reauthorize import Reauthorizer
 from ..brokers import REPORT_INTERVAL, Broker
+from ..errors import BrokerError
 from ..hub.hub import Hub
 from ..transports.select import count_handed_over
 from ..util import forks
@@ -27,8 +28,13 @@ from .timer import Timer
 #: Seconds from the start of a worker to its first report.
 FIRST_REPORT = 1.0
 
-#: Reports whose time, streams and deliveries are kept, for a status page that is opened later: those of ten minutes.
+#: Figures of earlier reports are kept, for a status page that is opened later: of each report of ten minutes, and of
+#: one report for each minute of an hour. Together they are some 8 KB of a report.
 KEPT_REPORTS = int(600 / REPORT_INTERVAL)
+KEPT_MINUTES = 61
+
+#: The figures whose sum is ``errors``: what went wrong, whatever it was.
+ERRORS = ("refused", "recheck_failed", "publish_failed", "runs_failed", "runs_lost", "feed_restarts")
 
 
 class Reporter:
@@ -62,13 +68,14 @@ class Reporter:
         #: Each returns more figures.
         self.more_figures: list[Callable[[], Mapping[str, Any]]] = []
         self._is_stopped = False
-        self._past: deque[tuple[int, int, int]] = deque(maxlen=KEPT_REPORTS)
+        #: Rows of time, streams, delivered, published and errors; in the second, also the broker's newest sequence.
+        self._past: deque[tuple[int, ...]] = deque(maxlen=KEPT_REPORTS)
+        self._hour: deque[tuple[int | None, ...]] = deque(maxlen=KEPT_MINUTES)
 
     def report_in_background(self) -> None:
         """Write a report in the background: a store that is busy must not delay heartbeats."""
         if self._is_stopped:
             return
-        self._past.append((int(time.time()), len(self._streams), self._hub.delivered))
         run_in_background("ssemux-report", self._report)
 
     def stop(self) -> None:
@@ -76,12 +83,33 @@ class Reporter:
         self._is_stopped = True
 
     def _report(self) -> None:
-        self._broker.reports.write_report(self.get_figures())
+        figures = self._count_figures()
+        self._keep_figures(figures)
+        self._broker.reports.write_report(self._with_past(figures))
+
+    def _keep_figures(self, figures: Mapping[str, Any]) -> None:
+        row = int(time.time()), *(figures[name] for name in ("streams", "delivered", "published", "errors"))
+        self._past.append(row)
+        if not self._hour or row[0] // 60 != (self._hour[-1][0] or 0) // 60:
+            self._hour.append((*row, self._read_sequence()))
+
+    def _read_sequence(self) -> int | None:
+        """Return the newest sequence, which tells how many events all processes published."""
+        try:
+            return self._broker.history.get_newest_cursor().sequence
+        except BrokerError:
+            return None
+
+    def _with_past(self, figures: dict[str, Any]) -> dict[str, Any]:
+        return {**figures, "past": list(self._past), "hour": list(self._hour)}
 
     def get_figures(self) -> dict[str, Any]:
-        """Return the figures of this moment. Other greenlets and threads run meanwhile."""
+        """Return the figures of this moment, and earlier ones. Other greenlets and threads run meanwhile."""
+        return self._with_past(self._count_figures())
+
+    def _count_figures(self) -> dict[str, Any]:
         hub, loop_lag, refused = self._hub, self._timer.loop_lag, self._refusals.counts
-        return {
+        figures = {
             **self._count_streams(),
             "name": self._name,
             "version": __version__,
@@ -102,9 +130,10 @@ class Reporter:
             "late": loop_lag.late_turns,
             "longest_late": round(loop_lag.longest, 3),
             "memory": read_memory(),
-            "past": list(self._past),
             **{name: value for get_more in self.more_figures for name, value in get_more().items()},
         }
+        figures["errors"] = sum(figures.get(name, 0) for name in ERRORS)
+        return figures
 
     def _count_streams(self) -> dict[str, Any]:
         stats = StreamStats(self._timer.clock, self._yield_control)

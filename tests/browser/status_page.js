@@ -5,7 +5,8 @@
 //
 // For each scheme, as `who`: "console" and "thrown" (the page's errors), "request" (each URL), then, when
 // the expression `until` is true, "tiles" (name: value), "rows" (of the table of workers), "tabs" (what the tab key
-// reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "trouble" (what it says
+// reaches, in order), "shot" (a file), "contrasts" (of the drawings), "keys" (what keys did), "choices" (of a worker and
+// a time, by keys), "trouble" (what it says
 // without stream and broker), "axe" (violations), and "narrow" (its width on a telephone). Then, as "hasty", a page
 // that is paused before it has figures: "early" (its requests until it continues), and, as its stream opens slowly
 // then, "late" (its requests until it has drawn the figures). It ends by itself.
@@ -40,6 +41,7 @@ const focused = () => {
   const name =
     it.getAttribute("aria-label") ??
     document.getElementById(it.getAttribute("aria-labelledby"))?.textContent ??
+    it.labels?.[0]?.firstChild.textContent ??
     it.textContent;
   return { name: name.trim(), tag: it.tagName, isSeen: getComputedStyle(it).outlineStyle !== "none" };
 };
@@ -93,6 +95,23 @@ async function keys(page, seconds) {
   return done;
 }
 
+/** Choose a worker and ten minutes for the charts, with keys alone. */
+async function choices(page, seconds) {
+  const workers = await page.evaluate(() => [...document.querySelector("#whose").options].map(({ text }) => text));
+  await page.focus("#whose");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowDown");
+  const said = `document.querySelector("#streams svg").getAttribute("aria-label")`;
+  const first = `document.querySelector("#workers tbody td:nth-child(3)").textContent`;
+  await until(page, `${said}.startsWith("Open streams: now " + ${first} + ";")`, seconds);
+  const span = await page.evaluate(() => {
+    const { labels, selectedOptions } = document.querySelector("#range");
+    return labels[0].firstChild.textContent + selectedOptions[0].text;
+  });
+  return { workers, isShown: true, span };
+}
+
 /** Without a stream the page polls and says so; it also says when the broker is away. */
 async function withoutStream(page, seconds) {
   await page.route("**/status/stream", (route) => route.abort());
@@ -134,6 +153,7 @@ async function look(browser, options, who) {
   print({ who, what: "shot", file });
   print({ who, what: "contrasts", contrasts: await page.evaluate(contrasts) });
   print({ who, what: "keys", keys: await keys(page, options.seconds) });
+  print({ who, what: "choices", choices: await choices(page, options.seconds) });
   print({ who, what: "trouble", trouble: await withoutStream(page, options.seconds) });
   // With the debugger, to which the page's policy does not apply.
   await page.evaluate(require("fs").readFileSync(options.axe, "utf8"));

@@ -19,13 +19,14 @@ SECONDS = 20
 ROOMS, USERS, STREAMS = 12, 23, 90
 
 #: What the tab key reaches, in order.
-STOPS = ["Pause", *["As a table"] * 4, "Workers", "JSON", "Prometheus"]
+STOPS = ["Pause", "Charts of", "over", *["As a table"] * 5, "Workers", "JSON", "Prometheus"]
 
 #: True when the figures are there and each chart has something to show.
 READY = """
 document.querySelectorAll("#workers tbody tr").length === 3
   && document.querySelector("#tiles dd").textContent === "%d"
-  && ["streams", "delivered", "published"].every((id) => document.querySelector(`#${id} .drawn`)?.points.length > 1)
+  && ["streams", "delivered", "published", "errors"]
+    .every((id) => document.querySelector(`#${id} .drawn`)?.points.length > 1)
 """ % (STREAMS + 1)
 
 
@@ -93,6 +94,9 @@ def test_it_shows_the_truth_and_is_accessible(gunicorn, nginx):
         tabs = look.found(who, "tabs")
         assert [stop["name"] for stop in tabs] == STOPS and all(stop["isSeen"] for stop in tabs), tabs
         assert look.found(who, "keys") == {"table": True, "paused": True, "live": True}
+        choices = look.found(who, "choices")
+        assert choices["workers"] == ["all workers", *("worker %s on %s" % (row[0], row[1]) for row in rows)]
+        assert choices["isShown"] and choices["span"] == "over ten minutes"
         assert look.found(who, "narrow") == 360
         assert look.found(who, "trouble").startswith("The broker cannot be reached (a test).")
         accessible(look, who)

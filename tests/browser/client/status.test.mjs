@@ -69,7 +69,8 @@ test("two statuses within a moment are one point", () => {
   const history = new History();
   history.addStatus(makeStatus(100, { a: [100, 0] }, { streams: 4 }));
   history.addStatus(makeStatus(100.2, { a: [100.2, 9] }, { streams: 5, events: 9 }));
-  assert.deepEqual(history.points, [{ at: 100.2, streams: 5, delivered: undefined, published: undefined, late: 0 }]);
+  const [{ at, streams, delivered, late }, ...others] = history.points;
+  assert.deepEqual([at, streams, delivered, late, others], [100.2, 5, undefined, 0, []]);
   history.addStatus(makeStatus(102, { a: [102, 20] }, { events: 20 }));
   assert.deepEqual([history.points.length, history.last.delivered, history.last.published], [2, 10, 10]);
 });
@@ -102,10 +103,64 @@ test("what the workers kept is one history, in steps of their reports", () => {
   ]);
 });
 
-test("points older than ten minutes are forgotten", () => {
+test("after ten minutes one point is kept for each minute, the mean of all, and after an hour none", () => {
   const history = new History();
-  for (let at = 0; at <= 1000; at += 2) history.addStatus(makeStatus(at, {}));
-  assert.deepEqual([history.points[0].at, history.points.length], [400, 301]);
+  for (let at = 0; at <= 7200; at += 2) history.addStatus(makeStatus(at, {}, { streams: at }));
+  const { points } = history;
+  const old = points.filter(({ at }) => at < 6600);
+  assert.deepEqual([points.length - old.length, old.length], [301, 50]);
+  assert.deepEqual([points[0].at, points[1].at], [3600, 3660]);
+  assert.deepEqual([points[1].streams, points[1].count], [3660 + 29, 30]);
+  assert.equal(JSON.stringify(points).length < 50_000, true);
+});
+
+/** A worker's rows of an hour before this time: each minute 60 deliveries, 6 published and 1 error more. */
+function makeHour(now, first, sequenceOf) {
+  const rows = Array.from({ length: 61 }, (_, index) => first + index * 60).filter((at) => at <= now);
+  return rows.map((at, index) => [at, 10, 60 * index, 6 * index, index, sequenceOf(index)]);
+}
+
+test("the hour that the workers kept is shown, of all together and of each", () => {
+  const now = 7200;
+  const a = makeHour(now, 3600, (index) => (index === 30 ? null : 600 * index));
+  const b = makeHour(now, 5400, () => null);
+  const status = makeStatus(now, { a: [now, 3600], b: [now, 1800] }, { events: 36_000, streams: 20 });
+  const counts = [
+    [3600, 360, 60],
+    [1800, 180, 30],
+  ];
+  status.workers.forEach((worker, index) => {
+    const [delivered, published, errors] = counts[index];
+    Object.assign(worker, { hour: [a, b][index], past: [], streams: 10, delivered, published, errors });
+  });
+  const history = new History();
+  history.addStatus(status);
+  const at = (points, time) => points.find((one) => one.at === time);
+  const { streams, delivered, published, errors } = at(history.points, 6000);
+  assert.deepEqual([streams, delivered, published, errors * 60], [20, 2, 10, 2]);
+  assert.deepEqual([at(history.points, 4200).streams, at(history.points, 4200).delivered], [10, 1]);
+  assert.equal(at(history.points, 5400).published, 10, "a sequence that is missing is bridged");
+  const ofB = history.pointsOf("b");
+  assert.deepEqual([ofB[0].at, ofB[0].delivered, ofB[0].published], [5400, 1, 0.1]);
+  assert.equal(history.pointsOf("gone"), history.points);
+});
+
+test("errors are marked for ten minutes", () => {
+  const history = new History();
+  const seen = [];
+  for (const [at, errors] of [
+    [0, 3],
+    [2, 3],
+    [4, 5],
+    [602, 5],
+    [606, 5],
+  ]) {
+    const status = makeStatus(at, { a: [at, 0] });
+    status.workers[0].errors = errors;
+    history.addStatus(status);
+    seen.push(history.hasErrors);
+  }
+  assert.deepEqual(seen, [false, false, true, true, false]);
 });
 
 test("a loop that was late is marked for ten minutes; one that was late before the page opened is not", () => {

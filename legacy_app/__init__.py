@@ -13,6 +13,7 @@ from . import (
     db,
     demo,
     failures,
+    language,
     pages,
     queries,
     runner,
@@ -36,6 +37,7 @@ def create_app(config=None):
     db.init_app(app)
     runner.init_app(app)
     users.init_app(app)
+    language.init_app(app)
     failures.init_app(app)
     app.register_blueprint(pages.bp)
     app.register_blueprint(api.bp)

@@ -11,10 +11,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from flask_ssemux.errors import BrokerError, TooManyRuns
 
 from . import runner
+from .language import format_limit, translate
 from .uploads import Refused
 
 # Scripts, styles and pictures may only come from this server, and no inline script runs.
 POLICY = "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
+
+# What a page says of an error that no code of this application describes, by status.
+DESCRIPTIONS = {404: "There is no such page.", 405: "This page does not take such a request."}
 
 
 def init_app(app):
@@ -27,22 +31,26 @@ def init_app(app):
 
 
 def answer_http_error(error):
-    return make_answer(error.code, error.description)
+    is_own = error.description != type(error).description
+    words = error.description if is_own else DESCRIPTIONS.get(error.code, error.description)
+    return make_answer(error.code, translate(words))
 
 
 def answer_too_large(error):
     limit = current_app.config["MAX_CONTENT_LENGTH"]
-    return make_answer(413, f"The upload is larger than {_format_size(limit)}, the maximum of this page.")
+    words = "The upload is larger than {size}, the maximum of this page."
+    return make_answer(413, translate(words, size=format_limit(limit)))
 
 
 def answer_refused(error):
-    return make_answer(400, str(error))
+    return make_answer(400, translate(error.text, **error.values))
 
 
 def answer_not_started(error):
     """The run of an upload could not be started: see runner.submit_job."""
     current_app.logger.warning("a job was not started: %s", error)
-    return make_answer(503, f"{runner.NOT_STARTED[0].upper()}{runner.NOT_STARTED[1:]}.")
+    words = translate(runner.NOT_STARTED)
+    return make_answer(503, f"{words[0].upper()}{words[1:]}.")
 
 
 def make_answer(status, message):
@@ -58,7 +66,3 @@ def protect_pages(response):
         response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-def _format_size(count):
-    return f"{count / 1024 / 1024:.3g} MiB" if count >= 1024 * 1024 else f"{count:,} bytes"

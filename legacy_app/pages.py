@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 
-from . import jobs, runner, stream_after, uploads, users
+from . import jobs, language, runner, stream_after, uploads, users
 
 bp = Blueprint("pages", __name__)
 
@@ -29,6 +29,7 @@ def index():
         listed=jobs.LISTED,
         extensions=",".join(uploads.KINDS),
         max_bytes=current_app.config["MAX_CONTENT_LENGTH"],
+        max_size=language.format_limit(current_app.config["MAX_CONTENT_LENGTH"]),
         notices_url=url_for("ssemux.events", last_event_id=cursor) if gets_notices else None,
     )
 

@@ -20,7 +20,16 @@ Upload = namedtuple("Upload", "name kind size lines path")
 
 
 class Refused(Exception):
-    """The upload cannot become a job. The message is for the person who sent it."""
+    """The upload cannot become a job. The message is for the person who sent it.
+
+    :param text: the message in English, with ``{names}``.
+    :param values: what stands for the names.
+    """
+
+    def __init__(self, text, **values):
+        super().__init__(text.format(**values) if values else text)
+        self.text = text
+        self.values = values
 
 
 def save_upload():
@@ -50,16 +59,19 @@ def get_kind(name):
     """Return ``csv`` or ``text``, by the extension."""
     extension = os.path.splitext(name)[1].lower()
     if extension not in KINDS:
-        raise Refused(f"{name!r} is not a file that this page can check: its name must end in {_join_names(KINDS)}.")
+        *most, last = KINDS
+        words = "{name!r} is not a file that this page can check: its name must end in {most} or {last}."
+        raise Refused(words, name=name, most=", ".join(most), last=last)
     return KINDS[extension]
 
 
 def check_content(name, kind, data):
     """Refuse data that is not text of this kind."""
     if not data.strip():
-        raise Refused(f"{name!r} is empty.")
+        raise Refused("{name!r} is empty.", name=name)
     if b"\0" in data:
-        raise Refused(f"{name!r} is not UTF-8 text: it contains NUL bytes. Is it a binary file, or UTF-16?")
+        words = "{name!r} is not UTF-8 text: it contains NUL bytes. Is it a binary file, or UTF-16?"
+        raise Refused(words, name=name)
     if kind == "csv":
         _check_encoding(name, data)
 
@@ -69,10 +81,11 @@ def _check_encoding(name, data):
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(
-            f"{name!r} is not UTF-8 text: byte 0x{data[error.start]:02x} at position {error.start}. "
+        words = (
+            "{name!r} is not UTF-8 text: byte 0x{byte:02x} at position {position}. "
             "Save it as 'CSV UTF-8' and send it again."
-        ) from error
+        )
+        raise Refused(words, name=name, byte=data[error.start], position=error.start) from error
 
 
 def _save_data(data):
@@ -80,8 +93,3 @@ def _save_data(data):
     with open(path, "wb") as file:
         file.write(data)
     return path
-
-
-def _join_names(names):
-    *most, last = names
-    return f"{', '.join(most)} or {last}"

@@ -18,6 +18,7 @@
   var TOAST_MILLISECONDS = 15000;
 
   var list = document.getElementById("jobs");
+  var t = Texts.t;
   var template = document.getElementById("job-template");
   var toasts = document.getElementById("toasts");
   var api = new JobsApi({ cursor: list.dataset.cursor, user: list.dataset.user });
@@ -74,23 +75,27 @@
     card.dataset.state = job.state;
     progress.max = job.lines;
     progress.value = job.done;
-    progress.setAttribute("aria-label", "Progress of " + job.name);
+    progress.setAttribute("aria-label", t("Progress of {name}", { name: job.name }));
     write(card, ".job-name", job.name);
-    write(card, ".job-state", job.state);
-    write(card, ".job-result", job.message || count(job.done) + " of " + count(job.lines) + " lines");
+    write(card, ".job-state", t(job.state));
+    write(card, ".job-result", job.message ? Texts.message(job.message) : progressOf(job));
     write(card, ".job-id", "#" + job.id);
-    write(card, ".job-kind", job.kind);
-    write(card, ".job-size", size(job.size));
-    write(card, ".job-by", "by " + (job.by || "a visitor"));
+    write(card, ".job-kind", t(job.kind));
+    write(card, ".job-size", Texts.size(job.size));
+    write(card, ".job-by", job.by ? t("by {name}", { name: job.by }) : t("by a visitor"));
     card.querySelector(".job-time").dateTime = job.created_at;
     fillNotes(card.querySelector(".job-notes"), job);
     localTime(card);
   }
 
+  function progressOf(job) {
+    return t("{done} of {lines} lines", { done: Texts.count(job.done), lines: Texts.count(job.lines) });
+  }
+
   function fillNotes(notes, job) {
-    var texts = job.notes.slice();
+    var texts = job.notes.map(Texts.message);
     if (job.problems > texts.length) {
-      texts.push("and " + count(job.problems - texts.length) + " more");
+      texts.push(t("and {count} more", { count: Texts.count(job.problems - texts.length) }));
     }
     notes.hidden = texts.length === 0;
     notes.replaceChildren.apply(
@@ -103,7 +108,7 @@
 
   function localTime(card) {
     var time = card.querySelector(".job-time");
-    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+    time.textContent = Texts.time(new Date(time.dateTime));
   }
 
   /* -- the upload form ------------------------------------------------------- */
@@ -113,14 +118,15 @@
     var file = form.elements.file.files[0];
     event.preventDefault();
     if (file.size > Number(form.dataset.maxBytes)) {
-      return sayUploadError("“" + file.name + "” is " + size(file.size) + ", more than this page takes.");
+      var values = { name: file.name, size: Texts.size(file.size) };
+      return sayUploadError(t("“{name}” is {size}, more than this page takes.", values));
     }
     sayUploadError("");
     setSending(true);
     api.send(file, function (error, job) {
       setSending(false);
       if (error) {
-        return sayUploadError(error);
+        return sayUploadError(Texts.message(error));
       }
       form.reset();
       showJob(job);
@@ -134,7 +140,7 @@
   function setSending(sending) {
     var button = document.getElementById("send");
     button.disabled = sending;
-    button.textContent = sending ? "Sending …" : "Send";
+    button.textContent = sending ? t("Sending …") : t("Send");
   }
 
   /* -- notices --------------------------------------------------------------- */
@@ -150,7 +156,7 @@
 
   function toast(notice) {
     var box = element("div", "toast", "");
-    var close = element("button", "quiet", "Dismiss");
+    var close = element("button", "quiet", t("Dismiss"));
     var remove = function () {
       var hadFocus = box.contains(document.activeElement);
       box.remove();
@@ -169,7 +175,7 @@
     box.dataset.state = notice.state;
     close.type = "button";
     close.addEventListener("click", remove);
-    box.append(element("p", "toast-text", notice.name + ": " + notice.message), close);
+    box.append(element("p", "toast-text", notice.name + ": " + Texts.message(notice.message)), close);
     toasts.append(box);
     setTimeout(expire, TOAST_MILLISECONDS);
   }
@@ -187,22 +193,10 @@
     card.querySelector(selector).textContent = text;
   }
 
-  function count(number) {
-    return number.toLocaleString("en");
-  }
-
-  /* As Jinja's filesizeformat writes it. */
-  function size(bytes) {
-    if (bytes < 1000) {
-      return bytes === 1 ? "1 Byte" : bytes + " Bytes";
-    }
-    return bytes < 1e6 ? (bytes / 1e3).toFixed(1) + " kB" : (bytes / 1e6).toFixed(1) + " MB";
-  }
-
   function showState(state) {
     var connection = document.getElementById("connection");
     connection.dataset.state = state;
-    connection.textContent = STATES[state];
+    connection.textContent = t(STATES[state]);
   }
 
   /* -- start ------------------------------------------------------------------- */

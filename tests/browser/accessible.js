@@ -1,11 +1,12 @@
-// Goes through the example's pages in Chromium, in light and in dark, with the keyboard alone, and has axe judge each.
+// Goes through the example's pages in Chromium, with the keyboard alone, and has axe judge each: in light and in English,
+// and in dark and in German.
 //
 //   node accessible.js '{"chromium": "/usr/bin/chromium", "url": "http://…", "axe": "…/axe.min.js",
 //     "file": "…/rows.csv", "seconds": 60}'
 //
 // For each scheme, as `who`: "axe" (page, violations, unsure, passes), "tabs" (page, what the tab key reaches, and what it
 // should), "thrown" (errors of the page), and "did" (what keys did: login, upload, kept, dismiss, focus,
-// details), and "contrast" (of the demo's drawings). It ends by itself.
+// details), "contrast" (of the demo's drawings), and "words" (page, its language, title and texts). It ends by itself.
 "use strict";
 
 const fs = require("fs");
@@ -34,6 +35,17 @@ const operable = () =>
   [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
     .filter((it) => !it.disabled && it.checkVisibility())
     .map((it) => it.outerHTML.slice(0, 80));
+
+/** Return the language of the page, and its texts, without the sources that it shows. */
+const wordsOf = () => ({
+  lang: document.documentElement.lang,
+  title: document.title,
+  words: [...document.querySelectorAll("pre")].reduce(
+    (text, { innerText }) => text.replace(innerText, ""),
+    document.querySelector("main").innerText,
+  ),
+  labels: [...document.querySelectorAll("main [aria-label]")].map((it) => it.getAttribute("aria-label")),
+});
 
 const focused = () => {
   const it = document.activeElement;
@@ -68,6 +80,7 @@ class Look {
     const passes = found.passes.map(({ id }) => id);
     const [violations, unsure] = [found.violations.map(summarize), found.incomplete.map(summarize)];
     this.print("axe", { page: name, violations, unsure, passes });
+    this.print("words", { page: name, ...(await this.page.evaluate(wordsOf)) });
   }
 
   /** Press the tab key until it leaves the page. */
@@ -141,7 +154,8 @@ class Look {
 
   async demo() {
     await this.open("/demo");
-    await this.page.waitForFunction(() => document.querySelector(".lane[data-state=open]"), null, { polling: 100 });
+    const isDrawn = () => document.querySelector(".lane[data-state=open] .lane-silence:not(:empty)");
+    await this.page.waitForFunction(isDrawn, null, { polling: 100 });
     await this.press("summary", "Enter");
     this.print("did", { details: await this.page.locator("details[open]").count() });
     await this.judge("demo");
@@ -159,8 +173,8 @@ const holdNotices = () => {
 };
 
 runChromium(async (options, browser) => {
-  for (const who of ["light", "dark"]) {
-    const context = await browser.newContext({ colorScheme: who, reducedMotion: "reduce" });
+  for (const [who, locale] of Object.entries({ light: "en-GB", dark: "de-DE" })) {
+    const context = await browser.newContext({ colorScheme: who, reducedMotion: "reduce", locale });
     await context.addInitScript(holdNotices);
     const look = new Look(await context.newPage(), who, options);
     for (const path of ["/", "/?client=old", "/nowhere"]) {

@@ -1,9 +1,11 @@
-"""The example's pages in Chromium, in light and in dark: axe finds nothing, and the keyboard alone suffices.
+"""The example's pages in Chromium, light in English and dark in German: axe finds nothing, the keyboard alone suffices.
 
 tests/browser/test_status_page.py does the same for the status page.
 """
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -62,7 +64,41 @@ def test_the_tab_key_reaches_all_that_can_be_operated_and_shows_where_it_is(look
 @pytest.mark.parametrize("who", ["light", "dark"])
 def test_the_keyboard_alone_logs_in_uploads_dismisses_and_unfolds(look, who):
     did = {name: value for entry in look.all(who, "did") for name, value in entry.items()}
-    assert (did["login"], did["upload"], did["dismiss"], did["details"]) == ("ada", "done", 0, 1), did
+    done = {"light": "done", "dark": "fertig"}[who]
+    assert (did["login"], did["upload"], did["dismiss"], did["details"]) == ("ada", done, 0, 1), did
     assert did["focus"] == "jobs-title"
     assert did["kept"] == 1, "a notice goes while its button has the focus"
     assert look.all(who, "thrown") == []
+
+
+#: What each page says in German. The job's message, its note and its time come from scripts and from stored English.
+GERMAN = {
+    "/": ("Aufträge · Row Check", "Melden Sie sich an, um eine Nachricht zu erhalten"),
+    "/?client=old": ("Aufträge · Row Check", "Auf dieser Seite läuft der alte Client, jobsApi.js:"),
+    "/nowhere": ("404 · Row Check", "Diese Seite gibt es nicht."),
+    "login": ("Anmelden · Row Check", "Konten zum Ausprobieren:"),
+    "login refused": ("Anmelden · Row Check", "Kein Konto hat diesen Namen und dieses Passwort."),
+    "a job runs": ("Aufträge · Row Check", "läuft"),
+    "a notice": ("Aufträge · Row Check", "rows.csv: 41 Zeilen, 1 Problem"),
+    "demo": ("Vorher und nachher · Row Check", "Clients geben nach 120 s auf"),
+}
+
+
+def test_each_page_is_in_the_language_of_its_browser(look):
+    found = {who: {entry["page"]: entry for entry in look.all(who, "words")} for who in ("light", "dark")}
+    assert {entry["lang"] for entry in found["light"].values()} == {"en"}
+    for page, (title, text) in GERMAN.items():
+        german, english = found["dark"][page], found["light"][page]
+        assert (german["lang"], german["title"]) == ("de", title) and text in german["words"], german
+        assert text not in english["words"]
+        alike = set(german["words"].splitlines()) & set(english["words"].splitlines())
+        assert [line for line in alike if is_sentence(line)] == [], page
+        assert not [label for label in set(german["labels"]) & set(english["labels"]) if " " in label], page
+    job = found["dark"]["a notice"]["words"]
+    assert "Zeile 42: 1 Spalte, die Kopfzeile hat 2" in job
+    assert re.search(r"\d\d\.\d\d\.20\d\d, \d\d:\d\d:\d\d", job) and "166 Bytes" in job, job
+
+
+def is_sentence(line: str) -> bool:
+    """Return whether a line is neither a name, nor a figure, nor source."""
+    return len(re.findall("[a-z]{3,}", line)) > 3 and "/" not in line

@@ -5,13 +5,14 @@
  */
 import { Run } from "/events/ssemux.js";
 
+const { t, count, message } = Texts;
 const KEPT = "row-check-run";
 const WORDS = {
-  done: (job) => `${job.name}: ${job.message}.`,
-  failed: () => "The check failed.",
-  cancelled: () => "The check was cancelled.",
-  lost: () => "The check was lost: its worker was killed.",
-  closed: () => "The check can no longer be read.",
+  done: (job) => `${job.name}: ${message(job.message)}.`,
+  failed: () => t("The check failed."),
+  cancelled: () => t("The check was cancelled."),
+  lost: () => t("The check was lost: its worker was killed."),
+  closed: () => t("The check can no longer be read."),
 };
 
 export class Check {
@@ -38,7 +39,7 @@ export class Check {
     run.on("ssemux.connecting", () => (this.#back += 1));
     run.on("ssemux.error", ({ final }) => final && localStorage.removeItem(KEPT));
     for (const state of Object.keys(WORDS)) run.on(`ssemux.${state}`, () => run === this.#run && this.#end(state));
-    this.#draw("running", "The check begins.");
+    this.#draw("running", t("The check begins."));
   }
 
   async cancel() {
@@ -53,15 +54,13 @@ export class Check {
     if (this.#job && job.revision <= this.#job.revision) this.#twice += 1;
     this.#steps += 1;
     this.#job = job;
-    this.#draw("running", `${job.name}: ${job.done} of ${job.lines} lines are checked.`);
+    const values = { name: job.name, done: count(job.done), lines: count(job.lines) };
+    this.#draw("running", t("{name}: {done} of {lines} lines are checked.", values));
   }
 
   #end(state) {
     const failed = this.#job?.state === "failed" && state === "done"; // the check ran to its end, and found out that
-    this.#draw(
-      failed ? "failed" : state,
-      failed ? `${this.#job.name}: ${this.#job.message}.` : WORDS[state](this.#job),
-    );
+    this.#draw(failed ? "failed" : state, failed ? WORDS.done(this.#job) : WORDS[state](this.#job));
   }
 
   #draw(state, words) {
@@ -70,8 +69,10 @@ export class Check {
     element.dataset.steps = this.#steps;
     element.querySelector("progress").value = this.#job ? this.#job.done / this.#job.lines : 0;
     element.querySelector(".check-told").textContent = words;
-    const again = this.#twice ? `${this.#twice} twice` : "none twice";
-    element.querySelector(".check-figures").textContent = `${this.#steps} steps, ${again}, came back ${this.#back}×`;
+    const values = { steps: count(this.#steps), twice: count(this.#twice), back: count(this.#back) };
+    element.querySelector(".check-figures").textContent = this.#twice
+      ? t("{steps} steps, {twice} twice, came back {back}×", values)
+      : t("{steps} steps, none twice, came back {back}×", values);
     element.querySelector("button").hidden = state !== "running";
   }
 }

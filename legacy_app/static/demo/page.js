@@ -14,6 +14,7 @@ import { Timeline, bytes } from "./timeline.js";
 const GRACE = 2000; // ms after a return within which all that was missed has to be told
 const LUMP = 5; // changes in one piece that are worth a word
 const SAMPLE_ROWS = 600;
+const { t, count, message } = Texts;
 const STATES = { asking: "asked, no answer yet", open: "open", away: "cut off, coming back" };
 
 const ports = document.getElementById("lanes").dataset;
@@ -21,8 +22,11 @@ const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const limits = { heartbeat: 20_000, timeout: 120_000 }; // until a stream says what they are
 const happened = new Happened();
 const api = new JobsApi({ user: ports.user });
-const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+const seconds = (milliseconds) => `${Texts.tenths(milliseconds / 1000)} s`;
+
+/** A number of things: English and German have the same two forms. */
+const plural = (number, one, many) => t(number === 1 ? one : many, { count: count(number) });
+const changes = (number) => plural(number, "{count} change", "{count} changes");
 
 /** One stream: read, drawn, and held to what happened. */
 class Lane {
@@ -57,9 +61,9 @@ class Lane {
     this.#write(
       ".lane-figures",
       [
-        `${plural(this.#chunks, "chunk")}, ${bytes(this.#size)}`,
-        `told ${told} of ${plural(this.#ledger.due.length, "change")}`,
-        plural(this.#beats, "heartbeat"),
+        `${plural(this.#chunks, "{count} chunk", "{count} chunks")}, ${bytes(this.#size)}`,
+        t("told {told} of {changes}", { told: count(told), changes: changes(this.#ledger.due.length) }),
+        plural(this.#beats, "{count} heartbeat", "{count} heartbeats"),
       ].join(" · "),
     );
   }
@@ -67,7 +71,7 @@ class Lane {
   #asked() {
     this.#become("asking");
     if (this.#away) this.#away.asked = performance.now();
-    this.timeline.moment("request", "the browser asks");
+    this.timeline.moment("request", t("the browser asks"));
     this.timeline.beginBand("waiting");
   }
 
@@ -87,7 +91,7 @@ class Lane {
     for (const frame of frames) this.#note(frame);
     const kind = this.#lacks < lacked ? "caught" : kindOf(text, frames);
     if (kind === "beat") this.#beats += 1;
-    const words = [new Date().toLocaleTimeString(), bytes(size), ...frames.map(nameOf)].join(" · ");
+    const words = [Texts.clock(new Date()), bytes(size), ...frames.map(nameOf)].join(" · ");
     this.timeline.chunk(kind, size, words, labelOf(frames));
     if (this.#away?.missed && !this.#lacks) this.#judge();
   }
@@ -106,11 +110,11 @@ class Lane {
   #lost(words) {
     this.#become("away");
     this.timeline.endBand();
-    this.timeline.moment("cut", words || "cut");
+    this.timeline.moment("cut", words ? message(words) : t("cut off"));
     clearTimeout(this.#away?.limit);
     if (!words) return;
     delete this.element.dataset.verdict;
-    this.#write(".lane-news", words);
+    this.#write(".lane-news", message(words));
   }
 
   /** Was anything lost, was anything told twice, since it was cut? */
@@ -122,9 +126,11 @@ class Lane {
     this.#away = undefined;
     this.element.dataset.verdict = lost || again ? "bad" : "good";
     const took = Math.round(performance.now() - asked);
-    const caught = `caught up ${plural(missed.length, "change")} in ${took} ms, none lost, ${again || "none"} twice.`;
-    const fault = `${lost} of ${plural(missed.length, "change")} not told.`;
-    this.#write(".lane-news", `Away for ${seconds(back - since)}: ${lost ? fault : caught}`);
+    const values = { away: seconds(back - since), changes: changes(missed.length), took: count(took), lost, again };
+    const caught = again
+      ? t("Away for {away}: caught up {changes} in {took} ms, none lost, {again} twice.", values)
+      : t("Away for {away}: caught up {changes} in {took} ms, none lost, none twice.", values);
+    this.#write(".lane-news", lost ? t("Away for {away}: {lost} of {changes} not told.", values) : caught);
   }
 
   #drawSilence() {
@@ -133,14 +139,17 @@ class Lane {
     shown.style.setProperty("--full", Math.min(silence / limits.timeout, 1));
     shown.style.setProperty("--beat-at", limits.heartbeat / limits.timeout);
     shown.dataset.level = silence > limits.timeout / 2 ? "bad" : silence > limits.heartbeat * 1.1 ? "late" : "fine";
-    const what = this.reader.isOpen ? "silent" : "not a byte, nor headers,";
-    this.#write(".lane-silence", `${what} for ${seconds(silence)}; clients give up after ${limits.timeout / 1000} s`);
+    const values = { silence: seconds(silence), timeout: count(limits.timeout / 1000) };
+    const words = this.reader.isOpen
+      ? t("silent for {silence}; clients give up after {timeout} s", values)
+      : t("not a byte, nor headers, for {silence}; clients give up after {timeout} s", values);
+    this.#write(".lane-silence", words);
   }
 
   #become(state) {
     this.element.dataset.state = state;
     this.#part(".connection").dataset.state = { asking: "off", open: "live", away: "waiting" }[state];
-    this.#write(".connection", STATES[state]);
+    this.#write(".connection", t(STATES[state]));
   }
 
   #part(selector) {
@@ -162,7 +171,8 @@ function kindOf(text, frames) {
 function nameOf({ event, data }) {
   if (event !== "job") return event;
   const job = JSON.parse(data);
-  return `job ${job.id}: ${job.state}, ${job.done} of ${job.lines}`;
+  const values = { id: job.id, state: t(job.state), done: count(job.done), lines: count(job.lines) };
+  return t("job {id}: {state}, {done} of {lines}", values);
 }
 
 function addressOf({ dataset }) {
@@ -173,8 +183,8 @@ function addressOf({ dataset }) {
 
 /** Many changes in one piece are counted; else a chunk's size says more. */
 function labelOf(frames) {
-  const changes = frames.filter((frame) => frame.event === "job").length;
-  return changes >= LUMP ? `×${changes}` : undefined;
+  const found = frames.filter((frame) => frame.event === "job").length;
+  return found >= LUMP ? `×${found}` : undefined;
 }
 
 /** What the server says about its streams. */
@@ -204,10 +214,10 @@ function sample() {
 function send() {
   const form = document.getElementById("upload");
   api.send(form.elements.file.files[0] ?? sample(), (problem, job) => {
-    if (problem) return say(problem);
+    if (problem) return say(message(problem));
     form.reset();
     check.follow(job.run);
-    return say(`${job.name} is being checked.`);
+    return say(t("{name} is being checked.", { name: job.name }));
   });
 }
 
@@ -227,14 +237,15 @@ function note(job) {
   happened.note(job);
   running.delete(job.id);
   if (job.state === "running") running.add(job.id);
-  if (job.state === "done" || job.state === "failed") say(`${job.name}: ${job.message}.`);
+  if (job.state === "done" || job.state === "failed") say(`${job.name}: ${message(job.message)}.`);
   if (isToCut && running.size) cutAll();
 }
 
 function start() {
   if (ports.proxyPort && location.port === ports.proxyPort) location.port = ports.port; // else nothing comes straight
   api.onJob = note;
-  api.onNotice = (notice) => say(`A notice for ${ports.user}: ${notice.name}: ${notice.message}.`);
+  api.onNotice = ({ name, message: words }) =>
+    say(t("A notice for {user}: {name}: {message}.", { user: ports.user, name, message: message(words) }));
   api.connect();
   showQueries(document.getElementById("queries"), page.signal);
   for (const lane of lanes) lane.reader.run();

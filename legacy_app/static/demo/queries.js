@@ -33,7 +33,7 @@ function fillRow(row, seen) {
   const earlier = seen[Math.min(1, seen.length - 1)];
   const { url } = row.dataset;
   const seconds = (now.at - earlier.at) / 1000;
-  const rate = seconds ? ((now.counts[url] - earlier.counts[url]) / seconds).toFixed(1) : "–";
+  const rate = seconds ? Texts.tenths((now.counts[url] - earlier.counts[url]) / seconds) : "–";
   row.querySelector(".rate").textContent = rate;
-  row.querySelector(".count").textContent = now.counts[url] - first.counts[url];
+  row.querySelector(".count").textContent = Texts.count(now.counts[url] - first.counts[url]);
 }

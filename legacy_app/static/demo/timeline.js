@@ -97,9 +97,9 @@ function drawAxis(axis) {
     make("line", { x1: x, x2: x, y1: BASE, y2: BASE + 4 }, axis);
     make("text", { x, y: BASE + 15, "text-anchor": "middle" }, axis).textContent = `−${second} s`;
   }
-  make("text", { x: -3, y: BASE + 15, "text-anchor": "end" }, axis).textContent = "now";
+  make("text", { x: -3, y: BASE + 15, "text-anchor": "end" }, axis).textContent = Texts.t("now");
 }
 
 export function bytes(size) {
-  return size < 1000 ? `${size} B` : `${(size / 1000).toFixed(1)} kB`;
+  return size < 1000 ? `${size} B` : `${Texts.tenths(size / 1000)} kB`;
 }

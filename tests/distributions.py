@@ -2,15 +2,17 @@
 
 ``build`` makes the source archive, the wheel and the SBOM of the last commit, and has twine check them. ``check``
 installs them into empty environments, on the oldest and the newest Python, with each extra, and runs the README's
-quickstart there. ``npm`` writes the version into client/package.json. No test of the package's behaviour belongs here.
-It runs with the packages of requirements/release.txt.
+quickstart and the tutorial there. ``npm`` writes the version into client/package.json. No test of the package's
+behaviour belongs here. It runs with the packages of requirements/release.txt.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,8 +25,13 @@ import zipfile
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
+from typing import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.harness.document import block, command, files  # noqa: E402
+
 DIST = ROOT / "dist"
 #: What `make clean` removes, and no upload takes.
 SBOM_FOLDER = ROOT / "build" / "sbom"
@@ -162,13 +169,13 @@ def list_extras(metadata: Message) -> set[str]:
 
 
 def check() -> None:
-    """Install the distributions into empty environments on each Python, and run the README's quickstart in each."""
+    """Install the distributions into empty environments on each Python, and run README and tutorial there."""
     (wheel,), (archive,) = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
     for version in PYTHONS:
         program = find_python(version)
-        check_install(program, str(archive), quickstart=True)
+        check_install(program, str(archive), run=True)
         for extra in sorted(list_extras(read_metadata(wheel))):
-            check_install(program, "%s[%s]" % (wheel, extra), quickstart=extra not in RESOLVED_ONLY)
+            check_install(program, "%s[%s]" % (wheel, extra), run=extra not in RESOLVED_ONLY)
 
 
 def find_python(version: str) -> str:
@@ -184,15 +191,16 @@ def find_python(version: str) -> str:
     )
 
 
-def check_install(program: str, requirement: str, *, quickstart: bool) -> None:
+def check_install(program: str, requirement: str, *, run: bool) -> None:
     shown = "%s: %s" % (program, requirement.rpartition("/")[2])
     with tempfile.TemporaryDirectory() as name:
         python = make_environment(program, Path(name) / "venv")
-        pip(python, "install", *([] if quickstart else ["--dry-run"]), requirement)
-        if quickstart:
+        pip(python, "install", *([] if run else ["--dry-run"]), requirement)
+        if run:
             pip(python, "check")
-            run_quickstart(python, Path(name))
-    print("==> %s %s" % ("works with" if quickstart else "can be resolved with", shown), flush=True)
+            run_quickstart(python, Path(name) / "quickstart")
+            run_tutorial(python, Path(name) / "tutorial")
+    print("==> %s %s" % ("works with" if run else "can be resolved with", shown), flush=True)
 
 
 def make_environment(program: str, folder: Path) -> Path:
@@ -211,17 +219,36 @@ def pip(python: Path, *arguments: str) -> None:
 
 def run_quickstart(python: Path, folder: Path) -> None:
     """Serve the README's shop.py with the environment's gunicorn, publish an event, and read it from a stream."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    match = re.search(r"```python\n(# shop\.py\n.*?)```", text, re.S)
-    if match is None:
-        sys.exit("README.md has no block of Python that begins with '# shop.py'")
-    (folder / "shop.py").write_text(match.group(1), encoding="utf-8")
-    command = [python, "-m", "gunicorn", "-k", "gevent", "-w", "2", "-b", "127.0.0.1:0", "shop:app"]
+    folder.mkdir()
+    (folder / "shop.py").write_text(block("../README.md", "python", "# shop.py"), encoding="utf-8")
+    with serve(python, folder, command("../README.md", "gunicorn")) as url:
+        see_events(url, {"/sell": '{"sold":1}'})
+
+
+def run_tutorial(python: Path, folder: Path) -> None:
+    """Serve the tutorial's shop as it is after three of its pages, and read events from a stream."""
+    folder.mkdir()
+    sale, notice = {"/sell": '{"item":"lamp"}'}, {"/ship/ann": "Your lamp is on its way."}
+    files("tutorial/live-page.md", folder)
+    with serve(python, folder, command("tutorial/live-page.md", "gunicorn")) as url:
+        see_events(url, sale, method="POST")
+    files("tutorial/two-workers.md", folder)
+    with serve(python, folder, command("tutorial/two-workers.md", "gunicorn")) as url:
+        see_events(url, sale, method="POST")
+    files("tutorial/own-events.md", folder)
+    with serve(python, folder, command("tutorial/two-workers.md", "gunicorn")) as url:
+        see_events(url, {**sale, **notice}, method="POST", login="/login/ann")
+
+
+@contextlib.contextmanager
+def serve(python: Path, folder: Path, line: str) -> Iterator[str]:
+    """Run gunicorn's command line of a document with the environment's gunicorn; yield its URL."""
+    program = [str(python), "-m", *shlex.split(line), "-b", "127.0.0.1:0"]
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with open(str(folder / "log"), "w+") as log:
-        server = subprocess.Popen([str(part) for part in command], cwd=str(folder), env=env, stderr=log)
+        server = subprocess.Popen(program, cwd=str(folder), env=env, stderr=log)
         try:
-            see_event(wait_for_address(folder / "log", server))
+            yield wait_for_address(folder / "log", server)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(30)
@@ -235,16 +262,25 @@ def wait_for_address(log: Path, server: subprocess.Popen[bytes]) -> str:
         if found:
             return found.group(1)
         time.sleep(0.05)
-    sys.exit("gunicorn does not serve the quickstart:\n" + log.read_text())
+    sys.exit("gunicorn does not serve the shop:\n" + log.read_text())
 
 
-def see_event(url: str) -> None:
-    with urllib.request.urlopen(url + "/events?channel=news", timeout=30) as stream:
+def see_events(url: str, requests: dict[str, str], *, method: str = "GET", login: str = "") -> None:
+    """Read a stream, and wait after each request for the data that it publishes.
+
+    :param requests: by path: the data of the event.
+    :param login: the path that gives the stream's session its user.
+    """
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    if login:
+        browser.open(url + login, timeout=30).close()
+    with browser.open(url + "/events?channel=news", timeout=30) as stream:
         while b"ssemux.hello" not in stream.readline():
             pass
-        urllib.request.urlopen(url + "/sell", timeout=30).close()
-        while stream.readline() != b'data: {"sold":1}\n':
-            pass
+        for path, data in requests.items():
+            browser.open(urllib.request.Request(url + path, method=method), timeout=30).close()
+            while stream.readline() != ("data: %s\n" % data).encode():
+                pass
 
 
 # -- npm ---------------------------------------------------------------------

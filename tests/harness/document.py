@@ -1,7 +1,8 @@
 """Code of the documents, which is run exactly as it is printed there.
 
 A test names what it reads by literals: `block("identity.md", "nginx")`. `tests/documents` reads these calls from the
-tests' source, and so knows which blocks of the documents no test runs.
+tests' source, and so knows which blocks of the documents no test runs. `make dist-check` reads blocks, too: only the
+standard library is imported here.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.harness.servers import ROOT
-
-DOCS = ROOT / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FENCE = re.compile(r"^( *)```([\w-]*)[^\n]*\n(.*?)^\1```$", re.S | re.M)
 
 #: The first line of a block that is a file: its name, as a comment.

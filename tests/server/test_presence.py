@@ -70,7 +70,7 @@ def test_three_workers_and_a_shell_agree_while_users_come_and_go_and_a_worker_is
         left = [str(i % 4) for i, stream in enumerate(herd) if i % 2 and not stream.ended]
         wait(site, {user: left.count(user) for user in left})
 
-        assert site.server.stop()
+        assert site.server.stop(10)
         assert from_a_shell() == {"users": {}, "visitors": 0}
 
 

@@ -23,7 +23,7 @@ def test_every_stream_is_announced_twice(serve, tmp_path):
         for stream in herd[:4]:
             stream.close()
         until(lambda: len(lines()) == 28, 5, lambda: lines()[24:])
-        assert site.server.stop()
+        assert site.server.stop(10)
     closed = [(user, reason) for kind, user, reason in lines() if kind == "closed"]
     assert Counter(user for user, _ in closed) == Counter(channels.keys())
     reasons = Counter(reason for _, reason in closed)

@@ -44,7 +44,7 @@ def test_the_second_service_is_refused_until_the_first_has_gone(start):
         send(shop, "mine")
         stream.wait_for(b"data: mine\n", 3)
         assert b"secret" not in stream.body
-    assert shop.server.stop()
+    assert shop.server.stop(10)
     until(lambda: "-" in send(office, "free")[:30], 5, lambda: send(office, "free"))
 
 

@@ -7,12 +7,11 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
-import pytest
-
 from tests.harness.servers import ROOT, environment
+from tests.harness.spans import load
 from tests.harness.waiting import until
 
-pytest.importorskip("opentelemetry.sdk")
+load("opentelemetry.sdk")
 
 CHANNEL = "/events?channel=room:1"
 

@@ -41,10 +41,19 @@ def live(tmp_path, request, monkeypatch):
     client = Client(hub.open_stream(["a"], None))
     publish(hub, "a", "first")
     client.wait(1)
+    await_rest(broker)
     hub.gate = gate
     yield hub, client
     gate.set()
     broker.close()
+
+
+def await_rest(broker):
+    """Return when the broker's thread waits for events, and so does not deliver the next one before its publisher."""
+    if isinstance(broker, MemoryBroker):
+        until(lambda: broker.history._store.changed._waiters, 10, lambda: "the thread works")
+    elif isinstance(broker, SQLiteBroker):
+        until(lambda: broker.history._appended._cond._waiters, 10, lambda: "the thread works")
 
 
 def let_thread_wait(monkeypatch):

@@ -21,9 +21,13 @@ function isServedBy(mux, url) {
   return its.origin === other.origin && its.pathname === other.pathname;
 }
 
+function readChannels(url) {
+  return new Set(resolve(url).searchParams.getAll("channel"));
+}
+
 /** Call `message` with each event that a stream of this URL would bring; return the function that ends this. */
 function listenToURL(mux, url, { message, own }) {
-  const names = new Set(resolve(url).searchParams.getAll("channel"));
+  const names = readChannels(url);
   const subscriptions = [...names].map((name) => new Subscription(mux, name));
   const isMeant = ({ channels = ["*"] }) => channels.some((name) => names.has(name) || /^(\*$|user:)/.test(name));
   const emitOwn = (event) => (detail) => isMeant(detail) && own(event, detail);
@@ -54,8 +58,8 @@ class SharedSource extends EventTarget {
     this.#stops = [
       listenToURL(mux, url, onEvent),
       listen(mux, "ssemux.open", () => this.#open()),
-      listen(mux, "ssemux.connecting", () => this.#fail()),
-      listen(mux, "ssemux.error", () => this.#fail()),
+      listen(mux, "ssemux.connecting", () => this.#reconnect()),
+      listen(mux, "ssemux.error", ({ channel }) => readChannels(url).has(channel) && this.#fail()),
       listen(mux, "ssemux.closed", () => this.close()),
     ];
     if (mux.state === "open") queueMicrotask(() => this.#open());
@@ -72,9 +76,13 @@ class SharedSource extends EventTarget {
     this.#fire(new Event("open"));
   }
 
+  #reconnect() {
+    this.readyState = EventSource.CONNECTING;
+    this.#fail();
+  }
+
   /** htmx connects again if a stream is closed at an error. This one is not: the SSEMux connects again by itself. */
   #fail() {
-    this.readyState = EventSource.CONNECTING;
     this.#fire(new Event("error"));
   }
 
@@ -124,7 +132,8 @@ function registerExtension(htmx, mux) {
   const isRegistered = htmx.registerExtension("sse", {
     init: (internal) => (api = internal),
     htmx_after_process: (element) => {
-      for (const one of [element, ...element.querySelectorAll("[hx-sse\\:connect]")]) processElement(one);
+      const selector = ["hx-", htmx.config.prefix || "hx-"].map((prefix) => `[${prefix}sse\\:connect]`).join();
+      for (const one of [element, ...element.querySelectorAll(selector)]) processElement(one);
     },
     htmx_before_cleanup: (element) => disconnect(element, "cleanup"),
   });

@@ -34,8 +34,11 @@ function isServedBy(mux, url) {
   const [its, other] = [new URL(mux.url), resolve(url)];
   return its.origin === other.origin && its.pathname === other.pathname;
 }
+function readChannels(url) {
+  return new Set(resolve(url).searchParams.getAll("channel"));
+}
 function listenToURL(mux, url, { message, own }) {
-  const names = new Set(resolve(url).searchParams.getAll("channel"));
+  const names = readChannels(url);
   const subscriptions = [...names].map((name) => new Subscription(mux, name));
   const isMeant = ({ channels = ["*"] }) => channels.some((name) => names.has(name) || /^(\*$|user:)/.test(name));
   const emitOwn = (event) => (detail) => isMeant(detail) && own(event, detail);
@@ -63,8 +66,8 @@ var SharedSource = class extends EventTarget {
     this.#stops = [
       listenToURL(mux, url, onEvent),
       listen(mux, "ssemux.open", () => this.#open()),
-      listen(mux, "ssemux.connecting", () => this.#fail()),
-      listen(mux, "ssemux.error", () => this.#fail()),
+      listen(mux, "ssemux.connecting", () => this.#reconnect()),
+      listen(mux, "ssemux.error", ({ channel }) => readChannels(url).has(channel) && this.#fail()),
       listen(mux, "ssemux.closed", () => this.close())
     ];
     if (mux.state === "open") queueMicrotask(() => this.#open());
@@ -78,8 +81,11 @@ var SharedSource = class extends EventTarget {
     this.readyState = EventSource.OPEN;
     this.#fire(new Event("open"));
   }
-  #fail() {
+  #reconnect() {
     this.readyState = EventSource.CONNECTING;
+    this.#fail();
+  }
+  #fail() {
     this.#fire(new Event("error"));
   }
   #fire(event) {
@@ -124,7 +130,8 @@ function registerExtension(htmx, mux) {
   const isRegistered = htmx.registerExtension("sse", {
     init: (internal) => api = internal,
     htmx_after_process: (element) => {
-      for (const one of [element, ...element.querySelectorAll("[hx-sse\\:connect]")]) processElement(one);
+      const selector = ["hx-", htmx.config.prefix || "hx-"].map((prefix) => `[${prefix}sse\\:connect]`).join();
+      for (const one of [element, ...element.querySelectorAll(selector)]) processElement(one);
     },
     htmx_before_cleanup: (element) => disconnect(element, "cleanup")
   });

@@ -41,6 +41,17 @@ LEAVE = {
     "datastar": "document.querySelector('[data-ssemux]').remove()",
 }
 
+#: In a page of htmx: an element whose channel may not be read.
+REFUSED = """
+    document.addEventListener("htmx:sseError", ({ detail }) =>
+        report({ who: "refused", what: "error", url: detail.source.url, readyState: detail.source.readyState }));
+    document.body.insertAdjacentHTML("beforeend", "<div hx-ext='sse' sse-connect='/events?channel=secret'></div>");
+    htmx.process(document.body.lastElementChild);
+"""
+
+#: In the page of Datastar: another value of a signal.
+SIGNAL = """import("/static/datastar.js").then(({ mergePatch }) => mergePatch({ form: "%s" }))"""
+
 #: In the page: report each item of the list.
 WATCH = """(() => {
     const tell = (node) => node.tagName === "LI" && report({ who: "NAME", what: "shown", text: node.textContent });
@@ -50,7 +61,7 @@ WATCH = """(() => {
         .observe(document.body, { childList: true, subtree: true });
 })()"""
 
-WAIT = 20
+WAIT = 30
 ENV = {"SSEMUX_RETRY": "200", "PYTHONPATH": str(ROOT)}
 
 
@@ -95,7 +106,7 @@ def folder(tmp_path):
     files("frameworks.md", tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     pack(tmp_path / "node_modules" / "flask-ssemux")
-    link_packages(tmp_path, "vite", "react", "react-dom", "vue", "@vitejs/plugin-vue")
+    link_packages(tmp_path, "vite", "react", "react-dom", "vue", "@vitejs/plugin-react", "@vitejs/plugin-vue")
     for package in ("htmx.org", "htmx1", "htmx4", "htmx-ext-sse"):
         need_npm(package)
     need_from_wheel(*DATASTAR)
@@ -106,7 +117,7 @@ def test_pages_of_all_frameworks_share_one_connection(folder, gunicorn, running)
     run(need_node(22), NODE_MODULES / "vite" / "bin" / "vite.js", "build", cwd=folder)
     server = gunicorn("tests.apps.frameworks:create_app()", env=ENV, cwd=folder)
     vite = running(Vite({"FLASK": server.url}, cwd=folder))
-    pages = running(Pages(server, seconds=100))
+    pages = running(Pages(server, seconds=200))
     for name, path in PAGES.items():
         pages.show(name, path)
     pages.show(DEVELOPED, vite.url + PAGES["react"])
@@ -121,17 +132,27 @@ def test_pages_of_all_frameworks_share_one_connection(folder, gunicorn, running)
     pages.publish("two")
     pages.wait_shown("one", "two")
 
+    pages.command("run", "htmx2", code=REFUSED)
+    pages.wait_all("refused", "error", timeout=WAIT)
+    pages.command("run", "datastar", code=SIGNAL % "htmx")
+    pages.wait_channels(CHANNELS - {"news:datastar"}, {"*", "news"})
+    pages.command("run", "datastar", code=SIGNAL % "datastar")
+    pages.wait_channels(CHANNELS, {"*", "news"})
+    pages.publish("again")
+    pages.wait_shown("one", "two", "again")
+    assert [urllib.parse.urlsplit(error["url"]).query for error in pages.all("refused", "error")] == ["channel=secret"]
+
     for name, code in LEAVE.items():
         pages.command("run", name, code=code)
     pages.publish("three")  # the extension of htmx 1.9 notices at an event that its element is gone
     pages.wait_channels({"*"}, {"*", "news"})
-    pages.wait_shown("one", "two", "three", names=[DEVELOPED])
+    pages.wait_shown("one", "two", "again", "three", names=[DEVELOPED])
     for name in ("react", "vue"):
         pages.command("run", name, code=LEAVE[name])  # the same button shows the list again
     pages.wait_channels({"*", "news"}, {"*", "news"})
     pages.publish("four")
-    pages.wait_shown("one", "two", "four", names=["react", "vue"])
-    pages.wait_shown("one", "two", names=["htmx1", "htmx2", "htmx4", "datastar"])
+    pages.wait_shown("one", "two", "again", "four", names=["react", "vue"])
+    pages.wait_shown("one", "two", "again", names=["htmx1", "htmx2", "htmx4", "datastar"])
 
     for name in ("htmx2", "htmx4"):
         pages.show("old-" + name, PAGES[name] + "&cursor=unknown-1")

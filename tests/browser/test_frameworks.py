@@ -62,7 +62,10 @@ WATCH = """(() => {
 })()"""
 
 WAIT = 30
-ENV = {"SSEMUX_RETRY": "200", "PYTHONPATH": str(ROOT)}
+
+#: A client that polls, because the server started slowly after the deploy, changes channels and tries a stream within a
+#: heartbeat interval.
+ENV = {"SSEMUX_RETRY": "200", "SSEMUX_HEARTBEAT": "1", "SSEMUX_CLIENT_TIMEOUT": "3", "PYTHONPATH": str(ROOT)}
 
 
 class Vite(Server):

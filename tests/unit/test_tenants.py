@@ -10,7 +10,8 @@ import pytest
 import flask_ssemux
 from flask_ssemux import testing
 from flask_ssemux.testing import stream
-from tests.harness.document import ROOT, block
+from tests.harness.document import block
+from tests.harness.servers import ROOT
 
 
 @pytest.fixture

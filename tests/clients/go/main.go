@@ -4,7 +4,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"sync"
 
@@ -29,7 +31,14 @@ type failure struct {
 }
 
 func (task task) read(lines chan<- interface{}) {
-	stream, err := eventsource.Subscribe(task.Url, "")
+	request, err := http.NewRequest("GET", task.Url, nil)
+	if err != nil {
+		panic(err)
+	}
+	// Its Close() may panic while it reports an error. A client that is left without it would request the URL again.
+	context, leave := context.WithCancel(context.Background())
+	defer leave()
+	stream, err := eventsource.SubscribeWithRequest("", request.WithContext(context))
 	if err != nil {
 		lines <- failure{task.Task, err.Error()}
 		return

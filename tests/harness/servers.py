@@ -23,6 +23,9 @@ from tests.harness.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
+
+#: How long processes take to end after SIGKILL, on a busy machine.
+KILL_SECONDS = 20
 STOP_SECONDS = 2.0
 
 REAPER = """
@@ -49,6 +52,23 @@ _logs: Path | None = None
 def forget_stopped() -> None:
     """Forget the servers that stopped before a new test begins: their logs say nothing about it."""
     started[:] = [server for server in started if server.running]
+
+
+def _is_group_running(group: int) -> bool:
+    """Return whether a process group has processes; dead ones that nobody has waited for do not count."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return any(_is_running_in(path, group) for path in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _is_running_in(path: Path, group: int) -> bool:
+    try:
+        state, _, its_group = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+    except OSError:  # it has ended meanwhile
+        return False
+    return int(its_group) == group and state not in "ZX"
 
 
 class Server:
@@ -163,7 +183,7 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        """Send SIGKILL to all its processes."""
+        """Send SIGKILL to all its processes, and wait until all are gone: the last one may have the port."""
         if self._process is None:
             return
         try:
@@ -171,6 +191,7 @@ class Server:
         except ProcessLookupError:
             pass
         self._process.wait()
+        until(lambda: not _is_group_running(self.pid), KILL_SECONDS, lambda: f"{self.name} is gone after SIGKILL")
         _tell_reaper("-", self.pid)
 
     def _state(self) -> str:

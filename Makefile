@@ -8,8 +8,8 @@ RUN = $(VENV)/bin/python
 INSTALL = PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet
 JAVASCRIPT = tests/node_modules/.bin
 
-# Servers' tests wait more than they work; a file's tests stay together.
-PARALLEL = -n 2 --dist loadfile
+# Servers' tests wait more than they work: three at once use two cores. A file's tests stay together.
+PARALLEL = -n 3 --dist loadfile
 
 # The pinned and hashed packages of requirements/dev.txt, on the Pythons that it is made for; the newest ones elsewhere.
 LOCK_PYTHON = 3.11

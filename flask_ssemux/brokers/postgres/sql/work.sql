@@ -34,6 +34,7 @@ DECLARE
     other text;
     ends timestamptz;
 BEGIN
+    PERFORM set_config('synchronous_commit', 'on', true);  -- a crash must not take a lease on which its holder counts
     PERFORM {schema}.take_works_turn();
     ends := clock_timestamp() + lasts * interval '1 second';
     -- A time far in the future is of a clock that was ahead.
@@ -60,7 +61,8 @@ CREATE OR REPLACE FUNCTION {schema}.keep_work(
 DECLARE
     ends timestamptz;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
+    -- a crash must not take a renewal on which its holder counts
+    PERFORM set_config('synchronous_commit', CASE WHEN cardinality(names) > 0 THEN 'on' ELSE 'off' END, true);
     PERFORM {schema}.take_works_turn();
     ends := clock_timestamp() + lasts * interval '1 second';
     UPDATE {schema}.works AS w SET until = ends, holder = me FROM unnest(names, fences) AS l (name, fence)

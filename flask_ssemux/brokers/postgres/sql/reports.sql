@@ -54,6 +54,7 @@ CREATE OR REPLACE FUNCTION {schema}.use_key(k text, lasts double precision) RETU
 DECLARE
     changed integer;
 BEGIN
+    PERFORM set_config('synchronous_commit', 'on', true);  -- after a crash the key would count as unused
     DELETE FROM {schema}.claims WHERE key IN (
         SELECT c.key FROM {schema}.claims AS c WHERE c.until <= clock_timestamp() AND c.key <> k
         ORDER BY c.until LIMIT 100 FOR UPDATE SKIP LOCKED

@@ -208,7 +208,7 @@ def test_a_crash_begins_an_epoch_if_it_may_have_taken_events(own, postgres_serve
     assert bool(recorder.renewals) == is_renewed
 
 
-@pytest.mark.parametrize("call", ["take", "keep", "use a key"])
+@pytest.mark.parametrize("call", ["take", "keep", "begin a run", "use a key"])
 def test_a_crash_takes_nothing_on_which_its_caller_counts(own, postgres_server, call):
     """Also where the server commits asynchronously by default. Nothing writes WAL between the call and the crash."""
     for statement in ("DATABASE postgres SET synchronous_commit = off", "SYSTEM SET wal_writer_delay = '10s'"):
@@ -216,10 +216,12 @@ def test_a_crash_takes_nothing_on_which_its_caller_counts(own, postgres_server, 
     postgres_server.ask("SELECT pg_reload_conf()")
     broker, kept = own(), "SELECT until FROM ssemux.works UNION ALL SELECT until FROM ssemux.claims"
     broker.history.get_newest_cursor()  # makes the tables
-    leases = broker.work.take_work(["feed:a"]) if call != "use a key" else []
+    leases = broker.work.take_work(["feed:a"]) if call in ("take", "keep") else []
     if call == "keep":
         postgres_server.ask("CHECKPOINT")
         broker.work.keep_work(leases)
+    elif call == "begin a run":
+        broker.work.begin_run("one", "{}")
     elif call == "use a key":
         broker.one_time_keys.use_one_time_key("key", 60)
     before = postgres_server.ask(kept)

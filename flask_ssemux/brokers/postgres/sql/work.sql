@@ -13,6 +13,7 @@ DECLARE
     new_fence bigint := nextval('{schema}.fences');
     now bigint := extract(epoch FROM clock_timestamp()) * 1000000;
 BEGIN
+    PERFORM set_config('synchronous_commit', 'on', true);  -- a crash must not take a lease on which its holder counts
     IF new_fence < now THEN
         new_fence := now;
         PERFORM setval('{schema}.fences', now);
@@ -34,7 +35,6 @@ DECLARE
     other text;
     ends timestamptz;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'on', true);  -- a crash must not take a lease on which its holder counts
     PERFORM {schema}.take_works_turn();
     ends := clock_timestamp() + lasts * interval '1 second';
     -- A time far in the future is of a clock that was ahead.

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flask_ssemux.brokers import open_broker
+from flask_ssemux.brokers.postgres.connection import PREPARED_AT
 from flask_ssemux.errors import BrokerUnavailable
 from tests.harness.hop import Hop
 from tests.harness.waiting import until
@@ -69,10 +70,11 @@ def far_url(hop, shared_postgres, postgres_url, postgres):
 
 @pytest.fixture
 def far(far_url, opened):
-    """A broker that has a connection."""
+    """A broker that has a connection, on which an append is one message and its answer."""
     broker = open_broker(far_url)
     opened(broker)
-    broker.history.append_event("before", b"")
+    for _ in range(PREPARED_AT):
+        broker.history.append_event("before", b"")
     return broker
 
 

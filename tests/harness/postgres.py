@@ -7,6 +7,7 @@ a broker's code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -147,21 +148,15 @@ class PostgresServer(Server):
             self.signal(signal.SIGSTOP)  # or it would start others in place of those that are killed first
             pids = children(self.pid)
         super().kill()
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        _signal_all(pids, signal.SIGKILL)
         until(lambda: not any(_runs(pid) for pid in pids), 10, f"all processes of {self.name} ended")
 
     def pause(self) -> None:
         """Make it hang (SIGSTOP): connections stay, answers do not come."""
-        for pid in [self.pid, *children(self.pid)]:
-            os.kill(pid, signal.SIGSTOP)
+        _signal_all([self.pid, *children(self.pid)], signal.SIGSTOP)
 
     def resume(self) -> None:
-        for pid in [self.pid, *children(self.pid)]:
-            os.kill(pid, signal.SIGCONT)
+        _signal_all([self.pid, *children(self.pid)], signal.SIGCONT)
 
     def make_replica(self) -> PostgresServer:
         """Return a replica that is to be started. This server has `wal_level=replica`."""
@@ -241,3 +236,10 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to these processes. One of a connection may end meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

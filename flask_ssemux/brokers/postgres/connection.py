@@ -2,7 +2,7 @@
 
 libpq handles the protocol, TLS and logins; psycopg's ``pq`` module makes it callable. Its own ``execute`` has no
 deadline that also holds while the network is silent, so the waiting is done here, with ``select.poll``, which gevent
-patches. A connection is used by one caller at a time. No SQL, no URL.
+patches. A connection is used by one caller at a time. Statements that come again are prepared. No URL.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ except ImportError:  # an extra: ``Address`` raises an error that names it
 
 _READ, _WRITE = 1, 4  # POLLIN, POLLOUT
 
+#: A statement is prepared when it is used for the time of this number: then the server parses and plans it no more.
+PREPARED_AT = 3
+
+#: SQLSTATEs with which the server says that a prepared statement is of no use: it does not know it, or a migration has
+#: changed the result. Nothing was carried out.
+NOT_PREPARED = ("26000", "0A000")
+
 
 class Connection:
     """An open connection, made by ``open_connection``.
@@ -40,11 +47,10 @@ class Connection:
         pgconn.nonblocking = 1
         #: When the server answered last (monotonic time).
         self.used_at = time.monotonic()
-
-    @property
-    def backend_pid(self) -> int:
-        """The number of the server's process, as the server or a pooler said at the start."""
-        return int(self._pgconn.backend_pid)
+        #: How often each statement was used, and the names of those that are prepared.
+        self._uses: dict[str, int] = {}
+        self._prepared: dict[str, bytes] = {}
+        self._may_prepare = True
 
     @property
     def server_version(self) -> int:
@@ -56,12 +62,26 @@ class Connection:
         :raises ServerError: the server refused the statement.
         :raises ConnectionLost: it did not answer before the deadline, or the connection broke. It is of no more use.
         """
-        encoded = [encode_value(value) for value in values]
-        self._call(
-            self._pgconn.send_query_params,
-            statement.encode("utf-8"), [value for value, _ in encoded], None, [form for _, form in encoded], 1,
-        )  # fmt: skip
+        parameters, formats = _encode_values(values)
+        self._call(self._pgconn.send_query_params, statement.encode("utf-8"), parameters, None, formats, 1)
         return decode_rows(self._receive(deadline))
+
+    def ask_again(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
+        """Do as ``ask`` does; the statement is one of few that come again and again."""
+        if self._is_prepared(statement, deadline):
+            try:
+                return self._ask_prepared(statement, values, deadline)
+            except ServerError as error:
+                if error.code not in NOT_PREPARED:
+                    raise
+                self._may_prepare = False
+        return self.ask(statement, values, deadline)
+
+    def is_direct(self, deadline: float) -> bool:
+        """Return whether the server itself is at the other end, not a pooler, which may use another of the server's
+        processes for each transaction."""
+        ((pid,),) = self.ask("SELECT pg_backend_pid()", (), deadline)
+        return bool(pid == self._pgconn.backend_pid)
 
     def run_script(self, script: str, deadline: float) -> None:
         """Run several statements in one transaction; raises as ``ask`` does."""
@@ -102,6 +122,37 @@ class Connection:
 
     def close(self) -> None:
         self._pgconn.finish()
+
+    # -- prepared statements -----------------------------------------------
+
+    def _is_prepared(self, statement: str, deadline: float) -> bool:
+        """Return whether the statement is prepared; prepare it if it has come often enough.
+
+        :raises ConnectionLost: the connection broke meanwhile: the statement itself was not sent.
+        """
+        if statement in self._prepared or not self._may_prepare:
+            return self._may_prepare
+        self._uses[statement] = uses = self._uses.get(statement, 0) + 1
+        if uses < PREPARED_AT:
+            return False
+        try:
+            self._prepare(statement, deadline)
+        except ConnectionLost as error:
+            raise ConnectionLost(str(error)) from None
+        return self._may_prepare
+
+    def _prepare(self, statement: str, deadline: float) -> None:
+        self._may_prepare = bool(self._prepared) or self.is_direct(deadline)
+        if self._may_prepare:
+            name = b"ssemux_%d" % len(self._prepared)
+            self._call(self._pgconn.send_prepare, name, statement.encode("utf-8"))
+            self._receive(deadline)
+            self._prepared[statement] = name
+
+    def _ask_prepared(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
+        parameters, formats = _encode_values(values)
+        self._call(self._pgconn.send_query_prepared, self._prepared[statement], parameters, formats, 1)
+        return decode_rows(self._receive(deadline))
 
     # ----------------------------------------------------------------------
 
@@ -157,6 +208,12 @@ class Connection:
         ready = poll_file(file, mask, seconds)
         forks.halt_copy(born)
         return ready
+
+
+def _encode_values(values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
+    """Return parameters, and the format of each."""
+    encoded = [encode_value(value) for value in values]
+    return [value for value, _ in encoded], [form for _, form in encoded]
 
 
 def open_connection(conninfo: str, deadline: float) -> Connection:

@@ -162,8 +162,7 @@ class PostgresDelivery:
 
         :raises BrokerUnavailable: there is a pooler in between.
         """
-        ((pid,),) = connection.ask("SELECT pg_backend_pid()", (), _deadline())
-        if pid != connection.backend_pid:
+        if not connection.is_direct(_deadline()):
             raise self._store.address.make_refusal(
                 "a pooler such as PgBouncer is in between, and listening for events needs a connection to the server "
                 "itself: add listen_host=HOST and listen_port=PORT to the URL's options (docs/postgres.md)"
@@ -195,7 +194,7 @@ class PostgresDelivery:
         now = time.monotonic()
         if now - self._placed_at >= PLACE:
             statement = self._store.make_statement("place_events", 3)
-            placed = self._store.place_events(lambda _, *values: connection.ask(statement, values, now + ANSWER))
+            placed = self._store.place_events(lambda _, *values: connection.ask_again(statement, values, now + ANSWER))
             self._placed_at = now if placed < PLACED else 0.0
 
     def _deliver_batch(self, connection: Connection, news: list[News]) -> list[News]:
@@ -272,7 +271,7 @@ class PostgresDelivery:
     # -- reading -----------------------------------------------------------
 
     def _ask(self, connection: Connection, function: str, *values: Any) -> Rows:
-        return connection.ask(self._store.make_statement(function, len(values)), values, _deadline())
+        return connection.ask_again(self._store.make_statement(function, len(values)), values, _deadline())
 
     def _read(self, connection: Connection, function: str, *values: Any) -> list[Record]:
         return [Record(*row) for row in self._ask(connection, function, *values)]

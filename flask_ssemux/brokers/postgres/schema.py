@@ -19,6 +19,9 @@ from .refusal import ConnectionLost, ServerError
 #: The version of the files in ``sql``, and the oldest version whose programs may use a database of this version.
 VERSION, COMPATIBLE = 1, 1
 
+#: The greatest sequence that PostgreSQL can store.
+MOST = 2**63 - 1
+
 #: The least version of the server, as libpq writes it.
 LEAST_SERVER = 120000
 
@@ -51,7 +54,10 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     parts.append("UPDATE {schema}.state SET version = %d, compatible = %d;\n" % (VERSION, COMPATIBLE))
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
-    return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
+    names = {"{schema}": quote_name(schema), "{channel}": _quote_text(schema), "{most}": str(MOST)}
+    for name, value in names.items():
+        script = script.replace(name, value)
+    return script
 
 
 def write_script(schema: str, version: int = 0, role: str | None = None) -> str:

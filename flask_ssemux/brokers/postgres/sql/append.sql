@@ -19,8 +19,7 @@ BEGIN
         store_floor := it.sequence;
         its_floor := floor;
         IF it.channel <> name THEN
-            SELECT e.floor INTO its_floor FROM {schema}.events AS e
-                WHERE e.channel = it.channel ORDER BY e.sequence DESC LIMIT 1;
+            SELECT n.floor INTO its_floor FROM {schema}.find_head(it.channel) AS n;
         END IF;
         IF it.sequence > its_floor AND it.sequence <> replaced THEN
             total := total - it.size;
@@ -60,7 +59,7 @@ BEGIN
         UPDATE {schema}.state SET risk = {schema}.find_risk();
         PERFORM set_config('synchronous_commit', 'on', true);  -- or a crash could take this note with the first event
     END IF;
-    SELECT e.total, e.store_floor, e.written, e.at INTO head FROM {schema}.events AS e ORDER BY e.sequence DESC LIMIT 1;
+    SELECT n.total, n.store_floor, n.written INTO head FROM {schema}.find_newest_event() AS n;
     now := clock_timestamp();
     IF FOUND THEN
         h_total := head.total;
@@ -73,8 +72,7 @@ BEGIN
         is_own := starts_with(name, 'ssemux.');
         size := CASE WHEN is_own THEN 0 ELSE octet_length(body) END;
         most := CASE WHEN is_own THEN own_events ELSE s.events END;
-        SELECT e.kept, e.floor INTO h_kept, h_floor FROM {schema}.events AS e
-            WHERE e.channel = name ORDER BY e.sequence DESC LIMIT 1;
+        SELECT n.kept, n.floor INTO h_kept, h_floor FROM {schema}.find_head(name) AS n;
         IF NOT FOUND THEN
             h_kept := 0;
             SELECT c.floor INTO h_floor FROM {schema}.channels AS c WHERE c.name = add_events.names[i];
@@ -83,8 +81,7 @@ BEGIN
         h_kept := h_kept + 1;
         replaced := 0;
         IF keys[i] IS NOT NULL THEN
-            SELECT e.sequence, octet_length(e.body) AS size INTO older FROM {schema}.events AS e
-                WHERE e.channel = name AND e.latest = keys[i] ORDER BY e.sequence DESC LIMIT 1;
+            SELECT n.sequence, n.size INTO older FROM {schema}.find_latest(name, keys[i]) AS n;
             IF FOUND THEN
                 replaced := older.sequence;
                 IF replaced > h_floor THEN
@@ -98,8 +95,9 @@ BEGIN
         IF h_kept > most THEN
             FOR it IN
                 SELECT e.sequence, octet_length(e.body) AS size FROM {schema}.events AS e
-                WHERE e.channel = name AND e.sequence > h_floor AND e.sequence <> replaced
-                ORDER BY e.sequence LIMIT h_kept - most
+                WHERE (e.channel, e.sequence) > (name, h_floor) AND (e.channel, e.sequence) <= (name, {most})
+                    AND e.sequence <> replaced
+                ORDER BY e.channel, e.sequence LIMIT h_kept - most
             LOOP
                 h_kept := h_kept - 1;
                 IF it.sequence > h_store_floor AND NOT is_own THEN
@@ -113,7 +111,7 @@ BEGIN
         h_written := h_written + octet_length(body);
         IF h_total > s.size THEN
             SELECT r.total, r.store_floor INTO h_total, h_store_floor
-                FROM {schema}.raise_floor(h_total, h_store_floor, s.size, 9223372036854775807, name, h_floor, replaced) AS r;
+                FROM {schema}.raise_floor(h_total, h_store_floor, s.size, {most}, name, h_floor, replaced) AS r;
         END IF;
         last := nextval('{schema}.sequence');
         INSERT INTO {schema}.events
@@ -161,6 +159,47 @@ BEGIN
         PERFORM {schema}.place_waiting(500, own_events);
     END IF;
     SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
+END $$;
+
+-- Appends one event that replaces no other, as append_events does. Returns "epoch sequence", and a third word if the
+-- channel went over its limit of events.
+--
+-- Of most events add_events would find nothing to say: no limit is reached, the server has not restarted, no transaction
+-- of the application waits. One query stores such an event, and nothing of any other. This is most of the work of a server
+-- for its workers, so each query and each expression counts; that is why set_config and pg_notify are not PERFORMed, which
+-- would be a query.
+CREATE OR REPLACE FUNCTION {schema}.append_event(name text, its_body bytea, own_events integer, commit_mode text)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+    ignored text;
+    added record;
+BEGIN
+    ignored := set_config('lock_timeout', '1900ms', true) || set_config(
+        'synchronous_commit', CASE WHEN commit_mode = '' THEN current_setting('synchronous_commit') ELSE commit_mode END, true
+    );
+    LOCK TABLE {schema}.turn IN SHARE UPDATE EXCLUSIVE MODE;
+    INSERT INTO {schema}.events AS n
+        SELECT nextval('{schema}.sequence'), clock_timestamp(), coalesce(c.kept, 0) + 1,
+            coalesce(c.floor, (SELECT f.floor FROM {schema}.channels AS f WHERE f.name = append_event.name), t.forgotten),
+            coalesce(e.total, 0) + octet_length(its_body), coalesce(e.store_floor, 0),
+            coalesce(e.written, 0) + octet_length(its_body), append_event.name, NULL, its_body
+        FROM {schema}.state AS t
+            LEFT JOIN {schema}.find_newest_event() AS e ON true
+            LEFT JOIN {schema}.find_head(append_event.name) AS c ON true
+        WHERE NOT {schema}.is_own(append_event.name)
+            AND coalesce(c.kept, 0) < t.events AND coalesce(e.total, 0) + octet_length(its_body) <= t.size
+            AND (t.risk = 2 OR {schema}.find_risk() <= t.risk)
+            AND t.started = pg_postmaster_start_time() AND EXISTS (SELECT FROM {schema}.alive)
+            AND NOT EXISTS (SELECT FROM {schema}.outbox)
+            AND current_setting('transaction_isolation') = 'read committed'
+        RETURNING (SELECT t.epoch FROM {schema}.state AS t) || ' ' || n.sequence INTO answer;
+    IF answer IS NOT NULL THEN
+        ignored := pg_notify({channel}, answer || ' ' || octet_length(its_body) || ' ' || append_event.name);
+        RETURN answer;
+    END IF;
+    added := {schema}.append_events(ARRAY[append_event.name], ARRAY[its_body], ARRAY[NULL::text], own_events, commit_mode);
+    RETURN concat_ws(' ', added.epoch, added.last, CASE WHEN cardinality(added.over) > 0 THEN 'over' END);
 END $$;
 
 -- Places events of the application's transactions, if there are any; returns how many.

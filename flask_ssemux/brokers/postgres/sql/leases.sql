@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION {schema}.take_leases_turn() RETURNS void LANGUAGE plp
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM set_config('lock_timeout', '1900ms', true);
-    LOCK TABLE {schema}.leases_turn IN EXCLUSIVE MODE;
+    LOCK TABLE {schema}.leases_turn IN SHARE UPDATE EXCLUSIVE MODE;
 END $$;
 
 -- How many slots of a key other processes have written, and the shares of those that have not.

@@ -59,7 +59,7 @@ BEGIN
             USING ERRCODE = '25001', HINT = 'ALTER ROLE ... SET default_transaction_isolation = ''read committed''';
     END IF;
     PERFORM set_config('lock_timeout', '1900ms', true);
-    LOCK TABLE {schema}.turn IN EXCLUSIVE MODE;
+    LOCK TABLE {schema}.turn IN SHARE UPDATE EXCLUSIVE MODE;
 END $$;
 
 -- Returns the state, after it was brought up to date, if the server has restarted, or must_check. With the turn.

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION {schema}.take_presence_turn() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('lock_timeout', '1900ms', true);
-    LOCK TABLE {schema}.presence_turn IN EXCLUSIVE MODE;
+    LOCK TABLE {schema}.presence_turn IN SHARE UPDATE EXCLUSIVE MODE;
 END $$;
 
 -- Deletes what processes announced. Their users may be away from now on.

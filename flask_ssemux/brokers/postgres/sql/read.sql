@@ -1,4 +1,33 @@
 -- Reads the history: floors, pages, latest events, new events. STABLE: all statements of a call see one moment.
+--
+-- What is searched for in one channel is compared as a row, (channel, sequence), and ordered by both. With "channel = x
+-- ORDER BY sequence LIMIT 1" the planner may follow the primary key, and read all events of other channels, if it takes a
+-- rare channel for a frequent one.
+
+-- The newest event of all.
+CREATE OR REPLACE FUNCTION {schema}.find_newest_event() RETURNS TABLE (total bigint, store_floor bigint, written bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT e.total, e.store_floor, e.written FROM {schema}.events AS e ORDER BY e.sequence DESC LIMIT 1
+$$;
+
+-- The newest event of a channel.
+CREATE OR REPLACE FUNCTION {schema}.find_head(name text) RETURNS TABLE (sequence bigint, kept bigint, floor bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT n.sequence, n.kept, n.floor FROM (
+        SELECT e.channel, e.sequence, e.kept, e.floor FROM {schema}.events AS e
+        WHERE (e.channel, e.sequence) <= (find_head.name, {most}) ORDER BY e.channel DESC, e.sequence DESC LIMIT 1
+    ) AS n WHERE n.channel = find_head.name
+$$;
+
+-- The latest event with this key in a channel.
+CREATE OR REPLACE FUNCTION {schema}.find_latest(name text, key text) RETURNS TABLE (sequence bigint, size integer)
+LANGUAGE sql STABLE AS $$
+    SELECT n.sequence, octet_length(n.body) FROM (
+        SELECT e.channel, e.latest, e.sequence, e.body FROM {schema}.events AS e
+        WHERE e.latest IS NOT NULL AND (e.channel, e.latest, e.sequence) <= (find_latest.name, find_latest.key, {most})
+        ORDER BY e.channel DESC, e.latest DESC, e.sequence DESC LIMIT 1
+    ) AS n WHERE n.channel = find_latest.name AND n.latest = find_latest.key
+$$;
 
 -- The position up to which all events are older than so many seconds; never the newest event; 0 if there is none. Events
 -- are in the order of their time, too, so it is searched by halves. first: where the search begins.
@@ -57,7 +86,7 @@ DECLARE
     found_floor bigint;
     later bigint;
 BEGIN
-    SELECT e.kept, e.floor INTO head FROM {schema}.events AS e WHERE e.channel = name ORDER BY e.sequence DESC LIMIT 1;
+    SELECT n.kept, n.floor INTO head FROM {schema}.find_head(name) AS n;
     IF NOT FOUND THEN
         SELECT c.floor INTO found_floor FROM {schema}.channels AS c WHERE c.name = find_floor.name;
         RETURN coalesce(found_floor, forgotten);
@@ -65,12 +94,15 @@ BEGIN
     found_floor := head.floor;
     IF head.kept > allowed THEN  -- the limit was lowered since the channel's newest event
         SELECT e.sequence INTO later FROM {schema}.events AS e
-            WHERE e.channel = name AND e.sequence > head.floor ORDER BY e.sequence OFFSET head.kept - allowed - 1 LIMIT 1;
+            WHERE (e.channel, e.sequence) > (name, head.floor) AND (e.channel, e.sequence) <= (name, {most})
+            ORDER BY e.channel, e.sequence OFFSET head.kept - allowed - 1 LIMIT 1;
         found_floor := greatest(found_floor, later);
     END IF;
     IF (CASE WHEN is_own THEN own ELSE common END) > found_floor THEN
-        SELECT max(e.sequence) INTO later FROM {schema}.events AS e
-            WHERE e.channel = name AND e.sequence <= CASE WHEN is_own THEN own ELSE common END;
+        SELECT e.sequence INTO later FROM {schema}.events AS e
+            WHERE (e.channel, e.sequence) > (name, found_floor)
+                AND (e.channel, e.sequence) <= (name, CASE WHEN is_own THEN own ELSE common END)
+            ORDER BY e.channel DESC, e.sequence DESC LIMIT 1;
         found_floor := greatest(found_floor, later);
     END IF;
     RETURN found_floor;
@@ -119,8 +151,8 @@ BEGIN
         IF size > 0 THEN
             FOR it IN
                 SELECT e.sequence, e.body, e.latest FROM {schema}.events AS e
-                WHERE e.channel = names[i] AND e.sequence > start AND e.sequence <= uptos[i]
-                ORDER BY e.sequence LIMIT most
+                WHERE (e.channel, e.sequence) > (names[i], start) AND (e.channel, e.sequence) <= (names[i], uptos[i])
+                ORDER BY e.channel, e.sequence LIMIT most
             LOOP
                 sequence := it.sequence;
                 body := it.body;
@@ -137,8 +169,10 @@ BEGIN
             END IF;
         END IF;
         IF upto < uptos[i] AND length > large OR size <= 0 AND count = 0 THEN  -- from the index alone: it reads no body
-            SELECT coalesce(min(e.sequence) - 1, uptos[i]) INTO upto FROM {schema}.events AS e
-                WHERE e.channel = names[i] AND e.sequence > start AND e.sequence <= uptos[i];
+            SELECT e.sequence - 1 INTO upto FROM {schema}.events AS e
+                WHERE (e.channel, e.sequence) > (names[i], start) AND (e.channel, e.sequence) <= (names[i], uptos[i])
+                ORDER BY e.channel, e.sequence LIMIT 1;
+            upto := coalesce(upto, uptos[i]);
         END IF;
         sequence := NULL;
         body := NULL;
@@ -147,17 +181,20 @@ BEGIN
     END LOOP;
 END $$;
 
--- Returns the epoch and the newest sequence in the first row, and then the latest events of these channels.
+-- Returns the epoch and the newest sequence in the first row, and then the latest events of these channels: by the index of
+-- latest events alone, since most channels have none, and a table that is read as a whole would be read for each stream.
 CREATE OR REPLACE FUNCTION {schema}.start_channels(names text[], own_seconds double precision, own_events integer)
-RETURNS TABLE (epoch text, sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (epoch text, sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     found_names text[];
     known record;
 BEGIN
     SELECT s.epoch, {schema}.find_newest() INTO epoch, sequence FROM {schema}.state AS s;
     RETURN NEXT;
-    SELECT array_agg(n.name) INTO found_names FROM unnest(names) AS n (name) WHERE EXISTS (
-        SELECT FROM {schema}.events AS e WHERE e.channel = n.name AND e.latest IS NOT NULL
+    SELECT array_agg(n.name) INTO found_names FROM unnest(names) AS n (name) WHERE n.name = (
+        SELECT e.channel FROM {schema}.events AS e
+        WHERE e.latest IS NOT NULL AND (e.channel, e.latest) >= (n.name, '') ORDER BY e.channel, e.latest LIMIT 1
     );
     IF found_names IS NULL THEN
         RETURN;
@@ -166,7 +203,8 @@ BEGIN
     RETURN QUERY
         SELECT NULL::text, e.sequence, e.channel, e.body, e.latest
         FROM unnest(found_names, known.floors) AS n (name, floor)
-        JOIN {schema}.events AS e ON e.channel = n.name AND e.latest IS NOT NULL AND e.sequence > n.floor
+        JOIN {schema}.events AS e ON e.latest IS NOT NULL AND (e.channel, e.latest) >= (n.name, '')
+            AND e.channel <= n.name AND e.sequence + 0 > n.floor
         ORDER BY e.sequence;
 END $$;
 

@@ -52,7 +52,8 @@ CREATE TABLE {schema}.voids (low bigint PRIMARY KEY, high bigint NOT NULL);
 -- The last sequence. It is only drawn from with the lock on turn held, so the order is that of the commits.
 CREATE SEQUENCE {schema}.sequence;
 
--- Locked, and always empty. turn: while events are numbered and stored; leases, presence, works: while those change.
+-- Locked, and always empty. turn: while events are numbered and stored; leases, presence, works: while those change. The
+-- mode is the weakest one that excludes itself: for a stronger one the server looks through the locks of all connections.
 CREATE TABLE {schema}.turn ();
 CREATE TABLE {schema}.leases_turn ();
 CREATE TABLE {schema}.presence_turn ();

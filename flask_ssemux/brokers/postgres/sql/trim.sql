@@ -55,8 +55,7 @@ BEGIN
         SELECT d.channel, max(d.sequence) AS last, max(d.floor) AS floor, array_agg(d.sequence) AS numbers,
             array_agg(d.size) AS sizes FROM deleted AS d GROUP BY d.channel
     LOOP
-        SELECT e.sequence, e.floor INTO head FROM {schema}.events AS e
-            WHERE e.channel = it.channel ORDER BY e.sequence DESC LIMIT 1;
+        SELECT n.sequence, n.floor INTO head FROM {schema}.find_head(it.channel) AS n;
         old_floor := coalesce(head.floor, it.floor);
         SELECT count(*), coalesce(sum(d.size) FILTER (WHERE d.sequence > store_floor), 0) INTO more, bytes
             FROM unnest(it.numbers, it.sizes) AS d (sequence, size) WHERE d.sequence > old_floor;
@@ -120,12 +119,12 @@ BEGIN
         PERFORM {schema}.delete_events(found_events);
     END IF;
     FOREACH name IN ARRAY over LOOP
-        SELECT e.floor INTO floor_of_channel FROM {schema}.events AS e
-            WHERE e.channel = name ORDER BY e.sequence DESC LIMIT 1;
+        SELECT n.floor INTO floor_of_channel FROM {schema}.find_head(name) AS n;
         SELECT array_agg(e.sequence) INTO found_events FROM (
             SELECT sequence FROM {schema}.events
-            WHERE channel = name AND sequence <= floor_of_channel
-            AND sequence > CASE WHEN {schema}.is_own(name) THEN 0 ELSE t.swept END ORDER BY sequence LIMIT most
+            WHERE (channel, sequence) > (name, CASE WHEN {schema}.is_own(name) THEN 0 ELSE t.swept END)
+                AND (channel, sequence) <= (name, floor_of_channel)
+            ORDER BY channel, sequence LIMIT most
         ) AS e;
         IF array_length(found_events, 1) = most OR live < ANY (found_events) THEN
             kept_channels := kept_channels || name;
@@ -139,7 +138,7 @@ BEGIN
         SELECT array_agg(e.sequence) INTO found_events FROM (
             SELECT sequence FROM {schema}.events
             WHERE channel >= 'ssemux.' AND channel < 'ssemux/' AND sequence <= least(live, floors.own)
-            ORDER BY sequence LIMIT most
+            ORDER BY channel, sequence LIMIT most
         ) AS e;
         IF found_events IS NOT NULL THEN
             PERFORM {schema}.delete_events(found_events);

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION {schema}.take_works_turn() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('lock_timeout', '1900ms', true);
-    LOCK TABLE {schema}.works_turn IN EXCLUSIVE MODE;
+    LOCK TABLE {schema}.works_turn IN SHARE UPDATE EXCLUSIVE MODE;
 END $$;
 
 -- Gives the lease of a name to a process, with a fence that is greater than all earlier ones and not behind the clock.

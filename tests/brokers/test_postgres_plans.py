@@ -17,8 +17,9 @@ MANY = 60_000
 CALLS = 12
 
 FILL = (
-    "INSERT INTO {schema}.events SELECT 10 + i, now(), i, 0, 0, 0, 0, 'frequent', CASE WHEN i %% 2 = 0 THEN 'key' || i "
-    "END, '\\x00' FROM generate_series(1, %d) AS i; SELECT setval('{schema}.sequence', 1000000); ANALYZE {schema}.events"
+    "INSERT INTO {schema}.events SELECT 10 + i, now(), i, 0, 0, 0, 0, 'frequent', "
+    "CASE WHEN i %% 2 = 0 THEN 'key' || i END, '\\x00' FROM generate_series(1, %d) AS i; "
+    "SELECT setval('{schema}.sequence', 1000000); ANALYZE {schema}.events"
 ) % MANY
 
 READ = """

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from typing import Any, Sequence
 
 from . import process
@@ -54,7 +55,7 @@ class Fleet:
         self._listener.listen(200)
         self._listener.settimeout(PATIENCE)
         #: The processes of each kind, which ``fleet_member.KINDS`` lists.
-        self.members: dict[str, list[Member]] = {"worker": [], "publisher": [], "inserter": []}
+        self.members: dict[str, list[Member]] = defaultdict(list)
         self._program = subprocess.Popen(
             (sys.executable, "-m", "benchmarks.fleet_member", os.path.join(self._folder, "socket"), url),
             stdin=subprocess.PIPE, cwd=ROOT, start_new_session=True, preexec_fn=process.pin_child(None),
@@ -75,7 +76,7 @@ class Fleet:
     def start(self, kind: str, count: int, core: int | None) -> list[Member]:
         """Start so many processes; return them when they are ready.
 
-        :param kind: ``worker``, ``publisher`` or ``inserter``.
+        :param kind: one of ``fleet_member.KINDS``.
         :param core: the core on which they run; None leaves that to the kernel.
         """
         assert self._program.stdin is not None

@@ -186,7 +186,35 @@ class Inserter(Publisher):
         return int(self._connection.execute(statement, (channel, body)).fetchone()[0])
 
 
-KINDS: dict[str, Callable[[str], Any]] = {"worker": Worker, "publisher": Publisher, "inserter": Inserter}
+class Notifier(Inserter):
+    """Inserts rows and notifies of each: the least that lets other processes hear of it at once."""
+
+    def _store_event(self, channel: str, body: bytes) -> int:
+        statement = (
+            "WITH one AS (INSERT INTO plain (channel, body) VALUES (%s, %s) RETURNING id) "
+            "SELECT id, pg_notify('plain', id || ' ' || %s) FROM one"
+        )
+        return int(self._connection.execute(statement, (channel, body, channel)).fetchone()[0])
+
+
+class Hearer:
+    """Hears of these rows, and does nothing."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._connection = psycopg.connect(url.partition("?")[0], autocommit=True)
+        self._connection.execute("LISTEN plain")
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def _hear(self) -> None:
+        for _ in self._connection.notifies():
+            pass
+
+
+KINDS: dict[str, Callable[[str], Any]] = {
+    "worker": Worker, "publisher": Publisher, "inserter": Inserter, "notifier": Notifier, "hearer": Hearer,
+}  # fmt: skip
 
 
 def _make_body(channel: str) -> bytes:

@@ -189,10 +189,8 @@ class Appends:
 
     def _store_plain(self, event: NewEvent, deadline: float) -> tuple[Cursor, Iterable[str] | None]:
         """Do the same for the most frequent case, which costs the server less."""
-        ((answer,),) = self._store.call(
-            "append_event", event.channel.encode("utf-8"), event.body, constants.OWN_EVENTS, self._store.address.commit_mode,
-            deadline=deadline,
-        )  # fmt: skip
+        values = event.channel.encode("utf-8"), event.body, constants.OWN_EVENTS, self._store.address.commit_mode
+        ((answer,),) = self._store.call("append_event", *values, deadline=deadline)
         epoch, last, *over = answer.split(" ")
         return self._store.note_cursor(Cursor(epoch, int(last))), [event.channel] if over else None
 

@@ -378,6 +378,19 @@ def test_the_command_prints_sql_that_makes_the_tables(shared_postgres, opened):
     assert run(args=["ssemux", "init-db", "--url", other]).output.startswith("The schema Odd-Name has")
 
 
+def test_tables_of_an_older_version_get_the_functions_of_this_one_and_keep_their_events(
+    shared_postgres, postgres, postgres_url
+):
+    postgres().history.append_event("a", b"1")
+    name = postgres_url.partition("?schema=")[2]
+    shared_postgres.ask(f"UPDATE {name}.state SET version = 1, compatible = 1")
+    shared_postgres.ask(f"DROP FUNCTION {name}.append_event")
+    broker = postgres()
+    broker.history.append_event("a", b"2")
+    assert read_bodies(broker) == [b"1", b"2"]
+    assert shared_postgres.ask(f"SELECT version, compatible FROM {name}.state") == [(schema.VERSION, schema.COMPATIBLE)]
+
+
 def test_tables_of_a_newer_version_are_refused(shared_postgres, postgres, postgres_url, opened):
     postgres().history.get_newest_cursor()
     name = postgres_url.partition("?schema=")[2]
@@ -388,7 +401,8 @@ def test_tables_of_a_newer_version_are_refused(shared_postgres, postgres, postgr
     shared_postgres.ask(f"UPDATE {name}.state SET compatible = 9")
     refused = open_broker(postgres_url)
     opened(refused)
-    with pytest.raises(BrokerUnavailable, match="have version 9, and this flask_ssemux knows 1: install a newer one"):
+    said = "have version 9, and this flask_ssemux knows %d: install a newer one" % schema.VERSION
+    with pytest.raises(BrokerUnavailable, match=said):
         refused.history.get_newest_cursor()
 
 

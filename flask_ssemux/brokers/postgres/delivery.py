@@ -1,8 +1,8 @@
 """The one thread of a process that hears of new events, reads those of subscribed channels, and calls the listener.
 
-PostgreSQL notifies each listening connection of each event, in their order: "epoch sequence size channel". The thread
-reads the events of channels that have readers here, and goes past all others. After its connection broke, it reads all
-that it has not heard of. No SQL of other parts.
+PostgreSQL notifies each listening connection of each event, in their order. The thread takes the events of channels
+that have readers here, reads the bodies that are too large for a notification, and goes past all others. After its
+connection broke, it reads all that it has not heard of. No SQL of other parts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Sequence
 
 from ...errors import BrokerClosed, BrokerUnavailable
 from ...sse.cursor import Cursor
@@ -23,6 +23,7 @@ from ..echoes import Echoes
 from ..records import Record
 from .connection import Connection
 from .lane import Rows
+from .news import News, parse_news
 from .refusal import ConnectionLost, ServerError
 from .schema import quote_name
 from .store import PLACED, PostgresStore
@@ -43,15 +44,6 @@ BATCH = 500
 
 #: Channels whose floors are asked for at a time.
 CHANNELS = 500
-
-
-class News(NamedTuple):
-    """A notification of one event."""
-
-    epoch: str
-    sequence: int
-    size: int
-    channel: str
 
 
 class PostgresDelivery:
@@ -173,7 +165,7 @@ class PostgresDelivery:
         """Deliver what was notified, or check the server while nothing comes."""
         self._place_events(connection)
         pause = max(0.0, min(self._checked_at + CHECK, self._placed_at + PLACE) - time.monotonic())
-        news = [_parse_news(text) for text in connection.wait_for_notifications(pause)]
+        news = [parse_news(text) for text in connection.wait_for_notifications(pause)]
         with self._turn:
             while news:
                 if news[0].epoch != self.cursor.epoch:
@@ -210,11 +202,20 @@ class PostgresDelivery:
                     wanted.append(it)
                     size += it.size
         last = Cursor(self.cursor.epoch, max(news[count - 1].sequence, self.cursor.sequence))
-        records = self._read(connection, "read_some", pack_sequences(it.sequence for it in wanted)) if wanted else []
-        self._report_gaps(connection, wanted, records, last)
+        records = self._find_records(connection, wanted, last)
         self.cursor = self._store.note_cursor(last)
         self._deliver(records)
         return news[count:]
+
+    def _find_records(self, connection: Connection, wanted: Sequence[News], upto: Cursor) -> list[Record]:
+        """Return these events, in their order: those whose bodies were not in the notification are read."""
+        records = [it.make_record() for it in wanted if it.packed]
+        unread = [it for it in wanted if not it.packed]
+        if unread:
+            found = self._read(connection, "read_some", pack_sequences(it.sequence for it in unread))
+            self._report_gaps(connection, unread, found, upto)
+            records = sorted([*records, *found], key=lambda record: record.sequence)
+        return records
 
     def _report_gaps(
         self, connection: Connection, wanted: Sequence[News], records: Sequence[Record], upto: Cursor
@@ -301,11 +302,6 @@ class PostgresDelivery:
         if self._lost:
             self._lost = ""
             call_listener(self._listener.report_found)
-
-
-def _parse_news(text: str) -> News:
-    epoch, sequence, size, channel = text.split(" ", 3)
-    return News(epoch, int(sequence), int(size), channel)
 
 
 def _deadline() -> float:

@@ -14,10 +14,11 @@ from functools import lru_cache
 from ...errors import BrokerUnavailable
 from .address import Address
 from .connection import Connection
+from .news import SMALL
 from .refusal import ConnectionLost, ServerError
 
 #: The version of the files in ``sql``, and the oldest version whose programs may use a database of this version.
-VERSION, COMPATIBLE = 1, 1
+VERSION, COMPATIBLE = 2, 2
 
 #: The greatest sequence that PostgreSQL can store.
 MOST = 2**63 - 1
@@ -54,10 +55,8 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     parts.append("UPDATE {schema}.state SET version = %d, compatible = %d;\n" % (VERSION, COMPATIBLE))
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
-    names = {"{schema}": quote_name(schema), "{channel}": _quote_text(schema), "{most}": str(MOST)}
-    for name, value in names.items():
-        script = script.replace(name, value)
-    return script
+    script = script.replace("{most}", str(MOST)).replace("{small}", str(SMALL))
+    return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
 
 
 def write_script(schema: str, version: int = 0, role: str | None = None) -> str:

@@ -18,8 +18,9 @@ from tests.brokers.processes import APPEND, process
 ALL = 10**9
 
 
-def fill(broker, channels):
-    return [broker.history.append_event(channel, b"body %d" % index) for index, channel in enumerate(channels)]
+def fill(broker, channels, size=0):
+    bodies = ((b"body %d" % index).ljust(size) for index in range(len(channels)))
+    return [broker.history.append_event(channel, body) for channel, body in zip(channels, bodies)]
 
 
 class HistorySuite:

@@ -28,6 +28,14 @@ BEGIN
     END LOOP;
 END $$;
 
+-- What the processes are notified of: see news.py. cursor: "epoch sequence"; key: of a latest event, or NULL.
+CREATE OR REPLACE FUNCTION {schema}.make_news(cursor text, name text, key text, body bytea) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT cursor || ' ' || octet_length(body) || ' ' || length(name) || ' ' || name || CASE
+        WHEN key IS NULL AND octet_length(body) <= {small} AND octet_length(name) <= {small} THEN encode(body, 'base64')
+        ELSE '' END
+$$;
+
 -- Appends events, with consecutive sequences. With the turn.
 --
 -- names, bodies, keys: of each event its channel, its body, and the key of a latest event, or NULL; own_events: the limit
@@ -41,6 +49,7 @@ DECLARE
     head record;
     older record;
     it record;
+    ignored text;
     name text;
     body bytea;
     size bigint;
@@ -119,7 +128,7 @@ BEGIN
         IF replaced > 0 THEN
             DELETE FROM {schema}.events AS e WHERE e.sequence = replaced;
         END IF;
-        PERFORM pg_notify({channel}, s.epoch || ' ' || last || ' ' || octet_length(body) || ' ' || name);
+        ignored := pg_notify({channel}, {schema}.make_news(s.epoch || ' ' || last, name, keys[i], body));
     END LOOP;
     epoch := s.epoch;
 END $$;
@@ -195,7 +204,7 @@ BEGIN
             AND current_setting('transaction_isolation') = 'read committed'
         RETURNING (SELECT t.epoch FROM {schema}.state AS t) || ' ' || n.sequence INTO answer;
     IF answer IS NOT NULL THEN
-        ignored := pg_notify({channel}, answer || ' ' || octet_length(its_body) || ' ' || append_event.name);
+        ignored := pg_notify({channel}, {schema}.make_news(answer, append_event.name, NULL, its_body));
         RETURN answer;
     END IF;
     added := {schema}.append_events(ARRAY[append_event.name], ARRAY[its_body], ARRAY[NULL::text], own_events, commit_mode);

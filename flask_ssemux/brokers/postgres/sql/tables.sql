@@ -1,4 +1,4 @@
--- The tables of the PostgreSQL broker, version 1. {schema} is the schema, quoted.
+-- The tables of the PostgreSQL broker. {schema} is the schema, quoted.
 --
 -- An event is in the history as long as its sequence is greater than three floors: its channel's; the one that follows
 -- from the bytes of all events; and the one that follows from their age, which is searched for. The first two stand in

@@ -378,13 +378,14 @@ def test_the_command_prints_sql_that_makes_the_tables(shared_postgres, opened):
     assert run(args=["ssemux", "init-db", "--url", other]).output.startswith("The schema Odd-Name has")
 
 
-def test_tables_of_an_older_version_get_the_functions_of_this_one_and_keep_their_events(
+def test_tables_of_the_first_version_are_brought_to_this_one_and_keep_their_events(
     shared_postgres, postgres, postgres_url
 ):
     postgres().history.append_event("a", b"1")
     name = postgres_url.partition("?schema=")[2]
-    shared_postgres.ask(f"UPDATE {name}.state SET version = 1, compatible = 1")
     shared_postgres.ask(f"DROP FUNCTION {name}.append_event")
+    shared_postgres.ask(f"ALTER TABLE {name}.state DROP COLUMN notify_channel")
+    shared_postgres.ask(f"UPDATE {name}.state SET version = 1, compatible = 1")
     broker = postgres()
     broker.history.append_event("a", b"2")
     assert read_bodies(broker) == [b"1", b"2"]

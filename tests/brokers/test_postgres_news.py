@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from flask_ssemux.brokers import NewEvent
@@ -45,3 +47,17 @@ def test_small_events_are_delivered_without_being_read(postgres, recorder, share
 @pytest.mark.parametrize("rest, channel, packed", [("1 a", "a", ""), ("3 a b", "a b", ""), ("1 aeA==", "a", "eA==")])
 def test_a_notification_is_read(rest, channel, packed):
     assert parse_news("epoch 5 1 " + rest) == ("epoch", 5, 1, channel, packed)
+
+
+def test_only_who_may_read_the_tables_knows_where_events_are_announced(postgres, shared_postgres, postgres_url):
+    """PostgreSQL lets every role LISTEN to every channel."""
+    postgres().history.append_event("a", b"secret")
+    schema = postgres_url.rpartition("schema=")[2]
+    ((name,),) = shared_postgres.ask("SELECT notify_channel FROM %s.state" % schema)
+    assert re.fullmatch("ssemux_[0-9a-f]{32}", name)
+    shared_postgres.ask("CREATE ROLE stranger_%s LOGIN" % schema)
+    stranger = {"user": "stranger_" + schema}
+    with pytest.raises(Exception, match="permission denied"):
+        shared_postgres.ask("SELECT notify_channel FROM %s.state" % schema, **stranger)
+    visible = "SELECT count(*) FROM pg_proc WHERE prosrc LIKE '%' || $1 || '%'".replace("$1", "'%s'" % name)
+    assert shared_postgres.ask(visible, **stranger) == [(0,)]

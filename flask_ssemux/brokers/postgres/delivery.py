@@ -138,9 +138,9 @@ class PostgresDelivery:
         """
         connection = self._connection = self._store.address.connect(_deadline(), listens=True)
         try:
-            self._listen(connection)
+            self._check_direct(connection)
             self._store.prepare(connection, _deadline())
-            self._catch_up(connection)
+            self._listen(connection)
             self._checked_at, self._placed_at = time.monotonic(), 0.0
             while not self._is_stopped.is_set():
                 self._hear(connection)
@@ -149,17 +149,20 @@ class PostgresDelivery:
             self._is_live, self._connection = False, None
             connection.close()
 
-    def _listen(self, connection: Connection) -> None:
-        """Begin to listen.
-
-        :raises BrokerUnavailable: there is a pooler in between.
-        """
+    def _check_direct(self, connection: Connection) -> None:
+        """:raises BrokerUnavailable: there is a pooler in between."""
         if not connection.is_direct(_deadline()):
             raise self._store.address.make_refusal(
                 "a pooler such as PgBouncer is in between, and listening for events needs a connection to the server "
                 "itself: add listen_host=HOST and listen_port=PORT to the URL's options (docs/postgres.md)"
             )
-        connection.ask("LISTEN %s" % quote_name(self._store.address.schema), (), _deadline())
+
+    def _listen(self, connection: Connection) -> None:
+        """Listen to the channel of these tables, and deliver what was appended before."""
+        query = "SELECT notify_channel FROM %s.state" % quote_name(self._store.address.schema)
+        ((name,),) = connection.ask(query, (), _deadline())
+        connection.ask("LISTEN %s" % quote_name(name), (), _deadline())
+        self._catch_up(connection)
 
     def _hear(self, connection: Connection) -> None:
         """Deliver what was notified, or check the server while nothing comes."""
@@ -177,8 +180,8 @@ class PostgresDelivery:
         if time.monotonic() - self._checked_at >= CHECK:
             state = self._store.read_state_on(connection, time.monotonic() + ANSWER)
             self._checked_at = time.monotonic()
-            if state.newest.epoch != self.cursor.epoch:
-                self._catch_up(connection)
+            if state.newest.epoch != self.cursor.epoch:  # the tables may be others
+                self._listen(connection)
 
     def _place_events(self, connection: Connection) -> None:
         """Give events of the application's transactions their place, from time to time: this process then hears of

@@ -8,6 +8,7 @@ version before may run meanwhile, so a migration keeps what they call, or raises
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from functools import lru_cache
 
@@ -27,7 +28,7 @@ MOST = 2**63 - 1
 LEAST_SERVER = 120000
 
 #: The file of each version whose tables differ from those of the version before.
-MIGRATIONS = {1: "tables.sql"}
+MIGRATIONS = {1: "tables.sql", 2: "tables_2.sql"}
 
 #: Seconds that the command may take: a migration waits for processes that use the tables.
 INIT_SECONDS = 60.0
@@ -55,7 +56,8 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     parts.append("UPDATE {schema}.state SET version = %d, compatible = %d;\n" % (VERSION, COMPATIBLE))
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
-    script = script.replace("{most}", str(MOST)).replace("{small}", str(SMALL))
+    secret = _quote_text("ssemux_" + secrets.token_hex(16))
+    script = script.replace("{most}", str(MOST)).replace("{small}", str(SMALL)).replace("{secret}", secret)
     return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
 
 

@@ -128,7 +128,7 @@ BEGIN
         IF replaced > 0 THEN
             DELETE FROM {schema}.events AS e WHERE e.sequence = replaced;
         END IF;
-        ignored := pg_notify({channel}, {schema}.make_news(s.epoch || ' ' || last, name, keys[i], body));
+        ignored := pg_notify(s.notify_channel, {schema}.make_news(s.epoch || ' ' || last, name, keys[i], body));
     END LOOP;
     epoch := s.epoch;
 END $$;
@@ -181,6 +181,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_event(name text, its_body bytea, own_
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     answer text;
+    notify_channel text;
     ignored text;
     added record;
 BEGIN
@@ -202,9 +203,10 @@ BEGIN
             AND t.started = pg_postmaster_start_time() AND EXISTS (SELECT FROM {schema}.alive)
             AND NOT EXISTS (SELECT FROM {schema}.outbox)
             AND current_setting('transaction_isolation') = 'read committed'
-        RETURNING (SELECT t.epoch FROM {schema}.state AS t) || ' ' || n.sequence INTO answer;
+        RETURNING (SELECT t.epoch FROM {schema}.state AS t) || ' ' || n.sequence,
+            (SELECT t.notify_channel FROM {schema}.state AS t) INTO answer, notify_channel;
     IF answer IS NOT NULL THEN
-        ignored := pg_notify({channel}, {schema}.make_news(answer, append_event.name, NULL, its_body));
+        ignored := pg_notify(notify_channel, {schema}.make_news(answer, append_event.name, NULL, its_body));
         RETURN answer;
     END IF;
     added := {schema}.append_events(ARRAY[append_event.name], ARRAY[its_body], ARRAY[NULL::text], own_events, commit_mode);

@@ -33,7 +33,7 @@ def soon():
 
 
 def ask_often(connection, statement=ADD, values=(1,)):
-    return [connection.ask_again(statement, values, soon())[0][0] for _ in range(PREPARED_AT + 2)]
+    return [connection.ask_prepared(statement, values, soon())[0][0] for _ in range(PREPARED_AT + 2)]
 
 
 def list_prepared(connection):
@@ -42,7 +42,7 @@ def list_prepared(connection):
 
 def test_a_statement_that_comes_again_is_prepared(connect, postgres_url):
     connection = connect(postgres_url)
-    connection.ask_again("SELECT 5", (), soon())
+    connection.ask_prepared("SELECT 5", (), soon())
     assert ask_often(connection) == [2] * (PREPARED_AT + 2)
     assert list_prepared(connection) == [ADD]
 
@@ -73,11 +73,11 @@ def test_a_connection_that_breaks_while_it_prepares_has_not_sent_the_statement(c
     """So a publish is repeated on another connection: nothing was carried out."""
     connection = connect(postgres_url)
     for _ in range(PREPARED_AT - 1):
-        connection.ask_again(ADD, (1,), soon())
+        connection.ask_prepared(ADD, (1,), soon())
     shared_postgres.pause()
     try:
         with pytest.raises(ConnectionLost) as caught:
-            connection.ask_again(ADD, (1,), time.monotonic() + 0.3)
+            connection.ask_prepared(ADD, (1,), time.monotonic() + 0.3)
     finally:
         shared_postgres.resume()
     assert not caught.value.was_sent

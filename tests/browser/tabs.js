@@ -27,7 +27,12 @@ const engines = {
     return {
       newPage: () => context.newPage(),
       close: () => browser.close(),
-      crash: (page) => void page.goto("chrome://crash").catch(() => {}),
+      // until it has crashed the page may take events that it does not report any more
+      async crash(page) {
+        const crashed = page.waitForEvent("crash");
+        page.goto("chrome://crash").catch(() => {});
+        await crashed;
+      },
       freeze: (page) => lifecycle(page, "frozen"),
       thaw: (page) => lifecycle(page, "active"),
       offline: (yes) => context.setOffline(yes),

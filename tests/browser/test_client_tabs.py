@@ -37,7 +37,8 @@ def test_the_leading_tab_crashes_and_another_takes_over_without_loss(tabs):
         number = tabs.say("room:1", count=5)["counts"]["room:1"]
         tabs.wait_number(number, "room:1", *names)
         tabs.wait_streams(1, "room:1")
-        assert all(len(tabs.find_leaders(one, "room:1")) == 1 for one in range(number - 4, number + 1))
+        leaders = {one: tabs.find_leaders(one, "room:1") for one in range(number - 4, number + 1)}
+        assert all(len(found) == 1 for found in leaders.values()), (leaders, tabs.describe())
     # a page that crashes may have taken an event that it cannot report
     assert all(len(tabs.find_leaders(one, "room:1")) <= 1 for one in range(1, number + 1))
 

@@ -23,7 +23,10 @@ from tests.harness.waiting import until
 SYSTEM_USER, USER, PASSWORD = "postgres", "tests", "s3cret"
 
 #: What each server begins with: the role that the tests log in as, which may make schemas and no more. One line each.
-ROLE = f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'\nGRANT CREATE ON DATABASE postgres TO {USER}\n"
+ROLE = f"""SET password_encryption = 'scram-sha-256'
+CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'
+GRANT CREATE ON DATABASE postgres TO {USER}
+"""
 
 #: The maximum that a statement of the tests may take, in seconds.
 ASK_SECONDS = 10

@@ -28,6 +28,9 @@ BATCH_EVENTS, BATCH_BYTES = 500, 256 * 1024
 #: caller's events are tried by themselves.
 REFUSED_DATA = ("22", "54")
 
+#: Events of a channel for which ``append_event`` is not tried after it was of no use, and channels that are remembered.
+SKIPS, MOST_SKIPS = 20, 1000
+
 
 class _Append:
     """The events of one caller.
@@ -62,6 +65,7 @@ class Appends:
         self._lock = threading.Lock()
         self._waiting: deque[_Append] = deque()
         self._has_leader = False
+        self._shortcut = Shortcut()
 
     @property
     def waiting_calls(self) -> int:
@@ -179,20 +183,49 @@ class Appends:
 
         :param deadline: the leader's: the others of its batch came later.
         """
-        if len(events) == 1 and events[0].latest_key is None:
-            return self._store_plain(events[0], deadline)
+        if len(events) == 1 and events[0].latest_key is None and self._shortcut.may_try(events[0].channel):
+            return self._store_one(events[0], deadline)
         ((epoch, last, over),) = self._store.call(
             "append_events", *pack_events(events), constants.OWN_EVENTS, self._store.address.commit_mode,
             deadline=deadline,
         )  # fmt: skip
         return self._store.note_cursor(Cursor(epoch, last)), over
 
-    def _store_plain(self, event: NewEvent, deadline: float) -> tuple[Cursor, Iterable[str] | None]:
-        """Do the same for the most frequent case, which costs the server less."""
-        values = event.channel.encode("utf-8"), event.body, constants.OWN_EVENTS, self._store.address.commit_mode
+    def _store_one(self, event: NewEvent, deadline: float) -> tuple[Cursor, Iterable[str] | None]:
+        """Store one event that replaces no other, which mostly costs the server less."""
+        name = event.channel.encode("utf-8")  # it raises what it raises for several events
+        values = name, event.body, constants.OWN_EVENTS, self._store.address.commit_mode
         ((answer,),) = self._store.call("append_event", *values, deadline=deadline)
-        epoch, last, *over = answer.split(" ")
-        return self._store.note_cursor(Cursor(epoch, int(last))), [event.channel] if over else None
+        epoch, last, *detour = answer.split(" ")
+        if detour:
+            self._shortcut.note_detour(event.channel if detour == ["over"] else None)
+        return self._store.note_cursor(Cursor(epoch, int(last))), [event.channel] if detour == ["over"] else None
+
+
+class Shortcut:
+    """For which channels ``append_event`` is of no use for now: it tried, and ``append_events`` had to store the event.
+
+    That is the rule for a channel at its limit of events, and for all channels of a store at its limit of bytes.
+    """
+
+    def __init__(self) -> None:
+        self._skips: dict[str | None, int] = {}
+
+    def may_try(self, channel: str) -> bool:
+        """Return whether to try it for the next event of this channel; each question counts as one event."""
+        return self._count_down(None) and self._count_down(channel)
+
+    def note_detour(self, channel: str | None) -> None:
+        """:param channel: the one at its limit; None if it was another reason."""
+        if len(self._skips) >= MOST_SKIPS:
+            self._skips.clear()
+        self._skips[channel] = SKIPS
+
+    def _count_down(self, key: str | None) -> bool:
+        left = self._skips.pop(key, 0)
+        if left > 1:
+            self._skips[key] = left - 1
+        return not left
 
 
 def _answer(batch: Sequence[_Append], cursors: Sequence[Cursor]) -> None:

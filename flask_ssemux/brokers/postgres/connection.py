@@ -2,11 +2,12 @@
 
 libpq handles the protocol, TLS and logins; psycopg's ``pq`` module makes it callable. Its own ``execute`` has no
 deadline that also holds while the network is silent, so the waiting is done here, with ``select.poll``, which gevent
-patches. A connection is used by one caller at a time. Statements that come again are prepared. No URL.
+patches. A connection is used by one caller at a time. Statements that are used repeatedly are prepared. No URL.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import socket
@@ -28,12 +29,16 @@ except ImportError:  # an extra: ``Address`` raises an error that names it
 
 _READ, _WRITE = 1, 4  # POLLIN, POLLOUT
 
-#: A statement is prepared when it is used for the time of this number: then the server parses and plans it no more.
+#: A connection prepares a statement when it uses it for the time of this number. From then on the server does not parse
+#: it any more; it plans it five more times.
 PREPARED_AT = 3
 
-#: SQLSTATEs with which the server says that a prepared statement is of no use: it does not know it, or a migration has
-#: changed the result. Nothing was carried out.
+#: SQLSTATEs of a server that refuses a prepared statement: it does not know it, or a migration has changed its result.
+#: Nothing was carried out.
 NOT_PREPARED = ("26000", "0A000")
+
+#: The SQLSTATE for a statement of this name that exists already. It is the same one: its text makes the name.
+EXISTS_ALREADY = "42P05"
 
 
 class Connection:
@@ -66,11 +71,11 @@ class Connection:
         self._call(self._pgconn.send_query_params, statement.encode("utf-8"), parameters, None, formats, 1)
         return decode_rows(self._receive(deadline))
 
-    def ask_again(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
-        """Do as ``ask`` does; the statement is one of few that come again and again."""
+    def ask_prepared(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
+        """Do as ``ask`` does; the statement is one of few that are used repeatedly."""
         if self._is_prepared(statement, deadline):
             try:
-                return self._ask_prepared(statement, values, deadline)
+                return self._execute(statement, values, deadline)
             except ServerError as error:
                 if error.code not in NOT_PREPARED:
                     raise
@@ -144,12 +149,17 @@ class Connection:
     def _prepare(self, statement: str, deadline: float) -> None:
         self._may_prepare = bool(self._prepared) or self.is_direct(deadline)
         if self._may_prepare:
-            name = b"ssemux_%d" % len(self._prepared)
-            self._call(self._pgconn.send_prepare, name, statement.encode("utf-8"))
-            self._receive(deadline)
+            text = statement.encode("utf-8")
+            name = b"ssemux_" + hashlib.sha256(text).hexdigest()[:16].encode()
+            self._call(self._pgconn.send_prepare, name, text)
+            try:
+                self._receive(deadline)
+            except ServerError as error:
+                if error.code != EXISTS_ALREADY:
+                    raise
             self._prepared[statement] = name
 
-    def _ask_prepared(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
+    def _execute(self, statement: str, values: Sequence[Any], deadline: float) -> list[tuple[Any, ...]]:
         parameters, formats = _encode_values(values)
         self._call(self._pgconn.send_query_prepared, self._prepared[statement], parameters, formats, 1)
         return decode_rows(self._receive(deadline))

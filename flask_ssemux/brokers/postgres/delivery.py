@@ -188,8 +188,8 @@ class PostgresDelivery:
         them as of all others. Also in a store that has none this shows whether the connection still works."""
         now = time.monotonic()
         if now - self._placed_at >= PLACE:
-            statement = self._store.make_statement("place_events", 3)
-            placed = self._store.place_events(lambda _, *values: connection.ask_again(statement, values, now + ANSWER))
+            statement, deadline = self._store.make_statement("place_events", 3), now + ANSWER
+            placed = self._store.place_events(lambda _, *values: connection.ask_prepared(statement, values, deadline))
             self._placed_at = now if placed < PLACED else 0.0
 
     def _deliver_batch(self, connection: Connection, news: list[News]) -> list[News]:
@@ -275,7 +275,7 @@ class PostgresDelivery:
     # -- reading -----------------------------------------------------------
 
     def _ask(self, connection: Connection, function: str, *values: Any) -> Rows:
-        return connection.ask_again(self._store.make_statement(function, len(values)), values, _deadline())
+        return connection.ask_prepared(self._store.make_statement(function, len(values)), values, _deadline())
 
     def _read(self, connection: Connection, function: str, *values: Any) -> list[Record]:
         return [Record(*row) for row in self._ask(connection, function, *values)]

@@ -114,7 +114,7 @@ class Lane:
     def _ask_once(self, statement: str, values: tuple[Any, ...]) -> Rows:
         connection = self._find_connection()
         try:
-            return connection.ask_again(statement, values, self._deadline)
+            return connection.ask_prepared(statement, values, self._deadline)
         except UnicodeEncodeError as error:
             raise ServerError("22021", "a text cannot be encoded: %s" % error.reason) from None
 

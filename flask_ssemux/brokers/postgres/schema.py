@@ -22,7 +22,13 @@ from .refusal import ConnectionLost, ServerError
 VERSION, COMPATIBLE = 2, 2
 
 #: The greatest sequence that PostgreSQL can store.
-MOST = 2**63 - 1
+GREATEST = 2**63 - 1
+
+#: Settings of the functions that a process calls. A connection keeps its plans, also those from when a table was nearly
+#: empty, and to read all of it was best. Therefore no plan reads a table as a whole, or sorts it, if there is an index;
+#: ``jit`` would compile what has none, since it counts as costly then. Functions that are called seldom plan each time.
+PLAN = "SET enable_seqscan = off SET enable_sort = off SET jit = off"
+REPLAN = PLAN + " SET plan_cache_mode = force_custom_plan"
 
 #: The least version of the server, as libpq writes it.
 LEAST_SERVER = 120000
@@ -57,7 +63,8 @@ def make_script(schema: str, version: int = 0, role: str | None = None) -> str:
     parts += [_make_grants(role)] if role else []
     script = "\n".join(parts)
     secret = _quote_text("ssemux_" + secrets.token_hex(16))
-    script = script.replace("{most}", str(MOST)).replace("{small}", str(SMALL)).replace("{secret}", secret)
+    script = script.replace("{greatest}", str(GREATEST)).replace("{small}", str(SMALL)).replace("{plan}", PLAN)
+    script = script.replace("{replan}", REPLAN).replace("{secret}", secret)
     return script.replace("{schema}", quote_name(schema)).replace("{channel}", _quote_text(schema))
 
 

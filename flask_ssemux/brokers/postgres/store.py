@@ -138,7 +138,7 @@ class PostgresStore:
 
     def read_state_on(self, connection: Connection, deadline: float) -> StoreState:
         """The same, on a connection of the caller's."""
-        return self._note_state(connection.ask_again(self.make_statement("read_state", 2), self.known, deadline))
+        return self._note_state(connection.ask_prepared(self.make_statement("read_state", 2), self.known, deadline))
 
     def _note_state(self, rows: Rows) -> StoreState:
         ((epoch, newest, born, voids),) = rows

@@ -104,7 +104,7 @@ BEGIN
         IF h_kept > most THEN
             FOR it IN
                 SELECT e.sequence, octet_length(e.body) AS size FROM {schema}.events AS e
-                WHERE (e.channel, e.sequence) > (name, h_floor) AND (e.channel, e.sequence) <= (name, {most})
+                WHERE (e.channel, e.sequence) > (name, h_floor) AND (e.channel, e.sequence) <= (name, {greatest})
                     AND e.sequence <> replaced
                 ORDER BY e.channel, e.sequence LIMIT h_kept - most
             LOOP
@@ -120,7 +120,7 @@ BEGIN
         h_written := h_written + octet_length(body);
         IF h_total > s.size THEN
             SELECT r.total, r.store_floor INTO h_total, h_store_floor
-                FROM {schema}.raise_floor(h_total, h_store_floor, s.size, {most}, name, h_floor, replaced) AS r;
+                FROM {schema}.raise_floor(h_total, h_store_floor, s.size, {greatest}, name, h_floor, replaced) AS r;
         END IF;
         last := nextval('{schema}.sequence');
         INSERT INTO {schema}.events
@@ -158,7 +158,7 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.append_events(
     names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
     OUT epoch text, OUT last bigint, OUT over text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {plan} AS $$
 BEGIN
     IF commit_mode <> '' THEN
         PERFORM set_config('synchronous_commit', commit_mode, true);
@@ -170,13 +170,13 @@ BEGIN
     SELECT * INTO epoch, last, over FROM {schema}.add_events(names, bodies, keys, own_events);
 END $$;
 
--- Appends one event that replaces no other, as append_events does. Returns "epoch sequence", and a third word if the
--- channel went over its limit of events.
+-- Appends one event that replaces no other, as append_events does. Returns "epoch sequence"; and a third word if
+-- append_events had to do it: "over" if the channel went over its limit of events, else "slow".
 --
--- Of most events add_events would find nothing to say: no limit is reached, the server has not restarted, no transaction
--- of the application waits. One query stores such an event, and nothing of any other. This is most of the work of a server
--- for its workers, so each query and each expression counts; that is why set_config and pg_notify are not PERFORMed, which
--- would be a query.
+-- For most events no limit is reached, the server has not restarted, and no transaction of the application waits. One
+-- query stores such an event; it stores nothing of any other, which append_events then does. This is most of the server's
+-- work for its workers, so each query and each expression counts. PERFORM would be a query, so set_config and pg_notify are
+-- assigned instead.
 CREATE OR REPLACE FUNCTION {schema}.append_event(name text, its_body bytea, own_events integer, commit_mode text)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -187,7 +187,7 @@ DECLARE
 BEGIN
     ignored := set_config('lock_timeout', '1900ms', true) || set_config(
         'synchronous_commit', CASE WHEN commit_mode = '' THEN current_setting('synchronous_commit') ELSE commit_mode END, true
-    );
+    ) || set_config('enable_seqscan', 'off', true) || set_config('jit', 'off', true);  -- as {plan}
     LOCK TABLE {schema}.turn IN SHARE UPDATE EXCLUSIVE MODE;
     INSERT INTO {schema}.events AS n
         SELECT nextval('{schema}.sequence'), clock_timestamp(), coalesce(c.kept, 0) + 1,
@@ -210,12 +210,12 @@ BEGIN
         RETURN answer;
     END IF;
     added := {schema}.append_events(ARRAY[append_event.name], ARRAY[its_body], ARRAY[NULL::text], own_events, commit_mode);
-    RETURN concat_ws(' ', added.epoch, added.last, CASE WHEN cardinality(added.over) > 0 THEN 'over' END);
+    RETURN concat_ws(' ', added.epoch, added.last, CASE WHEN cardinality(added.over) > 0 THEN 'over' ELSE 'slow' END);
 END $$;
 
 -- Places events of the application's transactions, if there are any; returns how many.
 CREATE OR REPLACE FUNCTION {schema}.place_events(most integer, own_events integer, commit_mode text) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql {plan} AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM {schema}.outbox) THEN
         RETURN 0;

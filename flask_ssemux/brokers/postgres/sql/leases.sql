@@ -39,7 +39,7 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.take_slot(
     k text, me text, taken integer, most integer, must_write boolean, lasts double precision,
     OUT answer integer, OUT holders text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {plan} AS $$
 DECLARE
     found_others bigint;
     found_shared bigint;
@@ -58,7 +58,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION {schema}.set_slots(me text, ks text[], numbers integer[], lasts double precision) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.take_leases_turn();
     FOR i IN 1 .. coalesce(array_length(ks, 1), 0) LOOP
@@ -66,7 +66,7 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.release_leases(who text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.release_leases(who text[]) RETURNS void LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.take_leases_turn();
     DELETE FROM {schema}.holds WHERE holder = ANY (who);
@@ -75,7 +75,8 @@ BEGIN
 END $$;
 
 -- Renews the share of a process; returns it, 0 if it has expired.
-CREATE OR REPLACE FUNCTION {schema}.extend_share(me text, lasts double precision) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.extend_share(me text, lasts double precision) RETURNS integer
+LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.take_leases_turn();
     UPDATE {schema}.shares SET until = clock_timestamp() + lasts * interval '1 second'
@@ -95,7 +96,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.renew_leases(
     me text, ks text[], numbers integer[], most integer, part integer, all_parts integer, lasts double precision,
     OUT share integer, OUT crowded text[], OUT regained text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {replan} AS $$
 DECLARE
     ends timestamptz := clock_timestamp() + lasts * interval '1 second';
     is_new boolean;
@@ -138,7 +139,7 @@ END $$;
 
 -- Writes since when a process has had its oldest slot; NULL if it has none.
 CREATE OR REPLACE FUNCTION {schema}.set_oldest(k text, me text, since_when double precision) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.take_leases_turn();
     IF since_when IS NULL THEN
@@ -150,7 +151,7 @@ BEGIN
 END $$;
 
 -- The processes that have slots under a key, the one with the oldest slot first.
-CREATE OR REPLACE FUNCTION {schema}.list_holders(k text) RETURNS text[] LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION {schema}.list_holders(k text) RETURNS text[] LANGUAGE sql STABLE {replan} AS $$
     SELECT coalesce(array_agg(h.holder ORDER BY coalesce(o.since, 0)), '{}')
     FROM {schema}.holds AS h LEFT JOIN {schema}.oldest AS o USING (key, holder)
     WHERE h.key = k AND h.until >= clock_timestamp() AND h.slots > 0

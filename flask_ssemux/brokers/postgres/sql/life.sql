@@ -115,7 +115,7 @@ END $$;
 -- known_epoch, known: the newest cursor that the calling process has seen, which is the proof if that event is lost.
 CREATE OR REPLACE FUNCTION {schema}.read_state(
     known_epoch text, known bigint, OUT epoch text, OUT newest bigint, OUT born bigint, OUT voids text
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {plan} AS $$
 DECLARE
     s {schema}.state;
     proven_loss boolean;
@@ -138,7 +138,7 @@ END $$;
 
 -- Writes the limits of the application. If there are more bytes than the new limit, the oldest events go over it.
 CREATE OR REPLACE FUNCTION {schema}.set_limits(new_seconds double precision, new_events integer, new_size bigint)
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql {replan} AS $$
 DECLARE
     head {schema}.events;
     moved record;

@@ -16,7 +16,7 @@ BEGIN
     DELETE FROM {schema}.present WHERE holder = ANY (who);
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.remove_presence(who text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.remove_presence(who text[]) RETURNS void LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.take_presence_turn();
     PERFORM {schema}.delete_presence(who);
@@ -26,7 +26,7 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.announce_presence(
     me text, lasts double precision, replace_all boolean, channels text[], members text[], counts integer[],
     OUT was_there boolean, OUT others text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {replan} AS $$
 DECLARE
     now timestamptz := clock_timestamp();
     ends timestamptz;
@@ -60,7 +60,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION {schema}.get_presence(name text) RETURNS TABLE (holder text, member text, streams integer)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE {replan} AS $$
     SELECT p.holder, p.member, p.streams FROM {schema}.presence AS p JOIN {schema}.present AS n USING (holder)
     WHERE p.channel = name AND n.until > clock_timestamp()
 $$;
@@ -76,7 +76,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.update_roster(
     me text, claim double precision, longest double precision, most integer,
     a_kinds text[], a_channels text[], a_members text[], p_channels text[], p_members text[], p_graces double precision[]
-) RETURNS TABLE (kind text, channel text, member text) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (kind text, channel text, member text) LANGUAGE plpgsql {replan} AS $$
 #variable_conflict use_column
 DECLARE
     now timestamptz := clock_timestamp();
@@ -125,6 +125,6 @@ BEGIN
         FROM {schema}.roster AS r WHERE r.due IS NOT NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.get_roster(name text) RETURNS TABLE (member text) LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION {schema}.get_roster(name text) RETURNS TABLE (member text) LANGUAGE sql STABLE {replan} AS $$
     SELECT r.member FROM {schema}.roster AS r WHERE r.channel = name AND r.change <> 'leave'
 $$;

@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION {schema}.find_head(name text) RETURNS TABLE (sequence
 LANGUAGE sql STABLE AS $$
     SELECT n.sequence, n.kept, n.floor FROM (
         SELECT e.channel, e.sequence, e.kept, e.floor FROM {schema}.events AS e
-        WHERE (e.channel, e.sequence) <= (find_head.name, {most}) ORDER BY e.channel DESC, e.sequence DESC LIMIT 1
+        WHERE (e.channel, e.sequence) <= (find_head.name, {greatest}) ORDER BY e.channel DESC, e.sequence DESC LIMIT 1
     ) AS n WHERE n.channel = find_head.name
 $$;
 
@@ -24,7 +24,7 @@ CREATE OR REPLACE FUNCTION {schema}.find_latest(name text, key text) RETURNS TAB
 LANGUAGE sql STABLE AS $$
     SELECT n.sequence, octet_length(n.body) FROM (
         SELECT e.channel, e.latest, e.sequence, e.body FROM {schema}.events AS e
-        WHERE e.latest IS NOT NULL AND (e.channel, e.latest, e.sequence) <= (find_latest.name, find_latest.key, {most})
+        WHERE e.latest IS NOT NULL AND (e.channel, e.latest, e.sequence) <= (find_latest.name, find_latest.key, {greatest})
         ORDER BY e.channel DESC, e.latest DESC, e.sequence DESC LIMIT 1
     ) AS n WHERE n.channel = find_latest.name AND n.latest = find_latest.key
 $$;
@@ -94,7 +94,7 @@ BEGIN
     found_floor := head.floor;
     IF head.kept > allowed THEN  -- the limit was lowered since the channel's newest event
         SELECT e.sequence INTO later FROM {schema}.events AS e
-            WHERE (e.channel, e.sequence) > (name, head.floor) AND (e.channel, e.sequence) <= (name, {most})
+            WHERE (e.channel, e.sequence) > (name, head.floor) AND (e.channel, e.sequence) <= (name, {greatest})
             ORDER BY e.channel, e.sequence OFFSET head.kept - allowed - 1 LIMIT 1;
         found_floor := greatest(found_floor, later);
     END IF;
@@ -111,7 +111,7 @@ END $$;
 -- Returns the epoch, the newest sequence, and the floor of each channel, in the order of the names.
 CREATE OR REPLACE FUNCTION {schema}.get_floors(
     names text[], own_seconds double precision, own_events integer, OUT epoch text, OUT newest bigint, OUT floors bigint[]
-) LANGUAGE plpgsql STABLE AS $$
+) LANGUAGE plpgsql STABLE {plan} AS $$
 DECLARE
     s {schema}.state;
     f record;
@@ -130,7 +130,7 @@ CREATE OR REPLACE FUNCTION {schema}.read_channels(
     names text[], afters bigint[], uptos bigint[], most integer, size bigint, large integer,
     own_seconds double precision, own_events integer
 ) RETURNS TABLE (number integer, sequence bigint, body bytea, latest text, upto bigint, is_missing boolean)
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE {plan} AS $$
 DECLARE
     known_floors bigint[];
     it record;
@@ -184,8 +184,7 @@ END $$;
 -- Returns the epoch and the newest sequence in the first row, and then the latest events of these channels: by the index of
 -- latest events alone, since most channels have none, and a table that is read as a whole would be read for each stream.
 CREATE OR REPLACE FUNCTION {schema}.start_channels(names text[], own_seconds double precision, own_events integer)
-RETURNS TABLE (epoch text, sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET jit = off AS $$
+RETURNS TABLE (epoch text, sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE {plan} AS $$
 DECLARE
     found_names text[];
     known record;
@@ -202,15 +201,18 @@ BEGIN
     known := {schema}.get_floors(found_names, own_seconds, own_events);
     RETURN QUERY
         SELECT NULL::text, e.sequence, e.channel, e.body, e.latest
-        FROM unnest(found_names, known.floors) AS n (name, floor)
-        JOIN {schema}.events AS e ON e.latest IS NOT NULL AND (e.channel, e.latest) >= (n.name, '')
-            AND e.channel <= n.name AND e.sequence + 0 > n.floor
+        FROM unnest(found_names, known.floors) AS n (name, floor) CROSS JOIN LATERAL (
+            SELECT * FROM {schema}.events AS l
+            WHERE l.latest IS NOT NULL AND (l.channel, l.latest) >= (n.name, '') AND l.channel <= n.name
+                AND l.sequence + 0 > n.floor
+            OFFSET 0  -- for each name, rather than all names for each event
+        ) AS e
         ORDER BY e.sequence;
 END $$;
 
 -- Returns the next events of all channels, in their order: so many, and about so many bytes.
 CREATE OR REPLACE FUNCTION {schema}.read_after(after bigint, upto bigint, most integer, size bigint)
-RETURNS TABLE (sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (sequence bigint, channel text, body bytea, latest text) LANGUAGE plpgsql STABLE {plan} AS $$
 BEGIN
     FOR sequence, channel, body, latest IN
         SELECT e.sequence, e.channel, e.body, e.latest FROM {schema}.events AS e
@@ -224,7 +226,7 @@ END $$;
 
 -- Returns events by their sequences, in their order.
 CREATE OR REPLACE FUNCTION {schema}.read_some(sequences bigint[])
-RETURNS TABLE (sequence bigint, channel text, body bytea, latest text) LANGUAGE sql STABLE AS $$
+RETURNS TABLE (sequence bigint, channel text, body bytea, latest text) LANGUAGE sql STABLE {plan} AS $$
     SELECT e.sequence, e.channel, e.body, e.latest FROM {schema}.events AS e
     WHERE e.sequence = ANY (sequences) ORDER BY e.sequence
 $$;

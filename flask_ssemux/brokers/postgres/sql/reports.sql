@@ -1,7 +1,7 @@
 -- Reports, registered applications, one-time keys, and the figures of the store.
 
 CREATE OR REPLACE FUNCTION {schema}.write_report(me text, text_of_it text, lasts double precision) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     -- A time in the future is of a clock that was ahead: a process that lives reports again.
@@ -25,7 +25,7 @@ $$;
 -- Registers a process, unless a rival is registered; returns all others. dead: their registrations are removed.
 CREATE OR REPLACE FUNCTION {schema}.register_application(
     me text, its_name text, its_key text, its_script_name text, lasts double precision, dead text[]
-) RETURNS TABLE (holder text, name text, key text, script_name text) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (holder text, name text, key text, script_name text) LANGUAGE plpgsql {replan} AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -42,7 +42,7 @@ BEGIN
     RETURN QUERY SELECT a.holder, a.name, a.key, a.script_name FROM {schema}.applications AS a WHERE a.holder <> me;
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.remove_reports(me text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.remove_reports(me text) RETURNS void LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     DELETE FROM {schema}.applications WHERE holder = me;
@@ -50,17 +50,18 @@ BEGIN
 END $$;
 
 -- Whether this is the first use of the key.
-CREATE OR REPLACE FUNCTION {schema}.use_key(k text, lasts double precision) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.use_key(k text, lasts double precision) RETURNS boolean LANGUAGE plpgsql {replan} AS $$
 DECLARE
+    now timestamptz := clock_timestamp();  -- no index is used to compare with the function itself, which is volatile
     changed integer;
 BEGIN
     PERFORM set_config('synchronous_commit', 'on', true);  -- after a crash the key would count as unused
-    DELETE FROM {schema}.claims WHERE key IN (
-        SELECT c.key FROM {schema}.claims AS c WHERE c.until <= clock_timestamp() AND c.key <> k
+    DELETE FROM {schema}.claims WHERE key = ANY (ARRAY(
+        SELECT c.key FROM {schema}.claims AS c WHERE c.until <= now AND c.key <> k
         ORDER BY c.until LIMIT 100 FOR UPDATE SKIP LOCKED
-    );
-    INSERT INTO {schema}.claims AS c VALUES (k, clock_timestamp() + lasts * interval '1 second')
-        ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE c.until <= clock_timestamp();
+    ));
+    INSERT INTO {schema}.claims AS c VALUES (k, now + lasts * interval '1 second')
+        ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE c.until <= now;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed = 1;
 END $$;

@@ -82,7 +82,7 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.trim_events(
     over text[], is_long boolean, most integer, live_seconds double precision, live_events integer, live_bytes bigint,
     least_bytes bigint, own_seconds double precision, most_floors integer, pause double precision
-) RETURNS text[] LANGUAGE plpgsql AS $$
+) RETURNS text[] LANGUAGE plpgsql {replan} AS $$
 DECLARE
     s {schema}.state;
     t {schema}.trimmed;
@@ -138,7 +138,7 @@ BEGIN
         SELECT array_agg(e.sequence) INTO found_events FROM (
             SELECT sequence FROM {schema}.events
             WHERE channel >= 'ssemux.' AND channel < 'ssemux/' AND sequence <= least(live, floors.own)
-            ORDER BY channel, sequence LIMIT most
+            ORDER BY channel, sequence LIMIT most  -- by the index of channels: they are few among all events
         ) AS e;
         IF found_events IS NOT NULL THEN
             PERFORM {schema}.delete_events(found_events);

@@ -28,7 +28,7 @@ END $$;
 -- expired is deleted; dead: processes that have ended. Returns each name, with the new fence, or 0 and the holder.
 CREATE OR REPLACE FUNCTION {schema}.take_work(
     me text, names text[], lasts double precision, forgotten double precision, dead text[]
-) RETURNS TABLE (name text, fence bigint, holder text) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (name text, fence bigint, holder text) LANGUAGE plpgsql {replan} AS $$
 #variable_conflict use_column
 DECLARE
     wanted text;
@@ -56,7 +56,7 @@ END $$;
 -- 'wanted' and 'busy', with a holder.
 CREATE OR REPLACE FUNCTION {schema}.keep_work(
     me text, names text[], fences bigint[], wanted text[], watched text[], lasts double precision
-) RETURNS TABLE (kind text, name text, fence bigint, holder text) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (kind text, name text, fence bigint, holder text) LANGUAGE plpgsql {replan} AS $$
 #variable_conflict use_column
 DECLARE
     ends timestamptz;
@@ -86,7 +86,7 @@ BEGIN
         WHERE w.name = ANY (wanted || watched) AND w.holder <> '' AND w.until >= clock_timestamp();
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.release_work(names text[], fences bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.release_work(names text[], fences bigint[]) RETURNS void LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM {schema}.take_works_turn();
@@ -96,7 +96,7 @@ BEGIN
         WHERE w.name = l.name AND w.fence = l.fence AND NOT starts_with(w.name, 'run:');
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.remove_work(me text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.remove_work(me text) RETURNS void LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM {schema}.take_works_turn();
@@ -133,7 +133,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_work(
     work_names text[], fences bigint[], ends text[], counts integer[], numbers integer[],
     names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
     OUT over text[], OUT epochs text[], OUT lasts bigint[], OUT repeated integer[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql {replan} AS $$
 DECLARE
     start integer := 0;
     its_names text[] := '{}';
@@ -185,16 +185,20 @@ BEGIN
 END $$;
 
 -- Writes the record of a run, if there is none. Deletes records that are no longer kept.
-CREATE OR REPLACE FUNCTION {schema}.plan_run(run_id text, its_details text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.plan_run(run_id text, its_details text) RETURNS void LANGUAGE plpgsql {replan} AS $$
 DECLARE
+    now timestamptz;
     ends timestamptz;
     its_epoch text;
 BEGIN
     PERFORM {schema}.take_works_turn();
-    SELECT clock_timestamp() + seconds * interval '1 second', epoch INTO ends, its_epoch FROM {schema}.state;
+    now := clock_timestamp();
+    SELECT now + seconds * interval '1 second', epoch INTO ends, its_epoch FROM {schema}.state;
     UPDATE {schema}.runs SET until = ends WHERE until > ends;  -- of a clock that was ahead
-    DELETE FROM {schema}.works AS w USING {schema}.runs AS r WHERE r.until < clock_timestamp() AND w.name = 'run:' || r.id;
-    DELETE FROM {schema}.runs WHERE until < clock_timestamp();
+    DELETE FROM {schema}.works AS w WHERE w.name = ANY (ARRAY(
+        SELECT 'run:' || r.id FROM {schema}.runs AS r WHERE r.until < now
+    ));
+    DELETE FROM {schema}.runs WHERE until < now;
     INSERT INTO {schema}.runs
         VALUES (run_id, 'waiting', its_details, its_epoch || '-' || {schema}.find_newest(), false, ends)
         ON CONFLICT (id) DO NOTHING;
@@ -202,7 +206,7 @@ END $$;
 
 -- Begins a run, whose record is written if there is none; takes its lease and returns the fence.
 CREATE OR REPLACE FUNCTION {schema}.begin_run(run_id text, me text, its_details text, lasts double precision)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql {replan} AS $$
 BEGIN
     PERFORM {schema}.plan_run(run_id, its_details);
     UPDATE {schema}.runs SET state = 'running' WHERE id = run_id;
@@ -213,19 +217,19 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.read_runs(ids text[])
 RETURNS TABLE (
     id text, state text, details text, begin text, is_cancelled boolean, holder text, fence bigint
-) LANGUAGE sql STABLE AS $$
+) LANGUAGE sql STABLE {replan} AS $$
     SELECT r.id, r.state, r.details, r.begin, r.is_cancelled,
         CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END, greatest(coalesce(w.fence, 0), 0)
     FROM {schema}.runs AS r LEFT JOIN {schema}.works AS w ON w.name = 'run:' || r.id WHERE r.id = ANY (ids)
 $$;
 
 -- Returns the runs that have not ended, and the holder of each one's lease; '' if there is none, or it has expired.
-CREATE OR REPLACE FUNCTION {schema}.list_running() RETURNS TABLE (id text, holder text) LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION {schema}.list_running() RETURNS TABLE (id text, holder text) LANGUAGE sql STABLE {replan} AS $$
     SELECT r.id, CASE WHEN w.until >= clock_timestamp() THEN w.holder ELSE '' END
     FROM {schema}.runs AS r LEFT JOIN {schema}.works AS w ON w.name = 'run:' || r.id WHERE r.state = 'running'
 $$;
 
-CREATE OR REPLACE FUNCTION {schema}.cancel_run(run_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.cancel_run(run_id text) RETURNS boolean LANGUAGE plpgsql {replan} AS $$
 BEGIN
     UPDATE {schema}.runs SET is_cancelled = true WHERE id = run_id AND state IN ('waiting', 'running');
     RETURN FOUND;

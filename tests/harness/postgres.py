@@ -35,7 +35,11 @@ _template: Path | None = None
 
 
 def find_program(name: str) -> str:
-    """Return the newest installed program of this name: Debian keeps a folder for each version."""
+    """Return the program of this name: in the folder that POSTGRES_PROGRAMS names, or the newest that is installed.
+    Debian keeps a folder for each version."""
+    chosen = os.path.join(os.environ.get("POSTGRES_PROGRAMS", ""), name)
+    if os.path.isabs(chosen) and os.path.exists(chosen):
+        return chosen
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
     return str(found[-1]) if found else need("postgresql", name)
 

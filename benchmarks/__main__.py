@@ -189,7 +189,7 @@ def opening(streams: int, rounds: int, broker: str, write: str | None) -> None:
 @click.option("--commit", default="off", show_default=True, help="synchronous_commit of what stores events.")
 @_WRITE
 def postgres(rate: str, seconds: int, rounds: int, commit: str, write: str | None) -> None:
-    """Measure publishing over PostgreSQL, and what it costs the application's transactions; 3 minutes."""
+    """Measure publishing over PostgreSQL, and what it costs the application's transactions; 5 minutes."""
     found = postgres_.measure_postgres(_parse_rate(rate), seconds, rounds, commit)
     _print_and_write(found, write, "postgres.md", "postgres", is_pinned=False)
 

@@ -52,14 +52,12 @@ class Case(NamedTuple):
     :param rate: pgbench's transactions a second.
     :param latency: their time, ms.
     :param beside: the events or rows a second beside them.
-    :param server: CPU seconds a second of the server's processes, without those that serve pgbench.
-    :param clients: the same of the processes that publish or insert.
+    :param clients: CPU seconds a second of the processes that publish or insert.
     """
 
     rate: float
     latency: float
     beside: float
-    server: float
     clients: float
 
 
@@ -127,17 +125,16 @@ def _measure_cases(
 
 
 def _measure_case(server: PostgresServer, beside: Sequence[Member], load: Load, core: int) -> Case:
-    pids = server.list_processes()
-    spent, theirs = _read_cpu(pids), _read_cpu([member.pid for member in beside])
+    pids = [member.pid for member in beside]
+    spent = _read_cpu(pids)
     for number, member in enumerate(beside):
         rate = load.rate / len(beside)
         member.send("publish", users=1000, seed=number, rate=rate, seconds=load.seconds, events=10_000_000, callers=1)
     own = ["-R", "%d" % load.own] if load.own else []
     text = _run_pgbench(server, core, "-n", "-c", str(CLIENTS), "-j", str(THREADS), "-T", "%d" % load.seconds, *own)
     published = sum(len(member.receive()) for member in beside)
-    spent, theirs = _read_cpu(pids) - spent, _read_cpu([member.pid for member in beside]) - theirs
     tps, latency = _find_figure(text, "tps"), _find_figure(text, "latency average")
-    return Case(tps, latency, published / load.seconds, spent / load.seconds, theirs / load.seconds)
+    return Case(tps, latency, published / load.seconds, (_read_cpu(pids) - spent) / load.seconds)
 
 
 def _find_figure(text: str, name: str) -> float:
@@ -164,17 +161,14 @@ def _make_table(found: dict[str, list[Case]]) -> str:
     rows = []
     for name, cases in found.items():
         parts = [case.rate / alone.rate * 100 for case, alone in zip(cases, found[ALONE])]
-        more = [
-            (case.server - alone.server) / case.beside * 1e6 for case, alone in zip(cases, found[ALONE]) if case.beside
-        ]
+        has_others = name != ALONE
         rows.append([
             name, spread([case.rate for case in cases], "%.0f"), spread(parts, "%.0f"),
             "%d" % LEFT if name == PUBLISHING else "", "%.0f" % median(case.beside for case in cases),
-            spread(more, "%.0f") if more else "",
-            spread([case.clients / case.beside * 1e6 for case in cases], "%.0f") if more else "",
+            spread([case.clients / case.beside * 1e6 for case in cases], "%.0f") if has_others else "",
         ])  # fmt: skip
     head = ("pgbench, %d connections" % CLIENTS, "transactions a second", "% of alone", "target",
-            "beside it: a second", "server: µs CPU of each", "its client: µs CPU")  # fmt: skip
+            "beside it: a second", "its client: µs CPU of each")  # fmt: skip
     return table(head, rows)
 
 

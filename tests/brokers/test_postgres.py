@@ -331,6 +331,21 @@ def test_a_batch_of_work_that_is_repeated_is_appended_once(postgres, recorder):
     assert broker.history.get_newest_cursor() == again[1][0]
 
 
+def test_who_waited_while_the_process_got_its_share_does_not_ask_for_a_slot(postgres, shared_postgres, postgres_url):
+    """Otherwise appends wait behind hundreds of them when many streams open as a worker begins."""
+    broker = postgres()
+    leases, name = broker.leases, postgres_url.partition("?schema=")[2]
+    broker.history.get_newest_cursor()
+    with ThreadPoolExecutor(4) as pool:
+        with leases._store.changing() as call:
+            taken = [pool.submit(leases.take_user_slot, "user:%d" % number, 32) for number in range(4)]
+            until(lambda: broker.waiting_calls == 5, 10, "four wait for their turn")
+            leases.slots.limit = 32
+            leases._renew(call)
+        assert all(one.result() for one in taken)
+    assert leases.slots.total == 4 and shared_postgres.ask(f"SELECT count(*) FROM {name}.holds") == [(0,)]
+
+
 # -- rights, versions, names ---------------------------------------------------
 
 

@@ -26,7 +26,8 @@ GREATEST = 2**63 - 1
 
 #: Settings of the functions that a process calls. A connection keeps its plans, also those from when a table was nearly
 #: empty, and to read all of it was best. Therefore no plan reads a table as a whole, or sorts it, if there is an index;
-#: ``jit`` would compile what has none, since it counts as costly then. Functions that are called seldom plan each time.
+#: ``jit`` would compile what has none, since it counts as costly then. Functions that are called seldom plan each time,
+#: but not those that store or delete events: they run several queries for each event.
 PLAN = "SET enable_seqscan = off SET enable_sort = off SET jit = off"
 REPLAN = PLAN + " SET plan_cache_mode = force_custom_plan"
 

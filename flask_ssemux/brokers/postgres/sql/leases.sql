@@ -58,7 +58,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION {schema}.set_slots(me text, ks text[], numbers integer[], lasts double precision) RETURNS void
-LANGUAGE plpgsql {replan} AS $$
+LANGUAGE plpgsql {plan} AS $$
 BEGIN
     PERFORM {schema}.take_leases_turn();
     FOR i IN 1 .. coalesce(array_length(ks, 1), 0) LOOP

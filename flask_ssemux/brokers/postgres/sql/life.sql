@@ -138,7 +138,7 @@ END $$;
 
 -- Writes the limits of the application. If there are more bytes than the new limit, the oldest events go over it.
 CREATE OR REPLACE FUNCTION {schema}.set_limits(new_seconds double precision, new_events integer, new_size bigint)
-RETURNS void LANGUAGE plpgsql {replan} AS $$
+RETURNS void LANGUAGE plpgsql {plan} AS $$
 DECLARE
     head {schema}.events;
     moved record;

@@ -82,7 +82,7 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.trim_events(
     over text[], is_long boolean, most integer, live_seconds double precision, live_events integer, live_bytes bigint,
     least_bytes bigint, own_seconds double precision, most_floors integer, pause double precision
-) RETURNS text[] LANGUAGE plpgsql {replan} AS $$
+) RETURNS text[] LANGUAGE plpgsql {plan} AS $$
 DECLARE
     s {schema}.state;
     t {schema}.trimmed;

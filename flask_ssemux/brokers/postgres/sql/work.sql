@@ -133,7 +133,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_work(
     work_names text[], fences bigint[], ends text[], counts integer[], numbers integer[],
     names text[], bodies bytea[], keys text[], own_events integer, commit_mode text,
     OUT over text[], OUT epochs text[], OUT lasts bigint[], OUT repeated integer[]
-) LANGUAGE plpgsql {replan} AS $$
+) LANGUAGE plpgsql {plan} AS $$
 DECLARE
     start integer := 0;
     its_names text[] := '{}';

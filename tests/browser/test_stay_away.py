@@ -26,6 +26,7 @@ def test_clients_that_get_a_204_stay_away(gunicorn, instance_env):
         publisher.disconnect(channel="room:1", stop=True, reason="the end")
         for who, script in clients.items():
             script.wait_all(who, "error", timeout=10, state=CLOSED)
+        server.wait_log(r'(?s)(" 204 .*){3}', 5)  # gunicorn logs a request after its client has the answer
         asked = server.log.count("GET /events")
         assert server.log.count('" 204 ') == 3 and asked == 9
         browser.let_pass(2, until=lambda _: server.log.count("GET /events") != asked)

@@ -55,6 +55,7 @@ STACKS = {
             "flask-limiter==1.4",  # the last for Flask 1.1
             "flask-sqlalchemy==2.5.1",  # the last for Flask 1.1; it does not support SQLAlchemy 2
             "sqlalchemy<2",
+            "sentry-sdk<2.22",  # 2.22 refuses Flask before 1.1.4
             "rq==1.11.1",  # later versions need a newer redis-py without declaring it
         ),
         # redis-py 3.5 does not close a connection whose server has gone, because its shutdown() fails first. It drops

@@ -319,11 +319,11 @@ def parts(clients: int, events: int, rate: str, write: str | None) -> None:
 @click.option("--runs", "count", default=100, show_default=True, help="Runs at the same time.")
 @click.option("--rate", default="100/s", show_default=True, help="Tokens a second of each run.")
 @click.option("--seconds", default=20.0, show_default=True, help="Seconds of each measurement.")
-@click.option("--broker", default="sqlite:", show_default=True, help="Values of SSEMUX_BROKER.")
+@click.option("--broker", default="sqlite:,redis:,postgresql:", show_default=True, help="Values of SSEMUX_BROKER.")
 @click.option("--readers", default="0,1", show_default=True, help="Numbers of readers of each run.")
 @_WRITE
 def runs(count: int, rate: str, seconds: float, broker: str, readers: str, write: str | None) -> None:
-    """Measure the CPU time and the memory of a worker that executes many runs; about 1.5 minutes."""
+    """Measure the CPU time and the memory of a worker that executes many runs; about 4 minutes."""
     numbers = [int(number) for number in readers.split(",")]
     found = runs_.measure_runs(count, _parse_rate(rate), seconds, broker.split(","), numbers)
     _print_and_write(found, write, "performance.md", "runs")

@@ -6,13 +6,18 @@ import ctypes
 import glob
 import os
 import signal
+from functools import lru_cache
 from typing import Callable
 
 _PR_SET_PDEATHSIG = 1
 
 
+@lru_cache(maxsize=None)
 def choose_cores() -> tuple[int, int]:
-    """Return the core of the server and the core of the client. They are the same if there is only one."""
+    """Return the core of the server and the core of the client. They are the same if there is only one.
+
+    The first call decides: a benchmark may pin this process afterwards.
+    """
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 

@@ -7,6 +7,7 @@ stream makes room is decided in ``evict_oldest.py``.
 
 from __future__ import annotations
 
+import threading
 import time
 
 from ..brokers import Broker, SlotAnswer
@@ -34,6 +35,7 @@ class UserLimit:
         self._leases = broker.leases
         self._broker = broker
         self._wants_share = has_share
+        self._requesting_share = threading.Lock()
         self.limit = limit
 
     def take_user_slot(self, user_id: str | None) -> bool:
@@ -57,12 +59,19 @@ class UserLimit:
 
     def _ask_store(self, key: str) -> bool:
         if self._wants_share:
-            self._wants_share = False
-            self._leases.share_user_slots(self.limit)
+            self._request_share()
             if self._leases.slots.take_of_share(key):
                 return True
         answer = self._leases.ask_for_user_slot(key, self.limit)
         return self._ask_workers(key) if answer is SlotAnswer.SHARED else answer is SlotAnswer.TAKEN
+
+    def _request_share(self) -> None:
+        """Request this worker's share, once. Streams that open meanwhile wait for it: if each of them asked the store,
+        appends would wait behind them."""
+        with self._requesting_share:
+            if self._wants_share:
+                self._leases.share_user_slots(self.limit)
+                self._wants_share = False
 
     def _ask_workers(self, key: str) -> bool:
         """Have the other workers write how many of these slots they took, and take one that is left."""

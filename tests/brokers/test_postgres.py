@@ -11,7 +11,7 @@ import flask
 import pytest
 
 import flask_ssemux
-from flask_ssemux.brokers import HistoryLimits, open_broker
+from flask_ssemux.brokers import HistoryLimits, SlotAnswer, open_broker
 from flask_ssemux.brokers.postgres import Address, delivery, init_database, lane, schema
 from flask_ssemux.errors import BrokerUnavailable, ConfigurationError
 from flask_ssemux.util.redact import without_password
@@ -331,19 +331,20 @@ def test_a_batch_of_work_that_is_repeated_is_appended_once(postgres, recorder):
     assert broker.history.get_newest_cursor() == again[1][0]
 
 
-def test_who_waited_while_the_process_got_its_share_does_not_ask_for_a_slot(postgres, shared_postgres, postgres_url):
-    """Otherwise appends wait behind hundreds of them when many streams open as a worker begins."""
-    broker = postgres()
+def test_a_slot_that_was_asked_for_is_no_part_of_a_share_that_came_meanwhile(postgres, shared_postgres, postgres_url):
+    """The share is of another limit than that of a user's runs, whose slots are asked for."""
+    broker, other = postgres(), postgres()
+    assert other.leases.take_user_slot("runs:ann", 1)
     leases, name = broker.leases, postgres_url.partition("?schema=")[2]
     broker.history.get_newest_cursor()
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(1) as pool:
         with leases._store.changing() as call:
-            taken = [pool.submit(leases.take_user_slot, "user:%d" % number, 32) for number in range(4)]
-            until(lambda: broker.waiting_calls == 5, 10, "four wait for their turn")
+            answer = pool.submit(leases.ask_for_user_slot, "runs:ann", 1)
+            until(lambda: broker.waiting_calls == 2, 10, "it waits for its turn")
             leases.slots.limit = 32
             leases._renew(call)
-        assert all(one.result() for one in taken)
-    assert leases.slots.total == 4 and shared_postgres.ask(f"SELECT count(*) FROM {name}.holds") == [(0,)]
+        assert answer.result() is SlotAnswer.FULL
+    assert shared_postgres.ask(f"SELECT sum(slots) FROM {name}.holds") == [(1,)]
 
 
 # -- rights, versions, names ---------------------------------------------------

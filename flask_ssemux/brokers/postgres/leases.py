@@ -35,10 +35,7 @@ class PostgresLeases(Leases):
         self._writer = SlotWriter(self.slots, self._write_slots)
 
     def ask_for_user_slot(self, key: str, limit: int) -> SlotAnswer:
-        had_share = bool(self.slots.share)
         with self._store.changing() as call:
-            if not had_share and self.slots.take_of_share(key):  # it came while this caller waited for its turn
-                return SlotAnswer.TAKEN
             answer, holders = self._ask_once(call, key, limit)
             dead = [name for name in holders if is_dead_process(name)]
             if dead:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from flask_ssemux.brokers import SlotAnswer
+from flask_ssemux.worker.user_limit import UserLimit
 from tests.harness.waiting import until
 
 TAKEN, FULL, SHARED = SlotAnswer
@@ -146,6 +149,20 @@ class SharedLeasesSuite:
         second.leases.write_user_slots("user:1")
         assert ask("user:1", 32) is FULL
         assert not first.leases.slots.take_of_share("user:1") and not first.leases.take_user_slot("user:1", 32)
+
+    def test_streams_that_open_while_the_first_share_is_requested_take_their_slots_of_it(self, make_shared):
+        """Otherwise each of them asks the store, and appends wait behind them."""
+        broker = make_shared()
+        limit, slots = UserLimit(broker, 32), broker.leases.slots
+        begin = threading.Barrier(8)
+
+        def open_stream(number):
+            begin.wait(10)
+            return limit.take_user_slot("user %d" % number)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(open_stream, range(8)))
+        assert slots.total == slots.count_unwritten() == 8
 
     def test_the_shares_of_all_processes_leave_half_of_the_slots(self, make_shared):
         brokers = [make_shared() for _ in range(10)]

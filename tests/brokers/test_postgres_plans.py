@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
+
 import pytest
 
 from flask_ssemux.brokers import HistoryLimits, NewEvent, Range, open_broker
@@ -75,31 +77,39 @@ def schema(postgres, postgres_url):
 
 
 @pytest.fixture
-def count_rows(shared_postgres, schema):
-    """count_rows(): how many rows of all tables the server has read. A connection's are counted when it is closed."""
+def few_rows(shared_postgres, schema):
+    """few_rows(broker): a context in which the server reads rows, but few, of all tables.
+
+    It closes the broker at its end: the server counts what a connection has read when it is closed.
+    """
 
     def count():
         ((rows,),) = shared_postgres.ask(READ.replace("{schema}", schema))
         return int(rows or 0)
 
-    return count
+    @contextmanager
+    def check(broker):
+        before = count()
+        with closing(broker):
+            yield
+        until(lambda: count() > before, 10, "the server has counted")
+        assert count() - before < MANY / 2
+
+    return check
 
 
 @pytest.mark.parametrize("name", [name for name in ASKED if name not in ("leases", "presence", "keys")])
-def test_a_rare_channel_beside_a_frequent_one(name, schema, shared_postgres, postgres_url, count_rows):
+def test_a_rare_channel_beside_a_frequent_one(name, schema, shared_postgres, postgres_url, few_rows):
     """The statistics say that each of the two has half of all events."""
     shared_postgres.ask((FILL + "; ANALYZE {schema}.events").replace("{schema}", schema))
-    before = count_rows()
     broker = open_broker(postgres_url, HistoryLimits())
-    for _ in range(CALLS):
-        ASKED[name](broker)
-    broker.close()
-    until(lambda: count_rows() > before, 10, "the server has counted")
-    assert count_rows() - before < MANY / 2
+    with few_rows(broker):
+        for _ in range(CALLS):
+            ASKED[name](broker)
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_plans_from_when_the_tables_were_nearly_empty(name, schema, shared_postgres, postgres_url, count_rows):
+def test_plans_from_when_the_tables_were_nearly_empty(name, schema, shared_postgres, postgres_url, few_rows):
     broker = open_broker(postgres_url, HistoryLimits())
     ASKED[name](broker)
     for (table,) in shared_postgres.ask(f"SELECT relname FROM pg_stat_user_tables WHERE schemaname = '{schema}'"):
@@ -108,16 +118,13 @@ def test_plans_from_when_the_tables_were_nearly_empty(name, schema, shared_postg
         ASKED[name](broker)
     shared_postgres.ask(FILL.replace("{schema}", schema))
     shared_postgres.ask(FILL_OTHERS.replace("{schema}", schema))
-    before = count_rows()
-    for _ in range(CALLS):
-        ASKED[name](broker)
-    broker.close()
-    until(lambda: count_rows() > before, 10, "the server has counted")
-    assert count_rows() - before < MANY / 2
+    with few_rows(broker):
+        for _ in range(CALLS):
+            ASKED[name](broker)
 
 
 def test_delivery_by_a_plan_from_when_the_tables_were_nearly_empty(
-    schema, postgres, shared_postgres, postgres_url, recorder, count_rows
+    schema, postgres, shared_postgres, postgres_url, recorder, few_rows
 ):
     """Of bodies that are too large for a notification."""
     reader, writer = open_broker(postgres_url, HistoryLimits()), postgres()
@@ -128,10 +135,7 @@ def test_delivery_by_a_plan_from_when_the_tables_were_nearly_empty(
         writer.history.append_event("rare", b"x" * 2000)
         recorder.wait(number + 1)
     shared_postgres.ask(FILL.replace("{schema}", schema))
-    before = count_rows()
-    for number in range(CALLS):
-        writer.history.append_event("rare", b"x" * 2000)
-        recorder.wait(CALLS + number + 1)
-    reader.close()
-    until(lambda: count_rows() > before, 10, "the server has counted")
-    assert count_rows() - before < MANY / 2
+    with few_rows(reader):
+        for number in range(CALLS):
+            writer.history.append_event("rare", b"x" * 2000)
+            recorder.wait(CALLS + number + 1)
